@@ -1,0 +1,50 @@
+# Every task of the project. `make help` lists them.
+PYTHON ?= python3
+LISTEN ?= 127.0.0.1:50051
+DATA ?= data
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
+
+.DEFAULT_GOAL := help
+.PHONY: help run test proto lint check bench demo clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.server: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[server]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.server
+
+run: $(VENV)/.server  ## Start the server (LISTEN=HOST:PORT, DATA=DIR)
+	@exec $(BIN)/engagement serve --listen $(LISTEN) --data $(DATA)
+
+test: $(VENV)/.dev  ## Run all tests
+	$(BIN)/python -m pytest
+
+proto: $(VENV)/.dev  ## Generate the Python package from the contract
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/contract.py generate
+
+lint: $(VENV)/.dev  ## Check style, types and import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test  ## Everything that CI runs
+
+bench: $(VENV)/.dev  ## Measure throughput, latency and memory
+	$(BIN)/python -m benchmarks
+
+demo: $(VENV)/.server  ## Upload the examples to a throw-away server and show the result
+	@PATH="$(abspath $(BIN)):$$PATH" bash docs/demo.sh
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,70 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_FIELD_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_ENTITY_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_BATCH_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_CHUNK_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_FILTER_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_PAGE_TOKEN_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_CURSOR_MALFORMED: _ClassVar[ErrorReason]
+    ERROR_REASON_CURSOR_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_EVENT_ID_CONFLICT: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_ID_REUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_SEQUENCE_GAP: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_FINISHED: _ClassVar[ErrorReason]
+    ERROR_REASON_CURSOR_EXPIRED: _ClassVar[ErrorReason]
+    ERROR_REASON_LOG_EPOCH_CHANGED: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_TAKEN_OVER: _ClassVar[ErrorReason]
+    ERROR_REASON_EVENT_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_ENTITY_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_ERASURE_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_PROFILE_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_EXPIRED: _ClassVar[ErrorReason]
+    ERROR_REASON_ACCOUNT_FORBIDDEN: _ClassVar[ErrorReason]
+    ERROR_REASON_SCOPE_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_QUOTA_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_OVERLOADED: _ClassVar[ErrorReason]
+    ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_FIELD_INVALID: ErrorReason
+ERROR_REASON_ENTITY_UNKNOWN: ErrorReason
+ERROR_REASON_BATCH_TOO_LARGE: ErrorReason
+ERROR_REASON_CHUNK_TOO_LARGE: ErrorReason
+ERROR_REASON_FILTER_INVALID: ErrorReason
+ERROR_REASON_PAGE_TOKEN_MISMATCH: ErrorReason
+ERROR_REASON_CURSOR_MALFORMED: ErrorReason
+ERROR_REASON_CURSOR_MISMATCH: ErrorReason
+ERROR_REASON_EVENT_ID_CONFLICT: ErrorReason
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason
+ERROR_REASON_SEQUENCE_GAP: ErrorReason
+ERROR_REASON_UPLOAD_FINISHED: ErrorReason
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason
+ERROR_REASON_LOG_EPOCH_CHANGED: ErrorReason
+ERROR_REASON_UPLOAD_TAKEN_OVER: ErrorReason
+ERROR_REASON_EVENT_NOT_FOUND: ErrorReason
+ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason
+ERROR_REASON_ENTITY_NOT_FOUND: ErrorReason
+ERROR_REASON_ERASURE_NOT_FOUND: ErrorReason
+ERROR_REASON_PROFILE_NOT_FOUND: ErrorReason
+ERROR_REASON_TOKEN_MISSING: ErrorReason
+ERROR_REASON_TOKEN_INVALID: ErrorReason
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason
+ERROR_REASON_ACCOUNT_FORBIDDEN: ErrorReason
+ERROR_REASON_SCOPE_MISSING: ErrorReason
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason
+ERROR_REASON_OVERLOADED: ErrorReason
+ERROR_REASON_DRAINING: ErrorReason
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason

@@ -1,0 +1,57 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetServerInfoRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetServerInfoResponse(_message.Message):
+    __slots__ = ("version", "contract", "limits", "log_epoch")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONTRACT_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    LOG_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    contract: str
+    limits: Limits
+    log_epoch: str
+    def __init__(self, version: _Optional[str] = ..., contract: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., log_epoch: _Optional[str] = ...) -> None: ...
+
+class Limits(_message.Message):
+    __slots__ = ("max_text_characters", "max_event_id_characters", "max_source_characters", "max_event_bytes", "max_message_bytes", "max_batch_events", "max_chunk_events", "max_unacked_chunks", "max_page_events", "max_clock_lead", "heartbeat_interval", "max_stream_age", "upload_idle_timeout", "min_keepalive_interval")
+    MAX_TEXT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_EVENT_ID_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SOURCE_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_EVENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_CHUNK_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_UNACKED_CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    MAX_PAGE_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_CLOCK_LEAD_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    MAX_STREAM_AGE_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    MIN_KEEPALIVE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    max_text_characters: int
+    max_event_id_characters: int
+    max_source_characters: int
+    max_event_bytes: int
+    max_message_bytes: int
+    max_batch_events: int
+    max_chunk_events: int
+    max_unacked_chunks: int
+    max_page_events: int
+    max_clock_lead: _duration_pb2.Duration
+    heartbeat_interval: _duration_pb2.Duration
+    max_stream_age: _duration_pb2.Duration
+    upload_idle_timeout: _duration_pb2.Duration
+    min_keepalive_interval: _duration_pb2.Duration
+    def __init__(self, max_text_characters: _Optional[int] = ..., max_event_id_characters: _Optional[int] = ..., max_source_characters: _Optional[int] = ..., max_event_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_batch_events: _Optional[int] = ..., max_chunk_events: _Optional[int] = ..., max_unacked_chunks: _Optional[int] = ..., max_page_events: _Optional[int] = ..., max_clock_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_stream_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., upload_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_keepalive_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""The engagement attributes server."""
