@@ -1,0 +1,7 @@
+"""Runs the command line as `python -m engagement.cli`."""
+
+import sys
+
+from engagement.cli.program import main
+
+sys.exit(main())

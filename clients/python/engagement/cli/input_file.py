@@ -1,0 +1,91 @@
+"""Opens a file or standard input as plain bytes, whatever it is packed in, and counts what was read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Final
+
+DAMAGE: Final = (EOFError, OSError, zlib.error)
+"""What reading raises where the input is damaged: cut off, a wrong checksum, a failing disk."""
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_HEAD_BYTES: Final = 4 * 1024
+_BUFFER_BYTES: Final = 64 * 1024
+
+
+class InputFile:
+    """One input, decompressed where it is gzip; only a few buffers of it are in memory.
+
+    What stands before a damage is read before the damage is raised.
+    """
+
+    def __init__(self, packed: io.RawIOBase, *, name: str) -> None:
+        self.name = name
+        status = os.fstat(packed.fileno())
+        self.size_bytes = status.st_size if stat.S_ISREG(status.st_mode) else None
+        """Size on disk; None for a pipe."""
+        self.bytes_read = 0
+        """How many of those bytes were read."""
+        self._packed = packed
+        plain = _Lookahead(self._read_packed)
+        if plain.peek(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
+            unpacked = gzip.GzipFile(fileobj=io.BufferedReader(plain, _BUFFER_BYTES))
+            # read1 hands over what came before a failure, where read would drop it.
+            plain = _Lookahead(unpacked.read1)
+        self.head = plain.peek(_HEAD_BYTES)
+        """The first bytes, to tell the format by; `stream` starts with them too."""
+        self.stream: BinaryIO = io.BufferedReader(plain, _BUFFER_BYTES)
+
+    def _read_packed(self, size: int) -> bytes:
+        block: bytes = self._packed.read(size) or b""
+        self.bytes_read += len(block)
+        return block
+
+
+@contextmanager
+def open_input(path: str) -> Iterator[InputFile]:
+    """The input at a path, or standard input for `-`."""
+    if path == "-":
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as packed:
+            yield InputFile(packed, name="stdin")
+    else:
+        with open(path, "rb", buffering=0) as packed:
+            yield InputFile(packed, name=os.path.basename(path))
+
+
+class _Lookahead(io.RawIOBase):
+    """A stream whose beginning can be looked at before it is read."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._head = b""
+        self._failure: Exception | None = None
+
+    def peek(self, size: int) -> bytes:
+        """The first `size` bytes, fewer where the stream ends or fails before."""
+        try:
+            while len(self._head) < size and (block := self._read(_BUFFER_BYTES)):
+                self._head += block
+        except DAMAGE as failure:
+            self._failure = failure
+        return self._head[:size]
+
+    def readable(self) -> bool:
+        """Always; io asks before it reads."""
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # the base takes any buffer
+        """Fill the buffer once, from what was looked at or from the stream."""
+        block, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        if not block and self._failure is not None:
+            raise self._failure
+        block = block or self._read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)

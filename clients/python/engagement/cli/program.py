@@ -1,0 +1,58 @@
+"""The program: its commands, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from engagement.cli.failures import ExitStatus
+from engagement.cli.serve import serve
+
+_EPILOG = """\b
+Start here:
+  engagement serve                                   run a server
+  engagement upload events.ndjson --account acme     send it a file
+  engagement list --account acme                     read it back
+
+\b
+Exit status:
+  0    everything was done
+  1    some input was refused or unreadable, or nothing was found
+  2    wrong usage, or no connection to the server
+  130  stopped with Ctrl-C
+"""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="engagement-attributes", prog_name="engagement")
+def program() -> None:
+    """Record, upload and read customer engagement attributes."""
+
+
+for _command in (serve,):
+    program.add_command(_command)
+
+
+def main() -> int:
+    """Run the command line with the process's arguments and return its exit status."""
+    try:
+        status = program.main(prog_name="engagement", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitStatus.FAILED
+    except click.ClickException as error:
+        _report(error)
+        return error.exit_code
+    except click.Abort:
+        return ExitStatus.INTERRUPTED
+    return status if isinstance(status, int) else ExitStatus.OK
+
+
+def _report(error: click.ClickException) -> None:
+    """One line for the error, and one for help where the command was used wrongly."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    click.echo(f"engagement: {error.format_message()}", err=True)
+    if context is not None:
+        click.echo(f"Try '{context.command_path} --help'.", err=True)
+    sys.stderr.flush()

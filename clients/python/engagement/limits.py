@@ -1,0 +1,30 @@
+"""The limits of the contract, read from its own annotations wherever they stand there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from buf.validate import validate_pb2
+
+from engagement import v1
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
+def _rules(message: type[Message], field: str) -> Any:  # Any: extensions of options have no typed access
+    """The validation rules that the contract gives a field."""
+    options = message.DESCRIPTOR.fields_by_name[field].GetOptions()
+    return options.Extensions[validate_pb2.field]
+
+
+MAX_TEXT_CHARACTERS: Final[int] = _rules(v1.CustomerInfo, "balance").string.max_len
+MAX_EVENT_ID_CHARACTERS: Final[int] = _rules(v1.Event, "event_id").string.max_len
+MAX_SOURCE_CHARACTERS: Final[int] = _rules(v1.Event, "source").string.max_len
+MAX_BATCH_EVENTS: Final[int] = _rules(v1.RecordEventsRequest, "events").repeated.max_items
+MAX_CHUNK_EVENTS: Final[int] = _rules(v1.UploadEventsRequest.Chunk, "events").repeated.max_items
+
+# What annotations cannot say: serialized sizes, and times that depend on the clock.
+MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
+MAX_CLOCK_LEAD_MS: Final = 24 * 60 * 60 * 1000

@@ -1,0 +1,149 @@
+"""Reads the members of an attribute set into the fields of the contract, whatever the source calls them.
+
+A member under the contract's name wins over one under another name; what loses, and what the contract
+does not model, is kept among the leaves.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from engagement import v1
+from engagement.liveperson.contacts import take_contacts
+from engagement.liveperson.leaves import Leaves, join
+from engagement.liveperson.values import Json, Object, UnreadableError, text_of
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
+_MAX_INT32: Final = 2**31 - 1
+_MAX_INT64: Final = 2**63 - 1
+_DATE_PARTS: Final = ("year", "month", "day")
+_AGES: Final = (("customerAge", ("customerYearOfBirth", "year")), ("age", ("year", "customerYearOfBirth")))
+"""Objects that hold a year of birth, and what it is called in them; never the age itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    """What sources call the fields of a set."""
+
+    texts: dict[str, str]
+    dates: dict[str, str]
+    aliases: dict[str, str]
+
+    @classmethod
+    def of(cls, descriptor: Descriptor, **aliases: str) -> _Vocabulary:
+        """The contract's own names, which the exports use too, and others."""
+        singular = [field for field in descriptor.fields if not field.is_repeated]
+        return cls(
+            texts={field.json_name: field.name for field in singular if field.type == field.TYPE_STRING},
+            dates={field.json_name: field.name for field in singular if field.message_type is v1.Date.DESCRIPTOR},
+            aliases=aliases,
+        )
+
+
+_VOCABULARIES: Final = {
+    "customer_info": _Vocabulary.of(
+        v1.CustomerInfo.DESCRIPTOR,
+        cstatus="customer_status",
+        ctype="customer_type",
+        Currency="currency",
+    ),
+    "personal_info": _Vocabulary.of(v1.PersonalInfo.DESCRIPTOR, firstname="name", lastname="surname"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """The attributes of one set, by the names of the contract's fields."""
+
+    texts: dict[str, str]
+    dates: dict[str, tuple[int, int, int]]
+    """Year, month, day; 0 where the source leaves a part out."""
+    other_contacts: list[dict[str, str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.texts or self.dates or self.other_contacts)
+
+
+def read_attributes(name: str, members: Object, *, leaves: Leaves) -> Attributes:
+    """The attributes of the set `name`; raises UnreadableError where a date has no meaning."""
+    vocabulary = _VOCABULARIES[name]
+    texts: dict[str, str] = {}
+    rest: Object = {}
+    for member, value in members.items():
+        field = vocabulary.texts.get(member)
+        text = text_of(value) if field else None
+        if field and text is not None:
+            texts[field] = text
+        elif value is not None:
+            rest[member] = value
+    _take_aliases(vocabulary, rest, texts=texts)
+    dates = _take_dates(name, rest, leaves=leaves)
+    contacts = []
+    if name == "personal_info":
+        _take_year_of_birth(rest, texts=texts, leaves=leaves)
+        contacts = take_contacts(rest.pop("contacts", None), texts=texts, leaves=leaves)
+    for member, value in rest.items():
+        leaves.keep(member, value)
+    return Attributes(texts, dates, contacts)
+
+
+def _take_aliases(vocabulary: _Vocabulary, rest: Object, *, texts: dict[str, str]) -> None:
+    for alias, field in vocabulary.aliases.items():
+        text = text_of(rest.get(alias))
+        if text is not None and field not in texts:
+            texts[field] = text
+            del rest[alias]
+
+
+def _take_dates(name: str, rest: Object, *, leaves: Leaves) -> dict[str, tuple[int, int, int]]:
+    """The dates that have parts; a date of any other kind stays where it is."""
+    dates = {}
+    for member, field in _VOCABULARIES[name].dates.items():
+        value = rest.get(member)
+        if not isinstance(value, dict):
+            continue
+        del rest[member]
+        year, month, day = (_read_part(value, part, field=f"{name}.{field}.{part}") for part in _DATE_PARTS)
+        if not year == month == day is None:
+            dates[field] = (year or 0, month or 0, day or 0)
+        for part, extra in value.items():
+            if part not in _DATE_PARTS:
+                leaves.keep(join(member, part), extra)
+    return dates
+
+
+def _take_year_of_birth(rest: Object, *, texts: dict[str, str], leaves: Leaves) -> None:
+    """Takes the year of birth from an object of ages; the other ages are leaves under their paths."""
+    for member, years in _AGES:
+        ages = rest.get(member)
+        if not isinstance(ages, dict):
+            continue
+        del rest[member]
+        year = next((year for year in years if text_of(ages.get(year)) is not None), None)
+        text = text_of(ages.get(year)) if year and "customer_age" not in texts else None
+        if text is not None:
+            texts["customer_age"] = text
+        for part, value in ages.items():
+            if text is None or part != year:
+                leaves.keep(join(member, part), value)
+
+
+def _read_part(date: Object, part: str, *, field: str) -> int | None:
+    value = date.get(part)
+    return None if value is None else read_integer(value, field=field, limit=_MAX_INT32)
+
+
+def read_integer(value: Json, *, field: str, limit: int = _MAX_INT64) -> int:
+    """The integer that a number or text holds; raises UnreadableError where it holds none."""
+    if not isinstance(value, str) or not _INTEGER.fullmatch(value):
+        raise UnreadableError(field, rule="import.integer", description="must be an integer")
+    number = int(value)
+    if not -limit - 1 <= number <= limit:
+        description = f"must be at least {-limit - 1} and at most {limit}"
+        raise UnreadableError(field, rule="import.range", description=description)
+    return number

@@ -1,0 +1,202 @@
+"""Reads JSON from a stream of bytes piece by piece; it knows nothing of events.
+
+An export may take many gigabytes, so only one value at a time is held.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import BinaryIO, Final
+
+from engagement.liveperson.values import Json, Number
+
+MAX_VALUE_CHARACTERS: Final = 64 * 1024 * 1024
+"""Length of the longest value (one conversation, session or event) that is read."""
+BLOCK_BYTES: Final = 256 * 1024
+
+_WHITESPACE = re.compile(r"[ \t\n\r]*")
+_LONGEST_TOKEN = 16  # more than "-Infinity" or a pair of \uXXXX escapes takes
+_REMEDY = "repair it or fetch it again"
+_CUT_OFF = "the input ends in the middle of a value; fetch it again"
+
+
+class CorruptInputError(Exception):
+    """The input is damaged at this place; everything before it was read.
+
+    Importing the repaired input from its beginning is safe: what was stored is not stored twice.
+    `line` counts from 1, `byte_offset` from 0, both in the decompressed input.
+    """
+
+    def __init__(self, reason: str, *, line: int, byte_offset: int) -> None:
+        super().__init__(f"line {line}, byte {byte_offset}: {reason}")
+        self.reason = reason
+        self.line = line
+        self.byte_offset = byte_offset
+
+
+class Scanner:
+    """A position in a stream of JSON; reads values, or enters arrays and objects.
+
+    Bytes that are not UTF-8 become lone surrogates, so that they spoil the text that holds them and
+    not the whole input. A byte order mark at the beginning is skipped. Every method raises
+    CorruptInputError where the input is not what it needs.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        *,
+        block_bytes: int = BLOCK_BYTES,
+        max_value_characters: int = MAX_VALUE_CHARACTERS,
+    ) -> None:
+        # read1 hands over what came before a failure, where read would drop it.
+        self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+        self._block_bytes = block_bytes
+        self.max_value_characters = max_value_characters
+        self._utf8 = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+        self._decode = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=Number).raw_decode
+        self._text = ""
+        self._at = 0
+        self._has_ended = False
+        self._end_reason = _CUT_OFF
+        self._characters_dropped = 0
+        self._lines_dropped = 0
+        self._bytes_read = 0
+
+    @property
+    def position(self) -> int:
+        """Characters read so far."""
+        return self._characters_dropped + self._at
+
+    def peek(self) -> str:
+        """The next character that is not white space; empty at the end of the input."""
+        while True:
+            space = _WHITESPACE.match(self._text, self._at)
+            self._at = space.end() if space else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._fill():
+                if self._end_reason != _CUT_OFF:
+                    raise self.corrupt(self._end_reason)
+                return ""
+
+    def value(self) -> Json:
+        """Reads one whole value."""
+        self.peek()
+        while True:
+            try:
+                decoded: tuple[Json, int] = self._decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                self._read_on(error)
+                continue
+            except RecursionError:
+                raise self.corrupt("a value is nested too deeply to be read") from None
+            value, end = decoded
+            # A number near the end of the block may go on in the next one.
+            is_near_end = len(self._text) - end < _LONGEST_TOKEN
+            if is_near_end and isinstance(value, Number) and self._fill():
+                continue
+            if end - self._at > self.max_value_characters:
+                raise self.too_large()
+            self._at = end
+            return value
+
+    def elements(self) -> Iterator[int]:
+        """Enters an array: yields each index, for which the caller then reads the element."""
+        self._expect("[")
+        if self.peek() == "]":
+            self._at += 1
+            return
+        for index in count():
+            yield index
+            if self._expect(",]") == "]":
+                return
+
+    def members(self) -> Iterator[str]:
+        """Enters an object: yields each name, for which the caller then reads the value."""
+        self._expect("{")
+        if self.peek() == "}":
+            self._at += 1
+            return
+        while True:
+            self._require('"')
+            name = self.value()
+            assert isinstance(name, str)
+            self._expect(":")
+            yield name
+            if self._expect(",}") == "}":
+                return
+
+    def corrupt(self, reason: str, *, at: int | None = None) -> CorruptInputError:
+        """The error for damage at a place in the block, by default the current one."""
+        at = self._at if at is None else at
+        unread = len(self._text[at:].encode(errors="surrogateescape")) + len(self._utf8.getstate()[0])
+        line = self._lines_dropped + self._text.count("\n", 0, at) + 1
+        return CorruptInputError(reason, line=line, byte_offset=self._bytes_read - unread)
+
+    def too_large(self) -> CorruptInputError:
+        """The error for a value beyond the bound."""
+        limit = f"a record takes more than {self.max_value_characters} characters"
+        return self.corrupt(f"{limit}, or the input is not one of the known shapes; split it")
+
+    def _expect(self, options: str) -> str:
+        """Reads one character, which must be one of the options."""
+        found = self._require(options)
+        self._at += 1
+        return found
+
+    def _require(self, options: str) -> str:
+        """The next character, which must be one of the options."""
+        found = self.peek()
+        if not found:
+            raise self.corrupt(self._end_reason)
+        if found not in options:
+            raise self.corrupt(f"not JSON (expected {' or '.join(options)}); {_REMEDY}")
+        return found
+
+    def _read_on(self, error: json.JSONDecodeError) -> None:
+        """Reads on where the value goes on after the block; raises where it is damaged instead."""
+        is_open_text = error.msg.startswith("Unterminated string")
+        if is_open_text or len(self._text) - error.pos < _LONGEST_TOKEN:
+            if len(self._text) - self._at > self.max_value_characters:
+                raise self.too_large()
+            if self._fill():
+                return
+        if is_open_text or error.pos >= len(self._text):
+            raise self.corrupt(self._end_reason, at=error.pos) from None
+        raise self.corrupt(f"not JSON ({error.msg}); {_REMEDY}", at=error.pos) from None
+
+    def _fill(self) -> bool:
+        """Drops what was read and reads on; False at the end of the input.
+
+        Reads as much again as is held, so that a value over many blocks costs linear time.
+        """
+        if self._has_ended:
+            return False
+        self._characters_dropped += self._at
+        self._lines_dropped += self._text.count("\n", 0, self._at)
+        parts = [self._text[self._at :]]
+        held = len(parts[0])
+        wanted = max(self._block_bytes, min(held, self.max_value_characters + 1 - held))
+        while wanted > 0 and not self._has_ended:
+            block = self._read_block(min(wanted, self._block_bytes))
+            wanted -= len(block)
+            self._bytes_read += len(block)
+            self._has_ended = not block
+            parts.append(self._utf8.decode(block, final=self._has_ended))
+        self._text = "".join(parts)
+        self._at = 0
+        return True
+
+    def _read_block(self, size: int) -> bytes:
+        """Reads bytes; a stream that fails ends there, and the end then tells why."""
+        try:
+            return self._read(size)
+        except (EOFError, OSError, zlib.error) as error:
+            self._end_reason = f"the input cannot be read further: {error}"
+            return b""

@@ -1,0 +1,214 @@
+"""Finds the attribute sets in a record, whatever its shape, and what surrounds each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from engagement.liveperson.avro import plain_members
+from engagement.liveperson.documents import Record
+from engagement.liveperson.values import Json, Object, UnreadableError, text_of, without
+
+_EXPORTED_SETS: Final = {"customerInfo": "customer_info", "personalInfo": "personal_info"}
+_SET_TYPES: Final = {"customerInfo": "CUSTOMER_INFO", "personalInfo": "PERSONAL_INFO"}
+_INBOUND_SETS: Final = {"ctmrinfo": ("customer_info", "info"), "personal": ("personal_info", "personal")}
+_EVENT_LISTS: Final = {"sdes": True, "unAuthSdes": False, "events": False}
+"""Lists of events inside a record, and whether the source vouches for what is in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Whose attributes a conversation or session holds; empty where it does not say."""
+
+    account_id: str = ""
+    conversation_id: str = ""
+    consumer_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an event comes from."""
+
+    place: str
+    event: Json
+    """The whole event, as the source has it."""
+    context: Context | None = None
+    """None where the event stands outside of any conversation or session."""
+    is_vouched: bool = False
+    """Whether the source vouches for the customer where the event itself does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSet:
+    """An attribute set as the source nests it."""
+
+    origin: Origin
+    name: str
+    """`customer_info` or `personal_info`."""
+    levels: tuple[Object, ...]
+    """The members of the set, then those of each object around it, up to the event."""
+    is_inbound: bool = False
+    """Pushed by a page or an app: without a context, and without a say in who is authenticated."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedSet:
+    """Something that is no event of ours: of another type, or empty."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MisshapenSet:
+    """Something that cannot be a set, where a set is needed."""
+
+    origin: Origin
+    error: UnreadableError
+
+
+Finding = FoundSet | SkippedSet | MisshapenSet
+
+
+def find_sets(record: Record) -> Iterator[Finding]:
+    """The attribute sets of a record, in its order."""
+    members = record.value
+    if isinstance(members, dict) and not members.keys().isdisjoint(_EVENT_LISTS):
+        yield from _find_in_lists(record.place, members)
+        return
+    for finding in _find_in_event(Origin(record.place, members)):
+        if not (record.is_remainder and isinstance(finding, SkippedSet)):
+            yield finding
+
+
+def _find_in_lists(place: str, record: Object) -> Iterator[Finding]:
+    """The sets of a conversation or session: those of its own, then those in its lists."""
+    context = _read_context(record)
+    own: Object = {name: record[name] for name in _EXPORTED_SETS if record.get(name) is not None}
+    if own:
+        yield from _find_in_event(Origin(place, own, context))
+    for name, is_vouched in _EVENT_LISTS.items():
+        for event_place, event in _events(f"{place}.{name}", record.get(name)):
+            yield from _find_in_event(Origin(event_place, event, context, is_vouched))
+
+
+def _events(place: str, value: Json) -> Iterator[tuple[str, Json]]:
+    """The events of a list, which may stand inside an object, or be a single one."""
+    if isinstance(value, dict) and "events" in value:
+        place, value = f"{place}.events", value["events"]
+    if isinstance(value, list):
+        for index, event in enumerate(value):
+            yield f"{place}[{index}]", event
+    elif value:
+        yield place, value
+
+
+def _read_context(record: Object) -> Context:
+    info = record.get("info")
+    owners = (info, record) if isinstance(info, dict) else (record,)
+    return Context(
+        account_id=_first_text(owners, "brandId", "accountId"),
+        conversation_id=_first_text(owners, "conversationId", "engagementId", "sessionId"),
+        consumer_id=_first_text(_participants(record), "participantId")
+        or _first_text(owners, "visitorId", "consumerId"),
+    )
+
+
+def _participants(record: Object) -> tuple[Object, ...]:
+    for name in ("consumerParticipants", "consumerParticipant"):
+        participants = record.get(name)
+        if isinstance(participants, dict):
+            return (participants,)
+        if isinstance(participants, list):
+            return tuple(item for item in participants if isinstance(item, dict))
+    return ()
+
+
+def _first_text(owners: tuple[Object, ...], *names: str) -> str:
+    texts = (text_of(owner.get(name)) for name in names for owner in owners)
+    return next(filter(None, texts), "")
+
+
+def _find_in_event(origin: Origin) -> Iterator[Finding]:
+    """The sets of one event; both may stand in it."""
+    event = origin.event
+    if event is None:
+        yield SkippedSet("null")
+    elif not isinstance(event, dict):
+        yield _misshapen(origin, field="")
+    else:
+        names = [name for name in _EXPORTED_SETS if event.get(name) is not None]
+        for name in names:
+            yield _exported_set(origin, event, name=name)
+        if not names:
+            yield _other_set(origin, event)
+
+
+def _exported_set(origin: Origin, event: Object, *, name: str) -> Finding:
+    """A set under its own name: once, or twice with more members around the inner one."""
+    wrapper = event[name]
+    inner = wrapper.get(name, wrapper) if isinstance(wrapper, dict) else wrapper
+    if inner is None:
+        inner = {}
+    if not isinstance(wrapper, dict) or not isinstance(inner, dict):
+        return _misshapen(origin, field=_EXPORTED_SETS[name])
+    around = without(event, *_EXPORTED_SETS)
+    if around.get("sdeType") == _SET_TYPES[name]:
+        del around["sdeType"]
+    levels = (inner, around) if inner is wrapper else (inner, without(wrapper, name), around)
+    return FoundSet(origin, _EXPORTED_SETS[name], levels)
+
+
+def _other_set(origin: Origin, event: Object) -> Finding:
+    """A set in one of the other shapes: pushed by a page, or from an Avro file."""
+    kind = text_of(event.get("sdeType")) or text_of(event.get("type")) or ""
+    if kind in _INBOUND_SETS:
+        return _inbound_set(origin, event, kind=kind)
+    if kind in _SET_TYPES.values():
+        return SkippedSet("empty set")
+    if kind:
+        return SkippedSet(f"set type {kind}")
+    if "data" in event:
+        return _avro_set(origin, event)
+    named = (name for name, value in event.items() if isinstance(value, dict))
+    name = next(named, None) if origin.context else None
+    return SkippedSet(f"set type {name}" if name else "no attribute set")
+
+
+def _inbound_set(origin: Origin, event: Object, *, kind: str) -> Finding:
+    name, member = _INBOUND_SETS[kind]
+    inner = event.get(member)
+    if inner is None:
+        return SkippedSet("empty set")
+    if not isinstance(inner, dict):
+        return _misshapen(origin, field=name)
+    levels = (inner, without(event, "type", member))
+    return FoundSet(origin, name, levels, is_inbound=origin.context is None)
+
+
+def _avro_set(origin: Origin, event: Object) -> Finding:
+    """A set whose type is the name of its Avro record, such as `com.example.CustomerInfo`."""
+    data = event["data"]
+    if not data:
+        return SkippedSet("empty set")
+    if not isinstance(data, dict):
+        return _misshapen(origin, field="")
+    full_name = next(iter(data))
+    kind = full_name.rpartition(".")[2]
+    member = f"{kind[:1].lower()}{kind[1:]}"
+    if member not in _EXPORTED_SETS:
+        return SkippedSet(f"set type {kind}")
+    if data[full_name] is None:
+        return SkippedSet("empty set")
+    try:
+        wrapped = plain_members({**event, "data": without(data, full_name), member: data[full_name]})
+    except UnreadableError as error:
+        return MisshapenSet(origin, error)
+    if "timestamp" in wrapped:
+        wrapped.setdefault("serverTimeStamp", wrapped.pop("timestamp"))
+    return _exported_set(origin, wrapped, name=member)
+
+
+def _misshapen(origin: Origin, *, field: str) -> MisshapenSet:
+    error = UnreadableError(field, rule="import.object", description="must be a JSON object")
+    return MisshapenSet(origin, error)

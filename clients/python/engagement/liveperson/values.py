@@ -1,0 +1,55 @@
+"""The JSON values of a source, with every number exactly as the file writes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, TypeAlias
+
+Json: TypeAlias = "None | bool | str | list[Json] | dict[str, Json]"
+"""What the scanner makes of JSON; numbers are `Number`."""
+Object: TypeAlias = "dict[str, Json]"
+
+MAX_DEPTH: Final = 100
+"""Levels of nesting that are followed inside one event."""
+
+
+class Number(str):
+    """A JSON number as it was written: `34.0` stays `34.0`."""
+
+    __slots__ = ()
+
+
+class UnreadableError(Exception):
+    """An event holds something that the contract cannot express."""
+
+    def __init__(self, field: str, *, rule: str, description: str) -> None:
+        super().__init__(f"{field}: {description}")
+        self.field = field
+        self.rule = rule
+        self.description = description
+
+
+def text_of(value: Json) -> str | None:
+    """The text of a string, number or boolean; None for null, objects and arrays."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None
+
+
+def without(members: Object, *names: str) -> Object:
+    """A copy of an object without some of its members."""
+    return {name: value for name, value in members.items() if name not in names}
+
+
+def write_json(value: Json, *, depth: int = 0) -> str:
+    """Compact JSON in ASCII, numbers as they were written; what is nested too deeply becomes `…`."""
+    if depth > MAX_DEPTH:
+        return "…"
+    if isinstance(value, dict):
+        members = (f"{json.dumps(name)}:{write_json(child, depth=depth + 1)}" for name, child in value.items())
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(write_json(child, depth=depth + 1) for child in value) + "]"
+    return value if isinstance(value, Number) else json.dumps(value)

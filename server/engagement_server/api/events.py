@@ -1,0 +1,116 @@
+"""EventService: ways out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engagement import v1
+from engagement.rules import Violation
+from engagement.v1 import event_service_pb2_grpc
+from engagement_server.api.paging import page_size
+from engagement_server.errors import EventNotFoundError, FieldInvalidError
+from engagement_server.messages import stored_event_message
+from engagement_server.store.reader import PageQuery
+from engagement_server.validation import require_valid
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.field_mask_pb2 import FieldMask
+
+    from engagement_server.cursor import Cursors
+    from engagement_server.model import StoredRow
+    from engagement_server.store.reader import Reader
+    from engagement_server.store.readers import Readers
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+# Below the 4 MiB that gRPC clients accept by default.
+_MAX_PAGE_BYTES = 3 * 1024 * 1024
+
+
+class EventServicer(event_service_pb2_grpc.EventServiceServicer):
+    """Reads stored events."""
+
+    def __init__(self, *, readers: Readers, cursors: Cursors) -> None:
+        self._readers = readers
+        self._cursors = cursors
+
+    async def GetEvent(  # noqa: N802: the contract's name
+        self, request: v1.GetEventRequest, context: Context
+    ) -> v1.GetEventResponse:
+        """Reads one event."""
+        require_valid(request)
+        _require_valid_mask(request.read_mask)
+        row = await self._readers.run(lambda reader: self._find(reader, request))
+        event = v1.Event.FromString(row.payload)
+        stored = stored_event_message(row, event, cursors=self._cursors)
+        return v1.GetEventResponse(event=_masked(stored, request.read_mask))
+
+    async def ListEvents(  # noqa: N802: the contract's name
+        self, request: v1.ListEventsRequest, context: Context
+    ) -> v1.ListEventsResponse:
+        """Reads one page of events."""
+        require_valid(request)
+        _require_valid_mask(request.read_mask)
+        arguments = _page_arguments(request)
+        after = None
+        if request.page_token:
+            after = self._cursors.decode_page(request.page_token, arguments=arguments)
+        query = PageQuery(
+            account_id=request.account_id,
+            wanted=request.filter,
+            after_position=after,
+            newest_first=request.newest_first,
+            max_events=page_size(request.page_size),
+            max_bytes=_MAX_PAGE_BYTES,
+        )
+        return await self._readers.run(lambda reader: self._page(reader, query, request.read_mask, arguments))
+
+    def _page(
+        self, reader: Reader, query: PageQuery, mask: FieldMask, arguments: bytes
+    ) -> v1.ListEventsResponse:
+        page = reader.page(query)
+        response = v1.ListEventsResponse()
+        for row, event in page.rows:
+            response.events.append(
+                _masked(stored_event_message(row, event, cursors=self._cursors), mask)
+            )
+        if page.next_position is not None:
+            response.next_page_token = self._cursors.encode_page(page.next_position, arguments=arguments)
+        return response
+
+    def _find(self, reader: Reader, request: v1.GetEventRequest) -> StoredRow:
+        if request.HasField("event_id"):
+            row = reader.find_by_id(request.account_id, request.event_id)
+            key = {"eventId": request.event_id}
+        else:
+            account = reader.account_number(request.account_id)
+            position = self._cursors.decode(request.cursor, account_number=account or 0)
+            row = reader.find_at(position)
+            key = {"cursor": request.cursor}
+        if row is None:
+            raise EventNotFoundError(**key)
+        return row
+
+
+def _page_arguments(request: v1.ListEventsRequest) -> bytes:
+    """What a page token is bound to."""
+    bound = v1.ListEventsRequest(
+        account_id=request.account_id, filter=request.filter, newest_first=request.newest_first
+    )
+    return bound.SerializeToString(deterministic=True)
+
+
+def _require_valid_mask(mask: FieldMask) -> None:
+    for path in mask.paths:
+        if path != "*" and not type(mask)(paths=[path]).IsValidForDescriptor(v1.StoredEvent.DESCRIPTOR):
+            description = f"{path[:100]!r} is not a field of StoredEvent; write paths such as event.customer_info"
+            raise FieldInvalidError([Violation("read_mask", "server.read_mask.path", description)])
+
+
+def _masked(stored: v1.StoredEvent, mask: FieldMask) -> v1.StoredEvent:
+    if not mask.paths or "*" in mask.paths:
+        return stored
+    masked = v1.StoredEvent()
+    mask.MergeMessage(stored, masked)
+    return masked

@@ -1,0 +1,119 @@
+"""IngestService: ways in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from engagement import v1
+from engagement.limits import MAX_BATCH_EVENTS
+from engagement.v1 import ingest_service_pb2_grpc
+from engagement_server.api.paging import page_size
+from engagement_server.errors import BatchTooLargeError, EventIdConflictError
+from engagement_server.messages import tally_message, upload_message, verdict_message
+from engagement_server.model import RecordBatch, Recorded, Verdict, count
+from engagement_server.validation import admit, require_valid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import grpc
+
+    from engagement_server.committer import Committer
+    from engagement_server.cursor import Cursors
+    from engagement_server.model import Batch
+    from engagement_server.store.readers import Readers
+    from engagement_server.uploads import Uploads
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
+    """Records events and uploads."""
+
+    def __init__(
+        self, *, committer: Committer, readers: Readers, uploads: Uploads, cursors: Cursors
+    ) -> None:
+        self._committer = committer
+        self._readers = readers
+        self._uploads = uploads
+        self._cursors = cursors
+
+    async def RecordEvent(  # noqa: N802: the contract's name
+        self, request: v1.RecordEventRequest, context: Context
+    ) -> v1.RecordEventResponse:
+        """Stores one event."""
+        batch = admit(request, [request.event], path="event")
+        (verdict,) = await self._record(
+            request.account_id, batch, is_atomic=True, validate_only=request.validate_only
+        )
+        return v1.RecordEventResponse(result=verdict_message(verdict, cursors=self._cursors))
+
+    async def RecordEvents(  # noqa: N802: the contract's name
+        self, request: v1.RecordEventsRequest, context: Context
+    ) -> v1.RecordEventsResponse:
+        """Stores some events in one transaction."""
+        if len(request.events) > MAX_BATCH_EVENTS:
+            raise BatchTooLargeError(count=len(request.events), limit=MAX_BATCH_EVENTS, unit="events")
+        batch = admit(request, request.events, path="events", allow_partial=request.allow_partial)
+        verdicts = await self._record(
+            request.account_id,
+            batch,
+            is_atomic=not request.allow_partial,
+            validate_only=request.validate_only,
+        )
+        return v1.RecordEventsResponse(
+            results=[verdict_message(verdict, cursors=self._cursors) for verdict in verdicts],
+            tally=tally_message(count(verdicts)),
+        )
+
+    async def UploadEvents(  # noqa: N802: the contract's name
+        self, request_iterator: AsyncIterator[v1.UploadEventsRequest], context: Context
+    ) -> None:
+        """Serves one upload stream."""
+        await self._uploads.serve(request_iterator, context.write)
+
+    async def GetUpload(  # noqa: N802: the contract's name
+        self, request: v1.GetUploadRequest, context: Context
+    ) -> v1.GetUploadResponse:
+        """Reads an upload and a page of its rejected events."""
+        require_valid(request)
+        size = page_size(request.page_size)
+        arguments = f"{request.account_id}/{request.upload_id}".encode()
+        skip = 0
+        if request.page_token:
+            skip = self._cursors.decode_page(request.page_token, arguments=arguments)
+        state, rejections = await self._readers.run(
+            lambda reader: (
+                reader.upload(request.account_id, request.upload_id),
+                reader.rejections(
+                    request.account_id,
+                    request.upload_id,
+                    after=divmod(skip, MAX_BATCH_EVENTS),
+                    max_results=size + 1,
+                ),
+            )
+        )
+        response = v1.GetUploadResponse(upload=upload_message(state))
+        for sequence, verdict in rejections[:size]:
+            response.rejections.add(
+                chunk_sequence=sequence, result=verdict_message(verdict, cursors=self._cursors)
+            )
+        if len(rejections) > size:
+            sequence, verdict = rejections[size - 1]
+            behind = sequence * MAX_BATCH_EVENTS + verdict.index
+            response.next_page_token = self._cursors.encode_page(behind, arguments=arguments)
+        return response
+
+    async def _record(
+        self, account_id: str, batch: Batch, *, is_atomic: bool, validate_only: bool
+    ) -> Sequence[Verdict]:
+        """One verdict an event. Raises EventIdConflictError where `is_atomic`."""
+        if validate_only:
+            return await self._readers.run(
+                lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic)
+            )
+        recorded = await self._committer.submit(
+            RecordBatch(account_id, batch, is_atomic), returns=Recorded
+        )
+        return recorded.verdicts

@@ -1,0 +1,60 @@
+"""ServerService: what this server is and what it allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engagement import limits, v1
+from engagement.v1 import server_service_pb2_grpc
+from engagement_server.api.paging import MAX_PAGE_SIZE
+from engagement_server.uploads import MAX_UNACKED_CHUNKS
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    import grpc
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
+    """Describes the server."""
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        log_epoch: str,
+        heartbeat_interval: timedelta,
+        max_stream_age: timedelta,
+        upload_idle_timeout: timedelta,
+        min_keepalive_interval: timedelta,
+    ) -> None:
+        self._info = v1.GetServerInfoResponse(
+            version=version,
+            contract=v1.Event.DESCRIPTOR.file.package,
+            log_epoch=log_epoch,
+            limits=v1.Limits(
+                max_text_characters=limits.MAX_TEXT_CHARACTERS,
+                max_event_id_characters=limits.MAX_EVENT_ID_CHARACTERS,
+                max_source_characters=limits.MAX_SOURCE_CHARACTERS,
+                max_event_bytes=limits.MAX_EVENT_BYTES,
+                max_message_bytes=limits.MAX_MESSAGE_BYTES,
+                max_batch_events=limits.MAX_BATCH_EVENTS,
+                max_chunk_events=limits.MAX_CHUNK_EVENTS,
+                max_unacked_chunks=MAX_UNACKED_CHUNKS,
+                max_page_events=MAX_PAGE_SIZE,
+            ),
+        )
+        allowed = self._info.limits
+        allowed.max_clock_lead.FromMilliseconds(limits.MAX_CLOCK_LEAD_MS)
+        allowed.heartbeat_interval.FromTimedelta(heartbeat_interval)
+        allowed.max_stream_age.FromTimedelta(max_stream_age)
+        allowed.upload_idle_timeout.FromTimedelta(upload_idle_timeout)
+        allowed.min_keepalive_interval.FromTimedelta(min_keepalive_interval)
+
+    async def GetServerInfo(  # noqa: N802: the contract's name
+        self, request: v1.GetServerInfoRequest, context: Context
+    ) -> v1.GetServerInfoResponse:
+        """Reads version and limits."""
+        return self._info

@@ -1,0 +1,168 @@
+"""The composition root: builds the server from its parts, starts and stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from datetime import timedelta
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import grpc
+import uvloop
+
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from engagement.v1 import event_service_pb2_grpc, ingest_service_pb2_grpc, server_service_pb2_grpc
+from engagement_server.api.events import EventServicer
+from engagement_server.api.ingest import IngestServicer
+from engagement_server.api.server import ServerServicer
+from engagement_server.committer import Committer
+from engagement_server.errors import ConfigurationError, RequestError
+from engagement_server.interceptors import CallInterceptor
+from engagement_server.log.local import LocalLog
+from engagement_server.model import ExpireUploads
+from engagement_server.reflection import add_reflection
+from engagement_server.store.database import DatabaseFile, read_cursors
+from engagement_server.store.readers import Readers
+from engagement_server.uploads import Uploads
+
+if TYPE_CHECKING:
+    from engagement_server.config import Config
+    from engagement_server.cursor import Cursors
+
+_log = logging.getLogger(__name__)
+_SERVICES = (
+    "engagement.v1.IngestService",
+    "engagement.v1.EventService",
+    "engagement.v1.ServerService",
+)
+# Above the contract's limit, so that a message over it is refused with a reason; beyond this the
+# library drops the message unread.
+_TRANSPORT_MESSAGE_BYTES = 16 * 1024 * 1024
+_MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
+_EXPIRY_INTERVAL_SECONDS = 3600.0
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+    # The library allows a ping every five minutes, which gets usual Go and Java clients thrown out.
+    ("grpc.http2.min_ping_interval_without_data_ms", int(_MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000)),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", int(_MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000)),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+
+
+class Server:
+    """A running server; `start` makes one, `stop` ends it with everything acknowledged or refused."""
+
+    def __init__(self, config: Config, database: DatabaseFile) -> None:
+        self._config = config
+        self._database = database
+        self._log = LocalLog(database)
+        with contextlib.closing(database.open_reader()) as connection:
+            cursors = read_cursors(connection)
+        self._readers = Readers(database, threads=config.reader_threads)
+        self._committer = Committer(self._log)
+        self._uploads = Uploads(
+            self._committer,
+            cursors,
+            heartbeat_seconds=config.heartbeat_seconds,
+            max_age_seconds=config.max_stream_age_seconds,
+        )
+        self._health = health.aio.HealthServicer()
+        self._grpc = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+        self._add_services(cursors)
+        self._expiry = asyncio.create_task(self._expire_uploads(), name="upload-expiry")
+        self.address = ""
+
+    @classmethod
+    async def start(cls, config: Config) -> Server:
+        """Opens the store and serves. Raises ConfigurationError."""
+        server = cls(config, DatabaseFile(config.data_dir))
+        try:
+            await server._listen()
+        except ConfigurationError:
+            await server.stop()
+            raise
+        return server
+
+    async def stop(self) -> None:
+        """Says NOT_SERVING, closes streams, lets running calls end, and closes the store."""
+        await self._health.enter_graceful_shutdown()
+        self._expiry.cancel()
+        self._uploads.drain()
+        await self._grpc.stop(self._config.stop_grace_seconds)
+        await self._committer.close()
+        self._readers.close()
+        await self._log.close()
+        self._database.close()
+
+    async def _listen(self) -> None:
+        host, _, _ = self._config.listen.rpartition(":")
+        try:
+            port = self._grpc.add_insecure_port(self._config.listen)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"cannot listen on {self._config.listen}; is another server running there?"
+            ) from error
+        self.address = f"{host}:{port}"
+        await self._grpc.start()
+        for service in ("", *_SERVICES):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def _add_services(self, cursors: Cursors) -> None:
+        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(
+            IngestServicer(
+                committer=self._committer, readers=self._readers, uploads=self._uploads, cursors=cursors
+            ),
+            self._grpc,
+        )
+        event_service_pb2_grpc.add_EventServiceServicer_to_server(
+            EventServicer(readers=self._readers, cursors=cursors), self._grpc
+        )
+        server_service_pb2_grpc.add_ServerServiceServicer_to_server(
+            ServerServicer(
+                version=version("engagement-attributes"),
+                log_epoch=f"{cursors.epoch:08x}",
+                heartbeat_interval=timedelta(seconds=self._config.heartbeat_seconds),
+                max_stream_age=timedelta(seconds=self._config.max_stream_age_seconds),
+                upload_idle_timeout=timedelta(hours=self._config.upload_idle_hours),
+                min_keepalive_interval=_MIN_KEEPALIVE_INTERVAL,
+            ),
+            self._grpc,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        add_reflection((*_SERVICES, health.SERVICE_NAME), self._grpc)
+
+    async def _expire_uploads(self) -> None:
+        """Forgets abandoned uploads, in small commits that never hold up others for long."""
+        while True:
+            idle_since_ms = int((time.time() - self._config.upload_idle_hours * 3600) * 1000)
+            try:
+                while await self._committer.submit(ExpireUploads(idle_since_ms), returns=int):
+                    pass
+            except RequestError as error:
+                _log.warning("expired uploads stay for now: %s", error)
+            await asyncio.sleep(_EXPIRY_INTERVAL_SECONDS)
+
+
+def serve(config: Config) -> None:
+    """Serves until SIGTERM or SIGINT, then stops gracefully. Raises ConfigurationError."""
+    uvloop.run(_serve(config))
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = await Server.start(config)
+    print(f"listening on {server.address}", flush=True)
+    await stop.wait()
+    _log.info("stopping")
+    await server.stop()

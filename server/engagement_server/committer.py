@@ -1,0 +1,115 @@
+"""Groups what waits into commits: under load the groups grow, and an idle server commits at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from engagement_server.errors import DrainingError, OverloadedError, RequestError
+from engagement_server.model import CommitChunk, Commit, RecordBatch
+
+if TYPE_CHECKING:
+    from engagement_server.log.base import CommitLog
+    from engagement_server.model import Operation, Result
+
+# A commit takes tens of milliseconds at this size: enough to share an fsync, short enough to wait for.
+_MAX_COMMIT_EVENTS = 4_000
+_MAX_COMMIT_BYTES = 8 * 1024 * 1024
+# What may wait, in bytes of payload; more is refused or held back at the sender.
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+_OPERATION_BYTES = 256
+
+R = TypeVar("R")
+
+
+class Committer:
+    """The one way to change state. Cancelling a caller never takes back what it submitted."""
+
+    def __init__(self, log: CommitLog) -> None:
+        self._log = log
+        self._waiting: deque[tuple[Operation, int, asyncio.Future[Result]]] = deque()
+        self._waiting_bytes = 0
+        self._arrival = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._is_closing = False
+        self._task = asyncio.create_task(self._run(), name="committer")
+
+    async def submit(self, operation: Operation, *, returns: type[R]) -> R:
+        """Commits an operation; its result is of the type that the operation's docstring names.
+
+        Raises the operation's refusal, StoreUnavailableError, OverloadedError and DrainingError.
+        """
+        if not self._room.is_set():
+            raise OverloadedError
+        return cast("R", await self.enqueue(operation))  # the operation's docstring is the contract
+
+    def enqueue(self, operation: Operation) -> asyncio.Future[Result]:
+        """Puts an operation in the order of commits; call `wait_for_room` first. Raises DrainingError."""
+        if self._is_closing:
+            raise DrainingError
+        size_bytes = _OPERATION_BYTES
+        if isinstance(operation, RecordBatch | CommitChunk):
+            size_bytes += operation.batch.size_bytes
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operation, size_bytes, future))
+        self._waiting_bytes += size_bytes
+        if self._waiting_bytes > MAX_WAITING_BYTES:
+            self._room.clear()
+        self._arrival.set()
+        return future
+
+    async def wait_for_room(self) -> None:
+        """Waits until less waits than is allowed."""
+        await self._room.wait()
+
+    async def close(self) -> None:
+        """Refuses what comes from now on and commits what waits."""
+        self._is_closing = True
+        self._arrival.set()
+        await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrival.wait()
+            if not self._waiting:
+                if self._is_closing:
+                    return
+                self._arrival.clear()
+                continue
+            await self._commit_group()
+
+    async def _commit_group(self) -> None:
+        operations, futures = self._take_group()
+        try:
+            results = await self._log.commit(Commit(operations, time.time_ns() // 1_000_000))
+        except Exception as error:  # noqa: BLE001: every caller of the group is told, none waits for ever
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for future, result in zip(futures, results, strict=True):
+            if future.done():  # its caller went away
+                continue
+            if isinstance(result, RequestError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+    def _take_group(self) -> tuple[list[Operation], list[asyncio.Future[Result]]]:
+        operations: list[Operation] = []
+        futures: list[asyncio.Future[Result]] = []
+        events, taken_bytes = 0, 0
+        while self._waiting and events < _MAX_COMMIT_EVENTS and taken_bytes < _MAX_COMMIT_BYTES:
+            operation, size_bytes, future = self._waiting.popleft()
+            operations.append(operation)
+            futures.append(future)
+            taken_bytes += size_bytes
+            if isinstance(operation, RecordBatch | CommitChunk):
+                events += len(operation.batch.records)
+        self._waiting_bytes -= taken_bytes
+        if self._waiting_bytes <= MAX_WAITING_BYTES:
+            self._room.set()
+        return operations, futures

@@ -1,0 +1,109 @@
+"""Cursors and page tokens: positions in the log as opaque, sealed text.
+
+A position is `account_number << 40 | sequence`, so that the events of an account lie together in the
+order of acceptance. The text is base64url: it passes through a shell and JSON as it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+from dataclasses import dataclass
+
+from engagement_server.errors import (
+    CursorMalformedError,
+    CursorMismatchError,
+    LogEpochChangedError,
+    PageTokenMismatchError,
+)
+
+SEQUENCE_BITS = 40
+_CURSOR = struct.Struct(">BIQ")
+_PAGE_TOKEN = struct.Struct(">BIQ8s")
+_CURSOR_VERSION = 1
+_PAGE_TOKEN_VERSION = 2
+_CHECKSUM_BYTES = 6
+
+
+def first_position(account_number: int) -> int:
+    """The position before an account's first event."""
+    return account_number << SEQUENCE_BITS
+
+
+def last_position(account_number: int) -> int:
+    """The highest position that an account can reach."""
+    return (account_number + 1 << SEQUENCE_BITS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """Makes and reads cursors and page tokens of one log."""
+
+    epoch: int
+    """Identifies the log, 32 bits."""
+    key: bytes
+    """Seals page tokens, so that only the server makes them."""
+
+    def encode(self, position: int) -> str:
+        """The cursor of a position."""
+        return _seal(_CURSOR.pack(_CURSOR_VERSION, self.epoch, position))
+
+    def decode(self, cursor: str, *, account_number: int) -> int:
+        """The position of a cursor.
+
+        Raises CursorMalformedError, CursorMismatchError (another account), LogEpochChangedError.
+        """
+        payload = _unseal(cursor)
+        if payload is None or len(payload) != _CURSOR.size or payload[0] != _CURSOR_VERSION:
+            raise CursorMalformedError
+        _, epoch, position = _CURSOR.unpack(payload)
+        if epoch != self.epoch:
+            raise LogEpochChangedError
+        if position >> SEQUENCE_BITS != account_number:
+            raise CursorMismatchError
+        return int(position)
+
+    def encode_page(self, position: int, *, arguments: bytes) -> str:
+        """A token to go on after `position`, bound to the arguments of the list."""
+        digest = self._digest(position, arguments)
+        return _seal(_PAGE_TOKEN.pack(_PAGE_TOKEN_VERSION, self.epoch, position, digest))
+
+    def decode_page(self, token: str, *, arguments: bytes) -> int:
+        """The position after which to go on.
+
+        Raises PageTokenMismatchError where the token is damaged or bound to other arguments, and
+        LogEpochChangedError.
+        """
+        payload = _unseal(token)
+        if payload is None or len(payload) != _PAGE_TOKEN.size or payload[0] != _PAGE_TOKEN_VERSION:
+            raise PageTokenMismatchError
+        _, epoch, position, digest = _PAGE_TOKEN.unpack(payload)
+        if epoch != self.epoch:
+            raise LogEpochChangedError
+        if digest != self._digest(position, arguments):
+            raise PageTokenMismatchError
+        return int(position)
+
+    def _digest(self, position: int, arguments: bytes) -> bytes:
+        return hashlib.blake2b(b"%d " % position + arguments, digest_size=8, key=self.key).digest()
+
+
+def _seal(payload: bytes) -> str:
+    return base64.urlsafe_b64encode(payload + _checksum(payload)).rstrip(b"=").decode()
+
+
+def _unseal(text: str) -> bytes | None:
+    """The payload, or None where the text is damaged."""
+    try:
+        sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    payload = sealed[:-_CHECKSUM_BYTES]
+    return payload if sealed == payload + _checksum(payload) else None
+
+
+def _checksum(payload: bytes) -> bytes:
+    # Without a secret: a cursor of a replaced log is then told from a damaged one.
+    return hashlib.blake2b(payload, digest_size=_CHECKSUM_BYTES, person=b"engagement.v1").digest()

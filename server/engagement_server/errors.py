@@ -1,0 +1,260 @@
+"""Everything that the server refuses, with the reason that clients branch on.
+
+    EngagementError
+    ├── ConfigurationError              the server cannot start like this
+    └── RequestError                    a call, or one event of it, is refused
+        ├── InvalidRequestError
+        │   ├── FieldInvalidError
+        │   ├── BatchTooLargeError
+        │   ├── ChunkTooLargeError
+        │   ├── FilterInvalidError
+        │   ├── PageTokenMismatchError
+        │   ├── CursorMalformedError
+        │   └── CursorMismatchError
+        ├── ConflictError
+        │   └── EventIdConflictError
+        ├── PreconditionError
+        │   ├── SequenceGapError
+        │   ├── UploadFinishedError
+        │   └── LogEpochChangedError
+        ├── TakenOverError
+        │   └── UploadTakenOverError
+        ├── NotFoundError
+        │   ├── EventNotFoundError
+        │   └── UploadNotFoundError
+        └── UnavailableError
+            ├── OverloadedError
+            ├── DrainingError
+            └── StoreUnavailableError
+
+This module knows nothing of gRPC; `status.py` gives each family its code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engagement.rules import Violation
+
+
+class EngagementError(Exception):
+    """Base of all errors that the server raises on purpose."""
+
+
+class ConfigurationError(EngagementError):
+    """The server cannot start with this configuration; the message says what to change."""
+
+
+class RequestError(EngagementError):
+    """A refusal; `reason` is a name of `ErrorReason`, `metadata` holds all dynamic text of the message."""
+
+    reason: ClassVar[str]
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+
+class InvalidRequestError(RequestError):
+    """The request can never succeed as it is."""
+
+    violations: Sequence[Violation] = ()
+
+
+class FieldInvalidError(InvalidRequestError):
+    """Fields break rules of the contract."""
+
+    reason = "FIELD_INVALID"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        first = violations[0]
+        where = first.field or "the request"
+        super().__init__(
+            f"{where}: {first.description}",
+            field=first.field,
+            rule=first.rule,
+            violationsTotal=len(violations),
+        )
+        self.violations = violations
+
+
+class FilterInvalidError(FieldInvalidError):
+    """A filter cannot be understood."""
+
+    reason = "FILTER_INVALID"
+
+
+class BatchTooLargeError(InvalidRequestError):
+    """A call holds more than is allowed."""
+
+    reason = "BATCH_TOO_LARGE"
+
+    def __init__(self, *, count: int, limit: int, unit: str) -> None:
+        super().__init__(
+            f"at most {limit} {unit} are allowed in one message, got {count}; send less at once",
+            count=count,
+            limit=limit,
+            unit=unit,
+        )
+
+
+class ChunkTooLargeError(BatchTooLargeError):
+    """A chunk of an upload holds more than is allowed."""
+
+    reason = "CHUNK_TOO_LARGE"
+
+
+class PageTokenMismatchError(InvalidRequestError):
+    """A page token is damaged, or was given for other arguments."""
+
+    reason = "PAGE_TOKEN_MISMATCH"
+
+    def __init__(self) -> None:
+        super().__init__("page_token belongs to another account, filter or order; start the list again")
+
+
+class CursorMalformedError(InvalidRequestError):
+    """A cursor is not one that this service made."""
+
+    reason = "CURSOR_MALFORMED"
+
+    def __init__(self) -> None:
+        super().__init__("cursor is not one that this service made; pass it exactly as it was received")
+
+
+class CursorMismatchError(InvalidRequestError):
+    """A cursor belongs to another account."""
+
+    reason = "CURSOR_MISMATCH"
+
+    def __init__(self) -> None:
+        super().__init__("cursor belongs to another account")
+
+
+class ConflictError(RequestError):
+    """Something else has this id."""
+
+
+class EventIdConflictError(ConflictError):
+    """An event with the same id and other content is stored."""
+
+    reason = "EVENT_ID_CONFLICT"
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"an event with id {event_id!r} and other content is stored; an id names one event for ever",
+            eventId=event_id,
+        )
+
+
+class PreconditionError(RequestError):
+    """The state does not allow this; sending the same again does not help."""
+
+
+class SequenceGapError(PreconditionError):
+    """A chunk, or the end of an upload, does not follow the last committed chunk."""
+
+    reason = "SEQUENCE_GAP"
+
+    def __init__(self, *, upload_id: str, sequence: int, expected: int) -> None:
+        super().__init__(
+            f"upload {upload_id!r} expects sequence {expected}, got {sequence}; go on with {expected}",
+            uploadId=upload_id,
+            sequence=sequence,
+            expected=expected,
+        )
+
+
+class UploadFinishedError(PreconditionError):
+    """A new chunk was sent to a finished upload."""
+
+    reason = "UPLOAD_FINISHED"
+
+    def __init__(self, *, upload_id: str, committed_through: int) -> None:
+        super().__init__(
+            f"upload {upload_id!r} is finished after chunk {committed_through}; open another upload_id",
+            uploadId=upload_id,
+            committedThrough=committed_through,
+        )
+
+
+class LogEpochChangedError(PreconditionError):
+    """A cursor or page token is from before the log was replaced."""
+
+    reason = "LOG_EPOCH_CHANGED"
+
+    def __init__(self) -> None:
+        super().__init__("the log was replaced since this cursor was made; read again from the start")
+
+
+class TakenOverError(RequestError):
+    """Somebody else goes on with this."""
+
+
+class UploadTakenOverError(TakenOverError):
+    """Another stream opened the same upload."""
+
+    reason = "UPLOAD_TAKEN_OVER"
+
+    def __init__(self, upload_id: str) -> None:
+        super().__init__(f"another stream opened upload {upload_id!r} and goes on with it", uploadId=upload_id)
+
+
+class NotFoundError(RequestError):
+    """Nothing has this id."""
+
+
+class EventNotFoundError(NotFoundError):
+    """No event has this id or cursor."""
+
+    reason = "EVENT_NOT_FOUND"
+
+    def __init__(self, **key: str) -> None:
+        ((name, value),) = key.items()
+        super().__init__(f"the account has no event with {name} {value!r}", **key)
+
+
+class UploadNotFoundError(NotFoundError):
+    """No upload has this id."""
+
+    reason = "UPLOAD_NOT_FOUND"
+
+    def __init__(self, upload_id: str) -> None:
+        super().__init__(f"the account has no upload {upload_id!r}", uploadId=upload_id)
+
+
+class UnavailableError(RequestError):
+    """The same call with the same ids succeeds later."""
+
+    retry_delay_seconds = 1.0
+
+
+class OverloadedError(UnavailableError):
+    """More work waits than is allowed."""
+
+    reason = "OVERLOADED"
+
+    def __init__(self) -> None:
+        super().__init__("the server has too much waiting work; retry with the same event ids")
+
+
+class DrainingError(UnavailableError):
+    """The server is stopping."""
+
+    reason = "DRAINING"
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping; retry with the same event ids")
+
+
+class StoreUnavailableError(UnavailableError):
+    """The store cannot write or read."""
+
+    reason = "STORE_UNAVAILABLE"
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"the store is not available ({cause}); retry with the same event ids", cause=cause)

@@ -1,0 +1,1 @@
+"""The commit log: what makes commits durable and gives them their order."""

@@ -1,0 +1,56 @@
+"""Model values as messages of the contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engagement import v1
+
+if TYPE_CHECKING:
+    from engagement_server.cursor import Cursors
+    from engagement_server.model import StoredRow, Tally, UploadState, Verdict
+
+
+def tally_message(tally: Tally) -> v1.Tally:
+    """The tally as the contract has it."""
+    return v1.Tally(
+        accepted=tally.accepted,
+        duplicate=tally.duplicate,
+        rejected=tally.rejected,
+        suppressed=tally.suppressed,
+    )
+
+
+def verdict_message(verdict: Verdict, *, cursors: Cursors) -> v1.EventResult:
+    """What became of one event."""
+    result = v1.EventResult(
+        index=verdict.index,
+        event_id=verdict.event_id,
+        outcome=v1.Outcome.ValueType(verdict.outcome),
+        cursor=cursors.encode(verdict.position) if verdict.position else "",
+    )
+    if verdict.error:
+        result.error.ParseFromString(verdict.error)
+    return result
+
+
+def upload_message(state: UploadState) -> v1.Upload:
+    """The state of an upload."""
+    upload = v1.Upload(
+        upload_id=state.upload_id,
+        state=v1.Upload.STATE_FINISHED if state.is_finished else v1.Upload.STATE_OPEN,
+        committed_through=state.committed_through,
+        tally=tally_message(state.tally),
+    )
+    upload.create_time.FromMilliseconds(state.create_time_ms)
+    upload.update_time.FromMilliseconds(state.update_time_ms)
+    return upload
+
+
+def stored_event_message(row: StoredRow, event: v1.Event, *, cursors: Cursors) -> v1.StoredEvent:
+    """A stored event, with what the producer left to the server filled in."""
+    attributes = event.customer_info if event.HasField("customer_info") else event.personal_info
+    attributes.server_time_stamp = row.server_time_ms
+    stored = v1.StoredEvent(event=event, cursor=cursors.encode(row.position))
+    stored.receive_time.FromMilliseconds(row.receive_time_ms)
+    return stored

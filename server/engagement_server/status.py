@@ -1,0 +1,97 @@
+"""Errors as gRPC statuses with details: the only place that knows both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from engagement_server.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionError,
+    RequestError,
+    TakenOverError,
+    UnavailableError,
+)
+from engagement_server.validation import MAX_VIOLATIONS
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+DOMAIN = "engagement.v1"
+# Clients refuse metadata over 16 KiB, base64 and other entries included.
+MAX_DETAILS_BYTES = 4096
+_MAX_TEXT_CHARACTERS = 512
+_CODES: dict[type[RequestError], grpc.StatusCode] = {
+    InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    ConflictError: grpc.StatusCode.ALREADY_EXISTS,
+    PreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    TakenOverError: grpc.StatusCode.ABORTED,
+    NotFoundError: grpc.StatusCode.NOT_FOUND,
+    UnavailableError: grpc.StatusCode.UNAVAILABLE,
+}
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+def code_of(error: RequestError) -> grpc.StatusCode:
+    """The gRPC code of an error's family."""
+    return next(code for family, code in _CODES.items() if isinstance(error, family))
+
+
+def describe(error: RequestError) -> tuple[grpc.StatusCode, str, Metadata]:
+    """Code, message and trailing metadata of a refusal."""
+    code = code_of(error)
+    message = _bounded(error.message)
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason,
+        domain=DOMAIN,
+        metadata={key: _bounded(value) for key, value in error.metadata.items()},
+    )
+    details: list[Message] = [info]
+    trailing: list[tuple[str, str | bytes]] = []
+    if isinstance(error, UnavailableError):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(int(error.retry_delay_seconds * 1000))
+        details.append(retry)
+        trailing.append(("grpc-retry-pushback-ms", str(int(error.retry_delay_seconds * 1000))))
+    if isinstance(error, InvalidRequestError) and error.violations:
+        details.append(_bad_request(error, room=MAX_DETAILS_BYTES - info.ByteSize() - len(message.encode())))
+    trailing.append(_details_entry(code, message, details))
+    return code, message, tuple(trailing)
+
+
+def describe_internal(request_id: str) -> tuple[grpc.StatusCode, str, Metadata]:
+    """The status of a failure that nobody foresaw: no internals, but where to find them."""
+    message = f"internal error; the server's log has the cause under request id {request_id}"
+    info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"requestId": request_id})
+    code = grpc.StatusCode.INTERNAL
+    return code, message, (_details_entry(code, message, [info]),)
+
+
+def _bad_request(error: InvalidRequestError, *, room: int) -> error_details_pb2.BadRequest:
+    bad_request = error_details_pb2.BadRequest()
+    for violation in error.violations[:MAX_VIOLATIONS]:
+        bad_request.field_violations.add(
+            field=violation.field, description=violation.description, reason=violation.rule
+        )
+        if bad_request.ByteSize() > room - 256 and len(bad_request.field_violations) > 1:
+            del bad_request.field_violations[-1]
+            break
+    return bad_request
+
+
+def _details_entry(code: grpc.StatusCode, message: str, details: list[Message]) -> tuple[str, bytes]:
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return "grpc-status-details-bin", status.SerializeToString()
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT_CHARACTERS else text[: _MAX_TEXT_CHARACTERS - 1] + "…"

@@ -1,0 +1,109 @@
+"""Opens the SQLite file of the store: one writer, any number of readers, one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import apsw
+
+from engagement_server.cursor import Cursors
+from engagement_server.errors import ConfigurationError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+# 16 MiB of log between checkpoints: few enough fsyncs, a short recovery.
+_CHECKPOINT_PAGES = 4000
+_WRITER_CACHE_KIB = 65_536
+_READER_CACHE_KIB = 8_192
+_STATEMENT_CACHE_SIZE = 512
+_BUSY_TIMEOUT_MS = 5_000
+
+
+class DatabaseFile:
+    """The data folder, locked against other processes while this object is open."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Creates what is missing. Raises ConfigurationError where the folder cannot be used."""
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise ConfigurationError(f"the data folder {data_dir} cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise ConfigurationError(
+                f"the data folder {data_dir} is in use by another server; stop it or choose another folder"
+            ) from error
+        self._path = data_dir / "engagement.db"
+
+    def open_writer(self) -> apsw.Connection:
+        """The one connection that writes; every commit is on disk when it returns."""
+        connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, _WRITER_CACHE_KIB)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("secure_delete", "on")
+        connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
+        self._migrate(connection)
+        return connection
+
+    def open_reader(self) -> apsw.Connection:
+        """A connection that cannot write and never waits for the writer."""
+        connection = self._open(apsw.SQLITE_OPEN_READONLY, _READER_CACHE_KIB)
+        connection.pragma("query_only", 1)
+        return connection
+
+    def close(self) -> None:
+        """Lets other processes use the folder."""
+        os.close(self._lock)
+
+    def _open(self, flags: int, cache_kib: int) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path), flags=flags, statementcachesize=_STATEMENT_CACHE_SIZE)
+        connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        connection.pragma("cache_size", -cache_kib)
+        connection.pragma("temp_store", "memory")
+        return connection
+
+    def _migrate(self, connection: apsw.Connection) -> None:
+        version = connection.pragma("user_version")
+        if version == SCHEMA_VERSION:
+            return
+        if version != 0:
+            raise ConfigurationError(
+                f"{self._path} has schema version {version}; this server reads {SCHEMA_VERSION}. "
+                "Start the server version that wrote it"
+            )
+        with connection:
+            connection.execute(resources.files(__package__).joinpath("schema.sql").read_text())
+            connection.execute(
+                "INSERT INTO settings VALUES ('log_epoch', ?), ('token_key', ?)",
+                (secrets.randbits(32), secrets.token_bytes(32)),
+            )
+            connection.pragma("user_version", SCHEMA_VERSION)
+
+
+def read_cursors(connection: apsw.Connection) -> Cursors:
+    """What makes the cursors of this store."""
+    settings = dict(connection.execute("SELECT name, value FROM settings").fetchall())
+    return Cursors(epoch=settings["log_epoch"], key=settings["token_key"])
+
+
+def unavailable(error: apsw.Error) -> StoreUnavailableError:
+    """What a caller is told where SQLite fails: the kind of failure, without paths or statements."""
+    return StoreUnavailableError(_CAUSES.get(type(error), type(error).__name__))
+
+
+_CAUSES: dict[type[apsw.Error], str] = {
+    apsw.FullError: "disk full",
+    apsw.IOError: "input/output error",
+    apsw.BusyError: "busy",
+    apsw.CorruptError: "damaged file",
+    apsw.ReadOnlyError: "read-only file system",
+}

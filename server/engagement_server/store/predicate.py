@@ -1,0 +1,84 @@
+"""Decides whether an event passes an `EventFilter`: the one meaning of a filter, whatever found the event."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from engagement import v1
+from engagement_server.store.search import TextQuery, Tokenizer, attribute_values, parse_text
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """A filter, prepared for many events; empty parts take everything."""
+
+    attribute_sets: Collection[int]
+    consumer_ids: Collection[str]
+    conversation_ids: Collection[str]
+    customer_ids: Collection[str]
+    folded_statuses: Collection[str]
+    folded_types: Collection[str]
+    is_authenticated: bool | None
+    start_ms: int | None
+    end_ms: int | None
+    text: TextQuery
+
+    @classmethod
+    def of(cls, wanted: v1.EventFilter, *, tokenize: Tokenizer) -> Predicate:
+        """Prepares a filter. Raises FilterInvalidError where its text cannot be understood."""
+        return cls(
+            attribute_sets=frozenset(wanted.attribute_sets),
+            consumer_ids=frozenset(wanted.consumer_ids),
+            conversation_ids=frozenset(wanted.conversation_ids),
+            customer_ids=frozenset(wanted.customer_ids),
+            folded_statuses=frozenset(value.casefold() for value in wanted.customer_statuses),
+            folded_types=frozenset(value.casefold() for value in wanted.customer_types),
+            is_authenticated=wanted.authenticated if wanted.HasField("authenticated") else None,
+            start_ms=_ceil_ms(wanted.start_time.ToNanoseconds()) if wanted.HasField("start_time") else None,
+            end_ms=_ceil_ms(wanted.end_time.ToNanoseconds()) if wanted.HasField("end_time") else None,
+            text=parse_text(wanted.text, tokenize=tokenize),
+        )
+
+    def takes_envelope(self, *, attribute_set: int, authenticated: bool, server_time_ms: int) -> bool:
+        """Whether the parts that need no look inside the event hold."""
+        return (
+            (not self.attribute_sets or attribute_set in self.attribute_sets)
+            and (self.is_authenticated is None or self.is_authenticated == authenticated)
+            and (self.start_ms is None or server_time_ms >= self.start_ms)
+            and (self.end_ms is None or server_time_ms < self.end_ms)
+        )
+
+    def takes_content(self, event: v1.Event, *, tokenize: Tokenizer) -> bool:
+        """Whether the parts about the event's own values hold."""
+        customer = event.customer_info
+        return (
+            (not self.consumer_ids or event.consumer_id in self.consumer_ids)
+            and (not self.conversation_ids or event.conversation_id in self.conversation_ids)
+            and (
+                not self.customer_ids
+                or (customer.HasField("customer_id") and customer.customer_id in self.customer_ids)
+            )
+            and (
+                not self.folded_statuses
+                or (
+                    customer.HasField("customer_status")
+                    and customer.customer_status.casefold() in self.folded_statuses
+                )
+            )
+            and (
+                not self.folded_types
+                or (
+                    customer.HasField("customer_type")
+                    and customer.customer_type.casefold() in self.folded_types
+                )
+            )
+            and (
+                not self.text.phrases or self.text.matches(attribute_values(event), tokenize=tokenize)
+            )
+        )
+
+
+def _ceil_ms(nanoseconds: int) -> int:
+    # Event times are whole milliseconds: a bound between two of them is the later one.
+    return -(-nanoseconds // 1_000_000)

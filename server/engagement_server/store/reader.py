@@ -1,0 +1,203 @@
+"""Answers questions from the SQLite file. It never waits for the writer and never changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import apsw
+
+from engagement import v1
+from engagement_server.cursor import first_position, last_position
+from engagement_server.model import StoredRow, Verdict
+from engagement_server.store.predicate import Predicate
+from engagement_server.store.search import match_expression
+from engagement_server.store.upload_rows import find_upload
+from engagement_server.store.verdicts import judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from engagement_server.model import Batch, UploadState
+
+# What one page may cost, whatever the filter: the page then ends early and says where to go on.
+_MAX_SCANNED_POSITIONS = 200_000
+_MAX_CANDIDATES = 20_000
+_ROW = "position, server_time_ms, receive_time_ms, payload"
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Which events of an account to read, from where, and how many."""
+
+    account_id: str
+    wanted: v1.EventFilter
+    after_position: int | None
+    """Go on behind this position, in the order of the walk; None: from its start."""
+    newest_first: bool
+    max_events: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows in the order of the walk, and where to go on; None: the walk is at its end."""
+
+    rows: Sequence[tuple[StoredRow, v1.Event]]
+    next_position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Rows that may pass, where the look-up stopped early, and how many rows that takes."""
+
+    rows: Iterator[tuple[int, int, int, bytes, int, bool]]
+    budget: int | None
+    stop_position: int | None
+
+
+class Reader:
+    """Reads through one connection. Not safe to share between threads."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._tokenizer = connection.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])
+
+    def account_number(self, account_id: str) -> int | None:
+        """The number of an account; None where nothing was ever stored for it."""
+        row = self._connection.execute(
+            "SELECT number FROM accounts WHERE account_id = ?", (account_id,)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def find_by_id(self, account_id: str, event_id: str) -> StoredRow | None:
+        """The event with this id."""
+        return self._row(
+            f"SELECT {_ROW} FROM events WHERE account = ? AND event_id = ?",  # noqa: S608: a constant
+            (self.account_number(account_id), event_id),
+        )
+
+    def find_at(self, position: int) -> StoredRow | None:
+        """The event at this position."""
+        return self._row(f"SELECT {_ROW} FROM events WHERE position = ?", (position,))  # noqa: S608: a constant
+
+    def page(self, query: PageQuery) -> Page:
+        """Reads one page. Raises FilterInvalidError."""
+        predicate = Predicate.of(query.wanted, tokenize=self._tokenize)
+        account = self.account_number(query.account_id)
+        if account is None:
+            return Page((), None)
+        candidates = self._candidates(query, predicate, account)
+        rows: list[tuple[StoredRow, v1.Event]] = []
+        size_bytes, examined, position = 0, 0, 0
+        for position, server_ms, receive_ms, payload, attribute_set, authenticated in candidates.rows:
+            examined += 1
+            if not predicate.takes_envelope(
+                attribute_set=attribute_set, authenticated=bool(authenticated), server_time_ms=server_ms
+            ):
+                continue
+            event = v1.Event.FromString(payload)
+            if not predicate.takes_content(event, tokenize=self._tokenize):
+                continue
+            size_bytes += len(payload)
+            if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
+                return Page(rows, rows[-1][0].position)
+            rows.append((StoredRow(position, server_ms, receive_ms, payload), event))
+        if examined == candidates.budget:
+            return Page(rows, position)
+        return Page(rows, candidates.stop_position)
+
+    def upload(self, account_id: str, upload_id: str) -> UploadState:
+        """The state of an upload. Raises UploadNotFoundError."""
+        return find_upload(self._connection, account_id, upload_id).state
+
+    def rejections(
+        self, account_id: str, upload_id: str, *, after: tuple[int, int], max_results: int
+    ) -> list[tuple[int, Verdict]]:
+        """Rejected events of an upload with the sequences of their chunks, behind (sequence, index)."""
+        number = find_upload(self._connection, account_id, upload_id).number
+        rows = self._connection.execute(
+            "SELECT chunk_sequence, item, event_id, outcome, position, error FROM upload_results"
+            " INDEXED BY upload_rejections WHERE upload = ? AND outcome = 3 AND (chunk_sequence, item) > (?, ?)"
+            " ORDER BY chunk_sequence, item LIMIT ?",
+            (number, *after, max_results),
+        )
+        return [(sequence, Verdict(*verdict)) for sequence, *verdict in rows]
+
+    def preview(self, account_id: str, batch: Batch, *, is_atomic: bool) -> list[Verdict]:
+        """What would become of a batch. Raises EventIdConflictError where `is_atomic`."""
+        account = self.account_number(account_id) or 0
+        verdicts, _ = judge(
+            self._connection, batch, account=account, last_position=0, is_atomic=is_atomic
+        )
+        # A position below every account's range belongs to an event that would be new.
+        return [
+            verdict if verdict.position >= first_position(1) else verdict._replace(position=0)
+            for verdict in verdicts
+        ]
+
+    def _candidates(self, query: PageQuery, predicate: Predicate, account: int) -> _Candidates:
+        low, high = first_position(account), last_position(account) + 1
+        if query.after_position is not None:
+            if query.newest_first:
+                high = min(high, query.after_position)
+            else:
+                low = max(low, query.after_position)
+        order = "DESC" if query.newest_first else "ASC"
+        expression = match_expression(query.wanted, predicate.text, tokenize=self._tokenize)
+        columns = f"e.{_ROW.replace(', ', ', e.')}, e.attribute_set, e.authenticated"
+        if expression is not None:
+            found = self._connection.execute(
+                f"SELECT {columns} FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
+                f" AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
+                f" CROSS JOIN events AS e ON e.position = hit.rowid",
+                (expression, low, high, _MAX_CANDIDATES),
+            )
+            return _Candidates(found, _MAX_CANDIDATES, None)
+        low, high, stop_position = self._scan_window(low, high, newest_first=query.newest_first)
+        conditions, arguments = _envelope_conditions(predicate)
+        scanned = self._connection.execute(
+            f"SELECT {columns} FROM events AS e WHERE e.position > ? AND e.position < ?{conditions}"  # noqa: S608
+            f" ORDER BY e.position {order}",
+            (low, high, *arguments),
+        )
+        return _Candidates(scanned, None, stop_position)
+
+    def _scan_window(self, low: int, high: int, *, newest_first: bool) -> tuple[int, int, int | None]:
+        """A bounded part of the range, and where to go on behind it."""
+        edge = "max" if newest_first else "min"
+        ((start,),) = self._connection.execute(
+            f"SELECT {edge}(position) FROM events WHERE position > ? AND position < ?",  # noqa: S608
+            (low, high),
+        )
+        if start is None:
+            return low, high, None
+        if newest_first:
+            bottom = start - _MAX_SCANNED_POSITIONS
+            return (bottom, high, bottom + 1) if bottom > low else (low, high, None)
+        top = start + _MAX_SCANNED_POSITIONS
+        ((last,),) = self._connection.execute("SELECT max(position) FROM events WHERE position < ?", (high,))
+        return (low, top, top - 1) if top <= last else (low, high, None)
+
+    def _row(self, statement: str, arguments: tuple[object, ...]) -> StoredRow | None:
+        row = self._connection.execute(statement, arguments).fetchone()
+        return None if row is None else StoredRow(*row)
+
+    def _tokenize(self, text: str) -> list[str]:
+        return self._tokenizer(
+            text.encode(), apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False
+        )
+
+
+def _envelope_conditions(predicate: Predicate) -> tuple[str, list[int]]:
+    """The parts of a filter that are columns, so that a scan skips rows without reading them out."""
+    conditions: list[tuple[str, int]] = []
+    if predicate.start_ms is not None:
+        conditions.append(("e.server_time_ms >= ?", predicate.start_ms))
+    if predicate.end_ms is not None:
+        conditions.append(("e.server_time_ms < ?", predicate.end_ms))
+    if predicate.is_authenticated is not None:
+        conditions.append(("e.authenticated = ?", predicate.is_authenticated))
+    if len(predicate.attribute_sets) == 1:
+        conditions.append(("e.attribute_set = ?", next(iter(predicate.attribute_sets))))
+    return "".join(f" AND {text}" for text, _ in conditions), [value for _, value in conditions]

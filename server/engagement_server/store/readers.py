@@ -1,0 +1,53 @@
+"""A bounded pool of threads that read the store, each through its own connection."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import apsw
+
+from engagement_server.store.database import unavailable
+from engagement_server.store.reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engagement_server.store.database import DatabaseFile
+
+T = TypeVar("T")
+
+
+class Readers:
+    """Runs reads off the event loop."""
+
+    def __init__(self, database: DatabaseFile, *, threads: int) -> None:
+        self._database = database
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix="store-reader", initializer=self._open_connection
+        )
+
+    async def run(self, read: Callable[[Reader], T]) -> T:
+        """Runs `read` with a reader of the pool. Raises StoreUnavailableError and what `read` raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._read, read)
+
+    def close(self) -> None:
+        """Waits for running reads and closes the connections."""
+        self._executor.shutdown()
+        for connection in self._connections:
+            connection.close()
+
+    def _open_connection(self) -> None:
+        connection = self._database.open_reader()
+        self._connections.append(connection)
+        self._local.reader = Reader(connection)
+
+    def _read(self, read: Callable[[Reader], T]) -> T:
+        try:
+            return read(self._local.reader)
+        except apsw.Error as error:
+            raise unavailable(error) from error

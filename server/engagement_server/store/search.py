@@ -1,0 +1,112 @@
+"""The text that an event is found by, and the queries over it.
+
+The index finds candidates; `predicate.py` decides. Both fold case in the same way (full Unicode case
+folding), so that the candidates are never too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from engagement import v1
+from engagement.rules import Violation
+from engagement_server.errors import FilterInvalidError
+
+Tokenizer = Callable[[str], list[str]]
+"""Splits folded text into the tokens of the index."""
+
+# A longer value is looked up by its beginning.
+_MAX_PHRASE_TOKENS = 32
+
+
+def attribute_values(event: v1.Event) -> list[str]:
+    """The texts that a search looks at: every attribute value, dates as `2014-10-15`."""
+    values: list[str] = []
+    attribute_set = event.customer_info if event.HasField("customer_info") else event.personal_info
+    for descriptor, value in attribute_set.ListFields():
+        if value.__class__ is str:
+            values.append(value)
+        elif descriptor.type == FieldDescriptor.TYPE_MESSAGE:
+            values += _message_texts(value)
+    if event.additional_attributes:
+        values += event.additional_attributes.values()
+    return values
+
+
+def _message_texts(value: v1.Date | Iterable[v1.PersonalContact]) -> Iterable[str]:
+    if isinstance(value, v1.Date):
+        return (f"{value.year:04}-{value.month:02}-{value.day:02}",)
+    return (text for contact in value for text in (contact.email, contact.phone))
+
+
+def attributes_text(event: v1.Event) -> str:
+    """What the index holds of the attribute values."""
+    return "\n".join(attribute_values(event)).casefold()
+
+
+def identifier_text(identifier: str) -> str:
+    """What the index holds of an id: without dashes a UUID is one token, not five."""
+    return identifier.replace("-", "").casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    """Phrases that must all occur; each is a run of tokens within one value."""
+
+    phrases: Sequence[Sequence[str]]
+
+    @property
+    def is_exact_in_index(self) -> bool:
+        """True where the index alone decides, because no phrase could reach across two values."""
+        return all(len(phrase) == 1 for phrase in self.phrases)
+
+    def matches(self, values: Iterable[str], *, tokenize: Tokenizer) -> bool:
+        """Whether every phrase occurs in some value."""
+        joined = [f" {' '.join(tokenize(value.casefold()))} " for value in values]
+        return all(any(f" {' '.join(phrase)} " in text for text in joined) for phrase in self.phrases)
+
+
+def parse_text(text: str, *, tokenize: Tokenizer) -> TextQuery:
+    """Reads the words and quoted phrases of `EventFilter.text`.
+
+    Raises FilterInvalidError for an open quotation mark and for words without letters or digits.
+    """
+    parts = text.casefold().split('"')
+    if len(parts) % 2 == 0:
+        raise _invalid_text("a quotation mark is not closed")
+    phrases: list[Sequence[str]] = []
+    for number, part in enumerate(parts):
+        is_quoted = number % 2 == 1
+        for phrase in [part] if is_quoted else part.split():
+            tokens = tokenize(phrase)
+            if not tokens:
+                raise _invalid_text(f"{phrase!r} has no letters or digits to search for")
+            phrases.append(tokens)
+    return TextQuery(phrases)
+
+
+def _invalid_text(description: str) -> FilterInvalidError:
+    return FilterInvalidError([Violation("filter.text", "server.filter.text", description)])
+
+
+def match_expression(wanted: v1.EventFilter, text: TextQuery, *, tokenize: Tokenizer) -> str | None:
+    """The index query whose rows include all events that pass; None where the index cannot help."""
+    clauses = [f"attributes : {_phrase(phrase)}" for phrase in text.phrases]
+    for column, values, fold in (
+        ("consumer_id", wanted.consumer_ids, identifier_text),
+        ("conversation_id", wanted.conversation_ids, identifier_text),
+        ("attributes", wanted.customer_ids, str.casefold),
+        ("attributes", wanted.customer_statuses, str.casefold),
+        ("attributes", wanted.customer_types, str.casefold),
+    ):
+        phrases = [tokenize(fold(value)) for value in values]
+        if phrases and all(phrases):
+            clauses.append(f"{column} : ({' OR '.join(map(_phrase, phrases))})")
+    return " AND ".join(clauses) or None
+
+
+def _phrase(tokens: Sequence[str]) -> str:
+    return '"' + " ".join(tokens[:_MAX_PHRASE_TOKENS]) + '"'

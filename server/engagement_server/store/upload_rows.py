@@ -1,0 +1,161 @@
+"""The rows of uploads: how far each is committed, and its events that were not accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engagement_server.errors import (
+    SequenceGapError,
+    UploadFinishedError,
+    UploadNotFoundError,
+    UploadTakenOverError,
+)
+from engagement_server.model import ChunkCommitted, Outcome, Tally, UploadState, Verdict, count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
+
+    from engagement_server.model import Batch, CommitChunk, ExpireUploads, FinishUpload, OpenUpload
+
+_EXPIRED_UPLOADS_A_COMMIT = 100
+_EXPIRED_RESULTS_A_COMMIT = 10_000
+
+
+class UploadRow(NamedTuple):
+    """One row of `uploads`."""
+
+    number: int
+    owner: str
+    state: UploadState
+
+
+def find_upload(connection: apsw.Connection, account_id: str, upload_id: str) -> UploadRow:
+    """Reads an upload. Raises UploadNotFoundError."""
+    row = connection.execute(
+        "SELECT number, owner, is_finished, committed_through, accepted, duplicate, rejected, suppressed,"
+        " create_time_ms, update_time_ms FROM uploads WHERE account_id = ? AND upload_id = ?",
+        (account_id, upload_id),
+    ).fetchone()
+    if row is None:
+        raise UploadNotFoundError(upload_id)
+    number, owner, is_finished, committed_through, *counts, create_time_ms, update_time_ms = row
+    return UploadRow(
+        number,
+        owner,
+        UploadState(
+            upload_id=upload_id,
+            is_finished=bool(is_finished),
+            committed_through=committed_through,
+            tally=Tally(*counts),
+            create_time_ms=create_time_ms,
+            update_time_ms=update_time_ms,
+        ),
+    )
+
+
+class UploadRows:
+    """Writes the rows of uploads, inside the transaction of the caller."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def open(self, operation: OpenUpload, time_ms: int) -> UploadState:
+        """Gives the upload to a new owner, creating it where there is none."""
+        self._connection.execute(
+            "INSERT INTO uploads (account_id, upload_id, owner, is_finished, committed_through, accepted,"
+            " duplicate, rejected, suppressed, create_time_ms, update_time_ms)"
+            " VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4, ?4)"
+            " ON CONFLICT (account_id, upload_id) DO UPDATE SET owner = ?3",
+            (operation.account_id, operation.upload_id, operation.owner, time_ms),
+        )
+        return find_upload(self._connection, operation.account_id, operation.upload_id).state
+
+    def commit_chunk(
+        self, chunk: CommitChunk, time_ms: int, *, record: Callable[[Batch], list[Verdict]]
+    ) -> ChunkCommitted:
+        """Stores a chunk's events through `record`, its results and the progress."""
+        number, _, state = self._owned(chunk.account_id, chunk.upload_id, chunk.owner)
+        if chunk.sequence <= state.committed_through:
+            stored = self._stored_results(number, chunk.sequence)
+            return ChunkCommitted(chunk.sequence, state.committed_through, state.tally, stored)
+        if state.is_finished:
+            raise UploadFinishedError(
+                upload_id=chunk.upload_id, committed_through=state.committed_through
+            )
+        if chunk.sequence != state.committed_through + 1:
+            raise SequenceGapError(
+                upload_id=chunk.upload_id,
+                sequence=chunk.sequence,
+                expected=state.committed_through + 1,
+            )
+        verdicts = record(chunk.batch)
+        not_accepted = [verdict for verdict in verdicts if verdict.outcome != Outcome.ACCEPTED]
+        tally = state.tally + count(verdicts)
+        self._connection.execute(
+            "UPDATE uploads SET committed_through = ?, accepted = ?, duplicate = ?, rejected = ?,"
+            " suppressed = ?, update_time_ms = ? WHERE number = ?",
+            (chunk.sequence, tally.accepted, tally.duplicate, tally.rejected, tally.suppressed, time_ms, number),
+        )
+        if not_accepted:
+            self._connection.executemany(
+                "INSERT INTO upload_results VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (number, chunk.sequence, item, event_id, int(outcome), position, error)
+                    for item, event_id, outcome, position, error in not_accepted
+                ),
+            )
+        return ChunkCommitted(chunk.sequence, chunk.sequence, tally, not_accepted)
+
+    def finish(self, operation: FinishUpload, time_ms: int) -> UploadState:
+        """Ends an upload whose chunks are all committed; again, it changes nothing."""
+        number, _, state = self._owned(operation.account_id, operation.upload_id, operation.owner)
+        if operation.last_sequence != state.committed_through:
+            raise SequenceGapError(
+                upload_id=operation.upload_id,
+                sequence=operation.last_sequence,
+                expected=state.committed_through + 1,
+            )
+        if not state.is_finished:
+            self._connection.execute(
+                "UPDATE uploads SET is_finished = 1, update_time_ms = ? WHERE number = ?", (time_ms, number)
+            )
+        return find_upload(self._connection, operation.account_id, operation.upload_id).state
+
+    def expire(self, operation: ExpireUploads) -> int:
+        """Deletes some rows of uploads that nobody went on with; how many."""
+        idle = self._connection.execute(
+            "SELECT number FROM uploads WHERE NOT is_finished AND update_time_ms < ? LIMIT ?",
+            (operation.idle_since_ms, _EXPIRED_UPLOADS_A_COMMIT),
+        ).fetchall()
+        deleted = 0
+        for (number,) in idle:
+            self._connection.execute(
+                "DELETE FROM upload_results WHERE (upload, chunk_sequence, item) IN (SELECT upload,"
+                " chunk_sequence, item FROM upload_results WHERE upload = ? LIMIT ?)",
+                (number, _EXPIRED_RESULTS_A_COMMIT - deleted),
+            )
+            deleted += self._connection.changes()
+            if deleted >= _EXPIRED_RESULTS_A_COMMIT:
+                break
+            self._connection.execute("DELETE FROM uploads WHERE number = ?", (number,))
+            deleted += 1
+        return deleted
+
+    def _owned(self, account_id: str, upload_id: str, owner: str) -> UploadRow:
+        row = find_upload(self._connection, account_id, upload_id)
+        if row.owner != owner:
+            raise UploadTakenOverError(upload_id)
+        return row
+
+    def _stored_results(self, number: int, chunk_sequence: int) -> list[Verdict]:
+        rows = self._connection.execute(
+            "SELECT item, event_id, outcome, position, error FROM upload_results"
+            " WHERE upload = ? AND chunk_sequence = ? ORDER BY item",
+            (number, chunk_sequence),
+        )
+        return [
+            Verdict(item, event_id, Outcome(outcome), position, error)
+            for item, event_id, outcome, position, error in rows
+        ]

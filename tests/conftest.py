@@ -1,0 +1,28 @@
+"""Fixtures that every kind of test uses: real servers over temporary folders."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from engagement_server.app import Server
+from engagement_server.config import Config
+from tests.server_process import ServerProcess
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """A server on a free port, in this process."""
+    running = await Server.start(Config(listen="127.0.0.1:0", data_dir=tmp_path / "data"))
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def server_process(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server on a free port, in a process of its own."""
+    process = ServerProcess(tmp_path / "data").start()
+    yield process
+    process.kill()
