@@ -31,7 +31,16 @@ class ServerProcess:
     def start(self) -> ServerProcess:
         """Starts the server and waits until it listens."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "engagement.cli", "serve", "--listen", self.address, "--data", str(self.data_dir)],
+            [
+                sys.executable,
+                "-m",
+                "engagement.cli",
+                "serve",
+                "--listen",
+                self.address,
+                "--data",
+                str(self.data_dir),
+            ],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, **self.environment},

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from engagement_server.errors import DrainingError, OverloadedError, RequestError
-from engagement_server.model import CommitChunk, Commit, RecordBatch
+from engagement_server.model import Commit, CommitChunk, RecordBatch
 
 if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
@@ -85,7 +85,7 @@ class Committer:
         operations, futures = self._take_group()
         try:
             results = await self._log.commit(Commit(operations, time.time_ns() // 1_000_000))
-        except Exception as error:  # noqa: BLE001: every caller of the group is told, none waits for ever
+        except Exception as error:  # every caller of the group is told, none waits for ever
             for future in futures:
                 if not future.done():
                     future.set_exception(error)

@@ -12,10 +12,14 @@ from engagement_server.errors import ConfigurationError
 class Config:
     """The configuration of one server; checks itself, raising ConfigurationError."""
 
-    listen: str = field(default="127.0.0.1:50051", metadata={"help": "HOST:PORT to serve on; port 0 takes a free one"})
+    listen: str = field(
+        default="127.0.0.1:50051", metadata={"help": "HOST:PORT to serve on; port 0 takes a free one"}
+    )
     data_dir: Path = field(default=Path("data"), metadata={"help": "folder of the embedded store"})
     reader_threads: int = field(default=4, metadata={"help": "threads that read the store"})
-    heartbeat_seconds: float = field(default=15.0, metadata={"help": "longest silence of the server on a stream"})
+    heartbeat_seconds: float = field(
+        default=15.0, metadata={"help": "longest silence of the server on a stream"}
+    )
     max_stream_age_seconds: float = field(
         default=3600.0, metadata={"help": "age at which streams are closed, give or take a tenth"}
     )
@@ -29,7 +33,9 @@ class Config:
     def __post_init__(self) -> None:
         host, _, port = self.listen.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65535:
-            raise ConfigurationError(f"listen must be HOST:PORT, such as 127.0.0.1:50051; got {self.listen!r}")
+            raise ConfigurationError(
+                f"listen must be HOST:PORT, such as 127.0.0.1:50051; got {self.listen!r}"
+            )
         for name in (
             "reader_threads",
             "heartbeat_seconds",

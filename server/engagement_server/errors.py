@@ -201,7 +201,9 @@ class UploadTakenOverError(TakenOverError):
     reason = "UPLOAD_TAKEN_OVER"
 
     def __init__(self, upload_id: str) -> None:
-        super().__init__(f"another stream opened upload {upload_id!r} and goes on with it", uploadId=upload_id)
+        super().__init__(
+            f"another stream opened upload {upload_id!r} and goes on with it", uploadId=upload_id
+        )
 
 
 class NotFoundError(RequestError):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError, Message
-
 from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
+from google.protobuf.message import DecodeError, Message
+
 from engagement_server.errors import (
     BatchTooLargeError,
     ChunkTooLargeError,
@@ -25,9 +25,10 @@ _log = logging.getLogger(__name__)
 REQUEST_ID_KEY = "x-request-id"
 _MAX_REQUEST_ID_CHARACTERS = 64
 
-# Handlers of any message types pass through here.
+# Any: handlers of all message types pass through here, and the stubs describe synchronous ones only.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Behavior: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith("/engagement."):
             return handler
-        reader = _safe_deserializer(handler.request_deserializer)
-        if handler.stream_stream is not None:
+        parse = _safe_deserializer(handler.request_deserializer)
+        stream: Any = handler.stream_stream
+        if stream is not None:
             return grpc.stream_stream_rpc_method_handler(
-                _wrap_stream(handler.stream_stream), reader, handler.response_serializer
+                _wrap_stream(stream), parse, handler.response_serializer
             )
-        return grpc.unary_unary_rpc_method_handler(
-            _wrap_unary(handler.unary_unary), reader, handler.response_serializer
-        )
+        behavior: Any = handler.unary_unary
+        return grpc.unary_unary_rpc_method_handler(_wrap_unary(behavior), parse, handler.response_serializer)
 
 
-def _safe_deserializer(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | Unreadable]:
+def _safe_deserializer(parse: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | Unreadable]:
     """The library answers a failed parse with an INTERNAL error that tells nothing."""
+    assert parse is not None, "generated handlers have one"
 
     def read(data: bytes) -> Message | Unreadable:
         if len(data) > MAX_MESSAGE_BYTES:
@@ -74,37 +76,37 @@ def _safe_deserializer(parse: Callable[[bytes], Message]) -> Callable[[bytes], M
     return read
 
 
-def _wrap_unary(behavior: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
-    async def call(request: Any, context: Context) -> Any:  # Any: messages of every call
+def _wrap_unary(behavior: Behavior) -> Any:
+    async def call(request: Any, context: Context) -> Any:
+        if isinstance(request, Unreadable):
+            await _abort(context, request.error)
         try:
-            if isinstance(request, Unreadable):
-                raise request.error
             return await behavior(request, context)
-        except Exception as error:  # noqa: BLE001: every failure gets a status
+        except Exception as error:  # every failure gets a status
             await _abort(context, error)
 
     return call
 
 
-def _wrap_stream(behavior: Callable[[Any, Context], Awaitable[None]]) -> Callable[[Any, Context], Awaitable[None]]:
-    async def readable(requests: Any) -> Any:  # Any: an async generator over messages of every call
-        async for request in requests:
-            if isinstance(request, Unreadable):
-                error = request.error
-                if isinstance(error, BatchTooLargeError):
-                    raise ChunkTooLargeError(
-                        count=int(error.metadata["count"]), limit=MAX_MESSAGE_BYTES, unit="bytes"
-                    )
-                raise error
-            yield request
-
-    async def call(requests: Any, context: Context) -> None:  # Any: messages of every call
+def _wrap_stream(behavior: Behavior) -> Any:
+    async def call(requests: Any, context: Context) -> None:
         try:
-            await behavior(readable(requests), context)
-        except Exception as error:  # noqa: BLE001: every failure gets a status
+            await behavior(_readable(requests), context)
+        except Exception as error:  # every failure gets a status
             await _abort(context, error)
 
     return call
+
+
+async def _readable(requests: Any) -> Any:
+    async for request in requests:
+        if not isinstance(request, Unreadable):
+            yield request
+            continue
+        if isinstance(request.error, BatchTooLargeError):
+            size_bytes = int(request.error.metadata["count"])
+            raise ChunkTooLargeError(count=size_bytes, limit=MAX_MESSAGE_BYTES, unit="bytes")
+        raise request.error
 
 
 async def _abort(context: Context, error: Exception) -> None:

@@ -44,7 +44,8 @@ class EventRecord(NamedTuple):
 class Refusal(NamedTuple):
     """An event that breaks a rule, and why."""
 
-    index: int
+    item: int
+    """Place of the event in its batch, from 0."""
     event_id: str
     error: bytes
     """A serialized `EventError`."""
@@ -53,7 +54,8 @@ class Refusal(NamedTuple):
 class Verdict(NamedTuple):
     """What became of one event of a batch."""
 
-    index: int
+    item: int
+    """Place of the event in its batch, from 0."""
     event_id: str
     outcome: Outcome
     position: int
@@ -67,7 +69,8 @@ class Batch:
     """Events of one call or chunk: the good ones with their places in it, and the refused ones."""
 
     records: Sequence[EventRecord]
-    indexes: Sequence[int]
+    items: Sequence[int]
+    """Places of the records in the batch."""
     refusals: Sequence[Refusal] = ()
 
     @property

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from engagement import v1
 from engagement.limits import MAX_CHUNK_EVENTS, MAX_MESSAGE_BYTES
 from engagement.rules import Violation
+
 from engagement_server.errors import (
     ChunkTooLargeError,
     FieldInvalidError,
@@ -31,7 +32,7 @@ from engagement_server.model import (
     Tally,
     UploadState,
 )
-from engagement_server.validation import admit, require_valid
+from engagement_server.validation import admit_partly, require_valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +96,7 @@ class Uploads:
         self._sessions[key] = session
         if self._is_draining:
             session.close(Closing.REASON_DRAINING)
-        age_seconds = self._max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311: spreads reconnects
+        age_seconds = self._max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311  # spreads reconnects
         timer = asyncio.get_running_loop().call_later(age_seconds, session.close, Closing.REASON_MAX_AGE)
         try:
             await session.run(incoming)
@@ -172,7 +173,7 @@ class UploadSession:
                 self._put(self._committer.enqueue(self._operation(message)))
                 if message.HasField("finish"):
                     return
-        except Exception as error:  # noqa: BLE001: raised to the client behind the acks that are due
+        except Exception as error:  # raised to the client behind the acks that are due
             end = _End(error)
         finally:
             self._put(end)
@@ -183,18 +184,16 @@ class UploadSession:
             events = message.chunk.events
             if len(events) > MAX_CHUNK_EVENTS:
                 raise ChunkTooLargeError(count=len(events), limit=MAX_CHUNK_EVENTS, unit="events")
-            batch = admit(message, events, path="chunk.events", allow_partial=True)
-            return CommitChunk(
-                self._account_id, self.upload_id, self._owner, message.chunk.sequence, batch
-            )
+            sequence = message.chunk.sequence
+            envelope = v1.UploadEventsRequest(chunk=v1.UploadEventsRequest.Chunk(sequence=sequence))
+            batch = admit_partly(envelope, events)
+            return CommitChunk(self._account_id, self.upload_id, self._owner, sequence, batch)
         require_valid(message)
         if message.HasField("open"):
             raise FieldInvalidError(
                 [Violation("open", "server.upload.open_once", "must be the first message only")]
             )
-        return FinishUpload(
-            self._account_id, self.upload_id, self._owner, message.finish.last_sequence
-        )
+        return FinishUpload(self._account_id, self.upload_id, self._owner, message.finish.last_sequence)
 
     async def _acknowledge(self) -> None:
         """Acks what is committed, in order, until the stream ends."""

@@ -6,14 +6,13 @@ decided where the event is stored.
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engagement import rules, v1
-from engagement.limits import MAX_CLOCK_LEAD_MS, MAX_EVENT_BYTES
 from engagement.uuid7 import uuid7
+
 from engagement_server.errors import FieldInvalidError
 from engagement_server.model import Batch, EventRecord, Refusal
 from engagement_server.store.search import attributes_text, identifier_text
@@ -33,65 +32,53 @@ def require_valid(request: Message) -> None:
         raise FieldInvalidError(violations)
 
 
-def admit(request: Message, events: Sequence[v1.Event], *, path: str, allow_partial: bool = False) -> Batch:
-    """Checks a request and the events at `path` in it, and turns the good ones into a batch.
+def admit(request: Message, events: Sequence[v1.Event], *, path: str) -> Batch:
+    """Turns the events at `path` of a request into a batch, all or nothing.
 
-    Raises FieldInvalidError, with paths from the request, where the request itself is wrong, and where
-    an event is and `allow_partial` is not set.
+    Raises FieldInvalidError, with paths from the request, where anything in the request is wrong.
     """
-    violations = _check(request, path)
-    now_ms = time.time_ns() // 1_000_000
+    require_valid(request)
+    now_ms = _now_ms()
     records: list[EventRecord] = []
-    indexes: list[int] = []
+    violations: list[rules.Violation] = []
     for index, event in enumerate(events):
-        if index in violations:
-            continue
         record = _record(event)
-        # The common case is decided here: a call an event costs as much as making the record.
-        if len(record.payload) > MAX_EVENT_BYTES or record.server_time_ms > now_ms + MAX_CLOCK_LEAD_MS:
-            violations[index] = list(
-                rules.check_limits(
-                    event.WhichOneof("attributes") or "",
-                    size_bytes=len(record.payload),
-                    server_time_ms=record.server_time_ms,
-                    now_ms=now_ms,
-                )
-            )
-            continue
         records.append(record)
-        indexes.append(index)
-    if violations and not allow_partial:
-        raise FieldInvalidError(
-            [
-                replace(violation, field=".".join(filter(None, (_place(path, index), violation.field))))
-                for index, found in sorted(violations.items())
-                for violation in found
-            ]
-        )
-    refusals = [
-        Refusal(index, events[index].event_id, event_error(found).SerializeToString())
-        for index, found in sorted(violations.items())
+        place = path if path == "event" else f"{path}[{index}]"
+        violations += [
+            replace(violation, field=".".join(filter(None, (place, violation.field))))
+            for violation in rules.check_limits(event, size_bytes=len(record.payload), now_ms=now_ms)
+        ]
+    if violations:
+        raise FieldInvalidError(violations)
+    return Batch(records, range(len(records)))
+
+
+def admit_partly(envelope: Message, events: Sequence[v1.Event]) -> Batch:
+    """Turns events into a batch of the good ones and refusals of the others.
+
+    `envelope` is the request with none of its events, or with one that the contract takes; it raises
+    FieldInvalidError where it breaks a rule.
+    """
+    require_valid(envelope)
+    now_ms = _now_ms()
+    records = [_record(event) for event in events]
+    suspects = [
+        index
+        for index, event in enumerate(events)
+        if not rules.is_plainly_valid(event, records[index].payload, now_ms=now_ms)
     ]
-    return Batch(records, indexes, refusals)
-
-
-def _check(request: Message, path: str) -> dict[int, list[rules.Violation]]:
-    """Violations of the annotations by the event they are in, with paths from the event."""
-    found = rules.check_message(request)
-    if not found:
-        return {}
-    inside = re.compile(re.escape(path) + r"(?:\[(\d+)\])?\.", re.ASCII)
-    by_event: dict[int, list[rules.Violation]] = {}
-    for violation in found:
-        match = inside.match(violation.field)
-        if match is None:
-            raise FieldInvalidError(found)
-        by_event.setdefault(int(match[1] or 0), []).append(violation.below(match[0]))
-    return by_event
-
-
-def _place(path: str, index: int) -> str:
-    return path if path == "event" else f"{path}[{index}]"
+    if not suspects:
+        return Batch(records, range(len(records)))
+    found = rules.check_events([events[index] for index in suspects], now_ms=now_ms)
+    refusals = [
+        Refusal(index, events[index].event_id, event_error(violations).SerializeToString())
+        for index, violations in zip(suspects, found, strict=True)
+        if violations
+    ]
+    refused = {refusal.item for refusal in refusals}
+    items = [item for item in range(len(records)) if item not in refused]
+    return Batch([records[item] for item in items], items, refusals)
 
 
 def event_error(violations: Sequence[rules.Violation]) -> v1.EventError:
@@ -129,3 +116,7 @@ def _record(event: v1.Event) -> EventRecord:
         identifier_text(event.consumer_id),
         identifier_text(event.conversation_id),
     )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,1 +1,42 @@
 """Clients for the engagement attributes service."""
+
+from engagement.client import EngagementClient
+from engagement.errors import (
+    ConflictError,
+    DeadlineError,
+    EngagementError,
+    FieldViolation,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    QuotaExceededError,
+    SourceMismatchError,
+    TakenOverError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from engagement.uploader import Progress, RejectedEvent, Uploader, UploadSummary
+
+__all__ = [
+    "ConflictError",
+    "DeadlineError",
+    "EngagementClient",
+    "EngagementError",
+    "FieldViolation",
+    "InternalError",
+    "InvalidArgumentError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PreconditionError",
+    "Progress",
+    "QuotaExceededError",
+    "RejectedEvent",
+    "SourceMismatchError",
+    "TakenOverError",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UploadSummary",
+    "Uploader",
+]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def _rules(message: type[Message], field: str) -> Any:  # Any: extensions of options have no typed access
     """The validation rules that the contract gives a field."""
     options = message.DESCRIPTOR.fields_by_name[field].GetOptions()
-    return options.Extensions[validate_pb2.field]
+    return options.Extensions[validate_pb2.field]  # type: ignore[index]  # its stub knows no field options
 
 
 MAX_TEXT_CHARACTERS: Final[int] = _rules(v1.CustomerInfo, "balance").string.max_len
@@ -23,6 +23,7 @@ MAX_EVENT_ID_CHARACTERS: Final[int] = _rules(v1.Event, "event_id").string.max_le
 MAX_SOURCE_CHARACTERS: Final[int] = _rules(v1.Event, "source").string.max_len
 MAX_BATCH_EVENTS: Final[int] = _rules(v1.RecordEventsRequest, "events").repeated.max_items
 MAX_CHUNK_EVENTS: Final[int] = _rules(v1.UploadEventsRequest.Chunk, "events").repeated.max_items
+END_OF_TIME_MS: Final[int] = _rules(v1.CustomerInfo, "server_time_stamp").int64.lt
 
 # What annotations cannot say: serialized sizes, and times that depend on the clock.
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024

@@ -6,6 +6,8 @@ of an event and times in the future, are here. What needs a store (duplicates) i
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _MAX_PATH_CHARACTERS = 256
+_IN_CHUNK = re.compile(r"events\[([0-9]+)\]\.")
 _DESCRIPTIONS = {
     "string.not_contains": "must not contain NUL (U+0000)",
     "string.min_len": "must not be empty",
@@ -46,47 +49,73 @@ def check_message(message: Message) -> list[Violation]:
 
 
 def check_events(events: Sequence[v1.Event], *, now_ms: int) -> list[list[Violation]]:
-    """What is wrong with each event, with paths from the event; an empty list where nothing is.
-
-    One call for many events costs less than many calls.
-    """
+    """What is wrong with each event, with paths from the event; an empty list where nothing is."""
     found: list[list[Violation]] = [[] for _ in events]
-    for start in range(0, len(events), limits.MAX_CHUNK_EVENTS):
-        chunk = v1.UploadEventsRequest.Chunk(
-            sequence=1, events=events[start : start + limits.MAX_CHUNK_EVENTS]
-        )
+    payloads = [event.SerializePartialToString() for event in events]
+    suspects = [
+        index
+        for index, event in enumerate(events)
+        if not is_plainly_valid(event, payloads[index], now_ms=now_ms)
+    ]
+    for start in range(0, len(suspects), limits.MAX_CHUNK_EVENTS):
+        part = suspects[start : start + limits.MAX_CHUNK_EVENTS]
+        chunk = v1.UploadEventsRequest.Chunk(sequence=1, events=[events[index] for index in part])
         for violation in check_message(chunk):
-            index = element_index(violation.field, "events")
-            if index is not None:
-                found[start + index].append(violation.below(f"events[{index}]."))
-    for event, violations in zip(events, found, strict=True):
-        attribute_set = event.WhichOneof("attributes") or ""
-        violations += check_limits(
-            attribute_set,
-            size_bytes=event.ByteSize(),
-            server_time_ms=getattr(event, attribute_set).server_time_stamp if attribute_set else 0,
-            now_ms=now_ms,
-        )
+            if (match := _IN_CHUNK.match(violation.field)) is not None:
+                found[part[int(match[1])]].append(violation.below(match[0]))
+    for index in suspects:
+        found[index] += check_limits(events[index], size_bytes=len(payloads[index]), now_ms=now_ms)
     return found
 
 
-def check_limits(
-    attribute_set: str, *, size_bytes: int, server_time_ms: int, now_ms: int
-) -> Iterator[Violation]:
-    """The rules beyond annotations for one event; a time of 0 is one that the server sets."""
+def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
+    """True only where no rule can be broken, which a glance at the serialized event shows for most.
+
+    protovalidate looks at every field, which is half of the cost of taking an event in. Here the size of
+    all of them bounds the length of each, and one search finds any NUL. An explicit zero is a zero byte
+    too, so that 0 stands for an absent time below. False decides nothing: then protovalidate does.
+    """
+    if len(payload) > limits.MAX_TEXT_CHARACTERS or b"\0" in payload:
+        return False
+    if (
+        len(event.event_id) > limits.MAX_EVENT_ID_CHARACTERS
+        or len(event.source) > limits.MAX_SOURCE_CHARACTERS
+        or not 0 <= event.original_time_stamp < limits.END_OF_TIME_MS
+        or "" in event.additional_attributes
+    ):
+        return False
+    if event.HasField("customer_info"):
+        customer = event.customer_info
+        server_time_ms = customer.server_time_stamp
+        for name in ("last_payment_date", "registration_date"):
+            if customer.HasField(name) and not _is_calendar_day(getattr(customer, name)):
+                return False
+    elif event.HasField("personal_info"):
+        server_time_ms = event.personal_info.server_time_stamp
+    else:
+        return False
+    return 0 <= server_time_ms <= now_ms + limits.MAX_CLOCK_LEAD_MS
+
+
+def _is_calendar_day(date: v1.Date) -> bool:
+    try:
+        datetime.date(date.year, date.month, date.day)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def check_limits(event: v1.Event, *, size_bytes: int, now_ms: int) -> Iterator[Violation]:
+    """The rules beyond annotations for one event."""
     if size_bytes > limits.MAX_EVENT_BYTES:
         limit = f"must take at most {limits.MAX_EVENT_BYTES} bytes, takes {size_bytes}"
         yield Violation("", "server.event.max_bytes", limit)
-    if server_time_ms > now_ms + limits.MAX_CLOCK_LEAD_MS:
+    attribute_set = event.WhichOneof("attributes")
+    if attribute_set is None:
+        return
+    if getattr(event, attribute_set).server_time_stamp > now_ms + limits.MAX_CLOCK_LEAD_MS:
         limit = f"must be at most {limits.MAX_CLOCK_LEAD_MS // 3_600_000} hours ahead of the server's clock"
         yield Violation(f"{attribute_set}.server_time_stamp", "server.time.future", limit)
-
-
-def element_index(path: str, name: str) -> int | None:
-    """The index in a path that starts with `name[index]`, or None where it does not."""
-    if not path.startswith(f"{name}["):
-        return None
-    return int(path[len(name) + 1 : path.index("]")])
 
 
 def _convert(violation: protovalidate.Violation) -> Violation:

@@ -19,7 +19,7 @@ def uuid7() -> str:
     After the 48 bits of epoch milliseconds stand a counter of 42 bits, which starts at a random number
     every millisecond, and 32 random bits.
     """
-    global _last_ms, _counter  # noqa: PLW0603: the order holds for the whole process
+    global _last_ms, _counter  # noqa: PLW0603  # the order holds for the whole process
     with _lock:
         now_ms = time.time_ns() // 1_000_000
         if now_ms > _last_ms:
@@ -32,12 +32,7 @@ def uuid7() -> str:
         milliseconds, counter = _last_ms, _counter
     high, low = divmod(counter, 1 << 30)
     number = (
-        milliseconds << 80
-        | 0x7 << 76
-        | high << 64
-        | 0b10 << 62
-        | low << 32
-        | int.from_bytes(os.urandom(4))
+        milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low << 32 | int.from_bytes(os.urandom(4))
     )
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

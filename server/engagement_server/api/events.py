@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engagement import v1
 from engagement.rules import Violation
 from engagement.v1 import event_service_pb2_grpc
+
 from engagement_server.api.paging import page_size
 from engagement_server.errors import EventNotFoundError, FieldInvalidError
 from engagement_server.messages import stored_event_message
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # Below the 4 MiB that gRPC clients accept by default.
 _MAX_PAGE_BYTES = 3 * 1024 * 1024
+_STORED_EVENT: Any = v1.StoredEvent.DESCRIPTOR  # Any: the stub has two types for it
 
 
 class EventServicer(event_service_pb2_grpc.EventServiceServicer):
@@ -35,9 +37,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         self._readers = readers
         self._cursors = cursors
 
-    async def GetEvent(  # noqa: N802: the contract's name
-        self, request: v1.GetEventRequest, context: Context
-    ) -> v1.GetEventResponse:
+    async def GetEvent(self, request: v1.GetEventRequest, context: Context) -> v1.GetEventResponse:
         """Reads one event."""
         require_valid(request)
         _require_valid_mask(request.read_mask)
@@ -46,9 +46,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         stored = stored_event_message(row, event, cursors=self._cursors)
         return v1.GetEventResponse(event=_masked(stored, request.read_mask))
 
-    async def ListEvents(  # noqa: N802: the contract's name
-        self, request: v1.ListEventsRequest, context: Context
-    ) -> v1.ListEventsResponse:
+    async def ListEvents(self, request: v1.ListEventsRequest, context: Context) -> v1.ListEventsResponse:
         """Reads one page of events."""
         require_valid(request)
         _require_valid_mask(request.read_mask)
@@ -72,9 +70,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         page = reader.page(query)
         response = v1.ListEventsResponse()
         for row, event in page.rows:
-            response.events.append(
-                _masked(stored_event_message(row, event, cursors=self._cursors), mask)
-            )
+            response.events.append(_masked(stored_event_message(row, event, cursors=self._cursors), mask))
         if page.next_position is not None:
             response.next_page_token = self._cursors.encode_page(page.next_position, arguments=arguments)
         return response
@@ -103,8 +99,10 @@ def _page_arguments(request: v1.ListEventsRequest) -> bytes:
 
 def _require_valid_mask(mask: FieldMask) -> None:
     for path in mask.paths:
-        if path != "*" and not type(mask)(paths=[path]).IsValidForDescriptor(v1.StoredEvent.DESCRIPTOR):
-            description = f"{path[:100]!r} is not a field of StoredEvent; write paths such as event.customer_info"
+        if path != "*" and not type(mask)(paths=[path]).IsValidForDescriptor(_STORED_EVENT):
+            description = (
+                f"{path[:100]!r} is not a field of StoredEvent; write paths such as event.customer_info"
+            )
             raise FieldInvalidError([Violation("read_mask", "server.read_mask.path", description)])
 
 

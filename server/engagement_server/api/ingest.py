@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from engagement import v1
 from engagement.limits import MAX_BATCH_EVENTS
 from engagement.v1 import ingest_service_pb2_grpc
+
 from engagement_server.api.paging import page_size
-from engagement_server.errors import BatchTooLargeError, EventIdConflictError
+from engagement_server.errors import BatchTooLargeError
 from engagement_server.messages import tally_message, upload_message, verdict_message
 from engagement_server.model import RecordBatch, Recorded, Verdict, count
-from engagement_server.validation import admit, require_valid
+from engagement_server.validation import admit, admit_partly, require_valid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,21 +28,20 @@ if TYPE_CHECKING:
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
+# Stands for the events where only the rest of a request is checked.
+_ANY_GOOD_EVENT = v1.Event(customer_info=v1.CustomerInfo())
+
 
 class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
     """Records events and uploads."""
 
-    def __init__(
-        self, *, committer: Committer, readers: Readers, uploads: Uploads, cursors: Cursors
-    ) -> None:
+    def __init__(self, *, committer: Committer, readers: Readers, uploads: Uploads, cursors: Cursors) -> None:
         self._committer = committer
         self._readers = readers
         self._uploads = uploads
         self._cursors = cursors
 
-    async def RecordEvent(  # noqa: N802: the contract's name
-        self, request: v1.RecordEventRequest, context: Context
-    ) -> v1.RecordEventResponse:
+    async def RecordEvent(self, request: v1.RecordEventRequest, context: Context) -> v1.RecordEventResponse:
         """Stores one event."""
         batch = admit(request, [request.event], path="event")
         (verdict,) = await self._record(
@@ -49,13 +49,17 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         )
         return v1.RecordEventResponse(result=verdict_message(verdict, cursors=self._cursors))
 
-    async def RecordEvents(  # noqa: N802: the contract's name
+    async def RecordEvents(
         self, request: v1.RecordEventsRequest, context: Context
     ) -> v1.RecordEventsResponse:
         """Stores some events in one transaction."""
         if len(request.events) > MAX_BATCH_EVENTS:
             raise BatchTooLargeError(count=len(request.events), limit=MAX_BATCH_EVENTS, unit="events")
-        batch = admit(request, request.events, path="events", allow_partial=request.allow_partial)
+        if request.allow_partial:
+            envelope = v1.RecordEventsRequest(account_id=request.account_id, events=[_ANY_GOOD_EVENT])
+            batch = admit_partly(envelope, request.events)
+        else:
+            batch = admit(request, request.events, path="events")
         verdicts = await self._record(
             request.account_id,
             batch,
@@ -67,15 +71,13 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             tally=tally_message(count(verdicts)),
         )
 
-    async def UploadEvents(  # noqa: N802: the contract's name
+    async def UploadEvents(  # type: ignore[override]  # writes through the context, which the stub omits
         self, request_iterator: AsyncIterator[v1.UploadEventsRequest], context: Context
     ) -> None:
         """Serves one upload stream."""
         await self._uploads.serve(request_iterator, context.write)
 
-    async def GetUpload(  # noqa: N802: the contract's name
-        self, request: v1.GetUploadRequest, context: Context
-    ) -> v1.GetUploadResponse:
+    async def GetUpload(self, request: v1.GetUploadRequest, context: Context) -> v1.GetUploadResponse:
         """Reads an upload and a page of its rejected events."""
         require_valid(request)
         size = page_size(request.page_size)
@@ -101,7 +103,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             )
         if len(rejections) > size:
             sequence, verdict = rejections[size - 1]
-            behind = sequence * MAX_BATCH_EVENTS + verdict.index
+            behind = sequence * MAX_BATCH_EVENTS + verdict.item
             response.next_page_token = self._cursors.encode_page(behind, arguments=arguments)
         return response
 
@@ -113,7 +115,5 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             return await self._readers.run(
                 lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic)
             )
-        recorded = await self._committer.submit(
-            RecordBatch(account_id, batch, is_atomic), returns=Recorded
-        )
+        recorded = await self._committer.submit(RecordBatch(account_id, batch, is_atomic), returns=Recorded)
         return recorded.verdicts

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engagement import limits, v1
 from engagement.v1 import server_service_pb2_grpc
+
 from engagement_server.api.paging import MAX_PAGE_SIZE
 from engagement_server.uploads import MAX_UNACKED_CHUNKS
 
@@ -17,19 +19,20 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """The limits in time that an operator sets."""
+
+    heartbeat_interval: timedelta
+    max_stream_age: timedelta
+    upload_idle_timeout: timedelta
+    min_keepalive_interval: timedelta
+
+
 class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
     """Describes the server."""
 
-    def __init__(
-        self,
-        *,
-        version: str,
-        log_epoch: str,
-        heartbeat_interval: timedelta,
-        max_stream_age: timedelta,
-        upload_idle_timeout: timedelta,
-        min_keepalive_interval: timedelta,
-    ) -> None:
+    def __init__(self, timings: Timings, *, version: str, log_epoch: str) -> None:
         self._info = v1.GetServerInfoResponse(
             version=version,
             contract=v1.Event.DESCRIPTOR.file.package,
@@ -48,12 +51,12 @@ class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
         )
         allowed = self._info.limits
         allowed.max_clock_lead.FromMilliseconds(limits.MAX_CLOCK_LEAD_MS)
-        allowed.heartbeat_interval.FromTimedelta(heartbeat_interval)
-        allowed.max_stream_age.FromTimedelta(max_stream_age)
-        allowed.upload_idle_timeout.FromTimedelta(upload_idle_timeout)
-        allowed.min_keepalive_interval.FromTimedelta(min_keepalive_interval)
+        allowed.heartbeat_interval.FromTimedelta(timings.heartbeat_interval)
+        allowed.max_stream_age.FromTimedelta(timings.max_stream_age)
+        allowed.upload_idle_timeout.FromTimedelta(timings.upload_idle_timeout)
+        allowed.min_keepalive_interval.FromTimedelta(timings.min_keepalive_interval)
 
-    async def GetServerInfo(  # noqa: N802: the contract's name
+    async def GetServerInfo(
         self, request: v1.GetServerInfoRequest, context: Context
     ) -> v1.GetServerInfoResponse:
         """Reads version and limits."""

@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -34,7 +34,9 @@ class DatabaseFile:
             data_dir.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as error:
-            raise ConfigurationError(f"the data folder {data_dir} cannot be used: {error.strerror}") from error
+            raise ConfigurationError(
+                f"the data folder {data_dir} cannot be used: {error.strerror}"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -91,7 +93,8 @@ class DatabaseFile:
 
 def read_cursors(connection: apsw.Connection) -> Cursors:
     """What makes the cursors of this store."""
-    settings = dict(connection.execute("SELECT name, value FROM settings").fetchall())
+    rows: Any = connection.execute("SELECT name, value FROM settings")  # Any: each setting has its own type
+    settings = dict(rows.fetchall())
     return Cursors(epoch=settings["log_epoch"], key=settings["token_key"])
 
 

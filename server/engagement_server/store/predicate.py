@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from engagement import v1
+
 from engagement_server.store.search import TextQuery, Tokenizer, attribute_values, parse_text
 
 
@@ -73,9 +74,7 @@ class Predicate:
                     and customer.customer_type.casefold() in self.folded_types
                 )
             )
-            and (
-                not self.text.phrases or self.text.matches(attribute_values(event), tokenize=tokenize)
-            )
+            and (not self.text.phrases or self.text.matches(attribute_values(event), tokenize=tokenize))
         )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
-
 from engagement import v1
+
 from engagement_server.cursor import first_position, last_position
 from engagement_server.model import StoredRow, Verdict
 from engagement_server.store.predicate import Predicate
@@ -73,13 +73,13 @@ class Reader:
     def find_by_id(self, account_id: str, event_id: str) -> StoredRow | None:
         """The event with this id."""
         return self._row(
-            f"SELECT {_ROW} FROM events WHERE account = ? AND event_id = ?",  # noqa: S608: a constant
+            f"SELECT {_ROW} FROM events WHERE account = ? AND event_id = ?",  # noqa: S608  # a constant
             (self.account_number(account_id), event_id),
         )
 
     def find_at(self, position: int) -> StoredRow | None:
         """The event at this position."""
-        return self._row(f"SELECT {_ROW} FROM events WHERE position = ?", (position,))  # noqa: S608: a constant
+        return self._row(f"SELECT {_ROW} FROM events WHERE position = ?", (position,))  # noqa: S608  # a constant
 
     def page(self, query: PageQuery) -> Page:
         """Reads one page. Raises FilterInvalidError."""
@@ -118,7 +118,8 @@ class Reader:
         number = find_upload(self._connection, account_id, upload_id).number
         rows = self._connection.execute(
             "SELECT chunk_sequence, item, event_id, outcome, position, error FROM upload_results"
-            " INDEXED BY upload_rejections WHERE upload = ? AND outcome = 3 AND (chunk_sequence, item) > (?, ?)"
+            " INDEXED BY upload_rejections"
+            " WHERE upload = ? AND outcome = 3 AND (chunk_sequence, item) > (?, ?)"
             " ORDER BY chunk_sequence, item LIMIT ?",
             (number, *after, max_results),
         )
@@ -127,13 +128,11 @@ class Reader:
     def preview(self, account_id: str, batch: Batch, *, is_atomic: bool) -> list[Verdict]:
         """What would become of a batch. Raises EventIdConflictError where `is_atomic`."""
         account = self.account_number(account_id) or 0
-        verdicts, _ = judge(
-            self._connection, batch, account=account, last_position=0, is_atomic=is_atomic
-        )
+        judgement = judge(self._connection, batch, account=account, first_position=0, is_atomic=is_atomic)
         # A position below every account's range belongs to an event that would be new.
         return [
             verdict if verdict.position >= first_position(1) else verdict._replace(position=0)
-            for verdict in verdicts
+            for verdict in judgement.verdicts(0)
         ]
 
     def _candidates(self, query: PageQuery, predicate: Predicate, account: int) -> _Candidates:
@@ -184,9 +183,10 @@ class Reader:
         return None if row is None else StoredRow(*row)
 
     def _tokenize(self, text: str) -> list[str]:
-        return self._tokenizer(
+        tokens: Any = self._tokenizer(  # Any: its options decide what it returns
             text.encode(), apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False
         )
+        return list(tokens)
 
 
 def _envelope_conditions(predicate: Predicate) -> tuple[str, list[int]]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-from google.protobuf.descriptor import FieldDescriptor
+from operator import attrgetter
 
 from engagement import v1
 from engagement.rules import Violation
+from google.protobuf.message import Message
+
 from engagement_server.errors import FilterInvalidError
 
 Tokenizer = Callable[[str], list[str]]
@@ -22,24 +23,33 @@ Tokenizer = Callable[[str], list[str]]
 _MAX_PHRASE_TOKENS = 32
 
 
+def _text_getter(message: type[Message]) -> Callable[[Message], tuple[str, ...]]:
+    """Reads all text fields of a message in one call, absent ones as "": a third of asking for those set."""
+    names = [field.name for field in message.DESCRIPTOR.fields if field.type == field.TYPE_STRING]
+    return attrgetter(*names)
+
+
+_customer_texts = _text_getter(v1.CustomerInfo)
+_personal_texts = _text_getter(v1.PersonalInfo)
+
+
 def attribute_values(event: v1.Event) -> list[str]:
     """The texts that a search looks at: every attribute value, dates as `2014-10-15`."""
-    values: list[str] = []
-    attribute_set = event.customer_info if event.HasField("customer_info") else event.personal_info
-    for descriptor, value in attribute_set.ListFields():
-        if value.__class__ is str:
-            values.append(value)
-        elif descriptor.type == FieldDescriptor.TYPE_MESSAGE:
-            values += _message_texts(value)
+    if event.HasField("customer_info"):
+        customer = event.customer_info
+        values = [*_customer_texts(customer)]
+        for name in ("last_payment_date", "registration_date"):
+            if customer.HasField(name):
+                date = getattr(customer, name)
+                values.append(f"{date.year:04}-{date.month:02}-{date.day:02}")
+    else:
+        personal = event.personal_info
+        values = [*_personal_texts(personal)]
+        for contact in personal.other_contacts:
+            values += contact.email, contact.phone
     if event.additional_attributes:
         values += event.additional_attributes.values()
     return values
-
-
-def _message_texts(value: v1.Date | Iterable[v1.PersonalContact]) -> Iterable[str]:
-    if isinstance(value, v1.Date):
-        return (f"{value.year:04}-{value.month:02}-{value.day:02}",)
-    return (text for contact in value for text in (contact.email, contact.phone))
 
 
 def attributes_text(event: v1.Event) -> str:

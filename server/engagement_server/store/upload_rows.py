@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import apsw
 
     from engagement_server.model import Batch, CommitChunk, ExpireUploads, FinishUpload, OpenUpload
+    from engagement_server.store.verdicts import Judgement
 
 _EXPIRED_UPLOADS_A_COMMIT = 100
 _EXPIRED_RESULTS_A_COMMIT = 10_000
@@ -73,7 +74,7 @@ class UploadRows:
         return find_upload(self._connection, operation.account_id, operation.upload_id).state
 
     def commit_chunk(
-        self, chunk: CommitChunk, time_ms: int, *, record: Callable[[Batch], list[Verdict]]
+        self, chunk: CommitChunk, time_ms: int, *, record: Callable[[str, Batch, int], Judgement]
     ) -> ChunkCommitted:
         """Stores a chunk's events through `record`, its results and the progress."""
         number, _, state = self._owned(chunk.account_id, chunk.upload_id, chunk.owner)
@@ -81,22 +82,28 @@ class UploadRows:
             stored = self._stored_results(number, chunk.sequence)
             return ChunkCommitted(chunk.sequence, state.committed_through, state.tally, stored)
         if state.is_finished:
-            raise UploadFinishedError(
-                upload_id=chunk.upload_id, committed_through=state.committed_through
-            )
+            raise UploadFinishedError(upload_id=chunk.upload_id, committed_through=state.committed_through)
         if chunk.sequence != state.committed_through + 1:
             raise SequenceGapError(
                 upload_id=chunk.upload_id,
                 sequence=chunk.sequence,
                 expected=state.committed_through + 1,
             )
-        verdicts = record(chunk.batch)
-        not_accepted = [verdict for verdict in verdicts if verdict.outcome != Outcome.ACCEPTED]
-        tally = state.tally + count(verdicts)
+        judgement = record(chunk.account_id, chunk.batch, time_ms)
+        not_accepted = judgement.others
+        tally = state.tally + count(not_accepted) + Tally(accepted=len(judgement.fresh))
         self._connection.execute(
             "UPDATE uploads SET committed_through = ?, accepted = ?, duplicate = ?, rejected = ?,"
             " suppressed = ?, update_time_ms = ? WHERE number = ?",
-            (chunk.sequence, tally.accepted, tally.duplicate, tally.rejected, tally.suppressed, time_ms, number),
+            (
+                chunk.sequence,
+                tally.accepted,
+                tally.duplicate,
+                tally.rejected,
+                tally.suppressed,
+                time_ms,
+                number,
+            ),
         )
         if not_accepted:
             self._connection.executemany(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
+
 from engagement_server.errors import EventIdConflictError
 from engagement_server.model import EventRecord, Outcome, Verdict
 
@@ -17,38 +18,53 @@ if TYPE_CHECKING:
     from engagement_server.model import Batch
 
 
-def judge(
-    connection: apsw.Connection, batch: Batch, *, account: int, last_position: int, is_atomic: bool
-) -> tuple[list[Verdict], list[EventRecord]]:
-    """What becomes of each event, in the order of the batch, and the new ones in order.
+class Judgement(NamedTuple):
+    """The new events with their places in the batch, and what became of all others."""
 
-    New events get the positions after `last_position`. Raises EventIdConflictError where `is_atomic`
-    and an id is taken by other content.
+    fresh: Sequence[EventRecord]
+    fresh_items: Sequence[int]
+    others: Sequence[Verdict]
+
+    def verdicts(self, first_position: int) -> list[Verdict]:
+        """One verdict an event, in the order of the batch; new events stand from `first_position` on."""
+        accepted = [
+            Verdict(item, record.event_id, Outcome.ACCEPTED, first_position + offset, b"")
+            for offset, (item, record) in enumerate(zip(self.fresh_items, self.fresh, strict=True))
+        ]
+        return sorted([*accepted, *self.others])
+
+
+def judge(
+    connection: apsw.Connection, batch: Batch, *, account: int, first_position: int, is_atomic: bool
+) -> Judgement:
+    """Tells new events from known ones; the new ones are to stand from `first_position` on.
+
+    Raises EventIdConflictError where `is_atomic` and an id is taken by other content.
     """
-    known = _stored_events(connection, account, [record.event_id for record in batch.records])
+    others = [
+        Verdict(refusal.item, refusal.event_id, Outcome.REJECTED, 0, refusal.error)
+        for refusal in batch.refusals
+    ]
+    event_ids = [record.event_id for record in batch.records]
+    known = _stored_events(connection, account, event_ids)
+    if not known and len(set(event_ids)) == len(event_ids):
+        return Judgement(batch.records, batch.items, others)
     fresh: list[EventRecord] = []
-    verdicts: list[Verdict] = []
-    for index, record in zip(batch.indexes, batch.records, strict=True):
+    fresh_items: list[int] = []
+    for item, record in zip(batch.items, batch.records, strict=True):
         event_id = record.event_id
         stored = known.get(event_id)
         if stored is None:
+            known[event_id] = first_position + len(fresh), record.payload
             fresh.append(record)
-            position = last_position + len(fresh)
-            known[event_id] = position, record.payload
-            verdicts.append(Verdict(index, event_id, Outcome.ACCEPTED, position, b""))
+            fresh_items.append(item)
         elif _is_same_content(stored[1], record.payload):
-            verdicts.append(Verdict(index, event_id, Outcome.DUPLICATE, stored[0], b""))
+            others.append(Verdict(item, event_id, Outcome.DUPLICATE, stored[0], b""))
         elif is_atomic:
             raise EventIdConflictError(event_id)
         else:
-            verdicts.append(Verdict(index, event_id, Outcome.REJECTED, 0, _conflict(event_id)))
-    if batch.refusals:
-        verdicts += [
-            Verdict(refusal.index, refusal.event_id, Outcome.REJECTED, 0, refusal.error)
-            for refusal in batch.refusals
-        ]
-        verdicts.sort()
-    return verdicts, fresh
+            others.append(Verdict(item, event_id, Outcome.REJECTED, 0, _conflict(event_id)))
+    return Judgement(fresh, fresh_items, sorted(others))
 
 
 def _stored_events(

@@ -26,10 +26,11 @@ from engagement_server.store.verdicts import judge
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engagement_server.model import Batch, Commit, EventRecord, Operation, Result, Verdict
+    from engagement_server.model import Batch, Commit, EventRecord, Operation, Result
+    from engagement_server.store.verdicts import Judgement
 
-# Few enough that every statement text fits SQLite's parser cache, many enough to spare round trips.
-_ROWS_A_STATEMENT = 100
+# One statement inserts a usual chunk: between two statements the thread may wait for the interpreter.
+_ROWS_A_STATEMENT = 500
 _EVENT_COLUMNS = 8
 _SEARCH_COLUMNS = 4
 
@@ -66,9 +67,7 @@ class Writer:
                 case RecordBatch():
                     return self._record_batch(operation, time_ms)
                 case CommitChunk():
-                    return self._uploads.commit_chunk(
-                        operation, time_ms, record=lambda batch: self._record(operation.account_id, batch, time_ms)
-                    )
+                    return self._uploads.commit_chunk(operation, time_ms, record=self._record)
                 case OpenUpload():
                     return self._uploads.open(operation, time_ms)
                 case FinishUpload():
@@ -79,26 +78,26 @@ class Writer:
             return refusal
 
     def _record_batch(self, operation: RecordBatch, time_ms: int) -> Recorded:
-        verdicts = self._record(
+        first_position = self._last_position(operation.account_id) + 1
+        judgement = self._record(
             operation.account_id, operation.batch, time_ms, is_atomic=operation.is_atomic
         )
-        return Recorded(verdicts)
+        return Recorded(judgement.verdicts(first_position))
 
-    def _record(
-        self, account_id: str, batch: Batch, time_ms: int, *, is_atomic: bool = False
-    ) -> list[Verdict]:
-        """Stores what is new and says what became of each event, in the order of the batch.
-
-        Raises EventIdConflictError before anything is stored where `is_atomic` and an id is taken.
-        """
-        position = self._last_position(account_id)
-        account = position >> SEQUENCE_BITS
-        verdicts, fresh = judge(
-            self._connection, batch, account=account, last_position=position, is_atomic=is_atomic
+    def _record(self, account_id: str, batch: Batch, time_ms: int, *, is_atomic: bool = False) -> Judgement:
+        """Stores what is new. Raises EventIdConflictError before that, where `is_atomic`."""
+        last_position = self._last_position(account_id)
+        account = last_position >> SEQUENCE_BITS
+        judgement = judge(
+            self._connection,
+            batch,
+            account=account,
+            first_position=last_position + 1,
+            is_atomic=is_atomic,
         )
-        self._insert(account, position + 1, fresh, time_ms)
-        self._last_positions[account_id] = position + len(fresh)
-        return verdicts
+        self._insert(account, last_position + 1, judgement.fresh, time_ms)
+        self._last_positions[account_id] = last_position + len(judgement.fresh)
+        return judgement
 
     def _insert(self, account: int, position: int, records: Sequence[EventRecord], time_ms: int) -> None:
         for start in range(0, len(records), _ROWS_A_STATEMENT):
@@ -120,12 +119,13 @@ class Writer:
         if known is not None:
             return known
         self._connection.execute(
-            "INSERT INTO accounts (account_id, last_sequence) VALUES (?, 0) ON CONFLICT DO NOTHING", (account_id,)
+            "INSERT INTO accounts (account_id, last_sequence) VALUES (?, 0) ON CONFLICT DO NOTHING",
+            (account_id,),
         )
         ((number, sequence),) = self._connection.execute(
             "SELECT number, last_sequence FROM accounts WHERE account_id = ?", (account_id,)
         )
-        return first_position(number) + sequence
+        return first_position(int(number)) + int(sequence)
 
     def _save_last_positions(self) -> None:
         # Kept apart from the events, so that erasing the newest one never frees its position.

@@ -12,7 +12,7 @@ class ExitStatus(IntEnum):
 
     OK = 0
     INCOMPLETE = 1
-    """The command ran, and some of its input was refused or unreadable, or what it looked for is not there."""
+    """The command ran; some of its input was refused or unreadable, or what it looked for is not there."""
     FAILED = 2
     """Wrong usage, or the server could not be asked."""
     INTERRUPTED = 130
@@ -23,3 +23,9 @@ class CommandError(click.ClickException):
     """A command cannot go on; the message tells what is wrong and what to try."""
 
     exit_code = ExitStatus.FAILED
+
+
+class NothingFoundError(CommandError):
+    """What the command was to show is not there."""
+
+    exit_code = ExitStatus.INCOMPLETE

@@ -7,7 +7,11 @@ import sys
 import click
 
 from engagement.cli.failures import ExitStatus
+from engagement.cli.info import info
+from engagement.cli.read import get, list_events
 from engagement.cli.serve import serve
+from engagement.cli.upload import upload
+from engagement.cli.validate import validate
 
 _EPILOG = """\b
 Start here:
@@ -30,7 +34,7 @@ def program() -> None:
     """Record, upload and read customer engagement attributes."""
 
 
-for _command in (serve,):
+for _command in (serve, upload, validate, get, list_events, info):
     program.add_command(_command)
 
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final  # Any: JSON of unknown shape
+from typing import Any, Final, cast  # Any: JSON of unknown shape
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -39,9 +39,11 @@ class EventSyntaxError(Exception):
 def parse_event(text: str) -> v1.Event:
     """The event with this proto-JSON; raises EventSyntaxError where there is none."""
     try:
-        return v1.Event(**_EVENT.read(json.loads(text, object_pairs_hook=_read_members)))
+        return v1.Event(**_EVENT.read(_decode(text)))
     except EventSyntaxError as error:
         suspicion = error
+    except json.JSONDecodeError as error:
+        suspicion = EventSyntaxError(f"not JSON: {error.msg} at column {error.colno}", rule="json.syntax")
     except (TypeError, ValueError, RecursionError):
         suspicion = None
     try:
@@ -162,4 +164,5 @@ _SCALARS: Final[dict[int, Callable[[Any], Any]]] = {
     FieldDescriptor.CPPTYPE_INT32: _read_integer,
     FieldDescriptor.CPPTYPE_INT64: _read_integer,
 }
-_EVENT: Final = _shape_of(v1.Event.DESCRIPTOR)
+_EVENT: Final = _shape_of(cast("Descriptor", v1.Event.DESCRIPTOR))  # the stubs also name the C implementation
+_decode: Final = json.JSONDecoder(object_pairs_hook=_read_members).decode

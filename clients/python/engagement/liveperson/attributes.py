@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 from engagement import v1
 from engagement.liveperson.contacts import take_contacts
 from engagement.liveperson.leaves import Leaves, join
 from engagement.liveperson.values import Json, Object, UnreadableError, text_of
-
-if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _MAX_INT32: Final = 2**31 - 1
@@ -35,30 +32,34 @@ class _Vocabulary:
     aliases: dict[str, str]
 
     @classmethod
-    def of(cls, descriptor: Descriptor, **aliases: str) -> _Vocabulary:
+    def of(cls, message: type[v1.CustomerInfo | v1.PersonalInfo], **aliases: str) -> _Vocabulary:
         """The contract's own names, which the exports use too, and others."""
-        singular = [field for field in descriptor.fields if not field.is_repeated]
+        singular = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
         return cls(
             texts={field.json_name: field.name for field in singular if field.type == field.TYPE_STRING},
-            dates={field.json_name: field.name for field in singular if field.message_type is v1.Date.DESCRIPTOR},
+            dates={
+                field.json_name: field.name for field in singular if field.message_type is v1.Date.DESCRIPTOR
+            },
             aliases=aliases,
         )
 
 
 _VOCABULARIES: Final = {
     "customer_info": _Vocabulary.of(
-        v1.CustomerInfo.DESCRIPTOR,
+        v1.CustomerInfo,
         cstatus="customer_status",
         ctype="customer_type",
         Currency="currency",
     ),
-    "personal_info": _Vocabulary.of(v1.PersonalInfo.DESCRIPTOR, firstname="name", lastname="surname"),
+    "personal_info": _Vocabulary.of(v1.PersonalInfo, firstname="name", lastname="surname"),
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """The attributes of one set, by the names of the contract's fields."""
+class Attributes(NamedTuple):
+    """The attributes of one set, by the names of the contract's fields.
+
+    A tuple, not a dataclass: one is made for every event, and a tuple costs a third.
+    """
 
     texts: dict[str, str]
     dates: dict[str, tuple[int, int, int]]
@@ -69,32 +70,36 @@ class Attributes:
         return bool(self.texts or self.dates or self.other_contacts)
 
 
-def read_attributes(name: str, members: Object, *, leaves: Leaves) -> Attributes:
-    """The attributes of the set `name`; raises UnreadableError where a date has no meaning."""
+def read_attributes(name: str, members: Object, *, leaves: Leaves) -> tuple[Attributes, Object]:
+    """The attributes of the set `name`, and the members that the contract does not model.
+
+    What is not modelled inside of members that are goes to the leaves. Raises UnreadableError where a
+    date has no meaning.
+    """
     vocabulary = _VOCABULARIES[name]
     texts: dict[str, str] = {}
     rest: Object = {}
     for member, value in members.items():
+        if value is None:
+            continue
         field = vocabulary.texts.get(member)
-        text = text_of(value) if field else None
-        if field and text is not None:
-            texts[field] = text
-        elif value is not None:
+        text = value if isinstance(value, str) else text_of(value)
+        if field is None or text is None:
             rest[member] = value
+        else:
+            texts[field] = text
     _take_aliases(vocabulary, rest, texts=texts)
     dates = _take_dates(name, rest, leaves=leaves)
     contacts = []
     if name == "personal_info":
         _take_year_of_birth(rest, texts=texts, leaves=leaves)
         contacts = take_contacts(rest.pop("contacts", None), texts=texts, leaves=leaves)
-    for member, value in rest.items():
-        leaves.keep(member, value)
-    return Attributes(texts, dates, contacts)
+    return Attributes(texts, dates, contacts), rest
 
 
 def _take_aliases(vocabulary: _Vocabulary, rest: Object, *, texts: dict[str, str]) -> None:
     for alias, field in vocabulary.aliases.items():
-        text = text_of(rest.get(alias))
+        text = text_of(rest[alias]) if alias in rest else None
         if text is not None and field not in texts:
             texts[field] = text
             del rest[alias]
@@ -108,9 +113,10 @@ def _take_dates(name: str, rest: Object, *, leaves: Leaves) -> dict[str, tuple[i
         if not isinstance(value, dict):
             continue
         del rest[member]
-        year, month, day = (_read_part(value, part, field=f"{name}.{field}.{part}") for part in _DATE_PARTS)
-        if not year == month == day is None:
-            dates[field] = (year or 0, month or 0, day or 0)
+        parts = [_read_part(value, part, field=f"{name}.{field}.{part}") for part in _DATE_PARTS]
+        if parts != [None, None, None]:
+            year, month, day = (part or 0 for part in parts)
+            dates[field] = (year, month, day)
         for part, extra in value.items():
             if part not in _DATE_PARTS:
                 leaves.keep(join(member, part), extra)
@@ -119,18 +125,19 @@ def _take_dates(name: str, rest: Object, *, leaves: Leaves) -> dict[str, tuple[i
 
 def _take_year_of_birth(rest: Object, *, texts: dict[str, str], leaves: Leaves) -> None:
     """Takes the year of birth from an object of ages; the other ages are leaves under their paths."""
-    for member, years in _AGES:
+    for member, names in _AGES:
         ages = rest.get(member)
         if not isinstance(ages, dict):
             continue
         del rest[member]
-        year = next((year for year in years if text_of(ages.get(year)) is not None), None)
-        text = text_of(ages.get(year)) if year and "customer_age" not in texts else None
-        if text is not None:
-            texts["customer_age"] = text
-        for part, value in ages.items():
-            if text is None or part != year:
-                leaves.keep(join(member, part), value)
+        ages = ages.copy()
+        for name in names:
+            text = text_of(ages.get(name))
+            if text is not None and "customer_age" not in texts:
+                texts["customer_age"] = text
+                del ages[name]
+        for name, value in ages.items():
+            leaves.keep(join(member, name), value)
 
 
 def _read_part(date: Object, part: str, *, field: str) -> int | None:

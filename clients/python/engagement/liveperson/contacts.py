@@ -54,5 +54,6 @@ def _parts(value: Json) -> Iterator[tuple[str, Json]]:
         path = "contacts" if index == "" else f"contacts[{index}]"
         if isinstance(item, dict) and "personalContact" in item:
             yield f"{path}.personalContact", item["personalContact"]
-            item = without(item, "personalContact")
-        yield path, item
+            yield path, without(item, "personalContact")
+        else:
+            yield path, item

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from engagement import limits, v1
+from engagement import v1
 from engagement.liveperson.attributes import Attributes, read_attributes, read_integer
 from engagement.liveperson.identity import make_event_id
 from engagement.liveperson.leaves import Leaves
@@ -14,11 +13,14 @@ from engagement.liveperson.shapes import Context, FoundSet
 from engagement.liveperson.values import Json, Object, UnreadableError, text_of
 
 _NO_CONTEXT: Final = Context()
+_MAX_FIELD_CHARACTERS: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """All that an event says: its attributes, and what the source says about it."""
+class Content(NamedTuple):
+    """All that an event says: its attributes, and what the source says about it.
+
+    A tuple, not a dataclass: one is made for every event, and a tuple costs a third.
+    """
 
     set_name: str
     context: Context
@@ -26,16 +28,142 @@ class Content:
     server_time_stamp: int | None
     original_time_stamp: int | None
     attributes: Attributes
-    additional: dict[str, str]
-    is_inbound: bool
+    additional_attributes: dict[str, str]
+
+    def make_id(self, *, position: tuple[str, int] | None) -> str:
+        """The event's id: from all it says, or also from its position, a source and a number.
+
+        Events of an export carry a context, so a repeat is the same event wherever it stands. Those that
+        a page pushed carry none: only their position tells two of them apart.
+        """
+        context = self.context
+        identity = [
+            position,
+            [context.account_id, context.conversation_id, context.consumer_id],
+            [self.server_time_stamp, self.original_time_stamp, self.is_authenticated],
+            [self.set_name, self.attributes.texts, self.attributes.dates, self.attributes.other_contacts],
+            self.additional_attributes,
+        ]
+        return make_event_id(identity, prefix=position[1] if position else self.server_time_stamp or 0)
+
+    def build(self, *, event_id: str, source: str) -> v1.Event:
+        """The event; raises UnreadableError where a text is not Unicode."""
+        try:
+            is_customer = self.set_name == "customer_info"
+            return v1.Event(
+                event_id=event_id,
+                consumer_id=self.context.consumer_id,
+                conversation_id=self.context.conversation_id,
+                authenticated=self.is_authenticated,
+                original_time_stamp=self.original_time_stamp,
+                source=source,
+                customer_info=self._customer_info() if is_customer else None,
+                personal_info=None if is_customer else self._personal_info(),
+                additional_attributes=self.additional_attributes,
+            )
+        except UnicodeEncodeError:
+            field = next(path for path, text in self._texts() if not _is_unicode(text))
+            raise _not_unicode(field) from None
+
+    def _customer_info(self) -> v1.CustomerInfo:
+        dates = {
+            field: v1.Date(year=year, month=month, day=day)
+            for field, (year, month, day) in self.attributes.dates.items()
+        }
+        # ignore: the fields are chosen by name, and every value is of its field's type.
+        return v1.CustomerInfo(server_time_stamp=self.server_time_stamp, **self.attributes.texts, **dates)  # type: ignore[arg-type]
+
+    def _personal_info(self) -> v1.PersonalInfo:
+        contacts = [v1.PersonalContact(**contact) for contact in self.attributes.other_contacts]
+        return v1.PersonalInfo(
+            server_time_stamp=self.server_time_stamp, other_contacts=contacts, **self.attributes.texts
+        )
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        """Every text of the event with its path; that of a key is its own."""
+        yield "consumer_id", self.context.consumer_id
+        yield "conversation_id", self.context.conversation_id
+        for field, text in self.attributes.texts.items():
+            yield f"{self.set_name}.{field}", text
+        for index, contact in enumerate(self.attributes.other_contacts):
+            for way, text in contact.items():
+                yield f"{self.set_name}.other_contacts[{index}].{way}", text
+        for key, text in self.additional_attributes.items():
+            yield f'additional_attributes["{key}"]', key + text
 
 
 def read_content(found: FoundSet) -> Content | None:
-    """What a set says, or None where it has no attribute; a time alone is none.
+    """What a set says, or None where it has no attribute; a time alone is none, nor are empty leftovers.
 
     Raises UnreadableError where the contract cannot express it.
     """
     leaves = Leaves()
-    levels = [dict(level) for level in found.levels]
-    server_time = _take_time(levels, "serverTimeStamp", field=f"{found.name}.server_time_stamp", leaves=later)
-    ...
+    remarks: dict[str, list[Json]] = {"serverTimeStamp": [], "originalTimeStamp": []}
+    if not found.is_inbound:
+        remarks["isAuthenticated"] = []
+    attributes, rest = read_attributes(found.name, found.levels[0], leaves=leaves)
+    _keep_rest(rest, remarks=remarks, leaves=leaves)
+    if not attributes and not any(leaves.texts.values()):
+        return None
+    for level in found.levels[1:]:
+        _keep_rest(level, remarks=remarks, leaves=leaves)
+    time_field = f"{found.name}.server_time_stamp"
+    return Content(
+        set_name=found.name,
+        context=found.origin.context or _NO_CONTEXT,
+        is_authenticated=_judge(
+            remarks.get("isAuthenticated", []), is_vouched=found.origin.is_vouched, leaves=leaves
+        ),
+        server_time_stamp=_first_time(remarks, "serverTimeStamp", field=time_field, leaves=leaves),
+        original_time_stamp=_first_time(
+            remarks, "originalTimeStamp", field="original_time_stamp", leaves=leaves
+        ),
+        attributes=attributes,
+        additional_attributes=leaves.texts,
+    )
+
+
+def _keep_rest(members: Object, *, remarks: dict[str, list[Json]], leaves: Leaves) -> None:
+    """Keeps members that are no attributes: remarks about the event for themselves, others as leaves."""
+    for name, value in members.items():
+        if value is None:
+            continue
+        if name in remarks:
+            remarks[name].append(value)
+        else:
+            leaves.keep(name, value)
+
+
+def _first_time(remarks: dict[str, list[Json]], name: str, *, field: str, leaves: Leaves) -> int | None:
+    """The innermost time; others that differ become leaves."""
+    times = remarks[name]
+    if not times:
+        return None
+    for time in times[1:]:
+        if text_of(time) != text_of(times[0]):
+            leaves.keep(name, time)
+    return read_integer(times[0], field=field)
+
+
+def _judge(claims: list[Json], *, is_vouched: bool, leaves: Leaves) -> bool:
+    """Whether the event is authenticated: as it says itself; one denial outweighs every claim."""
+    verdicts = [(text_of(claim) or "").lower() for claim in claims]
+    verdict = "false" not in verdicts and (is_vouched or "true" in verdicts)
+    for claim, said in zip(claims, verdicts, strict=True):
+        if said != ("true" if verdict else "false"):
+            leaves.keep("isAuthenticated", claim)
+    return verdict
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _not_unicode(field: str) -> UnreadableError:
+    printable = field.encode("ascii", "backslashreplace").decode("ascii")[:_MAX_FIELD_CHARACTERS]
+    description = "must be Unicode text: it holds half of a surrogate pair, or bytes that are not UTF-8"
+    return UnreadableError(printable, rule="import.unicode", description=description)

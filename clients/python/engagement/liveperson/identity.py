@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from typing import Final
 
 _MAX_PREFIX: Final = 2**48 - 1
@@ -12,7 +11,7 @@ _VERSION_8: Final = 8 << 76
 _VARIANT: Final = 0b10 << 62
 _HASH_BITS: Final = ~(0b1111 << 76 | 0b11 << 62) & (2**80 - 1)
 
-_to_canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_to_canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
 
 
 def make_event_id(identity: object, *, prefix: int) -> str:
@@ -25,4 +24,5 @@ def make_event_id(identity: object, *, prefix: int) -> str:
     canonical = _to_canonical_json(identity).encode("ascii")
     digest = hashlib.blake2b(canonical, digest_size=10).digest()
     tail = int.from_bytes(digest) & _HASH_BITS | _VERSION_8 | _VARIANT
-    return str(uuid.UUID(int=min(max(prefix, 0), _MAX_PREFIX) << 80 | tail))
+    digits = f"{min(max(prefix, 0), _MAX_PREFIX) << 80 | tail:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -35,7 +35,9 @@ class Leaves:
             self._keep_text(path, text)
             return
         if value and depth > MAX_DEPTH:
-            raise UnreadableError(_FIELD, rule="import.depth", description=f"nested more than {MAX_DEPTH} levels")
+            raise UnreadableError(
+                _FIELD, rule="import.depth", description=f"nested more than {MAX_DEPTH} levels"
+            )
         if value and len(path) > limits.MAX_TEXT_CHARACTERS:
             limit = f"a path takes more than {limits.MAX_TEXT_CHARACTERS} characters"
             raise UnreadableError(_FIELD, rule="string.max_len", description=limit)

@@ -59,7 +59,9 @@ class Scanner:
         self._block_bytes = block_bytes
         self.max_value_characters = max_value_characters
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
-        self._decode = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=Number).raw_decode
+        self._decode = json.JSONDecoder(
+            parse_int=Number, parse_float=Number, parse_constant=Number
+        ).raw_decode
         self._text = ""
         self._at = 0
         self._has_ended = False
@@ -164,7 +166,7 @@ class Scanner:
         is_open_text = error.msg.startswith("Unterminated string")
         if is_open_text or len(self._text) - error.pos < _LONGEST_TOKEN:
             if len(self._text) - self._at > self.max_value_characters:
-                raise self.too_large()
+                raise self.too_large() from None
             if self._fill():
                 return
         if is_open_text or error.pos >= len(self._text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final, TypeAlias
 
-Json: TypeAlias = "None | bool | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | str | list[Json] | dict[str, Json] | None"
 """What the scanner makes of JSON; numbers are `Number`."""
 Object: TypeAlias = "dict[str, Json]"
 
@@ -40,7 +40,10 @@ def text_of(value: Json) -> str | None:
 
 def without(members: Object, *names: str) -> Object:
     """A copy of an object without some of its members."""
-    return {name: value for name, value in members.items() if name not in names}
+    rest = members.copy()
+    for name in names:
+        rest.pop(name, None)
+    return rest
 
 
 def write_json(value: Json, *, depth: int = 0) -> str:
@@ -48,7 +51,9 @@ def write_json(value: Json, *, depth: int = 0) -> str:
     if depth > MAX_DEPTH:
         return "…"
     if isinstance(value, dict):
-        members = (f"{json.dumps(name)}:{write_json(child, depth=depth + 1)}" for name, child in value.items())
+        members = (
+            f"{json.dumps(name)}:{write_json(child, depth=depth + 1)}" for name, child in value.items()
+        )
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
         return "[" + ",".join(write_json(child, depth=depth + 1) for child in value) + "]"

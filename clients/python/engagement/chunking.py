@@ -1,0 +1,187 @@
+"""Cuts a source of events into chunks, and reads it no faster than they are taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from engagement import v1
+from engagement.errors import SourceMismatchError
+from engagement.uuid7 import uuid7
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Source: TypeAlias = Iterable[v1.Event] | AsyncIterable[v1.Event]
+Refuse = Callable[[int, v1.Event, v1.EventError], None]
+
+FLUSH_SECONDS = 0.2
+# Room for an event's tag and length, an id where it has none, and its share of the message around it.
+_FRAMING_BYTES = 64
+_EVENTS_BETWEEN_PAUSES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Events that are sent, committed and, where needed, sent again together."""
+
+    sequence: int
+    first_position: int
+    """Position of the first event in the source, from 0; the others follow it without a gap."""
+    request: v1.UploadEventsRequest
+    reported: set[int] = field(default_factory=set)
+    """Indexes of the events whose rejection the caller knows of."""
+
+    @property
+    def events(self) -> Sequence[v1.Event]:
+        """The events as sent: those that came without an id have one."""
+        return self.request.chunk.events
+
+    @property
+    def end_position(self) -> int:
+        """Position behind the last event."""
+        return self.first_position + len(self.events)
+
+
+class Chunker:
+    """Reads a source in a task of its own and keeps the events of one chunk ready.
+
+    A chunk is complete when it is full. When the source makes it wait, it is taken as it is, so that a
+    source without an end is never far behind. An event that is too large for any chunk is refused here.
+    """
+
+    def __init__(self, source: Source, *, chunk_events: int | None, refuse: Refuse) -> None:
+        self._source = source
+        self._chunk_events = chunk_events
+        self._refuse = refuse
+        self._reader: asyncio.Task[None] | None = None
+        self._request = v1.UploadEventsRequest()
+        self._events = self._request.chunk.events
+        self._bytes = 0
+        self._first_position = 0
+        self._position = 0
+        self._skip_events = 0
+        self._has_ended = False
+        self._has_some = asyncio.Event()
+        self._is_complete = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self.last_sequence = 0
+        """Sequence of the last chunk that was taken or skipped."""
+        self.error: Exception | None = None
+        """What the source raised; what it gave before comes as chunks all the same."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the source is being read."""
+        return self._reader is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the source has ended, in whatever way, and its last chunk was taken."""
+        return self._has_ended and not self._events
+
+    def begin(self, *, max_events: int, max_bytes: int, after_sequence: int, skip_events: int) -> None:
+        """Starts to read, behind the events that are committed already."""
+        self._max_events = min(self._chunk_events or max_events, max_events)
+        self._max_bytes = max_bytes
+        self.last_sequence = after_sequence
+        self._skip_events = skip_events
+        self._reader = asyncio.create_task(self._read(), name="upload-source")
+
+    async def close(self) -> None:
+        """Stops reading."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+
+    async def next(self) -> Chunk | None:
+        """The next chunk, or None behind the last; when it is cancelled nothing is lost."""
+        await self._has_some.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._is_complete.wait()
+        return self._take() if self._events else None
+
+    def _take(self) -> Chunk:
+        self.last_sequence += 1
+        request = self._request
+        request.chunk.sequence = self.last_sequence
+        self._request = v1.UploadEventsRequest()
+        self._events = self._request.chunk.events
+        self._bytes = 0
+        if not self._has_ended:
+            self._has_some.clear()
+            self._is_complete.clear()
+        self._has_room.set()
+        return Chunk(self.last_sequence, self._first_position, request)
+
+    async def _read(self) -> None:
+        try:
+            if isinstance(self._source, AsyncIterable):
+                async for event in self._source:
+                    await self._add(event)
+            else:
+                for event in self._source:
+                    await self._add(event)
+            self._require_all_skipped()
+        except Exception as error:
+            self.error = error
+        self._has_ended = True
+        self._has_some.set()
+        self._is_complete.set()
+
+    async def _add(self, event: v1.Event) -> None:
+        position = self._position
+        self._position += 1
+        # One pass over the event gives both its size and a copy that the source can no longer change.
+        serialized = event.SerializeToString()
+        size_bytes = len(serialized) + _FRAMING_BYTES
+        if size_bytes > self._max_bytes:
+            await self._complete()
+            self._refuse(position, event, _too_large(size_bytes, max_bytes=self._max_bytes))
+            return
+        if self._skip_events:
+            self._skip_events -= 1
+            if self._skip_events % _EVENTS_BETWEEN_PAUSES == 0:
+                await asyncio.sleep(0)
+            return
+        if self._bytes + size_bytes > self._max_bytes:
+            await self._complete()
+        if not self._events:
+            self._first_position = position
+            self._has_some.set()
+        copy = self._events.add()
+        copy.MergeFromString(serialized)
+        if not copy.event_id:
+            copy.event_id = uuid7()
+        self._bytes += size_bytes
+        if len(self._events) >= self._max_events:
+            await self._complete()
+
+    async def _complete(self) -> None:
+        """Lets the chunk be taken as it is, and waits for that."""
+        if self._events:
+            self._has_room.clear()
+            self._is_complete.set()
+            await self._has_room.wait()
+
+    def _require_all_skipped(self) -> None:
+        if self._skip_events:
+            raise SourceMismatchError(
+                f"the source ends {self._skip_events} events before the point that the upload has reached: "
+                "it is not the source that the upload began with"
+            )
+
+
+def _too_large(size_bytes: int, *, max_bytes: int) -> v1.EventError:
+    """Why an event is refused that no chunk can carry, in the server's terms."""
+    description = f"must take at most {max_bytes - _FRAMING_BYTES} bytes, takes {size_bytes - _FRAMING_BYTES}"
+    return v1.EventError(
+        reason=v1.ErrorReason.ERROR_REASON_FIELD_INVALID,
+        message=f"the event {description}",
+        violations=[v1.FieldViolation(rule="server.event.max_bytes", description=description)],
+        violations_total=1,
+    )

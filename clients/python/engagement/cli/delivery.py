@@ -1,0 +1,97 @@
+"""Sends the events of one input, and writes down which of them were refused."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from engagement import v1
+from engagement.cli.background import read_in_background
+from engagement.cli.earlier_rejections import EarlierRejections
+from engagement.cli.input_events import InputEvents, in_batches
+from engagement.cli.outcomes import Place, Rejection
+from engagement.cli.progress import ProgressBar
+from engagement.cli.rejection_file import RejectionFile
+from engagement.client import EngagementClient
+from engagement.rules import Violation
+from engagement.uploader import Progress, RejectedEvent, Uploader
+
+
+class Delivery:
+    """The upload of one input; it runs once."""
+
+    def __init__(
+        self, events: InputEvents, *, upload_id: str, rejections: RejectionFile, bar: ProgressBar
+    ) -> None:
+        self._input = events
+        self._upload_id = upload_id
+        self._rejections = rejections
+        self._bar = bar
+        self._tally = v1.Tally()
+        self._unreadable = 0
+        self._delivered = 0
+        self._places: deque[Place] = deque()
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many events had each outcome so far."""
+        return {
+            "accepted": self._tally.accepted,
+            "duplicate": self._tally.duplicate,
+            "rejected": self._tally.rejected + self._unreadable,
+            "suppressed": self._tally.suppressed,
+        }
+
+    async def run(self, client: EngagementClient) -> None:
+        """Returns when every event has its outcome. Raises EngagementError."""
+        limits = (await client.get_server_info()).limits
+        # Rejections concern chunks that are on the way or being filled.
+        self._places = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
+        earlier = await EarlierRejections.read(client, upload_id=self._upload_id)
+        uploader = Uploader(
+            client, upload_id=self._upload_id, on_progress=self._progressed, on_rejection=self._rejected
+        )
+        summary = await uploader.upload(self._events(earlier))
+        self._tally = summary.tally
+        async for result in earlier.rest():
+            event = v1.Event(event_id=result.event_id)
+            self._rejections.write(_rejection(event, result.error, place="not read again"))
+
+    async def _events(self, earlier: EarlierRejections) -> AsyncGenerator[v1.Event, None]:
+        async with aclosing(read_in_background(in_batches(self._input))) as batches:
+            async for batch in batches:
+                for found in batch:
+                    if isinstance(found, Rejection):
+                        self._unreadable += 1
+                        self._rejections.write(found)
+                        continue
+                    if error := await earlier.take(found.event.event_id):
+                        self._rejections.write(_rejection(found.event, error, place=found.place))
+                    self._places.append(found.place)
+                    self._delivered += 1
+                    yield found.event
+
+    def _progressed(self, progress: Progress) -> None:
+        self._tally = progress.tally
+        self._bar.show(progress.acknowledged + self._unreadable, rejected=self.outcomes["rejected"])
+
+    def _rejected(self, rejected: RejectedEvent) -> None:
+        place = self._places[rejected.position - self._delivered]
+        self._rejections.write(_rejection(rejected.event, rejected.error, place=place))
+
+
+def _rejection(event: v1.Event, error: v1.EventError, *, place: Place) -> Rejection:
+    return Rejection(
+        place=place,
+        reason=_name_of(error.reason),
+        message=error.message,
+        violations=[Violation(each.field, each.rule, each.description) for each in error.violations],
+        event=event,
+    )
+
+
+def _name_of(reason: int) -> str:
+    value = v1.ErrorReason.DESCRIPTOR.values_by_number.get(reason)
+    # A server that is newer than this program has reasons without a name here.
+    return str(reason) if value is None else value.name.removeprefix("ERROR_REASON_")

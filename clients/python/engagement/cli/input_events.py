@@ -1,0 +1,102 @@
+"""Reads the events of an input in whichever format it is, up to a damage if there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Final
+
+from engagement import liveperson
+from engagement.cli.event_lines import EventLines
+from engagement.cli.input_file import DAMAGE, InputFile
+from engagement.cli.outcomes import FoundEvent, Rejection
+from engagement.rules import Violation
+
+BATCH_EVENTS: Final = 200
+BATCH_BYTES: Final = 4 * 1024 * 1024
+
+
+class Format(StrEnum):
+    """How events are written in an input."""
+
+    AUTO = "auto"
+    EVENTS = "events"
+    LIVEPERSON = "liveperson"
+
+
+class InputEvents:
+    """The events of one input, in its order; one pass, with little in memory.
+
+    A damage ends the events and stands in `damage` then; what came before it is good.
+    """
+
+    def __init__(self, file: InputFile, *, format: Format, source: str | None) -> None:  # noqa: A002 - as the option
+        # The same content gets the same ids, packed or not.
+        source = file.name.removesuffix(".gz") if source is None else source
+        is_import = format is Format.LIVEPERSON or (
+            format is Format.AUTO and liveperson.looks_like_import(file.head)
+        )
+        self._reader = (
+            liveperson.Importer(file.stream, source=source)
+            if is_import
+            else EventLines(file.stream, source=source)
+        )
+        self.damage = ""
+        """Where and why the input could not be read to its end."""
+
+    def __iter__(self) -> Iterator[FoundEvent | Rejection]:
+        if isinstance(self._reader, EventLines):
+            return self._read_lines(self._reader)
+        return self._import(self._reader)
+
+    @property
+    def events_read(self) -> int:
+        """Events that were found so far, readable or not."""
+        if isinstance(self._reader, EventLines):
+            return self._reader.events_read
+        return self._reader.counts.events_read + self._reader.counts.events_unreadable
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many things were left out so far because they are no events, by reason."""
+        return {} if isinstance(self._reader, EventLines) else self._reader.counts.skipped
+
+    def _read_lines(self, lines: EventLines) -> Iterator[FoundEvent | Rejection]:
+        try:
+            yield from lines
+        except DAMAGE as error:
+            self.damage = f"after line {lines.line_number}: {error}"
+
+    def _import(self, importer: liveperson.Importer) -> Iterator[FoundEvent | Rejection]:
+        try:
+            for found in importer:
+                if isinstance(found, liveperson.ImportedEvent):
+                    yield FoundEvent(found.event, found.place)
+                else:
+                    yield _rejection_of(found)
+        except liveperson.CorruptInputError as error:
+            self.damage = str(error)
+
+
+def in_batches(events: Iterable[FoundEvent | Rejection]) -> Iterator[list[FoundEvent | Rejection]]:
+    """The same in lists that are bounded by events and, give or take one, by bytes."""
+    batch: list[FoundEvent | Rejection] = []
+    size_bytes = 0
+    for each in events:
+        batch.append(each)
+        size_bytes += each.event.ByteSize() if isinstance(each, FoundEvent) else len(each.text)
+        if len(batch) >= BATCH_EVENTS or size_bytes >= BATCH_BYTES:
+            yield batch
+            batch, size_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _rejection_of(found: liveperson.UnreadableEvent) -> Rejection:
+    return Rejection(
+        place=found.place,
+        reason="UNREADABLE",
+        message=f"{found.field or 'the event'}: {found.description}",
+        violations=(Violation(found.field, found.rule, found.description),),
+        text=found.text,
+    )

@@ -1,0 +1,78 @@
+"""Prints values and rows: aligned on a terminal, tab-separated everywhere else.
+
+What producers sent may hold anything; control characters never reach a terminal or a line as such.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_TABLE_ROWS: Final = 100
+
+
+def is_terminal() -> bool:
+    """Whether people read what is printed."""
+    return sys.stdout.isatty()
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values, a line each."""
+    if not is_terminal():
+        for pair in pairs:
+            _print_line(pair)
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(_printable(name), Text(_printable(value)))
+    Console().print(grid)
+
+
+class Rows:
+    """Rows below the names of their columns; a few are held back to align them on a terminal."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._held: list[Sequence[str]] = []
+        self._is_aligned = is_terminal()
+        if not self._is_aligned:
+            _print_line(names)
+
+    def add(self, row: Sequence[str]) -> None:
+        """Prints a row, now or with the next ones."""
+        if not self._is_aligned:
+            _print_line(row)
+            return
+        self._held.append(row)
+        if len(self._held) == _TABLE_ROWS:
+            self.finish()
+
+    def finish(self) -> None:
+        """Prints what is held back."""
+        if not self._held:
+            return
+        table = Table(box=None, padding=(0, 1), header_style="bold")
+        for name in self._names:
+            table.add_column(name, overflow="fold")
+        for row in self._held:
+            table.add_row(*(Text(_printable(value)) for value in row))
+        Console().print(table)
+        self._held.clear()
+
+
+def _print_line(values: Sequence[str]) -> None:
+    sys.stdout.write("\t".join(map(_printable, values)) + "\n")
+
+
+def _printable(text: str) -> str:
+    """The text with control characters as escapes, so that it stays on its line and changes no colours."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

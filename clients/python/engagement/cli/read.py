@@ -1,0 +1,182 @@
+"""`engagement get` and `engagement list`: read stored events."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import click
+from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from engagement import v1
+from engagement.cli import printing, stored_events
+from engagement.cli.connection import ask
+from engagement.cli.failures import ExitStatus
+from engagement.cli.moment import Moment
+from engagement.cli.options import account_option, server_option
+from engagement.client import EngagementClient
+
+_TERMINAL_LIMIT = 100
+_MAX_PAGE_EVENTS = 1000
+_MAX_CELL_CHARACTERS = 60
+_SETS = {
+    "customer": v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO,
+    "personal": v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO,
+}
+
+_GET_EPILOG = """\b
+Examples:
+  engagement get 0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b --account acme
+  engagement get --cursor CURSOR --account acme --json
+
+\b
+Exit status: 0 found, 1 not found, 2 wrong usage or no connection.
+"""
+_LIST_EPILOG = """\b
+Examples:
+  engagement list --account acme --consumer c-17 --newest-first
+  engagement list --account acme --set customer --status vip --since 2024-05-01
+  engagement list --account acme --text '"bank corp" broker'
+  engagement list --account acme --json > backup.ndjson
+  engagement list --account acme --json | jq -c .event > events.ndjson
+"""
+
+
+@click.command(epilog=_GET_EPILOG)
+@click.argument("event_id", required=False)
+@click.option("--cursor", help="Get the event at this cursor instead of the one with an id.")
+@server_option
+@account_option
+@click.option("--json", "as_json", is_flag=True, help="Print the StoredEvent as one line of proto-JSON.")
+def get(event_id: str | None, *, cursor: str | None, server: str, account: str, as_json: bool) -> int:
+    """Show one stored event with everything that is known about it."""
+    if (event_id is None) == (cursor is None):
+        raise click.UsageError("Give either an EVENT_ID or --cursor.")
+    stored = ask(
+        lambda client: client.get_event(event_id=event_id, cursor=cursor), server=server, account=account
+    )
+    if as_json:
+        _print_json(stored)
+    else:
+        printing.print_pairs(stored_events.to_pairs(stored))
+    sys.stdout.flush()
+    return ExitStatus.OK
+
+
+@click.command("list", epilog=_LIST_EPILOG)
+@click.option("--consumer", "consumers", multiple=True, metavar="ID", help="Events about this consumer.")
+@click.option("--conversation", "conversations", multiple=True, metavar="ID", help="Of this conversation.")
+@click.option("--customer", "customers", multiple=True, metavar="ID", help="With this customer id.")
+@click.option("--status", "statuses", multiple=True, help="With this customer status, in any case.")
+@click.option("--type", "types", multiple=True, help="With this customer type, in any case.")
+@click.option("--set", "sets", multiple=True, type=click.Choice(list(_SETS)), help="Of this attribute set.")
+@click.option(
+    "--authenticated/--unauthenticated",
+    default=None,
+    help="Only events whose source vouched for the customer, or only others.  [default: both]",
+)
+@click.option("--since", type=Moment(), metavar="TIME", help="Not before this time.")
+@click.option("--until", type=Moment(), metavar="TIME", help="Before this time.")
+@click.option("--text", default="", metavar="WORDS", help='With all these words; "a phrase" keeps its order.')
+@click.option("--newest-first", is_flag=True, help="Latest accepted first, instead of last.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    help=f"At most so many; 0 is all.  [default: {_TERMINAL_LIMIT} on a terminal, else all]",
+)
+@server_option
+@account_option
+@click.option("--json", "as_json", is_flag=True, help="Print a StoredEvent in proto-JSON on each line.")
+def list_events(  # noqa: PLR0913 - one for each option
+    *,
+    consumers: Sequence[str],
+    conversations: Sequence[str],
+    customers: Sequence[str],
+    statuses: Sequence[str],
+    types: Sequence[str],
+    sets: Sequence[str],
+    authenticated: bool | None,
+    since: Timestamp | None,
+    until: Timestamp | None,
+    text: str,
+    newest_first: bool,
+    limit: int | None,
+    server: str,
+    account: str,
+    as_json: bool,
+) -> int:
+    """List stored events in the order of their acceptance.
+
+    Several different options must all hold; of one option given several times
+    any value will do. TIME is RFC 3339, a date, or epoch milliseconds; without a
+    zone it is UTC.
+
+    On a terminal this is a table that leaves out ids and cuts long values. In a
+    pipe or file it is tab-separated, with a line of names, control characters as
+    escapes, and the ids at the end. --json is complete and exact.
+    """
+    wanted = v1.EventFilter(
+        attribute_sets=[_SETS[name] for name in sets],
+        consumer_ids=consumers,
+        conversation_ids=conversations,
+        customer_ids=customers,
+        customer_statuses=statuses,
+        customer_types=types,
+        authenticated=authenticated,
+        start_time=since,
+        end_time=until,
+        text=text,
+    )
+    if limit is None and printing.is_terminal():
+        limit = _TERMINAL_LIMIT
+    listing = _Listing(wanted, newest_first=newest_first, limit=limit or sys.maxsize)
+    show, finish = _printer(as_json=as_json)
+    ask(lambda client: listing.run(client, show), server=server, account=account)
+    finish()
+    sys.stdout.flush()
+    if listing.is_cut:
+        click.echo(f"Only {limit:,} events are shown; --limit 0 shows all.", err=True)
+    return ExitStatus.OK
+
+
+class _Listing:
+    """A walk through the events that a filter takes, up to a limit."""
+
+    def __init__(self, wanted: v1.EventFilter, *, newest_first: bool, limit: int) -> None:
+        self._filter = wanted
+        self._newest_first = newest_first
+        self._limit = limit
+        self.is_cut = False
+        """Whether there are more events than the limit."""
+
+    async def run(self, client: EngagementClient, show: Callable[[v1.StoredEvent], None]) -> None:
+        """Shows each event as it comes."""
+        count = 0
+        events = client.list_events(
+            self._filter, newest_first=self._newest_first, page_size=min(self._limit + 1, _MAX_PAGE_EVENTS)
+        )
+        async for stored in events:
+            if count == self._limit:
+                self.is_cut = True
+                return
+            show(stored)
+            count += 1
+
+
+def _printer(*, as_json: bool) -> tuple[Callable[[v1.StoredEvent], None], Callable[[], None]]:
+    """What prints one event, and what ends the printing."""
+    if as_json:
+        return _print_json, lambda: None
+    if printing.is_terminal():
+        table = printing.Rows(*stored_events.ROW_NAMES)
+        return (
+            lambda stored: table.add(stored_events.to_row(stored, max_value_characters=_MAX_CELL_CHARACTERS)),
+            table.finish,
+        )
+    lines = printing.Rows(*stored_events.FULL_ROW_NAMES)
+    return lambda stored: lines.add(stored_events.to_full_row(stored)), lines.finish
+
+
+def _print_json(stored: v1.StoredEvent) -> None:
+    sys.stdout.write(json_format.MessageToJson(stored, indent=None, ensure_ascii=False) + "\n")

@@ -1,0 +1,101 @@
+"""Describes a stored event in text: as a row of a list, or in full."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from engagement import v1
+from engagement.cli.moment import write_epoch_ms
+
+ROW_NAMES: Final = ("time", "set", "consumer", "customer", "status", "type", "attributes")
+FULL_ROW_NAMES: Final = (*ROW_NAMES, "authenticated", "conversation", "event_id", "cursor")
+
+_SETS: Final = {"customer_info": "customer", "personal_info": "personal"}
+_IN_COLUMNS: Final = frozenset({"serverTimeStamp", "customerId", "customerStatus", "customerType"})
+_BARE: Final = re.compile(r'[^\s"=]+')
+
+
+def to_row(stored: v1.StoredEvent, *, max_value_characters: int) -> tuple[str, ...]:
+    """The values for ROW_NAMES; attributes are cut after so many characters each."""
+    event = stored.event
+    customer = event.customer_info
+    return (
+        _time_of(event),
+        _SETS.get(event.WhichOneof("attributes") or "", ""),
+        event.consumer_id,
+        customer.customer_id,
+        customer.customer_status,
+        customer.customer_type,
+        " ".join(
+            f"{name}={_quote(_cut(value, max_value_characters))}"
+            for name, value in attributes_of(event)
+            if name not in _IN_COLUMNS
+        ),
+    )
+
+
+def to_full_row(stored: v1.StoredEvent) -> tuple[str, ...]:
+    """The values for FULL_ROW_NAMES, none of them cut."""
+    event = stored.event
+    return (
+        *to_row(stored, max_value_characters=-1),
+        "true" if event.authenticated else "false",
+        event.conversation_id,
+        event.event_id,
+        stored.cursor,
+    )
+
+
+def to_pairs(stored: v1.StoredEvent) -> Iterator[tuple[str, str]]:
+    """Everything that is known about an event, by name."""
+    event = stored.event
+    yield "event id", event.event_id
+    yield "cursor", stored.cursor
+    yield "received", stored.receive_time.ToJsonString()
+    yield "time", _time_of(event)
+    if event.HasField("original_time_stamp"):
+        yield "original time", write_epoch_ms(event.original_time_stamp)
+    yield "set", _SETS.get(event.WhichOneof("attributes") or "", "")
+    yield "authenticated", "yes" if event.authenticated else "no"
+    named = {
+        "consumer": event.consumer_id,
+        "conversation": event.conversation_id,
+        "source": event.source,
+        "matched status": stored.matched_customer_status,
+        "matched type": stored.matched_customer_type,
+    }
+    yield from ((name, value) for name, value in named.items() if value)
+    yield from attributes_of(event)
+
+
+def attributes_of(event: v1.Event) -> Iterator[tuple[str, str]]:
+    """The attributes that an event has, in the names of its proto-JSON; the time stamp is not among them."""
+    set_name = event.WhichOneof("attributes")
+    if set_name is not None:
+        for field, value in getattr(event, set_name).ListFields():
+            if isinstance(value, v1.Date):
+                yield field.json_name, f"{value.year:04}-{value.month:02}-{value.day:02}"
+            elif field.is_repeated:
+                for index, contact in enumerate(value):
+                    for part, text in contact.ListFields():
+                        yield f"{field.json_name}[{index}].{part.json_name}", text
+            elif field.name != "server_time_stamp":
+                yield field.json_name, value
+    yield from sorted(event.additional_attributes.items())
+
+
+def _time_of(event: v1.Event) -> str:
+    set_name = event.WhichOneof("attributes")
+    return write_epoch_ms(getattr(event, set_name).server_time_stamp) if set_name is not None else ""
+
+
+def _cut(text: str, max_characters: int) -> str:
+    return text if max_characters < 0 or len(text) <= max_characters else f"{text[:max_characters]}…"
+
+
+def _quote(text: str) -> str:
+    """The text, in quotation marks where it would not be told apart from what is around it."""
+    return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,92 @@
+"""Says what became of the events of each input, to people and to programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any  # Any: values of JSON
+
+import click
+
+from engagement.cli.failures import ExitStatus
+
+
+@dataclass(slots=True)
+class InputSummary:
+    """What became of one input."""
+
+    file: str
+    events_read: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    """How many events had each outcome, `rejected` among them."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """How many things were left out because they are no events, by reason."""
+    seconds: float = 0.0
+    upload_id: str = ""
+    rejected_file: str = ""
+    damage: str = ""
+    """Where and why the input could not be read to its end."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as a JSON object."""
+        return {
+            "file": self.file,
+            **_counts([self]),
+            "upload_id": self.upload_id or None,
+            "rejected_file": self.rejected_file or None,
+            "damage": self.damage or None,
+        }
+
+
+def exit_status(summaries: Iterable[InputSummary]) -> ExitStatus:
+    """OK where every event of every whole input is good."""
+    is_incomplete = any(each.outcomes.get("rejected") or each.damage for each in summaries)
+    return ExitStatus.INCOMPLETE if is_incomplete else ExitStatus.OK
+
+
+def print_json(summaries: Sequence[InputSummary], **more: object) -> None:
+    """One JSON object on standard output: each file, and the totals."""
+    report = {"files": [each.to_json() for each in summaries], "total": _counts(summaries), **more}
+    click.echo(json.dumps(report, ensure_ascii=False))
+
+
+def print_text(summaries: Sequence[InputSummary]) -> None:
+    """A few lines on standard error."""
+    for each in summaries:
+        click.echo(f"{each.file}: {_sentence([each])}", err=True)
+        if each.rejected_file:
+            click.echo(f"  Rejected events and the reasons: {each.rejected_file}", err=True)
+        if each.damage:
+            click.echo(f"  Cannot be read to its end: {each.damage}", err=True)
+    if len(summaries) > 1:
+        click.echo(f"{len(summaries)} files: {_sentence(summaries)}", err=True)
+
+
+def _counts(summaries: Sequence[InputSummary]) -> dict[str, Any]:
+    seconds = sum(each.seconds for each in summaries)
+    events_read = sum(each.events_read for each in summaries)
+    return {
+        "events_read": events_read,
+        **_sum(each.outcomes for each in summaries),
+        "skipped": _sum(each.skipped for each in summaries),
+        "seconds": round(seconds, 3),
+        "events_per_second": round(events_read / seconds) if seconds else 0,
+    }
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)
+
+
+def _sentence(summaries: Sequence[InputSummary]) -> str:
+    counts = _counts(summaries)
+    outcomes = _sum(each.outcomes for each in summaries)
+    shown = [f"{count:,} {outcome}" for outcome, count in outcomes.items()]
+    shown += [f"{count:,} skipped ({reason})" for reason, count in counts["skipped"].items()]
+    speed = f"{counts['seconds']:.1f} s, {counts['events_per_second']:,}/s"
+    return f"{counts['events_read']:,} events read: {', '.join(shown)} ({speed})"

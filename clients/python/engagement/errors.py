@@ -1,0 +1,212 @@
+"""The errors that a client raises, translated from gRPC statuses here and nowhere else.
+
+    EngagementError
+    ├── InvalidArgumentError    INVALID_ARGUMENT: correct the request
+    ├── ConflictError           ALREADY_EXISTS: the id stands for other content
+    ├── PreconditionError       FAILED_PRECONDITION: not in this state
+    ├── TakenOverError          ABORTED: a newer stream goes on with the upload
+    ├── NotFoundError           NOT_FOUND
+    ├── UnauthenticatedError    UNAUTHENTICATED: get a (new) token
+    ├── PermissionDeniedError   PERMISSION_DENIED: the token does not cover this
+    ├── QuotaExceededError      RESOURCE_EXHAUSTED: wait for `retry_delay_seconds`
+    ├── UnavailableError        UNAVAILABLE: try again with the same ids
+    ├── DeadlineError           DEADLINE_EXCEEDED: may have happened; try again with the same ids
+    ├── InternalError           INTERNAL, UNKNOWN, DATA_LOSS: the server's log has the cause
+    └── SourceMismatchError     raised here: a resumed upload got a source that is too short
+
+Codes that stand nowhere above are a plain EngagementError. Cancellation is asyncio's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One broken rule of one field of a request."""
+
+    field: str
+    """Path from the request, such as `event.customer_info.last_payment_date.month`."""
+    rule: str
+    """Id of the rule, such as `string.max_len`."""
+    description: str
+    """What is wrong and the limit, for people."""
+
+    def __str__(self) -> str:
+        place = f"{self.field}: " if self.field else ""
+        return f"{place}{self.description} ({self.rule})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    """What a status carries beside its code and message."""
+
+    reason: str = ""
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    violations: tuple[FieldViolation, ...] = ()
+    retry_delay_seconds: float | None = None
+
+
+class EngagementError(Exception):
+    """A call that failed: why, for programs and for people."""
+
+    def __init__(  # noqa: PLR0913 - all but the first are named at the call
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode | None = None,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[FieldViolation] = (),
+        retry_delay_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        """Code of the status; None where the client itself found the error."""
+        self.reason = reason
+        """Name of an `ErrorReason` without its prefix; empty where the status came from elsewhere."""
+        self.metadata: Mapping[str, str] = metadata or {}
+        self.violations = tuple(violations)
+        """The fields that are wrong; the server names at most 32."""
+        self.retry_delay_seconds = retry_delay_seconds
+        """How long the server asks to wait before the next try, if it does."""
+
+    def __str__(self) -> str:
+        kind = " / ".join(part for part in (self.code.name if self.code else "", self.reason) if part)
+        lines = [f"{kind}: {self.message}" if kind else self.message]
+        lines += [f"  {violation}" for violation in self.violations]
+        total = self.metadata.get("violationsTotal", "")
+        unnamed = int(total) - len(self.violations) if total.isdecimal() else 0
+        if self.violations and unnamed > 0:
+            lines.append(f"  and {unnamed} more")
+        return "\n".join(lines)
+
+
+class InvalidArgumentError(EngagementError):
+    """The request breaks a rule of the contract; `violations` says where."""
+
+
+class ConflictError(EngagementError):
+    """The id was used before, for other content."""
+
+
+class PreconditionError(EngagementError):
+    """The request is right, but not in the present state, of an upload for example."""
+
+
+class TakenOverError(EngagementError):
+    """A newer stream goes on with the upload; this one must not."""
+
+
+class NotFoundError(EngagementError):
+    """There is nothing with this id, cursor or name."""
+
+
+class UnauthenticatedError(EngagementError):
+    """The token is missing, wrong or too old."""
+
+
+class PermissionDeniedError(EngagementError):
+    """The token does not cover this account or this kind of call."""
+
+
+class QuotaExceededError(EngagementError):
+    """A limit on the use of the service is reached."""
+
+
+class UnavailableError(EngagementError):
+    """The service cannot be reached or cannot answer now; trying again with the same ids is safe."""
+
+
+class DeadlineError(EngagementError):
+    """No answer in time: the call may have happened; trying again with the same ids is safe."""
+
+
+class InternalError(EngagementError):
+    """The server failed in a way that it did not foresee."""
+
+
+class SourceMismatchError(EngagementError):
+    """A resumed upload got a source that holds fewer events than are committed."""
+
+
+_CLASSES: Mapping[grpc.StatusCode, type[EngagementError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
+    grpc.StatusCode.ALREADY_EXISTS: ConflictError,
+    grpc.StatusCode.FAILED_PRECONDITION: PreconditionError,
+    grpc.StatusCode.ABORTED: TakenOverError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: QuotaExceededError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.INTERNAL: InternalError,
+    grpc.StatusCode.UNKNOWN: InternalError,
+    grpc.StatusCode.DATA_LOSS: InternalError,
+}
+
+
+@contextmanager
+def typed_errors() -> Iterator[None]:
+    """Raises the EngagementError that stands for a gRPC error raised in the block."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error) from error
+
+
+def error_from_rpc(error: grpc.aio.AioRpcError) -> EngagementError:
+    """The typed error for a gRPC error, with what the server's status details say."""
+    code = error.code()
+    details = _read_details(error)
+    return _CLASSES.get(code, EngagementError)(
+        error.details() or "no message",
+        code=code,
+        reason=details.reason,
+        metadata=details.metadata,
+        violations=details.violations,
+        retry_delay_seconds=details.retry_delay_seconds,
+    )
+
+
+def _read_details(error: grpc.aio.AioRpcError) -> _Details:
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            try:
+                return _parse_details(value)
+            except DecodeError:
+                # Something between us and the service wrote it: the code and the message must do.
+                break
+    return _Details()
+
+
+def _parse_details(serialized: bytes) -> _Details:
+    info = error_details_pb2.ErrorInfo()
+    bad_request = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    for detail in status_pb2.Status.FromString(serialized).details:
+        for kind in (info, bad_request, retry):
+            detail.Unpack(kind)
+    return _Details(
+        reason=info.reason,
+        metadata=MappingProxyType(dict(info.metadata)),
+        violations=tuple(
+            FieldViolation(field=violation.field, rule=violation.reason, description=violation.description)
+            for violation in bad_request.field_violations
+        ),
+        retry_delay_seconds=(
+            retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None
+        ),
+    )

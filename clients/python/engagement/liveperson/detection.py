@@ -1,0 +1,50 @@
+"""Tells the files of other platforms from our own, one event a line, by how they begin."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from engagement import v1
+from engagement.liveperson.documents import HUGE_LISTS
+from engagement.liveperson.scanner import CorruptInputError, Scanner
+
+_THEIRS: Final = HUGE_LISTS | {
+    "_metadata",
+    "auth",
+    "data",
+    "events",
+    "info",
+    "personal",
+    "sdeType",
+    "timestamp",
+    "type",
+    "unAuthSdes",
+}
+_SETS: Final = frozenset({"customerInfo", "personalInfo"})
+_OURS: Final = {
+    name for field in v1.Event.DESCRIPTOR.fields for name in (field.name, field.json_name)
+} - _SETS
+
+
+def looks_like_import(head: bytes) -> bool:
+    """Whether a file that begins like this is one for the Importer, rather than our own events.
+
+    The first few kilobytes are enough. In doubt it is ours.
+    """
+    scanner = Scanner(io.BytesIO(head))
+    try:
+        return scanner.peek() == "[" or (scanner.peek() == "{" and _is_theirs(scanner))
+    except CorruptInputError:
+        return False
+
+
+def _is_theirs(scanner: Scanner) -> bool:
+    """Whether the first name that only one side uses is theirs."""
+    for name in scanner.members():
+        if name in _THEIRS or name in _OURS:
+            return name in _THEIRS
+        value = scanner.value()
+        if name in _SETS and isinstance(value, dict) and name in value:
+            return True
+    return False

@@ -1,0 +1,76 @@
+"""When a client tries again by itself, and how long it waits before."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import Final
+
+import grpc
+
+from engagement.errors import DeadlineError, EngagementError, QuotaExceededError, UnavailableError
+
+# An empty name stands for every method. An upload resumes itself: retried by the library as well, each
+# of its messages would be copied into a retry buffer.
+SERVICE_CONFIG: Final = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "waitForReady": False,
+                "retryPolicy": {
+                    "maxAttempts": 5,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "2s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            },
+            {"name": [{"service": "engagement.v1.IngestService", "method": "UploadEvents"}]},
+        ]
+    }
+)
+
+_FIRST_DELAY_SECONDS = 0.1
+_LONGEST_DELAY_SECONDS = 5.0
+# Without a reason of the service these come from a broken connection or from a proxy.
+_TRANSIENT_WITHOUT_REASON = frozenset(
+    {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED}
+)
+
+
+def is_transient(error: EngagementError) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, UnavailableError | DeadlineError):
+        return True
+    if isinstance(error, QuotaExceededError):
+        return error.retry_delay_seconds is not None
+    return not error.reason and error.code in _TRANSIENT_WITHOUT_REASON
+
+
+class Outage:
+    """The time since the last progress, and the growing waits in it."""
+
+    def __init__(self, *, max_seconds: float) -> None:
+        self._max_seconds = max_seconds
+        self._began_at: float | None = None
+        self._failures = 0
+
+    def end(self) -> None:
+        """There was progress: the next failure begins a new outage."""
+        self._began_at = None
+        self._failures = 0
+
+    def delay_after(self, error: EngagementError) -> float:
+        """How many seconds to wait before the next try. Raises the error where that is too late."""
+        now = time.monotonic()
+        if self._began_at is None:
+            self._began_at = now
+        longest = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** min(self._failures, 16))
+        self._failures += 1
+        jittered = random.uniform(longest / 2, longest)  # noqa: S311 - spreads clients, hides nothing
+        delay = max(jittered, error.retry_delay_seconds or 0.0)
+        if now + delay > self._began_at + self._max_seconds:
+            raise error
+        return delay

@@ -1,0 +1,98 @@
+"""A TCP proxy that loses connections the way networks do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+
+class TcpProxy:
+    """Forwards bytes to one address until it is told to hold them back or to cut."""
+
+    def __init__(self, target: str, *, cut_after_bytes: Callable[[], int] | None = None) -> None:
+        """`cut_after_bytes` says for each connection how many bytes from the client it survives."""
+        self._host, _, self._port = target.rpartition(":")
+        self._cut_after_bytes = cut_after_bytes
+        self._replies_flow = asyncio.Event()
+        self._replies_flow.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.address = ""
+        self.connections = 0
+        self.refusals_due = 0
+        """How many of the next connections are cut at once."""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.close()
+        self.cut()
+        await self._server.wait_closed()
+
+    def hold_replies(self) -> None:
+        """Nothing reaches a client from now on."""
+        self._replies_flow.clear()
+
+    def cut(self) -> None:
+        """Resets all connections; held replies are lost, and new connections work again."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._replies_flow.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        if self.refusals_due:
+            self.refusals_due -= 1
+            writer.transport.abort()
+            return
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection(self._host, self._port)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = {writer, upstream_writer}
+        self._writers |= ends
+        budget = self._cut_after_bytes() if self._cut_after_bytes else None
+        pumps = [
+            asyncio.create_task(self._pump(reader, upstream_writer, budget_bytes=budget)),
+            asyncio.create_task(self._pump(upstream_reader, writer, is_reply=True)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            for end in ends:
+                end.transport.abort()
+            self._writers -= ends
+            await asyncio.wait(pumps)
+
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        budget_bytes: int | None = None,
+        is_reply: bool = False,
+    ) -> None:
+        passed = 0
+        try:
+            while data := await reader.read(16 * 1024):
+                passed += len(data)
+                if budget_bytes is not None and passed > budget_bytes:
+                    return
+                if is_reply:
+                    await self._replies_flow.wait()
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            return
