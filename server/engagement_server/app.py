@@ -163,6 +163,7 @@ def serve(config: Config) -> None:
     # Events make many objects and no cycles: with the default thresholds a third of the time goes into
     # looking for cycles among them.
     sys.setswitchinterval(0.0005)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     uvloop.run(_serve(config))

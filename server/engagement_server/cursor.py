@@ -20,6 +20,8 @@ from engagement_server.errors import (
 )
 
 SEQUENCE_BITS = 40
+BLOCK_BITS = 12
+"""Positions that differ in these low bits only form a block; no block spans two accounts."""
 _CURSOR = struct.Struct(">BIQ")
 _PAGE_TOKEN = struct.Struct(">BIQ8s")
 _CURSOR_VERSION = 1

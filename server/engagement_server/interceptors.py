@@ -41,23 +41,31 @@ class Unreadable:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Refuses what cannot be read and turns every error into a status with details."""
 
+    def __init__(self) -> None:
+        self._wrapped: dict[str, Handler] = {}
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Wraps the handler of a call to this service; others pass as they are."""
+        """Wraps the handlers of this contract's methods, each once; others pass as they are."""
+        method = handler_call_details.method
+        if (wrapped := self._wrapped.get(method)) is not None:
+            return wrapped
         handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith("/engagement."):
-            return handler
-        parse = _safe_deserializer(handler.request_deserializer)
-        stream: Any = handler.stream_stream
-        if stream is not None:
-            return grpc.stream_stream_rpc_method_handler(
-                _wrap_stream(stream), parse, handler.response_serializer
-            )
-        behavior: Any = handler.unary_unary
-        return grpc.unary_unary_rpc_method_handler(_wrap_unary(behavior), parse, handler.response_serializer)
+        if handler is not None and method.startswith("/engagement."):
+            handler = self._wrapped[method] = _wrap(handler)
+        return handler
+
+
+def _wrap(handler: Handler) -> Handler:
+    parse = _safe_deserializer(handler.request_deserializer)
+    stream: Any = handler.stream_stream
+    if stream is not None:
+        return grpc.stream_stream_rpc_method_handler(_wrap_stream(stream), parse, handler.response_serializer)
+    unary: Any = handler.unary_unary
+    return grpc.unary_unary_rpc_method_handler(_wrap_unary(unary), parse, handler.response_serializer)
 
 
 def _safe_deserializer(parse: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | Unreadable]:

@@ -17,57 +17,24 @@ from engagement.liveperson import (
     looks_like_import,
 )
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.liveperson_input import EXAMPLES, conversation, customer, open_importer, person, read
 
 EXAMPLE_BYTES = [path.read_bytes() for path in sorted(EXAMPLES.glob("*.json"))]
 
+# Machines may be slow.
+tolerant = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+NAMES = (
+    "customerStatus cstatus ctype customerId balance Currency currency lastPaymentDate registrationDate "
+    "name firstname lastname age customerAge year customerYearOfBirth contacts personalContact email phone "
+    "phoneType contexts customerInfo personalInfo info personal type sdes events unAuthSdes data array "
+    "string long sdeType isAuthenticated engagementAttributes timestamp conversationHistoryRecords"
+)
 names = st.one_of(
-    st.sampled_from(
-        [
-            "customerStatus",
-            "cstatus",
-            "ctype",
-            "customerId",
-            "balance",
-            "Currency",
-            "currency",
-            "lastPaymentDate",
-            "registrationDate",
-            "name",
-            "firstname",
-            "lastname",
-            "age",
-            "customerAge",
-            "year",
-            "customerYearOfBirth",
-            "contacts",
-            "personalContact",
-            "email",
-            "phone",
-            "phoneType",
-            "contexts",
-            "customerInfo",
-            "personalInfo",
-            "info",
-            "personal",
-            "type",
-            "sdes",
-            "events",
-            "unAuthSdes",
-            "data",
-            "array",
-            "string",
-            "long",
-            "sdeType",
-            "isAuthenticated",
-            "engagementAttributes",
-            "timestamp",
-            "conversationHistoryRecords",
-        ]
-    ),
+    st.sampled_from(NAMES.split()),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
 )
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -111,6 +78,7 @@ def attribute_texts(event: v1.Event) -> Iterator[str]:
     yield from leaf_texts(shown.get("additionalAttributes"))
 
 
+@tolerant
 @given(sets, st.sampled_from([customer, person]), st.booleans())
 def test_every_value_is_somewhere_in_the_event_and_none_twice(
     members: Any, make: Any, is_wrapped: bool
@@ -124,6 +92,7 @@ def test_every_value_is_somewhere_in_the_event_and_none_twice(
         assert count_texts(attribute_texts(result.event)) == count_texts(leaf_texts(members))
 
 
+@tolerant
 @given(st.lists(values, max_size=3), st.integers(1, 40))
 def test_blocks_do_not_matter(documents: Any, block_bytes: int) -> None:
     text = "\n".join(json.dumps(document, ensure_ascii=False) for document in documents)
@@ -141,6 +110,7 @@ def read_all(data: bytes, *, block_bytes: int = 1 << 18) -> tuple[list[ImportedE
     return results, ""
 
 
+@tolerant
 @given(st.sampled_from(EXAMPLE_BYTES), st.data())
 def test_what_was_cut_off_is_read_up_to_there(example: bytes, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(example.rstrip()) - 1))
@@ -150,6 +120,7 @@ def test_what_was_cut_off_is_read_up_to_there(example: bytes, data: st.DataObjec
     assert damage
 
 
+@tolerant
 @given(st.sampled_from(EXAMPLE_BYTES), st.data())
 def test_damaged_bytes_never_cause_another_error(example: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(example) - 1))
@@ -157,16 +128,17 @@ def test_damaged_bytes_never_cause_another_error(example: bytes, data: st.DataOb
     assert read_all(damaged) == read_all(damaged, block_bytes=data.draw(st.integers(1, 50)))
 
 
+@tolerant
 @given(st.binary(max_size=60), st.integers(1, 8))
 def test_any_bytes_are_read_or_named_damaged(data: bytes, block_bytes: int) -> None:
     assert read_all(data) == read_all(data, block_bytes=block_bytes)
     looks_like_import(data)
 
 
+@tolerant
 @given(values)
-@settings(max_examples=200)
 def test_any_json_is_read_to_its_end(document: Any) -> None:
-    for result in read(document):
+    for result in read(json.dumps(document)):
         if isinstance(result, UnreadableEvent):
             assert result.rule.startswith("import.")
         else:
@@ -188,8 +160,8 @@ class Generated(io.RawIOBase):
 
 
 def test_memory_is_bounded_however_long_the_export() -> None:
-    names = dict.fromkeys(("balance", "role", "userName", "accountName"), "text of some length")
-    record = json.dumps(conversation(*(customer(names) for _ in range(60)))).encode() + b","
+    talk = {"messageRecords": [{"messageData": {"msg": {"text": "word " * 40}}} for _ in range(60)]}
+    record = json.dumps({**talk, **conversation(customer({"role": "broker"}))}).encode() + b","
 
     def blocks() -> Iterator[bytes]:
         yield b'{"conversationHistoryRecords": ['
@@ -204,5 +176,5 @@ def test_memory_is_bounded_however_long_the_export() -> None:
     finally:
         tracemalloc.stop()
     assert stream.bytes_read > 29_000_000
-    assert count > 50_000
+    assert count > 1_000
     assert peak < 10_000_000

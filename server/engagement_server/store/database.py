@@ -31,7 +31,7 @@ class DatabaseFile:
     def __init__(self, data_dir: Path) -> None:
         """Creates what is missing. Raises ConfigurationError where the folder cannot be used."""
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as error:
             raise ConfigurationError(

@@ -6,7 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from engagement import v1
+from engagement.rules import Violation
 
+from engagement_server.errors import FilterInvalidError
 from engagement_server.store.search import TextQuery, Tokenizer, attribute_values, parse_text
 
 
@@ -27,7 +29,9 @@ class Predicate:
 
     @classmethod
     def of(cls, wanted: v1.EventFilter, *, tokenize: Tokenizer) -> Predicate:
-        """Prepares a filter. Raises FilterInvalidError where its text cannot be understood."""
+        """Prepares a filter. Raises FilterInvalidError where it cannot be understood."""
+        if wanted.HasField("start_time") and wanted.HasField("end_time"):
+            _require_order(wanted.start_time.ToNanoseconds(), wanted.end_time.ToNanoseconds())
         return cls(
             attribute_sets=frozenset(wanted.attribute_sets),
             consumer_ids=frozenset(wanted.consumer_ids),
@@ -76,6 +80,12 @@ class Predicate:
             )
             and (not self.text.phrases or self.text.matches(attribute_values(event), tokenize=tokenize))
         )
+
+
+def _require_order(start_ns: int, end_ns: int) -> None:
+    if start_ns >= end_ns:
+        description = "must be after filter.start_time"
+        raise FilterInvalidError([Violation("filter.end_time", "server.filter.time_range", description)])
 
 
 def _ceil_ms(nanoseconds: int) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import apsw
 from engagement import v1
+from engagement.limits import END_OF_TIME_MS
 
-from engagement_server.cursor import first_position, last_position
+from engagement_server.cursor import BLOCK_BITS, first_position, last_position
 from engagement_server.model import StoredRow, Verdict
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import match_expression
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from engagement_server.model import Batch, UploadState
 
 # What one page may cost, whatever the filter: the page then ends early and says where to go on.
-_MAX_SCANNED_POSITIONS = 200_000
+_MAX_SCANNED_BLOCKS = 50
 _MAX_CANDIDATES = 20_000
 _ROW = "position, server_time_ms, receive_time_ms, payload"
 
@@ -153,30 +155,44 @@ class Reader:
                 (expression, low, high, _MAX_CANDIDATES),
             )
             return _Candidates(found, _MAX_CANDIDATES, None)
-        low, high, stop_position = self._scan_window(low, high, newest_first=query.newest_first)
+        blocks, stop_position = self._blocks(low, high, predicate, newest_first=query.newest_first)
         conditions, arguments = _envelope_conditions(predicate)
-        scanned = self._connection.execute(
+        statement = (
             f"SELECT {columns} FROM events AS e WHERE e.position > ? AND e.position < ?{conditions}"  # noqa: S608
-            f" ORDER BY e.position {order}",
-            (low, high, *arguments),
+            f" ORDER BY e.position {order}"
+        )
+        scanned = chain.from_iterable(
+            self._connection.execute(
+                statement,
+                (max(low, (block << BLOCK_BITS) - 1), min(high, block + 1 << BLOCK_BITS), *arguments),
+            )
+            for block in blocks
         )
         return _Candidates(scanned, None, stop_position)
 
-    def _scan_window(self, low: int, high: int, *, newest_first: bool) -> tuple[int, int, int | None]:
-        """A bounded part of the range, and where to go on behind it."""
-        edge = "max" if newest_first else "min"
-        ((start,),) = self._connection.execute(
-            f"SELECT {edge}(position) FROM events WHERE position > ? AND position < ?",  # noqa: S608
-            (low, high),
+    def _blocks(
+        self, low: int, high: int, predicate: Predicate, *, newest_first: bool
+    ) -> tuple[list[int], int | None]:
+        """The next blocks whose times may pass, and where to go on behind them."""
+        order = "DESC" if newest_first else "ASC"
+        found = self._connection.execute(
+            "SELECT block FROM blocks WHERE block BETWEEN ? AND ? AND max_ms >= ? AND min_ms < ?"  # noqa: S608
+            f" ORDER BY block {order} LIMIT ?",
+            (
+                low >> BLOCK_BITS,
+                high - 1 >> BLOCK_BITS,
+                0 if predicate.start_ms is None else predicate.start_ms,
+                END_OF_TIME_MS if predicate.end_ms is None else predicate.end_ms,
+                _MAX_SCANNED_BLOCKS + 1,
+            ),
         )
-        if start is None:
-            return low, high, None
+        blocks = [block for (block,) in found]
+        if len(blocks) <= _MAX_SCANNED_BLOCKS:
+            return blocks, None
+        *scanned, following = blocks
         if newest_first:
-            bottom = start - _MAX_SCANNED_POSITIONS
-            return (bottom, high, bottom + 1) if bottom > low else (low, high, None)
-        top = start + _MAX_SCANNED_POSITIONS
-        ((last,),) = self._connection.execute("SELECT max(position) FROM events WHERE position < ?", (high,))
-        return (low, top, top - 1) if top <= last else (low, high, None)
+            return scanned, following + 1 << BLOCK_BITS
+        return scanned, (following << BLOCK_BITS) - 1
 
     def _row(self, statement: str, arguments: tuple[object, ...]) -> StoredRow | None:
         row = self._connection.execute(statement, arguments).fetchone()

@@ -24,6 +24,14 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX events_by_id ON events (account, event_id);
 
+-- Bounds of the event times in every run of 4,096 positions, so that a walk over a time range skips the
+-- runs outside it. Events come nearly in the order of their times: an index on times would say no more.
+CREATE TABLE blocks (
+    block  INTEGER PRIMARY KEY,
+    min_ms INTEGER NOT NULL,
+    max_ms INTEGER NOT NULL
+);
+
 -- Finds candidates by values and ids; what it finds is checked against the event itself. It holds no
 -- text, so that deleting a row with the old text leaves nothing behind (secure-delete).
 CREATE VIRTUAL TABLE search USING fts5 (

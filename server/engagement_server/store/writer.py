@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from engagement_server.cursor import SEQUENCE_BITS, first_position
+from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
 from engagement_server.errors import RequestError
 from engagement_server.model import (
     CommitChunk,
@@ -50,15 +50,16 @@ class Writer:
         Raises StoreUnavailableError.
         """
         try:
-            with self._connection:
-                results = [self._apply(operation, commit.time_ms) for operation in commit.operations]
-                self._save_last_positions()
+            self._connection.execute("BEGIN IMMEDIATE")
+            results = [self._apply(operation, commit.time_ms) for operation in commit.operations]
+            self._save_last_positions()
+            self._connection.execute("COMMIT")
         except apsw.Error as error:
-            self._last_positions.clear()
             raise unavailable(error) from error
-        except BaseException:
+        finally:
             self._last_positions.clear()
-            raise
+            if self._connection.in_transaction:  # SQLite has ended it already after some failures
+                self._connection.execute("ROLLBACK")
         return results
 
     def _apply(self, operation: Operation, time_ms: int) -> Result | RequestError:
@@ -96,6 +97,7 @@ class Writer:
             is_atomic=is_atomic,
         )
         self._insert(account, last_position + 1, judgement.fresh, time_ms)
+        self._widen_blocks(last_position + 1, judgement.fresh, time_ms)
         self._last_positions[account_id] = last_position + len(judgement.fresh)
         return judgement
 
@@ -113,6 +115,20 @@ class Writer:
                 search += (offset, text, who, where)
             self._connection.execute(_insert_statement("events", len(part)), events)
             self._connection.execute(_insert_statement("search", len(part)), search)
+
+    def _widen_blocks(self, position: int, records: Sequence[EventRecord], time_ms: int) -> None:
+        """Lets the time bounds of the blocks cover new events."""
+        start = 0
+        while start < len(records):
+            block = position + start >> BLOCK_BITS
+            end = min(len(records), (block + 1 << BLOCK_BITS) - position)
+            times = [record.server_time_ms or time_ms for record in records[start:end]]
+            self._connection.execute(
+                "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE"
+                " SET min_ms = min(min_ms, excluded.min_ms), max_ms = max(max_ms, excluded.max_ms)",
+                (block, min(times), max(times)),
+            )
+            start = end
 
     def _last_position(self, account_id: str) -> int:
         known = self._last_positions.get(account_id)
@@ -134,7 +150,6 @@ class Writer:
                 "UPDATE accounts SET last_sequence = ? WHERE number = ?",
                 (position & (1 << SEQUENCE_BITS) - 1, position >> SEQUENCE_BITS),
             )
-        self._last_positions.clear()
 
 
 def _insert_statement(table: str, rows: int) -> str:

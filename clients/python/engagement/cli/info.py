@@ -9,7 +9,7 @@ from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 
 from engagement import v1
-from engagement.cli.connection import ask
+from engagement.cli.connection import connect
 from engagement.cli.failures import ExitStatus
 from engagement.cli.options import server_option
 from engagement.cli.printing import print_pairs
@@ -27,7 +27,8 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print GetServerInfoResponse in proto-JSON.")
 def info(server: str, *, as_json: bool) -> int:
     """Show the version and the limits of a server."""
-    answer = ask(EngagementClient.get_server_info, server=server)
+    with connect(server) as connection:
+        answer = connection.ask(EngagementClient.get_server_info)
     if as_json:
         click.echo(json_format.MessageToJson(answer, indent=None, always_print_fields_with_no_presence=True))
     else:

@@ -43,30 +43,37 @@ class Rows:
     def __init__(self, *names: str) -> None:
         self._names = names
         self._held: list[Sequence[str]] = []
-        self._is_aligned = is_terminal()
-        if not self._is_aligned:
-            _print_line(names)
+        self._are_names_printed = False
 
     def add(self, row: Sequence[str]) -> None:
         """Prints a row, now or with the next ones."""
-        if not self._is_aligned:
-            _print_line(row)
-            return
         self._held.append(row)
-        if len(self._held) == _TABLE_ROWS:
+        if not is_terminal() or len(self._held) == _TABLE_ROWS:
             self.finish()
 
     def finish(self) -> None:
         """Prints what is held back."""
-        if not self._held:
-            return
+        if is_terminal():
+            self._print_table()
+        else:
+            self._print_lines()
+        self._held.clear()
+
+    def _print_table(self) -> None:
         table = Table(box=None, padding=(0, 1), header_style="bold")
         for name in self._names:
             table.add_column(name, overflow="fold")
         for row in self._held:
             table.add_row(*(Text(_printable(value)) for value in row))
-        Console().print(table)
-        self._held.clear()
+        if self._held:
+            Console().print(table)
+
+    def _print_lines(self) -> None:
+        if not self._are_names_printed:
+            _print_line(self._names)
+            self._are_names_printed = True
+        for row in self._held:
+            _print_line(row)
 
 
 def _print_line(values: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -49,14 +50,22 @@ def main() -> int:
         _report(error)
         return error.exit_code
     except click.Abort:
+        click.echo("engagement: Interrupted.", err=True)
         return ExitStatus.INTERRUPTED
+    except OSError as error:
+        click.echo(f"engagement: {error.filename or 'Cannot read or write'}: {error.strerror}", err=True)
+        _forget_output()
+        return ExitStatus.FAILED
     return status if isinstance(status, int) else ExitStatus.OK
 
 
 def _report(error: click.ClickException) -> None:
-    """One line for the error, and one for help where the command was used wrongly."""
-    context = error.ctx if isinstance(error, click.UsageError) else None
+    """The error, and where to find help where the command was used wrongly."""
     click.echo(f"engagement: {error.format_message()}", err=True)
-    if context is not None:
-        click.echo(f"Try '{context.command_path} --help'.", err=True)
-    sys.stderr.flush()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(f"Try '{error.ctx.command_path} --help'.", err=True)
+
+
+def _forget_output() -> None:
+    """What could not be written would fail again, with a traceback, when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

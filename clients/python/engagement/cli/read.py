@@ -11,11 +11,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
 from engagement.cli import printing, stored_events
-from engagement.cli.connection import ask
+from engagement.cli.connection import connect
 from engagement.cli.failures import ExitStatus
 from engagement.cli.moment import Moment
 from engagement.cli.options import account_option, server_option
-from engagement.client import EngagementClient
 
 _TERMINAL_LIMIT = 100
 _MAX_PAGE_EVENTS = 1000
@@ -53,9 +52,8 @@ def get(event_id: str | None, *, cursor: str | None, server: str, account: str, 
     """Show one stored event with everything that is known about it."""
     if (event_id is None) == (cursor is None):
         raise click.UsageError("Give either an EVENT_ID or --cursor.")
-    stored = ask(
-        lambda client: client.get_event(event_id=event_id, cursor=cursor), server=server, account=account
-    )
+    with connect(server, account=account) as connection:
+        stored = connection.ask(lambda client: client.get_event(event_id=event_id, cursor=cursor))
     if as_json:
         _print_json(stored)
     else:
@@ -130,38 +128,21 @@ def list_events(  # noqa: PLR0913 - one for each option
     )
     if limit is None and printing.is_terminal():
         limit = _TERMINAL_LIMIT
-    listing = _Listing(wanted, newest_first=newest_first, limit=limit or sys.maxsize)
     show, finish = _printer(as_json=as_json)
-    ask(lambda client: listing.run(client, show), server=server, account=account)
+    page_size = min(limit + 1, _MAX_PAGE_EVENTS) if limit else _MAX_PAGE_EVENTS
+    with connect(server, account=account) as connection:
+        events = connection.walk(
+            lambda client: client.list_events(wanted, newest_first=newest_first, page_size=page_size),
+            at_once=page_size,
+        )
+        for stored in islice(events, limit or None):
+            show(stored)
+        is_cut = bool(limit) and next(events, None) is not None
     finish()
     sys.stdout.flush()
-    if listing.is_cut:
-        click.echo(f"Only {limit:,} events are shown; --limit 0 shows all.", err=True)
+    if is_cut:
+        click.echo(f"There are more than these {limit:,} events; --limit 0 shows all.", err=True)
     return ExitStatus.OK
-
-
-class _Listing:
-    """A walk through the events that a filter takes, up to a limit."""
-
-    def __init__(self, wanted: v1.EventFilter, *, newest_first: bool, limit: int) -> None:
-        self._filter = wanted
-        self._newest_first = newest_first
-        self._limit = limit
-        self.is_cut = False
-        """Whether there are more events than the limit."""
-
-    async def run(self, client: EngagementClient, show: Callable[[v1.StoredEvent], None]) -> None:
-        """Shows each event as it comes."""
-        count = 0
-        events = client.list_events(
-            self._filter, newest_first=self._newest_first, page_size=min(self._limit + 1, _MAX_PAGE_EVENTS)
-        )
-        async for stored in events:
-            if count == self._limit:
-                self.is_cut = True
-                return
-            show(stored)
-            count += 1
 
 
 def _printer(*, as_json: bool) -> tuple[Callable[[v1.StoredEvent], None], Callable[[], None]]:

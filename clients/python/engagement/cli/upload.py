@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-from engagement.cli.connection import ask
+from engagement.cli.connection import Connection, connect
 from engagement.cli.delivery import Delivery
 from engagement.cli.failures import CommandError, ExitStatus
 from engagement.cli.input_events import Format, InputEvents
@@ -73,13 +73,14 @@ def upload(  # noqa: PLR0913 - one for each option
     """
     if upload_id is not None and len(files) > 1:
         raise click.UsageError("--upload-id names the upload of one file, and there are several.")
-    # Before anything is read or removed.
-    ask(EngagementClient.get_server_info, server=server)
     summaries: list[InputSummary] = []
     try:
-        for path in files:
-            one = _Upload(path, account=account, server=server, upload_id=upload_id or uuid7())
-            summaries.append(one.run(input_format=input_format, source=source))
+        with connect(server, account=account) as connection:
+            # Whether there is a server shows before anything is read or removed.
+            connection.ask(EngagementClient.get_server_info)
+            for path in files:
+                one = _Upload(path, account=account, server=server, upload_id=upload_id or uuid7())
+                summaries.append(one.run(connection, input_format=input_format, source=source))
     finally:
         if summaries and as_json:
             print_json(summaries)
@@ -97,18 +98,21 @@ class _Upload:
     server: str
     upload_id: str
 
-    def run(self, *, input_format: Format, source: str | None) -> InputSummary:
-        """Uploads it to its end, or to the damage in it. Raises CommandError, with how to go on."""
+    def run(self, connection: Connection, *, input_format: Format, source: str | None) -> InputSummary:
+        """Uploads it to its end, or to the damage in it; a failure tells how to go on."""
+        try:
+            return self._run(connection, input_format=input_format, source=source)
+        except KeyboardInterrupt:
+            raise UploadInterruptedError(f"Interrupted. {self._how_to_go_on(source)}") from None
+        except CommandError as error:
+            raise CommandError(f"{error.message}\n{self._how_to_go_on(source)}") from error
+
+    def _run(self, connection: Connection, *, input_format: Format, source: str | None) -> InputSummary:
         started = time.monotonic()
         with open_input(self.path) as file, RejectionFile(self.path) as rejections, ProgressBar(file) as bar:
             events = InputEvents(file, format=input_format, source=source)
             delivery = Delivery(events, upload_id=self.upload_id, rejections=rejections, bar=bar)
-            try:
-                ask(delivery.run, server=self.server, account=self.account)
-            except KeyboardInterrupt:
-                raise UploadInterruptedError(f"Interrupted. {self._how_to_go_on(source)}") from None
-            except CommandError as error:
-                raise CommandError(f"{error.message}\n{self._how_to_go_on(source)}") from error
+            connection.ask(delivery.run)
         return InputSummary(
             file=file.name if self.path == "-" else self.path,
             events_read=events.events_read,

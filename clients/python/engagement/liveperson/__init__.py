@@ -1,8 +1,8 @@
 """Reads what LivePerson's platform exports, and what pages push to it, as events of the contract."""
 
 from engagement.liveperson.detection import looks_like_import
+from engagement.liveperson.errors import CorruptInputError
 from engagement.liveperson.importer import ImportCounts, ImportedEvent, Importer, UnreadableEvent
-from engagement.liveperson.scanner import CorruptInputError
 
 __all__ = [
     "CorruptInputError",

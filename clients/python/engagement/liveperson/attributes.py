@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 from engagement import v1
 from engagement.liveperson.contacts import take_contacts
+from engagement.liveperson.errors import UnreadableError
 from engagement.liveperson.leaves import Leaves, join
-from engagement.liveperson.values import Json, Object, UnreadableError, text_of
+from engagement.liveperson.values import Json, Object, text_of
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _MAX_INT32: Final = 2**31 - 1

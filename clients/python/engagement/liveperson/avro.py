@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from engagement.liveperson.values import MAX_DEPTH, Json, Object, UnreadableError
+from engagement.liveperson.errors import UnreadableError
+from engagement.liveperson.values import MAX_DEPTH, Json, Object
 
 _SCALARS = frozenset({"boolean", "int", "long", "float", "double", "bytes", "string"})
 

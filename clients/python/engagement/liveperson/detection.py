@@ -7,7 +7,8 @@ from typing import Final
 
 from engagement import v1
 from engagement.liveperson.documents import HUGE_LISTS
-from engagement.liveperson.scanner import CorruptInputError, Scanner
+from engagement.liveperson.errors import CorruptInputError
+from engagement.liveperson.scanner import Scanner
 
 _THEIRS: Final = HUGE_LISTS | {
     "_metadata",

@@ -7,10 +7,11 @@ from typing import Final, NamedTuple
 
 from engagement import v1
 from engagement.liveperson.attributes import Attributes, read_attributes, read_integer
+from engagement.liveperson.errors import UnreadableError
 from engagement.liveperson.identity import make_event_id
 from engagement.liveperson.leaves import Leaves
 from engagement.liveperson.shapes import Context, FoundSet
-from engagement.liveperson.values import Json, Object, UnreadableError, text_of
+from engagement.liveperson.values import Json, Object, text_of
 
 _NO_CONTEXT: Final = Context()
 _MAX_FIELD_CHARACTERS: Final = 256

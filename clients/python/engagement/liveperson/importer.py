@@ -8,11 +8,12 @@ from typing import BinaryIO, Final
 
 from engagement import limits, v1
 from engagement.liveperson.documents import read_records
+from engagement.liveperson.errors import UnreadableError
 from engagement.liveperson.events import read_content
 from engagement.liveperson.identity import make_event_id
 from engagement.liveperson.scanner import BLOCK_BYTES, MAX_VALUE_CHARACTERS, Scanner
 from engagement.liveperson.shapes import Finding, FoundSet, MisshapenSet, Origin, SkippedSet, find_sets
-from engagement.liveperson.values import UnreadableError, write_json
+from engagement.liveperson.values import write_json
 
 MAX_EXCERPT_CHARACTERS: Final = 16 * 1024
 MAX_REASONS: Final = 100

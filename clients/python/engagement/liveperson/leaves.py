@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from engagement import limits
-from engagement.liveperson.values import MAX_DEPTH, Json, UnreadableError, text_of
+from engagement.liveperson.errors import UnreadableError
+from engagement.liveperson.values import MAX_DEPTH, Json, text_of
 
 _FIELD: Final = "additional_attributes"
 _MAX_CHARACTERS = limits.MAX_EVENT_BYTES

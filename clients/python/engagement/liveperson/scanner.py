@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import BinaryIO, Final
 
+from engagement.liveperson.errors import CorruptInputError
 from engagement.liveperson.values import Json, Number
 
 MAX_VALUE_CHARACTERS: Final = 64 * 1024 * 1024
@@ -23,20 +24,6 @@ _WHITESPACE = re.compile(r"[ \t\n\r]*")
 _LONGEST_TOKEN = 16  # more than "-Infinity" or a pair of \uXXXX escapes takes
 _REMEDY = "repair it or fetch it again"
 _CUT_OFF = "the input ends in the middle of a value; fetch it again"
-
-
-class CorruptInputError(Exception):
-    """The input is damaged at this place; everything before it was read.
-
-    Importing the repaired input from its beginning is safe: what was stored is not stored twice.
-    `line` counts from 1, `byte_offset` from 0, both in the decompressed input.
-    """
-
-    def __init__(self, reason: str, *, line: int, byte_offset: int) -> None:
-        super().__init__(f"line {line}, byte {byte_offset}: {reason}")
-        self.reason = reason
-        self.line = line
-        self.byte_offset = byte_offset
 
 
 class Scanner:

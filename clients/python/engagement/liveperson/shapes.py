@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 
 from engagement.liveperson.avro import plain_members
 from engagement.liveperson.documents import Record
-from engagement.liveperson.values import Json, Object, UnreadableError, text_of, without
+from engagement.liveperson.errors import UnreadableError
+from engagement.liveperson.values import Json, Object, text_of, without
 
 _EXPORTED_SETS: Final = {"customerInfo": "customer_info", "personalInfo": "personal_info"}
 _SET_TYPES: Final = {"customerInfo": "CUSTOMER_INFO", "personalInfo": "PERSONAL_INFO"}

@@ -19,16 +19,6 @@ class Number(str):
     __slots__ = ()
 
 
-class UnreadableError(Exception):
-    """An event holds something that the contract cannot express."""
-
-    def __init__(self, field: str, *, rule: str, description: str) -> None:
-        super().__init__(f"{field}: {description}")
-        self.field = field
-        self.rule = rule
-        self.description = description
-
-
 def text_of(value: Json) -> str | None:
     """The text of a string, number or boolean; None for null, objects and arrays."""
     if isinstance(value, str):
