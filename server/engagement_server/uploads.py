@@ -159,6 +159,13 @@ class UploadSession:
         finally:
             self._reader.cancel()
             await asyncio.wait([self._reader])
+            self._forget_items()
+
+    def _forget_items(self) -> None:
+        """Lets go of commits that nobody waits for any more; they are not taken back."""
+        for item in self._items:
+            if isinstance(item, asyncio.Future) and not item.cancel() and not item.cancelled():
+                item.exception()  # else the loop complains that nobody looked at it
 
     async def _read(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
         """Submits what the client sends, a bounded number of chunks ahead of the acks."""

@@ -6,6 +6,7 @@ import gzip
 import io
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -213,3 +214,10 @@ def test_text_over_many_blocks_is_read() -> None:
     long = "日本" * 50_000
     [event] = read_events(export(customer({"customerId": long})), block_bytes=1000)
     assert event.customer_info.customer_id == long
+
+
+def test_a_value_over_many_blocks_costs_linear_time() -> None:
+    document = json.dumps(export(customer({"customerId": "x" * 4_000_000})))
+    start = time.process_time()
+    read(document, block_bytes=100)
+    assert time.process_time() - start < 10  # reading it again for every block would take minutes

@@ -201,6 +201,41 @@ def test_avro_files_are_read() -> None:
     assert imported[1].event.personal_info.email == "hana@example.com"
 
 
+def test_avro_names_of_types_are_no_part_of_what_is_said() -> None:
+    event = {
+        "timestamp": 1500000000000,
+        "originalTimeStamp": {"long": 1500000000001},
+        "isAuthenticated": {"boolean": True},
+        "region": {"string": "EU"},
+        "data": {
+            "com.example.PersonalInfo": {
+                "gender": {"com.example.Gender": "FEMALE"},
+                "customerAge": {"com.example.Age": {"customerYearOfBirth": {"int": 1980}, "day": None}},
+                "labels": {"map": {"a.b": {"string": "x"}}},
+                "scores": {"array": [{"double": 1.50}, None, 2]},
+                "plain": {"one": {"two": "y"}},
+            }
+        },
+    }
+    assert as_json(read_event([event])) == {
+        "authenticated": True,
+        "originalTimeStamp": "1500000000001",
+        "source": "file.json",
+        "personalInfo": {
+            "serverTimeStamp": "1500000000000",
+            "gender": "FEMALE",
+            "customerAge": "1980",
+        },
+        "additionalAttributes": {
+            "region": "EU",
+            "labels.a.b": "x",
+            "scores[0]": "1.5",
+            "scores[2]": "2",
+            "plain.one.two": "y",
+        },
+    }
+
+
 @pytest.mark.parametrize("wrapper", ["engagementAttributes", "sdes", "lp_sdes"])
 def test_inbound_events_may_stand_in_a_wrapper(wrapper: str) -> None:
     pushed = {"type": "ctmrinfo", "info": {"customerId": "7"}}

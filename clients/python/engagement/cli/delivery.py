@@ -34,6 +34,11 @@ class Delivery:
         self._places: deque[Place] = deque()
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is something that can be gone on with."""
+        return self._delivered > 0
+
+    @property
     def outcomes(self) -> dict[str, int]:
         """How many events had each outcome so far."""
         return {

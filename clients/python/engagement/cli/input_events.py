@@ -33,6 +33,8 @@ class InputEvents:
     def __init__(self, file: InputFile, *, format: Format, source: str | None) -> None:  # noqa: A002 - as the option
         # The same content gets the same ids, packed or not.
         source = file.name.removesuffix(".gz") if source is None else source
+        # Names of files may hold bytes that are no text.
+        source = source.encode("utf-8", "backslashreplace").decode()
         is_import = format is Format.LIVEPERSON or (
             format is Format.AUTO and liveperson.looks_like_import(file.head)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import click
 from google.protobuf import json_format
@@ -126,8 +127,8 @@ def list_events(  # noqa: PLR0913 - one for each option
         end_time=until,
         text=text,
     )
-    if limit is None and printing.is_terminal():
-        limit = _TERMINAL_LIMIT
+    has_default_limit = limit is None and printing.is_terminal()
+    limit = _TERMINAL_LIMIT if has_default_limit else limit or 0
     show, finish = _printer(as_json=as_json)
     page_size = min(limit + 1, _MAX_PAGE_EVENTS) if limit else _MAX_PAGE_EVENTS
     with connect(server, account=account) as connection:
@@ -137,11 +138,11 @@ def list_events(  # noqa: PLR0913 - one for each option
         )
         for stored in islice(events, limit or None):
             show(stored)
-        is_cut = bool(limit) and next(events, None) is not None
+        is_cut = has_default_limit and next(events, None) is not None
     finish()
     sys.stdout.flush()
     if is_cut:
-        click.echo(f"There are more than these {limit:,} events; --limit 0 shows all.", err=True)
+        click.echo(f"There are more than these {limit:,} events; --limit 0 shows them all.", err=True)
     return ExitStatus.OK
 
 

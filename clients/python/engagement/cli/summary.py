@@ -49,7 +49,7 @@ def exit_status(summaries: Iterable[InputSummary]) -> ExitStatus:
 def print_json(summaries: Sequence[InputSummary], **more: object) -> None:
     """One JSON object on standard output: each file, and the totals."""
     report = {"files": [each.to_json() for each in summaries], "total": _counts(summaries), **more}
-    click.echo(json.dumps(report, ensure_ascii=False))
+    click.echo(json.dumps(report))
 
 
 def print_text(summaries: Sequence[InputSummary]) -> None:

@@ -100,19 +100,18 @@ class _Upload:
 
     def run(self, connection: Connection, *, input_format: Format, source: str | None) -> InputSummary:
         """Uploads it to its end, or to the damage in it; a failure tells how to go on."""
-        try:
-            return self._run(connection, input_format=input_format, source=source)
-        except KeyboardInterrupt:
-            raise UploadInterruptedError(f"Interrupted. {self._how_to_go_on(source)}") from None
-        except CommandError as error:
-            raise CommandError(f"{error.message}\n{self._how_to_go_on(source)}") from error
-
-    def _run(self, connection: Connection, *, input_format: Format, source: str | None) -> InputSummary:
         started = time.monotonic()
         with open_input(self.path) as file, RejectionFile(self.path) as rejections, ProgressBar(file) as bar:
             events = InputEvents(file, format=input_format, source=source)
             delivery = Delivery(events, upload_id=self.upload_id, rejections=rejections, bar=bar)
-            connection.ask(delivery.run)
+            try:
+                connection.ask(delivery.run)
+            except KeyboardInterrupt:
+                raise UploadInterruptedError(f"Interrupted. {self._how_to_go_on(source)}") from None
+            except CommandError as error:
+                if not delivery.has_begun:
+                    raise
+                raise CommandError(f"{error.message}\n{self._how_to_go_on(source)}") from error
         return InputSummary(
             file=file.name if self.path == "-" else self.path,
             events_read=events.events_read,
