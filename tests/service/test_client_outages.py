@@ -70,16 +70,39 @@ async def test_connections_cut_anywhere_lose_and_repeat_nothing(server: Server) 
     dice = random.Random(7)
     events = mixed_events(6000, bad_every=50)
     rejected: list[RejectedEvent] = []
-    async with proxied(server, cut_after_bytes=lambda: dice.randrange(5_000, 80_000)) as (_, distant, direct):
-        summary = await Uploader(
-            distant, upload_id="u-1", chunk_events=50, on_rejection=rejected.append
-        ).upload(events)
+    async with proxied(server, cut_after_bytes=lambda: dice.randrange(5_000, 50_000)) as (_, distant, direct):
+        # Shorter than all the waits together: progress must end each outage.
+        uploader = Uploader(distant, chunk_events=50, on_rejection=rejected.append, max_outage_seconds=3.0)
+        summary = await uploader.upload(events)
         stored = await stored_ids(direct)
-    assert summary.reconnects >= 5
+    assert summary.reconnects >= 8
     assert summary.tally == v1.Tally(accepted=5880, rejected=120)
     assert stored == [event.event_id for number, event in enumerate(events) if number % 50]
     assert [item.position for item in rejected] == list(range(0, 6000, 50))
     assert all(item.event == events[item.position] for item in rejected)
+
+
+async def test_without_acks_the_source_is_read_no_further_than_the_window(server: Server) -> None:
+    read = 0
+
+    def note(event: v1.Event) -> v1.Event:
+        nonlocal read
+        read += 1
+        return event
+
+    pause = Pause(good_events(2000), before=100, watch_for=100)
+    async with proxied(server) as (proxy, distant, direct):
+        uploader = Uploader(distant, upload_id="u-1", chunk_events=10, on_progress=pause.watch)
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(uploader.upload(note(event) async for event in pause.source()))
+            await pause.is_moving.wait()
+            proxy.hold_replies()
+            pause.may_go_on.set()
+            await wait_for_upload(direct, "u-1", lambda upload: upload.committed_through >= 18)
+            # Eight chunks are on the way, and the next one is ready.
+            assert read <= 100 + 9 * 10
+            proxy.cut()
+    assert running.result().tally == v1.Tally(accepted=2000)
 
 
 async def test_rejections_whose_acks_were_lost_are_told_once(server: Server) -> None:

@@ -135,7 +135,6 @@ def test_messaging_export_is_read() -> None:
         "conversationId": "5b0c8a34-91d2-4c1e-8f6b-7a2d90e4c301",
         "authenticated": True,
         "originalTimeStamp": "1739964011000",
-        "source": "messaging_export.json",
         "customerInfo": {
             "serverTimeStamp": "1739964012345",
             "customerStatus": "active",
@@ -189,7 +188,6 @@ def test_avro_files_are_read() -> None:
         "engagementAttributes.array[1]",
     ]
     assert as_json(imported[0].event) == {
-        "source": "avro.json",
         "customerInfo": {
             "serverTimeStamp": "1739700000000",
             "customerStatus": "Active",
@@ -220,7 +218,6 @@ def test_avro_names_of_types_are_no_part_of_what_is_said() -> None:
     assert as_json(read_event([event])) == {
         "authenticated": True,
         "originalTimeStamp": "1500000000001",
-        "source": "file.json",
         "personalInfo": {
             "serverTimeStamp": "1500000000000",
             "gender": "FEMALE",

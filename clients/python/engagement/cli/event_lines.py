@@ -14,6 +14,7 @@ from engagement.rules import Violation
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _SHOWN_CHARACTERS: Final = 200
+_PIECE_BYTES: Final = 64 * 1024
 
 
 class EventLines:
@@ -55,9 +56,9 @@ class EventLines:
         """The lines, of which overlong ones are cut to one byte more than is allowed."""
         while line := self._stream.readline(MAX_LINE_BYTES + 1):
             self.line_number += 1
-            rest = line
-            while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
-                rest = self._stream.readline(MAX_LINE_BYTES + 1)
+            piece = line
+            while len(line) > MAX_LINE_BYTES and piece and not piece.endswith(b"\n"):
+                piece = self._stream.readline(_PIECE_BYTES)
             yield line
 
     def _identify(self, event: v1.Event, *, text: str) -> v1.Event:

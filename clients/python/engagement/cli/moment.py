@@ -11,28 +11,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Moment(click.ParamType[Timestamp]):
-    """Converts to a Timestamp; without a zone the time is in UTC, a date alone is its first moment."""
-
-    name = "time"
-
-    def convert(
-        self, value: str | Timestamp, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Timestamp:
-        """The moment that the text names."""
-        if isinstance(value, Timestamp):
-            return value
-        try:
-            moment = _parse(value)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is no time; write 2024-05-31, 2024-05-31T12:00:00Z or epoch milliseconds",
-                param,
-                ctx,
-            )
-        timestamp = Timestamp()
-        timestamp.FromDatetime(moment)
-        return timestamp
+def read_moment(_context: click.Context, _option: click.Parameter, value: str | None) -> Timestamp | None:
+    """The moment that an option names; without a zone it is in UTC, a date alone is its first moment."""
+    if value is None:
+        return None
+    try:
+        moment = _parse(value)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{value!r} is no time; write 2024-05-31, 2024-05-31T12:00:00Z or epoch milliseconds"
+        ) from None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
 
 
 def _parse(value: str) -> datetime:

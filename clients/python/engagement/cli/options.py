@@ -33,8 +33,9 @@ files_argument = click.argument(
 format_option = click.option(
     "--format",
     "input_format",
-    type=click.Choice(Format),
-    default=Format.AUTO,
+    type=click.Choice([each.value for each in Format]),
+    callback=lambda _context, _option, value: Format(value),
+    default=Format.AUTO.value,
     show_default=True,
     help="How events are written: one proto-JSON event a line, or as LivePerson's exports and page tags "
     "have them. auto looks at the beginning of each file.",

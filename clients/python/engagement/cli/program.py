@@ -29,10 +29,16 @@ Exit status:
 """
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    epilog=_EPILOG, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="engagement-attributes", prog_name="engagement")
-def program() -> None:
+@click.pass_context
+def program(context: click.Context) -> None:
     """Record, upload and read customer engagement attributes."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(ExitStatus.FAILED)
 
 
 for _command in (serve, upload, validate, get, list_events, info):
@@ -43,9 +49,6 @@ def main() -> int:
     """Run the command line with the process's arguments and return its exit status."""
     try:
         status = program.main(prog_name="engagement", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return ExitStatus.FAILED
     except click.ClickException as error:
         _report(error)
         return error.exit_code

@@ -14,7 +14,7 @@ from engagement import v1
 from engagement.cli import printing, stored_events
 from engagement.cli.connection import connect
 from engagement.cli.failures import ExitStatus
-from engagement.cli.moment import Moment
+from engagement.cli.moment import read_moment
 from engagement.cli.options import account_option, server_option
 
 _TERMINAL_LIMIT = 100
@@ -67,20 +67,23 @@ def get(event_id: str | None, *, cursor: str | None, server: str, account: str, 
 @click.option("--consumer", "consumers", multiple=True, metavar="ID", help="Events about this consumer.")
 @click.option("--conversation", "conversations", multiple=True, metavar="ID", help="Of this conversation.")
 @click.option("--customer", "customers", multiple=True, metavar="ID", help="With this customer id.")
-@click.option("--status", "statuses", multiple=True, help="With this customer status, in any case.")
-@click.option("--type", "types", multiple=True, help="With this customer type, in any case.")
+@click.option(
+    "--status", "statuses", multiple=True, metavar="STATUS", help="With this customer status, in any case."
+)
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="With this customer type, in any case.")
 @click.option("--set", "sets", multiple=True, type=click.Choice(list(_SETS)), help="Of this attribute set.")
 @click.option(
     "--authenticated/--unauthenticated",
     default=None,
     help="Only events whose source vouched for the customer, or only others.  [default: both]",
 )
-@click.option("--since", type=Moment(), metavar="TIME", help="Not before this time.")
-@click.option("--until", type=Moment(), metavar="TIME", help="Before this time.")
+@click.option("--since", callback=read_moment, metavar="TIME", help="Not before this time.")
+@click.option("--until", callback=read_moment, metavar="TIME", help="Before this time.")
 @click.option("--text", default="", metavar="WORDS", help='With all these words; "a phrase" keeps its order.')
 @click.option("--newest-first", is_flag=True, help="Latest accepted first, instead of last.")
 @click.option(
     "--limit",
+    metavar="N",
     type=click.IntRange(min=0),
     help=f"At most so many; 0 is all.  [default: {_TERMINAL_LIMIT} on a terminal, else all]",
 )

@@ -57,12 +57,13 @@ def upload(  # noqa: PLR0913 - one for each option
     upload_id: str | None,
     as_json: bool,
 ) -> int:
-    """Upload files of events, packed with gzip or not; - is standard input.
+    """Upload files of events, packed with gzip or not.
 
-    Each file is an upload of its own that survives lost connections and
+    - is standard input. Each file is an upload of its own that survives lost connections and
     restarts of the server. Uploading a file again adds nothing: an event without
-    an id gets one made of the source, its line and its content, so that the
-    repeat is found to be a duplicate. Events with an id are sent as they are.
+    an id gets one made of the source's name, the number of its line and the
+    line, so that the repeat is found to be a duplicate. An event with an id is
+    sent as it is.
 
     Rejected events are written with their reasons to FILE.rejected.ndjson (for
     standard input: stdin.rejected.ndjson), one JSON object each; there is no

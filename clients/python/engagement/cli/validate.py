@@ -40,9 +40,9 @@ Exit status: 0 all events are good, 1 some are not or a file is damaged,
 @source_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def validate(files: Sequence[str], *, input_format: Format, source: str | None, as_json: bool) -> int:
-    """Check files of events against the contract, offline; - is standard input.
+    """Check files of events against the contract, offline.
 
-    Reads files just as upload does, applies the rules that the server applies,
+    - is standard input. Reads files just as upload does, applies the rules that the server applies,
     and writes what is wrong with which event to FILE.rejected.ndjson (for
     standard input: stdin.rejected.ndjson), which is not there when all is good.
 

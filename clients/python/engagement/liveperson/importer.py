@@ -88,7 +88,8 @@ class Importer:
     ) -> None:
         """Reads decompressed bytes from the stream; `source` names where they come from.
 
-        Events carry the first characters of the source, as many as the contract allows.
+        Events that a page pushed carry the first characters of the source, as many as the contract
+        allows; those of an export carry none, because they say themselves where they come from.
         """
         self.counts = ImportCounts()
         self._scanner = Scanner(stream, block_bytes=block_bytes, max_value_characters=max_record_characters)
@@ -125,7 +126,10 @@ class Importer:
         content = read_content(found)
         if content is None:
             return None
-        event_id = content.make_id(position=(self._source, self._position) if found.is_inbound else None)
+        if not found.is_inbound:
+            # No source: the same event in another file is a repeat, and may not differ in anything.
+            return content.build(event_id=content.make_id(position=None), source="")
+        event_id = content.make_id(position=(self._source, self._position))
         return content.build(event_id=event_id, source=self._short_source)
 
     def _refuse(self, origin: Origin, error: UnreadableError) -> UnreadableEvent:

@@ -1,0 +1,165 @@
+"""Inputs of the command line: packed or not, whole or damaged, of any length."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tracemalloc
+import uuid
+from pathlib import Path
+
+import pytest
+from engagement import v1
+from engagement.cli.event_lines import MAX_LINE_BYTES, EventLines
+from engagement.cli.input_events import BATCH_BYTES, BATCH_EVENTS, Format, InputEvents, in_batches
+from engagement.cli.input_file import open_input
+from engagement.cli.outcomes import FoundEvent, Place, Rejection
+
+GOOD = b'{"customerInfo":{"balance":"1"}}\n'
+
+
+def read(data: bytes, *, source: str = "s") -> list[FoundEvent | Rejection]:
+    return list(EventLines(io.BytesIO(data), source=source))
+
+
+def places(found: list[FoundEvent | Rejection], *, kind: type[FoundEvent | Rejection]) -> list[Place]:
+    return [each.place for each in found if isinstance(each, kind)]
+
+
+def ids(found: list[FoundEvent | Rejection]) -> list[str]:
+    return [each.event.event_id for each in found if isinstance(each, FoundEvent)]
+
+
+def read_file(path: Path) -> tuple[list[FoundEvent | Rejection], str]:
+    with open_input(str(path)) as file:
+        events = InputEvents(file, format=Format.AUTO, source=None)
+        return list(events), events.damage
+
+
+def test_blank_lines_and_a_missing_last_newline_do_not_matter() -> None:
+    found = read(b"\xef\xbb\xbf" + GOOD + b"\r\n  \n" + GOOD.strip())
+    assert places(found, kind=FoundEvent) == [1, 4]
+
+
+def test_a_bad_line_is_a_rejection_and_the_next_line_is_read() -> None:
+    found = read(GOOD + b"nope\n\xff\n" + GOOD)
+    assert places(found, kind=FoundEvent) == [1, 4]
+    assert [(each.place, each.violations[0].rule) for each in found if isinstance(each, Rejection)] == [
+        (2, "json.syntax"),
+        (3, "json.utf8"),
+    ]
+
+
+def test_made_ids_depend_on_source_line_and_content_only() -> None:
+    first = ids(read(GOOD + GOOD))
+    assert ids(read(GOOD + GOOD)) == first
+    assert len({*first, *ids(read(GOOD, source="t")), *ids(read(b'{"customerInfo":{"balance":"2"}}'))}) == 4
+    assert all(uuid.UUID(each).version == 8 for each in first)
+    assert first == sorted(first)
+
+
+def test_an_event_with_an_id_stays_as_it_is() -> None:
+    (found,) = read(b'{"eventId":"mine","customerInfo":{}}')
+    assert isinstance(found, FoundEvent)
+    assert found.event == v1.Event(event_id="mine", customer_info=v1.CustomerInfo())
+
+
+def test_an_overlong_line_is_rejected_in_bounded_memory() -> None:
+    class LongLine(io.RawIOBase):
+        def __init__(self) -> None:
+            self.left = 4 * MAX_LINE_BYTES
+            self.tail = io.BytesIO(b"\n" + GOOD)
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # the base takes any buffer
+            block = b"x" * min(self.left, len(buffer)) or self.tail.read(len(buffer))
+            self.left -= min(self.left, len(buffer))
+            buffer[: len(block)] = block
+            return len(block)
+
+    tracemalloc.start()
+    found = list(EventLines(io.BufferedReader(LongLine()), source="s"))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert places(found, kind=Rejection) == [1]
+    assert places(found, kind=FoundEvent) == [2]
+    assert peak_bytes < 2.5 * MAX_LINE_BYTES
+
+
+def test_batches_are_bounded_by_events_and_by_bytes() -> None:
+    small = FoundEvent(v1.Event(), 1)
+    large = FoundEvent(v1.Event(consumer_id="x" * BATCH_BYTES), 1)
+    sizes = [len(batch) for batch in in_batches([small] * (BATCH_EVENTS + 1) + [large] * 2)]
+    assert sizes == [BATCH_EVENTS, 2, 1]
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A file of random lines, which gzip cannot make much smaller."""
+    path = tmp_path / "events.ndjson.gz"
+    lines = (f'{{"customerInfo":{{"balance":"{os.urandom(40).hex()}"}}}}\n'.encode() for _ in range(5000))
+    path.write_bytes(gzip.compress(b"".join(lines)))
+    return path
+
+
+def test_packed_and_plain_files_hold_the_same_events(packed: Path) -> None:
+    plain = packed.with_suffix("")
+    plain.write_bytes(gzip.decompress(packed.read_bytes()))
+    found, damage = read_file(packed)
+    assert (ids(found), damage) == (ids(read_file(plain)[0]), "")
+    assert len(found) == 5000
+
+
+def test_a_file_of_several_gzip_members_is_read_whole(packed: Path) -> None:
+    packed.write_bytes(packed.read_bytes() + gzip.compress(GOOD))
+    found, damage = read_file(packed)
+    assert (len(found), damage) == (5001, "")
+
+
+def test_what_stands_before_the_end_of_a_truncated_file_is_read(packed: Path) -> None:
+    data = packed.read_bytes()
+    packed.write_bytes(data[: len(data) // 2])
+    found, damage = read_file(packed)
+    assert 2300 < len(found) < 2700
+    assert damage.startswith(f"after line {len(found)}: ")
+
+
+def test_a_wrong_checksum_is_a_damage_behind_the_last_event(packed: Path) -> None:
+    data = packed.read_bytes()
+    packed.write_bytes(data[:-8] + bytes(4) + data[-4:])
+    found, damage = read_file(packed)
+    assert len(found) == 5000
+    assert "CRC" in damage
+
+
+def test_a_damaged_block_ends_the_events_before_it(packed: Path) -> None:
+    data = bytearray(packed.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 64] = b"\xff" * 64
+    packed.write_bytes(bytes(data))
+    found, damage = read_file(packed)
+    assert 0 < len(found) < 5000
+    assert damage
+
+
+def test_an_empty_file_has_no_events(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert read_file(empty) == ([], "")
+
+
+def test_the_bytes_read_of_a_file_reach_its_size(packed: Path) -> None:
+    with open_input(str(packed)) as file:
+        list(InputEvents(file, format=Format.AUTO, source=None))
+        assert file.bytes_read == file.size_bytes == packed.stat().st_size
+
+
+def test_an_export_is_told_from_events_by_its_beginning(tmp_path: Path) -> None:
+    export = tmp_path / "export.json"
+    export.write_text('[{"type": "ctmrinfo", "info": {"cstatus": "vip"}}]')
+    (found,), damage = read_file(export)
+    assert isinstance(found, FoundEvent)
+    assert (found.event.customer_info.customer_status, found.place, damage) == ("vip", "[0]", "")
