@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from engagement_server.app import Server
 from engagement_server.config import Config
-
 from tests.server_process import ServerProcess
 
 

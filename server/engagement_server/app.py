@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import uvloop
-from engagement.v1 import event_service_pb2_grpc, ingest_service_pb2_grpc, server_service_pb2_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from engagement.v1 import event_service_pb2_grpc, ingest_service_pb2_grpc, server_service_pb2_grpc
 from engagement_server.api.events import EventServicer
 from engagement_server.api.ingest import IngestServicer
 from engagement_server.api.server import ServerServicer, Timings
@@ -80,7 +80,8 @@ class Server:
             max_age_seconds=config.max_stream_age_seconds,
         )
         self._health = health.aio.HealthServicer()
-        self._grpc = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+        self._calls = CallInterceptor()
+        self._grpc = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
         self._add_services(cursors)
         self._expiry = asyncio.create_task(self._expire_uploads(), name="upload-expiry")
         self.address = ""
@@ -101,11 +102,21 @@ class Server:
         await self._health.enter_graceful_shutdown()
         self._expiry.cancel()
         self._uploads.drain()
-        await self._grpc.stop(self._config.stop_grace_seconds)
+        await self._end_calls()
         await self._committer.close()
         self._readers.close()
         await self._log.close()
         self._database.close()
+
+    async def _end_calls(self) -> None:
+        """Refuses new calls and lets the running ones end, for some time."""
+        ending = asyncio.create_task(self._grpc.stop(self._config.stop_grace_seconds))
+        idle = asyncio.create_task(self._calls.running.wait_until_none())
+        await asyncio.wait([ending, idle], return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        # Health watches and reflection never end by themselves.
+        await self._grpc.stop(None)
+        await ending
 
     async def _listen(self) -> None:
         host, _, _ = self._config.listen.rpartition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
-from engagement.limits import MAX_MESSAGE_BYTES
-from engagement.rules import Violation
 from google.protobuf.message import DecodeError, Message
 
+from engagement.limits import MAX_MESSAGE_BYTES
+from engagement.rules import Violation
 from engagement_server.errors import (
     BatchTooLargeError,
     ChunkTooLargeError,
@@ -38,10 +39,36 @@ class Unreadable:
     error: RequestError
 
 
+class RunningCalls:
+    """The calls that run: each from its first message until its status is sent."""
+
+    def __init__(self) -> None:
+        self._contexts: set[Context] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def begin(self, context: Context) -> None:
+        """Counts a call, once, until it is done."""
+        if context not in self._contexts:
+            self._contexts.add(context)
+            self._idle.clear()
+            context.add_done_callback(self._end)
+
+    async def wait_until_none(self) -> None:
+        """Waits until every call that asked for something has its answer."""
+        await self._idle.wait()
+
+    def _end(self, context: Context) -> None:
+        self._contexts.remove(context)
+        if not self._contexts:
+            self._idle.set()
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Refuses what cannot be read and turns every error into a status with details."""
 
     def __init__(self) -> None:
+        self.running = RunningCalls()
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -55,17 +82,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return wrapped
         handler = await continuation(handler_call_details)
         if handler is not None and method.startswith("/engagement."):
-            handler = self._wrapped[method] = _wrap(handler)
+            handler = self._wrapped[method] = _wrap(handler, running=self.running)
         return handler
 
 
-def _wrap(handler: Handler) -> Handler:
+def _wrap(handler: Handler, *, running: RunningCalls) -> Handler:
     parse = _safe_deserializer(handler.request_deserializer)
     stream: Any = handler.stream_stream
     if stream is not None:
-        return grpc.stream_stream_rpc_method_handler(_wrap_stream(stream), parse, handler.response_serializer)
+        call = _wrap_stream(stream, running=running)
+        return grpc.stream_stream_rpc_method_handler(call, parse, handler.response_serializer)
     unary: Any = handler.unary_unary
-    return grpc.unary_unary_rpc_method_handler(_wrap_unary(unary), parse, handler.response_serializer)
+    call = _wrap_unary(unary, running=running)
+    return grpc.unary_unary_rpc_method_handler(call, parse, handler.response_serializer)
 
 
 def _safe_deserializer(parse: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | Unreadable]:
@@ -84,8 +113,9 @@ def _safe_deserializer(parse: Callable[[bytes], Message] | None) -> Callable[[by
     return read
 
 
-def _wrap_unary(behavior: Behavior) -> Any:
+def _wrap_unary(behavior: Behavior, *, running: RunningCalls) -> Any:
     async def call(request: Any, context: Context) -> Any:
+        running.begin(context)
         if isinstance(request, Unreadable):
             await _abort(context, request.error)
         try:
@@ -96,18 +126,19 @@ def _wrap_unary(behavior: Behavior) -> Any:
     return call
 
 
-def _wrap_stream(behavior: Behavior) -> Any:
+def _wrap_stream(behavior: Behavior, *, running: RunningCalls) -> Any:
     async def call(requests: Any, context: Context) -> None:
         try:
-            await behavior(_readable(requests), context)
+            await behavior(_readable(requests, context, running=running), context)
         except Exception as error:  # every failure gets a status
             await _abort(context, error)
 
     return call
 
 
-async def _readable(requests: Any) -> Any:
+async def _readable(requests: Any, context: Context, *, running: RunningCalls) -> Any:
     async for request in requests:
+        running.begin(context)
         if not isinstance(request, Unreadable):
             yield request
             continue

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from engagement import v1
 from engagement.limits import MAX_CHUNK_EVENTS, MAX_MESSAGE_BYTES
 from engagement.rules import Violation
-
 from engagement_server.errors import (
     ChunkTooLargeError,
     FieldInvalidError,

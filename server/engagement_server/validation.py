@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from engagement import rules, v1
 from engagement.uuid7 import uuid7
-
 from engagement_server.errors import FieldInvalidError
 from engagement_server.model import Batch, EventRecord, Refusal
 from engagement_server.store.search import attributes_text, identifier_text

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+
 from engagement import v1
 from engagement.cli.event_lines import MAX_LINE_BYTES, EventLines
 from engagement.cli.input_events import BATCH_BYTES, BATCH_EVENTS, Format, InputEvents, in_batches

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 import pytest
+
 from engagement.cli.moment import read_moment, write_epoch_ms
 
 OPTION = click.Option(["--since"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from engagement import v1
-from engagement.cli.proto_json import EventSyntaxError, parse_event
 from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
+
+from engagement import v1
+from engagement.cli.proto_json import EventSyntaxError, parse_event
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 times = st.integers(-(2**63), 2**63 - 1)

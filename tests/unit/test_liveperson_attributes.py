@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from engagement import limits, v1
 
+from engagement import limits, v1
 from tests.unit.liveperson_input import (
     customer,
     export,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from engagement import v1
 
+from engagement import v1
 from tests.unit.liveperson_input import export, person, read_event
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
-from engagement.liveperson import CorruptInputError, ImportedEvent, Importer, looks_like_import
 
+from engagement.liveperson import CorruptInputError, ImportedEvent, Importer, looks_like_import
 from tests.unit.liveperson_input import (
     EXAMPLES,
     customer,

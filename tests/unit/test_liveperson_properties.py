@@ -8,6 +8,10 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
+from google.protobuf.json_format import MessageToDict
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from engagement import v1
 from engagement.liveperson import (
     CorruptInputError,
@@ -16,10 +20,6 @@ from engagement.liveperson import (
     UnreadableEvent,
     looks_like_import,
 )
-from google.protobuf.json_format import MessageToDict
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from tests.unit.liveperson_input import EXAMPLES, conversation, customer, open_importer, person, read
 
 EXAMPLE_BYTES = [path.read_bytes() for path in sorted(EXAMPLES.glob("*.json"))]

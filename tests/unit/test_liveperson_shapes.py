@@ -7,10 +7,10 @@ from typing import Any
 
 import protovalidate
 import pytest
-from engagement import v1
-from engagement.liveperson import ImportedEvent, Importer
 from google.protobuf.json_format import MessageToDict
 
+from engagement import v1
+from engagement.liveperson import ImportedEvent, Importer
 from tests.unit.liveperson_input import (
     CONTEXT,
     EXAMPLES,

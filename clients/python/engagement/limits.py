@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from buf.validate import validate_pb2
-
 from engagement import v1
 
 if TYPE_CHECKING:

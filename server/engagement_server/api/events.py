@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from engagement import v1
 from engagement.rules import Violation
 from engagement.v1 import event_service_pb2_grpc
-
 from engagement_server.api.paging import page_size
 from engagement_server.errors import EventNotFoundError, FieldInvalidError
 from engagement_server.messages import stored_event_message

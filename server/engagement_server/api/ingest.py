@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from engagement import v1
 from engagement.limits import MAX_BATCH_EVENTS
 from engagement.v1 import ingest_service_pb2_grpc
-
 from engagement_server.api.paging import page_size
 from engagement_server.errors import BatchTooLargeError
 from engagement_server.messages import tally_message, upload_message, verdict_message

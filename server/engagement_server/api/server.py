@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from engagement import limits, v1
 from engagement.v1 import server_service_pb2_grpc
-
 from engagement_server.api.paging import MAX_PAGE_SIZE
 from engagement_server.uploads import MAX_UNACKED_CHUNKS
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from engagement import v1
 from engagement.rules import Violation
-
 from engagement_server.errors import FilterInvalidError
 from engagement_server.store.search import TextQuery, Tokenizer, attribute_values, parse_text
 

@@ -7,9 +7,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import apsw
+
 from engagement import v1
 from engagement.limits import END_OF_TIME_MS
-
 from engagement_server.cursor import BLOCK_BITS, first_position, last_position
 from engagement_server.model import StoredRow, Verdict
 from engagement_server.store.predicate import Predicate

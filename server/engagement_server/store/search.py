@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from engagement import v1
-from engagement.rules import Violation
 from google.protobuf.message import Message
 
+from engagement import v1
+from engagement.rules import Violation
 from engagement_server.errors import FilterInvalidError
 
 Tokenizer = Callable[[str], list[str]]

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
-
 from engagement_server.errors import EventIdConflictError
 from engagement_server.model import EventRecord, Outcome, Verdict
 

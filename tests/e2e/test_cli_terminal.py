@@ -1,0 +1,73 @@
+"""The command line on a terminal: a progress bar, tables, limits."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, event_line
+from tests.server_process import ServerProcess
+
+CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    folder = tmp_path_factory.mktemp("terminal")
+    server = ServerProcess(folder / "data").start()
+    yield Cli(folder, server=server.address)
+    server.kill()
+
+
+def run_on_terminal(cli: Cli, *arguments: str) -> tuple[int, str]:
+    """The exit status of a command, and what it shows on a terminal of 120 columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "engagement.cli", *arguments],
+        cwd=cli.folder,
+        env={**cli.environment, "TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(ours), b""))
+        process.wait(TIMEOUT_SECONDS)
+    os.close(ours)
+    return process.returncode, shown.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux says that nobody has the other end any more
+        return b""
+
+
+def test_a_terminal_shows_progress_and_a_table(cli: Cli) -> None:
+    lines = [event_line(str(number)) for number in range(3000)]
+    cli.write("a.ndjson", *lines, event_line("\x1b[31m" + "x" * 100, consumerId="[bold]c"), "nope")
+    status, shown = run_on_terminal(cli, "upload", "a.ndjson")
+    assert status == 1
+    assert "100%" in shown
+    assert re.search(r"3,00\d events, [\d,]+/s, 1 rejected", CONTROL_SEQUENCE.sub("", shown))
+
+    status, shown = run_on_terminal(cli, "list")
+    assert status == 0
+    assert "There are more than these 100 events; --limit 0 shows them all." in shown
+    status, shown = run_on_terminal(cli, "list", "--newest-first", "--limit", "1")
+    plain = CONTROL_SEQUENCE.sub("", shown)
+    assert re.search(r"time +set +consumer +customer +status +type +attributes", plain)
+    assert "[bold]c" in plain
+    assert r"\u001b[31mxxx" in plain
+    assert "xxx…" in plain

@@ -1,0 +1,231 @@
+"""`engagement upload` against a real server."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, event_line
+from tests.server_process import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = ServerProcess(tmp_path_factory.mktemp("server") / "data").start()
+    yield server.address
+    server.kill()
+
+
+@pytest.fixture
+def cli(address: str, tmp_path: Path) -> Cli:
+    """The command line for an account of its own."""
+    return Cli(tmp_path, server=address, account=uuid.uuid4().hex)
+
+
+def count_stored(cli: Cli) -> int:
+    return len(cli.run("list", "--json").stdout.splitlines())
+
+
+def test_a_good_file_is_stored_and_reported(cli: Cli) -> None:
+    cli.write("a.ndjson", *(event_line(str(number)) for number in range(1200)))
+    result = cli.run("upload", "a.ndjson", "--json")
+    assert result.status == 0, result.stderr
+    report = result.json()
+    (one,) = report["files"]
+    assert one["file"] == "a.ndjson"
+    assert (one["events_read"], one["accepted"], one["rejected"]) == (1200, 1200, 0)
+    assert one["upload_id"]
+    assert report["total"]["accepted"] == 1200
+    assert not (cli.folder / "a.ndjson.rejected.ndjson").exists()
+    assert count_stored(cli) == 1200
+
+
+def test_uploading_again_adds_nothing_packed_or_not(cli: Cli) -> None:
+    path = cli.write("a.ndjson", event_line("1"), event_line("1"), event_line("2", eventId="mine"))
+    assert cli.run("upload", "a.ndjson").status == 0
+    (cli.folder / "a.ndjson.gz").write_bytes(gzip.compress(path.read_bytes()))
+    for name in ("a.ndjson", "a.ndjson.gz"):
+        again = cli.run("upload", name, "--json")
+        assert again.status == 0
+        assert (again.json()["total"]["accepted"], again.json()["total"]["duplicate"]) == (0, 3)
+    assert count_stored(cli) == 3
+
+
+def test_bad_events_are_reported_with_line_and_reason_and_the_others_are_stored(cli: Cli) -> None:
+    cli.write(
+        "a.ndjson",
+        event_line("1", eventId="e-1"),
+        "nope",
+        event_line("2", eventId="e-1"),
+        '{"customerInfo": {"lastPaymentDate": {"year": 2023, "month": 13, "day": 1}}}',
+        "",
+        '{"customerInfo": {"balanse": "1"}}',
+        event_line("3"),
+    )
+    result = cli.run("upload", "a.ndjson")
+    assert result.status == 1
+    assert "6 events read: 2 accepted, 0 duplicate, 4 rejected" in result.stderr
+    assert "a.ndjson.rejected.ndjson" in result.stderr
+    assert result.stdout == ""
+    rejections = {each["line"]: each for each in cli.rejections("a.ndjson")}
+    assert {line: each["reason"] for line, each in rejections.items()} == {
+        2: "UNREADABLE",
+        3: "EVENT_ID_CONFLICT",
+        4: "FIELD_INVALID",
+        6: "UNREADABLE",
+    }
+    assert rejections[2]["event"] == "nope"
+    assert rejections[3]["event"]["customerInfo"] == {"balance": "2"}
+    assert rejections[4]["violations"][0]["field"] == "customer_info.last_payment_date.month"
+    assert rejections[6]["violations"][0]["field"] == "customerInfo.balanse"
+    assert count_stored(cli) == 2
+
+
+def test_the_report_of_an_earlier_run_is_removed(cli: Cli) -> None:
+    cli.write("a.ndjson", event_line("1"))
+    stale = cli.write("a.ndjson.rejected.ndjson", "{}")
+    assert cli.run("upload", "a.ndjson").status == 0
+    assert not stale.exists()
+
+
+def test_standard_input_is_read_packed_or_not(cli: Cli) -> None:
+    lines = f"{event_line('1')}\nnope\n".encode()
+    plain = cli.run("upload", "-", stdin=lines)
+    packed = cli.run("upload", "-", "--json", stdin=gzip.compress(lines))
+    assert (plain.status, packed.status) == (1, 1)
+    assert plain.stderr.startswith("stdin: 2 events read: 1 accepted")
+    assert packed.json()["total"]["duplicate"] == 1
+    assert [each["line"] for each in cli.rejections("stdin")] == [2]
+
+
+def test_everything_before_a_truncation_is_stored(cli: Cli) -> None:
+    lines = "".join(f"{event_line(uuid.uuid4().hex)}\n" for _ in range(3000)).encode()
+    packed = gzip.compress(lines)
+    (cli.folder / "a.gz").write_bytes(packed[: len(packed) // 2])
+    result = cli.run("upload", "a.gz", "--json")
+    assert result.status == 1
+    (one,) = result.json()["files"]
+    assert one["damage"].startswith(f"after line {one['accepted']}: ")
+    assert 1000 < one["accepted"] == one["events_read"] == count_stored(cli)
+
+
+def test_everything_before_a_damage_in_an_export_is_stored(cli: Cli) -> None:
+    sets = [{"type": "ctmrinfo", "info": {"customerId": f"c-{number}"}} for number in range(700)]
+    text = json.dumps(sets)
+    (cli.folder / "export.json").write_text(text[: text.index('"c-600"')] + "}")
+    result = cli.run("upload", "export.json", "--json")
+    assert result.status == 1
+    (one,) = result.json()["files"]
+    assert (one["accepted"], one["rejected"]) == (600, 0)
+    assert one["damage"].startswith("line 1, byte ")
+
+
+def test_the_events_of_an_export_are_reported_by_their_path(cli: Cli) -> None:
+    good = {"type": "ctmrinfo", "info": {"customerId": "c"}}
+    bad = {"type": "ctmrinfo", "info": {"lastPaymentDate": {"year": 2023, "month": 13, "day": 1}}}
+    other = {"type": "cart", "total": 1}
+    (cli.folder / "export.json").write_text(json.dumps([good, bad, other]))
+    result = cli.run("upload", "export.json", "--json")
+    assert result.status == 1
+    (one,) = result.json()["files"]
+    assert (one["accepted"], one["rejected"], sum(one["skipped"].values())) == (1, 1, 1)
+    assert [each["place"] for each in cli.rejections("export.json")] == ["[1]"]
+
+
+def test_each_of_several_files_is_an_upload(cli: Cli) -> None:
+    cli.write("a.ndjson", event_line("1"))
+    cli.write("b.ndjson", event_line("1"), "nope")
+    result = cli.run("upload", "a.ndjson", "b.ndjson", "--json")
+    assert result.status == 1
+    first, second = result.json()["files"]
+    assert first["upload_id"] != second["upload_id"]
+    assert (first["rejected"], second["rejected"]) == (0, 1)
+    assert result.json()["total"]["accepted"] == 2
+
+
+def test_an_upload_goes_on_where_it_was_interrupted_and_reports_everything(cli: Cli) -> None:
+    lines = [
+        event_line(str(number)) if number % 100 else '{"consumerId": "nobody"}' for number in range(2000)
+    ]
+    first_half = "".join(f"{line}\n" for line in lines[:1000]).encode()
+    process = cli.start("upload", "-", "--upload-id", "u-1")
+    assert process.stdin is not None
+    process.stdin.write(first_half)
+    process.stdin.flush()
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while count_stored(cli) < 990:
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 130
+    assert "--upload-id u-1" in stderr.decode()
+
+    whole = "".join(f"{line}\n" for line in lines).encode()
+    result = cli.run("upload", "-", "--upload-id", "u-1", "--json", stdin=whole)
+    total = result.json()["total"]
+    assert result.status == 1
+    assert (total["accepted"], total["duplicate"], total["rejected"]) == (1980, 0, 20)
+    assert [each["line"] for each in cli.rejections("stdin")] == list(range(1, 2001, 100))
+
+
+def test_an_interrupt_while_standard_input_is_silent_ends_the_upload(cli: Cli) -> None:
+    process = cli.start("upload", "-", "--upload-id", "u-1")
+    assert process.stdin is not None
+    process.stdin.write((event_line("1") + "\n").encode() * 100)
+    process.stdin.flush()
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while count_stored(cli) < 100:
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIMEOUT_SECONDS) == 130
+    process.communicate()
+
+
+def test_a_report_that_cannot_be_written_is_an_error_that_says_so(cli: Cli) -> None:
+    cli.write("a.ndjson", "nope")
+    (cli.folder / "a.ndjson.rejected.ndjson").mkdir()
+    result = cli.run("upload", "a.ndjson")
+    assert result.status == 2
+    assert result.stderr.startswith("engagement: Cannot write a.ndjson.rejected.ndjson")
+
+
+def test_a_file_that_is_missing_stops_the_command_before_anything_is_sent(cli: Cli) -> None:
+    cli.write("a.ndjson", event_line("1"))
+    result = cli.run("upload", "a.ndjson", "missing.ndjson")
+    assert result.status == 2
+    assert "'missing.ndjson' does not exist" in result.stderr
+    assert count_stored(cli) == 0
+
+
+def test_one_upload_id_is_not_for_several_files(cli: Cli) -> None:
+    cli.write("a.ndjson", event_line("1"))
+    result = cli.run("upload", "a.ndjson", "a.ndjson", "--upload-id", "u-1")
+    assert result.status == 2
+    assert "--upload-id" in result.stderr
+
+
+def test_without_a_server_the_command_says_what_to_try_and_removes_nothing(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    cli.write("a.ndjson", event_line("1"))
+    report = cli.write("a.ndjson.rejected.ndjson", "{}")
+    result = cli.run("upload", "a.ndjson")
+    assert result.status == 2
+    assert "engagement serve" in result.stderr
+    assert "--server" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert report.exists()
+
+
+def test_an_account_that_cannot_be_is_refused_in_one_line(cli: Cli) -> None:
+    cli.write("a.ndjson", event_line("1"))
+    result = cli.run("upload", "a.ndjson", "--account", "a b")
+    assert result.status == 2
+    assert "account_id" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,87 @@
+"""`engagement validate`, and what holds for the command line without any server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli_process import Cli, event_line
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+def test_good_events_are_valid_without_a_server(cli: Cli) -> None:
+    cli.write("a.ndjson", event_line("1"), event_line("2"))
+    result = cli.run("validate", "a.ndjson")
+    assert result.status == 0
+    assert "2 events read: 2 valid, 0 rejected" in result.stderr
+    assert "Only the server can check: duplicates" in result.stderr
+    assert not (cli.folder / "a.ndjson.rejected.ndjson").exists()
+
+
+def test_what_breaks_a_rule_is_reported_in_the_order_of_the_file(cli: Cli) -> None:
+    tomorrow_ms = int(time.time() * 1000) + 25 * 3600 * 1000
+    cli.write(
+        "a.ndjson",
+        event_line("x" * 50_001),
+        event_line("1"),
+        "nope",
+        '{"consumerId": "c"}',
+        f'{{"customerInfo": {{"serverTimeStamp": {tomorrow_ms}}}}}',
+    )
+    result = cli.run("validate", "a.ndjson", "--json")
+    assert result.status == 1
+    assert (result.json()["total"]["valid"], result.json()["total"]["rejected"]) == (1, 4)
+    assert "suppressed consumers" in result.json()["not_checked"]
+    assert [(each["line"], each["violations"][0]["rule"]) for each in cli.rejections("a.ndjson")] == [
+        (1, "string.max_len"),
+        (3, "json.syntax"),
+        (4, "required"),
+        (5, "server.time.future"),
+    ]
+
+
+def test_an_event_above_the_size_limit_is_rejected(cli: Cli) -> None:
+    attributes = ",".join(f'"{number}": "{"x" * 50_000}"' for number in range(90))
+    cli.write("a.ndjson", f'{{"customerInfo": {{}}, "additionalAttributes": {{{attributes}}}}}')
+    assert cli.run("validate", "a.ndjson").status == 1
+    assert cli.rejections("a.ndjson")[0]["violations"][0]["rule"] == "server.event.max_bytes"
+
+
+def test_missing_files_and_commands_are_exit_status_2(cli: Cli) -> None:
+    assert cli.run("validate", "missing").status == 2
+    assert cli.run("validate").status == 2
+    assert cli.run("nothing").status == 2
+    assert cli.run().status == 2
+
+
+@pytest.mark.parametrize("command", ["serve", "upload", "validate", "get", "list", "info"])
+def test_every_command_has_help_with_examples(cli: Cli, command: str) -> None:
+    result = cli.run(command, "--help")
+    assert result.status == 0
+    assert f"  engagement {command}" in result.stdout.partition("Examples:")[2]
+
+
+def test_help_names_the_environment_variables(cli: Cli) -> None:
+    shown = cli.run("upload", "--help").stdout + cli.run("serve", "--help").stdout
+    for name in ("ENGAGEMENT_SERVER", "ENGAGEMENT_ACCOUNT", "ENGAGEMENT_LISTEN", "ENGAGEMENT_DATA"):
+        assert name in shown
+
+
+def test_the_program_is_installed_under_its_name() -> None:
+    program = Path(sys.executable).with_name("engagement")
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("engagement, version ")
+
+
+def test_a_server_that_cannot_listen_says_so_in_one_line(cli: Cli) -> None:
+    result = cli.run("serve", "--listen", "nowhere")
+    assert result.status == 2
+    assert result.stderr == "engagement: listen must be HOST:PORT, such as 127.0.0.1:50051; got 'nowhere'\n"
