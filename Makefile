@@ -7,13 +7,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test proto lint check bench demo clean
+.PHONY: help install run test proto lint check bench demo clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.server: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[server]'
@@ -22,6 +22,8 @@ $(VENV)/.server: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.server
+
+install: $(VENV)/.dev  ## Install everything that the other tasks need
 
 run: $(VENV)/.server  ## Start the server (LISTEN=HOST:PORT, DATA=DIR)
 	@exec $(BIN)/engagement serve --listen $(LISTEN) --data $(DATA)
@@ -38,7 +40,7 @@ lint: $(VENV)/.dev  ## Check style, types and import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test  ## Everything that CI runs
+check: lint test  ## Lint and test
 
 bench: $(VENV)/.dev  ## Measure throughput, latency and memory
 	$(BIN)/python -m benchmarks

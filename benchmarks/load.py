@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
@@ -25,8 +25,8 @@ ACCOUNT_ID = "benchmark"
 _UPLOAD_METHOD = "/engagement.v1.IngestService/UploadEvents"
 
 T = TypeVar("T")
-# Any: the type parameters of the library's call stand for what the serializers make of bytes.
-StreamCall = grpc.aio.StreamStreamCall[Any, T]
+if TYPE_CHECKING:
+    StreamCall = grpc.aio.StreamStreamCall[bytes, T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,7 @@ async def time_upload(channel: grpc.aio.Channel, chunks: Sequence[bytes], *, eve
 
     As many chunks are on the way as the server allows. Opening and finishing are not timed.
     """
-    method = channel.stream_stream(_UPLOAD_METHOD, response_deserializer=v1.UploadEventsResponse.FromString)
-    call = method()
+    call = _open_stream(channel, _UPLOAD_METHOD, read=v1.UploadEventsResponse.FromString)
     open_request = v1.UploadEventsRequest.Open(account_id=ACCOUNT_ID, upload_id=uuid7())
     await call.write(v1.UploadEventsRequest(open=open_request).SerializeToString())
     answers = aiter(call)
@@ -94,7 +93,7 @@ async def time_upload(channel: grpc.aio.Channel, chunks: Sequence[bytes], *, eve
 
 async def time_echo(channel: grpc.aio.Channel, chunks: Sequence[bytes]) -> float:
     """Seconds until all chunks came back, with as many on the way as in an upload."""
-    call = channel.stream_stream(f"/{ECHO_SERVICE}/Stream")()
+    call = _open_stream(channel, f"/{ECHO_SERVICE}/Stream", read=bytes)
     with without_collections():
         start = time.perf_counter()
         await _send_through(
@@ -106,6 +105,14 @@ async def time_echo(channel: grpc.aio.Channel, chunks: Sequence[bytes]) -> float
         elapsed_seconds = time.perf_counter() - start
     await call.done_writing()
     return elapsed_seconds
+
+
+def _open_stream(channel: grpc.aio.Channel, method: str, *, read: Callable[[bytes], T]) -> StreamCall[T]:
+    """A stream that sends bytes as they are."""
+    multicallable: grpc.aio.StreamStreamMultiCallable[bytes, T] = channel.stream_stream(
+        method, response_deserializer=read
+    )
+    return multicallable()
 
 
 async def _send_through(
@@ -137,7 +144,7 @@ async def time_calls(
     channel: grpc.aio.Channel, method: str, *, requests: Sequence[bytes], callers: int
 ) -> Calls:
     """Makes one call a request, each caller one after the other, all callers at once."""
-    call = channel.unary_unary(method)
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
     numbers = count()
     latencies_seconds: list[float] = []
 

@@ -1,26 +1,40 @@
-"""What one run measures with."""
+"""What one run measures, and with what."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from engagement.limits import MAX_CHUNK_EVENTS
 
+MIN_EVENTS = 2 * MAX_CHUNK_EVENTS
 _WINDOW_EVENTS = 100_000
+
+
+class Part(StrEnum):
+    """The parts of a run; the last three share one store."""
+
+    UPLOAD = "upload"
+    UNARY = "unary"
+    GROWTH = "growth"
+    LATENCY = "latency"
+    RESOURCES = "resources"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The size of a run, and the temporary folder that it writes to."""
+    """The size of a run, its parts, and the temporary folder that it writes to."""
 
     events: int
+    parts: Collection[Part]
     folder: Path
 
     @property
     def window_events(self) -> int:
-        """Events that one rate is measured over: at least two windows fit into the run, in whole chunks."""
+        """Events that one rate is measured over, in whole chunks; at least two windows fit into the run."""
         return min(_WINDOW_EVENTS, self.events // 2 // MAX_CHUNK_EVENTS * MAX_CHUNK_EVENTS)
 
 

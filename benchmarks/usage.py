@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +11,33 @@ IS_SUPPORTED: Final = Path("/proc/self/task").is_dir()
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_seconds_by_thread(pid: int) -> Counter[str]:
-    """CPU seconds of the living threads of a process, by id and name."""
-    seconds: Counter[str] = Counter()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        name, _, fields = (task / "stat").read_text().partition("(")[2].rpartition(")")
-        user, system = map(int, fields.split()[11:13])
-        label = "event loop" if int(task.name) == pid else f"{name} {task.name}"
-        seconds[label] = (user + system) / _TICKS_PER_SECOND  # type: ignore[assignment]
-    return seconds
+@dataclass(frozen=True, slots=True)
+class CpuTime:
+    """CPU seconds of a process, and of those of its threads that live."""
+
+    total_seconds: float
+    seconds_by_thread: dict[int, float]
+
+    @classmethod
+    def of(cls, pid: int) -> CpuTime:
+        """Reads it, as nothing where there is no /proc; the main thread has the id of the process."""
+        if not IS_SUPPORTED:
+            return cls(0.0, {})
+        process = Path(f"/proc/{pid}")
+        return cls(
+            _cpu_seconds(process / "stat"),
+            {int(task.name): _cpu_seconds(task / "stat") for task in (process / "task").iterdir()},
+        )
+
+    def since(self, earlier: CpuTime) -> CpuTime:
+        """What was used between two readings."""
+        return CpuTime(
+            self.total_seconds - earlier.total_seconds,
+            {
+                thread: seconds - earlier.seconds_by_thread.get(thread, 0.0)
+                for thread, seconds in self.seconds_by_thread.items()
+            },
+        )
 
 
 def memory_megabytes(pid: int, field: str) -> float:
@@ -34,3 +52,10 @@ def memory_megabytes(pid: int, field: str) -> float:
 def folder_bytes(folder: Path) -> int:
     """Bytes of the files directly in a folder."""
     return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _cpu_seconds(stat: Path) -> float:
+    # The name before it, in parentheses, may hold anything.
+    _, _, fields = stat.read_text().rpartition(")")
+    user_ticks, system_ticks = fields.split()[11:13]
+    return (int(user_ticks) + int(system_ticks)) / _TICKS_PER_SECOND

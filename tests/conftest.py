@@ -9,7 +9,10 @@ import pytest
 
 from engagement_server.app import Server
 from engagement_server.config import Config
+from tests.require_all import pytest_make_collect_report, pytest_runtest_makereport
 from tests.server_process import ServerProcess
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 
 
 @pytest.fixture

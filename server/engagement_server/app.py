@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 
 from engagement.v1 import event_service_pb2_grpc, ingest_service_pb2_grpc, server_service_pb2_grpc
 from engagement_server.api.events import EventServicer
+from engagement_server.api.health import HealthServicer
 from engagement_server.api.ingest import IngestServicer
 from engagement_server.api.server import ServerServicer, Timings
 from engagement_server.committer import Committer
@@ -50,6 +51,8 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
+    # Compressed for those who accept it; the lowest level is gzip, which more clients know than deflate.
+    ("grpc.default_compression_level", 1),
     # The library allows a ping every five minutes, which gets usual Go and Java clients thrown out.
     ("grpc.http2.min_ping_interval_without_data_ms", int(_MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000)),
     (
@@ -79,7 +82,7 @@ class Server:
             heartbeat_seconds=config.heartbeat_seconds,
             max_age_seconds=config.max_stream_age_seconds,
         )
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer(_SERVICES)
         self._calls = CallInterceptor()
         self._grpc = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
         self._add_services(cursors)
@@ -99,7 +102,7 @@ class Server:
 
     async def stop(self) -> None:
         """Says NOT_SERVING, closes streams, lets running calls end, and closes the store."""
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         self._expiry.cancel()
         self._uploads.drain()
         await self._end_calls()
@@ -114,7 +117,7 @@ class Server:
         idle = asyncio.create_task(self._calls.running.wait_until_none())
         await asyncio.wait([ending, idle], return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
-        # Health watches and reflection never end by themselves.
+        # What goes on never asked for anything, or is reflection, which never ends by itself.
         await self._grpc.stop(None)
         await ending
 
@@ -128,8 +131,6 @@ class Server:
             ) from error
         self.address = f"{host}:{port}"
         await self._grpc.start()
-        for service in ("", *_SERVICES):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     def _add_services(self, cursors: Cursors) -> None:
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(

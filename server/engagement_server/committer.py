@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # A commit takes tens of milliseconds at this size: enough to share an fsync, short enough to wait for.
 _MAX_COMMIT_EVENTS = 4_000
 _MAX_COMMIT_BYTES = 8 * 1024 * 1024
-# What may wait, in bytes of payload; more is refused or held back at the sender.
+# What may wait; more is refused or held back at the sender.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 _OPERATION_BYTES = 256
 
@@ -63,7 +63,8 @@ class Committer:
 
     async def wait_for_room(self) -> None:
         """Waits until less waits than is allowed."""
-        await self._room.wait()
+        while not self._room.is_set():  # whoever woke up before may have filled it again
+            await self._room.wait()
 
     async def close(self) -> None:
         """Refuses what comes from now on and commits what waits."""

@@ -72,11 +72,12 @@ class FieldInvalidError(InvalidRequestError):
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         first = violations[0]
-        where = first.field or "the request"
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
         super().__init__(
-            f"{where}: {first.description}",
+            f"{first.field or 'the request'}: {first.description}{more}",
             field=first.field,
             rule=first.rule,
+            description=first.description,
             violationsTotal=len(violations),
         )
         self.violations = violations

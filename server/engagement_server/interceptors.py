@@ -52,7 +52,7 @@ class RunningCalls:
         if context not in self._contexts:
             self._contexts.add(context)
             self._idle.clear()
-            context.add_done_callback(self._end)
+            context.add_done_callback(self._end)  # type: ignore[arg-type]  # any function is one
 
     async def wait_until_none(self) -> None:
         """Waits until every call that asked for something has its answer."""

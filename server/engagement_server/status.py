@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DOMAIN = "engagement.v1"
 # Clients refuse metadata over 16 KiB, base64 and other entries included.
 MAX_DETAILS_BYTES = 4096
-_MAX_TEXT_CHARACTERS = 512
+_MAX_TEXT_BYTES = 512
 _CODES: dict[type[RequestError], grpc.StatusCode] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     ConflictError: grpc.StatusCode.ALREADY_EXISTS,
@@ -76,7 +76,7 @@ def _bad_request(error: InvalidRequestError, *, room: int) -> error_details_pb2.
     bad_request = error_details_pb2.BadRequest()
     for violation in error.violations[:MAX_VIOLATIONS]:
         bad_request.field_violations.add(
-            field=violation.field, description=violation.description, reason=violation.rule
+            field=violation.field, description=_bounded(violation.description), reason=violation.rule
         )
         if bad_request.ByteSize() > room - 256 and len(bad_request.field_violations) > 1:
             del bad_request.field_violations[-1]
@@ -94,4 +94,7 @@ def _details_entry(code: grpc.StatusCode, message: str, details: list[Message]) 
 
 
 def _bounded(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT_CHARACTERS else text[: _MAX_TEXT_CHARACTERS - 1] + "…"
+    encoded = text.encode()
+    if len(encoded) <= _MAX_TEXT_BYTES:
+        return text
+    return encoded[:_MAX_TEXT_BYTES].decode(errors="ignore") + "…"

@@ -144,6 +144,7 @@ class UploadSession:
 
     async def run(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
         """Serves the stream to its end. Raises what ends it."""
+        await self._committer.wait_for_room()  # an upload can wait, where a single call is refused
         state = await self._committer.submit(
             OpenUpload(self._account_id, self.upload_id, self._owner), returns=UploadState
         )
@@ -172,12 +173,14 @@ class UploadSession:
         try:
             while True:
                 await self._slots.acquire()
-                await self._committer.wait_for_room()
                 message = await anext(incoming, None)
                 if message is None:
                     return
-                self._put(self._committer.enqueue(self._operation(message)))
-                if message.HasField("finish"):
+                await self._committer.wait_for_room()
+                operation = self._operation(message)
+                del message  # it may take megabytes, and the next one may be long in coming
+                self._put(self._committer.enqueue(operation))
+                if isinstance(operation, FinishUpload):
                     return
         except Exception as error:  # raised to the client behind the acks that are due
             end = _End(error)

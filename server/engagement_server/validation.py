@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from engagement import rules, v1
+from engagement import limits, rules, v1
 from engagement.uuid7 import uuid7
 from engagement_server.errors import FieldInvalidError
 from engagement_server.model import Batch, EventRecord, Refusal
@@ -71,13 +71,18 @@ def admit_partly(envelope: Message, events: Sequence[v1.Event]) -> Batch:
         return Batch(records, range(len(records)))
     found = rules.check_events([events[index] for index in suspects], now_ms=now_ms)
     refusals = [
-        Refusal(index, events[index].event_id, event_error(violations).SerializeToString())
+        Refusal(index, _shown_id(events[index]), event_error(violations).SerializeToString())
         for index, violations in zip(suspects, found, strict=True)
         if violations
     ]
     refused = {refusal.item for refusal in refusals}
     items = [item for item in range(len(records)) if item not in refused]
     return Batch([records[item] for item in items], items, refusals)
+
+
+def _shown_id(event: v1.Event) -> str:
+    # An id that is too long would make the answer as large as the request.
+    return event.event_id[: limits.MAX_EVENT_ID_CHARACTERS]
 
 
 def event_error(violations: Sequence[rules.Violation]) -> v1.EventError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Cli:
 
     def rejections(self, name: str) -> list[dict[str, Any]]:
         """What the report of rejections beside a file holds."""
-        return [json.loads(line) for line in (self.folder / f"{name}.rejected.ndjson").open()]
+        text = (self.folder / f"{name}.rejected.ndjson").read_text()
+        return [json.loads(line) for line in text.splitlines()]
 
 
 @dataclass(frozen=True)

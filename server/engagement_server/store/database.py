@@ -47,13 +47,19 @@ class DatabaseFile:
         self._path = data_dir / "engagement.db"
 
     def open_writer(self) -> apsw.Connection:
-        """The one connection that writes; every commit is on disk when it returns."""
-        connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, _WRITER_CACHE_KIB)
-        connection.pragma("journal_mode", "wal")
-        connection.pragma("synchronous", "full")
-        connection.pragma("secure_delete", "on")
-        connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
-        self._migrate(connection)
+        """The one connection that writes; every commit is on disk when it returns.
+
+        Raises ConfigurationError where the file cannot be used.
+        """
+        try:
+            connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, _WRITER_CACHE_KIB)
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "full")
+            connection.pragma("secure_delete", "on")
+            connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
+            self._migrate(connection)
+        except apsw.Error as error:
+            raise ConfigurationError(f"{self._path} cannot be used: {error}") from error
         return connection
 
     def open_reader(self) -> apsw.Connection:

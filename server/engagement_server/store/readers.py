@@ -27,9 +27,7 @@ class Readers:
         self._database = database
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
-        self._executor = ThreadPoolExecutor(
-            threads, thread_name_prefix="store-reader", initializer=self._open_connection
-        )
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="store-reader")
 
     async def run(self, read: Callable[[Reader], T]) -> T:
         """Runs `read` with a reader of the pool. Raises StoreUnavailableError and what `read` raises."""
@@ -41,13 +39,17 @@ class Readers:
         for connection in self._connections:
             connection.close()
 
-    def _open_connection(self) -> None:
-        connection = self._database.open_reader()
-        self._connections.append(connection)
-        self._local.reader = Reader(connection)
-
     def _read(self, read: Callable[[Reader], T]) -> T:
         try:
-            return read(self._local.reader)
+            return read(self._reader())
         except apsw.Error as error:
             raise unavailable(error) from error
+
+    def _reader(self) -> Reader:
+        """The reader of this thread; where it cannot be opened now, the next call tries again."""
+        if not hasattr(self._local, "reader"):
+            connection = self._database.open_reader()
+            self._connections.append(connection)
+            self._local.reader = Reader(connection)
+        reader: Reader = self._local.reader
+        return reader

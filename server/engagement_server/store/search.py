@@ -21,6 +21,7 @@ Tokenizer = Callable[[str], list[str]]
 
 # A longer value is looked up by its beginning.
 _MAX_PHRASE_TOKENS = 32
+_MAX_SHOWN_CHARACTERS = 40
 
 
 def _text_getter(message: type[Message]) -> Callable[[Message], tuple[str, ...]]:
@@ -93,7 +94,9 @@ def parse_text(text: str, *, tokenize: Tokenizer) -> TextQuery:
         for phrase in [part] if is_quoted else part.split():
             tokens = tokenize(phrase)
             if not tokens:
-                raise _invalid_text(f"{phrase!r} has no letters or digits to search for")
+                raise _invalid_text(
+                    f"{phrase[:_MAX_SHOWN_CHARACTERS]!r} has no letters or digits to search for"
+                )
             phrases.append(tokens)
     return TextQuery(phrases)
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from engagement import v1
 from engagement.cli.background import read_in_background
 from engagement.cli.earlier_rejections import EarlierRejections
-from engagement.cli.input_events import InputEvents, in_batches
+from engagement.cli.input_events import InputEvents, size_of
 from engagement.cli.outcomes import Place, Rejection
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
@@ -64,7 +64,7 @@ class Delivery:
             self._rejections.write(_rejection(event, result.error, place="not read again"))
 
     async def _events(self, earlier: EarlierRejections) -> AsyncGenerator[v1.Event, None]:
-        async with aclosing(read_in_background(in_batches(self._input))) as batches:
+        async with aclosing(read_in_background(self._input, size_of=size_of)) as batches:
             async for batch in batches:
                 for found in batch:
                     if isinstance(found, Rejection):

@@ -80,13 +80,18 @@ class InputEvents:
             self.damage = str(error)
 
 
+def size_of(found: FoundEvent | Rejection) -> int:
+    """About how many bytes something takes in memory."""
+    return found.event.ByteSize() if isinstance(found, FoundEvent) else len(found.text)
+
+
 def in_batches(events: Iterable[FoundEvent | Rejection]) -> Iterator[list[FoundEvent | Rejection]]:
     """The same in lists that are bounded by events and, give or take one, by bytes."""
     batch: list[FoundEvent | Rejection] = []
     size_bytes = 0
     for each in events:
         batch.append(each)
-        size_bytes += each.event.ByteSize() if isinstance(each, FoundEvent) else len(each.text)
+        size_bytes += size_of(each)
         if len(batch) >= BATCH_EVENTS or size_bytes >= BATCH_BYTES:
             yield batch
             batch, size_bytes = [], 0

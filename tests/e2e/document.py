@@ -1,0 +1,125 @@
+"""Reads the code blocks of a document, and runs them as a reader of it would: in order, in one folder.
+
+A block of `sh` or `python` is run; it must end with status 0, or with the one that its first line
+announces, such as "sh exit=67". A block marked `output` shows what the block before it prints. A block
+marked `not-run` stays out, and so does everything that is no program: text, JSON, protos.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENTED_ADDRESS = "127.0.0.1:50051"
+_PROGRAMS = frozenset({"sh", "python"})
+_OTHERS = frozenset({"text", "json", "proto", "makefile"})
+_FENCE = re.compile(r"^```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
+_BLOCK_TIMEOUT_SECONDS = 60
+
+# What differs from run to run, or between versions of grpcurl.
+_VOLATILE = (
+    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<uuid>"),
+    (re.compile(r"\bA[\w-]{25}(?![\w-])"), "<cursor>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
+    (re.compile(r"\b1[789]\d{11}\b"), "<milliseconds>"),
+    (re.compile(r"\(\d[\d.,]* s, [\d,]+/s\)"), "(<speed>)"),
+    (re.compile(r"(?<=log epoch\t)\w+"), "<epoch>"),
+    (re.compile(r'(?<=[a-z])[A-Z](?=\w*":)'), None),
+    (re.compile(r"[ \t]+"), " "),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block of a document."""
+
+    place: str
+    language: str
+    marks: frozenset[str]
+    text: str
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a program that the tests run."""
+        return self.language in _PROGRAMS and "not-run" not in self.marks
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it shows what the block before it prints."""
+        return "output" in self.marks
+
+    @property
+    def exit_status(self) -> int:
+        """The status with which it ends."""
+        announced = [mark.removeprefix("exit=") for mark in self.marks if mark.startswith("exit=")]
+        return int(announced[0]) if announced else 0
+
+
+def read_blocks(document: Path) -> list[Block]:
+    """All blocks of a document; a language that nobody knows is an error, not a block that is left out."""
+    text = document.read_text()
+    blocks = []
+    for match in _FENCE.finditer(text):
+        language, *marks = match["info"].split() or [""]
+        line_number = text.count("\n", 0, match.start()) + 1
+        place = f"{document.name}:{line_number}"
+        assert language in _PROGRAMS | _OTHERS, f"{place}: a block of {language or 'nothing'}"
+        blocks.append(Block(place, language, frozenset(marks), match["text"]))
+    assert text.count("\n```") + text.startswith("```") == 2 * len(blocks), (
+        f"{document.name}: a fence is open"
+    )
+    return blocks
+
+
+def run_blocks(blocks: list[Block], *, folder: Path, address: str) -> None:
+    """Runs every program against the server at an address, and compares what it prints with what is shown."""
+    printed = ""
+    for block in blocks:
+        if block.is_run:
+            printed = _run(block, folder=folder, address=address)
+        elif block.is_output:
+            shown = re.escape(_settled(block.text)).replace("…", "(?s:.*?)")
+            actual = _settled(printed)
+            assert re.fullmatch(shown, actual), f"{block.place} shows\n{block.text}\nbut it prints\n{printed}"
+
+
+def _run(block: Block, *, folder: Path, address: str) -> str:
+    program = block.text.replace(DOCUMENTED_ADDRESS, address)
+    command = [sys.executable, "-W", "error"] if block.language == "python" else ["bash", "-euo", "pipefail"]
+    commands = Path(sys.executable).parent
+    done = subprocess.run(
+        [*command, "-c", program],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", "ENGAGEMENT_SERVER": address},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_BLOCK_TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == block.exit_status, f"{block.place} ends with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def _settled(text: str) -> str:
+    """The text without what differs from run to run."""
+    for pattern, replacement in _VOLATILE:
+        if replacement is None:
+            text = pattern.sub(lambda found: f"_{found[0].lower()}", text)
+        else:
+            text = pattern.sub(replacement, text)
+    return "\n".join(line.strip() for line in text.strip().splitlines())
+
+
+def relative_links(document: Path) -> Iterator[str]:
+    """The links of a document to other files of the repository, without anchors."""
+    without_code = _FENCE.sub("", document.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code):
+        if not re.match(r"[a-z]+:", target):
+            yield target

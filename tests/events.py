@@ -1,0 +1,47 @@
+"""Events that tests send, good and bad, and the form in which the layers below take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engagement import v1
+from engagement_server.model import Batch
+from engagement_server.validation import admit_partly
+
+_EMPTY_CHUNK = v1.UploadEventsRequest(chunk=v1.UploadEventsRequest.Chunk(sequence=1))
+
+
+def customer_event(event_id: str = "event", /, **attributes: Any) -> v1.Event:  # Any: each has its own type
+    """An event of the customer "ada"; with a status where nothing else is said."""
+    customer_info = v1.CustomerInfo(**(attributes or {"customer_status": "cancelled"}))
+    return v1.Event(event_id=event_id, consumer_id="ada", customer_info=customer_info)
+
+
+def personal_event(event_id: str = "event", /, **attributes: Any) -> v1.Event:  # Any: each has its own type
+    """An event of the person "ada"; with a name where nothing else is said."""
+    personal_info = v1.PersonalInfo(**(attributes or {"name": "Ada"}))
+    return v1.Event(event_id=event_id, consumer_id="ada", personal_info=personal_info)
+
+
+def bad_event(event_id: str = "bad", /) -> v1.Event:
+    """An event that breaks one rule: it has a month 13."""
+    return customer_event(event_id, last_payment_date=v1.Date(year=2014, month=13, day=1))
+
+
+def very_bad_event(event_id: str = "very bad", /) -> v1.Event:
+    """An event that breaks as many rules as a report of one may list, and more."""
+    event = customer_event(event_id)
+    for number in range(40):
+        event.additional_attributes[f"{number:02} " + "long key" * 30] = "\0"
+    return event
+
+
+def customer_events(count: int, *, start: int = 0) -> list[v1.Event]:
+    """Good events with ids that sort by their numbers."""
+    return [customer_event(f"event-{number:06}", balance=str(number)) for number in range(start, start + count)]
+
+
+def batch_of(events: Sequence[v1.Event]) -> Batch:
+    """Checked events, as a commit takes them."""
+    return admit_partly(_EMPTY_CHUNK, events)

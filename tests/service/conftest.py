@@ -1,0 +1,35 @@
+"""Fixtures that talk to the server as any client does: over a channel, through the contract's stubs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from engagement import v1
+from engagement_server.app import Server
+
+if TYPE_CHECKING:
+    from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
+    from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
+
+
+@pytest.fixture
+async def channel(server: Server) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel with the library's defaults."""
+    async with grpc.aio.insecure_channel(server.address) as connected:
+        yield connected
+
+
+@pytest.fixture
+def ingest(channel: grpc.aio.Channel) -> IngestServiceAsyncStub:
+    """Ways in."""
+    return v1.IngestServiceStub(channel)
+
+
+@pytest.fixture
+def events(channel: grpc.aio.Channel) -> EventServiceAsyncStub:
+    """Ways out."""
+    return v1.EventServiceStub(channel)
