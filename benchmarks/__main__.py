@@ -58,7 +58,7 @@ async def _measure(settings: Settings) -> Sequence[Figure]:
 
 
 def _parse_options() -> argparse.Namespace:
-    parts = [part for part in Part if part is not Part.RESOURCES or usage.IS_SUPPORTED]
+    parts = [part.value for part in Part if part is not Part.RESOURCES or usage.IS_SUPPORTED]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measures the server on this machine and compares it with its targets.",

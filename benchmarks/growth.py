@@ -19,7 +19,6 @@ from benchmarks.settings import Part, Settings, announce
 from engagement import v1
 
 _RESOURCES = "Resources of the growing server"
-_SAMPLES_A_WINDOW = 20
 _MIN_LAST_TO_FIRST = Target(minimum=0.8)
 _MAX_MEMORY = Target(below=400)
 
@@ -31,7 +30,7 @@ class _Growth:
     rates: list[float] = field(default_factory=list)
     """Events a second of each window."""
     samples: list[v1.Event] = field(default_factory=list)
-    """Some stored events of each window."""
+    """The first event of each chunk."""
     sent_bytes: int = 0
     client_cpu_seconds: float = 0.0
     """Of the windows alone, without making the events."""
@@ -71,8 +70,7 @@ async def _grow(channel: grpc.aio.Channel, *, events: int, window_events: int) -
         chunks: list[bytes] = []
         for sequence, part in enumerate(source.take_chunks(window_events), 1):
             chunks.append(chunk_message(part, sequence=sequence))
-            if len(growth.samples) < _SAMPLES_A_WINDOW * end // window_events:
-                growth.samples.append(part[0])
+            growth.samples.append(part[0])
         growth.sent_bytes += sum(map(len, chunks))
         cpu_before = time.process_time()
         seconds = await time_upload(channel, chunks, events=window_events)

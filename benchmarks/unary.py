@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 
 import grpc
 
@@ -80,7 +79,11 @@ def _figures(singles: Sequence[Calls], batches: Sequence[Calls], echoes: Sequenc
         rate(f"echo, {_CALLERS} callers", echo_rates, "calls/s"),
         rate(f"RecordEvent, {_CALLERS} callers", single_rates, "calls/s", _MIN_CALLS_PER_SECOND),
         slowest(f"RecordEvent, {_CALLERS} callers, 99th percentile", singles),
-        Figure(_SECTION, "RecordEvent / echo", median(single_rates) / median(echo_rates), ""),
+        rate(
+            "RecordEvent / echo",
+            [single / echo for single, echo in zip(single_rates, echo_rates, strict=True)],
+            "",
+        ),
         rate(
             f"RecordEvents of {_BATCH_EVENTS}, {_BATCH_CALLERS} callers",
             [calls.per_second * _BATCH_EVENTS for calls in batches],

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import grpc
 
@@ -25,7 +24,7 @@ from benchmarks.load import (
     without_collections,
 )
 from benchmarks.processes import echo_server, engagement_server
-from benchmarks.report import Figure, Target
+from benchmarks.report import NO_TARGET, Figure, Target
 from benchmarks.settings import Settings, announce
 from engagement import EngagementClient, Uploader, v1
 from engagement.limits import MAX_CHUNK_EVENTS
@@ -99,8 +98,11 @@ def _figures(rounds: Sequence[_Round]) -> list[Figure]:
     def rate(name: str, samples: Sequence[float]) -> Figure:
         return Figure.of_median(_SECTION, name=name, samples=samples, unit="events/s")
 
-    def ratio(name: str, rates: Sequence[float], ceiling: Sequence[float], target: Target) -> Figure:
-        return Figure(_SECTION, name, median(rates) / median(ceiling), "", target)
+    def ratio(
+        name: str, rates: Sequence[float], ceiling: Sequence[float], target: Target = NO_TARGET
+    ) -> Figure:
+        ratios = [rate / bound for rate, bound in zip(rates, ceiling, strict=True)]
+        return Figure.of_median(_SECTION, name=name, samples=ratios, unit="", target=target)
 
     return [
         rate("echo of the same chunks", echoes),
@@ -108,8 +110,8 @@ def _figures(rounds: Sequence[_Round]) -> list[Figure]:
         rate("upload, ready-made chunks", uploads),
         rate("upload with Uploader", uploaders),
         ratio("upload / store alone", uploads, stores, _MIN_RATIO_TO_STORE),
-        ratio("upload with Uploader / store alone", uploaders, stores, Target()),
-        ratio("upload / echo", uploads, echoes, Target()),
+        ratio("upload with Uploader / store alone", uploaders, stores),
+        ratio("upload / echo", uploads, echoes),
     ]
 
 

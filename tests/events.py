@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from google.protobuf.message import Message
+
 from engagement import v1
 from engagement_server.model import Batch
 from engagement_server.validation import admit_partly
@@ -24,6 +26,21 @@ def personal_event(event_id: str = "event", /, **attributes: Any) -> v1.Event:  
     return v1.Event(event_id=event_id, consumer_id="ada", personal_info=personal_info)
 
 
+def text_fields(message: Message) -> list[str]:
+    """Names of the text fields of a message."""
+    return [field.name for field in message.DESCRIPTOR.fields if field.type == field.TYPE_STRING]
+
+
+def with_texts(set_name: str, text: str) -> v1.Event:
+    """An event with this text in all text fields of a set."""
+    event = v1.Event(event_id=set_name)
+    attributes = getattr(event, set_name)
+    attributes.SetInParent()
+    for name in text_fields(attributes):
+        setattr(attributes, name, text)
+    return event
+
+
 def bad_event(event_id: str = "bad", /) -> v1.Event:
     """An event that breaks one rule: it has a month 13."""
     return customer_event(event_id, last_payment_date=v1.Date(year=2014, month=13, day=1))
@@ -39,7 +56,9 @@ def very_bad_event(event_id: str = "very bad", /) -> v1.Event:
 
 def customer_events(count: int, *, start: int = 0) -> list[v1.Event]:
     """Good events with ids that sort by their numbers."""
-    return [customer_event(f"event-{number:06}", balance=str(number)) for number in range(start, start + count)]
+    return [
+        customer_event(f"event-{number:06}", balance=str(number)) for number in range(start, start + count)
+    ]
 
 
 def batch_of(events: Sequence[v1.Event]) -> Batch:

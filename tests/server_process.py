@@ -30,6 +30,17 @@ class ServerProcess:
 
     def start(self) -> ServerProcess:
         """Starts the server and waits until it listens."""
+        self.launch()
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        match = re.fullmatch(r"listening on (\S+)\n", line)
+        assert match, f"the server did not start: {line!r}"
+        self.address = match[1]
+        return self
+
+    def launch(self) -> None:
+        """Starts the server and does not wait for it."""
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -45,12 +56,6 @@ class ServerProcess:
             text=True,
             env={**os.environ, **self.environment},
         )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        match = re.fullmatch(r"listening on (\S+)\n", line)
-        assert match, f"the server did not start: {line!r}"
-        self.address = match[1]
-        return self
 
     def kill(self) -> None:
         """Ends the server as a crash would: SIGKILL."""

@@ -6,9 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from click.testing import CliRunner
+
+from engagement.cli.program import program
 
 TIMEOUT_SECONDS = 20
 
@@ -31,22 +38,33 @@ class Cli:
             "PYTHONWARNINGS": "error",
         }
 
-    def start(self, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-        """Starts a command with pipes."""
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, *arguments: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
+        """A running command with pipes; it is killed where it does not end by itself."""
+        with subprocess.Popen(
             [sys.executable, "-m", "engagement.cli", *arguments],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=subprocess.PIPE,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def run(self, *arguments: str, stdin: bytes = b"") -> Result:
         """Runs a command to its end."""
         with self.start(*arguments) as process:
             stdout, stderr = process.communicate(stdin, timeout=TIMEOUT_SECONDS)
         return Result(process.returncode, stdout.decode(), stderr.decode())
+
+    def count_stored(self) -> int:
+        """How many events the account has; asked in this process, which is faster."""
+        listed = CliRunner().invoke(program, ["list", "--json"], env=self.environment)
+        assert listed.exit_code == 0, listed.output
+        return len(listed.stdout.splitlines())
 
     def write(self, name: str, *lines: str) -> Path:
         """A file in the folder."""
@@ -71,6 +89,20 @@ class Result:
     def json(self) -> Any:
         """The standard output as one JSON value."""
         return json.loads(self.stdout)
+
+
+def feed(process: subprocess.Popen[bytes], *lines: str) -> None:
+    """Gives lines to a command that goes on waiting for more."""
+    assert process.stdin is not None
+    process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+    process.stdin.flush()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns when the condition holds; fails where it does not come to hold."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
 
 
 def event_line(balance: str, **fields: object) -> str:

@@ -69,5 +69,5 @@ def test_a_terminal_shows_progress_and_a_table(cli: Cli) -> None:
     plain = CONTROL_SEQUENCE.sub("", shown)
     assert re.search(r"time +set +consumer +customer +status +type +attributes", plain)
     assert "[bold]c" in plain
-    assert r"\u001b[31mxxx" in plain
+    assert r"\x1b[31mxxx" in plain
     assert "xxx…" in plain

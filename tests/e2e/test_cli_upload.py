@@ -5,14 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import signal
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, event_line
+from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, event_line, feed, wait_until
 from tests.server_process import ServerProcess
 
 
@@ -29,10 +28,6 @@ def cli(address: str, tmp_path: Path) -> Cli:
     return Cli(tmp_path, server=address, account=uuid.uuid4().hex)
 
 
-def count_stored(cli: Cli) -> int:
-    return len(cli.run("list", "--json").stdout.splitlines())
-
-
 def test_a_good_file_is_stored_and_reported(cli: Cli) -> None:
     cli.write("a.ndjson", *(event_line(str(number)) for number in range(1200)))
     result = cli.run("upload", "a.ndjson", "--json")
@@ -44,7 +39,7 @@ def test_a_good_file_is_stored_and_reported(cli: Cli) -> None:
     assert one["upload_id"]
     assert report["total"]["accepted"] == 1200
     assert not (cli.folder / "a.ndjson.rejected.ndjson").exists()
-    assert count_stored(cli) == 1200
+    assert cli.count_stored() == 1200
 
 
 def test_uploading_again_adds_nothing_packed_or_not(cli: Cli) -> None:
@@ -55,7 +50,7 @@ def test_uploading_again_adds_nothing_packed_or_not(cli: Cli) -> None:
         again = cli.run("upload", name, "--json")
         assert again.status == 0
         assert (again.json()["total"]["accepted"], again.json()["total"]["duplicate"]) == (0, 3)
-    assert count_stored(cli) == 3
+    assert cli.count_stored() == 3
 
 
 def test_bad_events_are_reported_with_line_and_reason_and_the_others_are_stored(cli: Cli) -> None:
@@ -85,7 +80,7 @@ def test_bad_events_are_reported_with_line_and_reason_and_the_others_are_stored(
     assert rejections[3]["event"]["customerInfo"] == {"balance": "2"}
     assert rejections[4]["violations"][0]["field"] == "customer_info.last_payment_date.month"
     assert rejections[6]["violations"][0]["field"] == "customerInfo.balanse"
-    assert count_stored(cli) == 2
+    assert cli.count_stored() == 2
 
 
 def test_the_report_of_an_earlier_run_is_removed(cli: Cli) -> None:
@@ -113,7 +108,7 @@ def test_everything_before_a_truncation_is_stored(cli: Cli) -> None:
     assert result.status == 1
     (one,) = result.json()["files"]
     assert one["damage"].startswith(f"after line {one['accepted']}: ")
-    assert 1000 < one["accepted"] == one["events_read"] == count_stored(cli)
+    assert 1000 < one["accepted"] == one["events_read"] == cli.count_stored()
 
 
 def test_everything_before_a_damage_in_an_export_is_stored(cli: Cli) -> None:
@@ -151,41 +146,41 @@ def test_each_of_several_files_is_an_upload(cli: Cli) -> None:
 
 
 def test_an_upload_goes_on_where_it_was_interrupted_and_reports_everything(cli: Cli) -> None:
-    lines = [
-        event_line(str(number)) if number % 100 else '{"consumerId": "nobody"}' for number in range(2000)
-    ]
-    first_half = "".join(f"{line}\n" for line in lines[:1000]).encode()
-    process = cli.start("upload", "-", "--upload-id", "u-1")
-    assert process.stdin is not None
-    process.stdin.write(first_half)
-    process.stdin.flush()
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while count_stored(cli) < 990:
-        assert time.monotonic() < deadline
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+    good = [event_line(str(number)) for number in range(900)]
+    whole = "".join(f"{line}\n" for line in [*good, "{}", *good, "{}"]).encode()
+    with cli.start("upload", "-", "--upload-id", "u-1") as process:
+        feed(process, *good, "{}", *good[:100])
+        wait_until((cli.folder / "stdin.rejected.ndjson").exists)
+        wait_until(lambda: cli.count_stored() == 1000)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 130
     assert "--upload-id u-1" in stderr.decode()
+    assert [each["line"] for each in cli.rejections("stdin")] == [901]
 
-    whole = "".join(f"{line}\n" for line in lines).encode()
     result = cli.run("upload", "-", "--upload-id", "u-1", "--json", stdin=whole)
-    total = result.json()["total"]
     assert result.status == 1
-    assert (total["accepted"], total["duplicate"], total["rejected"]) == (1980, 0, 20)
-    assert [each["line"] for each in cli.rejections("stdin")] == list(range(1, 2001, 100))
+    total = result.json()["total"]
+    assert (total["accepted"], total["duplicate"], total["rejected"]) == (1800, 0, 2)
+    assert [each["line"] for each in cli.rejections("stdin")] == [901, 1802]
 
 
-def test_an_interrupt_while_standard_input_is_silent_ends_the_upload(cli: Cli) -> None:
-    process = cli.start("upload", "-", "--upload-id", "u-1")
-    assert process.stdin is not None
-    process.stdin.write((event_line("1") + "\n").encode() * 100)
-    process.stdin.flush()
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while count_stored(cli) < 100:
-        assert time.monotonic() < deadline
-    process.send_signal(signal.SIGINT)
-    assert process.wait(TIMEOUT_SECONDS) == 130
-    process.communicate()
+def test_a_finished_upload_takes_no_other_file(cli: Cli) -> None:
+    cli.write("a.ndjson", event_line("1"))
+    cli.write("b.ndjson", event_line("2"))
+    assert cli.run("upload", "a.ndjson", "--upload-id", "u-1").status == 0
+    again = cli.run("upload", "b.ndjson", "--upload-id", "u-1")
+    assert again.status == 2
+    assert again.stderr.startswith("engagement: Upload 'u-1' is finished")
+    assert cli.count_stored() == 1
+
+
+def test_an_event_of_a_slow_pipe_is_stored_at_once_and_an_interrupt_ends_the_wait(cli: Cli) -> None:
+    with cli.start("upload", "-") as process:
+        feed(process, event_line("1"))
+        wait_until(lambda: cli.count_stored() == 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIMEOUT_SECONDS) == 130
 
 
 def test_a_report_that_cannot_be_written_is_an_error_that_says_so(cli: Cli) -> None:
@@ -201,7 +196,7 @@ def test_a_file_that_is_missing_stops_the_command_before_anything_is_sent(cli: C
     result = cli.run("upload", "a.ndjson", "missing.ndjson")
     assert result.status == 2
     assert "'missing.ndjson' does not exist" in result.stderr
-    assert count_stored(cli) == 0
+    assert cli.count_stored() == 0
 
 
 def test_one_upload_id_is_not_for_several_files(cli: Cli) -> None:

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from engagement.cli.program import program
 from tests.e2e.cli_process import Cli, event_line
 
 
@@ -57,20 +59,18 @@ def test_an_event_above_the_size_limit_is_rejected(cli: Cli) -> None:
 
 def test_missing_files_and_commands_are_exit_status_2(cli: Cli) -> None:
     assert cli.run("validate", "missing").status == 2
-    assert cli.run("validate").status == 2
     assert cli.run("nothing").status == 2
     assert cli.run().status == 2
 
 
-@pytest.mark.parametrize("command", ["serve", "upload", "validate", "get", "list", "info"])
-def test_every_command_has_help_with_examples(cli: Cli, command: str) -> None:
-    result = cli.run(command, "--help")
-    assert result.status == 0
-    assert f"  engagement {command}" in result.stdout.partition("Examples:")[2]
+@pytest.mark.parametrize("command", program.commands)
+def test_every_command_has_help_with_examples(command: str) -> None:
+    shown = CliRunner().invoke(program, [command, "--help"]).stdout
+    assert f"  engagement {command}" in shown.partition("Examples:")[2]
 
 
-def test_help_names_the_environment_variables(cli: Cli) -> None:
-    shown = cli.run("upload", "--help").stdout + cli.run("serve", "--help").stdout
+def test_help_names_the_environment_variables() -> None:
+    shown = "".join(CliRunner().invoke(program, [command, "--help"]).stdout for command in program.commands)
     for name in ("ENGAGEMENT_SERVER", "ENGAGEMENT_ACCOUNT", "ENGAGEMENT_LISTEN", "ENGAGEMENT_DATA"):
         assert name in shown
 

@@ -21,7 +21,8 @@ SCHEMA_VERSION = 1
 _CHECKPOINT_PAGES = 4000
 _WRITER_CACHE_KIB = 65_536
 _READER_CACHE_KIB = 8_192
-_STATEMENT_CACHE_SIZE = 512
+# An insert of many rows takes up to a hundred kilobytes, and each number of rows is a statement of its own.
+_STATEMENT_CACHE_SIZE = 64
 _BUSY_TIMEOUT_MS = 5_000
 
 

@@ -15,7 +15,7 @@ from engagement_server.model import StoredRow, Verdict
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import match_expression
 from engagement_server.store.upload_rows import find_upload
-from engagement_server.store.verdicts import judge
+from engagement_server.store.verdicts import find_stored, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,11 +130,12 @@ class Reader:
     def preview(self, account_id: str, batch: Batch, *, is_atomic: bool) -> list[Verdict]:
         """What would become of a batch. Raises EventIdConflictError where `is_atomic`."""
         account = self.account_number(account_id) or 0
-        judgement = judge(self._connection, batch, account=account, first_position=0, is_atomic=is_atomic)
+        known = find_stored(self._connection, account, [record.event_id for record in batch.records])
+        judgement = judge(batch, known, first_position=0, is_atomic=is_atomic)
         # A position below every account's range belongs to an event that would be new.
         return [
             verdict if verdict.position >= first_position(1) else verdict._replace(position=0)
-            for verdict in judgement.verdicts(0)
+            for verdict in judgement.verdicts()
         ]
 
     def _candidates(self, query: PageQuery, predicate: Predicate, account: int) -> _Candidates:

@@ -13,12 +13,10 @@ from engagement_server.errors import (
 from engagement_server.model import ChunkCommitted, Outcome, Tally, UploadState, Verdict, count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import apsw
 
-    from engagement_server.model import Batch, CommitChunk, ExpireUploads, FinishUpload, OpenUpload
-    from engagement_server.store.verdicts import Judgement
+    from engagement_server.model import CommitChunk, ExpireUploads, FinishUpload, OpenUpload
+    from engagement_server.store.pending_events import PendingEvents
 
 _EXPIRED_UPLOADS_A_COMMIT = 100
 _EXPIRED_RESULTS_A_COMMIT = 10_000
@@ -73,10 +71,8 @@ class UploadRows:
         )
         return find_upload(self._connection, operation.account_id, operation.upload_id).state
 
-    def commit_chunk(
-        self, chunk: CommitChunk, time_ms: int, *, record: Callable[[str, Batch, int], Judgement]
-    ) -> ChunkCommitted:
-        """Stores a chunk's events through `record`, its results and the progress."""
+    def commit_chunk(self, chunk: CommitChunk, time_ms: int, *, pending: PendingEvents) -> ChunkCommitted:
+        """Hands a chunk's events over, and stores its results and the progress."""
         number, _, state = self._owned(chunk.account_id, chunk.upload_id, chunk.owner)
         if chunk.sequence <= state.committed_through:
             stored = self._stored_results(number, chunk.sequence)
@@ -89,7 +85,7 @@ class UploadRows:
                 sequence=chunk.sequence,
                 expected=state.committed_through + 1,
             )
-        judgement = record(chunk.account_id, chunk.batch, time_ms)
+        judgement = pending.judge(chunk.batch, is_atomic=False)
         not_accepted = judgement.others
         tally = state.tally + count(not_accepted) + Tally(accepted=len(judgement.fresh))
         self._connection.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from engagement import v1
 from engagement_server.errors import EventIdConflictError
@@ -17,44 +17,53 @@ if TYPE_CHECKING:
     from engagement_server.model import Batch
 
 
+Stored: TypeAlias = tuple[int, bytes]
+"""Position and payload of a stored event."""
+
+
 class Judgement(NamedTuple):
     """The new events with their places in the batch, and what became of all others."""
 
     fresh: Sequence[EventRecord]
     fresh_items: Sequence[int]
+    first_position: int
+    """Where the first of the new events stands; the others follow."""
     others: Sequence[Verdict]
 
-    def verdicts(self, first_position: int) -> list[Verdict]:
-        """One verdict an event, in the order of the batch; new events stand from `first_position` on."""
+    def verdicts(self) -> list[Verdict]:
+        """One verdict an event, in the order of the batch."""
         accepted = [
-            Verdict(item, record.event_id, Outcome.ACCEPTED, first_position + offset, b"")
+            Verdict(item, record.event_id, Outcome.ACCEPTED, self.first_position + offset, b"")
             for offset, (item, record) in enumerate(zip(self.fresh_items, self.fresh, strict=True))
         ]
         return sorted([*accepted, *self.others])
 
 
-def judge(
-    connection: apsw.Connection, batch: Batch, *, account: int, first_position: int, is_atomic: bool
-) -> Judgement:
-    """Tells new events from known ones; the new ones are to stand from `first_position` on.
+def judge(batch: Batch, known: dict[str, Stored], *, first_position: int, is_atomic: bool) -> Judgement:
+    """Tells new events from known ones, and adds the new ones to those known.
 
-    Raises EventIdConflictError where `is_atomic` and an id is taken by other content.
+    New events are to stand from `first_position` on. Raises EventIdConflictError, with nothing added,
+    where `is_atomic` and an id is taken by other content.
     """
     others = [
         Verdict(refusal.item, refusal.event_id, Outcome.REJECTED, 0, refusal.error)
         for refusal in batch.refusals
     ]
-    event_ids = [record.event_id for record in batch.records]
-    known = _stored_events(connection, account, event_ids)
-    if not known and len(set(event_ids)) == len(event_ids):
-        return Judgement(batch.records, batch.items, others)
+    added: dict[str, Stored] = {
+        record.event_id: (position, record.payload)
+        for position, record in enumerate(batch.records, first_position)
+    }
+    if len(added) == len(batch.records) and known.keys().isdisjoint(added):
+        known.update(added)
+        return Judgement(batch.records, batch.items, first_position, others)
+    added.clear()
     fresh: list[EventRecord] = []
     fresh_items: list[int] = []
     for item, record in zip(batch.items, batch.records, strict=True):
         event_id = record.event_id
-        stored = known.get(event_id)
+        stored = known.get(event_id) or added.get(event_id)
         if stored is None:
-            known[event_id] = first_position + len(fresh), record.payload
+            added[event_id] = first_position + len(fresh), record.payload
             fresh.append(record)
             fresh_items.append(item)
         elif _is_same_content(stored[1], record.payload):
@@ -63,12 +72,11 @@ def judge(
             raise EventIdConflictError(event_id)
         else:
             others.append(Verdict(item, event_id, Outcome.REJECTED, 0, _conflict(event_id)))
-    return Judgement(fresh, fresh_items, sorted(others))
+    known.update(added)
+    return Judgement(fresh, fresh_items, first_position, sorted(others))
 
 
-def _stored_events(
-    connection: apsw.Connection, account: int, event_ids: Sequence[str]
-) -> dict[str, tuple[int, bytes]]:
+def find_stored(connection: apsw.Connection, account: int, event_ids: Sequence[str]) -> dict[str, Stored]:
     """Position and payload of those ids that the account has."""
     rows = connection.execute(
         "SELECT event_id, position, payload FROM json_each(?) CROSS JOIN events"

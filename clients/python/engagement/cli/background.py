@@ -5,96 +5,74 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Final, Generic, TypeVar
 
-MAX_WAITING_ITEMS: Final = 500
-MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
+MAX_BATCH_ITEMS: Final = 200
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 
 _Item = TypeVar("_Item")
 
 
-async def read_in_background(
-    items: Iterable[_Item], *, size_of: Callable[[_Item], int]
-) -> AsyncGenerator[list[_Item], None]:
-    """The same items, in lists of what was read meanwhile; at most so many items and bytes wait.
+class BackgroundReader(Generic[_Item]):
+    """Hands the items of a blocking source to the event loop, in batches bounded in number and bytes.
 
-    An item of a slow source is handed out at once. Nobody waits for the thread, as the interpreter does
-    for those of an executor: a program that is interrupted while its source is silent ends at once.
+    The source calls `flush` before it waits for more, so that nothing that it gave is held back. Nobody
+    waits for the thread, as the interpreter does for those of an executor: a program that is interrupted
+    while its source is silent ends at once.
     """
-    reader = _Reader(items, size_of=size_of, loop=asyncio.get_running_loop())
-    threading.Thread(target=reader.read, name="reader", daemon=True).start()
-    try:
-        while some := await reader.take():
-            yield some
-    finally:
-        reader.stop()
 
-
-class _Reader(Generic[_Item]):
-    """What the thread has read and the event loop has not taken."""
-
-    def __init__(
-        self, items: Iterable[_Item], *, size_of: Callable[[_Item], int], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, items: Iterable[_Item], *, size_of: Callable[[_Item], int]) -> None:
         self._items = items
         self._size_of = size_of
-        self._loop = loop
-        self._waiting: list[_Item] = []
-        self._waiting_bytes = 0
-        self._has_ended = False
-        self._error: BaseException | None = None
-        self._room = threading.Condition()
-        self._has_news = asyncio.Event()
+        self._batch: list[_Item] = []
+        self._batch_bytes = 0
+        self._requests: SimpleQueue[Future[list[_Item]] | None] = SimpleQueue()
 
-    def read(self) -> None:
-        """Reads everything, in the thread."""
+    async def batches(self) -> AsyncGenerator[list[_Item], None]:
+        """All items, in their order; no batch is empty."""
+        threading.Thread(target=self._read, name="reader", daemon=True).start()
         try:
-            for item in self._items:
-                if not self._put(item):
-                    return
-        except BaseException as error:  # raised in the event loop instead
-            self._error = error
-        with self._room:
-            if not self._has_ended:
-                self._has_ended = True
-                self._loop.call_soon_threadsafe(self._has_news.set)
+            while batch := await self._next_batch():
+                yield batch
+        finally:
+            self._requests.put(None)
 
-    async def take(self) -> list[_Item]:
-        """What has been read, at least one item; nothing at the end."""
-        while True:
-            await self._has_news.wait()
-            with self._room:
-                self._has_news.clear()
-                some, self._waiting, self._waiting_bytes = self._waiting, [], 0
-                self._room.notify()
-                if some:
-                    if self._has_ended:
-                        self._has_news.set()
-                    return some
-                if self._has_ended:
-                    break
-        if self._error is not None:
-            raise self._error
-        return []
+    def flush(self) -> None:
+        """In the thread: hands over what has been read so far, once it is asked for."""
+        if self._batch:
+            batch, self._batch, self._batch_bytes = self._batch, [], 0
+            self._await_request().set_result(batch)
 
-    def stop(self) -> None:
-        """Nothing more is taken."""
-        with self._room:
-            self._has_ended = True
-            self._room.notify()
+    async def _next_batch(self) -> list[_Item]:
+        request: Future[list[_Item]] = Future()
+        self._requests.put(request)
+        return await asyncio.wrap_future(request)
 
-    def _put(self, item: _Item) -> bool:
-        """Adds an item when there is room; False where nobody wants it."""
-        with self._room:
-            self._room.wait_for(self._has_room)
-            if self._has_ended:
-                return False
-            self._waiting.append(item)
-            self._waiting_bytes += self._size_of(item)
-            if len(self._waiting) == 1:
-                self._loop.call_soon_threadsafe(self._has_news.set)
-            return True
+    def _read(self) -> None:
+        try:
+            try:
+                for item in self._items:
+                    self._batch.append(item)
+                    self._batch_bytes += self._size_of(item)
+                    if len(self._batch) >= MAX_BATCH_ITEMS or self._batch_bytes >= MAX_BATCH_BYTES:
+                        self.flush()
+                self.flush()
+            except Exception as error:
+                self._await_request().set_exception(error)
+            else:
+                self._await_request().set_result([])
+        except _AbandonedError:
+            return
 
-    def _has_room(self) -> bool:
-        is_full = len(self._waiting) >= MAX_WAITING_ITEMS or self._waiting_bytes >= MAX_WAITING_BYTES
-        return self._has_ended or not is_full
+    def _await_request(self) -> Future[list[_Item]]:
+        """The next request; raises _AbandonedError where there will be none."""
+        request = self._requests.get()
+        if request is None or not request.set_running_or_notify_cancel():
+            raise _AbandonedError
+        return request
+
+
+class _AbandonedError(BaseException):
+    """Nobody wants what is read; no Exception, because it passes through the source."""

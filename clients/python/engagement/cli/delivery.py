@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from engagement import v1
-from engagement.cli.background import read_in_background
+from engagement.cli.background import BackgroundReader
 from engagement.cli.earlier_rejections import EarlierRejections
 from engagement.cli.input_events import InputEvents, size_of
 from engagement.cli.outcomes import Place, Rejection
@@ -59,12 +59,11 @@ class Delivery:
         )
         summary = await uploader.upload(self._events(earlier))
         self._tally = summary.tally
-        async for result in earlier.rest():
-            event = v1.Event(event_id=result.event_id)
-            self._rejections.write(_rejection(event, result.error, place="not read again"))
 
     async def _events(self, earlier: EarlierRejections) -> AsyncGenerator[v1.Event, None]:
-        async with aclosing(read_in_background(self._input, size_of=size_of)) as batches:
+        reader = BackgroundReader(self._input, size_of=size_of)
+        self._input.file.before_read = reader.flush
+        async with aclosing(reader.batches()) as batches:
             async for batch in batches:
                 for found in batch:
                     if isinstance(found, Rejection):

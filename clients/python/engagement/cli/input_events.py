@@ -31,6 +31,7 @@ class InputEvents:
     """
 
     def __init__(self, file: InputFile, *, format: Format, source: str | None) -> None:  # noqa: A002 - as the option
+        self.file = file
         # The same content gets the same ids, packed or not.
         source = file.name.removesuffix(".gz") if source is None else source
         # Names of files may hold bytes that are no text.

@@ -33,20 +33,28 @@ class InputFile:
         """Size on disk; None for a pipe."""
         self.bytes_read = 0
         """How many of those bytes were read."""
+        self.before_read: Callable[[], None] = _do_nothing
+        """Called before each read of the file, which may wait for whoever writes a pipe."""
         self._packed = packed
         plain = _Lookahead(self._read_packed)
         if plain.peek(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
             unpacked = gzip.GzipFile(fileobj=io.BufferedReader(plain, _BUFFER_BYTES))
             # read1 hands over what came before a failure, where read would drop it.
             plain = _Lookahead(unpacked.read1)
-        self.head = plain.peek(_HEAD_BYTES)
+        # A whole line tells enough, and more may be long in coming.
+        self.head = plain.peek(_HEAD_BYTES, until=b"}\n")
         """The first bytes, to tell the format by; `stream` starts with them too."""
         self.stream: BinaryIO = io.BufferedReader(plain, _BUFFER_BYTES)
 
     def _read_packed(self, size: int) -> bytes:
+        self.before_read()
         block: bytes = self._packed.read(size) or b""
         self.bytes_read += len(block)
         return block
+
+
+def _do_nothing() -> None:
+    pass
 
 
 @contextmanager
@@ -68,10 +76,13 @@ class _Lookahead(io.RawIOBase):
         self._head = b""
         self._failure: Exception | None = None
 
-    def peek(self, size: int) -> bytes:
-        """The first `size` bytes, fewer where the stream ends or fails before."""
+    def peek(self, size: int, *, until: bytes = b"") -> bytes:
+        """The first `size` bytes; fewer where the stream has `until`, ends or fails before."""
         try:
-            while len(self._head) < size and (block := self._read(_BUFFER_BYTES)):
+            while len(self._head) < size and not (until and until in self._head):
+                block = self._read(_BUFFER_BYTES)
+                if not block:
+                    break
                 self._head += block
         except DAMAGE as failure:
             self._failure = failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import Any
 
 import click
 from google.protobuf import json_format
@@ -90,23 +91,14 @@ def get(event_id: str | None, *, cursor: str | None, server: str, account: str, 
 @server_option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print a StoredEvent in proto-JSON on each line.")
-def list_events(  # noqa: PLR0913 - one for each option
+def list_events(
     *,
-    consumers: Sequence[str],
-    conversations: Sequence[str],
-    customers: Sequence[str],
-    statuses: Sequence[str],
-    types: Sequence[str],
-    sets: Sequence[str],
-    authenticated: bool | None,
-    since: Timestamp | None,
-    until: Timestamp | None,
-    text: str,
     newest_first: bool,
     limit: int | None,
     server: str,
     account: str,
     as_json: bool,
+    **choices: Any,  # the options of _to_filter, which has their types
 ) -> int:
     """List stored events in the order of their acceptance.
 
@@ -118,18 +110,7 @@ def list_events(  # noqa: PLR0913 - one for each option
     pipe or file it is tab-separated, with a line of names, control characters as
     escapes, and the ids at the end. --json is complete and exact.
     """
-    wanted = v1.EventFilter(
-        attribute_sets=[_SETS[name] for name in sets],
-        consumer_ids=consumers,
-        conversation_ids=conversations,
-        customer_ids=customers,
-        customer_statuses=statuses,
-        customer_types=types,
-        authenticated=authenticated,
-        start_time=since,
-        end_time=until,
-        text=text,
-    )
+    wanted = _to_filter(**choices)
     has_default_limit = limit is None and printing.is_terminal()
     limit = _TERMINAL_LIMIT if has_default_limit else limit or 0
     show, finish = _printer(as_json=as_json)
@@ -147,6 +128,33 @@ def list_events(  # noqa: PLR0913 - one for each option
     if is_cut:
         click.echo(f"There are more than these {limit:,} events; --limit 0 shows them all.", err=True)
     return ExitStatus.OK
+
+
+def _to_filter(  # noqa: PLR0913 - one for each option
+    *,
+    consumers: Sequence[str],
+    conversations: Sequence[str],
+    customers: Sequence[str],
+    statuses: Sequence[str],
+    types: Sequence[str],
+    sets: Sequence[str],
+    authenticated: bool | None,
+    since: Timestamp | None,
+    until: Timestamp | None,
+    text: str,
+) -> v1.EventFilter:
+    return v1.EventFilter(
+        attribute_sets=[_SETS[name] for name in sets],
+        consumer_ids=consumers,
+        conversation_ids=conversations,
+        customer_ids=customers,
+        customer_statuses=statuses,
+        customer_types=types,
+        authenticated=authenticated,
+        start_time=since,
+        end_time=until,
+        text=text,
+    )
 
 
 def _printer(*, as_json: bool) -> tuple[Callable[[v1.StoredEvent], None], Callable[[], None]]:

@@ -40,7 +40,7 @@ class RejectionFile:
         try:
             if self._file is None:
                 # What is no Unicode text in a source becomes the escape that JSON has for it.
-                self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+                self._file = self.path.open("w", buffering=1, encoding="utf-8", errors="backslashreplace")
             self._file.write(_to_line(rejection))
         except OSError as error:
             raise self._unwritable(error) from error

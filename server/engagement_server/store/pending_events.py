@@ -1,0 +1,108 @@
+"""The new events of one account in one commit: judged as they come, inserted together at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
+from engagement_server.store.verdicts import Judgement, find_stored, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from engagement_server.model import Batch, EventRecord
+
+# One statement inserts a usual chunk: between two statements the thread may wait for the interpreter.
+_ROWS_A_STATEMENT = 500
+_EVENT_COLUMNS = 8
+_SEARCH_COLUMNS = 4
+
+
+class PendingEvents:
+    """Works inside the transaction of the caller, who calls `flush` before its end."""
+
+    def __init__(
+        self, connection: apsw.Connection, account_id: str, event_ids: Sequence[str], *, time_ms: int
+    ) -> None:
+        """Looks up the ids of all events that are to be judged: one look-up, however many calls wait."""
+        self._connection = connection
+        self._time_ms = time_ms
+        self._last_position = self._read_last_position(account_id)
+        self._known = find_stored(connection, self._last_position >> SEQUENCE_BITS, event_ids)
+        self._fresh: list[EventRecord] = []
+
+    def judge(self, batch: Batch, *, is_atomic: bool) -> Judgement:
+        """Tells what is new, and keeps it for the flush. Raises EventIdConflictError."""
+        judgement = judge(
+            batch, self._known, first_position=self._last_position + 1 + len(self._fresh), is_atomic=is_atomic
+        )
+        self._fresh += judgement.fresh
+        return judgement
+
+    def flush(self) -> None:
+        """Inserts what is new."""
+        if not self._fresh:
+            return
+        first = self._last_position + 1
+        self._insert(first)
+        self._widen_blocks(first)
+        last = self._last_position + len(self._fresh)
+        # Kept apart from the events, so that erasing the newest one never frees its position.
+        self._connection.execute(
+            "UPDATE accounts SET last_sequence = ? WHERE number = ?",
+            (last & (1 << SEQUENCE_BITS) - 1, last >> SEQUENCE_BITS),
+        )
+
+    def _read_last_position(self, account_id: str) -> int:
+        self._connection.execute(
+            "INSERT INTO accounts (account_id, last_sequence) VALUES (?, 0) ON CONFLICT DO NOTHING",
+            (account_id,),
+        )
+        ((number, sequence),) = self._connection.execute(
+            "SELECT number, last_sequence FROM accounts WHERE account_id = ?", (account_id,)
+        )
+        return first_position(int(number)) + int(sequence)
+
+    def _insert(self, position: int) -> None:
+        account, time_ms = position >> SEQUENCE_BITS, self._time_ms
+        for start in range(0, len(self._fresh), _ROWS_A_STATEMENT):
+            events: list[apsw.SQLiteValue] = []
+            search: list[apsw.SQLiteValue] = []
+            part = self._fresh[start : start + _ROWS_A_STATEMENT]
+            for offset, record in enumerate(part, position + start):
+                event_id, attribute_set, authenticated, server_time_ms, payload, text, who, where = record
+                events += (
+                    offset, account, event_id, attribute_set,
+                    authenticated, server_time_ms or time_ms, time_ms, payload,
+                )  # fmt: skip
+                search += (offset, text, who, where)
+            self._connection.execute(_insert_statement("events", len(part)), events)
+            self._connection.execute(_insert_statement("search", len(part)), search)
+
+    def _widen_blocks(self, position: int) -> None:
+        """Lets the time bounds of the blocks cover the new events."""
+        start = 0
+        while start < len(self._fresh):
+            block = position + start >> BLOCK_BITS
+            end = min(len(self._fresh), (block + 1 << BLOCK_BITS) - position)
+            times = [record.server_time_ms or self._time_ms for record in self._fresh[start:end]]
+            self._connection.execute(
+                "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE"
+                " SET min_ms = min(min_ms, excluded.min_ms), max_ms = max(max_ms, excluded.max_ms)",
+                (block, min(times), max(times)),
+            )
+            start = end
+
+
+def _insert_statement(table: str, rows: int) -> str:
+    if table == "events":
+        return _INSERT_EVENTS + ",".join(_EVENT_ROW for _ in range(rows))
+    return _INSERT_SEARCH + ",".join(_SEARCH_ROW for _ in range(rows))
+
+
+_INSERT_EVENTS = "INSERT INTO events VALUES "
+_EVENT_ROW = "(" + ",".join("?" * _EVENT_COLUMNS) + ")"
+_INSERT_SEARCH = "INSERT INTO search (rowid, attributes, consumer_id, conversation_id) VALUES "
+_SEARCH_ROW = "(" + ",".join("?" * _SEARCH_COLUMNS) + ")"

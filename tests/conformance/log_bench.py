@@ -1,0 +1,153 @@
+"""A log that a test may close and open again, and short ways to use it and to ask what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from operator import methodcaller
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from engagement import v1
+from engagement_server.errors import RequestError
+from engagement_server.log.base import CommitLog
+from engagement_server.model import (
+    ChunkCommitted,
+    Commit,
+    CommitChunk,
+    FinishUpload,
+    OpenUpload,
+    Operation,
+    RecordBatch,
+    Recorded,
+    Result,
+    StoredRow,
+    UploadState,
+    Verdict,
+)
+from engagement_server.store.reader import PageQuery
+from engagement_server.store.readers import Readers
+from tests.events import batch_of
+
+START_MS = 1_700_000_000_000
+
+
+class Node(Protocol):
+    """A log and the store that it fills, as one server has them."""
+
+    @property
+    def log(self) -> CommitLog:
+        """The log under test."""
+
+    @property
+    def readers(self) -> Readers:
+        """Readers of what it commits."""
+
+    async def close(self) -> None:
+        """Ends both, so that the folder can be opened again."""
+
+    def fill_storage(self) -> None:
+        """Leaves the log no room for more than a few small events."""
+
+    def free_storage(self) -> None:
+        """Gives it room again."""
+
+
+OpenNode = Callable[[Path], Awaitable[Node]]
+
+
+class LogBench:
+    """One node over a folder, and a clock that moves by a millisecond a commit."""
+
+    def __init__(self, open_node: OpenNode, data_dir: Path) -> None:
+        self._open_node = open_node
+        self._data_dir = data_dir
+        self.time_ms = START_MS
+
+    async def __aenter__(self) -> Self:
+        self.node = await self._open_node(self._data_dir)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.node.close()
+
+    async def reopen(self) -> None:
+        """Closes the node and opens another over what it left."""
+        await self.node.close()
+        self.node = await self._open_node(self._data_dir)
+
+    async def commit(self, *operations: Operation) -> list[Result | RequestError]:
+        """One commit."""
+        self.time_ms += 1
+        return await self.node.log.commit(Commit(operations, self.time_ms))
+
+    async def record(self, *events: v1.Event, account_id: str = "acme") -> list[Verdict]:
+        """Commits a batch that may be accepted in part."""
+        (result,) = await self.commit(record(*events, account_id=account_id))
+        assert isinstance(result, Recorded)
+        return list(result.verdicts)
+
+    async def open(self, *, owner: str = "first") -> UploadState:
+        """Commits the opening of the upload."""
+        (result,) = await self.commit(OpenUpload("acme", "upload", owner))
+        assert isinstance(result, UploadState)
+        return result
+
+    async def chunk(self, sequence: int, *events: v1.Event, owner: str = "first") -> ChunkCommitted:
+        """Commits a chunk of the upload; raises its refusal."""
+        (result,) = await self.commit(chunk(sequence, *events, owner=owner))
+        if isinstance(result, RequestError):
+            raise result
+        assert isinstance(result, ChunkCommitted)
+        return result
+
+    async def finish(self, last_sequence: int, *, owner: str = "first") -> UploadState:
+        """Commits the end of the upload; raises its refusal."""
+        (result,) = await self.commit(FinishUpload("acme", "upload", owner, last_sequence))
+        if isinstance(result, RequestError):
+            raise result
+        assert isinstance(result, UploadState)
+        return result
+
+    async def upload(self, *, upload_id: str = "upload", account_id: str = "acme") -> UploadState:
+        """Reads an upload."""
+        return await self.node.readers.run(lambda reader: reader.upload(account_id, upload_id))
+
+    async def stored(self, *, account_id: str = "acme") -> list[StoredRow]:
+        """Reads all events of an account, in the order of their positions."""
+        rows: list[StoredRow] = []
+        after: int | None = None
+        while True:
+            query = PageQuery(
+                account_id=account_id,
+                wanted=v1.EventFilter(),
+                after_position=after,
+                newest_first=False,
+                max_events=10_000,
+                max_bytes=1 << 40,
+            )
+            page = await self.node.readers.run(methodcaller("page", query))
+            rows += [row for row, _ in page.rows]
+            after = page.next_position
+            if after is None:
+                return rows
+
+    async def stored_ids(self, *, account_id: str = "acme") -> list[str]:
+        """The ids of all events of an account, in the order of their positions."""
+        rows = await self.stored(account_id=account_id)
+        return [v1.Event.FromString(row.payload).event_id for row in rows]
+
+
+def record(*events: v1.Event, account_id: str = "acme", is_atomic: bool = False) -> RecordBatch:
+    """An operation that stores events."""
+    return RecordBatch(account_id, batch_of(events), is_atomic)
+
+
+def chunk(sequence: int, *events: v1.Event, owner: str = "first") -> CommitChunk:
+    """An operation that stores a chunk of the upload."""
+    return CommitChunk("acme", "upload", owner, sequence, batch_of(events))

@@ -1,0 +1,183 @@
+"""A log in memory, in the fewest words: what any real one is compared with."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from engagement import v1
+from engagement_server.errors import (
+    EventIdConflictError,
+    RequestError,
+    SequenceGapError,
+    UploadFinishedError,
+    UploadNotFoundError,
+    UploadTakenOverError,
+)
+from engagement_server.model import (
+    Batch,
+    ChunkCommitted,
+    Commit,
+    CommitChunk,
+    ExpireUploads,
+    FinishUpload,
+    OpenUpload,
+    Operation,
+    Outcome,
+    RecordBatch,
+    Recorded,
+    Result,
+    Tally,
+    UploadState,
+    Verdict,
+    count,
+)
+
+
+class ModelEvent(NamedTuple):
+    """A stored event; its rank stands for its position."""
+
+    rank: int
+    payload: bytes
+    server_time_ms: int
+    receive_time_ms: int
+
+
+@dataclass
+class ModelUpload:
+    """An upload and the results of its chunks."""
+
+    state: UploadState
+    owner: str
+    results: dict[int, list[Verdict]] = field(default_factory=dict)
+
+
+@dataclass
+class ModelLog:
+    """All state of a log; operations work on a copy, which a refusal throws away."""
+
+    events: dict[str, dict[str, ModelEvent]] = field(default_factory=dict)
+    uploads: dict[tuple[str, str], ModelUpload] = field(default_factory=dict)
+
+    def apply(self, commit: Commit) -> list[Result | RequestError]:
+        """What `CommitLog.commit` answers, with ranks for positions."""
+        return [self._attempt(operation, commit.time_ms) for operation in commit.operations]
+
+    def _attempt(self, operation: Operation, time_ms: int) -> Result | RequestError:
+        trial = copy.deepcopy(self)
+        try:
+            result = trial._apply(operation, time_ms)
+        except RequestError as refusal:
+            return refusal
+        self.events, self.uploads = trial.events, trial.uploads
+        return result
+
+    def _apply(self, operation: Operation, time_ms: int) -> Result:
+        match operation:
+            case RecordBatch(account_id, batch, is_atomic):
+                return Recorded(self._record(account_id, batch, time_ms, is_atomic=is_atomic))
+            case OpenUpload(account_id, upload_id, owner):
+                fresh = UploadState(upload_id, False, 0, Tally(), time_ms, time_ms)
+                upload = self.uploads.setdefault((account_id, upload_id), ModelUpload(fresh, owner))
+                upload.owner = owner
+                return upload.state
+            case CommitChunk():
+                return self._commit_chunk(operation, time_ms)
+            case FinishUpload():
+                return self._finish(operation, time_ms)
+            case ExpireUploads(idle_since_ms):
+                return self._expire(idle_since_ms)
+
+    def _record(self, account_id: str, batch: Batch, time_ms: int, *, is_atomic: bool) -> list[Verdict]:
+        known = self.events.setdefault(account_id, {})
+        verdicts = [Verdict(item, name, Outcome.REJECTED, 0, error) for item, name, error in batch.refusals]
+        for item, record in zip(batch.items, batch.records, strict=True):
+            name, outcome, error = record.event_id, Outcome.DUPLICATE, b""
+            if name not in known:
+                server_time_ms = record.server_time_ms or time_ms
+                known[name] = ModelEvent(len(known) + 1, record.payload, server_time_ms, time_ms)
+                outcome = Outcome.ACCEPTED
+            elif known[name].payload != record.payload:
+                if is_atomic:
+                    raise EventIdConflictError(name)
+                outcome, error = Outcome.REJECTED, _CONFLICT
+            rank = 0 if outcome is Outcome.REJECTED else known[name].rank
+            verdicts.append(Verdict(item, name, outcome, rank, error))
+        return sorted(verdicts)
+
+    def _commit_chunk(self, chunk: CommitChunk, time_ms: int) -> ChunkCommitted:
+        upload = self._owned(chunk)
+        through = upload.state.committed_through
+        if chunk.sequence > through:
+            if upload.state.is_finished:
+                raise UploadFinishedError(upload_id=chunk.upload_id, committed_through=through)
+            if chunk.sequence > through + 1:
+                raise SequenceGapError(
+                    upload_id=chunk.upload_id, sequence=chunk.sequence, expected=through + 1
+                )
+            verdicts = self._record(chunk.account_id, chunk.batch, time_ms, is_atomic=False)
+            upload.results[chunk.sequence] = [
+                verdict for verdict in verdicts if verdict.outcome is not Outcome.ACCEPTED
+            ]
+            upload.state = replace(
+                upload.state,
+                committed_through=chunk.sequence,
+                tally=upload.state.tally + count(verdicts),
+                update_time_ms=time_ms,
+            )
+        state = upload.state
+        return ChunkCommitted(
+            chunk.sequence, state.committed_through, state.tally, upload.results[chunk.sequence]
+        )
+
+    def _finish(self, finish: FinishUpload, time_ms: int) -> UploadState:
+        upload = self._owned(finish)
+        expected = upload.state.committed_through
+        if finish.last_sequence != expected:
+            raise SequenceGapError(
+                upload_id=finish.upload_id, sequence=finish.last_sequence, expected=expected + 1
+            )
+        if not upload.state.is_finished:
+            upload.state = replace(upload.state, is_finished=True, update_time_ms=time_ms)
+        return upload.state
+
+    def _expire(self, idle_since_ms: int) -> int:
+        idle = [
+            key
+            for key, upload in self.uploads.items()
+            if not upload.state.is_finished and upload.state.update_time_ms < idle_since_ms
+        ]
+        return sum(1 + sum(map(len, self.uploads.pop(key).results.values())) for key in idle)
+
+    def _owned(self, operation: CommitChunk | FinishUpload) -> ModelUpload:
+        upload = self.uploads.get((operation.account_id, operation.upload_id))
+        if upload is None:
+            raise UploadNotFoundError(operation.upload_id)
+        if upload.owner != operation.owner:
+            raise UploadTakenOverError(operation.upload_id)
+        return upload
+
+
+def comparable(result: Result | RequestError, *, ranks: Mapping[int, int]) -> object:
+    """A result in a form that is equal for equal logs: positions as ranks, errors by what they say."""
+
+    def verdicts(of: Sequence[Verdict]) -> list[tuple[object, ...]]:
+        return [
+            (*verdict[:3], ranks[verdict.position], v1.EventError.FromString(verdict.error).reason)
+            for verdict in of
+        ]
+
+    match result:
+        case RequestError():
+            return type(result), result.metadata
+        case Recorded():
+            return verdicts(result.verdicts)
+        case ChunkCommitted():
+            return replace(result, not_accepted=()), verdicts(result.not_accepted)
+        case _:
+            return result
+
+
+_CONFLICT = v1.EventError(reason=v1.ErrorReason.ERROR_REASON_EVENT_ID_CONFLICT).SerializeToString()

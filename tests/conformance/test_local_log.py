@@ -1,0 +1,54 @@
+"""The log of a single machine keeps the promises of the port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from engagement_server.log.local import LocalLog
+from engagement_server.store.database import DatabaseFile
+from engagement_server.store.readers import Readers
+from tests.conformance.commit_log import CommitLogConformance
+
+_SPARE_PAGES = 8
+_UNLIMITED_PAGES = 0xFFFF_FFFE
+
+
+class _WatchedDatabaseFile(DatabaseFile):
+    """Remembers the connection that writes."""
+
+    writer: apsw.Connection
+
+    def open_writer(self) -> apsw.Connection:
+        self.writer = super().open_writer()
+        return self.writer
+
+
+class LocalNode:
+    """A local log over a folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._database = _WatchedDatabaseFile(data_dir)
+        self.log = LocalLog(self._database)
+        self.readers = Readers(self._database, threads=2)
+
+    async def close(self) -> None:
+        self.readers.close()
+        await self.log.close()
+        self._database.close()
+
+    def fill_storage(self) -> None:
+        pages = self._database.writer.pragma("page_count") + _SPARE_PAGES
+        self._database.writer.pragma("max_page_count", pages)
+
+    def free_storage(self) -> None:
+        self._database.writer.pragma("max_page_count", _UNLIMITED_PAGES)
+
+
+async def open_local_node(data_dir: Path) -> LocalNode:
+    return LocalNode(data_dir)
+
+
+class TestLocalLog(CommitLogConformance):
+    open_node = staticmethod(open_local_node)

@@ -1,0 +1,105 @@
+"""Plain calls of a server, without the client's retries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+
+from engagement import v1
+
+if TYPE_CHECKING:
+    from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
+    from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
+
+ACCOUNT = "acme"
+DEADLINE_SECONDS = 20
+UploadCall = grpc.aio.StreamStreamCall[v1.UploadEventsRequest, v1.UploadEventsResponse]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One connection to a server."""
+
+    channel: grpc.aio.Channel
+    ingest: IngestServiceAsyncStub
+    events: EventServiceAsyncStub
+
+    async def record(self, event: v1.Event) -> v1.EventResult:
+        """Records one event."""
+        request = v1.RecordEventRequest(account_id=ACCOUNT, event=event)
+        return (await self.ingest.RecordEvent(request)).result
+
+    async def record_batch(self, events: Sequence[v1.Event]) -> Sequence[v1.EventResult]:
+        """Records some events, all or nothing."""
+        request = v1.RecordEventsRequest(account_id=ACCOUNT, events=events)
+        return (await self.ingest.RecordEvents(request)).results
+
+    async def upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
+        """Uploads chunks to the end; all that the server says."""
+        call = self.ingest.UploadEvents()
+        for message in upload_messages("upload", chunks):
+            await call.write(message)
+        return [message async for message in call]
+
+    async def upload_state(self, upload_id: str = "upload") -> v1.Upload:
+        """The state of an upload."""
+        request = v1.GetUploadRequest(account_id=ACCOUNT, upload_id=upload_id)
+        return (await self.ingest.GetUpload(request)).upload
+
+    async def stored(
+        self, *, wanted: v1.EventFilter | None = None, newest_first: bool = False
+    ) -> AsyncIterator[v1.StoredEvent]:
+        """All stored events that the filter takes."""
+        request = v1.ListEventsRequest(
+            account_id=ACCOUNT, filter=wanted, newest_first=newest_first, page_size=1000
+        )
+        while True:
+            response = await self.events.ListEvents(request)
+            for stored in response.events:
+                yield stored
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    async def stored_ids(self) -> list[str]:
+        """Ids of all stored events, in the order of acceptance."""
+        return [stored.event.event_id async for stored in self.stored()]
+
+
+@asynccontextmanager
+async def connect(address: str, *, compression: grpc.Compression | None = None) -> AsyncIterator[Connection]:
+    """Connects to a server, over a connection of its own."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(address, options=options, compression=compression) as channel:
+        yield Connection(channel, v1.IngestServiceStub(channel), v1.EventServiceStub(channel))
+
+
+def upload_messages(
+    upload_id: str, chunks: Sequence[Sequence[v1.Event]], *, after: int = 0
+) -> Iterator[v1.UploadEventsRequest]:
+    """What a client sends to go on behind a chunk."""
+    opening = v1.UploadEventsRequest.Open(account_id=ACCOUNT, upload_id=upload_id)
+    yield v1.UploadEventsRequest(open=opening)
+    for sequence, events in enumerate(chunks, 1):
+        if sequence > after:
+            chunk = v1.UploadEventsRequest.Chunk(sequence=sequence, events=events)
+            yield v1.UploadEventsRequest(chunk=chunk)
+    yield v1.UploadEventsRequest(finish=v1.UploadEventsRequest.Finish(last_sequence=len(chunks)))
+
+
+def is_lost_connection(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a call ended because the server went away."""
+    # The library's own words, where a stream was just writing.
+    return error.code() == grpc.StatusCode.UNAVAILABLE or error.details() == "Internal error from Core"
+
+
+async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Returns when the condition holds; fails where it does not come to hold."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)  # what happens in another process sets no event here

@@ -1,0 +1,169 @@
+"""Requests as bytes: what cannot be read, what is too large, and refusals that every client can receive."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
+
+import grpc
+import pytest
+
+from engagement import v1
+from engagement.limits import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES
+from tests.events import customer_event, customer_events, very_bad_event
+from tests.service.calls import ACCEPTED, REJECTED, one, some, stored
+from tests.service.refusal import Refusal, refusal
+
+if TYPE_CHECKING:
+    from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
+    from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
+
+# Metadata that grpc's clients receive for certain; over it they may refuse the answer.
+SAFE_METADATA_BYTES = 8 * 1024
+WIDE = "\U0001f600"
+
+T = TypeVar("T")
+
+
+def as_it_is(value: T) -> T:
+    return value
+
+
+def event_of(size_bytes: int) -> v1.Event:
+    """An event that takes exactly so many bytes."""
+    event = customer_event("large")
+    for number in range(size_bytes // 50_100):
+        event.additional_attributes[f"{number:04}"] = "x" * 50_000
+    event.additional_attributes["rest"] = ""
+    rest = size_bytes - event.ByteSize()
+    for overhead in range(16):  # of the lengths, which grow with the text
+        event.additional_attributes["rest"] = "x" * (rest - overhead)
+        if event.ByteSize() == size_bytes:
+            break
+    return event
+
+
+def assert_receivable(refused: Refusal) -> None:
+    """The details keep their bound, and all metadata together stays far from what clients refuse."""
+    assert refused.details_bytes <= 4096
+    assert refused.details_bytes * 4 / 3 + len(quote(refused.message)) <= SAFE_METADATA_BYTES - 512
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        one(customer_event()).SerializeToString()[:-1],
+        b"\xff\xff\xff",
+        b"\x0a\x04acme\x12\x04\x0a\x02\xc3\x28",  # event.event_id is not UTF-8
+    ],
+    ids=["truncated", "malformed", "not UTF-8"],
+)
+@pytest.mark.parametrize("method", ["RecordEvent", "RecordEvents"])
+async def test_what_is_no_message_of_the_contract_is_refused_with_a_reason(
+    channel: grpc.aio.Channel, method: str, request_bytes: bytes
+) -> None:
+    call = channel.unary_unary(
+        f"/engagement.v1.IngestService/{method}",
+        request_serializer=as_it_is,
+        response_deserializer=as_it_is,
+    )
+    refused = await refusal(call(request_bytes))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert [violation[:2] for violation in refused.violations] == [("", "server.message.malformed")]
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+async def test_a_message_over_8_mib_is_refused_however_small_it_was_packed(
+    ingest: IngestServiceAsyncStub, compression: grpc.Compression
+) -> None:
+    event = customer_event(balance="x" * MAX_MESSAGE_BYTES)
+    assert len(zlib.compress(event.SerializeToString())) < 20_000
+    refused = await refusal(ingest.RecordEvent(one(event), compression=compression))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
+    assert refused.metadata["unit"] == "bytes"
+    assert refused.metadata["limit"] == str(MAX_MESSAGE_BYTES)
+    assert refused.metadata["count"] == str(one(event).ByteSize())
+
+
+async def test_a_message_of_nearly_8_mib_is_accepted_packed_or_not(ingest: IngestServiceAsyncStub) -> None:
+    events = [event_of(MAX_EVENT_BYTES - 1000) for _ in range(2)]
+    events[1].event_id = "other"
+    for compression in (grpc.Compression.Gzip, grpc.Compression.NoCompression):
+        response = await ingest.RecordEvents(some(*events), compression=compression)
+        assert response.tally.rejected == 0
+
+
+async def test_an_event_takes_at_most_4_mib(
+    ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
+) -> None:
+    largest, too_large = event_of(MAX_EVENT_BYTES), event_of(MAX_EVENT_BYTES + 1)
+    assert (largest.ByteSize(), too_large.ByteSize()) == (MAX_EVENT_BYTES, MAX_EVENT_BYTES + 1)
+    refused = await refusal(ingest.RecordEvent(one(too_large)))
+    assert [violation[:2] for violation in refused.violations] == [("event", "server.event.max_bytes")]
+    assert str(MAX_EVENT_BYTES) in refused.violations[0][2]
+    refused = await refusal(ingest.RecordEvents(some(customer_event(), too_large)))
+    assert refused.fields == ["events[1]"]
+    assert await stored(events) == []
+    assert (await ingest.RecordEvent(one(largest))).result.outcome == ACCEPTED
+
+
+async def test_a_call_takes_at_most_500_events(
+    ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
+) -> None:
+    for allow_partial in (False, True):
+        refused = await refusal(ingest.RecordEvents(some(*customer_events(501), allow_partial=allow_partial)))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
+        assert refused.metadata == {"count": "501", "limit": "500", "unit": "events"}
+    assert await stored(events) == []
+    response = await ingest.RecordEvents(some(*customer_events(500)))
+    assert response.tally == v1.Tally(accepted=500)
+
+
+async def test_500_very_bad_events_make_a_small_refusal_that_counts_them_all(
+    ingest: IngestServiceAsyncStub,
+) -> None:
+    refused = await refusal(ingest.RecordEvents(some(*(very_bad_event(str(n)) for n in range(500)))))
+    assert refused.metadata["violationsTotal"] == str(500 * 40)
+    assert 1 <= len(refused.violations) <= 32
+    assert_receivable(refused)
+
+
+async def test_a_partial_call_lists_at_most_32_violations_an_event_and_counts_the_rest(
+    ingest: IngestServiceAsyncStub,
+) -> None:
+    wordy = very_bad_event()
+    brief = customer_event("brief")
+    brief.additional_attributes.update({str(number): "\0" for number in range(40)})
+    response = await ingest.RecordEvents(some(wordy, brief, allow_partial=True))
+    assert [result.error.violations_total for result in response.results] == [40, 40]
+    assert [len(result.error.violations) for result in response.results][1] <= 32
+    assert all(result.error.ByteSize() < 4096 for result in response.results)
+
+
+async def test_refusals_with_wide_characters_can_be_received(
+    ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
+) -> None:
+    event = very_bad_event()
+    event.additional_attributes.update({WIDE * 300 + str(number): "\0" for number in range(40)})
+    assert_receivable(await refusal(ingest.RecordEvent(one(event))))
+    taken = customer_event(WIDE * 128)
+    await ingest.RecordEvent(one(taken))
+    taken.customer_info.balance = "1"
+    refused = await refusal(ingest.RecordEvent(one(taken)))
+    assert refused.metadata == {"eventId": WIDE * 128}
+    assert_receivable(refused)
+    mask = {"paths": [WIDE * 1000]}
+    request = v1.ListEventsRequest(account_id="acme", read_mask=mask)
+    assert_receivable(await refusal(events.ListEvents(request)))
+    no_words = v1.EventFilter(text="\U000e0001" * 1000)
+    request = v1.ListEventsRequest(account_id="acme", filter=no_words)
+    assert_receivable(await refusal(events.ListEvents(request)))
+
+
+async def test_the_answer_about_an_endless_id_is_small(ingest: IngestServiceAsyncStub) -> None:
+    endless = customer_event("x" * 5_000_000)
+    (result,) = (await ingest.RecordEvents(some(endless, allow_partial=True))).results
+    assert result.outcome == REJECTED
+    assert result.error.violations[0].field == "event_id"
+    assert result.ByteSize() < 4096
