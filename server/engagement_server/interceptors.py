@@ -25,6 +25,8 @@ from engagement_server.status import Metadata, describe, describe_internal
 _log = logging.getLogger(__name__)
 REQUEST_ID_KEY = "x-request-id"
 _MAX_REQUEST_ID_CHARACTERS = 64
+# Compressing a smaller response costs more than it saves.
+_MIN_COMPRESSED_BYTES = 1024
 
 # Any: handlers of all message types pass through here, and the stubs describe synchronous ones only.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -119,9 +121,12 @@ def _wrap_unary(behavior: Behavior, *, running: RunningCalls) -> Any:
         if isinstance(request, Unreadable):
             await _abort(context, request.error)
         try:
-            return await behavior(request, context)
+            response: Message = await behavior(request, context)
         except Exception as error:  # every failure gets a status
             await _abort(context, error)
+        if response.ByteSize() < _MIN_COMPRESSED_BYTES:
+            context.disable_next_message_compression()
+        return response
 
     return call
 

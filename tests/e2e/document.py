@@ -44,9 +44,14 @@ class Block:
     text: str
 
     @property
+    def is_program(self) -> bool:
+        """Whether it can be run."""
+        return self.language in _PROGRAMS
+
+    @property
     def is_run(self) -> bool:
-        """Whether it is a program that the tests run."""
-        return self.language in _PROGRAMS and "not-run" not in self.marks
+        """Whether the tests run it."""
+        return self.is_program and "not-run" not in self.marks
 
     @property
     def is_output(self) -> bool:

@@ -31,3 +31,9 @@ def some(
 async def stored(events: EventServiceAsyncStub, *, account_id: str = "acme") -> list[v1.StoredEvent]:
     response = await events.ListEvents(v1.ListEventsRequest(account_id=account_id))
     return list(response.events)
+
+
+async def stored_ids(events: EventServiceAsyncStub, *, account_id: str = "acme") -> list[str]:
+    """Ids of the first events of an account, in the order of acceptance."""
+    request = v1.ListEventsRequest(account_id=account_id, page_size=1000)
+    return [each.event.event_id for each in (await events.ListEvents(request)).events]

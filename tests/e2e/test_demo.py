@@ -1,0 +1,68 @@
+"""`make demo` shows the whole way of the examples, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+TIMEOUT_SECONDS = 60
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "TMPDIR": str(tmp_path)}
+
+
+def run_demo(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "docs/demo.sh"],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
+def test_demo_stores_the_examples_and_shows_what_is_refused(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = run_demo(environment)
+    assert done.returncode == 0, done.stdout
+    first, second, stored, refused = re.split(r"^== (?:Uploading|What).*$", done.stdout, flags=re.MULTILINE)[
+        1:
+    ]
+    accepted = re.search(r"^\d+ files: \d+ events read: (\d+) accepted", first, re.MULTILINE)
+    assert accepted is not None
+    assert re.search(r"^\d+ files: \d+ events read: 0 accepted", second, re.MULTILINE)
+    assert len(stored.strip().splitlines()) == 1 + int(accepted[1])
+    assert "must be a day of the calendar" in refused
+
+
+def test_demo_ends_its_server_and_removes_its_folder(environment: dict[str, str], tmp_path: Path) -> None:
+    done = run_demo(environment)
+    listening = re.search(r"^listening on 127\.0\.0\.1:(\d+)$", done.stdout, re.MULTILINE)
+    assert listening is not None
+    with socket.socket() as connection:
+        assert connection.connect_ex(("127.0.0.1", int(listening[1]))) != 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_demo_says_why_a_server_does_not_start(environment: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "engagement").write_text("#!/bin/sh\necho 'no room' >&2\nexit 2\n")
+    (folder / "engagement").chmod(0o755)
+    done = run_demo({**environment, "PATH": f"{folder}:{environment['PATH']}"})
+    assert done.returncode == 1
+    assert "no room" in done.stdout
