@@ -6,6 +6,7 @@ It knows nothing of gRPC: messages come from an iterator and go to a function.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import secrets
 from collections import deque
@@ -152,6 +153,7 @@ class UploadSession:
         await self._send(self._opened(state))
         if state.is_finished:
             await self._send_finished(state)
+            await _read_to_end(incoming)
             return
         self._reader = asyncio.create_task(self._read(incoming), name="upload-reader")
         try:
@@ -299,3 +301,11 @@ class UploadSession:
     async def _send_finished(self, state: UploadState) -> None:
         finished = v1.UploadEventsResponse.Finished(upload=upload_message(state))
         await self._send(v1.UploadEventsResponse(finished=finished))
+
+
+async def _read_to_end(incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
+    """Waits for the client to half-close: a stream that ends while it writes is a failure to some libraries."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSING_GRACE_SECONDS):
+            async for _ in incoming:
+                pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,11 @@ class Connection:
     async def upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
         """Uploads chunks to the end; all that the server says."""
         call = self.ingest.UploadEvents()
-        for message in upload_messages("upload", chunks):
-            await call.write(message)
+        # The same failure ends the reading side, which tells it.
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            for message in upload_messages("upload", chunks):
+                await call.write(message)
+            await call.done_writing()
         return [message async for message in call]
 
     async def upload_state(self, upload_id: str = "upload") -> v1.Upload:

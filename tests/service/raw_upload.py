@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -98,9 +98,9 @@ def results_of(acks: Iterable[Response.Ack]) -> list[tuple[int, int, v1.Outcome]
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, **settings: Any) -> AsyncIterator[tuple[Server, IngestServiceAsyncStub]]:
-    """A server with other settings; stopped at the end, unless the test has done so."""
-    server = await Server.start(Config(listen="127.0.0.1:0", data_dir=data_dir, **settings))
+async def serving(data_dir: Path, **settings: float) -> AsyncIterator[IngestServiceAsyncStub]:
+    """Ways in to a server with other settings."""
+    server = await Server.start(Config(listen="127.0.0.1:0", data_dir=data_dir, **settings))  # type: ignore[arg-type]  # one is an int
     async with grpc.aio.insecure_channel(server.address) as channel:
-        yield server, v1.IngestServiceStub(channel)
+        yield v1.IngestServiceStub(channel)
     await server.stop()
