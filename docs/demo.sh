@@ -41,6 +41,7 @@ echo "listening on $ENGAGEMENT_SERVER"
 mkdir "$folder/files"
 cp "$examples"/* "$folder/files"
 cd "$folder/files"
+rm -f ./*.rejected.ndjson
 names=(*)
 
 upload() {

@@ -47,6 +47,7 @@ _SERVICES = (
 _TRANSPORT_MESSAGE_BYTES = 16 * 1024 * 1024
 _MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
 _EXPIRY_INTERVAL_SECONDS = 3600.0
+_CLOSE_CONNECTIONS_SECONDS = 0.5
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
@@ -117,7 +118,8 @@ class Server:
         idle = asyncio.create_task(self._calls.running.wait_until_none())
         await asyncio.wait([ending, idle], return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
-        # What goes on never asked for anything, or is reflection, which never ends by itself.
+        # Connections close by themselves, unless something is open that never asked for anything.
+        await asyncio.wait([ending], timeout=_CLOSE_CONNECTIONS_SECONDS)
         await self._grpc.stop(None)
         await ending
 
@@ -172,10 +174,10 @@ class Server:
 
 def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT, then stops gracefully. Raises ConfigurationError."""
-    # Events make many objects and no cycles: with the default thresholds a third of the time goes into
-    # looking for cycles among them.
-    sys.setswitchinterval(0.0005)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # The writer's thread waits this long for the interpreter after each statement, and events make many
+    # objects but no cycles to look for: docs/decisions/0008-interpreter-settings.md has the numbers.
+    sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     uvloop.run(_serve(config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -22,6 +23,8 @@ MAX_WAITING_BYTES = 32 * 1024 * 1024
 _OPERATION_BYTES = 256
 
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 
 class Committer:
@@ -87,6 +90,7 @@ class Committer:
         try:
             results = await self._log.commit(Commit(operations, time.time_ns() // 1_000_000))
         except Exception as error:  # every caller of the group is told, none waits for ever
+            _log.error("a commit of %d operations failed: %s", len(operations), error.__cause__ or error)
             for future in futures:
                 if not future.done():
                     future.set_exception(error)

@@ -304,7 +304,7 @@ class UploadSession:
 
 
 async def _read_to_end(incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
-    """Waits for the client to half-close: a stream that ends while it writes is a failure to some libraries."""
+    """Lets the client half-close: to some libraries a stream that ends while they write has failed."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_CLOSING_GRACE_SECONDS):
             async for _ in incoming:

@@ -41,6 +41,14 @@ class Connection:
 
     async def upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
         """Uploads chunks to the end; all that the server says."""
+        while True:
+            try:
+                return await self._upload(chunks)
+            except grpc.aio.AioRpcError as error:
+                if not is_torn_write(error):
+                    raise
+
+    async def _upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
         call = self.ingest.UploadEvents()
         # The same failure ends the reading side, which tells it.
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -95,10 +103,9 @@ def upload_messages(
     yield v1.UploadEventsRequest(finish=v1.UploadEventsRequest.Finish(last_sequence=len(chunks)))
 
 
-def is_lost_connection(error: grpc.aio.AioRpcError) -> bool:
-    """Whether a call ended because the server went away."""
-    # The library's own words, where a stream was just writing.
-    return error.code() == grpc.StatusCode.UNAVAILABLE or error.details() == "Internal error from Core"
+def is_torn_write(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a stream ended while this side was writing, which hides the status from the library."""
+    return error.details() == "Internal error from Core"
 
 
 async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
+from engagement_server.errors import OverloadedError
 from engagement_server.store.database import unavailable
 from engagement_server.store.reader import Reader
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAX_WAITING_READS = 1000
+"""Reads that run or wait; more are refused, because their answers would come too late anyway."""
+
 
 class Readers:
     """Runs reads off the event loop."""
@@ -28,10 +32,20 @@ class Readers:
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="store-reader")
+        self._waiting = 0
 
     async def run(self, read: Callable[[Reader], T]) -> T:
-        """Runs `read` with a reader of the pool. Raises StoreUnavailableError and what `read` raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._read, read)
+        """Runs `read` with a reader of the pool.
+
+        Raises OverloadedError, StoreUnavailableError and what `read` raises.
+        """
+        if self._waiting >= MAX_WAITING_READS:
+            raise OverloadedError
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._read, read)
+        finally:
+            self._waiting -= 1
 
     def close(self) -> None:
         """Waits for running reads and closes the connections."""

@@ -1,0 +1,103 @@
+"""Cursors and page tokens: opaque text that comes back as it was given, or is refused."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from engagement_server.cursor import SEQUENCE_BITS, Cursors, first_position, last_position
+from engagement_server.errors import (
+    CursorMalformedError,
+    CursorMismatchError,
+    LogEpochChangedError,
+    PageTokenMismatchError,
+)
+
+CURSORS = Cursors(epoch=0xDEADBEEF, key=b"k" * 32)
+RESTORED = Cursors(epoch=0xDEADBEF0, key=b"k" * 32)
+accounts = st.integers(1, 2**23 - 1)
+sequences = st.integers(1, 2**SEQUENCE_BITS - 1)
+base64url = string.ascii_letters + string.digits + "-_"
+insertions = st.sampled_from([*base64url, "=", "+", "/", " ", "é", ""])
+
+
+@st.composite
+def damaged(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> str:
+    """A text that differs from a good one by a character that was replaced, added or taken away."""
+    text = draw(texts)
+    place = draw(st.integers(0, len(text) - 1))
+    other: str = text[:place] + draw(insertions) + text[place + draw(st.sampled_from([0, 1])) :]
+    assume(other != text)
+    return other
+
+
+cursors = st.builds(
+    lambda account, sequence: CURSORS.encode(first_position(account) + sequence), accounts, sequences
+)
+tokens = st.builds(lambda position: CURSORS.encode_page(position, arguments=b"a"), st.integers(0, 2**63 - 1))
+
+
+@given(account=accounts, sequence=sequences)
+def test_a_cursor_comes_back_as_its_position(account: int, sequence: int) -> None:
+    position = first_position(account) + sequence
+    assert first_position(account) < position <= last_position(account)
+    assert CURSORS.decode(CURSORS.encode(position), account_number=account) == position
+
+
+@given(text=cursors | tokens)
+def test_cursors_and_tokens_pass_through_a_shell_and_json_as_they_are(text: str) -> None:
+    assert set(text) <= set(base64url)
+    assert len(text) <= 36
+
+
+@given(text=damaged(cursors))
+def test_a_damaged_cursor_is_malformed(text: str) -> None:
+    with pytest.raises(CursorMalformedError):
+        CURSORS.decode(text, account_number=1)
+
+
+@given(account=accounts, other=accounts, sequence=sequences)
+def test_a_cursor_of_another_account_is_refused(account: int, other: int, sequence: int) -> None:
+    assume(account != other)
+    cursor = CURSORS.encode(first_position(account) + sequence)
+    with pytest.raises(CursorMismatchError):
+        CURSORS.decode(cursor, account_number=other)
+
+
+@given(position=st.integers(0, 2**63 - 1), arguments=st.binary())
+def test_a_page_token_comes_back_with_its_arguments(position: int, arguments: bytes) -> None:
+    token = CURSORS.encode_page(position, arguments=arguments)
+    assert CURSORS.decode_page(token, arguments=arguments) == position
+    with pytest.raises(PageTokenMismatchError):
+        CURSORS.decode_page(token, arguments=arguments + b"x")
+
+
+@given(text=damaged(tokens))
+def test_a_damaged_page_token_is_refused(text: str) -> None:
+    with pytest.raises(PageTokenMismatchError):
+        CURSORS.decode_page(text, arguments=b"a")
+
+
+def test_a_page_token_of_another_key_is_refused() -> None:
+    forged = Cursors(epoch=CURSORS.epoch, key=b"x" * 32).encode_page(5, arguments=b"a")
+    with pytest.raises(PageTokenMismatchError):
+        CURSORS.decode_page(forged, arguments=b"a")
+
+
+def test_cursors_and_tokens_of_a_replaced_log_are_told_from_damaged_ones() -> None:
+    position = first_position(1) + 1
+    with pytest.raises(LogEpochChangedError):
+        RESTORED.decode(CURSORS.encode(position), account_number=1)
+    with pytest.raises(LogEpochChangedError):
+        RESTORED.decode_page(CURSORS.encode_page(position, arguments=b"a"), arguments=b"a")
+
+
+def test_cursors_and_page_tokens_are_not_taken_for_each_other() -> None:
+    position = first_position(1) + 1
+    with pytest.raises(CursorMalformedError):
+        CURSORS.decode(CURSORS.encode_page(position, arguments=b"a"), account_number=1)
+    with pytest.raises(PageTokenMismatchError):
+        CURSORS.decode_page(CURSORS.encode(position), arguments=b"a")

@@ -1,0 +1,183 @@
+"""The short cut through the rules of the contract never decides otherwise than the rules themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from buf.validate import validate_pb2
+from engagement import limits, v1
+from engagement.rules import Violation, check_events, check_limits, check_message, is_plainly_valid
+from tests.events import bad_event, customer_event, text_fields, very_bad_event
+
+NOW_MS = 1_700_000_000_000
+tolerant = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+# Texts and times on both sides of every limit; lengths in characters of one to four bytes.
+lengths = st.sampled_from([0, 1, 63, 64, 65, 127, 128, 129])
+full_lengths = st.sampled_from([12_500, 12_501, 49_900, 50_000, 50_001])
+characters = st.sampled_from(["a", "é", "東", "\U0001f600"])
+short_texts = st.builds(str.__mul__, characters, lengths)
+long_texts = st.builds(str.__mul__, characters, full_lengths)
+texts = st.one_of(short_texts, short_texts, short_texts, st.just("a\0"), long_texts)
+names = st.one_of(short_texts, short_texts, short_texts, st.just("\0"))
+edges_ms = [0, NOW_MS, NOW_MS + limits.MAX_CLOCK_LEAD_MS, limits.END_OF_TIME_MS]
+times_ms = st.builds(int.__add__, st.sampled_from(edges_ms), st.sampled_from([-1, 0, 1])) | st.just(-(2**63))
+parts = st.sampled_from(
+    [-1, 0, 1, 2, 4, 12, 13, 28, 29, 30, 31, 32, 1900, 2000, 2013, 9999, 10_000, 2**31 - 1]
+)
+days = st.builds(v1.Date, year=parts, month=parts, day=parts) | st.just(v1.Date(year=2012, month=2, day=29))
+
+
+def few(names: list[str], of: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
+    return st.dictionaries(st.sampled_from(names), of, max_size=2)
+
+
+def optional(**strategies: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=strategies)
+
+
+times = optional(server_time_stamp=times_ms)
+customers = st.builds(
+    lambda texts, times, days: {"customer_info": v1.CustomerInfo(**texts, **times, **days)},
+    few(text_fields(v1.CustomerInfo()), texts),
+    times,
+    optional(last_payment_date=days, registration_date=days),
+)
+contacts = st.lists(few(["email", "phone"], texts), max_size=2)
+persons = st.builds(
+    lambda texts, times, contacts: {
+        "personal_info": v1.PersonalInfo(**texts, **times, other_contacts=contacts)
+    },
+    few(text_fields(v1.PersonalInfo()), texts),
+    times,
+    contacts,
+)
+events_near_the_limits = st.builds(
+    lambda attributes, rest: v1.Event(**attributes, **rest),
+    st.one_of(customers, customers, persons, persons, st.just({})),
+    optional(
+        event_id=names,
+        source=names,
+        consumer_id=texts,
+        conversation_id=texts,
+        original_time_stamp=times_ms,
+        additional_attributes=st.dictionaries(names, names, max_size=2),
+    ),
+)
+
+
+def violations_one_by_one(event: v1.Event) -> list[Violation]:
+    return [
+        *check_message(event),
+        *check_limits(event, size_bytes=event.ByteSize(), now_ms=NOW_MS),
+    ]
+
+
+def test_an_ordinary_event_is_plainly_valid() -> None:
+    event = customer_event(
+        balance="-400.99",
+        server_time_stamp=NOW_MS,
+        last_payment_date=v1.Date(year=2014, month=10, day=15),
+    )
+    assert is_plainly_valid(event, event.SerializeToString(), now_ms=NOW_MS)
+
+
+@settings(tolerant, max_examples=400)
+@given(event=events_near_the_limits)
+def test_an_event_that_breaks_a_rule_is_never_plainly_valid(event: v1.Event) -> None:
+    if is_plainly_valid(event, event.SerializeToString(), now_ms=NOW_MS):
+        assert violations_one_by_one(event) == []
+
+
+@settings(tolerant, max_examples=60)
+@given(events=st.lists(events_near_the_limits, max_size=6))
+def test_events_checked_together_are_as_if_checked_alone(events: list[v1.Event]) -> None:
+    assert check_events(events, now_ms=NOW_MS) == [violations_one_by_one(event) for event in events]
+
+
+def test_more_bad_events_than_a_chunk_holds_are_all_found() -> None:
+    events = [bad_event() if number % 2 else customer_event() for number in range(1203)]
+    found = check_events(events, now_ms=NOW_MS)
+    assert [len(violations) for violations in found] == [number % 2 for number in range(1203)]
+
+
+def test_a_violation_has_a_short_path_and_never_the_value() -> None:
+    event = very_bad_event()
+    event.customer_info.balance = "secret" * 10_000
+    violations = violations_one_by_one(event)
+    assert all(len(violation.field) <= 256 for violation in violations)
+    assert "secret" not in str([violation for violation in violations if "balance" in violation.field])
+
+
+# The rules that `is_plainly_valid` knows of, each in full: any other one makes its answer a guess.
+
+_NO_NUL = "\0"
+TEXT = validate_pb2.FieldRules(
+    string=validate_pb2.StringRules(max_len=limits.MAX_TEXT_CHARACTERS, not_contains=_NO_NUL)
+)
+TIME = validate_pb2.FieldRules(int64=validate_pb2.Int64Rules(gt=0, lt=limits.END_OF_TIME_MS))
+KEY = validate_pb2.StringRules(min_len=1, max_len=limits.MAX_TEXT_CHARACTERS, not_contains=_NO_NUL)
+NO_RULES = validate_pb2.FieldRules()
+BY_NAME = {
+    "engagement.v1.Event.event_id": validate_pb2.FieldRules(
+        string=validate_pb2.StringRules(max_len=limits.MAX_EVENT_ID_CHARACTERS, not_contains=_NO_NUL)
+    ),
+    "engagement.v1.Event.source": validate_pb2.FieldRules(
+        string=validate_pb2.StringRules(max_len=limits.MAX_SOURCE_CHARACTERS, not_contains=_NO_NUL)
+    ),
+    "engagement.v1.Event.additional_attributes": validate_pb2.FieldRules(
+        map=validate_pb2.MapRules(keys=validate_pb2.FieldRules(string=KEY), values=TEXT)
+    ),
+}
+TIMES = {
+    "engagement.v1.Event.original_time_stamp",
+    "engagement.v1.CustomerInfo.server_time_stamp",
+    "engagement.v1.PersonalInfo.server_time_stamp",
+}
+DAYS = {"engagement.v1.CustomerInfo.last_payment_date", "engagement.v1.CustomerInfo.registration_date"}
+
+
+def reachable(descriptor: Any) -> Iterator[Any]:  # Any: the stubs have two types for descriptors
+    """The message types below a type, itself included."""
+    yield descriptor
+    for field in descriptor.fields:
+        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            yield from reachable(field.message_type)
+
+
+def expected_rules(field: Any) -> validate_pb2.FieldRules:
+    if field.full_name in BY_NAME:
+        return BY_NAME[field.full_name]
+    if field.type == field.TYPE_STRING:
+        return TEXT
+    return TIME if field.full_name in TIMES else NO_RULES
+
+
+def test_the_contract_has_no_rule_for_events_that_the_short_cut_does_not_know() -> None:
+    types = {each.full_name: each for each in reachable(v1.Event.DESCRIPTOR)}
+    calendar = types.pop("engagement.v1.Date")
+    assert {
+        field.full_name for each in types.values() for field in each.fields if field.message_type is calendar
+    } == DAYS
+    for each in types.values():
+        assert not each.GetOptions().HasExtension(validate_pb2.message), each.full_name
+        for field in each.fields:
+            rules = field.GetOptions().Extensions[validate_pb2.field]
+            assert rules == expected_rules(field), field.full_name
+        for oneof in each.oneofs:
+            rules = oneof.GetOptions().Extensions[validate_pb2.oneof]
+            assert rules == validate_pb2.OneofRules(required=True) or not rules.ByteSize()
+
+
+def test_every_day_that_the_calendar_has_is_valid_and_no_other() -> None:
+    """The rules of `Date` are taken whole: a day is valid where the standard library has it."""
+    for year in (-1, 0, 1, 1900, 2000, 2012, 2013, 9999, 10_000):
+        for month in range(-1, 15):
+            for day in range(-1, 34):
+                event = customer_event(registration_date=v1.Date(year=year, month=month, day=day))
+                is_valid = is_plainly_valid(event, event.SerializeToString(), now_ms=NOW_MS)
+                assert is_valid == (not check_message(event.customer_info.registration_date))

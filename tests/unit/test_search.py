@@ -1,0 +1,118 @@
+"""The index finds every event that a filter takes, for any text at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from importlib import resources
+from typing import Any
+
+import apsw
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from engagement import v1
+from engagement_server.errors import FilterInvalidError
+from engagement_server.store.predicate import Predicate
+from engagement_server.store.search import (
+    Tokenizer,
+    attributes_text,
+    identifier_text,
+    match_expression,
+    parse_text,
+)
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters='\0"'), max_size=12)
+twists: st.SearchStrategy[Callable[[str], str]] = st.sampled_from(
+    [str, str.upper, str.lower, str.swapcase, str.title, str.casefold]
+)
+
+
+@pytest.fixture(scope="module")
+def index() -> Iterator[apsw.Connection]:
+    """The index of the store, in memory."""
+    with closing(apsw.Connection(":memory:")) as connection:
+        connection.execute(resources.files("engagement_server.store").joinpath("schema.sql").read_text())
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def tokenize(index: apsw.Connection) -> Tokenizer:
+    """Splits text as the index does."""
+    split: Any = index.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])  # Any: as its options say
+
+    def tokens(text: str) -> list[str]:
+        found: list[str] = split(
+            text.encode(), apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False
+        )
+        return found
+
+    return tokens
+
+
+def is_found(index: apsw.Connection, event: v1.Event, expression: str) -> bool:
+    """Whether the index finds an event that is alone in it."""
+    row = attributes_text(event), identifier_text(event.consumer_id), identifier_text(event.conversation_id)
+    index.execute("BEGIN")
+    index.execute(
+        "INSERT INTO search (rowid, attributes, consumer_id, conversation_id) VALUES (1, ?, ?, ?)", row
+    )
+    found = index.execute("SELECT rowid FROM search WHERE search MATCH ?", (expression,)).fetchall()
+    index.execute("ROLLBACK")
+    return bool(found)
+
+
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.filter_too_much])
+@given(data=st.data(), values=st.lists(texts, min_size=5, max_size=5), twist=twists)
+def test_the_index_finds_every_event_that_a_filter_takes(
+    index: apsw.Connection,
+    tokenize: Tokenizer,
+    data: st.DataObject,
+    values: list[str],
+    twist: Callable[[str], str],
+) -> None:
+    status, kind, customer_id, consumer_id, conversation_id = values
+    event = v1.Event(
+        consumer_id=consumer_id,
+        conversation_id=conversation_id,
+        customer_info=v1.CustomerInfo(customer_status=status, customer_type=kind, customer_id=customer_id),
+    )
+    options: dict[str, Any] = {
+        "consumer_ids": [consumer_id],
+        "conversation_ids": [conversation_id],
+        "customer_ids": [customer_id],
+        "customer_statuses": [twist(status)],
+        "customer_types": [twist(kind)],
+        "text": twist(f'"{kind}" {status}'),
+    }
+    chosen = data.draw(st.sets(st.sampled_from(sorted(options)), min_size=1))
+    wanted = v1.EventFilter(**{name: options[name] for name in chosen})
+    try:
+        predicate = Predicate.of(wanted, tokenize=tokenize)
+    except FilterInvalidError:
+        assume(False)
+    assume(predicate.takes_content(event, tokenize=tokenize))
+    expression = match_expression(wanted, predicate.text, tokenize=tokenize)
+    assert expression is None or is_found(index, event, expression)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_is_understood_or_refused(tokenize: Tokenizer, text: str) -> None:
+    with suppress(FilterInvalidError):
+        assert all(parse_text(text, tokenize=tokenize).phrases)
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("", []),
+        ("vip gold", [["vip"], ["gold"]]),
+        ('"vip gold" Gold', [["vip", "gold"], ["gold"]]),
+        ('x"vip gold"y', [["x"], ["vip", "gold"], ["y"]]),
+        ("Ada.Lovelace@example.com", [["ada", "lovelace", "example", "com"]]),
+        ("Straße İ", [["strasse"], ["i\u0307"]]),
+    ],
+)
+def test_a_text_is_words_and_phrases(tokenize: Tokenizer, text: str, phrases: list[list[str]]) -> None:
+    assert list(parse_text(text, tokenize=tokenize).phrases) == phrases
