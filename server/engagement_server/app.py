@@ -113,15 +113,12 @@ class Server:
         self._database.close()
 
     async def _end_calls(self) -> None:
-        """Refuses new calls and lets the running ones end, for some time."""
-        ending = asyncio.create_task(self._grpc.stop(self._config.stop_grace_seconds))
-        idle = asyncio.create_task(self._calls.running.wait_until_none())
-        await asyncio.wait([ending, idle], return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
-        # Connections close by themselves, unless something is open that never asked for anything.
-        await asyncio.wait([ending], timeout=_CLOSE_CONNECTIONS_SECONDS)
-        await self._grpc.stop(None)
-        await ending
+        """Refuses new calls, lets the running ones end, for some time, and closes the connections."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.stop_grace_seconds):
+                await self._calls.running.drain()
+        # What is still open never asked for anything, or had its time.
+        await self._grpc.stop(_CLOSE_CONNECTIONS_SECONDS)
 
     async def _listen(self) -> None:
         host, _, _ = self._config.listen.rpartition(":")

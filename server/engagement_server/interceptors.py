@@ -17,6 +17,7 @@ from engagement.rules import Violation
 from engagement_server.errors import (
     BatchTooLargeError,
     ChunkTooLargeError,
+    DrainingError,
     FieldInvalidError,
     RequestError,
 )
@@ -27,6 +28,7 @@ REQUEST_ID_KEY = "x-request-id"
 _MAX_REQUEST_ID_CHARACTERS = 64
 # Compressing a smaller response costs more than it saves.
 _MIN_COMPRESSED_BYTES = 1024
+_FAREWELL_SECONDS = 0.2
 
 # Any: handlers of all message types pass through here, and the stubs describe synchronous ones only.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -48,17 +50,25 @@ class RunningCalls:
         self._contexts: set[Context] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_draining = False
 
     def begin(self, context: Context) -> None:
-        """Counts a call, once, until it is done."""
-        if context not in self._contexts:
-            self._contexts.add(context)
-            self._idle.clear()
-            context.add_done_callback(self._end)  # type: ignore[arg-type]  # any function is one
+        """Counts a call, once, until it is done. Raises DrainingError."""
+        if context in self._contexts:
+            return
+        if self._is_draining:
+            raise DrainingError
+        self._contexts.add(context)
+        self._idle.clear()
+        context.add_done_callback(self._end)  # type: ignore[arg-type]  # any function is one
 
-    async def wait_until_none(self) -> None:
-        """Waits until every call that asked for something has its answer."""
-        await self._idle.wait()
+    async def drain(self) -> None:
+        """Refuses new calls, and waits until the running ones have their answers."""
+        self._is_draining = True
+        if self._contexts:
+            await self._idle.wait()
+            # Who just got an answer calls again, and is to hear why that is refused.
+            await asyncio.sleep(_FAREWELL_SECONDS)
 
     def _end(self, context: Context) -> None:
         self._contexts.remove(context)
@@ -117,10 +127,10 @@ def _safe_deserializer(parse: Callable[[bytes], Message] | None) -> Callable[[by
 
 def _wrap_unary(behavior: Behavior, *, running: RunningCalls) -> Any:
     async def call(request: Any, context: Context) -> Any:
-        running.begin(context)
-        if isinstance(request, Unreadable):
-            await _abort(context, request.error)
         try:
+            running.begin(context)
+            if isinstance(request, Unreadable):
+                raise request.error  # noqa: TRY301  # as any other refusal
             response: Message = await behavior(request, context)
         except Exception as error:  # every failure gets a status
             await _abort(context, error)

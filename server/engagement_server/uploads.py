@@ -77,7 +77,6 @@ class Uploads:
         self.heartbeat_seconds = heartbeat_seconds
         self._max_age_seconds = max_age_seconds
         self._sessions: dict[tuple[str, str], UploadSession] = {}
-        self._is_draining = False
 
     async def serve(self, incoming: AsyncIterator[v1.UploadEventsRequest], send: Send) -> None:
         """Serves one stream to its end. Raises what refuses it."""
@@ -94,8 +93,6 @@ class Uploads:
         if (previous := self._sessions.get(key)) is not None:
             previous.end(UploadTakenOverError(previous.upload_id))
         self._sessions[key] = session
-        if self._is_draining:
-            session.close(Closing.REASON_DRAINING)
         age_seconds = self._max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311  # spreads reconnects
         timer = asyncio.get_running_loop().call_later(age_seconds, session.close, Closing.REASON_MAX_AGE)
         try:
@@ -106,8 +103,7 @@ class Uploads:
                 del self._sessions[key]
 
     def drain(self) -> None:
-        """Asks all streams, and those that still come, to end."""
-        self._is_draining = True
+        """Asks all streams to end."""
         for session in self._sessions.values():
             session.close(Closing.REASON_DRAINING)
 

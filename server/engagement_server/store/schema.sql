@@ -39,7 +39,8 @@ CREATE VIRTUAL TABLE search USING fts5 (
     content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 0'
 );
 INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
--- Wide, incremental merges: a third more rows a second than the defaults, and no commit merges a whole level.
+-- Wide, incremental merges: more rows a second than with the defaults, and no commit merges a whole level
+-- (docs/decisions/0009-fts-merges.md).
 INSERT INTO search (search, rank) VALUES ('automerge', 16);
 INSERT INTO search (search, rank) VALUES ('crisismerge', 64);
 

@@ -43,6 +43,6 @@ format_option = click.option(
 source_option = click.option(
     "--source",
     metavar="NAME",
-    help="Where the events come from. Events that name no source get it, and ids that are made depend on "
-    "it.  [default: the file's name without folder and .gz; stdin for -]",
+    help="Where pushed events and lines without an id come from: they carry it, and their ids depend on it. "
+    "Events of exports do not.  [default: the file's name without folder and .gz; stdin for -]",
 )

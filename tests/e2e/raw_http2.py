@@ -1,0 +1,94 @@
+"""An HTTP/2 client that does what no library does: it may read nothing, or ping without end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+_TIMEOUT_SECONDS = 10
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_FRAME_HEADER_BYTES = 9
+_END_HEADERS, _END_STREAM, _ACK = 0x4, 0x1, 0x1
+_INITIAL_WINDOW_SIZE = (4).to_bytes(2, "big")
+
+DATA, HEADERS, SETTINGS, PING, GOAWAY = 0, 1, 4, 6, 7
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What one side says."""
+
+    kind: int
+    flags: int
+    stream: int
+    payload: bytes
+
+    def serialized(self) -> bytes:
+        """The frame on the wire."""
+        length = len(self.payload).to_bytes(3, "big")
+        return length + bytes([self.kind, self.flags]) + self.stream.to_bytes(4, "big") + self.payload
+
+
+class RawHttp2:
+    """One connection."""
+
+    def __init__(self, address: str, *, window_bytes: int = 65_535) -> None:
+        """Connects; the server may send as many bytes of messages on a stream as the window has."""
+        host, _, port = address.rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=_TIMEOUT_SECONDS)
+        self._last_stream = -1
+        settings = _INITIAL_WINDOW_SIZE + window_bytes.to_bytes(4, "big")
+        self._socket.sendall(_PREFACE)
+        self.send(Frame(SETTINGS, 0, 0, settings), Frame(SETTINGS, _ACK, 0, b""))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    def send(self, *frames: Frame) -> None:
+        """Sends frames as they are."""
+        self._socket.sendall(b"".join(frame.serialized() for frame in frames))
+
+    def call(
+        self, method: str, message: bytes, *, is_compressed: bool = False, headers: Mapping[str, str]
+    ) -> None:
+        """Sends a call with one message."""
+        self._last_stream += 2
+        fields = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": method,
+            ":authority": "test",
+            "te": "trailers",
+            "content-type": "application/grpc",
+            **headers,
+        }
+        block = b"".join(_literal(name) + _literal(value, prefix=b"") for name, value in fields.items())
+        data = bytes([is_compressed]) + len(message).to_bytes(4, "big") + message
+        self.send(
+            Frame(HEADERS, _END_HEADERS, self._last_stream, block),
+            Frame(DATA, _END_STREAM, self._last_stream, data),
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        """What the server says, until it closes the connection."""
+        with self._socket.makefile("rb") as received:
+            while len(header := received.read(_FRAME_HEADER_BYTES)) == _FRAME_HEADER_BYTES:
+                payload = received.read(int.from_bytes(header[:3], "big"))
+                yield Frame(header[3], header[4], int.from_bytes(header[5:], "big"), payload)
+
+
+def _literal(text: str, *, prefix: bytes = b"\0") -> bytes:
+    """A name (with the prefix of a field that no table keeps) or a value."""
+    assert len(text) < 127
+    return prefix + bytes([len(text)]) + text.encode()

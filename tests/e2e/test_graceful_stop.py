@@ -1,0 +1,166 @@
+"""A server that is told to stop answers what it has, refuses the rest in words, and is gone soon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from random import Random
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from engagement import v1
+from tests.e2e.connection import ACCOUNT, Connection, connect, upload_messages, wait_until
+from tests.e2e.ledger import Ledger
+from tests.e2e.producers import Caller
+from tests.e2e.raw_http2 import HEADERS, RawHttp2
+from tests.events import customer_event
+from tests.server_process import ServerProcess
+from tests.service.refusal import refusal
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_SERVICES = ("", "engagement.v1.IngestService", "engagement.v1.EventService", "engagement.v1.ServerService")
+_REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+_UPLOADS = 4
+Watch = grpc.aio.UnaryStreamCall[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
+
+
+def _watch(connection: Connection, service: str = "") -> Watch:
+    watch: grpc.aio.UnaryStreamMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
+    watch = connection.channel.unary_stream(
+        "/grpc.health.v1.Health/Watch",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    return watch(health_pb2.HealthCheckRequest(service=service))
+
+
+async def _status(watch: Watch) -> int:
+    response = await watch.read()
+    assert isinstance(response, health_pb2.HealthCheckResponse)
+    return response.status
+
+
+def _chunk(sequence: int, events: list[v1.Event]) -> v1.UploadEventsRequest:
+    chunk = v1.UploadEventsRequest.Chunk(sequence=sequence, events=events)
+    return v1.UploadEventsRequest(chunk=chunk)
+
+
+async def _upload_until_closed(connection: Connection, upload_id: str, *, ledger: Ledger) -> int:
+    """Sends chunks until the server says that it closes; how many it sent, all of which were acked."""
+    call = connection.ingest.UploadEvents()
+    closing = asyncio.Event()
+    chunks: list[list[v1.Event]] = []
+
+    async def send() -> None:
+        opening, *_ = upload_messages(upload_id, [])
+        await call.write(opening)
+        while not closing.is_set():
+            chunks.append(ledger.draw(20))
+            await call.write(_chunk(len(chunks), chunks[-1]))
+        await call.done_writing()
+
+    sender = asyncio.create_task(send())
+    acked = 0
+    async for message in call:
+        if message.HasField("closing"):
+            assert message.closing.reason == v1.UploadEventsResponse.Closing.REASON_DRAINING
+            assert message.closing.reconnect_delay.ToMilliseconds() > 0
+            closing.set()
+        acked = max(acked, message.ack.committed_through)
+    await sender
+    assert closing.is_set()
+    assert acked == len(chunks)
+    for events in chunks:
+        ledger.acknowledge_chunk(events)
+    return acked
+
+
+async def _call_until_refused(caller: Caller, connection: Connection) -> None:
+    refused = await refusal(caller.run(connection))
+    assert refused.code == grpc.StatusCode.UNAVAILABLE
+    assert refused.reason == "DRAINING"
+
+
+async def test_a_stop_under_load_loses_nothing_and_answers_everybody(server_process: ServerProcess) -> None:
+    ledger = Ledger(Random(1))
+    callers = [Caller(ledger, batch_events=1 + number % 3) for number in range(12)]
+    async with connect(server_process.address) as connection:
+        refused = [asyncio.create_task(_call_until_refused(caller, connection)) for caller in callers]
+        uploads = [
+            asyncio.create_task(_upload_until_closed(connection, f"upload-{number}", ledger=ledger))
+            for number in range(_UPLOADS)
+        ]
+        await wait_until(lambda: _has(connection, events=1000))
+        status = await asyncio.to_thread(server_process.stop)
+        committed = await asyncio.gather(*uploads)
+        await asyncio.gather(*refused)
+    assert status == 0
+    ledger.is_closed = True
+    server_process.start()
+    async with connect(server_process.address) as connection:
+        await ledger.check(connection)
+        await asyncio.gather(*(caller.run(connection) for caller in callers))
+        await ledger.check_complete(connection)
+        for number, sequence in enumerate(committed):
+            upload = await connection.upload_state(f"upload-{number}")
+            assert upload.state == v1.Upload.STATE_OPEN
+            assert upload.committed_through == sequence
+
+
+async def test_health_tells_first_that_the_server_stops(server_process: ServerProcess) -> None:
+    async with connect(server_process.address) as connection:
+        # An upload that does not react to being closed keeps the server for a while.
+        upload = connection.ingest.UploadEvents()
+        await upload.write(next(upload_messages("upload", [])))
+        await upload.read()
+        watches = [_watch(connection, service) for service in _SERVICES]
+        assert {await _status(watch) for watch in watches} == {_SERVING}
+        stopping = asyncio.create_task(asyncio.to_thread(server_process.stop))
+        assert {await _status(watch) for watch in watches} == {_NOT_SERVING}
+        assert not stopping.done()
+        assert await stopping == 0
+        closing = await upload.read()
+        assert isinstance(closing, v1.UploadEventsResponse)
+        assert closing.HasField("closing")
+        assert await upload.code() == grpc.StatusCode.OK
+
+
+async def test_nothing_that_is_merely_open_holds_up_a_stop(server_process: ServerProcess) -> None:
+    async with connect(server_process.address) as connection, connect(server_process.address) as idle:
+        await idle.channel.channel_ready()
+        await connection.record(customer_event())
+        watch = _watch(connection)
+        await watch.read()
+        upload = connection.ingest.UploadEvents()
+        reflection: grpc.aio.StreamStreamCall[bytes, bytes]
+        reflection = connection.channel.stream_stream(_REFLECTION)()
+        await upload.wait_for_connection()
+        await reflection.wait_for_connection()
+        seconds, status = await _time_stop(server_process)
+    assert status == 0
+    assert seconds < 2
+
+
+async def test_a_client_that_reads_nothing_does_not_hold_up_a_stop(server_process: ServerProcess) -> None:
+    with RawHttp2(server_process.address, window_bytes=0) as deaf:
+        deaf.call("/grpc.health.v1.Health/Watch", b"", headers={})
+        # The server writes now to one that does not read.
+        assert any(frame.kind == HEADERS for frame in deaf.frames())
+        async with connect(server_process.address) as connection:
+            assert await _status(_watch(connection)) == _SERVING
+        seconds, status = await _time_stop(server_process)
+    assert status == 0
+    assert seconds < 2
+
+
+async def _time_stop(process: ServerProcess) -> tuple[float, int]:
+    started = time.monotonic()
+    status = await asyncio.to_thread(process.stop)
+    return time.monotonic() - started, status
+
+
+async def _has(connection: Connection, *, events: int) -> bool:
+    request = v1.ListEventsRequest(account_id=ACCOUNT, newest_first=True, page_size=events)
+    return len((await connection.events.ListEvents(request)).events) == events
