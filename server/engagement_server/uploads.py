@@ -47,6 +47,7 @@ MAX_CHUNK_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
 _MAX_ACK_BYTES = 1024 * 1024
 _RECONNECT_DELAY_SECONDS = 1
 _CLOSING_GRACE_SECONDS = 2.0
+_FAREWELL_SECONDS = 0.5
 
 Closing = v1.UploadEventsResponse.Closing
 Send = Callable[[v1.UploadEventsResponse], Awaitable[None]]
@@ -149,7 +150,7 @@ class UploadSession:
         await self._send(self._opened(state))
         if state.is_finished:
             await self._send_finished(state)
-            await _read_to_end(incoming)
+            await _let_finish(incoming)
             return
         self._reader = asyncio.create_task(self._read(incoming), name="upload-reader")
         try:
@@ -299,9 +300,10 @@ class UploadSession:
         await self._send(v1.UploadEventsResponse(finished=finished))
 
 
-async def _read_to_end(incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
-    """Lets the client half-close: to some libraries a stream that ends while they write has failed."""
+async def _let_finish(incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
+    """Reads to the end, for a moment: to some libraries a stream that ends while they write has failed."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_CLOSING_GRACE_SECONDS):
-            async for _ in incoming:
-                pass
+        async with asyncio.timeout(_FAREWELL_SECONDS):
+            async for message in incoming:
+                if message.HasField("finish"):
+                    return

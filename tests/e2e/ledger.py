@@ -81,9 +81,8 @@ class Ledger:
         assert stored.keys() == self._sent.keys()
 
     def _new_event(self) -> v1.Event:
-        number = len(self._sent) + self.random.randrange(1000) * 1_000_000
         return v1.Event(
-            event_id=f"event-{number:09d}-{self.random.getrandbits(32):08x}",
+            event_id=f"event-{self.random.getrandbits(64):016x}",
             consumer_id=f"consumer-{self.random.getrandbits(32):08x}",
             customer_info=v1.CustomerInfo(
                 server_time_stamp=1_700_000_000_000 + self.random.randrange(10**9),

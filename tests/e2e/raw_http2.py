@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from google.protobuf.message import Message
 
 _TIMEOUT_SECONDS = 10
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -30,6 +33,19 @@ class Frame:
         """The frame on the wire."""
         length = len(self.payload).to_bytes(3, "big")
         return length + bytes([self.kind, self.flags]) + self.stream.to_bytes(4, "big") + self.payload
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A message as it travels."""
+
+    is_compressed: bool
+    packed: bytes
+
+    @property
+    def serialized(self) -> bytes:
+        """The message itself."""
+        return gzip.decompress(self.packed) if self.is_compressed else self.packed
 
 
 class RawHttp2:
@@ -59,10 +75,8 @@ class RawHttp2:
         """Sends frames as they are."""
         self._socket.sendall(b"".join(frame.serialized() for frame in frames))
 
-    def call(
-        self, method: str, message: bytes, *, is_compressed: bool = False, headers: Mapping[str, str]
-    ) -> None:
-        """Sends a call with one message."""
+    def call(self, method: str, message: Message, *, headers: Mapping[str, str] | None = None) -> None:
+        """Sends a call with one message, which is packed where the headers name gzip."""
         self._last_stream += 2
         fields = {
             ":method": "POST",
@@ -71,14 +85,26 @@ class RawHttp2:
             ":authority": "test",
             "te": "trailers",
             "content-type": "application/grpc",
-            **headers,
+            **(headers or {}),
         }
         block = b"".join(_literal(name) + _literal(value, prefix=b"") for name, value in fields.items())
-        data = bytes([is_compressed]) + len(message).to_bytes(4, "big") + message
+        is_compressed = "grpc-encoding" in fields
+        serialized = message.SerializeToString()
+        packed = gzip.compress(serialized) if is_compressed else serialized
+        data = bytes([is_compressed]) + len(packed).to_bytes(4, "big") + packed
         self.send(
             Frame(HEADERS, _END_HEADERS, self._last_stream, block),
             Frame(DATA, _END_STREAM, self._last_stream, data),
         )
+
+    def answer(self) -> Answer:
+        """The first message that comes."""
+        received = b""
+        for frame in self.frames():
+            received += frame.payload if frame.kind == DATA else b""
+            if len(received) >= 5 and len(received) >= 5 + int.from_bytes(received[1:5], "big"):
+                break
+        return Answer(is_compressed=received[0] == 1, packed=received[5:])
 
     def frames(self) -> Iterator[Frame]:
         """What the server says, until it closes the connection."""

@@ -17,7 +17,6 @@ import pytest
 
 from engagement import v1
 from tests.e2e.cli_process import Cli, event_line, feed
-from tests.e2e.cli_process import wait_until as wait_until_true
 from tests.e2e.connection import Connection, connect, is_torn_write, wait_until
 from tests.e2e.ledger import Ledger
 from tests.e2e.producers import Caller, Producer, UploadStream
@@ -141,7 +140,7 @@ async def test_what_was_received_and_not_committed_before_a_kill_is_not_there_af
 async def test_a_kill_in_the_first_start_leaves_a_folder_that_starts(tmp_path: Path, chance: Random) -> None:
     for number in range(_KILLED_STARTS):
         process = ServerProcess(tmp_path / f"data-{number}")
-        _kill_start(process, chance)
+        await _kill_start(process, chance)
         process.start()
         async with connect(process.address) as connection:
             result = await connection.record(customer_event())
@@ -158,7 +157,7 @@ async def test_kills_in_the_middle_of_a_recovery_lose_nothing(
         async with connect(server_process.address) as connection:
             await connection.record_batch(events[500 * number : 500 * (number + 1)])
         server_process.kill()
-        _kill_start(server_process, chance)
+        await _kill_start(server_process, chance)
         server_process.start()
     async with connect(server_process.address) as connection:
         assert await connection.stored_ids() == [event.event_id for event in events]
@@ -188,12 +187,16 @@ async def _has(connection: Connection, *, events: int) -> bool:
     return len(await connection.stored_ids()) >= events
 
 
-def _kill_start(process: ServerProcess, chance: Random) -> None:
+async def _kill_start(process: ServerProcess, chance: Random) -> None:
     """Kills a starting server within the few milliseconds in which it opens its store."""
     process.launch()
-    wait_until_true(lambda: any("engagement.db" in name for name in _open_files(process.pid)))
-    time.sleep(chance.uniform(0, 0.02))
+    await wait_until(lambda: _is_opening_store(process.pid))
+    await asyncio.sleep(chance.uniform(0, 0.02))
     process.kill()
+
+
+async def _is_opening_store(pid: int) -> bool:
+    return any("engagement.db" in name for name in _open_files(pid))
 
 
 def _open_files(pid: int) -> Iterator[str]:

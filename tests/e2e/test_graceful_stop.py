@@ -145,7 +145,7 @@ async def test_nothing_that_is_merely_open_holds_up_a_stop(server_process: Serve
 
 async def test_a_client_that_reads_nothing_does_not_hold_up_a_stop(server_process: ServerProcess) -> None:
     with RawHttp2(server_process.address, window_bytes=0) as deaf:
-        deaf.call("/grpc.health.v1.Health/Watch", b"", headers={})
+        deaf.call("/grpc.health.v1.Health/Watch", health_pb2.HealthCheckRequest())
         # The server writes now to one that does not read.
         assert any(frame.kind == HEADERS for frame in deaf.frames())
         async with connect(server_process.address) as connection:

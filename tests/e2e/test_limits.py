@@ -1,49 +1,121 @@
-"""What the transport allows: compression, sizes after decompression, pings, and many open streams."""
+"""What the transport allows: packed messages, and their size once unpacked; pings; many open streams."""
 
 from __future__ import annotations
 
-import asyncio
-import gzip
-from collections.abc import Mapping
+import re
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import pytest
 
 from engagement import v1
-from tests.e2e.connection import ACCOUNT, Connection, connect, upload_messages
-from tests.e2e.raw_http2 import DATA, GOAWAY, PING, Frame, RawHttp2
-from tests.events import customer_event, customer_events
+from tests.e2e.connection import ACCOUNT, connect, upload_messages
+from tests.e2e.raw_http2 import GOAWAY, PING, Frame, RawHttp2
+from tests.events import customer_event
 from tests.server_process import ServerProcess
 from tests.service.refusal import refusal
 
 _MIB = 1024 * 1024
 _BOMB_BYTES = 100 * _MIB
-_BOMBS = 3
+_BOMBS = 2
+# Far less than one bomb.
+_MOST_GROWTH_BYTES = 48 * _MIB
 _OPEN_UPLOADS = 300
-# Less than one bomb: what the library may take before it gives up.
-_MEMORY_GROWTH_BYTES = 64 * _MIB
-_TOO_MANY_PINGS = b"too_many_pings"
+_PINGS = 20
 
 
-def _first_message(address: str, method: str, request: bytes, **options: object) -> bytes:
-    """The bytes of the first response to a call, with the five in front that say how it is packed."""
-    with RawHttp2(address) as connection:
-        connection.call(method, request, **options)  # type: ignore[arg-type]
-        return next(frame.payload for frame in connection.frames() if frame.kind == DATA)
+def _record(text_bytes: int) -> v1.RecordEventRequest:
+    return v1.RecordEventRequest(account_id=ACCOUNT, event=customer_event(balance="x" * text_bytes))
 
 
-async def test_requests_and_responses_are_compressed_for_those_who_ask(server_process: ServerProcess) -> None:
-    event = customer_event(balance="x" * 50_000)
-    record = v1.RecordEventRequest(account_id=ACCOUNT, event=event).SerializeToString()
-    packed = gzip.compress(record)
-    assert len(packed) < len(record) / 100
-    with RawHttp2(server_process.address) as sender:
-        sender.call(
-            "/engagement.v1.IngestService/RecordEvent",
-            packed,
-            is_compressed=True,
-            headers={"grpc-encoding": "gzip"},
+def test_packed_requests_are_read_and_large_answers_packed_for_those_who_read_them(
+    server_process: ServerProcess,
+) -> None:
+    with RawHttp2(server_process.address) as connection:
+        connection.call(
+            "/engagement.v1.IngestService/RecordEvent", _record(50_000), headers={"grpc-encoding": "gzip"}
         )
-        answer = next(frame.payload for frame in sender.frames() if frame.kind == DATA)
-    assert v1.RecordEventResponse.FromString(answer[5:]).result.outcome == v1.Outcome.OUTCOME_ACCEPTED
+        recorded = v1.RecordEventResponse.FromString(connection.answer().serialized)
+    assert recorded.result.outcome == v1.Outcome.OUTCOME_ACCEPTED
+    request = v1.GetEventRequest(account_id=ACCOUNT, cursor=recorded.result.cursor)
+    answers = []
+    for headers in ({}, {"grpc-accept-encoding": "gzip"}):
+        with RawHttp2(server_process.address) as connection:
+            connection.call("/engagement.v1.EventService/GetEvent", request, headers=headers)
+            answers.append(connection.answer())
+    plain, packed = answers
+    assert not plain.is_compressed
+    assert packed.is_compressed
+    assert len(packed.packed) < len(plain.packed) / 50
+    assert packed.serialized == plain.serialized
+    found = v1.GetEventResponse.FromString(plain.serialized).event.event
+    assert found.customer_info.balance == "x" * 50_000
+
+
+async def test_a_packed_message_counts_as_what_it_unpacks_to(server_process: ServerProcess) -> None:
+    async with connect(server_process.address, compression=grpc.Compression.Gzip) as connection:
+        refused = await refusal(connection.ingest.RecordEvent(_record(9 * _MIB)))
+        assert await connection.stored_ids() == []
+    assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.reason == "BATCH_TOO_LARGE"
+    assert int(refused.metadata["limit"]) == 8 * _MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory of a process in /proc")
+async def test_a_message_that_unpacks_to_more_than_all_limits_takes_no_memory(
+    server_process: ServerProcess,
+) -> None:
+    async with connect(server_process.address, compression=grpc.Compression.Gzip) as connection:
+        await connection.record(customer_event())
+        before = _peak_memory_bytes(server_process)
+        bomb = _record(_BOMB_BYTES)
+        for _ in range(_BOMBS):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await connection.ingest.RecordEvent(bomb)
+            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert _peak_memory_bytes(server_process) - before < _MOST_GROWTH_BYTES
+        assert await connection.stored_ids() == ["event"]
+
+
+def test_a_client_that_pings_without_end_is_sent_away(server_process: ServerProcess) -> None:
+    ping = Frame(PING, 0, 0, bytes(8))
+    with RawHttp2(server_process.address) as connection:
+        connection.send(*[ping] * _PINGS)
+        with suppress(ConnectionResetError):
+            goodbye = next(frame for frame in connection.frames() if frame.kind == GOAWAY)
+    assert b"too_many_pings" in goodbye.payload
+
+
+async def test_the_server_tells_how_often_a_client_may_ping(server_process: ServerProcess) -> None:
+    async with connect(server_process.address) as connection:
+        stub = v1.ServerServiceStub(connection.channel)
+        limits = (await stub.GetServerInfo(v1.GetServerInfoRequest())).limits
+    assert limits.min_keepalive_interval.ToSeconds() == 10
+
+
+async def test_many_open_uploads_leave_room_for_a_call_and_end_with_the_server(
+    server_process: ServerProcess,
+) -> None:
+    async with connect(server_process.address) as connection:
+        uploads = [connection.ingest.UploadEvents() for _ in range(_OPEN_UPLOADS)]
+        for number, upload in enumerate(uploads):
+            await upload.write(next(upload_messages(f"upload-{number}", [])))
+        for upload in uploads:
+            opened = await upload.read()
+            assert isinstance(opened, v1.UploadEventsResponse)
+            assert opened.HasField("opened")
+        result = await connection.record(customer_event())
+        assert result.outcome == v1.Outcome.OUTCOME_ACCEPTED
+        for upload in uploads:
+            await upload.done_writing()
+            assert await upload.read() is grpc.aio.EOF
+            assert await upload.code() == grpc.StatusCode.OK
+
+
+def _peak_memory_bytes(process: ServerProcess) -> int:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert match
+    return int(match[1]) * 1024

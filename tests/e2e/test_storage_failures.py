@@ -150,18 +150,15 @@ async def _run_until_refused(producer: Producer, connection: Connection) -> None
 
 
 def _start(data_dir: Path, *, listen: str = "127.0.0.1:0", max_file_bytes: int = -1) -> str:
-    """What a server says that cannot start, and why."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "engagement.cli", "serve", "--listen", listen, "--data", str(data_dir)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=_START_TIMEOUT_SECONDS,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, -1)),
-    )
-    assert ended.returncode == 2, ended
-    assert "Traceback" not in ended.stderr
-    return ended.stderr
+    """What a server says that cannot start."""
+    command = [sys.executable, "-m", "engagement.cli", "serve", "--listen", listen, "--data", str(data_dir)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as starting:
+        # Long before it has read its own code and comes to its files.
+        resource.prlimit(starting.pid, resource.RLIMIT_FSIZE, (max_file_bytes, -1))
+        _, said = starting.communicate(timeout=_START_TIMEOUT_SECONDS)
+    assert starting.returncode == 2, said
+    assert "Traceback" not in said
+    return said
 
 
 def test_a_folder_is_for_one_server(server_process: ServerProcess) -> None:

@@ -16,95 +16,19 @@ from engagement_server import cursor
 from engagement_server.store import pending_events, reader
 from tests.events import customer_event, personal_event
 from tests.service.calls import one, some
-from tests.service.plain_filter import phrases, takes
+from tests.service.filter_strategies import START_MS, events_of_any_kind, filters, timestamp
+from tests.service.plain_filter import takes
 from tests.service.refusal import refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
-START_MS = 1_600_000_000_000
-
 # Each example has an account of its own, so that all can share one server.
 account_numbers = itertools.count()
 tolerant = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-
-# Few values, near to each other in every way that a look-up could mistake.
-IDS = ["", "a-b", "ab", "A-B", "a b", "a:b", "a*", "—", "ß", "ss", "東京", "\U0001f600", "0b4c", "AND"]
-VALUES = [
-    "", "vip", "VIP", "Vip gold", "gold vip", "Straße", "STRASSE", "strasse 1", "1 Straße", "well-known",
-    "well known", "known well", "ada@example.com", "ada example com", "İstanbul", "cafe\u0301", "café",
-    "東京 タワー", "東京", "x\U0001f600y", "x y", "...", "-400.99", "400,99", "²", "OR", "NOT vip", "2014",
-]  # fmt: skip
-ids = st.sampled_from(IDS)
-values = st.sampled_from(VALUES)
-instants = st.integers(0, 6).map(lambda step: START_MS + step)
-phrase = values.filter(lambda value: phrases(f'"{value}"')[0])
-query_part = phrase.map(lambda value: f'"{value}"') | phrase.filter(lambda value: all(phrases(value)))
-
-
-def optional(**strategies: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
-    return st.fixed_dictionaries({}, optional=strategies)
-
-
-customers = optional(
-    server_time_stamp=instants,
-    customer_status=values,
-    customer_type=values,
-    customer_id=ids | values,
-    role=values,
-    registration_date=st.just(v1.Date(year=2014, month=10, day=15)),
-).map(lambda attributes: v1.Event(customer_info=v1.CustomerInfo(**attributes)))  # type: ignore[arg-type]
-persons = optional(
-    server_time_stamp=instants,
-    name=values,
-    surname=values,
-    other_contacts=st.lists(optional(email=values, phone=values), max_size=2),
-).map(lambda attributes: v1.Event(personal_info=v1.PersonalInfo(**attributes)))  # type: ignore[arg-type]
-
-
-@st.composite
-def events_of_any_kind(draw: st.DrawFn) -> v1.Event:
-    event = draw(customers | persons)
-    event.consumer_id, event.conversation_id, event.authenticated = draw(ids), draw(ids), draw(st.booleans())
-    event.additional_attributes.update(draw(st.dictionaries(values.filter(bool), values, max_size=2)))
-    return event
-
-
-def timestamp(nanoseconds: int) -> Timestamp:
-    value = Timestamp()
-    value.FromNanoseconds(nanoseconds)
-    return value
-
-
-lists_of = st.lists(ids, min_size=1, max_size=3), st.lists(values, min_size=1, max_size=3)
-bounds = st.tuples(instants, st.sampled_from([-1, 0, 1])).map(lambda at: timestamp(at[0] * 1_000_000 + at[1]))
-fields: dict[str, st.SearchStrategy[object]] = {
-    "attribute_sets": st.lists(st.sampled_from([1, 2]), min_size=1, max_size=3),
-    "consumer_ids": lists_of[0],
-    "conversation_ids": lists_of[0],
-    "customer_ids": lists_of[0] | lists_of[1],
-    "customer_statuses": lists_of[1],
-    "customer_types": lists_of[1],
-    "authenticated": st.booleans(),
-    "start_time": bounds,
-    "end_time": bounds,
-    "text": st.lists(query_part, min_size=1, max_size=3).map(" ".join),
-}
-one_field = st.sampled_from(sorted(fields)).flatmap(lambda name: optional(**{name: fields[name]}))
-some_fields = st.sets(st.sampled_from(sorted(fields)), max_size=4).flatmap(
-    lambda names: st.fixed_dictionaries({name: fields[name] for name in sorted(names)})
-)
-
-
-def is_in_order(wanted: v1.EventFilter) -> bool:
-    start, end = wanted.start_time.ToNanoseconds(), wanted.end_time.ToNanoseconds()
-    return not (start and end) or start < end
-
-
-filters = (one_field | some_fields).map(lambda given: v1.EventFilter(**given)).filter(is_in_order)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -142,7 +66,8 @@ async def test_a_list_is_what_the_filter_means(
     page_size: int,
 ) -> None:
     account_id = f"filter-{next(account_numbers)}"
-    await ingest.RecordEvents(some(*sent, account_id=account_id))
+    for start in range(0, len(sent), 3):
+        await ingest.RecordEvents(some(*sent[start : start + 3], account_id=account_id))
     everything = await walk(events, v1.ListEventsRequest(account_id=account_id))
     assert len(everything) == len(sent)
     for each in wanted:
@@ -216,21 +141,57 @@ async def test_a_walk_neither_skips_nor_repeats_whatever_arrives_meanwhile(
         ("path", False),
         ("ada", True),
         ("consumer", False),
+        ("lovelace@home", True),
+        ("+1 212-788-8877", True),
+        ('"home org 1"', False),
     ],
 )
 async def test_words_are_found_in_values_and_phrases_in_one_value(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub, text: str, found: bool
 ) -> None:
-    event = customer_event(
+    customer = customer_event(
+        "a",
         role="Gold Customer",
         account_name="Ada.Lovelace@example.com",
         last_payment_date=v1.Date(year=2014, month=10, day=15),
     )
-    event.consumer_id = "consumer"
-    event.additional_attributes["path"] = "value"
-    await ingest.RecordEvent(one(event))
+    customer.consumer_id = "consumer"
+    customer.additional_attributes["path"] = "value"
+    contact = v1.PersonalContact(email="lovelace@home.org", phone="+1 212-788-8877")
+    await ingest.RecordEvents(some(customer, personal_event("b", other_contacts=[{}, contact])))
     request = v1.ListEventsRequest(account_id="acme", filter=v1.EventFilter(text=text))
     assert bool((await events.ListEvents(request)).events) == found
+
+
+@pytest.mark.parametrize("text", ["", "cancelled"])
+async def test_a_time_range_has_its_start_and_not_its_end_in_whatever_order_events_came(
+    ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub, text: str
+) -> None:
+    times = [START_MS + step for step in (5, 9, 1, 3, 7)]
+    for time_ms in times:
+        event = customer_event(str(time_ms), customer_status="cancelled", server_time_stamp=time_ms)
+        await ingest.RecordEvent(one(event))
+    for time_ms in times:
+        start, end = timestamp(time_ms * 1_000_000), timestamp((time_ms + 2) * 1_000_000)
+        wanted = v1.EventFilter(start_time=start, end_time=end, text=text)
+        response = await events.ListEvents(v1.ListEventsRequest(account_id="acme", filter=wanted))
+        assert [each.event.event_id for each in response.events] == [str(time_ms)]
+
+
+async def test_an_absent_value_is_not_the_empty_one(
+    ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
+) -> None:
+    names = {
+        "customer_ids": "customer_id",
+        "customer_statuses": "customer_status",
+        "customer_types": "customer_type",
+    }
+    empty = [customer_event(name, **{name: ""}) for name in names.values()]
+    await ingest.RecordEvents(some(*empty, customer_event("absent", role=""), personal_event("person")))
+    for filter_name, name in names.items():
+        request = v1.ListEventsRequest(account_id="acme", filter={filter_name: [""]})
+        response = await events.ListEvents(request)
+        assert [each.event.event_id for each in response.events] == [name]
 
 
 async def test_values_of_the_full_length_are_told_apart(

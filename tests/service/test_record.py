@@ -140,8 +140,9 @@ async def test_validate_only_finds_what_is_stored_and_leaves_no_trace(
             customer_event("a"),
             customer_event("a", balance="1"),
             customer_event("b"),
-            customer_event("b"),
-            bad_event("c"),
+            customer_event("c"),
+            customer_event("c"),
+            bad_event("d"),
             allow_partial=True,
             validate_only=True,
         )
@@ -150,11 +151,12 @@ async def test_validate_only_finds_what_is_stored_and_leaves_no_trace(
         DUPLICATE,
         REJECTED,
         ACCEPTED,
+        ACCEPTED,
         DUPLICATE,
         REJECTED,
     ]
-    assert [result.cursor for result in checked.results] == [first.cursor, "", "", "", ""]
-    assert checked.tally == v1.Tally(accepted=1, duplicate=2, rejected=2)
+    assert [result.cursor for result in checked.results] == [first.cursor, "", "", "", "", ""]
+    assert checked.tally == v1.Tally(accepted=2, duplicate=2, rejected=2)
     conflict = one(customer_event("a", balance="1"), validate_only=True)
     assert (await refusal(ingest.RecordEvent(conflict))).reason == "EVENT_ID_CONFLICT"
     assert [each.event.event_id for each in await stored(events)] == ["a"]

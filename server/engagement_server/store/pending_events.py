@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import apsw
 
     from engagement_server.model import Batch, EventRecord
+    from engagement_server.store.index_merges import IndexMerges
 
 # One statement inserts a usual chunk: between two statements the thread may wait for the interpreter.
 _ROWS_A_STATEMENT = 500
@@ -24,10 +25,17 @@ class PendingEvents:
     """Works inside the transaction of the caller, who calls `flush` before its end."""
 
     def __init__(
-        self, connection: apsw.Connection, account_id: str, event_ids: Sequence[str], *, time_ms: int
+        self,
+        connection: apsw.Connection,
+        account_id: str,
+        event_ids: Sequence[str],
+        *,
+        merges: IndexMerges,
+        time_ms: int,
     ) -> None:
         """Looks up the ids of all events that are to be judged: one look-up, however many calls wait."""
         self._connection = connection
+        self._merges = merges
         self._time_ms = time_ms
         self._last_position = self._read_last_position(account_id)
         self._known = find_stored(connection, self._last_position >> SEQUENCE_BITS, event_ids)
@@ -70,6 +78,7 @@ class PendingEvents:
         for start in range(0, len(self._fresh), _ROWS_A_STATEMENT):
             events: list[apsw.SQLiteValue] = []
             search: list[apsw.SQLiteValue] = []
+            text_characters = 0
             part = self._fresh[start : start + _ROWS_A_STATEMENT]
             for offset, record in enumerate(part, position + start):
                 event_id, attribute_set, authenticated, server_time_ms, payload, text, who, where = record
@@ -78,8 +87,10 @@ class PendingEvents:
                     authenticated, server_time_ms or time_ms, time_ms, payload,
                 )  # fmt: skip
                 search += (offset, text, who, where)
+                text_characters += len(text) + len(who) + len(where)
             self._connection.execute(_insert_statement("events", len(part)), events)
             self._connection.execute(_insert_statement("search", len(part)), search)
+            self._merges.after_insert(rows=len(part), text_characters=text_characters)
 
     def _widen_blocks(self, position: int) -> None:
         """Lets the time bounds of the blocks cover the new events."""

@@ -39,9 +39,9 @@ CREATE VIRTUAL TABLE search USING fts5 (
     content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 0'
 );
 INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
--- Wide, incremental merges: more rows a second than with the defaults, and no commit merges a whole level
--- (docs/decisions/0009-fts-merges.md).
-INSERT INTO search (search, rank) VALUES ('automerge', 16);
+-- Merges are paced by the server (docs/decisions/0009-fts-merges.md); the last is for emergencies.
+INSERT INTO search (search, rank) VALUES ('automerge', 0);
+INSERT INTO search (search, rank) VALUES ('usermerge', 16);
 INSERT INTO search (search, rank) VALUES ('crisismerge', 64);
 
 CREATE TABLE uploads (

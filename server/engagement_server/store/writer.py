@@ -20,6 +20,7 @@ from engagement_server.model import (
     Recorded,
 )
 from engagement_server.store.database import unavailable
+from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.pending_events import PendingEvents
 from engagement_server.store.upload_rows import UploadRows
 
@@ -33,6 +34,7 @@ class Writer:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._uploads = UploadRows(connection)
+        self._merges = IndexMerges(connection)
         self._pending: dict[str, PendingEvents] = {}
 
     def apply(self, commit: Commit) -> list[Result | RequestError]:
@@ -64,7 +66,7 @@ class Writer:
                 event_ids[operation.account_id] += [record.event_id for record in operation.batch.records]
         for account_id, ids in event_ids.items():
             self._pending[account_id] = PendingEvents(
-                self._connection, account_id, ids, time_ms=commit.time_ms
+                self._connection, account_id, ids, merges=self._merges, time_ms=commit.time_ms
             )
 
     def _apply(self, operation: Operation, time_ms: int) -> Result | RequestError:
