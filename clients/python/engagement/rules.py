@@ -25,6 +25,12 @@ _DESCRIPTIONS = {
     "string.not_contains": "must not contain NUL (U+0000)",
     "string.min_len": "must not be empty",
 }
+_ONEOFS = {
+    oneof.name: ", ".join(field.name for field in oneof.fields)
+    for message in (v1.Event, v1.UploadEventsRequest, v1.GetEventRequest)
+    for oneof in message.DESCRIPTOR.oneofs
+    if len(oneof.fields) > 1
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +126,11 @@ def check_limits(event: v1.Event, *, size_bytes: int, now_ms: int) -> Iterator[V
 
 def _convert(violation: protovalidate.Violation) -> Violation:
     proto = violation.proto
-    return Violation(
-        field=_render(proto.field),
-        rule=proto.rule_id,
-        description=_DESCRIPTIONS.get(proto.rule_id, proto.message),
-    )
+    field = _render(proto.field)
+    description = _DESCRIPTIONS.get(proto.rule_id, proto.message)
+    if proto.rule_id == "required" and (members := _ONEOFS.get(field.rpartition(".")[2])):
+        description = f"one of {members} is required"
+    return Violation(field=field, rule=proto.rule_id, description=description)
 
 
 def _render(path: protovalidate.FieldPathPb | None) -> str:
