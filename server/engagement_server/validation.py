@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_VIOLATIONS = 32
 _MAX_ERROR_BYTES = 2048
+# Looking an enum value up by its name takes as long as serializing an event.
+_CUSTOMER_INFO = v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO
+_PERSONAL_INFO = v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO
 
 
 def require_valid(request: Message) -> None:
@@ -31,23 +34,23 @@ def require_valid(request: Message) -> None:
         raise FieldInvalidError(violations)
 
 
-def admit(request: Message, events: Sequence[v1.Event], *, path: str) -> Batch:
+def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, path: str) -> Batch:
     """Turns the events at `path` of a request into a batch, all or nothing.
 
-    Raises FieldInvalidError, with paths from the request, where anything in the request is wrong.
+    `envelope` is the request with other, good events. Raises FieldInvalidError, with paths from the
+    request, where anything in the request is wrong.
     """
-    require_valid(request)
     now_ms = _now_ms()
-    records: list[EventRecord] = []
-    violations: list[rules.Violation] = []
-    for index, event in enumerate(events):
-        record = _record(event)
-        records.append(record)
-        place = path if path == "event" else f"{path}[{index}]"
-        violations += [
-            replace(violation, field=".".join(filter(None, (place, violation.field))))
-            for violation in rules.check_limits(event, size_bytes=len(record.payload), now_ms=now_ms)
-        ]
+    records = [_record(event) for event in events]
+    suspects = _suspects(events, records, now_ms)
+    require_valid(request if suspects else envelope)
+    violations = [
+        replace(violation, field=".".join(filter(None, (_place(path, index), violation.field))))
+        for index in suspects
+        for violation in rules.check_limits(
+            events[index], size_bytes=len(records[index].payload), now_ms=now_ms
+        )
+    ]
     if violations:
         raise FieldInvalidError(violations)
     return Batch(records, range(len(records)))
@@ -56,17 +59,13 @@ def admit(request: Message, events: Sequence[v1.Event], *, path: str) -> Batch:
 def admit_partly(envelope: Message, events: Sequence[v1.Event]) -> Batch:
     """Turns events into a batch of the good ones and refusals of the others.
 
-    `envelope` is the request with none of its events, or with one that the contract takes; it raises
+    `envelope` is the request with none of its events, or with other, good ones; it raises
     FieldInvalidError where it breaks a rule.
     """
     require_valid(envelope)
     now_ms = _now_ms()
     records = [_record(event) for event in events]
-    suspects = [
-        index
-        for index, event in enumerate(events)
-        if not rules.is_plainly_valid(event, records[index].payload, now_ms=now_ms)
-    ]
+    suspects = _suspects(events, records, now_ms)
     if not suspects:
         return Batch(records, range(len(records)))
     found = rules.check_events([events[index] for index in suspects], now_ms=now_ms)
@@ -78,6 +77,19 @@ def admit_partly(envelope: Message, events: Sequence[v1.Event]) -> Batch:
     refused = {refusal.item for refusal in refusals}
     items = [item for item in range(len(records)) if item not in refused]
     return Batch([records[item] for item in items], items, refusals)
+
+
+def _suspects(events: Sequence[v1.Event], records: Sequence[EventRecord], now_ms: int) -> list[int]:
+    """The places of the events that a glance does not clear."""
+    return [
+        index
+        for index, (event, record) in enumerate(zip(events, records, strict=True))
+        if not rules.is_plainly_valid(event, record.payload, now_ms=now_ms)
+    ]
+
+
+def _place(path: str, index: int) -> str:
+    return path if path == "event" else f"{path}[{index}]"
 
 
 def _shown_id(event: v1.Event) -> str:
@@ -102,16 +114,17 @@ def event_error(violations: Sequence[rules.Violation]) -> v1.EventError:
 
 def _record(event: v1.Event) -> EventRecord:
     """The form in which the store keeps a good event; gives it an id where it has none."""
-    if not event.event_id:
-        event.event_id = uuid7()
+    event_id = event.event_id
+    if not event_id:
+        event_id = event.event_id = uuid7()
     if event.HasField("customer_info"):
-        attribute_set = v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO
+        attribute_set = _CUSTOMER_INFO
         server_time_ms = event.customer_info.server_time_stamp
     else:
-        attribute_set = v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO
+        attribute_set = _PERSONAL_INFO
         server_time_ms = event.personal_info.server_time_stamp
     return EventRecord(
-        event.event_id,
+        event_id,
         attribute_set,
         event.authenticated,
         server_time_ms,

@@ -93,9 +93,10 @@ def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
     if event.HasField("customer_info"):
         customer = event.customer_info
         server_time_ms = customer.server_time_stamp
-        for name in ("last_payment_date", "registration_date"):
-            if customer.HasField(name) and not _is_calendar_day(getattr(customer, name)):
-                return False
+        if customer.HasField("last_payment_date") and not _is_calendar_day(customer.last_payment_date):
+            return False
+        if customer.HasField("registration_date") and not _is_calendar_day(customer.registration_date):
+            return False
     elif event.HasField("personal_info"):
         server_time_ms = event.personal_info.server_time_stamp
     else:

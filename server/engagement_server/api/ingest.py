@@ -42,7 +42,12 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
 
     async def RecordEvent(self, request: v1.RecordEventRequest, context: Context) -> v1.RecordEventResponse:
         """Stores one event."""
-        batch = admit(request, [request.event], path="event")
+        envelope = v1.RecordEventRequest(account_id=request.account_id)
+        events = []
+        if request.HasField("event"):
+            envelope.event.CopyFrom(_ANY_GOOD_EVENT)
+            events.append(request.event)
+        batch = admit(request, envelope, events, path="event")
         (verdict,) = await self._record(
             request.account_id, batch, is_atomic=True, validate_only=request.validate_only
         )
@@ -54,11 +59,13 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         """Stores some events in one transaction."""
         if len(request.events) > MAX_BATCH_EVENTS:
             raise BatchTooLargeError(count=len(request.events), limit=MAX_BATCH_EVENTS, unit="events")
+        envelope = v1.RecordEventsRequest(
+            account_id=request.account_id, events=[_ANY_GOOD_EVENT] if request.events else []
+        )
         if request.allow_partial:
-            envelope = v1.RecordEventsRequest(account_id=request.account_id, events=[_ANY_GOOD_EVENT])
             batch = admit_partly(envelope, request.events)
         else:
-            batch = admit(request, request.events, path="events")
+            batch = admit(request, envelope, request.events, path="events")
         verdicts = await self._record(
             request.account_id,
             batch,
