@@ -18,8 +18,10 @@ _MERGED_SEGMENTS = 16
 _PAGE_BYTES = 4050
 # Pages of the index that a page of text takes, measured, with some room to catch up.
 _PAGES_A_PAGE_OF_TEXT = 0.55
+# However little text a segment has, 16 of them make at least a page.
+_PAGES_A_SEGMENT = 0.1
 # A merge costs something before it does anything: small commits save their shares up.
-_MIN_MERGED_PAGES = 16
+_MIN_MERGED_PAGES = 3
 
 
 class IndexMerges:
@@ -35,7 +37,7 @@ class IndexMerges:
         """Merges the share of new events, which one statement has inserted."""
         self._events += rows
         levels = max(1.0, math.log(self._events / rows, _MERGED_SEGMENTS))
-        self._due_pages += _PAGES_A_PAGE_OF_TEXT * levels * text_characters / _PAGE_BYTES
+        self._due_pages += _PAGES_A_SEGMENT + _PAGES_A_PAGE_OF_TEXT * levels * text_characters / _PAGE_BYTES
         if self._due_pages >= _MIN_MERGED_PAGES:
             self._connection.execute(
                 "INSERT INTO search (search, rank) VALUES ('merge', ?)", (int(self._due_pages),)
