@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
-from engagement_server.store.verdicts import Judgement, find_stored, judge
+from engagement_server.store.verdicts import Judgement, find_stored, judge, payload_reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,11 @@ class PendingEvents:
     def judge(self, batch: Batch, *, is_atomic: bool) -> Judgement:
         """Tells what is new, and keeps it for the flush. Raises EventIdConflictError."""
         judgement = judge(
-            batch, self._known, first_position=self._last_position + 1 + len(self._fresh), is_atomic=is_atomic
+            batch,
+            self._known,
+            read_payload=payload_reader(self._connection),
+            first_position=self._last_position + 1 + len(self._fresh),
+            is_atomic=is_atomic,
         )
         self._fresh += judgement.fresh
         return judgement

@@ -15,7 +15,7 @@ from engagement_server.model import StoredRow, Verdict
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import match_expression
 from engagement_server.store.upload_rows import find_upload
-from engagement_server.store.verdicts import find_stored, judge
+from engagement_server.store.verdicts import find_stored, judge, payload_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,7 +131,13 @@ class Reader:
         """What would become of a batch. Raises EventIdConflictError where `is_atomic`."""
         account = self.account_number(account_id) or 0
         known = find_stored(self._connection, account, [record.event_id for record in batch.records])
-        judgement = judge(batch, known, first_position=0, is_atomic=is_atomic)
+        judgement = judge(
+            batch,
+            known,
+            read_payload=payload_reader(self._connection),
+            first_position=0,
+            is_atomic=is_atomic,
+        )
         # A position below every account's range belongs to an event that would be new.
         return [
             verdict if verdict.position >= first_position(1) else verdict._replace(position=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from engagement import v1
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from engagement_server.model import Batch
 
 
-Stored: TypeAlias = tuple[int, bytes]
-"""Position and payload of a stored event."""
+Stored: TypeAlias = tuple[int, bytes | None]
+"""Position of a known event, and its payload where that is at hand; None: in the store."""
+
+ReadPayload = Callable[[int], bytes]
 
 
 class Judgement(NamedTuple):
@@ -39,7 +42,14 @@ class Judgement(NamedTuple):
         return sorted([*accepted, *self.others])
 
 
-def judge(batch: Batch, known: dict[str, Stored], *, first_position: int, is_atomic: bool) -> Judgement:
+def judge(
+    batch: Batch,
+    known: dict[str, Stored],
+    *,
+    read_payload: ReadPayload,
+    first_position: int,
+    is_atomic: bool,
+) -> Judgement:
     """Tells new events from known ones, and adds the new ones to those known.
 
     New events are to stand from `first_position` on. Raises EventIdConflictError, with nothing added,
@@ -66,7 +76,7 @@ def judge(batch: Batch, known: dict[str, Stored], *, first_position: int, is_ato
             added[event_id] = first_position + len(fresh), record.payload
             fresh.append(record)
             fresh_items.append(item)
-        elif _is_same_content(stored[1], record.payload):
+        elif _is_same_content(_payload(stored, read_payload), record.payload):
             others.append(Verdict(item, event_id, Outcome.DUPLICATE, stored[0], b""))
         elif is_atomic:
             raise EventIdConflictError(event_id)
@@ -77,13 +87,28 @@ def judge(batch: Batch, known: dict[str, Stored], *, first_position: int, is_ato
 
 
 def find_stored(connection: apsw.Connection, account: int, event_ids: Sequence[str]) -> dict[str, Stored]:
-    """Position and payload of those ids that the account has."""
+    """Positions of those ids that the account has."""
     rows = connection.execute(
-        "SELECT event_id, position, payload FROM json_each(?) CROSS JOIN events"
+        "SELECT event_id, position FROM json_each(?) CROSS JOIN events"
         " ON account = ? AND event_id = json_each.value",
         (json.dumps(event_ids), account),
     )
-    return {event_id: (position, payload) for event_id, position, payload in rows}
+    return {event_id: (position, None) for event_id, position in rows}
+
+
+def payload_reader(connection: apsw.Connection) -> ReadPayload:
+    """Reads the payloads of stored events one at a time: together they may not fit into memory."""
+
+    def read(position: int) -> bytes:
+        ((payload,),) = connection.execute("SELECT payload FROM events WHERE position = ?", (position,))
+        return bytes(payload)
+
+    return read
+
+
+def _payload(stored: Stored, read_payload: ReadPayload) -> bytes:
+    position, payload = stored
+    return read_payload(position) if payload is None else payload
 
 
 def _is_same_content(stored: bytes, sent: bytes) -> bool:
