@@ -29,15 +29,8 @@ from benchmarks.settings import Settings, announce
 from engagement import EngagementClient, Uploader, v1
 from engagement.limits import MAX_CHUNK_EVENTS
 from engagement.uuid7 import uuid7
-from engagement_server.model import (
-    Batch,
-    Commit,
-    CommitChunk,
-    FinishUpload,
-    OpenUpload,
-    Operation,
-    UploadState,
-)
+from engagement_server.model import Batch, UploadState
+from engagement_server.operations import Commit, CommitChunk, FinishUpload, OpenUpload, Operation
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
 from engagement_server.uploads import MAX_UNACKED_CHUNKS
@@ -145,7 +138,7 @@ def _time_store(store: Writer, events: Sequence[v1.Event]) -> float:
             store.apply(commit)
         elapsed_seconds = time.perf_counter() - start_seconds
     finish = FinishUpload(ACCOUNT_ID, upload_id, _OWNER, len(chunks))
-    (state,) = store.apply(Commit([finish], _now_ms()))
+    (state,), _ = store.apply(Commit([finish], _now_ms()))
     assert isinstance(state, UploadState), state
     require_all_accepted(state.tally.accepted, events=len(events))
     return elapsed_seconds

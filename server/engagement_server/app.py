@@ -26,10 +26,12 @@ from engagement_server.committer import Committer
 from engagement_server.errors import ConfigurationError, RequestError
 from engagement_server.interceptors import CallInterceptor
 from engagement_server.log.local import LocalLog
-from engagement_server.model import ExpireUploads
+from engagement_server.operations import ExpireUploads
+from engagement_server.profiles import Profiles
 from engagement_server.reflection import add_reflection
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.readers import Readers
+from engagement_server.subscriptions import Subscriptions
 from engagement_server.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ _log = logging.getLogger(__name__)
 _SERVICES = (
     "engagement.v1.IngestService",
     "engagement.v1.EventService",
+    "engagement.v1.EntityService",
+    "engagement.v1.PrivacyService",
     "engagement.v1.ServerService",
 )
 # Above the contract's limit, so that a message over it is refused with a reason; beyond this the
@@ -83,6 +87,13 @@ class Server:
             heartbeat_seconds=config.heartbeat_seconds,
             max_age_seconds=config.max_stream_age_seconds,
         )
+        self._subscriptions = Subscriptions(
+            committer=self._committer,
+            readers=self._readers,
+            cursors=cursors,
+            heartbeat_seconds=config.heartbeat_seconds,
+            max_age_seconds=config.max_stream_age_seconds,
+        )
         self._health = HealthServicer(_SERVICES)
         self._calls = CallInterceptor()
         self._grpc = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
@@ -106,6 +117,7 @@ class Server:
         self._health.stop()
         self._expiry.cancel()
         self._uploads.drain()
+        self._subscriptions.drain()
         await self._end_calls()
         await self._committer.close()
         self._readers.close()
@@ -139,7 +151,13 @@ class Server:
             self._grpc,
         )
         event_service_pb2_grpc.add_EventServiceServicer_to_server(
-            EventServicer(readers=self._readers, cursors=cursors), self._grpc
+            EventServicer(
+                readers=self._readers,
+                subscriptions=self._subscriptions,
+                profiles=Profiles(readers=self._readers, committer=self._committer, cursors=cursors),
+                cursors=cursors,
+            ),
+            self._grpc,
         )
         server_service_pb2_grpc.add_ServerServiceServicer_to_server(
             ServerServicer(

@@ -9,11 +9,11 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from engagement_server.errors import DrainingError, OverloadedError, RequestError
-from engagement_server.model import Commit, CommitChunk, RecordBatch
+from engagement_server.operations import Commit, CommitChunk, RecordBatch
 
 if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
-    from engagement_server.model import Operation, Result
+    from engagement_server.operations import Operation, Result
 
 # A commit takes tens of milliseconds at this size: enough to share an fsync, short enough to wait for.
 _MAX_COMMIT_EVENTS = 4_000

@@ -5,6 +5,7 @@
     └── RequestError                    a call, or one event of it, is refused
         ├── InvalidRequestError
         │   ├── FieldInvalidError
+        │   ├── EntityUnknownError
         │   ├── BatchTooLargeError
         │   ├── ChunkTooLargeError
         │   ├── FilterInvalidError
@@ -12,16 +13,21 @@
         │   ├── CursorMalformedError
         │   └── CursorMismatchError
         ├── ConflictError
-        │   └── EventIdConflictError
+        │   ├── EventIdConflictError
+        │   └── RequestIdReusedError
         ├── PreconditionError
         │   ├── SequenceGapError
         │   ├── UploadFinishedError
+        │   ├── CursorExpiredError
         │   └── LogEpochChangedError
         ├── TakenOverError
         │   └── UploadTakenOverError
         ├── NotFoundError
         │   ├── EventNotFoundError
-        │   └── UploadNotFoundError
+        │   ├── UploadNotFoundError
+        │   ├── EntityNotFoundError
+        │   ├── ErasureNotFoundError
+        │   └── ProfileNotFoundError
         └── UnavailableError
             ├── OverloadedError
             ├── DrainingError
@@ -89,6 +95,17 @@ class FilterInvalidError(FieldInvalidError):
     reason = "FILTER_INVALID"
 
 
+class EntityUnknownError(FieldInvalidError):
+    """A value is not on a closed list; `item` is the place of its event in the batch."""
+
+    reason = "ENTITY_UNKNOWN"
+
+    def __init__(self, violation: Violation, *, allowed: str, item: int = 0) -> None:
+        super().__init__([violation])
+        self.metadata["allowed"] = allowed
+        self.item = item
+
+
 class BatchTooLargeError(InvalidRequestError):
     """A call holds more than is allowed."""
 
@@ -152,6 +169,18 @@ class EventIdConflictError(ConflictError):
         )
 
 
+class RequestIdReusedError(ConflictError):
+    """The request id was used for another request."""
+
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"request_id {request_id!r} was used for another request; use a new one for each",
+            requestId=request_id,
+        )
+
+
 class PreconditionError(RequestError):
     """The state does not allow this; sending the same again does not help."""
 
@@ -180,6 +209,19 @@ class UploadFinishedError(PreconditionError):
             f"upload {upload_id!r} is finished after chunk {committed_through}; open another upload_id",
             uploadId=upload_id,
             committedThrough=committed_through,
+        )
+
+
+class CursorExpiredError(PreconditionError):
+    """Events behind a cursor were removed because of their age."""
+
+    reason = "CURSOR_EXPIRED"
+
+    def __init__(self, earliest_cursor: str) -> None:
+        super().__init__(
+            "events behind this cursor are older than the retention and gone; what is left starts behind"
+            f" {earliest_cursor}",
+            earliestCursor=earliest_cursor,
         )
 
 
@@ -228,6 +270,34 @@ class UploadNotFoundError(NotFoundError):
 
     def __init__(self, upload_id: str) -> None:
         super().__init__(f"the account has no upload {upload_id!r}", uploadId=upload_id)
+
+
+class EntityNotFoundError(NotFoundError):
+    """A list does not have this name."""
+
+    reason = "ENTITY_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the list has no name {name!r}", name=name)
+
+
+class ErasureNotFoundError(NotFoundError):
+    """No erasure has this id."""
+
+    reason = "ERASURE_NOT_FOUND"
+
+    def __init__(self, erasure_id: str) -> None:
+        super().__init__(f"the account has no erasure {erasure_id!r}", erasureId=erasure_id)
+
+
+class ProfileNotFoundError(NotFoundError):
+    """No event describes this consumer."""
+
+    reason = "PROFILE_NOT_FOUND"
+
+    def __init__(self, **key: str) -> None:
+        ((name, value),) = key.items()
+        super().__init__(f"no event of the account describes the consumer with {name} {value!r}", **key)
 
 
 class UnavailableError(RequestError):

@@ -51,6 +51,11 @@ def stored_event_message(row: StoredRow, event: v1.Event, *, cursors: Cursors) -
     """A stored event, with what the producer left to the server filled in."""
     attributes = event.customer_info if event.HasField("customer_info") else event.personal_info
     attributes.server_time_stamp = row.server_time_ms
-    stored = v1.StoredEvent(event=event, cursor=cursors.encode(row.position))
+    stored = v1.StoredEvent(
+        event=event,
+        cursor=cursors.encode(row.position),
+        matched_customer_status=row.matched_status,
+        matched_customer_type=row.matched_type,
+    )
     stored.receive_time.FromMilliseconds(row.receive_time_ms)
     return stored

@@ -1,4 +1,4 @@
-"""The values that travel between the layers: what is to be stored, and what became of it.
+"""The values that travel between the layers: what is to be stored, and what is stored.
 
 They know nothing of gRPC or SQL.
 """
@@ -36,9 +36,8 @@ class EventRecord(NamedTuple):
     """0 where the producer left it to the server: then the time of the commit counts."""
     payload: bytes
     """The serialized event as the producer sent it, with its id."""
-    attributes_text: str
-    consumer_text: str
-    conversation_text: str
+    indexed_texts: tuple[str, str, str, str]
+    """What the search index holds, in the order of its columns."""
 
 
 class Refusal(NamedTuple):
@@ -76,7 +75,7 @@ class Batch:
     @property
     def size_bytes(self) -> int:
         """Bytes that the batch takes while it waits, at the most: a character may take four."""
-        return sum([len(record.payload) + 4 * len(record.attributes_text) for record in self.records])
+        return sum([len(record.payload) + 4 * len(record.indexed_texts[0]) for record in self.records])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,92 +119,50 @@ class UploadState:
     update_time_ms: int
 
 
-# Operations: what a commit holds. Each answers with the value that its docstring names, or is refused
-# with a RequestError, in which case it changed nothing.
+@dataclass(frozen=True, slots=True)
+class EntityList:
+    """The names of one list in their canonical spelling, and whether other values are refused."""
+
+    names: Sequence[str] = ()
+    is_closed: bool = False
+
+
+class Subject(NamedTuple):
+    """Whom an erasure is about."""
+
+    kind: int
+    """A number of `SubjectKind`."""
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
-class RecordBatch:
-    """Stores events; `Recorded`. Where `is_atomic`, one conflict refuses all: EventIdConflictError."""
+class ErasureState:
+    """An erasure as the store knows it; times are epoch milliseconds."""
 
-    account_id: str
-    batch: Batch
-    is_atomic: bool
-
-
-@dataclass(frozen=True, slots=True)
-class OpenUpload:
-    """Opens an upload, or goes on with it, for a new owner; `UploadState`."""
-
-    account_id: str
-    upload_id: str
-    owner: str
-    """Names the stream; operations of earlier owners are refused from now on."""
+    number: int
+    """Grows with every erasure of the store."""
+    erasure_id: str
+    request_id: str
+    subject_kind: int
+    erased_events: int
+    is_suppressing: bool
+    create_time_ms: int
+    complete_time_ms: int | None
+    has_events_left: bool
+    """Whether there may be more to erase; afterwards the bytes are purged, and then it is complete."""
 
 
 @dataclass(frozen=True, slots=True)
-class CommitChunk:
-    """Stores one chunk; `ChunkCommitted`. A chunk known already answers with its stored results.
+class FoldedProfile:
+    """All events of a consumer up to a position, folded in either way."""
 
-    Refused with SequenceGapError, UploadFinishedError or UploadTakenOverError.
-    """
-
-    account_id: str
-    upload_id: str
-    owner: str
-    sequence: int
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class FinishUpload:
-    """Ends an upload; `UploadState`. Refused with SequenceGapError or UploadTakenOverError."""
-
-    account_id: str
-    upload_id: str
-    owner: str
-    last_sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExpireUploads:
-    """Forgets unfinished uploads without a chunk since a time, a bounded number of rows; `int` rows."""
-
-    idle_since_ms: int
-
-
-Operation = RecordBatch | OpenUpload | CommitChunk | FinishUpload | ExpireUploads
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """One verdict an event, in the order of the batch."""
-
-    verdicts: Sequence[Verdict]
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkCommitted:
-    """The upload after a chunk, and the events of the chunk that were not accepted."""
-
-    sequence: int
-    committed_through: int
-    tally: Tally
-    not_accepted: Sequence[Verdict]
-
-
-Result = Recorded | UploadState | ChunkCommitted | int
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Operations that become durable together, and the time at which they do.
-
-    Applying a commit is deterministic: everything that a clock or chance decides is in it.
-    """
-
-    operations: Sequence[Operation]
-    time_ms: int
+    consumer_id: str
+    through_position: int
+    oldest_position: int
+    """Lowest position that a value comes from."""
+    merged: bytes
+    """A serialized `Profile`."""
+    replaced: bytes
 
 
 class StoredRow(NamedTuple):
@@ -215,3 +172,6 @@ class StoredRow(NamedTuple):
     server_time_ms: int
     receive_time_ms: int
     payload: bytes
+    matched_status: str | None
+    """Name of the entity that the event's customer status matched when it was accepted."""
+    matched_type: str | None

@@ -24,14 +24,8 @@ from engagement_server.errors import (
     UploadTakenOverError,
 )
 from engagement_server.messages import tally_message, upload_message, verdict_message
-from engagement_server.model import (
-    ChunkCommitted,
-    CommitChunk,
-    FinishUpload,
-    OpenUpload,
-    Tally,
-    UploadState,
-)
+from engagement_server.model import Tally, UploadState
+from engagement_server.operations import ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
 from engagement_server.validation import admit_partly, require_valid
 
 if TYPE_CHECKING:
@@ -39,7 +33,7 @@ if TYPE_CHECKING:
 
     from engagement_server.committer import Committer
     from engagement_server.cursor import Cursors
-    from engagement_server.model import Result
+    from engagement_server.operations import Result
 
 MAX_UNACKED_CHUNKS = 8
 # Room for other fields beside the events of a chunk, whose message may not exceed the limit.

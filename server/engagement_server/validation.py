@@ -14,7 +14,7 @@ from engagement import limits, rules, v1
 from engagement.uuid7 import uuid7
 from engagement_server.errors import FieldInvalidError
 from engagement_server.model import Batch, EventRecord, Refusal
-from engagement_server.store.search import attributes_text, identifier_text
+from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,9 +129,7 @@ def _record(event: v1.Event) -> EventRecord:
         event.authenticated,
         server_time_ms,
         event.SerializeToString(deterministic=True),
-        attributes_text(event),
-        identifier_text(event.consumer_id),
-        identifier_text(event.conversation_id),
+        indexed_texts(event),
     )
 
 

@@ -24,17 +24,15 @@ from engagement_server.errors import (
     UploadNotFoundError,
     UploadTakenOverError,
 )
-from engagement_server.model import (
+from engagement_server.model import Outcome, Tally, Verdict
+from engagement_server.operations import (
     Commit,
     CommitChunk,
     ExpireUploads,
     FinishUpload,
     OpenUpload,
     Operation,
-    Outcome,
     RecordBatch,
-    Tally,
-    Verdict,
 )
 from tests.conformance.log_bench import START_MS, LogBench, OpenNode, chunk, record
 from tests.conformance.model_log import ModelEvent, ModelLog, comparable

@@ -11,7 +11,8 @@ from typing import Protocol, Self
 from engagement import v1
 from engagement_server.errors import RequestError
 from engagement_server.log.base import CommitLog
-from engagement_server.model import (
+from engagement_server.model import StoredRow, UploadState, Verdict
+from engagement_server.operations import (
     ChunkCommitted,
     Commit,
     CommitChunk,
@@ -21,9 +22,6 @@ from engagement_server.model import (
     RecordBatch,
     Recorded,
     Result,
-    StoredRow,
-    UploadState,
-    Verdict,
 )
 from engagement_server.store.reader import PageQuery
 from engagement_server.store.readers import Readers

@@ -16,8 +16,8 @@ from engagement_server.errors import (
     UploadNotFoundError,
     UploadTakenOverError,
 )
-from engagement_server.model import (
-    Batch,
+from engagement_server.model import Batch, Outcome, Tally, UploadState, Verdict, count
+from engagement_server.operations import (
     ChunkCommitted,
     Commit,
     CommitChunk,
@@ -25,14 +25,9 @@ from engagement_server.model import (
     FinishUpload,
     OpenUpload,
     Operation,
-    Outcome,
     RecordBatch,
     Recorded,
     Result,
-    Tally,
-    UploadState,
-    Verdict,
-    count,
 )
 
 

@@ -18,7 +18,8 @@ from engagement_server.committer import Committer
 from engagement_server.config import Config
 from engagement_server.cursor import Cursors
 from engagement_server.log.local import LocalLog
-from engagement_server.model import OpenUpload, UploadState
+from engagement_server.model import UploadState
+from engagement_server.operations import OpenUpload
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.uploads import MAX_UNACKED_CHUNKS, Uploads
 from tests.events import customer_event

@@ -18,17 +18,10 @@ from engagement_server.errors import (
     StoreUnavailableError,
     UploadNotFoundError,
 )
+from engagement_server.log.base import Listener
 from engagement_server.log.local import LocalLog
-from engagement_server.model import (
-    Commit,
-    FinishUpload,
-    Operation,
-    Outcome,
-    RecordBatch,
-    Recorded,
-    Result,
-    UploadState,
-)
+from engagement_server.model import Outcome, UploadState
+from engagement_server.operations import Commit, FinishUpload, Operation, RecordBatch, Recorded, Result
 from engagement_server.store.database import DatabaseFile
 from tests.events import batch_of, customer_event, customer_events
 
@@ -52,6 +45,12 @@ class GatedLog:
             self.failures_due -= 1
             raise StoreUnavailableError("disk full")
         return await self._log.commit(commit)
+
+    def listen(self, listener: Listener) -> None:
+        self._log.listen(listener)
+
+    async def purge(self) -> None:
+        await self._log.purge()
 
     async def close(self) -> None:
         await self._log.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from engagement_server.model import Commit, RecordBatch
+from engagement_server.operations import Commit, RecordBatch
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
 from tests.events import batch_of, customer_event

@@ -17,8 +17,7 @@ from engagement_server.errors import FilterInvalidError
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import (
     Tokenizer,
-    attributes_text,
-    identifier_text,
+    indexed_texts,
     match_expression,
     parse_text,
 )
@@ -53,10 +52,12 @@ def tokenize(index: apsw.Connection) -> Tokenizer:
 
 def is_found(index: apsw.Connection, event: v1.Event, expression: str) -> bool:
     """Whether the index finds an event that is alone in it."""
-    row = attributes_text(event), identifier_text(event.consumer_id), identifier_text(event.conversation_id)
+    row = indexed_texts(event)
     index.execute("BEGIN")
     index.execute(
-        "INSERT INTO search (rowid, attributes, consumer_id, conversation_id) VALUES (1, ?, ?, ?)", row
+        "INSERT INTO search (rowid, attributes, consumer_id, conversation_id, customer_id)"
+        " VALUES (1, ?, ?, ?, ?)",
+        row,
     )
     found = index.execute("SELECT rowid FROM search WHERE search MATCH ?", (expression,)).fetchall()
     index.execute("ROLLBACK")

@@ -6,7 +6,8 @@ import tracemalloc
 from pathlib import Path
 
 from engagement import v1
-from engagement_server.model import Commit, Outcome, RecordBatch, Recorded
+from engagement_server.model import Outcome
+from engagement_server.operations import Commit, RecordBatch, Recorded
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
 from tests.events import batch_of, customer_event, text_fields
@@ -30,7 +31,7 @@ def test_small_events_with_the_ids_of_large_ones_are_judged_one_at_a_time(tmp_pa
     small = batch_of([customer_event(str(number), role="other") for number in range(EVENTS)])
 
     tracemalloc.start()
-    (result,) = writer.apply(Commit([RecordBatch("acme", small, is_atomic=False)], EVENTS + 1))
+    (result,), _ = writer.apply(Commit([RecordBatch("acme", small, is_atomic=False)], EVENTS + 1))
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

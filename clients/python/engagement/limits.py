@@ -22,6 +22,8 @@ MAX_EVENT_ID_CHARACTERS: Final[int] = _rules(v1.Event, "event_id").string.max_le
 MAX_SOURCE_CHARACTERS: Final[int] = _rules(v1.Event, "source").string.max_len
 MAX_BATCH_EVENTS: Final[int] = _rules(v1.RecordEventsRequest, "events").repeated.max_items
 MAX_CHUNK_EVENTS: Final[int] = _rules(v1.UploadEventsRequest.Chunk, "events").repeated.max_items
+MAX_ENTITY_NAMES: Final[int] = _rules(v1.PutEntitiesRequest, "names").repeated.max_items
+MAX_ENTITY_NAME_CHARACTERS: Final[int] = _rules(v1.PutEntitiesRequest, "names").repeated.items.string.max_len
 END_OF_TIME_MS: Final[int] = _rules(v1.CustomerInfo, "server_time_stamp").int64.lt
 
 # What annotations cannot say: serialized sizes, and times that depend on the clock.

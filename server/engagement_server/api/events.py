@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from engagement_server.cursor import Cursors
     from engagement_server.model import StoredRow
+    from engagement_server.profiles import Profiles
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
+    from engagement_server.subscriptions import Subscriptions
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -32,8 +34,12 @@ _STORED_EVENT: Any = v1.StoredEvent.DESCRIPTOR  # Any: the stub has two types fo
 class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     """Reads stored events."""
 
-    def __init__(self, *, readers: Readers, cursors: Cursors) -> None:
+    def __init__(
+        self, *, readers: Readers, subscriptions: Subscriptions, profiles: Profiles, cursors: Cursors
+    ) -> None:
         self._readers = readers
+        self._subscriptions = subscriptions
+        self._profiles = profiles
         self._cursors = cursors
 
     async def GetEvent(self, request: v1.GetEventRequest, context: Context) -> v1.GetEventResponse:
@@ -62,6 +68,18 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
             max_bytes=_MAX_PAGE_BYTES,
         )
         return await self._readers.run(lambda reader: self._page(reader, query, mask, arguments))
+
+    async def SubscribeEvents(  # type: ignore[override]  # writes through the context, which the stub omits
+        self, request: v1.SubscribeEventsRequest, context: Context
+    ) -> None:
+        """Serves one subscription."""
+        require_valid(request)
+        await self._subscriptions.serve(request, context.write)
+
+    async def GetProfile(self, request: v1.GetProfileRequest, context: Context) -> v1.GetProfileResponse:
+        """Reads one profile."""
+        require_valid(request)
+        return v1.GetProfileResponse(profile=await self._profiles.read(request))
 
     def _page(
         self, reader: Reader, query: PageQuery, mask: FieldMask, arguments: bytes

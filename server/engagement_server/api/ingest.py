@@ -11,7 +11,8 @@ from engagement.v1 import ingest_service_pb2_grpc
 from engagement_server.api.paging import page_size
 from engagement_server.errors import BatchTooLargeError
 from engagement_server.messages import tally_message, upload_message, verdict_message
-from engagement_server.model import RecordBatch, Recorded, Verdict, count
+from engagement_server.model import Verdict, count
+from engagement_server.operations import RecordBatch, Recorded
 from engagement_server.validation import admit, admit_partly, require_valid
 
 if TYPE_CHECKING:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from engagement_server.errors import RequestError
-    from engagement_server.model import Commit, Result
+    from engagement_server.operations import Commit, Result
+
+Listener = Callable[[Mapping[str, int]], None]
 
 
 class CommitLog(Protocol):
@@ -22,8 +25,20 @@ class CommitLog(Protocol):
     - A refused operation changes nothing and leaves the others of its commit alone.
     """
 
+    def listen(self, listener: Listener) -> None:
+        """Has `listener` called on the event loop after every commit that readers see.
+
+        It gets the last positions of the accounts whose logs grew, and must not block or raise.
+        """
+
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """One result or refusal an operation. Raises StoreUnavailableError."""
+
+    async def purge(self) -> None:
+        """Returns when no byte of what was deleted before is left in the files of the store.
+
+        Raises StoreUnavailableError.
+        """
 
     async def close(self) -> None:
         """Ends the log once the running commit is done."""

@@ -10,7 +10,8 @@ from engagement_server.store.writer import Writer
 
 if TYPE_CHECKING:
     from engagement_server.errors import RequestError
-    from engagement_server.model import Commit, Result
+    from engagement_server.log.base import Listener
+    from engagement_server.operations import Commit, Result
     from engagement_server.store.database import DatabaseFile
 
 
@@ -21,10 +22,22 @@ class LocalLog:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._connection = self._executor.submit(database.open_writer).result()
         self._writer = Writer(self._connection)
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """See `CommitLog.listen`."""
+        self._listeners.append(listener)
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._writer.apply, commit)
+        applied = await asyncio.get_running_loop().run_in_executor(self._executor, self._writer.apply, commit)
+        for listener in self._listeners:
+            listener(applied.tails)
+        return applied.results
+
+    async def purge(self) -> None:
+        """See `CommitLog.purge`."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._writer.purge)
 
     async def close(self) -> None:
         """See `CommitLog.close`."""

@@ -16,7 +16,7 @@ from engagement_server.errors import ConfigurationError, StoreUnavailableError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # 16 MiB of log between checkpoints: few enough fsyncs, a short recovery.
 _CHECKPOINT_PAGES = 4000
 _WRITER_CACHE_KIB = 65_536
@@ -92,8 +92,8 @@ class DatabaseFile:
         with connection:
             connection.execute(resources.files(__package__).joinpath("schema.sql").read_text())
             connection.execute(
-                "INSERT INTO settings VALUES ('log_epoch', ?), ('token_key', ?)",
-                (secrets.randbits(32), secrets.token_bytes(32)),
+                "INSERT INTO settings VALUES ('log_epoch', ?), ('token_key', ?), ('erasure_salt', ?)",
+                (secrets.randbits(32), secrets.token_bytes(32), secrets.token_bytes(32)),
             )
             connection.pragma("user_version", SCHEMA_VERSION)
 

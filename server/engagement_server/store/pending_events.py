@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
+from engagement_server.store.admission import Admission
 from engagement_server.store.verdicts import Judgement, find_stored, judge, payload_reader
 
 if TYPE_CHECKING:
@@ -13,23 +14,40 @@ if TYPE_CHECKING:
     import apsw
 
     from engagement_server.model import Batch, EventRecord
+    from engagement_server.store.admission import Ruling
+    from engagement_server.store.forgotten import Forgotten
     from engagement_server.store.index_merges import IndexMerges
 
 # One statement inserts a usual chunk: between two statements the thread may wait for the interpreter.
 _ROWS_A_STATEMENT = 500
-_EVENT_COLUMNS = 8
-_SEARCH_COLUMNS = 4
+_EVENT_COLUMNS = 10
+_SEARCH_COLUMNS = 5
+# About what the ids of an event add to the text of the index.
+_IDENTIFIER_CHARACTERS = 24
+
+
+def open_account(connection: apsw.Connection, account_id: str) -> int:
+    """The account's last position; a new account gets a number, which its positions begin with."""
+    connection.execute(
+        "INSERT INTO accounts (account_id, last_sequence) VALUES (?, 0) ON CONFLICT DO NOTHING",
+        (account_id,),
+    )
+    ((number, sequence),) = connection.execute(
+        "SELECT number, last_sequence FROM accounts WHERE account_id = ?", (account_id,)
+    )
+    return first_position(int(number)) + int(sequence)
 
 
 class PendingEvents:
     """Works inside the transaction of the caller, who calls `flush` before its end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but three are named at the call
         self,
         connection: apsw.Connection,
         account_id: str,
         event_ids: Sequence[str],
         *,
+        forgotten: Forgotten,
         merges: IndexMerges,
         time_ms: int,
     ) -> None:
@@ -37,26 +55,34 @@ class PendingEvents:
         self._connection = connection
         self._merges = merges
         self._time_ms = time_ms
-        self._last_position = self._read_last_position(account_id)
-        self._known = find_stored(connection, self._last_position >> SEQUENCE_BITS, event_ids)
+        self._last_position = open_account(connection, account_id)
+        account = self._last_position >> SEQUENCE_BITS
+        self._known = find_stored(connection, account, event_ids, forgotten=forgotten)
+        self._admission = Admission(connection, account, forgotten=forgotten)
         self._fresh: list[EventRecord] = []
+        self._rulings: list[Ruling] = []
 
     def judge(self, batch: Batch, *, is_atomic: bool) -> Judgement:
-        """Tells what is new, and keeps it for the flush. Raises EventIdConflictError."""
+        """Tells what is new, and keeps it for the flush.
+
+        Raises EventIdConflictError and EntityUnknownError where `is_atomic`.
+        """
         judgement = judge(
             batch,
             self._known,
+            admission=self._admission,
             read_payload=payload_reader(self._connection),
             first_position=self._last_position + 1 + len(self._fresh),
             is_atomic=is_atomic,
         )
         self._fresh += judgement.fresh
+        self._rulings += judgement.rulings
         return judgement
 
-    def flush(self) -> None:
-        """Inserts what is new."""
+    def flush(self) -> int:
+        """Inserts what is new; the account's last position."""
         if not self._fresh:
-            return
+            return self._last_position
         first = self._last_position + 1
         self._insert(first)
         self._widen_blocks(first)
@@ -66,16 +92,7 @@ class PendingEvents:
             "UPDATE accounts SET last_sequence = ? WHERE number = ?",
             (last & (1 << SEQUENCE_BITS) - 1, last >> SEQUENCE_BITS),
         )
-
-    def _read_last_position(self, account_id: str) -> int:
-        self._connection.execute(
-            "INSERT INTO accounts (account_id, last_sequence) VALUES (?, 0) ON CONFLICT DO NOTHING",
-            (account_id,),
-        )
-        ((number, sequence),) = self._connection.execute(
-            "SELECT number, last_sequence FROM accounts WHERE account_id = ?", (account_id,)
-        )
-        return first_position(int(number)) + int(sequence)
+        return last
 
     def _insert(self, position: int) -> None:
         account, time_ms = position >> SEQUENCE_BITS, self._time_ms
@@ -84,14 +101,15 @@ class PendingEvents:
             search: list[apsw.SQLiteValue] = []
             text_characters = 0
             part = self._fresh[start : start + _ROWS_A_STATEMENT]
-            for offset, record in enumerate(part, position + start):
-                event_id, attribute_set, authenticated, server_time_ms, payload, text, who, where = record
+            rulings = self._rulings[start : start + _ROWS_A_STATEMENT]
+            for offset, (record, ruling) in enumerate(zip(part, rulings, strict=True), position + start):
+                event_id, attribute_set, authenticated, server_time_ms, payload, indexed = record
                 events += (
-                    offset, account, event_id, attribute_set,
-                    authenticated, server_time_ms or time_ms, time_ms, payload,
+                    offset, account, event_id, attribute_set, authenticated,
+                    server_time_ms or time_ms, time_ms, payload, ruling[0], ruling[1],
                 )  # fmt: skip
-                search += (offset, text, who, where)
-                text_characters += len(text) + len(who) + len(where)
+                search += (offset, *indexed)
+                text_characters += len(indexed[0]) + _IDENTIFIER_CHARACTERS
             self._connection.execute(_insert_statement("events", len(part)), events)
             self._connection.execute(_insert_statement("search", len(part)), search)
             self._merges.after_insert(rows=len(part), text_characters=text_characters)
@@ -119,5 +137,5 @@ def _insert_statement(table: str, rows: int) -> str:
 
 _INSERT_EVENTS = "INSERT INTO events VALUES "
 _EVENT_ROW = "(" + ",".join("?" * _EVENT_COLUMNS) + ")"
-_INSERT_SEARCH = "INSERT INTO search (rowid, attributes, consumer_id, conversation_id) VALUES "
+_INSERT_SEARCH = "INSERT INTO search (rowid, attributes, consumer_id, conversation_id, customer_id) VALUES "
 _SEARCH_ROW = "(" + ",".join("?" * _SEARCH_COLUMNS) + ")"

@@ -11,7 +11,10 @@ import apsw
 from engagement import v1
 from engagement.limits import END_OF_TIME_MS
 from engagement_server.cursor import BLOCK_BITS, first_position, last_position
-from engagement_server.model import StoredRow, Verdict
+from engagement_server.model import EntityList, StoredRow, Verdict
+from engagement_server.store.admission import Admission
+from engagement_server.store.entity_rows import read_list
+from engagement_server.store.forgotten import Forgotten
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import match_expression
 from engagement_server.store.upload_rows import find_upload
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 # What one page may cost, whatever the filter: the page then ends early and says where to go on.
 _MAX_SCANNED_BLOCKS = 50
 _MAX_CANDIDATES = 20_000
-_ROW = "position, server_time_ms, receive_time_ms, payload"
+_ROW = "position, server_time_ms, receive_time_ms, payload, matched_status, matched_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class Page:
 class _Candidates:
     """Rows that may pass, where the look-up stopped early, and how many rows that takes."""
 
-    rows: Iterator[tuple[int, int, int, bytes, int, bool]]
+    rows: Iterator[tuple[Any, ...]]
+    """Columns of a `StoredRow`, its attribute set and whether it is authenticated."""
     budget: int | None
     stop_position: int | None
 
@@ -63,6 +67,7 @@ class Reader:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._forgotten = Forgotten(connection)
         self._tokenizer = connection.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])
 
     def account_number(self, account_id: str) -> int | None:
@@ -92,19 +97,22 @@ class Reader:
         candidates = self._candidates(query, predicate, account)
         rows: list[tuple[StoredRow, v1.Event]] = []
         size_bytes, examined, position = 0, 0, 0
-        for position, server_ms, receive_ms, payload, attribute_set, authenticated in candidates.rows:
-            examined += 1
+        for *columns, attribute_set, authenticated in candidates.rows:
+            row = StoredRow(*columns)
+            examined, position = examined + 1, row.position
             if not predicate.takes_envelope(
-                attribute_set=attribute_set, authenticated=bool(authenticated), server_time_ms=server_ms
+                attribute_set=attribute_set,
+                authenticated=bool(authenticated),
+                server_time_ms=row.server_time_ms,
             ):
                 continue
-            event = v1.Event.FromString(payload)
+            event = v1.Event.FromString(row.payload)
             if not predicate.takes_content(event, tokenize=self._tokenize):
                 continue
-            size_bytes += len(payload)
+            size_bytes += len(row.payload)
             if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
                 return Page(rows, rows[-1][0].position)
-            rows.append((StoredRow(position, server_ms, receive_ms, payload), event))
+            rows.append((row, event))
         if examined == candidates.budget:
             return Page(rows, position)
         return Page(rows, candidates.stop_position)
@@ -127,13 +135,22 @@ class Reader:
         )
         return [(sequence, Verdict(*verdict)) for sequence, *verdict in rows]
 
+    def entities(self, account_id: str, kind: int) -> EntityList:
+        """A list of entities; empty where nothing was ever put."""
+        return read_list(self._connection, self.account_number(account_id) or 0, kind)
+
     def preview(self, account_id: str, batch: Batch, *, is_atomic: bool) -> list[Verdict]:
-        """What would become of a batch. Raises EventIdConflictError where `is_atomic`."""
+        """What would become of a batch.
+
+        Raises EventIdConflictError and EntityUnknownError where `is_atomic`.
+        """
         account = self.account_number(account_id) or 0
-        known = find_stored(self._connection, account, [record.event_id for record in batch.records])
+        event_ids = [record.event_id for record in batch.records]
+        known = find_stored(self._connection, account, event_ids, forgotten=self._forgotten)
         judgement = judge(
             batch,
             known,
+            admission=Admission(self._connection, account, forgotten=self._forgotten),
             read_payload=payload_reader(self._connection),
             first_position=0,
             is_atomic=is_atomic,

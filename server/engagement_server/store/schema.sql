@@ -8,7 +8,9 @@ CREATE TABLE settings (
 CREATE TABLE accounts (
     number        INTEGER PRIMARY KEY,
     account_id    TEXT NOT NULL UNIQUE,
-    last_sequence INTEGER NOT NULL
+    last_sequence INTEGER NOT NULL,
+    -- Events up to this sequence are gone because of their age; cursors before it have expired.
+    expired_sequence INTEGER NOT NULL DEFAULT 0
 );
 
 -- An envelope and opaque bytes. The only random key is the event id: time-ordered ids keep it local.
@@ -20,7 +22,9 @@ CREATE TABLE events (
     authenticated   INTEGER NOT NULL,
     server_time_ms  INTEGER NOT NULL,
     receive_time_ms INTEGER NOT NULL,
-    payload         BLOB NOT NULL
+    payload         BLOB NOT NULL,
+    matched_status  TEXT,
+    matched_type    TEXT
 );
 CREATE UNIQUE INDEX events_by_id ON events (account, event_id);
 
@@ -32,10 +36,10 @@ CREATE TABLE blocks (
     max_ms INTEGER NOT NULL
 );
 
--- Finds candidates by values and ids; what it finds is checked against the event itself. It holds no
--- text, so that deleting a row with the old text leaves nothing behind (secure-delete).
+-- Finds candidates by values and ids (hashed to one token); what it finds is checked against the event
+-- itself. It holds no text, so that deleting a row with the old text leaves nothing behind (secure-delete).
 CREATE VIRTUAL TABLE search USING fts5 (
-    attributes, consumer_id, conversation_id,
+    attributes, consumer_id, conversation_id, customer_id,
     content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 0'
 );
 INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
@@ -72,3 +76,72 @@ CREATE TABLE upload_results (
     PRIMARY KEY (upload, chunk_sequence, item)
 ) WITHOUT ROWID;
 CREATE INDEX upload_rejections ON upload_results (upload, chunk_sequence, item) WHERE outcome = 3;
+-- An erasure blanks the ids of its events here too.
+CREATE INDEX upload_results_by_event ON upload_results (event_id);
+
+-- The account's lists of customer statuses and types: kinds are numbers of `EntityKind`.
+CREATE TABLE entity_lists (
+    account INTEGER NOT NULL,
+    kind    INTEGER NOT NULL,
+    closed  INTEGER NOT NULL,
+    PRIMARY KEY (account, kind)
+) WITHOUT ROWID;
+CREATE TABLE entities (
+    number  INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL,
+    kind    INTEGER NOT NULL,
+    folded  TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    UNIQUE (account, kind, folded)
+);
+
+-- What is left of erased events and of suppressed subjects: salted hashes. Kinds are numbers of `SubjectKind`.
+CREATE TABLE erased_ids (
+    account INTEGER NOT NULL,
+    hash    BLOB NOT NULL,
+    PRIMARY KEY (account, hash)
+) WITHOUT ROWID;
+CREATE TABLE suppressions (
+    account INTEGER NOT NULL,
+    hash    BLOB NOT NULL,
+    PRIMARY KEY (account, hash)
+) WITHOUT ROWID;
+
+-- `subject` is blank once nothing is left to erase.
+CREATE TABLE erasures (
+    number           INTEGER PRIMARY KEY,
+    account          INTEGER NOT NULL,
+    erasure_id       TEXT NOT NULL,
+    request_id       TEXT NOT NULL,
+    kind             INTEGER NOT NULL,
+    subject          TEXT,
+    subject_hash     BLOB NOT NULL,
+    suppress         INTEGER NOT NULL,
+    through_position INTEGER NOT NULL,
+    progress         INTEGER NOT NULL,
+    erased_events    INTEGER NOT NULL,
+    create_time_ms   INTEGER NOT NULL,
+    complete_time_ms INTEGER,
+    UNIQUE (account, erasure_id),
+    UNIQUE (account, request_id)
+);
+CREATE INDEX erasures_running ON erasures (number) WHERE complete_time_ms IS NULL;
+
+-- Told to subscribers in their place among the events: positions that were erased, packed as u64.
+CREATE TABLE notices (
+    position   INTEGER PRIMARY KEY,
+    erasure_id TEXT NOT NULL,
+    erased     BLOB NOT NULL
+);
+
+-- Folded events of consumers who have many, so that a profile reads only those behind them.
+CREATE TABLE profiles (
+    account          INTEGER NOT NULL,
+    consumer_id      TEXT NOT NULL,
+    through_position INTEGER NOT NULL,
+    oldest_position  INTEGER NOT NULL,
+    merged           BLOB NOT NULL,
+    replaced         BLOB NOT NULL,
+    PRIMARY KEY (account, consumer_id)
+) WITHOUT ROWID;
+CREATE INDEX profiles_by_age ON profiles (account, oldest_position);

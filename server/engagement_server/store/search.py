@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
+from zlib import crc32
 
 from google.protobuf.message import Message
 
@@ -69,9 +70,22 @@ def attributes_text(event: v1.Event) -> str:
     return "\n".join(attribute_values(event)).casefold()
 
 
-def identifier_text(identifier: str) -> str:
-    """What the index holds of an id: without dashes a UUID is one token, not five."""
-    return identifier.replace("-", "").casefold()
+def identifier_token(identifier: str) -> str:
+    """What the index holds of an id: one short token, whatever the id is made of; "" where it is empty.
+
+    Ids that share a token are candidates of each other, which the predicate tells apart.
+    """
+    return f"{crc32(identifier.encode()):08x}" if identifier else ""
+
+
+def indexed_texts(event: v1.Event) -> tuple[str, str, str, str]:
+    """What the index holds of an event, in the order of its columns; the same again when it is deleted."""
+    return (
+        attributes_text(event),
+        identifier_token(event.consumer_id),
+        identifier_token(event.conversation_id),
+        identifier_token(event.customer_info.customer_id),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +134,9 @@ def match_expression(wanted: v1.EventFilter, text: TextQuery, *, tokenize: Token
     """The index query whose rows include all events that pass; None where the index cannot help."""
     clauses = [f"attributes : {_phrase(phrase)}" for phrase in text.phrases]
     for column, values, fold in (
-        ("consumer_id", wanted.consumer_ids, identifier_text),
-        ("conversation_id", wanted.conversation_ids, identifier_text),
-        ("attributes", wanted.customer_ids, str.casefold),
+        ("consumer_id", wanted.consumer_ids, identifier_token),
+        ("conversation_id", wanted.conversation_ids, identifier_token),
+        ("customer_id", wanted.customer_ids, identifier_token),
         ("attributes", wanted.customer_statuses, str.casefold),
         ("attributes", wanted.customer_types, str.casefold),
     ):

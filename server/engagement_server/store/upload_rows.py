@@ -10,12 +10,13 @@ from engagement_server.errors import (
     UploadNotFoundError,
     UploadTakenOverError,
 )
-from engagement_server.model import ChunkCommitted, Outcome, Tally, UploadState, Verdict, count
+from engagement_server.model import Outcome, Tally, UploadState, Verdict, count
+from engagement_server.operations import ChunkCommitted
 
 if TYPE_CHECKING:
     import apsw
 
-    from engagement_server.model import CommitChunk, ExpireUploads, FinishUpload, OpenUpload
+    from engagement_server.operations import CommitChunk, ExpireUploads, FinishUpload, OpenUpload
     from engagement_server.store.pending_events import PendingEvents
 
 _EXPIRED_UPLOADS_A_COMMIT = 100

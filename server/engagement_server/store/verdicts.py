@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from engagement import v1
-from engagement_server.errors import EventIdConflictError
+from engagement_server.errors import EntityUnknownError, EventIdConflictError
 from engagement_server.model import EventRecord, Outcome, Verdict
+from engagement_server.store.admission import TAKEN, Ruling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
     import apsw
 
     from engagement_server.model import Batch
+    from engagement_server.store.admission import Admission, UnknownEntity
+    from engagement_server.store.forgotten import Forgotten
 
 
 Stored: TypeAlias = tuple[int, bytes | None]
-"""Position of a known event, and its payload where that is at hand; None: in the store."""
+"""Position of a known event, and its payload where that is at hand; None: in the store.
+
+Position 0 stands for an erased event: there is nothing left to compare with.
+"""
 
 ReadPayload = Callable[[int], bytes]
 
@@ -29,6 +35,8 @@ class Judgement(NamedTuple):
 
     fresh: Sequence[EventRecord]
     fresh_items: Sequence[int]
+    rulings: Sequence[Ruling]
+    """One for each new event."""
     first_position: int
     """Where the first of the new events stands; the others follow."""
     others: Sequence[Verdict]
@@ -42,18 +50,19 @@ class Judgement(NamedTuple):
         return sorted([*accepted, *self.others])
 
 
-def judge(
+def judge(  # noqa: PLR0913  # all but two are named at the call
     batch: Batch,
     known: dict[str, Stored],
     *,
+    admission: Admission,
     read_payload: ReadPayload,
     first_position: int,
     is_atomic: bool,
 ) -> Judgement:
     """Tells new events from known ones, and adds the new ones to those known.
 
-    New events are to stand from `first_position` on. Raises EventIdConflictError, with nothing added,
-    where `is_atomic` and an id is taken by other content.
+    New events are to stand from `first_position` on. Where `is_atomic`, raises EventIdConflictError for
+    an id that is taken by other content and EntityUnknownError, with nothing added.
     """
     others = [
         Verdict(refusal.item, refusal.event_id, Outcome.REJECTED, 0, refusal.error)
@@ -63,37 +72,72 @@ def judge(
         record.event_id: (position, record.payload)
         for position, record in enumerate(batch.records, first_position)
     }
-    if len(added) == len(batch.records) and known.keys().isdisjoint(added):
+    are_all_new = len(added) == len(batch.records) and known.keys().isdisjoint(added)
+    if are_all_new and admission.takes_everything:
         known.update(added)
-        return Judgement(batch.records, batch.items, first_position, others)
+        return Judgement(batch.records, batch.items, [TAKEN] * len(added), first_position, others)
     added.clear()
     fresh: list[EventRecord] = []
     fresh_items: list[int] = []
-    for item, record in zip(batch.items, batch.records, strict=True):
+    fresh_rulings: list[Ruling] = []
+    for item, record, ruling in zip(batch.items, batch.records, admission.rule(batch.records), strict=True):
         event_id = record.event_id
         stored = known.get(event_id) or added.get(event_id)
-        if stored is None:
+        if stored is not None:
+            others.append(_judge_known(item, record, stored, read_payload, is_atomic=is_atomic))
+        elif ruling.is_suppressed:
+            others.append(Verdict(item, event_id, Outcome.SUPPRESSED, 0, b""))
+        elif ruling.unknown is not None:
+            others.append(_refuse(item, event_id, ruling.unknown, is_atomic=is_atomic))
+        else:
             added[event_id] = first_position + len(fresh), record.payload
             fresh.append(record)
             fresh_items.append(item)
-        elif _is_same_content(_payload(stored, read_payload), record.payload):
-            others.append(Verdict(item, event_id, Outcome.DUPLICATE, stored[0], b""))
-        elif is_atomic:
-            raise EventIdConflictError(event_id)
-        else:
-            others.append(Verdict(item, event_id, Outcome.REJECTED, 0, _conflict(event_id)))
+            fresh_rulings.append(ruling)
     known.update(added)
-    return Judgement(fresh, fresh_items, first_position, sorted(others))
+    return Judgement(fresh, fresh_items, fresh_rulings, first_position, sorted(others))
 
 
-def find_stored(connection: apsw.Connection, account: int, event_ids: Sequence[str]) -> dict[str, Stored]:
-    """Positions of those ids that the account has."""
+def _judge_known(
+    item: int, record: EventRecord, stored: Stored, read_payload: ReadPayload, *, is_atomic: bool
+) -> Verdict:
+    position, payload = stored
+    event_id = record.event_id
+    if position:
+        payload = read_payload(position) if payload is None else payload
+        if not _is_same_content(payload, record.payload):
+            if is_atomic:
+                raise EventIdConflictError(event_id)
+            return Verdict(item, event_id, Outcome.REJECTED, 0, _conflict(event_id))
+    return Verdict(item, event_id, Outcome.DUPLICATE, position, b"")
+
+
+def _refuse(item: int, event_id: str, unknown: UnknownEntity, *, is_atomic: bool) -> Verdict:
+    violation, allowed = unknown
+    if is_atomic:
+        raise EntityUnknownError(violation, allowed=allowed, item=item)
+    error = v1.EventError(
+        reason=v1.ErrorReason.ERROR_REASON_ENTITY_UNKNOWN,
+        message=f"{violation.field}: {violation.description}",
+        violations_total=1,
+    )
+    error.violations.add(field=violation.field, rule=violation.rule, description=violation.description)
+    return Verdict(item, event_id, Outcome.REJECTED, 0, error.SerializeToString())
+
+
+def find_stored(
+    connection: apsw.Connection, account: int, event_ids: Sequence[str], *, forgotten: Forgotten
+) -> dict[str, Stored]:
+    """Positions of those ids that the account has, and 0 for those that were erased."""
     rows = connection.execute(
         "SELECT event_id, position FROM json_each(?) CROSS JOIN events"
         " ON account = ? AND event_id = json_each.value",
         (json.dumps(event_ids), account),
     )
-    return {event_id: (position, None) for event_id, position in rows}
+    known: dict[str, Stored] = {event_id: (position, None) for event_id, position in rows}
+    for event_id in forgotten.find_erased(account, event_ids):
+        known[event_id] = 0, None
+    return known
 
 
 def payload_reader(connection: apsw.Connection) -> ReadPayload:
@@ -104,11 +148,6 @@ def payload_reader(connection: apsw.Connection) -> ReadPayload:
         return bytes(payload)
 
     return read
-
-
-def _payload(stored: Stored, read_payload: ReadPayload) -> bytes:
-    position, payload = stored
-    return read_payload(position) if payload is None else payload
 
 
 def _is_same_content(stored: bytes, sent: bytes) -> bool:

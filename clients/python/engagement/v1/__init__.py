@@ -6,6 +6,18 @@ from engagement.v1.attributes_pb2 import (
     PersonalContact,
     PersonalInfo,
 )
+from engagement.v1.entity_service_pb2 import (
+    DeleteEntityRequest,
+    DeleteEntityResponse,
+    EntityKind,
+    ListEntitiesRequest,
+    ListEntitiesResponse,
+    PutEntitiesRequest,
+    PutEntitiesResponse,
+)
+from engagement.v1.entity_service_pb2_grpc import (
+    EntityServiceStub,
+)
 from engagement.v1.error_reason_pb2 import (
     ErrorReason,
 )
@@ -21,10 +33,17 @@ from engagement.v1.event_pb2 import (
     Tally,
 )
 from engagement.v1.event_service_pb2 import (
+    Folding,
     GetEventRequest,
     GetEventResponse,
+    GetProfileRequest,
+    GetProfileResponse,
     ListEventsRequest,
     ListEventsResponse,
+    Profile,
+    SubscribeEventsRequest,
+    SubscribeEventsResponse,
+    ValueSource,
 )
 from engagement.v1.event_service_pb2_grpc import (
     EventServiceStub,
@@ -44,6 +63,21 @@ from engagement.v1.ingest_service_pb2 import (
 from engagement.v1.ingest_service_pb2_grpc import (
     IngestServiceStub,
 )
+from engagement.v1.privacy_service_pb2 import (
+    EraseConsumerRequest,
+    EraseConsumerResponse,
+    Erasure,
+    GetErasureRequest,
+    GetErasureResponse,
+    LiftSuppressionRequest,
+    LiftSuppressionResponse,
+    ListErasuresRequest,
+    ListErasuresResponse,
+    SubjectKind,
+)
+from engagement.v1.privacy_service_pb2_grpc import (
+    PrivacyServiceStub,
+)
 from engagement.v1.server_service_pb2 import (
     GetServerInfoRequest,
     GetServerInfoResponse,
@@ -57,6 +91,13 @@ __all__ = [
     "AttributeSet",
     "CustomerInfo",
     "Date",
+    "DeleteEntityRequest",
+    "DeleteEntityResponse",
+    "EntityKind",
+    "EntityServiceStub",
+    "EraseConsumerRequest",
+    "EraseConsumerResponse",
+    "Erasure",
     "ErrorReason",
     "Event",
     "EventError",
@@ -64,28 +105,47 @@ __all__ = [
     "EventResult",
     "EventServiceStub",
     "FieldViolation",
+    "Folding",
+    "GetErasureRequest",
+    "GetErasureResponse",
     "GetEventRequest",
     "GetEventResponse",
+    "GetProfileRequest",
+    "GetProfileResponse",
     "GetServerInfoRequest",
     "GetServerInfoResponse",
     "GetUploadRequest",
     "GetUploadResponse",
     "IngestServiceStub",
+    "LiftSuppressionRequest",
+    "LiftSuppressionResponse",
     "Limits",
+    "ListEntitiesRequest",
+    "ListEntitiesResponse",
+    "ListErasuresRequest",
+    "ListErasuresResponse",
     "ListEventsRequest",
     "ListEventsResponse",
     "Outcome",
     "PersonalContact",
     "PersonalInfo",
+    "PrivacyServiceStub",
+    "Profile",
+    "PutEntitiesRequest",
+    "PutEntitiesResponse",
     "RecordEventRequest",
     "RecordEventResponse",
     "RecordEventsRequest",
     "RecordEventsResponse",
     "ServerServiceStub",
     "StoredEvent",
+    "SubjectKind",
+    "SubscribeEventsRequest",
+    "SubscribeEventsResponse",
     "Tally",
     "Upload",
     "UploadEventsRequest",
     "UploadEventsResponse",
     "UploadResult",
+    "ValueSource",
 ]

@@ -23,11 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from engagement.v1 import attributes_pb2 as engagement_dot_v1_dot_attributes__pb2
 from engagement.v1 import event_pb2 as engagement_dot_v1_dot_event__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!engagement/v1/event_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x65ngagement/v1/event.proto\x1a google/protobuf/field_mask.proto\"\xbe\x01\n\x0fGetEventRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1e\n\x08\x65vent_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x1c\n\x06\x63ursor\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12-\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x0c\n\x03key\x12\x05\xbaH\x02\x08\x01\"=\n\x10GetEventResponse\x12)\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.StoredEvent\"\xf0\x01\n\x11ListEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventFilter\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x14\n\x0cnewest_first\x18\x05 \x01(\x08\x12-\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Y\n\x12ListEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.StoredEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xae\x01\n\x0c\x45ventService\x12K\n\x08GetEvent\x12\x1e.engagement.v1.GetEventRequest\x1a\x1f.engagement.v1.GetEventResponse\x12Q\n\nListEvents\x12 .engagement.v1.ListEventsRequest\x1a!.engagement.v1.ListEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!engagement/v1/event_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1e\x65ngagement/v1/attributes.proto\x1a\x19\x65ngagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x01\n\x0fGetEventRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x1e\n\x08\x65vent_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x1c\n\x06\x63ursor\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12-\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x0c\n\x03key\x12\x05\xbaH\x02\x08\x01\"=\n\x10GetEventResponse\x12)\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.StoredEvent\"\xf0\x01\n\x11ListEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventFilter\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x14\n\x0cnewest_first\x18\x05 \x01(\x08\x12-\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Y\n\x12ListEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.StoredEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa7\x03\n\x16SubscribeEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12*\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventFilter\x12\"\n\x0c\x61\x66ter_cursor\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x1b\n\x08\x65\x61rliest\x18\x04 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x19\n\x06latest\x18\x05 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x43\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00H\x00\x12\x14\n\x0cstop_at_tail\x18\x07 \x01(\x08\x12!\n\x10max_batch_events\x18\x08 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x45\n\x12heartbeat_interval\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x02\x08<2\x02\x08\x05\x42\x0e\n\x05start\x12\x05\xbaH\x02\x08\x01\"\xa0\x08\n\x17SubscribeEventsResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x41\n\x07started\x18\x02 \x01(\x0b\x32..engagement.v1.SubscribeEventsResponse.StartedH\x00\x12=\n\x05\x62\x61tch\x18\x03 \x01(\x0b\x32,.engagement.v1.SubscribeEventsResponse.BatchH\x00\x12\x44\n\tcaught_up\x18\x04 \x01(\x0b\x32/.engagement.v1.SubscribeEventsResponse.CaughtUpH\x00\x12H\n\x0b\x66\x65ll_behind\x18\x05 \x01(\x0b\x32\x31.engagement.v1.SubscribeEventsResponse.FellBehindH\x00\x12\x43\n\x08progress\x18\x06 \x01(\x0b\x32/.engagement.v1.SubscribeEventsResponse.ProgressH\x00\x12N\n\x0e\x65rasure_notice\x18\x07 \x01(\x0b\x32\x34.engagement.v1.SubscribeEventsResponse.ErasureNoticeH\x00\x12\x41\n\x07\x63losing\x18\x08 \x01(\x0b\x32..engagement.v1.SubscribeEventsResponse.ClosingH\x00\x1an\n\x07Started\x12\x35\n\x12heartbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_batch_events\x18\x02 \x01(\x05\x12\x12\n\nlag_events\x18\x03 \x01(\x03\x1a\x33\n\x05\x42\x61tch\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.StoredEvent\x1a\n\n\x08\x43\x61ughtUp\x1a \n\nFellBehind\x12\x12\n\nlag_events\x18\x01 \x01(\x03\x1a\x1e\n\x08Progress\x12\x12\n\nlag_events\x18\x01 \x01(\x03\x1a;\n\rErasureNotice\x12\x12\n\nerasure_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65rased_cursors\x18\x02 \x03(\t\x1a\xcf\x01\n\x07\x43losing\x12\x45\n\x06reason\x18\x01 \x01(\x0e\x32\x35.engagement.v1.SubscribeEventsResponse.Closing.Reason\x12\x32\n\x0freconnect_delay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"I\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x12\n\x0eREASON_MAX_AGE\x10\x02\x42\t\n\x07message\"\xd2\x01\n\x11GetProfileRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\"\n\x0b\x63onsumer_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12\"\n\x0b\x63ustomer_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xd0\x86\x03H\x00\x12\x31\n\x07\x66olding\x18\x04 \x01(\x0e\x32\x16.engagement.v1.FoldingB\x08\xbaH\x05\x82\x01\x02\x10\x01\x42\x10\n\x07subject\x12\x05\xbaH\x02\x08\x01\"=\n\x12GetProfileResponse\x12\'\n\x07profile\x18\x01 \x01(\x0b\x32\x16.engagement.v1.Profile\"\x88\x02\n\x07Profile\x12\x13\n\x0b\x63onsumer_id\x18\x01 \x01(\t\x12\x32\n\rcustomer_info\x18\x02 \x01(\x0b\x32\x1b.engagement.v1.CustomerInfo\x12\x32\n\rpersonal_info\x18\x03 \x01(\x0b\x32\x1b.engagement.v1.PersonalInfo\x12\x34\n\x07sources\x18\x04 \x03(\x0b\x32#.engagement.v1.Profile.SourcesEntry\x1aJ\n\x0cSourcesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.ValueSource:\x02\x38\x01\"a\n\x0bValueSource\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x19\n\x11server_time_stamp\x18\x03 \x01(\x03\x12\x15\n\rauthenticated\x18\x04 \x01(\x08*J\n\x07\x46olding\x12\x17\n\x13\x46OLDING_UNSPECIFIED\x10\x00\x12\x11\n\rFOLDING_MERGE\x10\x01\x12\x13\n\x0f\x46OLDING_REPLACE\x10\x02\x32\xe5\x02\n\x0c\x45ventService\x12K\n\x08GetEvent\x12\x1e.engagement.v1.GetEventRequest\x1a\x1f.engagement.v1.GetEventResponse\x12Q\n\nListEvents\x12 .engagement.v1.ListEventsRequest\x1a!.engagement.v1.ListEventsResponse\x12\x62\n\x0fSubscribeEvents\x12%.engagement.v1.SubscribeEventsRequest\x1a&.engagement.v1.SubscribeEventsResponse0\x01\x12Q\n\nGetProfile\x12 .engagement.v1.GetProfileRequest\x1a!.engagement.v1.GetProfileResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,14 +51,74 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTEVENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTEVENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
-  _globals['_GETEVENTREQUEST']._serialized_start=143
-  _globals['_GETEVENTREQUEST']._serialized_end=333
-  _globals['_GETEVENTRESPONSE']._serialized_start=335
-  _globals['_GETEVENTRESPONSE']._serialized_end=396
-  _globals['_LISTEVENTSREQUEST']._serialized_start=399
-  _globals['_LISTEVENTSREQUEST']._serialized_end=639
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=641
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=730
-  _globals['_EVENTSERVICE']._serialized_start=733
-  _globals['_EVENTSERVICE']._serialized_end=907
+  _globals['_SUBSCRIBEEVENTSREQUEST'].oneofs_by_name['start']._loaded_options = None
+  _globals['_SUBSCRIBEEVENTSREQUEST'].oneofs_by_name['start']._serialized_options = b'\272H\002\010\001'
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{1,64}$'
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['after_cursor']._loaded_options = None
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['after_cursor']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['earliest']._loaded_options = None
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['earliest']._serialized_options = b'\272H\004j\002\010\001'
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['latest']._loaded_options = None
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['latest']._serialized_options = b'\272H\004j\002\010\001'
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['start_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['max_batch_events']._loaded_options = None
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['max_batch_events']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['heartbeat_interval']._loaded_options = None
+  _globals['_SUBSCRIBEEVENTSREQUEST'].fields_by_name['heartbeat_interval']._serialized_options = b'\272H\013\252\001\010\"\002\010<2\002\010\005'
+  _globals['_GETPROFILEREQUEST'].oneofs_by_name['subject']._loaded_options = None
+  _globals['_GETPROFILEREQUEST'].oneofs_by_name['subject']._serialized_options = b'\272H\002\010\001'
+  _globals['_GETPROFILEREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_GETPROFILEREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{1,64}$'
+  _globals['_GETPROFILEREQUEST'].fields_by_name['consumer_id']._loaded_options = None
+  _globals['_GETPROFILEREQUEST'].fields_by_name['consumer_id']._serialized_options = b'\272H\010r\006\020\001\030\320\206\003'
+  _globals['_GETPROFILEREQUEST'].fields_by_name['customer_id']._loaded_options = None
+  _globals['_GETPROFILEREQUEST'].fields_by_name['customer_id']._serialized_options = b'\272H\010r\006\020\001\030\320\206\003'
+  _globals['_GETPROFILEREQUEST'].fields_by_name['folding']._loaded_options = None
+  _globals['_GETPROFILEREQUEST'].fields_by_name['folding']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_PROFILE_SOURCESENTRY']._loaded_options = None
+  _globals['_PROFILE_SOURCESENTRY']._serialized_options = b'8\001'
+  _globals['_FOLDING']._serialized_start=2956
+  _globals['_FOLDING']._serialized_end=3030
+  _globals['_GETEVENTREQUEST']._serialized_start=240
+  _globals['_GETEVENTREQUEST']._serialized_end=430
+  _globals['_GETEVENTRESPONSE']._serialized_start=432
+  _globals['_GETEVENTRESPONSE']._serialized_end=493
+  _globals['_LISTEVENTSREQUEST']._serialized_start=496
+  _globals['_LISTEVENTSREQUEST']._serialized_end=736
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=738
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=827
+  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_start=830
+  _globals['_SUBSCRIBEEVENTSREQUEST']._serialized_end=1253
+  _globals['_SUBSCRIBEEVENTSRESPONSE']._serialized_start=1256
+  _globals['_SUBSCRIBEEVENTSRESPONSE']._serialized_end=2312
+  _globals['_SUBSCRIBEEVENTSRESPONSE_STARTED']._serialized_start=1789
+  _globals['_SUBSCRIBEEVENTSRESPONSE_STARTED']._serialized_end=1899
+  _globals['_SUBSCRIBEEVENTSRESPONSE_BATCH']._serialized_start=1901
+  _globals['_SUBSCRIBEEVENTSRESPONSE_BATCH']._serialized_end=1952
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CAUGHTUP']._serialized_start=1954
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CAUGHTUP']._serialized_end=1964
+  _globals['_SUBSCRIBEEVENTSRESPONSE_FELLBEHIND']._serialized_start=1966
+  _globals['_SUBSCRIBEEVENTSRESPONSE_FELLBEHIND']._serialized_end=1998
+  _globals['_SUBSCRIBEEVENTSRESPONSE_PROGRESS']._serialized_start=2000
+  _globals['_SUBSCRIBEEVENTSRESPONSE_PROGRESS']._serialized_end=2030
+  _globals['_SUBSCRIBEEVENTSRESPONSE_ERASURENOTICE']._serialized_start=2032
+  _globals['_SUBSCRIBEEVENTSRESPONSE_ERASURENOTICE']._serialized_end=2091
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING']._serialized_start=2094
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING']._serialized_end=2301
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING_REASON']._serialized_start=2228
+  _globals['_SUBSCRIBEEVENTSRESPONSE_CLOSING_REASON']._serialized_end=2301
+  _globals['_GETPROFILEREQUEST']._serialized_start=2315
+  _globals['_GETPROFILEREQUEST']._serialized_end=2525
+  _globals['_GETPROFILERESPONSE']._serialized_start=2527
+  _globals['_GETPROFILERESPONSE']._serialized_end=2588
+  _globals['_PROFILE']._serialized_start=2591
+  _globals['_PROFILE']._serialized_end=2855
+  _globals['_PROFILE_SOURCESENTRY']._serialized_start=2781
+  _globals['_PROFILE_SOURCESENTRY']._serialized_end=2855
+  _globals['_VALUESOURCE']._serialized_start=2857
+  _globals['_VALUESOURCE']._serialized_end=2954
+  _globals['_EVENTSERVICE']._serialized_start=3033
+  _globals['_EVENTSERVICE']._serialized_end=3390
 # @@protoc_insertion_point(module_scope)

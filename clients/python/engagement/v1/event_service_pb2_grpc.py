@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """Reads stored events.
+    """Reads stored events, follows new ones, and folds them into profiles.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,20 @@ class EventServiceStub:
                 request_serializer=engagement_dot_v1_dot_event__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=engagement_dot_v1_dot_event__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.SubscribeEvents = channel.unary_stream(
+                '/engagement.v1.EventService/SubscribeEvents',
+                request_serializer=engagement_dot_v1_dot_event__service__pb2.SubscribeEventsRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_event__service__pb2.SubscribeEventsResponse.FromString,
+                _registered_method=True)
+        self.GetProfile = channel.unary_unary(
+                '/engagement.v1.EventService/GetProfile',
+                request_serializer=engagement_dot_v1_dot_event__service__pb2.GetProfileRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_event__service__pb2.GetProfileResponse.FromString,
+                _registered_method=True)
 
 
 class EventServiceServicer:
-    """Reads stored events.
+    """Reads stored events, follows new ones, and folds them into profiles.
     """
 
     def GetEvent(self, request, context):
@@ -71,6 +81,32 @@ class EventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubscribeEvents(self, request, context):
+        """Follows the events that a filter takes: first those that are stored, from
+        the asked start on, then each as soon as it is accepted.
+
+        Events come in the order of acceptance, without a gap and without a repeat
+        in one stream. Every message has a cursor that covers everything up to it:
+        after any end of the stream, start again behind the last cursor that was
+        stored, and nothing is missed. A reader that is slow gets the events at its
+        own pace and is never dropped.
+
+        Refused with CURSOR_EXPIRED where the start is older than the retention,
+        CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED and FILTER_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProfile(self, request, context):
+        """Reads what is known about one consumer: of every attribute the latest
+        value, with the event that it came from. NOT_FOUND / PROFILE_NOT_FOUND where
+        no event describes the consumer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -84,6 +120,16 @@ def add_EventServiceServicer_to_server(servicer, server):
                     request_deserializer=engagement_dot_v1_dot_event__service__pb2.ListEventsRequest.FromString,
                     response_serializer=engagement_dot_v1_dot_event__service__pb2.ListEventsResponse.SerializeToString,
             ),
+            'SubscribeEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.SubscribeEvents,
+                    request_deserializer=engagement_dot_v1_dot_event__service__pb2.SubscribeEventsRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_event__service__pb2.SubscribeEventsResponse.SerializeToString,
+            ),
+            'GetProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProfile,
+                    request_deserializer=engagement_dot_v1_dot_event__service__pb2.GetProfileRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_event__service__pb2.GetProfileResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'engagement.v1.EventService', rpc_method_handlers)
@@ -93,7 +139,7 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """Reads stored events.
+    """Reads stored events, follows new ones, and folds them into profiles.
     """
 
     @staticmethod
@@ -140,6 +186,60 @@ class EventService:
             '/engagement.v1.EventService/ListEvents',
             engagement_dot_v1_dot_event__service__pb2.ListEventsRequest.SerializeToString,
             engagement_dot_v1_dot_event__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubscribeEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/engagement.v1.EventService/SubscribeEvents',
+            engagement_dot_v1_dot_event__service__pb2.SubscribeEventsRequest.SerializeToString,
+            engagement_dot_v1_dot_event__service__pb2.SubscribeEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.EventService/GetProfile',
+            engagement_dot_v1_dot_event__service__pb2.GetProfileRequest.SerializeToString,
+            engagement_dot_v1_dot_event__service__pb2.GetProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EventServiceStub:
-    """Reads stored events."""
+    """Reads stored events, follows new ones, and folds them into profiles."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -45,10 +45,28 @@ class EventServiceStub:
     A page may hold fewer events than asked for, even none, while
     `next_page_token` is set: the server bounds the work for one page.
     """
+    SubscribeEvents: _grpc.UnaryStreamMultiCallable[_event_service_pb2.SubscribeEventsRequest, _event_service_pb2.SubscribeEventsResponse]
+    """Follows the events that a filter takes: first those that are stored, from
+    the asked start on, then each as soon as it is accepted.
+
+    Events come in the order of acceptance, without a gap and without a repeat
+    in one stream. Every message has a cursor that covers everything up to it:
+    after any end of the stream, start again behind the last cursor that was
+    stored, and nothing is missed. A reader that is slow gets the events at its
+    own pace and is never dropped.
+
+    Refused with CURSOR_EXPIRED where the start is older than the retention,
+    CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED and FILTER_INVALID.
+    """
+    GetProfile: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetProfileRequest, _event_service_pb2.GetProfileResponse]
+    """Reads what is known about one consumer: of every attribute the latest
+    value, with the event that it came from. NOT_FOUND / PROFILE_NOT_FOUND where
+    no event describes the consumer.
+    """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
-    """Reads stored events."""
+    """Reads stored events, follows new ones, and folds them into profiles."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetEventRequest, _event_service_pb2.GetEventResponse]  # type: ignore[assignment]
@@ -63,9 +81,27 @@ class EventServiceAsyncStub(EventServiceStub):
     A page may hold fewer events than asked for, even none, while
     `next_page_token` is set: the server bounds the work for one page.
     """
+    SubscribeEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.SubscribeEventsRequest, _event_service_pb2.SubscribeEventsResponse]  # type: ignore[assignment]
+    """Follows the events that a filter takes: first those that are stored, from
+    the asked start on, then each as soon as it is accepted.
+
+    Events come in the order of acceptance, without a gap and without a repeat
+    in one stream. Every message has a cursor that covers everything up to it:
+    after any end of the stream, start again behind the last cursor that was
+    stored, and nothing is missed. A reader that is slow gets the events at its
+    own pace and is never dropped.
+
+    Refused with CURSOR_EXPIRED where the start is older than the retention,
+    CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED and FILTER_INVALID.
+    """
+    GetProfile: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetProfileRequest, _event_service_pb2.GetProfileResponse]  # type: ignore[assignment]
+    """Reads what is known about one consumer: of every attribute the latest
+    value, with the event that it came from. NOT_FOUND / PROFILE_NOT_FOUND where
+    no event describes the consumer.
+    """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads stored events."""
+    """Reads stored events, follows new ones, and folds them into profiles."""
 
     @_abc_1.abstractmethod
     def GetEvent(
@@ -89,6 +125,36 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A page may hold fewer events than asked for, even none, while
         `next_page_token` is set: the server bounds the work for one page.
+        """
+
+    @_abc_1.abstractmethod
+    def SubscribeEvents(
+        self,
+        request: _event_service_pb2.SubscribeEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_event_service_pb2.SubscribeEventsResponse], _abc.AsyncIterator[_event_service_pb2.SubscribeEventsResponse]]:
+        """Follows the events that a filter takes: first those that are stored, from
+        the asked start on, then each as soon as it is accepted.
+
+        Events come in the order of acceptance, without a gap and without a repeat
+        in one stream. Every message has a cursor that covers everything up to it:
+        after any end of the stream, start again behind the last cursor that was
+        stored, and nothing is missed. A reader that is slow gets the events at its
+        own pace and is never dropped.
+
+        Refused with CURSOR_EXPIRED where the start is older than the retention,
+        CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED and FILTER_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def GetProfile(
+        self,
+        request: _event_service_pb2.GetProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.GetProfileResponse, _abc.Awaitable[_event_service_pb2.GetProfileResponse]]:
+        """Reads what is known about one consumer: of every attribute the latest
+        value, with the event that it came from. NOT_FOUND / PROFILE_NOT_FOUND where
+        no event describes the consumer.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1egoogle/protobuf/duration.proto\"\x16\n\x14GetServerInfoRequest\"t\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63ontract\x18\x02 \x01(\t\x12%\n\x06limits\x18\x03 \x01(\x0b\x32\x15.engagement.v1.Limits\x12\x11\n\tlog_epoch\x18\x04 \x01(\t\"\x92\x04\n\x06Limits\x12\x1b\n\x13max_text_characters\x18\x01 \x01(\x05\x12\x1f\n\x17max_event_id_characters\x18\x02 \x01(\x05\x12\x1d\n\x15max_source_characters\x18\x03 \x01(\x05\x12\x17\n\x0fmax_event_bytes\x18\x04 \x01(\x03\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x03\x12\x18\n\x10max_batch_events\x18\x06 \x01(\x05\x12\x18\n\x10max_chunk_events\x18\x07 \x01(\x05\x12\x1a\n\x12max_unacked_chunks\x18\x08 \x01(\x05\x12\x17\n\x0fmax_page_events\x18\t \x01(\x05\x12\x31\n\x0emax_clock_lead\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_stream_age\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13upload_idle_timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16min_keepalive_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration2k\n\rServerService\x12Z\n\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1egoogle/protobuf/duration.proto\"\x16\n\x14GetServerInfoRequest\"t\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63ontract\x18\x02 \x01(\t\x12%\n\x06limits\x18\x03 \x01(\x0b\x32\x15.engagement.v1.Limits\x12\x11\n\tlog_epoch\x18\x04 \x01(\t\"\xa5\x05\n\x06Limits\x12\x1b\n\x13max_text_characters\x18\x01 \x01(\x05\x12\x1f\n\x17max_event_id_characters\x18\x02 \x01(\x05\x12\x1d\n\x15max_source_characters\x18\x03 \x01(\x05\x12\x17\n\x0fmax_event_bytes\x18\x04 \x01(\x03\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x03\x12\x18\n\x10max_batch_events\x18\x06 \x01(\x05\x12\x18\n\x10max_chunk_events\x18\x07 \x01(\x05\x12\x1a\n\x12max_unacked_chunks\x18\x08 \x01(\x05\x12\x17\n\x0fmax_page_events\x18\t \x01(\x05\x12\x31\n\x0emax_clock_lead\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_stream_age\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13upload_idle_timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16min_keepalive_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_entity_names\x18\x0f \x01(\x05\x12\"\n\x1amax_entity_name_characters\x18\x10 \x01(\x05\x12%\n\x1dmax_subscription_batch_events\x18\x11 \x01(\x05\x12,\n\tretention\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration2k\n\rServerService\x12Z\n\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSERVERINFORESPONSE']._serialized_start=109
   _globals['_GETSERVERINFORESPONSE']._serialized_end=225
   _globals['_LIMITS']._serialized_start=228
-  _globals['_LIMITS']._serialized_end=758
-  _globals['_SERVERSERVICE']._serialized_start=760
-  _globals['_SERVERSERVICE']._serialized_end=867
+  _globals['_LIMITS']._serialized_end=905
+  _globals['_SERVERSERVICE']._serialized_start=907
+  _globals['_SERVERSERVICE']._serialized_end=1014
 # @@protoc_insertion_point(module_scope)

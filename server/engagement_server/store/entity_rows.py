@@ -1,0 +1,70 @@
+"""The rows of entity lists: the names that customer statuses and types are matched against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engagement.limits import MAX_ENTITY_NAMES
+from engagement.rules import Violation
+from engagement_server.errors import EntityNotFoundError, FieldInvalidError
+from engagement_server.model import EntityList
+
+if TYPE_CHECKING:
+    import apsw
+
+    from engagement_server.operations import DeleteEntity, PutEntities
+
+
+def read_list(connection: apsw.Connection, account: int, kind: int) -> EntityList:
+    """A list, its names in the order in which they were added."""
+    names = connection.execute(
+        "SELECT name FROM entities WHERE account = ? AND kind = ? ORDER BY number", (account, kind)
+    )
+    row = connection.execute(
+        "SELECT closed FROM entity_lists WHERE account = ? AND kind = ?", (account, kind)
+    ).fetchone()
+    return EntityList([name for (name,) in names], is_closed=row is not None and bool(row[0]))
+
+
+class EntityRows:
+    """Writes the rows of lists, inside the transaction of the caller."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def put(self, operation: PutEntities, account: int) -> EntityList:
+        """Adds names; a name that is there in another case gets the new spelling and keeps its place."""
+        present = read_list(self._connection, account, operation.kind)
+        folded = {name.casefold(): name for name in operation.names}
+        total = len({*folded, *map(str.casefold, present.names)})
+        if total > MAX_ENTITY_NAMES:
+            raise FieldInvalidError(
+                [
+                    Violation(
+                        "names",
+                        "server.entities.max_names",
+                        f"a list holds at most {MAX_ENTITY_NAMES} names, with these it would hold {total}",
+                    )
+                ]
+            )
+        is_closed = present.is_closed if operation.is_closed is None else operation.is_closed
+        self._connection.execute(
+            "INSERT INTO entity_lists VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET closed = excluded.closed",
+            (account, operation.kind, is_closed),
+        )
+        self._connection.executemany(
+            "INSERT INTO entities (account, kind, folded, name) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (account, kind, folded) DO UPDATE SET name = excluded.name",
+            [(account, operation.kind, key, name) for key, name in folded.items()],
+        )
+        return read_list(self._connection, account, operation.kind)
+
+    def delete(self, operation: DeleteEntity, account: int) -> EntityList:
+        """Takes a name off, in any case. Raises EntityNotFoundError."""
+        self._connection.execute(
+            "DELETE FROM entities WHERE account = ? AND kind = ? AND folded = ?",
+            (account, operation.kind, operation.name.casefold()),
+        )
+        if self._connection.changes() == 0:
+            raise EntityNotFoundError(operation.name)
+        return read_list(self._connection, account, operation.kind)
