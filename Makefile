@@ -45,7 +45,7 @@ check: lint test  ## Lint and test
 bench: $(VENV)/.dev  ## Measure throughput, latency and memory
 	$(BIN)/python -m benchmarks
 
-demo: $(VENV)/.server  ## Upload the examples to a throw-away server and show the result
+demo: $(VENV)/.server  ## Upload the examples to a throw-away server, follow it, and show what becomes of them
 	@PATH="$(abspath $(BIN)):$$PATH" bash docs/demo.sh
 
 clean:  ## Remove the virtual environment and caches

@@ -17,8 +17,10 @@ import uvloop
 
 from benchmarks import usage
 from benchmarks.growth import measure_growth
+from benchmarks.profile import measure_profiles
 from benchmarks.report import Figure, render
 from benchmarks.settings import MIN_EVENTS, Part, Settings
+from benchmarks.subscribe import measure_subscriptions
 from benchmarks.unary import measure_unary
 from benchmarks.upload import measure_upload
 
@@ -52,6 +54,10 @@ async def _measure(settings: Settings) -> Sequence[Figure]:
         figures += await measure_upload(settings)
     if Part.UNARY in settings.parts:
         figures += await measure_unary(settings)
+    if Part.SUBSCRIBE in settings.parts:
+        figures += await measure_subscriptions(settings)
+    if Part.PROFILE in settings.parts:
+        figures += await measure_profiles(settings)
     if not _ON_FULL_STORE.isdisjoint(settings.parts):
         figures += await measure_growth(settings)
     return figures

@@ -17,7 +17,7 @@ from engagement import v1
 
 _PAGE_EVENTS = 100
 _CALLS = 300
-_WARM_UP_CALLS = 20
+WARM_UP_CALLS = 20
 _MAX_LATENCY = Target(below=20)
 
 R = TypeVar("R")
@@ -43,7 +43,7 @@ async def measure_latency(
 ) -> list[Figure]:
     """Median and 99th percentile of every kind of look-up, for events that are stored."""
     stub = v1.EventServiceStub(channel)
-    wanted = _spread(stored, _WARM_UP_CALLS + _CALLS)
+    wanted = spread(stored, WARM_UP_CALLS + _CALLS)
     figures: list[Figure] = []
 
     async def list_events(request: v1.ListEventsRequest) -> None:
@@ -55,14 +55,14 @@ async def measure_latency(
 
     for name, page in _PAGES.items():
         announce(f"latency: {name}")
-        samples_ms = await _time_each(list_events, [page(event) for event in wanted])
+        samples_ms = await time_each(list_events, [page(event) for event in wanted])
         figures += _figures(section, f"ListEvents: {name}", samples_ms)
     announce("latency: event id")
     by_id = [v1.GetEventRequest(account_id=ACCOUNT_ID, event_id=event.event_id) for event in wanted]
-    return figures + _figures(section, "GetEvent: event id", await _time_each(get_event, by_id))
+    return figures + _figures(section, "GetEvent: event id", await time_each(get_event, by_id))
 
 
-def _spread(events: Sequence[v1.Event], count: int) -> list[v1.Event]:
+def spread(events: Sequence[v1.Event], count: int) -> list[v1.Event]:
     """So many of the events, evenly over all of them; some more than once where there are fewer."""
     return [events[number * len(events) // count] for number in range(count)]
 
@@ -85,12 +85,12 @@ def _two_words(customer: v1.CustomerInfo) -> str:
     return f"{customer.account_name.split()[0]} {customer.role.split()[-1]}"
 
 
-async def _time_each(call: Callable[[R], Awaitable[None]], requests: Sequence[R]) -> list[float]:
-    """Milliseconds of calls, one after the other, without the first ones that warm up."""
+async def time_each(call: Callable[[R], Awaitable[None]], requests: Sequence[R]) -> list[float]:
+    """Milliseconds of calls, one after the other, without the first WARM_UP_CALLS."""
     samples_ms: list[float] = []
     with without_collections():
         for request in requests:
             start = time.perf_counter()
             await call(request)
             samples_ms.append((time.perf_counter() - start) * 1000)
-    return samples_ms[_WARM_UP_CALLS:]
+    return samples_ms[WARM_UP_CALLS:]

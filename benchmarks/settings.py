@@ -19,6 +19,8 @@ class Part(StrEnum):
 
     UPLOAD = "upload"
     UNARY = "unary"
+    SUBSCRIBE = "subscribe"
+    PROFILE = "profile"
     GROWTH = "growth"
     LATENCY = "latency"
     RESOURCES = "resources"

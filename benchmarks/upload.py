@@ -138,7 +138,7 @@ def _time_store(store: Writer, events: Sequence[v1.Event]) -> float:
             store.apply(commit)
         elapsed_seconds = time.perf_counter() - start_seconds
     finish = FinishUpload(ACCOUNT_ID, upload_id, _OWNER, len(chunks))
-    (state,), _ = store.apply(Commit([finish], _now_ms()))
+    (state,) = store.apply(Commit([finish], _now_ms())).results
     assert isinstance(state, UploadState), state
     require_all_accepted(state.tally.accepted, events=len(events))
     return elapsed_seconds

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Starts a throw-away server, uploads the examples to it, and shows what was stored and what was refused.
+# Starts a throw-away server, follows it while the examples are uploaded, and shows what was stored, what was
+# refused, and a profile that grows with what comes in.
 # Needs `engagement` on the PATH; `make demo` sees to that.
 set -euo pipefail
 
 examples="$(cd "$(dirname "$0")/examples" && pwd)"
 folder="$(mktemp -d)"
 server=""
+follower=""
 
 clean_up() {
-    if [ -n "$server" ]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-    fi
+    for process in $follower $server; do
+        kill "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
     rm -rf "$folder"
 }
 trap clean_up EXIT
@@ -51,14 +53,42 @@ upload() {
     [ "$status" -le 1 ] || exit "$status"
 }
 
+say "Following the account in the background"
+engagement tail --from-start >"$folder/tail" 2>&1 &
+follower=$!
+
 say "Uploading ${names[*]}"
 upload
+
+say "What the follower saw meanwhile, as it came"
+for ((tenths = 0; tenths < 100; tenths++)); do
+    [ "$(wc -l <"$folder/tail")" -ge "$(engagement list | wc -l)" ] && break
+    sleep 0.1
+done
+cut -f 1-7 "$folder/tail"
 
 say "Uploading them again adds nothing"
 upload
 
 say "What is stored"
 engagement list
+
+say "One customer, from everything that was uploaded"
+engagement profile --customer NW-20418
+
+say "The customer pays: one more event"
+cat >"$folder/payment.ndjson" <<'END'
+{"eventId": "payment-1", "consumerId": "7f3a1c9e-0b52-4d87-a6e1-c45d2f80b913", "authenticated": true, "customerInfo": {"customerId": "NW-20418", "balance": "0.00", "customerStatus": "paid up"}}
+END
+engagement upload "$folder/payment.ndjson"
+
+say "The last line that the follower sees, and the profile: two values are new, the others stay"
+for ((tenths = 0; tenths < 100; tenths++)); do
+    grep -q 'paid up' "$folder/tail" && break
+    sleep 0.1
+done
+tail -n 1 "$folder/tail" | cut -f 1-7
+engagement profile --customer NW-20418
 
 say "What was refused, and why"
 cat ./*.rejected.ndjson

@@ -8,7 +8,6 @@ import gc
 import logging
 import signal
 import sys
-import time
 from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -17,18 +16,28 @@ import grpc
 import uvloop
 from grpc_health.v1 import health, health_pb2_grpc
 
-from engagement.v1 import event_service_pb2_grpc, ingest_service_pb2_grpc, server_service_pb2_grpc
+from engagement.v1 import (
+    entity_service_pb2_grpc,
+    event_service_pb2_grpc,
+    ingest_service_pb2_grpc,
+    privacy_service_pb2_grpc,
+    server_service_pb2_grpc,
+)
+from engagement_server.api.entities import EntityServicer
 from engagement_server.api.events import EventServicer
 from engagement_server.api.health import HealthServicer
 from engagement_server.api.ingest import IngestServicer
+from engagement_server.api.privacy import PrivacyServicer
 from engagement_server.api.server import ServerServicer, Timings
 from engagement_server.committer import Committer
-from engagement_server.errors import ConfigurationError, RequestError
+from engagement_server.erasures import Erasures
+from engagement_server.errors import ConfigurationError
+from engagement_server.hot_consumers import HotConsumers
 from engagement_server.interceptors import CallInterceptor
 from engagement_server.log.local import LocalLog
-from engagement_server.operations import ExpireUploads
 from engagement_server.profiles import Profiles
 from engagement_server.reflection import add_reflection
+from engagement_server.retention import Ages, Retention
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.readers import Readers
 from engagement_server.subscriptions import Subscriptions
@@ -50,7 +59,6 @@ _SERVICES = (
 # library drops the message unread.
 _TRANSPORT_MESSAGE_BYTES = 16 * 1024 * 1024
 _MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
-_EXPIRY_INTERVAL_SECONDS = 3600.0
 _CLOSE_CONNECTIONS_SECONDS = 0.5
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
@@ -88,17 +96,27 @@ class Server:
             max_age_seconds=config.max_stream_age_seconds,
         )
         self._subscriptions = Subscriptions(
+            log=self._log,
             committer=self._committer,
             readers=self._readers,
             cursors=cursors,
             heartbeat_seconds=config.heartbeat_seconds,
             max_age_seconds=config.max_stream_age_seconds,
         )
+        self._erasures = Erasures(committer=self._committer, readers=self._readers, log=self._log)
+        self._hot_consumers = HotConsumers(readers=self._readers, committer=self._committer)
         self._health = HealthServicer(_SERVICES)
         self._calls = CallInterceptor()
         self._grpc = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
         self._add_services(cursors)
-        self._expiry = asyncio.create_task(self._expire_uploads(), name="upload-expiry")
+        self._retention = Retention(
+            Ages(
+                events=timedelta(days=config.retention_days),
+                idle_uploads=timedelta(hours=config.upload_idle_hours),
+            ),
+            committer=self._committer,
+            readers=self._readers,
+        )
         self.address = ""
 
     @classmethod
@@ -115,10 +133,12 @@ class Server:
     async def stop(self) -> None:
         """Says NOT_SERVING, closes streams, lets running calls end, and closes the store."""
         self._health.stop()
-        self._expiry.cancel()
+        await self._retention.stop()
         self._uploads.drain()
         self._subscriptions.drain()
+        await self._erasures.stop()
         await self._end_calls()
+        self._hot_consumers.close()
         await self._committer.close()
         self._readers.close()
         await self._log.close()
@@ -154,7 +174,19 @@ class Server:
             EventServicer(
                 readers=self._readers,
                 subscriptions=self._subscriptions,
-                profiles=Profiles(readers=self._readers, committer=self._committer, cursors=cursors),
+                profiles=Profiles(readers=self._readers, hot_consumers=self._hot_consumers, cursors=cursors),
+                cursors=cursors,
+            ),
+            self._grpc,
+        )
+        entity_service_pb2_grpc.add_EntityServiceServicer_to_server(
+            EntityServicer(committer=self._committer, readers=self._readers), self._grpc
+        )
+        privacy_service_pb2_grpc.add_PrivacyServiceServicer_to_server(
+            PrivacyServicer(
+                erasures=self._erasures,
+                committer=self._committer,
+                readers=self._readers,
                 cursors=cursors,
             ),
             self._grpc,
@@ -166,6 +198,7 @@ class Server:
                     max_stream_age=timedelta(seconds=self._config.max_stream_age_seconds),
                     upload_idle_timeout=timedelta(hours=self._config.upload_idle_hours),
                     min_keepalive_interval=_MIN_KEEPALIVE_INTERVAL,
+                    retention=timedelta(days=self._config.retention_days),
                 ),
                 version=version("engagement-attributes"),
                 log_epoch=f"{cursors.epoch:08x}",
@@ -174,17 +207,6 @@ class Server:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         add_reflection((*_SERVICES, health.SERVICE_NAME), self._grpc)
-
-    async def _expire_uploads(self) -> None:
-        """Forgets abandoned uploads, in small commits that never hold up others for long."""
-        while True:
-            idle_since_ms = int((time.time() - self._config.upload_idle_hours * 3600) * 1000)
-            try:
-                while await self._committer.submit(ExpireUploads(idle_since_ms), returns=int):
-                    pass
-            except RequestError as error:
-                _log.warning("expired uploads stay for now: %s", error)
-            await asyncio.sleep(_EXPIRY_INTERVAL_SECONDS)
 
 
 def serve(config: Config) -> None:

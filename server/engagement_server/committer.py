@@ -12,6 +12,8 @@ from engagement_server.errors import DrainingError, OverloadedError, RequestErro
 from engagement_server.operations import Commit, CommitChunk, RecordBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from engagement_server.log.base import CommitLog
     from engagement_server.operations import Operation, Result
 
@@ -38,7 +40,19 @@ class Committer:
         self._room = asyncio.Event()
         self._room.set()
         self._is_closing = False
+        self._is_committing = False
+        self._last_time_ms = 0
+        self._listeners: list[Callable[[Sequence[Operation]], None]] = []
         self._task = asyncio.create_task(self._run(), name="committer")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being committed or waits for it."""
+        return self._is_committing or bool(self._waiting)
+
+    def listen(self, listener: Callable[[Sequence[Operation]], None]) -> None:
+        """Has `listener` called with the operations of every commit; it must not block or raise."""
+        self._listeners.append(listener)
 
     async def submit(self, operation: Operation, *, returns: type[R]) -> R:
         """Commits an operation; its result is of the type that the operation's docstring names.
@@ -87,14 +101,19 @@ class Committer:
 
     async def _commit_group(self) -> None:
         operations, futures = self._take_group()
+        # Events are accepted in the order of their times, also where the clock is set back.
+        self._last_time_ms = max(self._last_time_ms, time.time_ns() // 1_000_000)
+        self._is_committing = True
         try:
-            results = await self._log.commit(Commit(operations, time.time_ns() // 1_000_000))
+            results = await self._log.commit(Commit(operations, self._last_time_ms))
         except Exception as error:  # every caller of the group is told, none waits for ever
             _log.error("a commit of %d operations failed: %s", len(operations), error.__cause__ or error)
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
             return
+        finally:
+            self._is_committing = False
         for future, result in zip(futures, results, strict=True):
             if future.done():  # its caller went away
                 continue
@@ -102,6 +121,8 @@ class Committer:
                 future.set_exception(result)
             else:
                 future.set_result(result)
+        for listener in self._listeners:
+            listener(operations)
 
     def _take_group(self) -> tuple[list[Operation], list[asyncio.Future[Result]]]:
         operations: list[Operation] = []

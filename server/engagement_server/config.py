@@ -26,6 +26,9 @@ class Config:
     upload_idle_hours: float = field(
         default=24.0, metadata={"help": "how long an unfinished upload stays open after its last chunk"}
     )
+    retention_days: float = field(
+        default=396.0, metadata={"help": "how long events are kept after their acceptance"}
+    )
     stop_grace_seconds: float = field(
         default=10.0, metadata={"help": "how long running calls may take to end when the server stops"}
     )
@@ -41,6 +44,7 @@ class Config:
             "heartbeat_seconds",
             "max_stream_age_seconds",
             "upload_idle_hours",
+            "retention_days",
             "stop_grace_seconds",
         ):
             if getattr(self, name) <= 0:

@@ -38,6 +38,7 @@ This module knows nothing of gRPC; `status.py` gives each family its code.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class RequestError(EngagementError):
     """A refusal; `reason` is a name of `ErrorReason`, `metadata` holds all dynamic text of the message."""
 
     reason: ClassVar[str]
+    max_metadata_bytes: ClassVar[int] = 512
+    """How much of each value of the metadata a client is shown."""
 
     def __init__(self, message: str, **metadata: object) -> None:
         super().__init__(message)
@@ -96,14 +99,24 @@ class FilterInvalidError(FieldInvalidError):
 
 
 class EntityUnknownError(FieldInvalidError):
-    """A value is not on a closed list; `item` is the place of its event in the batch."""
+    """A value is not on a closed list; `item` is the place of its event in the batch.
+
+    Its path starts at the event until `within` says where that stands in the request.
+    """
 
     reason = "ENTITY_UNKNOWN"
+    max_metadata_bytes = 2048
 
     def __init__(self, violation: Violation, *, allowed: str, item: int = 0) -> None:
         super().__init__([violation])
         self.metadata["allowed"] = allowed
         self.item = item
+
+    def within(self, path: str) -> EntityUnknownError:
+        """The same error with a path through the event at `path`."""
+        (violation,) = self.violations
+        moved = replace(violation, field=f"{path}.{violation.field}")
+        return EntityUnknownError(moved, allowed=self.metadata["allowed"], item=self.item)
 
 
 class BatchTooLargeError(InvalidRequestError):

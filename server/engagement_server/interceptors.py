@@ -104,6 +104,10 @@ def _wrap(handler: Handler, *, running: RunningCalls) -> Handler:
     if stream is not None:
         call = _wrap_stream(stream, running=running)
         return grpc.stream_stream_rpc_method_handler(call, parse, handler.response_serializer)
+    source: Any = handler.unary_stream
+    if source is not None:
+        call = _wrap_source(source, running=running)
+        return grpc.unary_stream_rpc_method_handler(call, parse, _serialized)
     unary: Any = handler.unary_unary
     call = _wrap_unary(unary, running=running)
     return grpc.unary_unary_rpc_method_handler(call, parse, handler.response_serializer)
@@ -139,6 +143,24 @@ def _wrap_unary(behavior: Behavior, *, running: RunningCalls) -> Any:
         return response
 
     return call
+
+
+def _wrap_source(behavior: Behavior, *, running: RunningCalls) -> Any:
+    async def call(request: Any, context: Context) -> None:
+        try:
+            running.begin(context)
+            if isinstance(request, Unreadable):
+                raise request.error  # noqa: TRY301  # as any other refusal
+            await behavior(request, context)
+        except Exception as error:  # every failure gets a status
+            await _abort(context, error)
+
+    return call
+
+
+def _serialized(response: Message | bytes) -> bytes:
+    """A response as bytes, which one that is sent to many is already."""
+    return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 def _wrap_stream(behavior: Behavior, *, running: RunningCalls) -> Any:

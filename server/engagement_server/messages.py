@@ -8,7 +8,7 @@ from engagement import v1
 
 if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
-    from engagement_server.model import StoredRow, Tally, UploadState, Verdict
+    from engagement_server.model import ErasureState, StoredRow, Tally, UploadState, Verdict
 
 
 def tally_message(tally: Tally) -> v1.Tally:
@@ -47,15 +47,34 @@ def upload_message(state: UploadState) -> v1.Upload:
     return upload
 
 
-def stored_event_message(row: StoredRow, event: v1.Event, *, cursors: Cursors) -> v1.StoredEvent:
+def erasure_message(state: ErasureState) -> v1.Erasure:
+    """An erasure, as far as it is."""
+    erasure = v1.Erasure(
+        erasure_id=state.erasure_id,
+        matched_events=state.erased_events,
+        erased_events=state.erased_events,
+        suppressing=state.is_suppressing,
+        request_id=state.request_id,
+        subject_kind=v1.SubjectKind.Name(state.subject_kind),
+    )
+    erasure.create_time.FromMilliseconds(state.create_time_ms)
+    if state.complete_time_ms is not None:
+        erasure.complete_time.FromMilliseconds(state.complete_time_ms)
+    return erasure
+
+
+def stored_event_message(row: StoredRow, *, cursors: Cursors) -> v1.StoredEvent:
     """A stored event, with what the producer left to the server filled in."""
-    attributes = event.customer_info if event.HasField("customer_info") else event.personal_info
-    attributes.server_time_stamp = row.server_time_ms
     stored = v1.StoredEvent(
-        event=event,
         cursor=cursors.encode(row.position),
         matched_customer_status=row.matched_status,
         matched_customer_type=row.matched_type,
     )
-    stored.receive_time.FromMilliseconds(row.receive_time_ms)
+    event = stored.event
+    event.ParseFromString(row.payload)
+    attributes = event.customer_info if event.HasField("customer_info") else event.personal_info
+    attributes.server_time_stamp = row.server_time_ms
+    # `FromMilliseconds` takes longer than all the rest.
+    stored.receive_time.seconds, milliseconds = divmod(row.receive_time_ms, 1000)
+    stored.receive_time.nanos = milliseconds * 1_000_000
     return stored

@@ -152,6 +152,26 @@ class ErasureState:
     """Whether there may be more to erase; afterwards the bytes are purged, and then it is complete."""
 
 
+class LogBounds(NamedTuple):
+    """How far the log of an account reaches."""
+
+    account: int
+    """Number of the account."""
+    expired_position: int
+    """Everything up to here is gone because of its age; reading may start behind it."""
+    last_position: int
+    """The newest position, of an event or a notice; what stood there may be erased."""
+
+
+class Notice(NamedTuple):
+    """Tells, in its place in the log, which events before it were erased."""
+
+    position: int
+    erasure_id: str
+    erased: Sequence[int]
+    """Positions of the events, in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoldedProfile:
     """All events of a consumer up to a position, folded in either way."""

@@ -6,8 +6,9 @@ which case it changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from engagement_server.model import (
     Batch,
@@ -19,6 +20,9 @@ from engagement_server.model import (
     UploadState,
     Verdict,
 )
+
+if TYPE_CHECKING:
+    from engagement_server.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,12 @@ class FinishUpload:
 
 @dataclass(frozen=True, slots=True)
 class ExpireUploads:
-    """Forgets unfinished uploads without a chunk since a time, a bounded number of rows; `int` rows."""
+    """Forgets uploads without a chunk since a time, a bounded number of rows; `int` rows."""
 
     idle_since_ms: int
+    """Counts for those that are not finished."""
+    finished_before_ms: int = 0
+    """Counts for finished ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +176,12 @@ AccountOperation = (
     | CompleteErasure
     | LiftSuppression
     | ExpireEvents
-    | SaveProfile
 )
 """Operations that take effect in order with the events of their account."""
 
-Operation = RecordBatch | OpenUpload | CommitChunk | FinishUpload | ExpireUploads | AccountOperation
+Operation = (
+    RecordBatch | OpenUpload | CommitChunk | FinishUpload | ExpireUploads | SaveProfile | AccountOperation
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,3 +213,14 @@ class Commit:
 
     operations: Sequence[Operation]
     time_ms: int
+
+
+class Applied(NamedTuple):
+    """What became of a commit that readers see."""
+
+    results: list[Result | RequestError]
+    """One an operation, in order."""
+    tails: Mapping[str, int]
+    """The last positions of the accounts whose logs grew."""
+    has_removed: bool
+    """Whether events were erased or expired."""

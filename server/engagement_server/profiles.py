@@ -5,22 +5,61 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import ProfileNotFoundError
+from engagement_server.hot_consumers import MIN_KEPT_EVENTS
 
 if TYPE_CHECKING:
     from engagement import v1
-    from engagement_server.committer import Committer
     from engagement_server.cursor import Cursors
+    from engagement_server.hot_consumers import HotConsumers
+    from engagement_server.model import FoldedProfile, LogBounds
+    from engagement_server.store.profile_rows import Folding, ProfileRows
+    from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
 
 
 class Profiles:
     """Reads profiles."""
 
-    def __init__(self, *, readers: Readers, committer: Committer, cursors: Cursors) -> None:
+    def __init__(self, *, readers: Readers, hot_consumers: HotConsumers, cursors: Cursors) -> None:
         self._readers = readers
-        self._committer = committer
+        self._hot_consumers = hot_consumers
         self._cursors = cursors
 
     async def read(self, request: v1.GetProfileRequest) -> v1.Profile:
         """The profile of a consumer. Raises ProfileNotFoundError."""
-        raise ProfileNotFoundError(consumerId=request.consumer_id)
+        profile, kept = await self._readers.run(lambda reader: self._fold(reader, request))
+        if kept is not None:
+            self._hot_consumers.keep(request.account_id, kept)
+        return profile
+
+    def _fold(self, reader: Reader, request: v1.GetProfileRequest) -> tuple[v1.Profile, FoldedProfile | None]:
+        """The profile, and the fold where it was much work."""
+        with reader.one_moment():
+            bounds = reader.bounds(request.account_id)
+            folding = None if bounds is None else _begin(reader.profiles, bounds, request)
+            if folding is not None:
+                reader.profiles.advance(folding)
+        if folding is None or folding.fold.is_empty:
+            raise _not_found(request)
+        profile = folding.fold.profile(
+            folding.consumer_id, folding=request.folding, encode=self._cursors.encode
+        )
+        is_worth_keeping = folding.consumer_id and folding.events >= MIN_KEPT_EVENTS
+        return profile, folding.to_keep() if is_worth_keeping else None
+
+
+def _begin(profiles: ProfileRows, bounds: LogBounds, request: v1.GetProfileRequest) -> Folding | None:
+    if request.HasField("consumer_id"):
+        return profiles.fold_consumer(bounds, request.consumer_id)
+    consumer_id = profiles.find_consumer(bounds, request.customer_id)
+    if consumer_id is None:
+        return None
+    if consumer_id:
+        return profiles.fold_consumer(bounds, consumer_id)
+    return profiles.fold_customer(bounds, request.customer_id)
+
+
+def _not_found(request: v1.GetProfileRequest) -> ProfileNotFoundError:
+    if request.HasField("consumer_id"):
+        return ProfileNotFoundError(consumerId=request.consumer_id)
+    return ProfileNotFoundError(customerId=request.customer_id)

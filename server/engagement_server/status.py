@@ -49,7 +49,9 @@ def describe(error: RequestError) -> tuple[grpc.StatusCode, str, Metadata]:
     info = error_details_pb2.ErrorInfo(
         reason=error.reason,
         domain=DOMAIN,
-        metadata={key: _bounded(value) for key, value in error.metadata.items()},
+        metadata={
+            key: _bounded(value, max_bytes=error.max_metadata_bytes) for key, value in error.metadata.items()
+        },
     )
     details: list[Message] = [info]
     trailing: list[tuple[str, str | bytes]] = []
@@ -93,8 +95,8 @@ def _details_entry(code: grpc.StatusCode, message: str, details: list[Message]) 
     return "grpc-status-details-bin", status.SerializeToString()
 
 
-def _bounded(text: str) -> str:
+def _bounded(text: str, *, max_bytes: int = _MAX_TEXT_BYTES) -> str:
     encoded = text.encode()
-    if len(encoded) <= _MAX_TEXT_BYTES:
+    if len(encoded) <= max_bytes:
         return text
-    return encoded[:_MAX_TEXT_BYTES].decode(errors="ignore") + "…"
+    return encoded[:max_bytes].decode(errors="ignore") + "…"

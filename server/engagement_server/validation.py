@@ -45,7 +45,7 @@ def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, pa
     suspects = _suspects(events, records, now_ms)
     require_valid(request if suspects else envelope)
     violations = [
-        replace(violation, field=".".join(filter(None, (_place(path, index), violation.field))))
+        replace(violation, field=".".join(filter(None, (event_path(path, index), violation.field))))
         for index in suspects
         for violation in rules.check_limits(
             events[index], size_bytes=len(records[index].payload), now_ms=now_ms
@@ -88,7 +88,8 @@ def _suspects(events: Sequence[v1.Event], records: Sequence[EventRecord], now_ms
     ]
 
 
-def _place(path: str, index: int) -> str:
+def event_path(path: str, index: int) -> str:
+    """Where an event of a batch stands in a request that has its event or events at `path`."""
     return path if path == "event" else f"{path}[{index}]"
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import pytest
+
 from engagement import v1
 from engagement_server.errors import RequestError
 from engagement_server.log.base import CommitLog
-from engagement_server.model import StoredRow, UploadState, Verdict
+from engagement_server.model import EntityList, Outcome, StoredRow, UploadState, Verdict
 from engagement_server.operations import (
     ChunkCommitted,
     Commit,
@@ -116,6 +118,14 @@ class LogBench:
         """Reads an upload."""
         return await self.node.readers.run(lambda reader: reader.upload(account_id, upload_id))
 
+    async def account_number(self, account_id: str = "acme") -> int | None:
+        """Reads the number of an account."""
+        return await self.node.readers.run(lambda reader: reader.account_number(account_id))
+
+    async def entities(self, kind: int, *, account_id: str = "acme") -> EntityList:
+        """Reads a list."""
+        return await self.node.readers.run(lambda reader: reader.entities(account_id, kind))
+
     async def stored(self, *, account_id: str = "acme") -> list[StoredRow]:
         """Reads all events of an account, in the order of their positions."""
         rows: list[StoredRow] = []
@@ -149,3 +159,19 @@ def record(*events: v1.Event, account_id: str = "acme", is_atomic: bool = False)
 def chunk(sequence: int, *events: v1.Event, owner: str = "first") -> CommitChunk:
     """An operation that stores a chunk of the upload."""
     return CommitChunk("acme", "upload", owner, sequence, batch_of(events))
+
+
+def outcomes(verdicts: Iterable[Verdict]) -> list[Outcome]:
+    """What became of each event."""
+    return [verdict.outcome for verdict in verdicts]
+
+
+class LogTests:
+    """Tests of one subject, for any log that a subclass opens."""
+
+    open_node: OpenNode
+
+    @pytest.fixture
+    async def bench(self, tmp_path: Path) -> AsyncIterator[LogBench]:
+        async with LogBench(self.open_node, tmp_path) as bench:
+            yield bench

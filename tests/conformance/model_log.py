@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from engagement import v1
+from engagement.rules import Violation
 from engagement_server.errors import (
+    EntityNotFoundError,
+    EntityUnknownError,
     EventIdConflictError,
     RequestError,
     SequenceGapError,
@@ -16,15 +19,18 @@ from engagement_server.errors import (
     UploadNotFoundError,
     UploadTakenOverError,
 )
-from engagement_server.model import Batch, Outcome, Tally, UploadState, Verdict, count
+from engagement_server.model import Batch, EntityList, Outcome, Tally, UploadState, Verdict, count
 from engagement_server.operations import (
     ChunkCommitted,
     Commit,
     CommitChunk,
+    DeleteEntity,
     ExpireUploads,
     FinishUpload,
+    OpenAccount,
     OpenUpload,
     Operation,
+    PutEntities,
     RecordBatch,
     Recorded,
     Result,
@@ -35,9 +41,11 @@ class ModelEvent(NamedTuple):
     """A stored event; its rank stands for its position."""
 
     rank: int
-    payload: bytes
     server_time_ms: int
     receive_time_ms: int
+    payload: bytes
+    matched_status: str | None
+    matched_type: str | None
 
 
 @dataclass
@@ -55,9 +63,10 @@ class ModelLog:
 
     events: dict[str, dict[str, ModelEvent]] = field(default_factory=dict)
     uploads: dict[tuple[str, str], ModelUpload] = field(default_factory=dict)
+    entities: dict[tuple[str, int], EntityList] = field(default_factory=dict)
 
     def apply(self, commit: Commit) -> list[Result | RequestError]:
-        """What `CommitLog.commit` answers, with ranks for positions."""
+        """What `CommitLog.commit` answers, with ranks for positions and 0 for the numbers of accounts."""
         return [self._attempt(operation, commit.time_ms) for operation in commit.operations]
 
     def _attempt(self, operation: Operation, time_ms: int) -> Result | RequestError:
@@ -66,7 +75,7 @@ class ModelLog:
             result = trial._apply(operation, time_ms)
         except RequestError as refusal:
             return refusal
-        self.events, self.uploads = trial.events, trial.uploads
+        self.events, self.uploads, self.entities = trial.events, trial.uploads, trial.entities
         return result
 
     def _apply(self, operation: Operation, time_ms: int) -> Result:
@@ -84,6 +93,14 @@ class ModelLog:
                 return self._finish(operation, time_ms)
             case ExpireUploads(idle_since_ms):
                 return self._expire(idle_since_ms)
+            case OpenAccount():
+                return 0
+            case PutEntities():
+                return self._put(operation)
+            case DeleteEntity():
+                return self._delete(operation)
+            case _:
+                raise NotImplementedError
 
     def _record(self, account_id: str, batch: Batch, time_ms: int, *, is_atomic: bool) -> list[Verdict]:
         known = self.events.setdefault(account_id, {})
@@ -91,8 +108,15 @@ class ModelLog:
         for item, record in zip(batch.items, batch.records, strict=True):
             name, outcome, error = record.event_id, Outcome.DUPLICATE, b""
             if name not in known:
-                server_time_ms = record.server_time_ms or time_ms
-                known[name] = ModelEvent(len(known) + 1, record.payload, server_time_ms, time_ms)
+                try:
+                    matched = self._match(account_id, record.payload, item)
+                except EntityUnknownError:
+                    if is_atomic:
+                        raise
+                    verdicts.append(Verdict(item, name, Outcome.REJECTED, 0, _UNKNOWN))
+                    continue
+                times = record.server_time_ms or time_ms, time_ms
+                known[name] = ModelEvent(len(known) + 1, *times, record.payload, *matched)
                 outcome = Outcome.ACCEPTED
             elif known[name].payload != record.payload:
                 if is_atomic:
@@ -101,6 +125,40 @@ class ModelLog:
             rank = 0 if outcome is Outcome.REJECTED else known[name].rank
             verdicts.append(Verdict(item, name, outcome, rank, error))
         return sorted(verdicts)
+
+    def _match(self, account_id: str, payload: bytes, item: int) -> list[str | None]:
+        """Matched status and type. Raises EntityUnknownError."""
+        customer = v1.Event.FromString(payload).customer_info
+        matched: list[str | None] = []
+        for kind, attribute in _ATTRIBUTES.items():
+            entities = self.entities.get((account_id, kind), EntityList())
+            value = getattr(customer, attribute) if customer.HasField(attribute) else None
+            same = [name for name in entities.names if value is not None and _are_same(name, value)]
+            if entities.is_closed and value is not None and not same:
+                violation = Violation(f"customer_info.{attribute}", "", "")
+                raise EntityUnknownError(violation, allowed="", item=item)
+            matched.append(same[0] if same else None)
+        return matched
+
+    def _put(self, put: PutEntities) -> EntityList:
+        before = self.entities.get((put.account_id, put.kind), EntityList())
+        names = list(before.names)
+        for name in put.names:
+            if same := [each for each in names if _are_same(each, name)]:
+                names[names.index(same[0])] = name
+            else:
+                names.append(name)
+        is_closed = before.is_closed if put.is_closed is None else put.is_closed
+        after = self.entities[put.account_id, put.kind] = EntityList(names, is_closed)
+        return after
+
+    def _delete(self, delete: DeleteEntity) -> EntityList:
+        before = self.entities.get((delete.account_id, delete.kind), EntityList())
+        names = [name for name in before.names if not _are_same(name, delete.name)]
+        if len(names) == len(before.names):
+            raise EntityNotFoundError(delete.name)
+        after = self.entities[delete.account_id, delete.kind] = replace(before, names=names)
+        return after
 
     def _commit_chunk(self, chunk: CommitChunk, time_ms: int) -> ChunkCommitted:
         upload = self._owned(chunk)
@@ -165,6 +223,8 @@ def comparable(result: Result | RequestError, *, ranks: Mapping[int, int]) -> ob
         ]
 
     match result:
+        case EntityUnknownError():
+            return type(result), result.item, result.metadata["field"]
         case RequestError():
             return type(result), result.metadata
         case Recorded():
@@ -176,3 +236,12 @@ def comparable(result: Result | RequestError, *, ranks: Mapping[int, int]) -> ob
 
 
 _CONFLICT = v1.EventError(reason=v1.ErrorReason.ERROR_REASON_EVENT_ID_CONFLICT).SerializeToString()
+_UNKNOWN = v1.EventError(reason=v1.ErrorReason.ERROR_REASON_ENTITY_UNKNOWN).SerializeToString()
+_ATTRIBUTES = {
+    v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS: "customer_status",
+    v1.EntityKind.ENTITY_KIND_CUSTOMER_TYPE: "customer_type",
+}
+
+
+def _are_same(name: str, value: str) -> bool:
+    return name.casefold() == value.casefold()

@@ -34,19 +34,32 @@ def run_demo(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_demo_stores_the_examples_and_shows_what_is_refused(
-    environment: dict[str, str], tmp_path: Path
+def sections(output: str) -> dict[str, str]:
+    """What stands below each heading, by its first word or two."""
+    parts = re.split(r"^== (.*)$", output, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_demo_stores_follows_and_folds_the_examples_and_shows_what_is_refused(
+    environment: dict[str, str],
 ) -> None:
     done = run_demo(environment)
     assert done.returncode == 0, done.stdout
-    first, second, stored, refused = re.split(r"^== (?:Uploading|What).*$", done.stdout, flags=re.MULTILINE)[
-        1:
-    ]
+    shown = sections(done.stdout)
+    (first,) = (text for title, text in shown.items() if title.startswith("Uploading avro"))
     accepted = re.search(r"^\d+ files: \d+ events read: (\d+) accepted", first, re.MULTILINE)
     assert accepted is not None
-    assert re.search(r"^\d+ files: \d+ events read: 0 accepted", second, re.MULTILINE)
-    assert len(stored.strip().splitlines()) == 1 + int(accepted[1])
-    assert "must be a day of the calendar" in refused
+    again = shown["Uploading them again adds nothing"]
+    assert re.search(r"^\d+ files: \d+ events read: 0 accepted", again, re.MULTILINE)
+    assert len(shown["What is stored"].strip().splitlines()) == 1 + int(accepted[1])
+    followed = shown["What the follower saw meanwhile, as it came"].strip().splitlines()
+    assert followed == [line.rsplit("\t", 4)[0] for line in shown["What is stored"].strip().splitlines()]
+    before = shown["One customer, from everything that was uploaded"]
+    (after,) = (text for title, text in shown.items() if title.startswith("The last line"))
+    assert "balance\t1250.50" in before
+    assert "balance\t0.00" in after
+    assert "lastPaymentDate\t2025-01-09" in after
+    assert "must be a day of the calendar" in shown["What was refused, and why"]
 
 
 def test_demo_ends_its_server_and_removes_its_folder(environment: dict[str, str], tmp_path: Path) -> None:

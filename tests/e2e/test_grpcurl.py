@@ -28,8 +28,10 @@ _GET_EVENT = "engagement.v1.EventService/GetEvent"
 _LIST_EVENTS = "engagement.v1.EventService/ListEvents"
 _HEALTH = "grpc.health.v1.Health/Check"
 _SERVICES = {
+    "engagement.v1.EntityService",
     "engagement.v1.EventService",
     "engagement.v1.IngestService",
+    "engagement.v1.PrivacyService",
     "engagement.v1.ServerService",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",

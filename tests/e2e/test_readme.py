@@ -59,7 +59,13 @@ def anchors(document: Path) -> set[str]:
 
 def test_there_is_a_recipe_for_every_call() -> None:
     recipes = "".join(block.text for block in read_blocks(REPOSITORY / "docs/grpcurl.md") if block.is_run)
-    for module in (v1.ingest_service_pb2, v1.event_service_pb2, v1.server_service_pb2):
+    for module in (
+        v1.ingest_service_pb2,
+        v1.event_service_pb2,
+        v1.entity_service_pb2,
+        v1.privacy_service_pb2,
+        v1.server_service_pb2,
+    ):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 assert re.search(rf" {service.full_name}/{method.name}\b", recipes), method.full_name

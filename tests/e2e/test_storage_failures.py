@@ -139,8 +139,14 @@ async def test_a_server_without_free_files_reads_again_when_there_are_some(
     async with connect(server_process.address) as connection:
         await connection.record(customer_event())
         with _limit(server_process, resource.RLIMIT_NOFILE, 3):
-            await _refuse(connection.stored_ids())
+            await _refuse(_read_beside_each_other(connection))
         assert await connection.stored_ids() == ["event"]
+
+
+async def _read_beside_each_other(connection: Connection) -> None:
+    """Reads until a thread of the server has to read that did not before."""
+    while True:
+        await asyncio.gather(*(connection.stored_ids() for _ in range(20)))
 
 
 async def _run_until_refused(producer: Producer, connection: Connection) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+
+# Metadata that grpc's clients receive for certain; over it they may refuse the answer.
+SAFE_METADATA_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +63,9 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
         violations=[(each.field, each.reason, each.description) for each in bad_request.field_violations],
         details_bytes=len(serialized),
     )
+
+
+def assert_receivable(refused: Refusal) -> None:
+    """The details keep their bound, and all metadata together stays far from what clients refuse."""
+    assert refused.details_bytes <= 4096
+    assert refused.details_bytes * 4 / 3 + len(quote(refused.message)) <= SAFE_METADATA_BYTES - 512

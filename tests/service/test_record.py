@@ -226,6 +226,7 @@ async def test_a_call_that_is_cancelled_while_it_commits_is_stored(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub, tmp_path: Path
 ) -> None:
     lock = apsw.Connection(str(tmp_path / "data" / "engagement.db"))
+    lock.set_busy_timeout(DEADLINE_SECONDS * 1000)  # a server that starts commits too
     lock.execute("BEGIN IMMEDIATE")
     call = ingest.RecordEvent(one(customer_event("a")))
     for _ in range(3):  # behind the call on the same connection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
 
 import grpc
 import pytest
@@ -13,14 +12,12 @@ from engagement import v1
 from engagement.limits import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES
 from tests.events import customer_event, customer_events, very_bad_event
 from tests.service.calls import ACCEPTED, REJECTED, one, some, stored
-from tests.service.refusal import Refusal, refusal
+from tests.service.refusal import assert_receivable, refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
-# Metadata that grpc's clients receive for certain; over it they may refuse the answer.
-SAFE_METADATA_BYTES = 8 * 1024
 WIDE = "\U0001f600"
 
 T = TypeVar("T")
@@ -42,12 +39,6 @@ def event_of(size_bytes: int) -> v1.Event:
         if event.ByteSize() == size_bytes:
             break
     return event
-
-
-def assert_receivable(refused: Refusal) -> None:
-    """The details keep their bound, and all metadata together stays far from what clients refuse."""
-    assert refused.details_bytes <= 4096
-    assert refused.details_bytes * 4 / 3 + len(quote(refused.message)) <= SAFE_METADATA_BYTES - 512
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_small_events_with_the_ids_of_large_ones_are_judged_one_at_a_time(tmp_pa
     small = batch_of([customer_event(str(number), role="other") for number in range(EVENTS)])
 
     tracemalloc.start()
-    (result,), _ = writer.apply(Commit([RecordBatch("acme", small, is_atomic=False)], EVENTS + 1))
+    (result,) = writer.apply(Commit([RecordBatch("acme", small, is_atomic=False)], EVENTS + 1)).results
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

@@ -17,6 +17,7 @@ from engagement.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from engagement.follower import EventBatch, Follower
 from engagement.uploader import Progress, RejectedEvent, Uploader, UploadSummary
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "DeadlineError",
     "EngagementClient",
     "EngagementError",
+    "EventBatch",
     "FieldViolation",
+    "Follower",
     "InternalError",
     "InvalidArgumentError",
     "NotFoundError",

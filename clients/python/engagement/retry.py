@@ -11,8 +11,9 @@ import grpc
 
 from engagement.errors import DeadlineError, EngagementError, QuotaExceededError, UnavailableError
 
-# An empty name stands for every method. An upload resumes itself: retried by the library as well, each
-# of its messages would be copied into a retry buffer.
+# An empty name stands for every method. Uploads and subscriptions resume themselves: retried by the
+# library as well, each message of an upload would be copied into a retry buffer, and a subscription would
+# wait unseen.
 SERVICE_CONFIG: Final = json.dumps(
     {
         "methodConfig": [
@@ -27,7 +28,12 @@ SERVICE_CONFIG: Final = json.dumps(
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             },
-            {"name": [{"service": "engagement.v1.IngestService", "method": "UploadEvents"}]},
+            {
+                "name": [
+                    {"service": "engagement.v1.IngestService", "method": "UploadEvents"},
+                    {"service": "engagement.v1.EventService", "method": "SubscribeEvents"},
+                ]
+            },
         ]
     }
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engagement_server.profiles import Profiles
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
-    from engagement_server.subscriptions import Subscriptions
+    from engagement_server.subscriptions import Frame, Subscriptions
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -47,8 +47,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         require_valid(request)
         mask = _checked_mask(request.read_mask)
         row = await self._readers.run(lambda reader: self._find(reader, request))
-        event = v1.Event.FromString(row.payload)
-        stored = stored_event_message(row, event, cursors=self._cursors)
+        stored = stored_event_message(row, cursors=self._cursors)
         return v1.GetEventResponse(event=_masked(stored, mask))
 
     async def ListEvents(self, request: v1.ListEventsRequest, context: Context) -> v1.ListEventsResponse:
@@ -74,7 +73,13 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     ) -> None:
         """Serves one subscription."""
         require_valid(request)
-        await self._subscriptions.serve(request, context.write)
+
+        async def send(frame: Frame) -> None:
+            # Each of many would compress the same: docs/decisions/0013-subscriptions-share-frames.md.
+            context.disable_next_message_compression()
+            await context.write(frame)
+
+        await self._subscriptions.serve(request, send)
 
     async def GetProfile(self, request: v1.GetProfileRequest, context: Context) -> v1.GetProfileResponse:
         """Reads one profile."""
@@ -86,8 +91,8 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     ) -> v1.ListEventsResponse:
         page = reader.page(query)
         response = v1.ListEventsResponse()
-        for row, event in page.rows:
-            response.events.append(_masked(stored_event_message(row, event, cursors=self._cursors), mask))
+        for row, _ in page.rows:
+            response.events.append(_masked(stored_event_message(row, cursors=self._cursors), mask))
         if page.next_position is not None:
             response.next_page_token = self._cursors.encode_page(page.next_position, arguments=arguments)
         return response

@@ -9,11 +9,11 @@ from engagement import v1
 from engagement.limits import MAX_BATCH_EVENTS
 from engagement.v1 import ingest_service_pb2_grpc
 from engagement_server.api.paging import page_size
-from engagement_server.errors import BatchTooLargeError
+from engagement_server.errors import BatchTooLargeError, EntityUnknownError
 from engagement_server.messages import tally_message, upload_message, verdict_message
 from engagement_server.model import Verdict, count
 from engagement_server.operations import RecordBatch, Recorded
-from engagement_server.validation import admit, admit_partly, require_valid
+from engagement_server.validation import admit, admit_partly, event_path, require_valid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             events.append(request.event)
         batch = admit(request, envelope, events, path="event")
         (verdict,) = await self._record(
-            request.account_id, batch, is_atomic=True, validate_only=request.validate_only
+            request.account_id, batch, path="event", is_atomic=True, validate_only=request.validate_only
         )
         return v1.RecordEventResponse(result=verdict_message(verdict, cursors=self._cursors))
 
@@ -70,6 +70,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         verdicts = await self._record(
             request.account_id,
             batch,
+            path="events",
             is_atomic=not request.allow_partial,
             validate_only=request.validate_only,
         )
@@ -115,12 +116,18 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         return response
 
     async def _record(
-        self, account_id: str, batch: Batch, *, is_atomic: bool, validate_only: bool
+        self, account_id: str, batch: Batch, *, path: str, is_atomic: bool, validate_only: bool
     ) -> Sequence[Verdict]:
-        """One verdict an event. Raises EventIdConflictError where `is_atomic`."""
-        if validate_only:
-            return await self._readers.run(
-                lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic)
-            )
-        recorded = await self._committer.submit(RecordBatch(account_id, batch, is_atomic), returns=Recorded)
-        return recorded.verdicts
+        """One verdict an event of the request's `path`.
+
+        Raises EventIdConflictError and EntityUnknownError where `is_atomic`.
+        """
+        try:
+            if validate_only:
+                return await self._readers.run(
+                    lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic)
+                )
+            operation = RecordBatch(account_id, batch, is_atomic)
+            return (await self._committer.submit(operation, returns=Recorded)).verdicts
+        except EntityUnknownError as error:
+            raise error.within(event_path(path, error.item)) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from engagement import limits, v1
 from engagement.v1 import server_service_pb2_grpc
 from engagement_server.api.paging import MAX_PAGE_SIZE
+from engagement_server.subscriptions import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
 from engagement_server.uploads import MAX_UNACKED_CHUNKS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Timings:
     max_stream_age: timedelta
     upload_idle_timeout: timedelta
     min_keepalive_interval: timedelta
+    retention: timedelta
 
 
 class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
@@ -46,6 +48,9 @@ class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
                 max_chunk_events=limits.MAX_CHUNK_EVENTS,
                 max_unacked_chunks=MAX_UNACKED_CHUNKS,
                 max_page_events=MAX_PAGE_SIZE,
+                max_entity_names=limits.MAX_ENTITY_NAMES,
+                max_entity_name_characters=limits.MAX_ENTITY_NAME_CHARACTERS,
+                max_subscription_batch_events=MAX_SUBSCRIPTION_BATCH_EVENTS,
             ),
         )
         allowed = self._info.limits
@@ -53,6 +58,7 @@ class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
         allowed.heartbeat_interval.FromTimedelta(timings.heartbeat_interval)
         allowed.max_stream_age.FromTimedelta(timings.max_stream_age)
         allowed.upload_idle_timeout.FromTimedelta(timings.upload_idle_timeout)
+        allowed.retention.FromTimedelta(timings.retention)
         allowed.min_keepalive_interval.FromTimedelta(timings.min_keepalive_interval)
 
     async def GetServerInfo(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
+
+from engagement_server.operations import Applied
 
 if TYPE_CHECKING:
     from engagement_server.errors import RequestError
     from engagement_server.operations import Commit, Result
 
-Listener = Callable[[Mapping[str, int]], None]
+Listener = Callable[[Applied], None]
 
 
 class CommitLog(Protocol):
@@ -26,9 +28,9 @@ class CommitLog(Protocol):
     """
 
     def listen(self, listener: Listener) -> None:
-        """Has `listener` called on the event loop after every commit that readers see.
+        """Has `listener` called on the event loop after every commit, once readers see it.
 
-        It gets the last positions of the accounts whose logs grew, and must not block or raise.
+        It must not block or raise.
         """
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:

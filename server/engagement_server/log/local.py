@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from engagement_server.store.writer import Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engagement_server.errors import RequestError
     from engagement_server.log.base import Listener
     from engagement_server.operations import Commit, Result
     from engagement_server.store.database import DatabaseFile
+
+T = TypeVar("T")
 
 
 class LocalLog:
@@ -23,6 +27,7 @@ class LocalLog:
         self._connection = self._executor.submit(database.open_writer).result()
         self._writer = Writer(self._connection)
         self._listeners: list[Listener] = []
+        self._purging = asyncio.Lock()
 
     def listen(self, listener: Listener) -> None:
         """See `CommitLog.listen`."""
@@ -30,16 +35,28 @@ class LocalLog:
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`."""
-        applied = await asyncio.get_running_loop().run_in_executor(self._executor, self._writer.apply, commit)
+        applied = await self._run(lambda: self._writer.apply(commit))
         for listener in self._listeners:
-            listener(applied.tails)
+            listener(applied)
         return applied.results
 
     async def purge(self) -> None:
         """See `CommitLog.purge`."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._writer.purge)
+        async with self._purging:
+            parts = self._writer.purge()
+            try:
+                while True:
+                    pause_seconds = await self._run(lambda: next(parts, None))
+                    if pause_seconds is None:
+                        return
+                    await asyncio.sleep(pause_seconds)
+            finally:
+                await self._run(parts.close)
 
     async def close(self) -> None:
         """See `CommitLog.close`."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._connection.close)
+        await self._run(self._connection.close)
         self._executor.shutdown()
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -12,6 +12,7 @@ import apsw
 
 from engagement_server.cursor import Cursors
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
+from engagement_server.store.upgrade import OLDEST_VERSION, upgrade
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,7 @@ _WRITER_CACHE_KIB = 65_536
 _READER_CACHE_KIB = 8_192
 # An insert of many rows takes up to a hundred kilobytes, and each number of rows is a statement of its own.
 _STATEMENT_CACHE_SIZE = 64
-_BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 5_000
 
 
 class DatabaseFile:
@@ -75,7 +76,7 @@ class DatabaseFile:
 
     def _open(self, flags: int, cache_kib: int) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=flags, statementcachesize=_STATEMENT_CACHE_SIZE)
-        connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.pragma("cache_size", -cache_kib)
         connection.pragma("temp_store", "memory")
         return connection
@@ -83,6 +84,13 @@ class DatabaseFile:
     def _migrate(self, connection: apsw.Connection) -> None:
         version = connection.pragma("user_version")
         if version == SCHEMA_VERSION:
+            return
+        if OLDEST_VERSION <= version < SCHEMA_VERSION:
+            with connection:
+                upgrade(connection, version=version)
+                connection.pragma("user_version", SCHEMA_VERSION)
+            # All of the index is in the log now.
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             return
         if version != 0:
             raise ConfigurationError(

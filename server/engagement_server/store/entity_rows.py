@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engagement import v1
 from engagement.limits import MAX_ENTITY_NAMES
 from engagement.rules import Violation
 from engagement_server.errors import EntityNotFoundError, FieldInvalidError
 from engagement_server.model import EntityList
+from engagement_server.store.entity_lists import EntityLists
 
 if TYPE_CHECKING:
     import apsw
 
     from engagement_server.operations import DeleteEntity, PutEntities
+
+# Accounts whose lists are kept at hand: reading full ones takes as long as storing an event.
+_MAX_CACHED_ACCOUNTS = 1000
 
 
 def read_list(connection: apsw.Connection, account: int, kind: int) -> EntityList:
@@ -26,11 +31,33 @@ def read_list(connection: apsw.Connection, account: int, kind: int) -> EntityLis
     return EntityList([name for (name,) in names], is_closed=row is not None and bool(row[0]))
 
 
+def read_lists(connection: apsw.Connection, account: int) -> EntityLists:
+    """Both lists of an account."""
+    return EntityLists(
+        statuses=read_list(connection, account, v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS),
+        types=read_list(connection, account, v1.EntityKind.ENTITY_KIND_CUSTOMER_TYPE),
+    )
+
+
 class EntityRows:
     """Writes the rows of lists, inside the transaction of the caller."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._lists: dict[int, EntityLists] = {}
+
+    def lists_of(self, account: int) -> EntityLists:
+        """Both lists of an account, as they are at this point of the transaction."""
+        lists = self._lists.get(account)
+        if lists is None:
+            if len(self._lists) >= _MAX_CACHED_ACCOUNTS:
+                self._lists.clear()
+            lists = self._lists[account] = read_lists(self._connection, account)
+        return lists
+
+    def forget(self) -> None:
+        """Reads lists again before they are used: what this transaction changed is rolled back."""
+        self._lists.clear()
 
     def put(self, operation: PutEntities, account: int) -> EntityList:
         """Adds names; a name that is there in another case gets the new spelling and keeps its place."""
@@ -47,6 +74,7 @@ class EntityRows:
                     )
                 ]
             )
+        self._lists.pop(account, None)
         is_closed = present.is_closed if operation.is_closed is None else operation.is_closed
         self._connection.execute(
             "INSERT INTO entity_lists VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET closed = excluded.closed",
@@ -67,4 +95,5 @@ class EntityRows:
         )
         if self._connection.changes() == 0:
             raise EntityNotFoundError(operation.name)
+        self._lists.pop(account, None)
         return read_list(self._connection, account, operation.kind)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from engagement_server.model import Batch, EventRecord
     from engagement_server.store.admission import Ruling
+    from engagement_server.store.entity_rows import EntityRows
     from engagement_server.store.forgotten import Forgotten
     from engagement_server.store.index_merges import IndexMerges
 
@@ -48,6 +49,7 @@ class PendingEvents:
         event_ids: Sequence[str],
         *,
         forgotten: Forgotten,
+        entities: EntityRows,
         merges: IndexMerges,
         time_ms: int,
     ) -> None:
@@ -58,7 +60,7 @@ class PendingEvents:
         self._last_position = open_account(connection, account_id)
         account = self._last_position >> SEQUENCE_BITS
         self._known = find_stored(connection, account, event_ids, forgotten=forgotten)
-        self._admission = Admission(connection, account, forgotten=forgotten)
+        self._admission = Admission(account, lists=entities.lists_of(account), forgotten=forgotten)
         self._fresh: list[EventRecord] = []
         self._rulings: list[Ruling] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -10,18 +11,21 @@ import apsw
 
 from engagement import v1
 from engagement.limits import END_OF_TIME_MS
-from engagement_server.cursor import BLOCK_BITS, first_position, last_position
-from engagement_server.model import EntityList, StoredRow, Verdict
+from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position, last_position
+from engagement_server.model import EntityList, LogBounds, Notice, StoredRow, Verdict
 from engagement_server.store.admission import Admission
-from engagement_server.store.entity_rows import read_list
+from engagement_server.store.entity_rows import read_list, read_lists
+from engagement_server.store.erasure_states import ErasureStates
 from engagement_server.store.forgotten import Forgotten
+from engagement_server.store.notice_rows import unpack_positions
 from engagement_server.store.predicate import Predicate
+from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.search import match_expression
 from engagement_server.store.upload_rows import find_upload
 from engagement_server.store.verdicts import find_stored, judge, payload_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from engagement_server.model import Batch, UploadState
 
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
 _MAX_SCANNED_BLOCKS = 50
 _MAX_CANDIDATES = 20_000
 _ROW = "position, server_time_ms, receive_time_ms, payload, matched_status, matched_type"
+_SET_NUMBERS = {
+    "customer_info": v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO,
+    "personal_info": v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """Events in the order of their positions, and whether these are all that were asked for."""
+
+    rows: Sequence[StoredRow]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidates:
     """Rows that may pass, where the look-up stopped early, and how many rows that takes."""
 
@@ -68,7 +84,15 @@ class Reader:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._forgotten = Forgotten(connection)
+        self.erasures = ErasureStates(connection, forgotten=self._forgotten)
+        self.profiles = ProfileRows(connection)
         self._tokenizer = connection.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """All that is read inside is the state of one moment."""
+        with self._connection:
+            yield
 
     def account_number(self, account_id: str) -> int | None:
         """The number of an account; None where nothing was ever stored for it."""
@@ -76,6 +100,74 @@ class Reader:
             "SELECT number FROM accounts WHERE account_id = ?", (account_id,)
         ).fetchone()
         return None if row is None else int(row[0])
+
+    def bounds(self, account_id: str) -> LogBounds | None:
+        """How far the log of an account reaches; None where nothing was ever stored for it."""
+        row = self._connection.execute(
+            "SELECT number, expired_sequence, last_sequence FROM accounts WHERE account_id = ?",
+            (account_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        number, expired_sequence, last_sequence = row
+        first = first_position(number)
+        return LogBounds(number, first + expired_sequence, first + last_sequence)
+
+    def notices(self, *, after: int, through: int, max_notices: int) -> list[Notice]:
+        """The first notices behind a position, up to and with another, in order."""
+        rows = self._connection.execute(
+            "SELECT position, erasure_id, erased FROM notices"
+            " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+            (after, through, max_notices),
+        )
+        return [
+            Notice(position, erasure_id, unpack_positions(erased)) for position, erasure_id, erased in rows
+        ]
+
+    def position_before(self, bounds: LogBounds, *, accepted_ms: int) -> int:
+        """The position behind which the events stand that were accepted at this time or later."""
+        low, high = bounds.expired_position, bounds.last_position
+        while low < high:
+            middle = (low + high) // 2
+            row = self._connection.execute(
+                "SELECT position, receive_time_ms FROM events WHERE position > ? AND position <= ?"
+                " ORDER BY position LIMIT 1",
+                (middle, high),
+            ).fetchone()
+            if row is None or row[1] >= accepted_ms:
+                high = middle
+            else:
+                low = int(row[0])
+        return low
+
+    def scan(self, *, after: int, through: int, max_bytes: int) -> Scan:
+        """All events behind a position, up to and with another, as many as `max_bytes` hold, at least one."""
+        rows: list[StoredRow] = []
+        size_bytes = 0
+        for columns in self._connection.execute(
+            f"SELECT {_ROW} FROM events WHERE position > ? AND position <= ? ORDER BY position",  # noqa: S608  # a constant
+            (after, through),
+        ):
+            row = StoredRow(*columns)
+            size_bytes += len(row.payload)
+            if rows and size_bytes > max_bytes:
+                return Scan(rows, is_complete=False)
+            rows.append(row)
+        return Scan(rows, is_complete=True)
+
+    def matcher(self, wanted: v1.EventFilter) -> Callable[[StoredRow], bool]:
+        """What tells whether a filter takes an event; good on this thread only. Raises FilterInvalidError."""
+        predicate = Predicate.of(wanted, tokenize=self._tokenize)
+
+        def takes(row: StoredRow) -> bool:
+            event = v1.Event.FromString(row.payload)
+            return predicate.takes_envelope(
+                attribute_set=_SET_NUMBERS[event.WhichOneof("attributes")],
+                authenticated=event.authenticated,
+                server_time_ms=row.server_time_ms,
+            ) and predicate.takes_content(event, tokenize=self._tokenize)
+
+        return takes
 
     def find_by_id(self, account_id: str, event_id: str) -> StoredRow | None:
         """The event with this id."""
@@ -139,6 +231,16 @@ class Reader:
         """A list of entities; empty where nothing was ever put."""
         return read_list(self._connection, self.account_number(account_id) or 0, kind)
 
+    def accounts_with_events_before(self, accepted_ms: int) -> list[str]:
+        """The accounts whose oldest events were accepted before a time."""
+        rows = self._connection.execute(
+            "SELECT account_id FROM accounts WHERE (SELECT receive_time_ms FROM events"
+            " WHERE position > (number << ?1) + expired_sequence AND position < number + 1 << ?1"
+            " ORDER BY position LIMIT 1) < ?2",
+            (SEQUENCE_BITS, accepted_ms),
+        )
+        return [str(account_id) for (account_id,) in rows]
+
     def preview(self, account_id: str, batch: Batch, *, is_atomic: bool) -> list[Verdict]:
         """What would become of a batch.
 
@@ -150,7 +252,9 @@ class Reader:
         judgement = judge(
             batch,
             known,
-            admission=Admission(self._connection, account, forgotten=self._forgotten),
+            admission=Admission(
+                account, lists=read_lists(self._connection, account), forgotten=self._forgotten
+            ),
             read_payload=payload_reader(self._connection),
             first_position=0,
             is_atomic=is_atomic,

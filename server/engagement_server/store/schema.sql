@@ -37,12 +37,11 @@ CREATE TABLE blocks (
 );
 
 -- Finds candidates by values and ids (hashed to one token); what it finds is checked against the event
--- itself. It holds no text, so that deleting a row with the old text leaves nothing behind (secure-delete).
+-- itself. It holds no text: a row is deleted with its old text, and merges then drop both.
 CREATE VIRTUAL TABLE search USING fts5 (
     attributes, consumer_id, conversation_id, customer_id,
     content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 0'
 );
-INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
 -- Merges are paced by the server (docs/decisions/0009-fts-merges.md); the last is for emergencies.
 INSERT INTO search (search, rank) VALUES ('automerge', 0);
 INSERT INTO search (search, rank) VALUES ('usermerge', 16);

@@ -76,7 +76,7 @@ class UploadRows:
         """Hands a chunk's events over, and stores its results and the progress."""
         number, _, state = self._owned(chunk.account_id, chunk.upload_id, chunk.owner)
         if chunk.sequence <= state.committed_through:
-            stored = self._stored_results(number, chunk.sequence)
+            stored = self._stored_results(number, chunk)
             return ChunkCommitted(chunk.sequence, state.committed_through, state.tally, stored)
         if state.is_finished:
             raise UploadFinishedError(upload_id=chunk.upload_id, committed_through=state.committed_through)
@@ -105,10 +105,7 @@ class UploadRows:
         if not_accepted:
             self._connection.executemany(
                 "INSERT INTO upload_results VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (number, chunk.sequence, item, event_id, int(outcome), position, error)
-                    for item, event_id, outcome, position, error in not_accepted
-                ),
+                ((number, chunk.sequence, *_without_trace(verdict)) for verdict in not_accepted),
             )
         return ChunkCommitted(chunk.sequence, chunk.sequence, tally, not_accepted)
 
@@ -128,10 +125,10 @@ class UploadRows:
         return find_upload(self._connection, operation.account_id, operation.upload_id).state
 
     def expire(self, operation: ExpireUploads) -> int:
-        """Deletes some rows of uploads that nobody went on with; how many."""
+        """Deletes some rows of uploads that nobody went on with, or that are old; how many."""
         idle = self._connection.execute(
-            "SELECT number FROM uploads WHERE NOT is_finished AND update_time_ms < ? LIMIT ?",
-            (operation.idle_since_ms, _EXPIRED_UPLOADS_A_COMMIT),
+            "SELECT number FROM uploads WHERE update_time_ms < iif(is_finished, ?, ?) LIMIT ?",
+            (operation.finished_before_ms, operation.idle_since_ms, _EXPIRED_UPLOADS_A_COMMIT),
         ).fetchall()
         deleted = 0
         for (number,) in idle:
@@ -153,13 +150,23 @@ class UploadRows:
             raise UploadTakenOverError(upload_id)
         return row
 
-    def _stored_results(self, number: int, chunk_sequence: int) -> list[Verdict]:
+    def _stored_results(self, number: int, chunk: CommitChunk) -> list[Verdict]:
+        sent = {
+            item: record.event_id for item, record in zip(chunk.batch.items, chunk.batch.records, strict=True)
+        }
         rows = self._connection.execute(
             "SELECT item, event_id, outcome, position, error FROM upload_results"
             " WHERE upload = ? AND chunk_sequence = ? ORDER BY item",
-            (number, chunk_sequence),
+            (number, chunk.sequence),
         )
         return [
-            Verdict(item, event_id, Outcome(outcome), position, error)
+            Verdict(item, event_id or sent.get(item, ""), Outcome(outcome), position, error)
             for item, event_id, outcome, position, error in rows
         ]
+
+
+def _without_trace(verdict: Verdict) -> Verdict:
+    """What is kept of a verdict: not the ids of events that are erased or not let in."""
+    if verdict.position == 0 and verdict.outcome != Outcome.REJECTED:
+        return verdict._replace(event_id="")
+    return verdict

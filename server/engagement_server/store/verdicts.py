@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from engagement import v1
 from engagement_server.errors import EntityUnknownError, EventIdConflictError
 from engagement_server.model import EventRecord, Outcome, Verdict
-from engagement_server.store.admission import TAKEN, Ruling
+from engagement_server.store.admission import Ruling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import apsw
 
     from engagement_server.model import Batch
-    from engagement_server.store.admission import Admission, UnknownEntity
+    from engagement_server.store.admission import Admission
+    from engagement_server.store.entity_lists import UnknownEntity
     from engagement_server.store.forgotten import Forgotten
 
 
@@ -72,15 +73,16 @@ def judge(  # noqa: PLR0913  # all but two are named at the call
         record.event_id: (position, record.payload)
         for position, record in enumerate(batch.records, first_position)
     }
+    rulings = admission.rule(batch.records)
     are_all_new = len(added) == len(batch.records) and known.keys().isdisjoint(added)
-    if are_all_new and admission.takes_everything:
+    if are_all_new and all(ruling.takes_event for ruling in rulings):
         known.update(added)
-        return Judgement(batch.records, batch.items, [TAKEN] * len(added), first_position, others)
+        return Judgement(batch.records, batch.items, rulings, first_position, others)
     added.clear()
     fresh: list[EventRecord] = []
     fresh_items: list[int] = []
     fresh_rulings: list[Ruling] = []
-    for item, record, ruling in zip(batch.items, batch.records, admission.rule(batch.records), strict=True):
+    for item, record, ruling in zip(batch.items, batch.records, rulings, strict=True):
         event_id = record.event_id
         stored = known.get(event_id) or added.get(event_id)
         if stored is not None:
@@ -113,16 +115,9 @@ def _judge_known(
 
 
 def _refuse(item: int, event_id: str, unknown: UnknownEntity, *, is_atomic: bool) -> Verdict:
-    violation, allowed = unknown
     if is_atomic:
-        raise EntityUnknownError(violation, allowed=allowed, item=item)
-    error = v1.EventError(
-        reason=v1.ErrorReason.ERROR_REASON_ENTITY_UNKNOWN,
-        message=f"{violation.field}: {violation.description}",
-        violations_total=1,
-    )
-    error.violations.add(field=violation.field, rule=violation.rule, description=violation.description)
-    return Verdict(item, event_id, Outcome.REJECTED, 0, error.SerializeToString())
+        raise EntityUnknownError(unknown.violation, allowed=unknown.allowed, item=item)
+    return Verdict(item, event_id, Outcome.REJECTED, 0, unknown.error)
 
 
 def find_stored(

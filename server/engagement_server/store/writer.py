@@ -6,43 +6,45 @@ Applying is deterministic: the same commits give the same rows everywhere.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import apsw
 
 from engagement_server.cursor import SEQUENCE_BITS
 from engagement_server.errors import RequestError
 from engagement_server.operations import (
+    Applied,
+    BeginErasure,
     CommitChunk,
+    CompleteErasure,
     DeleteEntity,
+    EraseEvents,
+    ExpireEvents,
     ExpireUploads,
     FinishUpload,
+    LiftSuppression,
     OpenAccount,
     OpenUpload,
     PutEntities,
     RecordBatch,
     Recorded,
+    SaveProfile,
 )
 from engagement_server.store.database import unavailable
 from engagement_server.store.entity_rows import EntityRows
+from engagement_server.store.erasure_rows import ErasureRows
+from engagement_server.store.event_expiry import EventExpiry
 from engagement_server.store.forgotten import Forgotten
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.pending_events import PendingEvents, open_account
+from engagement_server.store.profile_rows import ProfileRows
+from engagement_server.store.purge import Purge
 from engagement_server.store.upload_rows import UploadRows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator
 
     from engagement_server.operations import AccountOperation, Commit, Operation, Result
-
-
-class Applied(NamedTuple):
-    """What became of a commit."""
-
-    results: list[Result | RequestError]
-    """One an operation, in order."""
-    tails: Mapping[str, int]
-    """The last positions of the accounts whose logs grew."""
 
 
 class Writer:
@@ -51,12 +53,17 @@ class Writer:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._forgotten = Forgotten(connection)
+        self._merges = IndexMerges(connection)
         self._uploads = UploadRows(connection)
         self._entities = EntityRows(connection)
-        self._merges = IndexMerges(connection)
+        self._erasures = ErasureRows(connection, forgotten=self._forgotten, merges=self._merges)
+        self._expiry = EventExpiry(connection, merges=self._merges)
+        self._profiles = ProfileRows(connection)
         self._event_ids: dict[str, list[str]] = {}
         self._pending: dict[str, PendingEvents] = {}
         self._tails: dict[str, int] = {}
+        self._has_removed = False
+        """Whether the running commit erases or expires events."""
 
     def apply(self, commit: Commit) -> Applied:
         """Makes a commit durable.
@@ -65,33 +72,27 @@ class Writer:
         Raises StoreUnavailableError.
         """
         self._event_ids = _event_ids(commit)
-        self._tails = {}
+        self._tails, self._has_removed = {}, False
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             results = [self._attempt(operation, commit.time_ms) for operation in commit.operations]
             for account_id in list(self._pending):
                 self._settle(account_id)
             self._connection.execute("COMMIT")
-        except apsw.Error as error:
-            raise unavailable(error) from error
+        except Exception as error:
+            self._entities.forget()
+            if isinstance(error, apsw.Error):
+                raise unavailable(error) from error
+            raise
         finally:
             self._pending.clear()
             if self._connection.in_transaction:  # SQLite has ended it already after some failures
                 self._connection.execute("ROLLBACK")
-        return Applied(results, self._tails)
+        return Applied(results, self._tails, self._has_removed)
 
-    def purge(self) -> None:
-        """Moves everything from the write-ahead log to the file and empties the log.
-
-        Deleted rows are overwritten in the file (`secure_delete`), but older versions of their pages stand
-        in the log until then. Raises StoreUnavailableError where a reader holds on to one for too long.
-        """
-        try:
-            ((is_busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except apsw.Error as error:
-            raise unavailable(error) from error
-        if is_busy:
-            raise unavailable(apsw.BusyError())
+    def purge(self) -> Generator[float]:
+        """Removes what deleted rows left in the files, in parts: see `Purge.parts`."""
+        return Purge(self._connection).parts()
 
     def _attempt(self, operation: Operation, time_ms: int) -> Result | RequestError:
         try:
@@ -99,7 +100,9 @@ class Writer:
         except RequestError as refusal:
             return refusal
 
-    def _apply(self, operation: Operation, time_ms: int) -> Result:
+    def _apply(  # noqa: PLR0911  # one an operation
+        self, operation: Operation, time_ms: int
+    ) -> Result:
         match operation:
             case RecordBatch():
                 pending = self._pending_of(operation.account_id, time_ms)
@@ -113,6 +116,8 @@ class Writer:
                 return self._uploads.finish(operation, time_ms)
             case ExpireUploads():
                 return self._uploads.expire(operation)
+            case SaveProfile():
+                return self._profiles.save(operation, self._open_account(operation.account_id))
             case _:
                 return self._change(operation, time_ms)
 
@@ -127,8 +132,32 @@ class Writer:
                 return self._entities.put(operation, account)
             case DeleteEntity():
                 return self._entities.delete(operation, account)
-            case _:
-                raise NotImplementedError
+            case BeginErasure() | EraseEvents() | CompleteErasure() | LiftSuppression() | ExpireEvents():
+                return self._forget(operation, account, time_ms)
+
+    def _forget(
+        self,
+        operation: BeginErasure | EraseEvents | CompleteErasure | LiftSuppression | ExpireEvents,
+        account: int,
+        time_ms: int,
+    ) -> Result:
+        match operation:
+            case BeginErasure():
+                return self._erasures.begin(operation, account, time_ms)
+            case EraseEvents():
+                step = self._erasures.erase(operation, account)
+                if step.last_position is not None:
+                    self._tails[operation.account_id] = step.last_position
+                    self._has_removed = True
+                return step.state
+            case CompleteErasure():
+                return self._erasures.complete(operation, account, time_ms)
+            case LiftSuppression():
+                return self._erasures.lift(operation, account)
+            case ExpireEvents():
+                expired = self._expiry.expire(operation, account)
+                self._has_removed |= expired > 0
+                return expired
 
     def _open_account(self, account_id: str) -> int:
         return open_account(self._connection, account_id) >> SEQUENCE_BITS
@@ -142,6 +171,7 @@ class Writer:
                 account_id,
                 self._event_ids[account_id],
                 forgotten=self._forgotten,
+                entities=self._entities,
                 merges=self._merges,
                 time_ms=time_ms,
             )

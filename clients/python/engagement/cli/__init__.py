@@ -1,4 +1,4 @@
-"""The command line: `engagement serve`, `upload`, `validate`, `get`, `list` and `info`."""
+"""The command line: the commands of `engagement`."""
 
 from engagement.cli.program import main
 

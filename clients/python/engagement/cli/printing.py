@@ -33,8 +33,14 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(_printable(name), Text(_printable(value)))
+        grid.add_row(printable(name), Text(printable(value)))
     Console().print(grid)
+
+
+def print_lines(values: Iterable[str]) -> None:
+    """A line each."""
+    for value in values:
+        _print_line((value,))
 
 
 class Rows:
@@ -64,7 +70,7 @@ class Rows:
         for name in self._names:
             table.add_column(name, overflow="fold")
         for row in self._held:
-            table.add_row(*(Text(_printable(value)) for value in row))
+            table.add_row(*(Text(printable(value)) for value in row))
         if self._held:
             Console().print(table)
 
@@ -76,10 +82,30 @@ class Rows:
             _print_line(row)
 
 
+class LiveRows:
+    """Rows that are printed one by one, as they come; on a terminal the columns are about aligned."""
+
+    def __init__(self, *names: str, widths: Sequence[int]) -> None:
+        self._names = names
+        self._widths = widths
+        self._are_names_printed = False
+
+    def add(self, row: Sequence[str]) -> None:
+        """Prints a row."""
+        if not self._are_names_printed:
+            self._are_names_printed = True
+            self.add(self._names)
+        if is_terminal():
+            cells = (printable(value).ljust(width) for value, width in zip(row, self._widths, strict=True))
+            sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        else:
+            _print_line(row)
+
+
 def _print_line(values: Sequence[str]) -> None:
-    sys.stdout.write("\t".join(map(_printable, values)) + "\n")
+    sys.stdout.write("\t".join(map(printable, values)) + "\n")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text with control characters as escapes, so that it stays on its line and changes no colours."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -7,10 +7,15 @@ import sys
 
 import click
 
+from engagement.cli.entities import entities
+from engagement.cli.erase import erase, erasures, lift
+from engagement.cli.export import export
 from engagement.cli.failures import ExitStatus
 from engagement.cli.info import info
+from engagement.cli.profile import profile
 from engagement.cli.read import get, list_events
 from engagement.cli.serve import serve
+from engagement.cli.tail import tail
 from engagement.cli.upload import upload
 from engagement.cli.validate import validate
 
@@ -19,6 +24,7 @@ Start here:
   engagement serve                                   run a server
   engagement upload events.ndjson --account acme     send it a file
   engagement list --account acme                     read it back
+  engagement tail --account acme                     see what comes in
 
 \b
 Exit status:
@@ -41,7 +47,21 @@ def program(context: click.Context) -> None:
         context.exit(ExitStatus.FAILED)
 
 
-for _command in (serve, upload, validate, get, list_events, info):
+for _command in (
+    serve,
+    upload,
+    validate,
+    get,
+    list_events,
+    profile,
+    tail,
+    export,
+    entities,
+    erase,
+    erasures,
+    lift,
+    info,
+):
     program.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""Shows on a terminal how far an input is; elsewhere it shows nothing."""
+"""Shows on a terminal how far an input or an export is; elsewhere it shows nothing."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from engagement.cli.input_file import InputFile
 
 
+def _make_progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[counts]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+
+
 class ProgressBar:
     """One input's bar, by the bytes read of it where its size is known, with events and rejections."""
 
     def __init__(self, file: InputFile) -> None:
         self._file = file
         self._started = time.monotonic()
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[counts]}"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
+        self._progress = _make_progress()
         self._task = self._progress.add_task(file.name, total=file.size_bytes, counts="")
 
     def __enter__(self) -> ProgressBar:
@@ -43,3 +47,34 @@ class ProgressBar:
         speed = events / max(time.monotonic() - self._started, 0.001)
         counts = f"{events:,} events, {speed:,.0f}/s, {rejected:,} rejected"
         self._progress.update(self._task, completed=self._file.bytes_read, counts=counts)
+
+
+class ExportBar:
+    """An export's bar: the events written, of those and what may follow."""
+
+    def __init__(self, name: str) -> None:
+        self._started = time.monotonic()
+        self._first_events: int | None = None
+        self._progress = _make_progress()
+        self._task = self._progress.add_task(name, total=None, counts="")
+
+    def __enter__(self) -> ExportBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, events: int, lag_events: int) -> None:
+        """How many events are there so far, and how many more there may be at the most."""
+        if self._progress.disable:
+            return
+        if self._first_events is None:
+            self._first_events = events
+        speed = (events - self._first_events) / max(time.monotonic() - self._started, 0.001)
+        self._progress.update(
+            self._task,
+            completed=events,
+            total=events + lag_events,
+            counts=f"{events:,} events, {speed:,.0f}/s",
+        )

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
-from typing import Any
 
 import click
-from google.protobuf import json_format
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
 from engagement.cli import printing, stored_events
 from engagement.cli.connection import connect
+from engagement.cli.event_filter import filter_options
+from engagement.cli.event_json import to_json
 from engagement.cli.failures import ExitStatus
-from engagement.cli.moment import read_moment
 from engagement.cli.options import account_option, server_option
 
 _TERMINAL_LIMIT = 100
 _MAX_PAGE_EVENTS = 1000
 _MAX_CELL_CHARACTERS = 60
-_SETS = {
-    "customer": v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO,
-    "personal": v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO,
-}
 
 _GET_EPILOG = """\b
 Examples:
@@ -65,22 +59,7 @@ def get(event_id: str | None, *, cursor: str | None, server: str, account: str, 
 
 
 @click.command("list", epilog=_LIST_EPILOG)
-@click.option("--consumer", "consumers", multiple=True, metavar="ID", help="Events about this consumer.")
-@click.option("--conversation", "conversations", multiple=True, metavar="ID", help="Of this conversation.")
-@click.option("--customer", "customers", multiple=True, metavar="ID", help="With this customer id.")
-@click.option(
-    "--status", "statuses", multiple=True, metavar="STATUS", help="With this customer status, in any case."
-)
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="With this customer type, in any case.")
-@click.option("--set", "sets", multiple=True, type=click.Choice(list(_SETS)), help="Of this attribute set.")
-@click.option(
-    "--authenticated/--unauthenticated",
-    default=None,
-    help="Only events whose source vouched for the customer, or only others.  [default: both]",
-)
-@click.option("--since", callback=read_moment, metavar="TIME", help="Not before this time.")
-@click.option("--until", callback=read_moment, metavar="TIME", help="Before this time.")
-@click.option("--text", default="", metavar="WORDS", help='With all these words; "a phrase" keeps its order.')
+@filter_options
 @click.option("--newest-first", is_flag=True, help="Latest accepted first, instead of last.")
 @click.option(
     "--limit",
@@ -91,14 +70,14 @@ def get(event_id: str | None, *, cursor: str | None, server: str, account: str, 
 @server_option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print a StoredEvent in proto-JSON on each line.")
-def list_events(
+def list_events(  # noqa: PLR0913 - one for each option
     *,
     newest_first: bool,
     limit: int | None,
     server: str,
     account: str,
     as_json: bool,
-    **choices: Any,  # the options of _to_filter, which has their types
+    wanted: v1.EventFilter,
 ) -> int:
     """List stored events in the order of their acceptance.
 
@@ -110,7 +89,6 @@ def list_events(
     pipe or file it is tab-separated, with a line of names, control characters as
     escapes, and the ids at the end. --json is complete and exact.
     """
-    wanted = _to_filter(**choices)
     has_default_limit = limit is None and printing.is_terminal()
     limit = _TERMINAL_LIMIT if has_default_limit else limit or 0
     show, finish = _printer(as_json=as_json)
@@ -130,33 +108,6 @@ def list_events(
     return ExitStatus.OK
 
 
-def _to_filter(  # noqa: PLR0913 - one for each option
-    *,
-    consumers: Sequence[str],
-    conversations: Sequence[str],
-    customers: Sequence[str],
-    statuses: Sequence[str],
-    types: Sequence[str],
-    sets: Sequence[str],
-    authenticated: bool | None,
-    since: Timestamp | None,
-    until: Timestamp | None,
-    text: str,
-) -> v1.EventFilter:
-    return v1.EventFilter(
-        attribute_sets=[_SETS[name] for name in sets],
-        consumer_ids=consumers,
-        conversation_ids=conversations,
-        customer_ids=customers,
-        customer_statuses=statuses,
-        customer_types=types,
-        authenticated=authenticated,
-        start_time=since,
-        end_time=until,
-        text=text,
-    )
-
-
 def _printer(*, as_json: bool) -> tuple[Callable[[v1.StoredEvent], None], Callable[[], None]]:
     """What prints one event, and what ends the printing."""
     if as_json:
@@ -172,4 +123,4 @@ def _printer(*, as_json: bool) -> tuple[Callable[[v1.StoredEvent], None], Callab
 
 
 def _print_json(stored: v1.StoredEvent) -> None:
-    sys.stdout.write(json_format.MessageToJson(stored, indent=None, ensure_ascii=False) + "\n")
+    sys.stdout.write(to_json(stored) + "\n")

@@ -36,7 +36,17 @@ Examples:
     show_envvar=True,
     help="Folder that holds everything the server stores. Made where it does not exist.",
 )
-def serve(listen: str, *, data_dir: Path) -> int:
+@click.option(
+    "--retention-days",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="DAYS",
+    default=396,
+    envvar="ENGAGEMENT_RETENTION_DAYS",
+    show_default=True,
+    show_envvar=True,
+    help="Remove events this long after their acceptance.",
+)
+def serve(listen: str, *, data_dir: Path, retention_days: float) -> int:
     """Run the server until it is stopped with Ctrl-C or SIGTERM.
 
     A stopping server finishes what it has begun: all that was acknowledged is
@@ -52,7 +62,7 @@ def serve(listen: str, *, data_dir: Path) -> int:
             "Install it with: pip install 'engagement-attributes[server]'"
         ) from error
     try:
-        run_server(Config(listen=listen, data_dir=data_dir))
+        run_server(Config(listen=listen, data_dir=data_dir, retention_days=retention_days))
     except ConfigurationError as error:
         raise CommandError(str(error)) from error
     return ExitStatus.OK

@@ -75,16 +75,21 @@ def attributes_of(event: v1.Event) -> Iterator[tuple[str, str]]:
     """The attributes that an event has, in the names of its proto-JSON; the time stamp is not among them."""
     set_name = event.WhichOneof("attributes")
     if set_name is not None:
-        for field, value in getattr(event, set_name).ListFields():
-            if isinstance(value, v1.Date):
-                yield field.json_name, f"{value.year:04}-{value.month:02}-{value.day:02}"
-            elif field.is_repeated:
-                for index, contact in enumerate(value):
-                    for part, text in contact.ListFields():
-                        yield f"{field.json_name}[{index}].{part.json_name}", text
-            elif field.name != "server_time_stamp":
-                yield field.json_name, value
+        yield from ((name, text) for _, name, text in values_of(getattr(event, set_name)))
     yield from sorted(event.additional_attributes.items())
+
+
+def values_of(attributes: v1.CustomerInfo | v1.PersonalInfo) -> Iterator[tuple[str, str, str]]:
+    """The field, name and text of each value of a set; the time stamp is not among them."""
+    for field, value in attributes.ListFields():
+        if isinstance(value, v1.Date):
+            yield field.name, field.json_name, f"{value.year:04}-{value.month:02}-{value.day:02}"
+        elif field.is_repeated:
+            for index, contact in enumerate(value):
+                for part, text in contact.ListFields():
+                    yield field.name, f"{field.json_name}[{index}].{part.json_name}", text
+        elif field.name != "server_time_stamp":
+            yield field.name, field.json_name, value
 
 
 def _time_of(event: v1.Event) -> str:

@@ -1,0 +1,120 @@
+"""A stored event as a row of a table: the columns, and what stands in them. It knows no file format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, cast  # Any: cells of all kinds
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from engagement import v1
+from engagement.cli.event_json import contacts_to_json, texts_to_json
+
+
+class Kind(Enum):
+    """What a column holds, and what its cells are made from."""
+
+    TEXT = auto()
+    """A `str`."""
+    FLAG = auto()
+    """A `bool`."""
+    TIME = auto()
+    """Epoch milliseconds."""
+    DAY = auto()
+    """A `v1.Date`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table."""
+
+    name: str
+    kind: Kind
+
+
+Converters = dict[Kind, Callable[[Any], Any]]
+
+_FIRST: Final = (
+    Column("cursor", Kind.TEXT),
+    Column("receive_time", Kind.TIME),
+    Column("event_id", Kind.TEXT),
+    Column("consumer_id", Kind.TEXT),
+    Column("conversation_id", Kind.TEXT),
+    Column("authenticated", Kind.FLAG),
+    Column("source", Kind.TEXT),
+    Column("set", Kind.TEXT),
+    Column("server_time_stamp", Kind.TIME),
+    Column("original_time_stamp", Kind.TIME),
+    Column("matched_customer_status", Kind.TEXT),
+    Column("matched_customer_type", Kind.TEXT),
+)
+_LAST: Final = Column("additional_attributes", Kind.TEXT)
+_KINDS: Final = {
+    FieldDescriptor.TYPE_STRING: Kind.TEXT,
+    FieldDescriptor.TYPE_INT64: Kind.TIME,
+    FieldDescriptor.TYPE_MESSAGE: Kind.DAY,
+}
+
+
+def _attributes() -> Iterator[tuple[FieldDescriptor, Column]]:
+    """Every field of every attribute set with its column."""
+    # The stubs also name the C implementation, and fields that are no messages.
+    for choice in cast("Descriptor", v1.Event.DESCRIPTOR).oneofs_by_name["attributes"].fields:
+        for field in cast("Descriptor", choice.message_type).fields:
+            kind = Kind.TEXT if field.is_repeated else _KINDS[field.type]
+            is_shared = field.name == "server_time_stamp"
+            yield field, Column(field.name if is_shared else f"{choice.name}.{field.name}", kind)
+
+
+_ATTRIBUTES: Final = dict(_attributes())
+COLUMNS: Final = tuple(dict.fromkeys((*_FIRST, *_ATTRIBUTES.values(), _LAST)))
+
+
+class RowReader:
+    """Reads the cells of an event, in the order of COLUMNS; None is what the event does not have."""
+
+    def __init__(self, converters: Converters) -> None:
+        """`converters` make a cell of a value of each kind."""
+        self._text = converters[Kind.TEXT]
+        self._flag = converters[Kind.FLAG]
+        self._time = converters[Kind.TIME]
+        self._attributes = {
+            field: (COLUMNS.index(column), self._converter(field, converters[column.kind]))
+            for field, column in _ATTRIBUTES.items()
+        }
+
+    def _converter(self, field: FieldDescriptor, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return (lambda contacts: self._text(contacts_to_json(contacts))) if field.is_repeated else convert
+
+    def read(self, stored: v1.StoredEvent) -> list[Any]:
+        """The cells of an event."""
+        event, received = stored.event, stored.receive_time
+        set_name = event.WhichOneof("attributes")
+        row: list[Any] = [
+            self._text(stored.cursor),
+            self._time(received.seconds * 1000 + received.nanos // 1_000_000),
+            self._text(event.event_id),
+            self._optional(event.consumer_id),
+            self._optional(event.conversation_id),
+            self._flag(event.authenticated),
+            self._optional(event.source),
+            self._optional(set_name),
+            None,
+            self._time(event.original_time_stamp) if event.HasField("original_time_stamp") else None,
+            self._optional(stored.matched_customer_status),
+            self._optional(stored.matched_customer_type),
+        ]
+        row += [None] * (len(COLUMNS) - len(row))
+        if set_name is not None:
+            for field, value in getattr(event, set_name).ListFields():
+                index, convert = self._attributes[field]
+                row[index] = convert(value)
+        if event.additional_attributes:
+            row[-1] = self._text(texts_to_json(event.additional_attributes))
+        return row
+
+    def _optional(self, text: str | None) -> Any:
+        """A cell for a text that is empty where there is none."""
+        return self._text(text) if text else None

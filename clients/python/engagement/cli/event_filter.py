@@ -1,0 +1,113 @@
+"""The options that choose events: the same for every command that reads many of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Final  # Any: values of options of all types
+
+import click
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from engagement import v1
+from engagement.cli.moment import read_moment
+
+_SETS: Final = {
+    "customer": v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO,
+    "personal": v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO,
+}
+_OPTIONS: Final = (
+    click.option("--consumer", "consumers", multiple=True, metavar="ID", help="Events about this consumer."),
+    click.option(
+        "--conversation", "conversations", multiple=True, metavar="ID", help="Of this conversation."
+    ),
+    click.option("--customer", "customers", multiple=True, metavar="ID", help="With this customer id."),
+    click.option(
+        "--status",
+        "statuses",
+        multiple=True,
+        metavar="STATUS",
+        help="With this customer status, in any case.",
+    ),
+    click.option(
+        "--type", "types", multiple=True, metavar="TYPE", help="With this customer type, in any case."
+    ),
+    click.option(
+        "--set", "sets", multiple=True, type=click.Choice(list(_SETS)), help="Of this attribute set."
+    ),
+    click.option(
+        "--authenticated/--unauthenticated",
+        default=None,
+        help="Only events whose source vouched for the customer, or only others.  [default: both]",
+    ),
+    click.option("--since", callback=read_moment, metavar="TIME", help="Not before this time."),
+    click.option("--until", callback=read_moment, metavar="TIME", help="Before this time."),
+    click.option(
+        "--text", default="", metavar="WORDS", help='With all these words; "a phrase" keeps its order.'
+    ),
+)
+
+
+def filter_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Gives a command the options of a filter; it gets them as `wanted`, an EventFilter."""
+
+    @wraps(command)
+    def with_filter(*arguments: Any, **parameters: Any) -> int:
+        choices = {name: parameters.pop(name) for name in _NAMES}
+        return command(*arguments, wanted=_to_filter(**choices), **parameters)
+
+    decorated: Callable[..., int] = with_filter
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def to_arguments(wanted: v1.EventFilter) -> list[str]:
+    """The arguments of a command that stand for a filter."""
+    set_names = {number: name for name, number in _SETS.items()}
+    lists: tuple[tuple[str, Sequence[str]], ...] = (
+        ("--consumer", wanted.consumer_ids),
+        ("--conversation", wanted.conversation_ids),
+        ("--customer", wanted.customer_ids),
+        ("--status", wanted.customer_statuses),
+        ("--type", wanted.customer_types),
+        ("--set", [set_names[number] for number in wanted.attribute_sets]),
+        ("--since", [wanted.start_time.ToJsonString()] if wanted.HasField("start_time") else []),
+        ("--until", [wanted.end_time.ToJsonString()] if wanted.HasField("end_time") else []),
+        ("--text", [wanted.text] if wanted.text else []),
+    )
+    arguments = [f"{option}={value}" for option, values in lists for value in values]
+    if wanted.HasField("authenticated"):
+        arguments.append("--authenticated" if wanted.authenticated else "--unauthenticated")
+    return arguments
+
+
+def _to_filter(  # noqa: PLR0913 - one for each option
+    *,
+    consumers: Sequence[str],
+    conversations: Sequence[str],
+    customers: Sequence[str],
+    statuses: Sequence[str],
+    types: Sequence[str],
+    sets: Sequence[str],
+    authenticated: bool | None,
+    since: Timestamp | None,
+    until: Timestamp | None,
+    text: str,
+) -> v1.EventFilter:
+    return v1.EventFilter(
+        attribute_sets=[_SETS[name] for name in sets],
+        consumer_ids=consumers,
+        conversation_ids=conversations,
+        customer_ids=customers,
+        customer_statuses=statuses,
+        customer_types=types,
+        authenticated=authenticated,
+        start_time=since,
+        end_time=until,
+        text=text,
+    )
+
+
+_NAMES: Final = tuple(inspect.signature(_to_filter).parameters)

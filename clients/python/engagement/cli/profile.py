@@ -1,0 +1,87 @@
+"""`engagement profile`: what is known about one consumer, and which event each value comes from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+import click
+from google.protobuf import json_format
+
+from engagement import v1
+from engagement.cli import printing, stored_events
+from engagement.cli.connection import connect
+from engagement.cli.failures import ExitStatus
+from engagement.cli.moment import write_epoch_ms
+from engagement.cli.options import account_option, server_option
+
+_NAMES: Final = ("attribute", "value", "time", "authenticated", "event_id")
+_EPILOG = """\b
+Examples:
+  engagement profile --consumer c-17 --account acme
+  engagement profile --customer NW-20418 --replace --account acme
+  engagement profile --consumer c-17 --account acme --json | jq .customerInfo
+
+\b
+Exit status: 0 found, 1 not found, 2 wrong usage or no connection.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--consumer", metavar="ID", help="The consumer with this id.")
+@click.option("--customer", metavar="ID", help="The consumer who was last named with this customer id.")
+@click.option(
+    "--replace", is_flag=True, help="Only the latest event of each attribute set, instead of all together."
+)
+@server_option
+@account_option
+@click.option("--json", "as_json", is_flag=True, help="Print the Profile as one line of proto-JSON.")
+def profile(  # noqa: PLR0913 - one for each option
+    *,
+    consumer: str | None,
+    customer: str | None,
+    replace: bool,
+    server: str,
+    account: str,
+    as_json: bool,
+) -> int:
+    """Show what is known about one consumer.
+
+    Each attribute has its latest value; what later events do not mention stays.
+    Values whose source vouched for the customer win over all others. Beside each
+    value are the time and the id of the event that it comes from.
+    """
+    if (consumer is None) == (customer is None):
+        raise click.UsageError("Give either --consumer or --customer.")
+    folding = v1.Folding.FOLDING_REPLACE if replace else v1.Folding.FOLDING_MERGE
+    with connect(server, account=account) as connection:
+        found = connection.ask(
+            lambda client: client.get_profile(consumer_id=consumer, customer_id=customer, folding=folding)
+        )
+    if as_json:
+        sys.stdout.write(json_format.MessageToJson(found, indent=None, ensure_ascii=False) + "\n")
+    else:
+        rows = printing.Rows(*_NAMES)
+        for row in _to_rows(found):
+            rows.add(row)
+        rows.finish()
+    sys.stdout.flush()
+    return ExitStatus.OK
+
+
+def _to_rows(found: v1.Profile) -> Iterator[tuple[str, ...]]:
+    """The values for _NAMES, the consumer's id first."""
+    if found.consumer_id:
+        yield "consumerId", found.consumer_id, "", "", ""
+    for set_name in ("customer_info", "personal_info"):
+        attributes = getattr(found, set_name)
+        for field_name, name, value in stored_events.values_of(attributes):
+            source = found.sources[f"{set_name}.{field_name}"]
+            yield (
+                name,
+                value,
+                write_epoch_ms(source.server_time_stamp),
+                "true" if source.authenticated else "false",
+                source.event_id,
+            )

@@ -1,0 +1,132 @@
+"""Carries events from a subscription into the part of an export."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import click
+
+from engagement import v1
+from engagement.cli.export_format import ExportFormat
+from engagement.cli.part_file import Mark, PartFile
+from engagement.client import EngagementClient
+from engagement.errors import EngagementError
+from engagement.follower import EventBatch
+
+_BATCH_EVENTS: Final = 1000
+# A block is written when it has so many events or batches, which are small in bytes, or is so old.
+_BLOCK_EVENTS: Final = 4000
+_BLOCK_BATCHES: Final = 16
+_BLOCK_SECONDS: Final = 1.0
+_MAX_ERASED_CURSORS: Final = 100_000
+
+
+class ErasedMeanwhileError(Exception):
+    """What is written holds events that were erased since."""
+
+    def __init__(self, events: int) -> None:
+        super().__init__(f"{events} events were erased")
+        self.events = events
+
+
+class Transfer:
+    """Adds to a part everything that is stored behind its mark and wanted.
+
+    Events wait in memory until there are enough for a block. Whatever ends it, the part goes on from its
+    mark.
+    """
+
+    def __init__(
+        self,
+        part: PartFile,
+        format: ExportFormat,  # noqa: A002 - the field's own term
+        *,
+        wanted: v1.EventFilter,
+        on_progress: Callable[[int, int], None],
+    ) -> None:
+        """`on_progress` is told how many events the part has, and how many more there may be."""
+        self._part = part
+        self._format = format
+        self._wanted = wanted
+        self._on_progress = on_progress
+        self._held: list[Sequence[v1.StoredEvent]] = []
+        self._held_events = 0
+        self._held_since = 0.0
+        self._erased = set(part.mark.erased_cursors)
+
+    async def run(self, client: EngagementClient) -> None:
+        """Writes everything. Raises ErasedMeanwhileError, OSError and EngagementError."""
+        cursor = self._part.mark.cursor
+        if not cursor:
+            self._part.append(self._format.begin(), mark=Mark())
+        follower = client.follow(
+            self._wanted,
+            after_cursor=cursor or None,
+            earliest=not cursor,
+            stop_at_tail=True,
+            max_batch_events=_BATCH_EVENTS,
+            on_erasure=self._note_erasure,
+            on_reconnect=_tell_reconnect,
+        )
+        async with follower:
+            try:
+                async for batch in follower.batches():
+                    self._hold(batch)
+                    self._on_progress(self._part.mark.events + self._held_events, follower.lag_events)
+            except (EngagementError, asyncio.CancelledError):
+                self._save(follower.cursor)
+                raise
+            self._save(follower.cursor)
+        self._check_erased()
+
+    def _hold(self, batch: EventBatch) -> None:
+        now = asyncio.get_running_loop().time()
+        if not self._held:
+            self._held_since = now
+        self._held.append(batch.events)
+        self._held_events += len(batch.events)
+        if (
+            self._held_events >= _BLOCK_EVENTS
+            or len(self._held) == _BLOCK_BATCHES
+            or now >= self._held_since + _BLOCK_SECONDS
+        ):
+            self._write(batch.cursor)
+
+    def _write(self, cursor: str) -> None:
+        """Writes what is held; the cursor covers it."""
+        events = [stored for batch in self._held for stored in batch]
+        mark = Mark(
+            cursor=cursor,
+            events=self._part.mark.events + len(events),
+            erased_cursors=tuple(self._erased),
+        )
+        self._part.append(self._format.encode(events) if events else b"", mark=mark)
+        self._held.clear()
+        self._held_events = 0
+
+    def _save(self, cursor: str) -> None:
+        if cursor:
+            self._write(cursor)
+            self._part.checkpoint()
+
+    def _note_erasure(self, notice: v1.SubscribeEventsResponse.ErasureNotice) -> None:
+        self._erased.update(notice.erased_cursors)
+        if len(self._erased) > _MAX_ERASED_CURSORS:
+            self._check_erased()
+
+    def _check_erased(self) -> None:
+        """Raises ErasedMeanwhileError where something is there that was erased after it was written."""
+        if not self._erased:
+            return
+        held = (stored.cursor for batch in self._held for stored in batch)
+        found = sum(cursor in self._erased for cursor in held)
+        found += sum(cursor in self._erased for cursor in self._format.read_cursors(self._part.path))
+        if found:
+            raise ErasedMeanwhileError(found)
+        self._erased.clear()
+
+
+def _tell_reconnect(error: EngagementError) -> None:
+    click.echo(f"engagement: Connection lost ({error.message}); connecting again.", err=True)

@@ -1,0 +1,138 @@
+"""PrivacyService: the right to be forgotten."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engagement import v1
+from engagement.uuid7 import uuid7
+from engagement.v1 import privacy_service_pb2_grpc
+from engagement_server.api.paging import page_size
+from engagement_server.messages import erasure_message
+from engagement_server.model import Subject
+from engagement_server.operations import BeginErasure, LiftSuppression
+from engagement_server.store.erasure_rows import filter_of
+from engagement_server.store.reader import PageQuery
+from engagement_server.validation import require_valid
+
+if TYPE_CHECKING:
+    import grpc
+
+    from engagement_server.committer import Committer
+    from engagement_server.cursor import Cursors
+    from engagement_server.erasures import Erasures
+    from engagement_server.store.reader import Page
+    from engagement_server.store.readers import Readers
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+_MAX_SAMPLE_IDS = 100
+_PREVIEW_PAGE_EVENTS = 1000
+_PREVIEW_PAGE_BYTES = 16 * 1024 * 1024
+# Numbers of erasures stay below it.
+_NO_NUMBER = 1 << 62
+_KINDS = {
+    "consumer_id": v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID,
+    "customer_id": v1.SubjectKind.SUBJECT_KIND_CUSTOMER_ID,
+    "conversation_id": v1.SubjectKind.SUBJECT_KIND_CONVERSATION_ID,
+}
+
+
+class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
+    """Erases, tells of erasures, and lifts suppressions."""
+
+    def __init__(
+        self, *, erasures: Erasures, committer: Committer, readers: Readers, cursors: Cursors
+    ) -> None:
+        self._erasures = erasures
+        self._committer = committer
+        self._readers = readers
+        self._cursors = cursors
+
+    async def EraseConsumer(
+        self, request: v1.EraseConsumerRequest, context: Context
+    ) -> v1.EraseConsumerResponse:
+        """Erases the events of a subject, or counts them."""
+        require_valid(request)
+        if request.validate_only:
+            return v1.EraseConsumerResponse(erasure=await self._preview(request))
+        begin = BeginErasure(
+            account_id=request.account_id,
+            request_id=request.request_id,
+            erasure_id=uuid7(),
+            subject=_subject(request),
+            suppress=request.suppress,
+        )
+        return v1.EraseConsumerResponse(erasure=erasure_message(await self._erasures.erase(begin)))
+
+    async def GetErasure(self, request: v1.GetErasureRequest, context: Context) -> v1.GetErasureResponse:
+        """Reads an erasure."""
+        require_valid(request)
+        state = await self._readers.run(
+            lambda reader: reader.erasures.find(request.account_id, request.erasure_id)
+        )
+        return v1.GetErasureResponse(erasure=erasure_message(state))
+
+    async def ListErasures(
+        self, request: v1.ListErasuresRequest, context: Context
+    ) -> v1.ListErasuresResponse:
+        """Reads a page of erasures."""
+        require_valid(request)
+        size = page_size(request.page_size)
+        arguments = f"erasures of {request.account_id}".encode()
+        before_number = _NO_NUMBER
+        if request.page_token:
+            before_number = self._cursors.decode_page(request.page_token, arguments=arguments)
+        states = await self._readers.run(
+            lambda reader: reader.erasures.latest(
+                request.account_id, before_number=before_number, max_erasures=size + 1
+            )
+        )
+        response = v1.ListErasuresResponse(erasures=map(erasure_message, states[:size]))
+        if len(states) > size:
+            response.next_page_token = self._cursors.encode_page(states[size - 1].number, arguments=arguments)
+        return response
+
+    async def LiftSuppression(
+        self, request: v1.LiftSuppressionRequest, context: Context
+    ) -> v1.LiftSuppressionResponse:
+        """Lets events of a subject in again."""
+        require_valid(request)
+        is_by_erasure = request.WhichOneof("subject") == "erasure_id"
+        target = request.erasure_id if is_by_erasure else _subject(request)
+        lifted = await self._committer.submit(LiftSuppression(request.account_id, target), returns=int)
+        return v1.LiftSuppressionResponse(lifted=lifted > 0)
+
+    async def _preview(self, request: v1.EraseConsumerRequest) -> v1.Erasure:
+        """What the erasure would be; reads page by page, so that other reads get their turn."""
+        subject = _subject(request)
+        erasure = v1.Erasure(
+            request_id=request.request_id,
+            subject_kind=v1.SubjectKind.Name(subject.kind),
+            suppressing=request.suppress,
+        )
+        after: int | None = None
+        while True:
+            page = await self._page(request.account_id, subject, after)
+            erasure.matched_events += len(page.rows)
+            missing = _MAX_SAMPLE_IDS - len(erasure.sample_event_ids)
+            erasure.sample_event_ids.extend(event.event_id for _, event in page.rows[:missing])
+            if page.next_position is None:
+                return erasure
+            after = page.next_position
+
+    async def _page(self, account_id: str, subject: Subject, after: int | None) -> Page:
+        query = PageQuery(
+            account_id=account_id,
+            wanted=filter_of(subject),
+            after_position=after,
+            newest_first=False,
+            max_events=_PREVIEW_PAGE_EVENTS,
+            max_bytes=_PREVIEW_PAGE_BYTES,
+        )
+        return await self._readers.run(lambda reader: reader.page(query))
+
+
+def _subject(request: v1.EraseConsumerRequest | v1.LiftSuppressionRequest) -> Subject:
+    name = request.WhichOneof("subject") or ""
+    return Subject(_KINDS[name], getattr(request, name))

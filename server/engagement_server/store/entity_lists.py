@@ -1,0 +1,115 @@
+"""An account's lists of entities, ready to match what events say."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from engagement import v1
+from engagement.rules import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engagement_server.model import EntityList
+
+# What a status shows of the names that are allowed: all of them where names are as long as usual.
+_MAX_ALLOWED_BYTES = 1_900
+# What a description shows. It stands in each result of a refused event, twice; a row of results that is not
+# under a quarter of a page takes a page of its own.
+_MAX_DESCRIBED_BYTES = 256
+
+
+class UnknownEntity(NamedTuple):
+    """A value that is not on a closed list."""
+
+    violation: Violation
+    allowed: str
+    """The names that are allowed, in quotation marks."""
+    error: bytes
+    """The serialized `EventError` of a result."""
+
+
+class _List:
+    """One list."""
+
+    def __init__(self, stored: EntityList, *, field: str) -> None:
+        self._field = field
+        self._names = {name.casefold(): name for name in stored.names}
+        self._is_closed = stored.is_closed
+        self.decides_nothing = not self._names and not self._is_closed
+
+    def match(self, value: str | None) -> str | UnknownEntity | None:
+        """The name that a value stands for; None where there is no value, or no such name."""
+        if value is None:
+            return None
+        name = self._names.get(value.casefold())
+        return self._unknown if name is None and self._is_closed else name
+
+    @cached_property
+    def _unknown(self) -> UnknownEntity:
+        names = [*self._names.values()]
+        allowed = _shown(names, max_bytes=_MAX_ALLOWED_BYTES)
+        described = _shown(names, max_bytes=_MAX_DESCRIBED_BYTES)
+        description = f"is not on the account's closed list; allowed: {described}"
+        violation = Violation(f"customer_info.{self._field}", "server.entity.unknown", description)
+        error = v1.EventError(
+            reason=v1.ErrorReason.ERROR_REASON_ENTITY_UNKNOWN,
+            message=f"{violation.field}: {violation.description}",
+            violations_total=1,
+        )
+        error.violations.add(field=violation.field, rule=violation.rule, description=violation.description)
+        return UnknownEntity(violation, allowed, error.SerializeToString())
+
+
+class EntityLists:
+    """Both lists of an account."""
+
+    def __init__(self, *, statuses: EntityList, types: EntityList) -> None:
+        self._statuses = _List(statuses, field="customer_status")
+        self._types = _List(types, field="customer_type")
+        self.decide_nothing = self._statuses.decides_nothing and self._types.decides_nothing
+        """True where every event is taken, and matches nothing."""
+
+    def match(
+        self, status: str | None, customer_type: str | None
+    ) -> tuple[str | None, str | None] | UnknownEntity:
+        """The names that a status and a type stand for."""
+        matched_status = self._statuses.match(status)
+        if isinstance(matched_status, UnknownEntity):
+            return matched_status
+        matched_type = self._types.match(customer_type)
+        if isinstance(matched_type, UnknownEntity):
+            return matched_type
+        return matched_status, matched_type
+
+
+def described_by(event: v1.Event) -> tuple[str | None, str | None]:
+    """Status and type of the customer, as an event has them; None where it does not say."""
+    if not event.HasField("customer_info"):
+        return None, None
+    customer = event.customer_info
+    return (
+        customer.customer_status if customer.HasField("customer_status") else None,
+        customer.customer_type if customer.HasField("customer_type") else None,
+    )
+
+
+def _shown(names: Sequence[str], *, max_bytes: int) -> str:
+    """The names in quotation marks, as many as there is room for."""
+    if not names:
+        return "nothing"
+    shown: list[str] = []
+    room = max_bytes
+    for name in names:
+        quoted = json.dumps(name, ensure_ascii=False)
+        room -= len(f"{quoted}, ".encode())
+        if room < 0:
+            break
+        shown.append(quoted)
+    if len(shown) == len(names):
+        return ", ".join(shown)
+    if not shown:
+        return "too long to show (ListEntities has them)"
+    return f"{', '.join(shown)} and {len(names) - len(shown)} more (ListEntities has them)"

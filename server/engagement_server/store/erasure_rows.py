@@ -1,0 +1,171 @@
+"""The rows of erasures: who is to be forgotten, how far that is, and the notices of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engagement import v1
+from engagement_server.cursor import first_position
+from engagement_server.errors import ErasureNotFoundError, RequestIdReusedError
+from engagement_server.model import ErasureState, Subject
+from engagement_server.store.index_purge import IndexPurge
+from engagement_server.store.notice_rows import MAX_NOTICE_EVENTS, pack_positions
+from engagement_server.store.pending_events import open_account
+from engagement_server.store.reader import PageQuery, Reader
+from engagement_server.store.removal import Removal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents, LiftSuppression
+    from engagement_server.store.forgotten import Forgotten
+    from engagement_server.store.index_merges import IndexMerges
+
+_MAX_STEP_BYTES = 16 * 1024 * 1024
+
+
+class ErasureStep(NamedTuple):
+    """What a step did."""
+
+    state: ErasureState
+    last_position: int | None
+    """Where the account's log ends now, if it grew."""
+
+
+class _Running(NamedTuple):
+    """The part of a row that says what is left to erase."""
+
+    number: int
+    kind: int
+    subject: str | None
+    through_position: int
+    progress: int
+
+
+class ErasureRows:
+    """Works inside the transactions of the writer."""
+
+    def __init__(self, connection: apsw.Connection, *, forgotten: Forgotten, merges: IndexMerges) -> None:
+        self._connection = connection
+        self._forgotten = forgotten
+        self._reader = Reader(connection)
+        self._removal = Removal(connection, merges=merges)
+        self._purge = IndexPurge(connection)
+
+    def begin(self, operation: BeginErasure, account: int, time_ms: int) -> ErasureState:
+        """Registers an erasure, or finds the one of the same request. Raises RequestIdReusedError."""
+        subject_hash = self._forgotten.hash_subject(account, operation.subject)
+        known = self._connection.execute(
+            "SELECT erasure_id, subject_hash, suppress FROM erasures WHERE account = ? AND request_id = ?",
+            (account, operation.request_id),
+        ).fetchone()
+        if known is not None:
+            erasure_id, known_hash, suppress = known
+            if known_hash != subject_hash or bool(suppress) != operation.suppress:
+                raise RequestIdReusedError(operation.request_id)
+            return self._reader.erasures.find(operation.account_id, erasure_id)
+        if operation.suppress:
+            self._forgotten.suppress(account, subject_hash)
+        self._connection.execute(
+            "INSERT INTO erasures (account, erasure_id, request_id, kind, subject, subject_hash, suppress,"
+            " through_position, progress, erased_events, create_time_ms)"
+            " SELECT number, ?, ?, ?, ?, ?, ?, ? + last_sequence, ?, 0, ? FROM accounts WHERE number = ?",
+            (
+                operation.erasure_id,
+                operation.request_id,
+                *operation.subject,
+                subject_hash,
+                operation.suppress,
+                first_position(account),
+                first_position(account),
+                time_ms,
+                account,
+            ),
+        )
+        return self._reader.erasures.find(operation.account_id, operation.erasure_id)
+
+    def erase(self, operation: EraseEvents, account: int) -> ErasureStep:
+        """Erases the next events and tells of them in the log. Raises ErasureNotFoundError."""
+        running = self._running(operation.erasure_id, account)
+        if running.subject is None:
+            return ErasureStep(self._reader.erasures.find(operation.account_id, operation.erasure_id), None)
+        page = self._reader.page(
+            PageQuery(
+                account_id=operation.account_id,
+                wanted=filter_of(Subject(running.kind, running.subject)),
+                after_position=running.progress,
+                newest_first=False,
+                max_events=MAX_NOTICE_EVENTS,
+                max_bytes=_MAX_STEP_BYTES,
+            )
+        )
+        events = [each for each in page.rows if each[0].position <= running.through_position]
+        tail = None
+        if events:
+            self._removal.remove(account, events)
+            self._forgotten.remember_erased(account, [event.event_id for _, event in events])
+            self._purge.require()
+            tail = self._notify(operation, account, [row.position for row, _ in events])
+        is_last = page.next_position is None or page.next_position >= running.through_position
+        self._connection.execute(
+            "UPDATE erasures SET erased_events = erased_events + ?, progress = ?,"
+            " subject = iif(?, NULL, subject) WHERE number = ?",
+            (len(events), page.next_position or running.through_position, is_last, running.number),
+        )
+        return ErasureStep(self._reader.erasures.find(operation.account_id, operation.erasure_id), tail)
+
+    def complete(self, operation: CompleteErasure, account: int, time_ms: int) -> ErasureState:
+        """Marks an erasure as complete; again, it changes nothing. Raises ErasureNotFoundError."""
+        self._connection.execute(
+            "UPDATE erasures SET complete_time_ms = ?"
+            " WHERE account = ? AND erasure_id = ? AND subject IS NULL AND complete_time_ms IS NULL",
+            (time_ms, account, operation.erasure_id),
+        )
+        return self._reader.erasures.find(operation.account_id, operation.erasure_id)
+
+    def lift(self, operation: LiftSuppression, account: int) -> int:
+        """Lets events of a subject in again; 0 where it was not suppressed. Raises ErasureNotFoundError."""
+        if isinstance(operation.target, Subject):
+            return self._forgotten.lift(account, self._forgotten.hash_subject(account, operation.target))
+        row = self._connection.execute(
+            "SELECT subject_hash FROM erasures WHERE account = ? AND erasure_id = ?",
+            (account, operation.target),
+        ).fetchone()
+        if row is None:
+            raise ErasureNotFoundError(operation.target)
+        return self._forgotten.lift(account, bytes(row[0]))
+
+    def _running(self, erasure_id: str, account: int) -> _Running:
+        row = self._connection.execute(
+            "SELECT number, kind, subject, through_position, progress FROM erasures"
+            " WHERE account = ? AND erasure_id = ?",
+            (account, erasure_id),
+        ).fetchone()
+        if row is None:
+            raise ErasureNotFoundError(erasure_id)
+        return _Running(*row)
+
+    def _notify(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
+        """Puts a notice at the end of the account's log; its position."""
+        position = open_account(self._connection, operation.account_id) + 1
+        self._connection.execute(
+            "UPDATE accounts SET last_sequence = last_sequence + 1 WHERE number = ?", (account,)
+        )
+        self._connection.execute(
+            "INSERT INTO notices VALUES (?, ?, ?)",
+            (position, operation.erasure_id, pack_positions(positions)),
+        )
+        return position
+
+
+def filter_of(subject: Subject) -> v1.EventFilter:
+    """Takes the events of a subject."""
+    match subject.kind:
+        case v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID:
+            return v1.EventFilter(consumer_ids=[subject.value])
+        case v1.SubjectKind.SUBJECT_KIND_CUSTOMER_ID:
+            return v1.EventFilter(customer_ids=[subject.value])
+        case _:
+            return v1.EventFilter(conversation_ids=[subject.value])

@@ -1,0 +1,62 @@
+"""Removes events because of their age: always the oldest of an account, so that its log loses a prefix."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from engagement import v1
+from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
+from engagement_server.model import StoredRow
+from engagement_server.store.removal import Removal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from engagement_server.operations import ExpireEvents
+    from engagement_server.store.index_merges import IndexMerges
+
+# Some hundreds hold up other commits for as long as one of them takes.
+_EVENTS_A_STEP = 500
+
+
+class EventExpiry:
+    """Works inside the transactions of the writer."""
+
+    def __init__(self, connection: apsw.Connection, *, merges: IndexMerges) -> None:
+        self._connection = connection
+        self._removal = Removal(connection, merges=merges)
+
+    def expire(self, operation: ExpireEvents, account: int) -> int:
+        """Removes some of the oldest events of an account; how many."""
+        rows = self._oldest(account, accepted_before_ms=operation.accepted_before_ms)
+        if not rows:
+            return 0
+        self._removal.remove(account, [(row, v1.Event.FromString(row.payload)) for row in rows])
+        expired, first = rows[-1].position, first_position(account)
+        self._connection.execute(
+            "UPDATE accounts SET expired_sequence = ? WHERE number = ?",
+            (expired & (1 << SEQUENCE_BITS) - 1, account),
+        )
+        self._connection.execute(
+            "DELETE FROM blocks WHERE block >= ? AND block < ?",
+            (first >> BLOCK_BITS, expired + 1 >> BLOCK_BITS),
+        )
+        self._connection.execute("DELETE FROM notices WHERE position > ? AND position <= ?", (first, expired))
+        self._connection.execute(
+            "DELETE FROM profiles WHERE account = ? AND oldest_position <= ?", (account, expired)
+        )
+        return len(rows)
+
+    def _oldest(self, account: int, *, accepted_before_ms: int) -> Sequence[StoredRow]:
+        rows = self._connection.execute(
+            "SELECT e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status,"
+            " e.matched_type FROM accounts AS a JOIN events AS e"
+            " ON e.position > ? + a.expired_sequence AND e.position < ?"
+            " WHERE a.number = ? ORDER BY e.position LIMIT ?",
+            (first_position(account), first_position(account + 1), account, _EVENTS_A_STEP),
+        )
+        stored = map(StoredRow._make, rows)
+        return list(takewhile(lambda row: row.receive_time_ms < accepted_before_ms, stored))

@@ -1,0 +1,159 @@
+"""The rows that profiles are made of: a consumer's events, and the folds that are kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from engagement import v1
+from engagement_server.cursor import first_position
+from engagement_server.model import FoldedProfile
+from engagement_server.store.profile_fold import ProfileFold, Source
+from engagement_server.store.search import identifier_token
+
+if TYPE_CHECKING:
+    import apsw
+
+    from engagement_server.model import LogBounds
+    from engagement_server.operations import SaveProfile
+
+Takes = Callable[[v1.Event], bool]
+_NO_LIMIT = -1
+
+
+@dataclass(slots=True)
+class Folding:
+    """The events of a consumer that are stored at one moment, as far as they are folded, newest first."""
+
+    consumer_id: str
+    """Empty where the events name none."""
+    expression: str
+    """Finds candidates in the index."""
+    takes: Takes
+    """Tells which of the candidates are meant."""
+    after_position: int
+    """What stands up to here is in the fold, or gone."""
+    through_position: int
+    """The last position at that moment."""
+    next_position: int
+    """The events from here on are in the fold."""
+    fold: ProfileFold = field(default_factory=ProfileFold)
+    events: int = 0
+    """How many were read."""
+
+    def to_keep(self) -> FoldedProfile:
+        """What is kept of it, once it is complete."""
+        return FoldedProfile(
+            consumer_id=self.consumer_id,
+            through_position=self.through_position,
+            oldest_position=self.fold.oldest_position,
+            merged=self.fold.snapshot(v1.Folding.FOLDING_MERGE),
+            replaced=self.fold.snapshot(v1.Folding.FOLDING_REPLACE),
+        )
+
+
+class ProfileRows:
+    """Works inside the transactions of the caller."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def find_consumer(self, bounds: LogBounds, customer_id: str) -> str | None:
+        """The consumer of the event last accepted with a customer id; "" where it names none."""
+        rows = self._connection.execute(
+            "SELECT e.payload FROM search CROSS JOIN events AS e ON e.position = search.rowid"
+            " WHERE search MATCH ? AND search.rowid > ? AND search.rowid <= ? ORDER BY search.rowid DESC",
+            (
+                f'customer_id : "{identifier_token(customer_id)}"',
+                bounds.expired_position,
+                bounds.last_position,
+            ),
+        )
+        for (payload,) in rows:
+            event = v1.Event.FromString(payload)
+            if event.customer_info.customer_id == customer_id:
+                return event.consumer_id
+        return None
+
+    def fold_consumer(self, bounds: LogBounds, consumer_id: str) -> Folding:
+        """The events of a consumer, those folded that a kept fold has."""
+        folding = _begin(
+            bounds,
+            consumer_id=consumer_id,
+            expression=f'consumer_id : "{identifier_token(consumer_id)}"',
+            takes=lambda event: event.consumer_id == consumer_id,
+        )
+        row = self._connection.execute(
+            "SELECT through_position, merged, replaced FROM profiles"
+            " WHERE account = ? AND consumer_id = ? AND oldest_position > ?",
+            (bounds.account, consumer_id, bounds.expired_position),
+        ).fetchone()
+        if row is not None:
+            folding.after_position, merged, replaced = row
+            folding.fold = ProfileFold.of_snapshot(merged=merged, replaced=replaced)
+        return folding
+
+    def fold_customer(self, bounds: LogBounds, customer_id: str) -> Folding:
+        """The events with a customer id."""
+        return _begin(
+            bounds,
+            consumer_id="",
+            expression=f'customer_id : "{identifier_token(customer_id)}"',
+            takes=lambda event: event.customer_info.customer_id == customer_id,
+        )
+
+    def advance(self, folding: Folding, *, max_events: int = _NO_LIMIT) -> bool:
+        """Folds the next events; whether these were the last."""
+        added = ProfileFold()
+        read = 0
+        parse, takes, position = v1.Event.FromString, folding.takes, folding.next_position
+        for position, event_id, authenticated, server_time_ms, payload in self._connection.execute(
+            "SELECT e.position, e.event_id, e.authenticated, e.server_time_ms, e.payload"
+            " FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ? AND rowid < ?"
+            " ORDER BY rowid DESC LIMIT ?) AS hit CROSS JOIN events AS e ON e.position = hit.rowid",
+            (folding.expression, folding.after_position, folding.next_position, max_events),
+        ):
+            read += 1
+            event = parse(payload)
+            if takes(event):
+                added.add(Source(bool(authenticated), server_time_ms, position, event_id), event)
+        folding.next_position = position
+        folding.events += read
+        folding.fold.merge(added)
+        return read != max_events
+
+    def save(self, operation: SaveProfile, account: int) -> int:
+        """Keeps a fold unless a newer one is there, or something in it may be gone; rows saved."""
+        kept = operation.profile
+        self._connection.execute(
+            "INSERT INTO profiles SELECT ?1, ?2, ?3, ?4, ?5, ?6 FROM accounts"
+            " WHERE number = ?1 AND expired_sequence < ?4 - ?7"
+            " AND NOT EXISTS (SELECT 1 FROM notices WHERE position > ?3 AND position < ?8)"
+            " ON CONFLICT DO UPDATE SET through_position = excluded.through_position,"
+            " oldest_position = excluded.oldest_position, merged = excluded.merged,"
+            " replaced = excluded.replaced"
+            " WHERE excluded.through_position > through_position",
+            (
+                account,
+                kept.consumer_id,
+                kept.through_position,
+                kept.oldest_position,
+                kept.merged,
+                kept.replaced,
+                first_position(account),
+                first_position(account + 1),
+            ),
+        )
+        return self._connection.changes()
+
+
+def _begin(bounds: LogBounds, *, consumer_id: str, expression: str, takes: Takes) -> Folding:
+    return Folding(
+        consumer_id=consumer_id,
+        expression=expression,
+        takes=takes,
+        after_position=bounds.expired_position,
+        through_position=bounds.last_position,
+        next_position=bounds.last_position + 1,
+    )

@@ -1,0 +1,77 @@
+"""Leaves no byte of removed rows in the files of the store, in parts between commits."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import apsw
+
+from engagement_server.store.database import BUSY_TIMEOUT_MS, unavailable
+from engagement_server.store.index_purge import IndexPurge
+from engagement_server.store.residue import DatabasePages
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+# The writer waits this long for readers to let go of the log, then lets commits pass and tries again.
+_READER_WAIT_MS = 50
+_MAX_BUSY_ATTEMPTS = 100
+_BUSY_PAUSE_SECONDS = 0.05
+
+
+class Purge:
+    """One purge, from its start to its end. Runs on the writer's thread."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._index = IndexPurge(connection)
+
+    def parts(self) -> Generator[float]:
+        """Does a part, then yields for how many seconds commits should pass; ends when nothing is left.
+
+        Raises StoreUnavailableError where a reader holds on to the write-ahead log for too long.
+        """
+        try:
+            yield from self._merge_index()
+            yield from self._empty_log()
+            yield 0
+            with contextlib.closing(DatabasePages(self._connection.db_filename("main"))) as pages:
+                yield from self._zero(pages)
+        except apsw.Error as error:
+            raise unavailable(error) from error
+
+    def _merge_index(self) -> Generator[float]:
+        is_done = False
+        while not is_done:
+            with self._connection:
+                is_done = self._index.step()
+            yield 0
+
+    def _empty_log(self) -> Generator[float]:
+        """Moves everything from the write-ahead log to the file, and truncates the log.
+
+        Deleted rows are overwritten in the file, but older versions of their pages stand in the log.
+        """
+        for _ in range(_MAX_BUSY_ATTEMPTS):
+            if self._truncate_log():
+                return
+            yield _BUSY_PAUSE_SECONDS
+        raise apsw.BusyError
+
+    def _truncate_log(self) -> bool:
+        self._connection.set_busy_timeout(_READER_WAIT_MS)
+        try:
+            ((is_busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        return not is_busy
+
+    def _zero(self, pages: DatabasePages) -> Generator[float]:
+        for found in pages.find_residue():
+            if found:
+                yield from self._empty_log()
+                # Else a page would be written again as it stands in the cache of the connection.
+                self._connection.release_memory()
+                pages.zero_residue(found)
+            yield 0

@@ -1,0 +1,90 @@
+"""Takes events out of the store: their rows, their words in the index, and all that was made of them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from engagement import v1
+from engagement_server.store.search import indexed_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from engagement_server.model import StoredRow
+    from engagement_server.store.index_merges import IndexMerges
+
+# One statement deletes some dozen: between two statements the thread may wait for the interpreter.
+_ROWS_A_STATEMENT = 100
+
+
+class Removal:
+    """Works inside the transactions of the writer."""
+
+    def __init__(self, connection: apsw.Connection, *, merges: IndexMerges) -> None:
+        self._connection = connection
+        self._merges = merges
+
+    def remove(self, account: int, events: Sequence[tuple[StoredRow, v1.Event]]) -> None:
+        """Removes events of one account, so that no reader finds them or anything that came from them.
+
+        Their words stay in the files, where no search sees them, until the index is purged.
+        """
+        for start in range(0, len(events), _ROWS_A_STATEMENT):
+            self._forget_words(events[start : start + _ROWS_A_STATEMENT])
+        self._connection.execute(
+            "DELETE FROM events WHERE position IN (SELECT value FROM json_each(?))",
+            (json.dumps([row.position for row, _ in events]),),
+        )
+        self._blank_results(account, [event.event_id for _, event in events])
+        self._connection.execute(
+            "DELETE FROM profiles WHERE account = ? AND consumer_id IN (SELECT value FROM json_each(?))",
+            (account, json.dumps(sorted({event.consumer_id for _, event in events}))),
+        )
+
+    def _forget_words(self, events: Sequence[tuple[StoredRow, v1.Event]]) -> None:
+        values: list[apsw.SQLiteValue] = []
+        text_characters = 0
+        for row, event in events:
+            texts = indexed_texts(event)
+            values += (row.position, *texts)
+            text_characters += len(texts[0])
+        self._connection.execute(_FORGET_WORDS + ",".join([_WORDS_ROW] * len(events)), values)
+        # A mark takes as many merges as what it marks.
+        self._merges.after_insert(rows=len(events), text_characters=text_characters)
+
+    def _blank_results(self, account: int, event_ids: Sequence[str]) -> None:
+        """Takes the ids, and errors that may quote the events, out of the results of uploads."""
+        found: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT r.upload, r.chunk_sequence, r.item, r.error FROM json_each(?) AS wanted"
+            " CROSS JOIN upload_results AS r INDEXED BY upload_results_by_event ON r.event_id = wanted.value"
+            " JOIN uploads AS u ON u.number = r.upload"
+            " WHERE u.account_id = (SELECT account_id FROM accounts WHERE number = ?)",
+            (json.dumps(event_ids), account),
+        ).fetchall()
+        for upload, sequence, item, error in found:
+            self._connection.execute(
+                "UPDATE upload_results SET event_id = '', error = ?"
+                " WHERE upload = ? AND chunk_sequence = ? AND item = ?",
+                (_blanked(error), upload, sequence, item),
+            )
+
+
+def _blanked(error: bytes) -> bytes:
+    """What is left of a serialized `EventError`: its reason."""
+    if not error:
+        return error
+    before = v1.EventError.FromString(error)
+    return v1.EventError(
+        reason=before.reason,
+        message="the event and what was wrong with it are erased",
+        violations_total=before.violations_total,
+    ).SerializeToString()
+
+
+_FORGET_WORDS = (
+    "INSERT INTO search (search, rowid, attributes, consumer_id, conversation_id, customer_id) VALUES "
+)
+_WORDS_ROW = "('delete', ?, ?, ?, ?, ?)"

@@ -1,0 +1,108 @@
+"""What becomes of uploads: how far they are committed, who goes on with them, when they are forgotten."""
+
+from __future__ import annotations
+
+import pytest
+
+from engagement_server.errors import (
+    SequenceGapError,
+    UploadFinishedError,
+    UploadNotFoundError,
+    UploadTakenOverError,
+)
+from engagement_server.model import Outcome, Tally
+from engagement_server.operations import CommitChunk, ExpireUploads, FinishUpload, OpenUpload
+from tests.conformance.log_bench import START_MS, LogBench, LogTests
+from tests.events import bad_event, batch_of, customer_event
+
+DUPLICATE, REJECTED = Outcome.DUPLICATE, Outcome.REJECTED
+
+
+class UploadConformance(LogTests):
+    """Progress, results, owners and expiry."""
+
+    async def test_an_upload_knows_how_far_it_is_committed(self, bench: LogBench) -> None:
+        opened = await bench.open()
+        assert (opened.committed_through, opened.tally, opened.is_finished) == (0, Tally(), False)
+        first = await bench.chunk(1, customer_event("a"), bad_event("b"), customer_event("a"))
+        assert (first.committed_through, first.tally) == (1, Tally(accepted=1, duplicate=1, rejected=1))
+        assert [(verdict.item, verdict.outcome) for verdict in first.not_accepted] == [
+            (1, REJECTED),
+            (2, DUPLICATE),
+        ]
+        second = await bench.chunk(2)
+        assert (second.committed_through, second.tally) == (2, first.tally)
+        state = await bench.open(owner="second")
+        assert (state.committed_through, state.tally) == (2, first.tally)
+        assert (state.create_time_ms, state.update_time_ms) == (START_MS + 1, START_MS + 3)
+
+    async def test_a_repeated_chunk_answers_with_its_stored_results(self, bench: LogBench) -> None:
+        await bench.open()
+        first = await bench.chunk(1, customer_event("a"), bad_event("b"))
+        second = await bench.chunk(2, customer_event("c"))
+        again = await bench.chunk(1, customer_event("never looked at"))
+        assert again.not_accepted == first.not_accepted
+        assert (again.sequence, again.committed_through, again.tally) == (1, 2, second.tally)
+        assert await bench.stored_ids() == ["a", "c"]
+
+    async def test_a_gap_is_refused_with_the_expected_sequence(self, bench: LogBench) -> None:
+        await bench.open()
+        await bench.chunk(1, customer_event("a"))
+        with pytest.raises(SequenceGapError) as caught:
+            await bench.chunk(3, customer_event("b"))
+        assert caught.value.metadata == {"uploadId": "upload", "sequence": "3", "expected": "2"}
+        with pytest.raises(SequenceGapError):
+            await bench.finish(2)
+        assert await bench.stored_ids() == ["a"]
+        assert (await bench.upload()).committed_through == 1
+
+    async def test_a_finished_upload_takes_no_more_chunks(self, bench: LogBench) -> None:
+        await bench.open()
+        committed = await bench.chunk(1, bad_event("a"))
+        finished = await bench.finish(1)
+        assert finished.is_finished
+        assert await bench.finish(1) == finished
+        assert await bench.open() == finished
+        assert await bench.chunk(1) == committed
+        with pytest.raises(UploadFinishedError):
+            await bench.chunk(2, customer_event("b"))
+        assert await bench.stored_ids() == []
+
+    async def test_only_the_latest_owner_goes_on_with_an_upload(self, bench: LogBench) -> None:
+        await bench.open(owner="first")
+        await bench.open(owner="second")
+        for attempt in (bench.chunk(1, customer_event("a")), bench.finish(0)):
+            with pytest.raises(UploadTakenOverError):
+                await attempt
+        await bench.chunk(1, customer_event("b"), owner="second")
+        assert await bench.stored_ids() == ["b"]
+
+    async def test_an_upload_nobody_opened_is_not_found(self, bench: LogBench) -> None:
+        for attempt in (bench.chunk(1, customer_event("a")), bench.finish(0)):
+            with pytest.raises(UploadNotFoundError):
+                await attempt
+        assert await bench.stored_ids() == []
+
+    async def test_only_idle_unfinished_uploads_are_forgotten(self, bench: LogBench) -> None:
+        for upload_id in ("idle", "finished", "busy"):
+            await bench.commit(OpenUpload("acme", upload_id, "first"))
+        await bench.commit(FinishUpload("acme", "finished", "first", 0))
+        await bench.commit(
+            CommitChunk("acme", "idle", "first", 1, batch_of([bad_event("a"), customer_event("b")]))
+        )
+        limit_ms = bench.time_ms + 1
+        await bench.commit(CommitChunk("acme", "busy", "first", 1, batch_of([])))
+        assert await bench.commit(ExpireUploads(limit_ms)) == [2]
+        assert await bench.commit(ExpireUploads(limit_ms)) == [0]
+        with pytest.raises(UploadNotFoundError):
+            await bench.upload(upload_id="idle")
+        for upload_id in ("finished", "busy"):
+            assert (await bench.upload(upload_id=upload_id)).upload_id == upload_id
+        assert await bench.stored_ids() == ["b"]
+
+    async def test_one_commit_forgets_a_bounded_number_of_uploads(self, bench: LogBench) -> None:
+        await bench.commit(*(OpenUpload("acme", f"upload-{number}", "first") for number in range(250)))
+        forgotten: list[object] = []
+        while not forgotten or forgotten[-1] != 0:
+            forgotten += await bench.commit(ExpireUploads(bench.time_ms + 1))
+        assert forgotten == [100, 100, 50, 0]

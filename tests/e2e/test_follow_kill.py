@@ -1,0 +1,157 @@
+"""Following while the server, or the one who follows, is killed again and again: no gap, and no repeat.
+
+FOLLOW_KILLS says how often each of them is killed; FOLLOW_SEED repeats a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from engagement import EngagementClient, UnavailableError, v1
+from tests.events import customer_events
+from tests.server_process import ServerProcess
+
+_KILLS = int(os.environ.get("FOLLOW_KILLS", "6"))
+_LONGEST_LIFE_SECONDS = 0.3
+_DEADLINE_SECONDS = 60 + 10 * _KILLS
+_REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def chance() -> Random:
+    """Chance that a failed run can be given again."""
+    seed = os.environ.get("FOLLOW_SEED") or str(time.time_ns())
+    print(f"FOLLOW_SEED={seed}")
+    return Random(seed)
+
+
+class Producer:
+    """Records events in calls of different sizes; sends again what had no answer."""
+
+    def __init__(self, client: EngagementClient, chance: Random) -> None:
+        self._client = client
+        self._chance = chance
+        self.recorded = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Records while the context is open; at its end everything is answered."""
+        is_over = asyncio.Event()
+        task = asyncio.create_task(self._run(is_over))
+        try:
+            yield
+        finally:
+            is_over.set()
+            await task
+
+    async def _run(self, is_over: asyncio.Event) -> None:
+        while not is_over.is_set():
+            events = customer_events(self._chance.choice([1, 5, 40]), start=self.recorded)
+            await self._record(events)
+            self.recorded += len(events)
+
+    async def _record(self, events: list[v1.Event]) -> None:
+        while True:
+            try:
+                await self._client.record_events(events)
+            except UnavailableError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def _wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - nothing signals that a follower's state changes
+        await asyncio.sleep(0.005)
+
+
+async def _stored_cursors(client: EngagementClient) -> list[str]:
+    return [stored.cursor async for stored in client.list_events(read_mask=["cursor"])]
+
+
+async def test_kills_of_the_server_leave_no_gap_and_no_repeat_for_its_followers(
+    server_process: ServerProcess, chance: Random
+) -> None:
+    handed_out: list[str] = []
+
+    async def follow(client: EngagementClient) -> None:
+        async with client.follow(earliest=True) as follower:
+            async for stored in follower:
+                handed_out.append(stored.cursor)
+
+    async with (
+        EngagementClient(server_process.address, account_id="acme") as client,
+        EngagementClient(server_process.address, account_id="acme") as producing,
+        asyncio.timeout(_DEADLINE_SECONDS),
+    ):
+        producer = Producer(producing, chance)
+        following = asyncio.create_task(follow(client))
+        async with producer.running():
+            for _ in range(_KILLS):
+                seen = len(handed_out)
+                await _wait_until(lambda: len(handed_out) > seen)  # noqa: B023 - called at once
+                # The moment itself is what is tried here; no condition stands for it.
+                await asyncio.sleep(chance.uniform(0, _LONGEST_LIFE_SECONDS))
+                server_process.kill()
+                await asyncio.to_thread(server_process.start)
+        stored = await _stored_cursors(producing)
+        await _wait_until(lambda: len(handed_out) >= len(stored))
+        following.cancel()
+    assert len(stored) == producer.recorded
+    assert handed_out == stored
+
+
+async def test_kills_of_a_follower_repeat_only_what_came_behind_its_stored_cursor(
+    server_process: ServerProcess, tmp_path: Path, chance: Random
+) -> None:
+    runs: list[list[str]] = []
+    async with (
+        EngagementClient(server_process.address, account_id="acme") as client,
+        asyncio.timeout(_DEADLINE_SECONDS),
+    ):
+        producer = Producer(client, chance)
+        async with producer.running():
+            for _ in range(_KILLS):
+                life_seconds = chance.uniform(0, _LONGEST_LIFE_SECONDS)
+                run = asyncio.to_thread(
+                    _follow_until_killed, server_process.address, tmp_path, life_seconds=life_seconds
+                )
+                runs.append(await run)
+        stored = await _stored_cursors(client)
+    positions = {cursor: number for number, cursor in enumerate(stored)} | {"": -1}
+    for behind, *seen in runs:
+        first = positions[behind] + 1
+        assert seen == stored[first : first + len(seen)]
+    for (_, *seen), (behind, *_) in itertools.pairwise(runs):
+        # The next run starts where this one stored its cursor last: at its end, or a little before.
+        assert seen
+        assert 0 <= positions[seen[-1]] - positions[behind] <= 7
+
+
+def _follow_until_killed(server: str, folder: Path, *, life_seconds: float) -> list[str]:
+    """The cursors of one run, with the one that it started behind first."""
+    output = folder / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.following", server, str(folder)], cwd=_REPOSITORY, stdout=file
+        )
+    while output.read_bytes().count(b"\n") < 20:
+        time.sleep(0.01)
+        assert process.poll() is None
+    # The moment itself is what is tried here; no condition stands for it.
+    time.sleep(life_seconds)
+    process.kill()
+    process.wait()
+    *lines, _torn = output.read_text().split("\n")
+    return lines

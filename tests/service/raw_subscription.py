@@ -1,0 +1,89 @@
+"""One subscription at the level of the contract's messages."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import grpc
+
+from engagement import v1
+
+if TYPE_CHECKING:
+    from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
+
+DEADLINE_SECONDS = 20
+Request = v1.SubscribeEventsRequest
+Response = v1.SubscribeEventsResponse
+
+
+def subscribing(  # noqa: PLR0913  # as many as the contract has
+    *,
+    account_id: str = "acme",
+    after_cursor: str | None = None,
+    latest: bool = False,
+    wanted: v1.EventFilter | None = None,
+    stop_at_tail: bool = False,
+    max_batch_events: int = 0,
+) -> Request:
+    """A request that starts behind a cursor, with the latest event or, where nothing is said, the earliest."""
+    request = Request(
+        account_id=account_id,
+        filter=wanted,
+        stop_at_tail=stop_at_tail,
+        max_batch_events=max_batch_events,
+    )
+    if after_cursor is not None:
+        request.after_cursor = after_cursor
+    elif latest:
+        request.latest = True
+    else:
+        request.earliest = True
+    return request
+
+
+class RawSubscription:
+    """Reads the messages of one stream, each within a deadline."""
+
+    def __init__(self, events: EventServiceAsyncStub, request: Request) -> None:
+        self.call = events.SubscribeEvents(request)
+
+    async def read(self) -> Response:
+        """The next message; fails at the end of the stream."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            message = await self.call.read()
+        assert isinstance(message, Response), f"the stream ended: {await self.call.code()}"
+        return message
+
+    async def read_until(self, kind: str) -> list[Response]:
+        """All messages up to and with the first of a kind."""
+        messages = [await self.read()]
+        while messages[-1].WhichOneof("message") != kind:
+            messages.append(await self.read())
+        return messages
+
+    async def read_ids(self, count: int) -> list[str]:
+        """The ids of the next events."""
+        found: list[str] = []
+        while len(found) < count:
+            found += ids([await self.read()])
+        return found
+
+    async def rest(self) -> list[Response]:
+        """All messages up to the end of the stream, which must be OK."""
+        messages: list[Response] = []
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while isinstance(message := await self.call.read(), Response):
+                messages.append(message)
+        assert await self.call.code() is grpc.StatusCode.OK
+        return messages
+
+
+def kinds(messages: list[Response]) -> list[str]:
+    """What each message says."""
+    return [message.WhichOneof("message") or "" for message in messages]
+
+
+def ids(messages: list[Response]) -> list[str]:
+    """The ids of all events in some messages."""
+    return [stored.event.event_id for message in messages for stored in message.batch.events]

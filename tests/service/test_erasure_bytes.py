@@ -1,0 +1,134 @@
+"""Of what is erased no byte is left in any file of the store, and of everything else nothing is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from engagement import EngagementClient, NotFoundError, Uploader, v1
+from engagement_server.app import Server
+from engagement_server.log.local import LocalLog
+from tests.events import bad_event
+from tests.service.marked_events import BYSTANDER, SUBJECT, files_with, interleaved, marked_events
+
+MARKER = "zqmark"
+KEPT = "xkept"
+TRACES = [MARKER, SUBJECT]
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[EngagementClient]:
+    async with EngagementClient(server.address, account_id="acme") as connected:
+        yield connected
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def shuffled_ids(events: list[v1.Event], *, seed: int) -> list[v1.Event]:
+    """The events with ids in no order, so that pages of the index of ids are split everywhere."""
+    generator = random.Random(seed)
+    for event in events:
+        event.event_id = f"{generator.getrandbits(64):016x}-{event.event_id}"
+    return events
+
+
+async def fill(
+    client: EngagementClient, server: Server, *, count: int
+) -> tuple[list[v1.Event], list[v1.Event]]:
+    """Stores events of the subject among those of another consumer and of another account."""
+    erased = shuffled_ids(marked_events(count, consumer_id=SUBJECT, marker=MARKER), seed=1)
+    kept = shuffled_ids(marked_events(count, consumer_id=BYSTANDER, marker=KEPT), seed=2)
+    async with EngagementClient(server.address, account_id="beta") as other:
+        events = list(interleaved(erased, kept))
+        for start in range(0, len(events), 400):
+            part = events[start : start + 400]
+            await client.record_events(part)
+            await other.record_events([event for event in part if event.consumer_id == BYSTANDER])
+    return erased, kept
+
+
+async def assert_left(client: EngagementClient, events: list[v1.Event]) -> None:
+    listed = [stored.event.event_id async for stored in client.list_events()]
+    assert sorted(listed) == sorted(event.event_id for event in events)
+    for event in random.Random(3).sample(events, 20):
+        value = event.customer_info.role or event.personal_info.surname
+        word = value.split()[0]
+        found = [stored.event.event_id async for stored in client.list_events(v1.EventFilter(text=word))]
+        assert found == [event.event_id]
+
+
+async def test_no_byte_of_an_erased_consumer_is_left_in_any_file(
+    client: EngagementClient, server: Server, data_dir: Path
+) -> None:
+    erased, kept = await fill(client, server, count=2000)
+    conflicting = [v1.Event(event_id=event.event_id, consumer_id="x") for event in erased[:20]]
+    for event in conflicting:
+        event.customer_info.role = "other"
+    broken = bad_event(erased[30].event_id)
+    upload_id = "upload"
+    await Uploader(client, upload_id=upload_id).upload([*erased[:50], *conflicting, broken, *kept[:50]])
+    assert (await client.get_profile(consumer_id=SUBJECT)).consumer_id == SUBJECT
+    assert files_with(data_dir, MARKER)
+    erasure = await client.erase_consumer(consumer_id=SUBJECT)
+    assert erasure.erased_events == len(erased)
+    assert erasure.HasField("complete_time")
+    assert [files_with(data_dir, trace) for trace in TRACES] == [{}, {}]
+    with pytest.raises(NotFoundError):
+        await client.get_profile(consumer_id=SUBJECT)
+    await assert_left(client, kept)
+    rejections = [rejection.result async for rejection in client.upload_rejections(upload_id)]
+    assert [(result.event_id, len(result.error.violations)) for result in rejections] == [("", 0)] * 21
+    # What is written afterwards brings nothing back from a cache.
+    await client.record_events(marked_events(300, consumer_id="later", marker="later"))
+    assert [files_with(data_dir, trace) for trace in TRACES] == [{}, {}]
+
+
+async def test_no_byte_is_left_where_an_upload_runs_meanwhile(
+    client: EngagementClient, server: Server, data_dir: Path
+) -> None:
+    _, kept = await fill(client, server, count=1000)
+    later = [marked_events(500, consumer_id="later", marker=f"later{number}x") for number in range(12)]
+
+    async def upload() -> None:
+        await Uploader(client).upload([event for part in later for event in part])
+
+    uploading = asyncio.create_task(upload())
+    erasure = await client.erase_consumer(consumer_id=SUBJECT)
+    assert [files_with(data_dir, trace) for trace in TRACES] == [{}, {}]
+    assert erasure.erased_events == 1000
+    await uploading
+    assert [files_with(data_dir, trace) for trace in TRACES] == [{}, {}]
+    assert len([stored async for stored in client.list_events()]) == len(kept) + 6_000
+
+
+async def test_uploading_erased_events_again_stores_nothing(
+    client: EngagementClient, server: Server, data_dir: Path
+) -> None:
+    erased, kept = await fill(client, server, count=400)
+    await client.erase_consumer(consumer_id=SUBJECT)
+    summary = await Uploader(client).upload(erased)
+    assert summary.tally == v1.Tally(duplicate=len(erased))
+    assert [files_with(data_dir, trace) for trace in TRACES] == [{}, {}]
+    assert len(kept) == 400
+
+
+async def test_without_the_purge_bytes_are_left(
+    client: EngagementClient, server: Server, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search above would find them."""
+
+    async def nothing(self: LocalLog) -> None:
+        return
+
+    monkeypatch.setattr(LocalLog, "purge", nothing)
+    await fill(client, server, count=400)
+    erasure = await client.erase_consumer(consumer_id=SUBJECT)
+    assert erasure.erased_events == 400
+    assert files_with(data_dir, MARKER)

@@ -1,0 +1,145 @@
+"""The formats of an export hold what the events hold, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from datetime import UTC, date, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from engagement import v1
+from engagement.cli.event_columns import COLUMNS
+from engagement.cli.export_format import ExportFormat
+from engagement.cli.export_parquet import ParquetFormat
+from engagement.cli.export_text import CsvFormat, NdjsonFormat
+
+RECEIVED = Timestamp(seconds=1_700_000_000, nanos=123_000_000)
+CUSTOMER = v1.StoredEvent(
+    cursor="c-1",
+    receive_time=RECEIVED,
+    matched_customer_status="VIP",
+    event=v1.Event(
+        event_id="e-1",
+        consumer_id="ada",
+        authenticated=True,
+        original_time_stamp=1_600_000_000_001,
+        customer_info=v1.CustomerInfo(
+            server_time_stamp=1_699_999_999_000,
+            balance="",
+            role='a "quoted"\nline, \r and é',
+            registration_date=v1.Date(year=1, month=2, day=3),
+        ),
+        additional_attributes={"loyalty": "gold"},
+    ),
+)
+PERSON = v1.StoredEvent(
+    cursor="c-2",
+    receive_time=RECEIVED,
+    event=v1.Event(
+        event_id="e-2",
+        personal_info=v1.PersonalInfo(
+            server_time_stamp=253_402_300_799_999,
+            name="Zoë",
+            other_contacts=[v1.PersonalContact(email="z@example.com"), v1.PersonalContact(phone="")],
+        ),
+    ),
+)
+FORMATS: dict[str, ExportFormat] = {
+    "ndjson": NdjsonFormat(is_packed=False),
+    "ndjson.gz": NdjsonFormat(is_packed=True),
+    "csv": CsvFormat(is_packed=False),
+    "csv.gz": CsvFormat(is_packed=True),
+    "parquet": ParquetFormat(),
+}
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+def write(format_: ExportFormat, part: Path, *blocks: list[v1.StoredEvent]) -> Path:
+    """A finished file of these blocks."""
+    part.write_bytes(format_.begin() + b"".join(map(format_.encode, blocks)))
+    return format_.finish(part)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_cursors_are_found_again_in_the_order_of_the_events(name: str, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    write(FORMATS[name], part, [CUSTOMER], [PERSON, CUSTOMER])
+    assert list(FORMATS[name].read_cursors(part)) == ["c-1", "c-2", "c-1"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_without_events_is_a_file(name: str, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    assert write(FORMATS[name], part).exists()
+    assert list(FORMATS[name].read_cursors(part)) == []
+
+
+@pytest.mark.parametrize("name", ["ndjson", "ndjson.gz"])
+def test_each_line_is_a_stored_event_in_proto_json(name: str, tmp_path: Path) -> None:
+    file = write(FORMATS[name], tmp_path / "part", [CUSTOMER], [PERSON])
+    text = gzip.decompress(file.read_bytes()) if name.endswith("gz") else file.read_bytes()
+    lines = text.decode().splitlines()
+    assert [json_format.Parse(line, v1.StoredEvent()) for line in lines] == [CUSTOMER, PERSON]
+
+
+def test_csv_tells_absent_from_empty(tmp_path: Path) -> None:
+    file = write(FORMATS["csv"], tmp_path / "part", [CUSTOMER], [PERSON])
+    raw = file.read_bytes().decode()
+    assert raw.startswith(",".join(column.name for column in COLUMNS) + "\n")
+    with file.open(newline="") as lines:
+        first, second = csv.DictReader(lines)
+    assert first["customer_info.role"] == 'a "quoted"\nline, \r and é'
+    assert first["customer_info.registration_date"] == "0001-02-03"
+    assert first["receive_time"] == "2023-11-14T22:13:20.123Z"
+    assert first["original_time_stamp"] == "2020-09-13T12:26:40.001Z"
+    assert (first["authenticated"], second["authenticated"]) == ("true", "false")
+    assert (first["set"], second["set"]) == ("customer_info", "personal_info")
+    assert json.loads(first["additional_attributes"]) == {"loyalty": "gold"}
+    assert json.loads(second["personal_info.other_contacts"]) == [{"email": "z@example.com"}, {"phone": ""}]
+    # The empty balance stands between an absent type and an absent id.
+    assert ',,"",,' in raw
+
+
+@given(texts, st.none() | texts)
+def test_any_text_comes_back_from_csv(balance: str, role: str | None) -> None:
+    event = v1.Event(customer_info=v1.CustomerInfo(balance=balance, role=role))
+    block = FORMATS["csv"].encode([v1.StoredEvent(event=event)]).decode()
+    (row,) = csv.reader(StringIO(block, newline=""))
+    cells = dict(zip((column.name for column in COLUMNS), row, strict=True))
+    assert cells["customer_info.balance"] == balance
+    assert cells["customer_info.role"] == (role or "")
+
+
+def test_parquet_has_types_and_nulls(tmp_path: Path) -> None:
+    table = parquet.read_table(write(FORMATS["parquet"], tmp_path / "part", [CUSTOMER], [PERSON]))
+    assert table.column_names == [column.name for column in COLUMNS]
+    kinds: dict[str, Any] = {field.name: str(field.type) for field in table.schema}
+    assert kinds["receive_time"] == "timestamp[ms, tz=UTC]"
+    assert kinds["customer_info.last_payment_date"] == "date32[day]"
+    assert kinds["authenticated"] == "bool"
+    first, second = table.to_pylist()
+    assert first["server_time_stamp"] == datetime(2023, 11, 14, 22, 13, 19, tzinfo=UTC)
+    assert first["receive_time"].microsecond == 123_000
+    assert first["customer_info.registration_date"] == date(1, 2, 3)
+    assert (first["customer_info.balance"], first["customer_info.customer_id"]) == ("", None)
+    assert second["server_time_stamp"].year == 9999
+    assert (second["consumer_id"], second["original_time_stamp"]) == (None, None)
+
+
+def test_every_field_of_an_event_has_its_column() -> None:
+    names = {column.name for column in COLUMNS}
+    for message, prefix in ((v1.CustomerInfo, "customer_info."), (v1.PersonalInfo, "personal_info.")):
+        for field in message.DESCRIPTOR.fields:
+            assert field.name == "server_time_stamp" or prefix + field.name in names
+    for field in (*v1.Event.DESCRIPTOR.fields, *v1.StoredEvent.DESCRIPTOR.fields):
+        assert field.name in {*names, "event", "customer_info", "personal_info"}

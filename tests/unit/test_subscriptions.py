@@ -1,0 +1,158 @@
+"""Subscriptions without a network: readers that stop and go on, and what they share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from engagement import v1
+from engagement.limits import END_OF_TIME_MS
+from engagement_server.committer import Committer
+from engagement_server.log.local import LocalLog
+from engagement_server.operations import ExpireEvents, RecordBatch, Recorded
+from engagement_server.store.database import DatabaseFile, read_cursors
+from engagement_server.store.reader import Reader
+from engagement_server.store.readers import Readers
+from engagement_server.subscriptions import Frame, Subscriptions
+from tests.events import batch_of, customer_events
+
+DEADLINE_SECONDS = 20
+BURST_EVENTS = 21_000
+
+T = TypeVar("T")
+
+
+class CountingReaders(Readers):
+    """Counts the reads."""
+
+    count = 0
+
+    async def run(self, read: Callable[[Reader], T]) -> T:
+        self.count += 1
+        return await super().run(read)
+
+
+class Bench:
+    """The parts of a server that subscriptions need."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._database = DatabaseFile(data_dir)
+        self.log = LocalLog(self._database)
+        with closing(self._database.open_reader()) as connection:
+            self.cursors = read_cursors(connection)
+        self.readers = CountingReaders(self._database, threads=2)
+        self.committer = Committer(self.log)
+        self.subscriptions = Subscriptions(
+            log=self.log,
+            committer=self.committer,
+            readers=self.readers,
+            cursors=self.cursors,
+            heartbeat_seconds=15,
+            max_age_seconds=3600,
+        )
+
+    async def record(self, count: int, *, start: int = 0) -> None:
+        """Records events, 500 in a commit."""
+        for first in range(start, start + count, 500):
+            batch = batch_of(customer_events(min(500, start + count - first), start=first))
+            await self.committer.submit(RecordBatch("acme", batch, is_atomic=True), returns=Recorded)
+
+    async def close(self) -> None:
+        await self.committer.close()
+        self.readers.close()
+        await self.log.close()
+        self._database.close()
+
+
+class StoppableReader:
+    """Takes messages while its gate is open, as gRPC does for a client that reads."""
+
+    def __init__(self, bench: Bench, **choices: bool) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.messages: list[v1.SubscribeEventsResponse] = []
+        self._arrival = asyncio.Condition()
+        request = v1.SubscribeEventsRequest(account_id="acme", **choices)
+        self._task = asyncio.create_task(bench.subscriptions.serve(request, self._take))
+
+    async def _take(self, frame: Frame) -> None:
+        await self.gate.wait()
+        serialized = frame if isinstance(frame, bytes) else frame.SerializeToString()
+        self.messages.append(v1.SubscribeEventsResponse.FromString(serialized))
+        async with self._arrival:
+            self._arrival.notify_all()
+
+    async def until(self, is_enough: Callable[[StoppableReader], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS), self._arrival:
+            await self._arrival.wait_for(lambda: is_enough(self))
+
+    @property
+    def kinds(self) -> list[str]:
+        return [message.WhichOneof("message") or "" for message in self.messages]
+
+    @property
+    def ids(self) -> list[str]:
+        return [stored.event.event_id for message in self.messages for stored in message.batch.events]
+
+    async def end(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    await bench.close()
+
+
+async def test_a_reader_that_stops_is_told_that_it_fell_behind_and_misses_nothing(bench: Bench) -> None:
+    await bench.record(1)
+    reader = StoppableReader(bench, earliest=True)
+    await reader.until(lambda each: "caught_up" in each.kinds)
+    reader.gate.clear()
+    await bench.record(BURST_EVENTS, start=1)
+    reader.gate.set()
+    await reader.until(lambda each: each.kinds.count("caught_up") == 2)
+    assert reader.ids == [event.event_id for event in customer_events(BURST_EVENTS + 1)]
+    fell_behind = next(each for each in reader.messages if each.HasField("fell_behind"))
+    assert 20_000 < fell_behind.fell_behind.lag_events <= BURST_EVENTS
+    await reader.end()
+
+
+async def test_readers_at_the_same_place_share_a_read(bench: Bench) -> None:
+    await bench.record(1)
+    readers = [StoppableReader(bench, latest=True) for _ in range(50)]
+    for reader in readers:
+        await reader.until(lambda each: "caught_up" in each.kinds)
+    before = bench.readers.count
+    await bench.record(500, start=1)
+    for reader in readers:
+        await reader.until(lambda each: len(each.ids) == 500)
+    # One segment ends at the position before the events, the other holds them.
+    assert bench.readers.count - before <= 2
+    for reader in readers:
+        await reader.end()
+
+
+async def test_nothing_that_was_removed_is_kept_for_the_next_reader(bench: Bench) -> None:
+    await bench.record(10)
+    first = StoppableReader(bench, earliest=True)
+    await first.until(lambda each: "caught_up" in each.kinds)
+    before = bench.readers.count
+    second = StoppableReader(bench, earliest=True)
+    await second.until(lambda each: "caught_up" in each.kinds)
+    assert bench.readers.count == before + 1  # where the log ends; the events were kept
+    await bench.committer.submit(ExpireEvents("acme", accepted_before_ms=END_OF_TIME_MS), returns=int)
+    third = StoppableReader(bench, earliest=True)
+    await third.until(lambda each: "caught_up" in each.kinds)
+    assert (len(second.ids), third.ids) == (10, [])
+    for reader in (first, second, third):
+        await reader.end()
