@@ -17,7 +17,7 @@ Request = v1.SubscribeEventsRequest
 Response = v1.SubscribeEventsResponse
 
 
-def subscribing(  # noqa: PLR0913  # as many as the contract has
+def subscribing(
     *,
     account_id: str = "acme",
     after_cursor: str | None = None,
@@ -26,7 +26,7 @@ def subscribing(  # noqa: PLR0913  # as many as the contract has
     stop_at_tail: bool = False,
     max_batch_events: int = 0,
 ) -> Request:
-    """A request that starts behind a cursor, with the latest event or, where nothing is said, the earliest."""
+    """A request that starts behind a cursor, with the next event or, where nothing is said, the earliest."""
     request = Request(
         account_id=account_id,
         filter=wanted,

@@ -64,10 +64,11 @@ async def assert_left(client: EngagementClient, events: list[v1.Event]) -> None:
         assert found == [event.event_id]
 
 
+@pytest.mark.parametrize("count", [60, 2000], ids=["few", "many"])
 async def test_no_byte_of_an_erased_consumer_is_left_in_any_file(
-    client: EngagementClient, server: Server, data_dir: Path
+    client: EngagementClient, server: Server, data_dir: Path, *, count: int
 ) -> None:
-    erased, kept = await fill(client, server, count=2000)
+    erased, kept = await fill(client, server, count=count)
     conflicting = [v1.Event(event_id=event.event_id, consumer_id="x") for event in erased[:20]]
     for event in conflicting:
         event.customer_info.role = "other"

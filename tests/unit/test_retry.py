@@ -42,12 +42,12 @@ def test_only_what_may_pass_is_tried_again(error: EngagementError, expected: boo
     assert is_transient(error) is expected
 
 
-def test_calls_are_retried_and_upload_streams_are_not() -> None:
-    everything, upload = json.loads(SERVICE_CONFIG)["methodConfig"]
+def test_calls_are_retried_and_streams_that_resume_are_not() -> None:
+    everything, streams = json.loads(SERVICE_CONFIG)["methodConfig"]
     assert everything["name"] == [{}]
     assert everything["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
-    assert upload["name"][0]["method"] == "UploadEvents"
-    assert "retryPolicy" not in upload
+    assert [each["method"] for each in streams["name"]] == ["UploadEvents", "SubscribeEvents"]
+    assert "retryPolicy" not in streams
 
 
 def test_waits_grow_to_a_limit() -> None:

@@ -73,12 +73,16 @@ class Bench:
 class StoppableReader:
     """Takes messages while its gate is open, as gRPC does for a client that reads."""
 
-    def __init__(self, bench: Bench, **choices: bool) -> None:
+    def __init__(self, bench: Bench, *, latest: bool = False) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
         self.messages: list[v1.SubscribeEventsResponse] = []
         self._arrival = asyncio.Condition()
-        request = v1.SubscribeEventsRequest(account_id="acme", **choices)
+        request = v1.SubscribeEventsRequest(account_id="acme")
+        if latest:
+            request.latest = True
+        else:
+            request.earliest = True
         self._task = asyncio.create_task(bench.subscriptions.serve(request, self._take))
 
     async def _take(self, frame: Frame) -> None:
@@ -115,7 +119,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 async def test_a_reader_that_stops_is_told_that_it_fell_behind_and_misses_nothing(bench: Bench) -> None:
     await bench.record(1)
-    reader = StoppableReader(bench, earliest=True)
+    reader = StoppableReader(bench)
     await reader.until(lambda each: "caught_up" in each.kinds)
     reader.gate.clear()
     await bench.record(BURST_EVENTS, start=1)
@@ -144,14 +148,14 @@ async def test_readers_at_the_same_place_share_a_read(bench: Bench) -> None:
 
 async def test_nothing_that_was_removed_is_kept_for_the_next_reader(bench: Bench) -> None:
     await bench.record(10)
-    first = StoppableReader(bench, earliest=True)
+    first = StoppableReader(bench)
     await first.until(lambda each: "caught_up" in each.kinds)
     before = bench.readers.count
-    second = StoppableReader(bench, earliest=True)
+    second = StoppableReader(bench)
     await second.until(lambda each: "caught_up" in each.kinds)
     assert bench.readers.count == before + 1  # where the log ends; the events were kept
     await bench.committer.submit(ExpireEvents("acme", accepted_before_ms=END_OF_TIME_MS), returns=int)
-    third = StoppableReader(bench, earliest=True)
+    third = StoppableReader(bench)
     await third.until(lambda each: "caught_up" in each.kinds)
     assert (len(second.ids), third.ids) == (10, [])
     for reader in (first, second, third):

@@ -104,9 +104,9 @@ class ErasureRows:
         events = [each for each in page.rows if each[0].position <= running.through_position]
         tail = None
         if events:
-            self._removal.remove(account, events)
+            if self._removal.erase(account, events):
+                self._purge.require()
             self._forgotten.remember_erased(account, [event.event_id for _, event in events])
-            self._purge.require()
             tail = self._notify(operation, account, [row.position for row, _ in events])
         is_last = page.next_position is None or page.next_position >= running.through_position
         self._connection.execute(

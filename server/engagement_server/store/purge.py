@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 import apsw
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 # The writer waits this long for readers to let go of the log, then lets commits pass and tries again.
 _READER_WAIT_MS = 50
 _MAX_BUSY_ATTEMPTS = 100
+# How long a purge holds up commits before it lets those pass that wait.
+_MAX_HOLD_SECONDS = 0.1
 _BUSY_PAUSE_SECONDS = 0.05
 
 
@@ -26,6 +29,7 @@ class Purge:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._index = IndexPurge(connection)
+        self._held_since = time.monotonic()
 
     def parts(self) -> Generator[float]:
         """Does a part, then yields for how many seconds commits should pass; ends when nothing is left.
@@ -35,7 +39,6 @@ class Purge:
         try:
             yield from self._merge_index()
             yield from self._empty_log()
-            yield 0
             with contextlib.closing(DatabasePages(self._connection.db_filename("main"))) as pages:
                 yield from self._zero(pages)
         except apsw.Error as error:
@@ -46,7 +49,7 @@ class Purge:
         while not is_done:
             with self._connection:
                 is_done = self._index.step()
-            yield 0
+            yield from self._let_pass()
 
     def _empty_log(self) -> Generator[float]:
         """Moves everything from the write-ahead log to the file, and truncates the log.
@@ -74,4 +77,10 @@ class Purge:
                 # Else a page would be written again as it stands in the cache of the connection.
                 self._connection.release_memory()
                 pages.zero_residue(found)
+            yield from self._let_pass()
+
+    def _let_pass(self) -> Generator[float]:
+        """Lets commits pass where they were held up for some time."""
+        if time.monotonic() - self._held_since > _MAX_HOLD_SECONDS:
             yield 0
+            self._held_since = time.monotonic()

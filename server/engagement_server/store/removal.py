@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from engagement_server.model import StoredRow
     from engagement_server.store.index_merges import IndexMerges
 
+# The words of so many are taken out of the index at once, which takes milliseconds an event; those of more
+# are only marked as gone, and a purge of the whole index drops them: docs/decisions/0019-purging-the-index.md.
+_MAX_EVENTS_AT_ONCE = 100
 # One statement deletes some dozen: between two statements the thread may wait for the interpreter.
 _ROWS_A_STATEMENT = 100
 
@@ -27,10 +30,20 @@ class Removal:
         self._connection = connection
         self._merges = merges
 
+    def erase(self, account: int, events: Sequence[tuple[StoredRow, v1.Event]]) -> bool:
+        """Removes events; whether a purge of the index is needed until their words are gone as well."""
+        if len(events) > _MAX_EVENTS_AT_ONCE:
+            self.remove(account, events)
+            return True
+        self._set_secure_delete(1)
+        self.remove(account, events)
+        self._set_secure_delete(0)
+        return False
+
     def remove(self, account: int, events: Sequence[tuple[StoredRow, v1.Event]]) -> None:
         """Removes events of one account, so that no reader finds them or anything that came from them.
 
-        Their words stay in the files, where no search sees them, until the index is purged.
+        Their words stay in the files, where no search sees them, until the index is purged or merged.
         """
         for start in range(0, len(events), _ROWS_A_STATEMENT):
             self._forget_words(events[start : start + _ROWS_A_STATEMENT])
@@ -43,6 +56,9 @@ class Removal:
             "DELETE FROM profiles WHERE account = ? AND consumer_id IN (SELECT value FROM json_each(?))",
             (account, json.dumps(sorted({event.consumer_id for _, event in events}))),
         )
+
+    def _set_secure_delete(self, value: int) -> None:
+        self._connection.execute("INSERT INTO search (search, rank) VALUES ('secure-delete', ?)", (value,))
 
     def _forget_words(self, events: Sequence[tuple[StoredRow, v1.Event]]) -> None:
         values: list[apsw.SQLiteValue] = []
