@@ -1,0 +1,98 @@
+"""Exports as Parquet, through a library that is an extra of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final  # Any: tables of an untyped library
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from engagement import v1
+from engagement.cli.event_columns import COLUMNS, Kind, RowReader
+
+_TYPES: Final = {
+    Kind.TEXT: pa.string(),
+    Kind.FLAG: pa.bool_(),
+    Kind.TIME: pa.timestamp("ms", tz="UTC"),
+    Kind.DAY: pa.date32(),
+}
+_SCHEMA: Final = pa.schema([(column.name, _TYPES[column.kind]) for column in COLUMNS])
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
+_ROW_GROUP_ROWS: Final = 128 * 1024
+_ROW_GROUP_BYTES: Final = 64 * 1024 * 1024
+_COMPRESSION: Final = "zstd"
+
+
+class ParquetFormat:
+    """Typed columns: times in UTC, flags, days; null is what an event does not have.
+
+    A Parquet file is complete or no file at all, so while it grows it is a sequence of Arrow streams.
+    """
+
+    def __init__(self) -> None:
+        self._rows = RowReader({Kind.TEXT: _same, Kind.FLAG: _same, Kind.TIME: _same, Kind.DAY: _number})
+
+    def begin(self) -> bytes:
+        """Nothing: each block has the names of the columns."""
+        return b""
+
+    def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
+        """A stream of its own."""
+        columns = zip(*map(self._rows.read, events), strict=True)
+        arrays = [pa.array(cells, field.type) for cells, field in zip(columns, _SCHEMA, strict=True)]
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="lz4")) as stream:
+            stream.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
+        return bytes(sink.getvalue())
+
+    def read_cursors(self, part: Path) -> Iterator[str]:
+        """The first column."""
+        for batch in _read_batches(part):
+            yield from batch.column(0).to_pylist()
+
+    def finish(self, part: Path) -> Path:
+        """A Parquet file of all the streams."""
+        finished = part.with_name(f"{part.name}.parquet")
+        with parquet.ParquetWriter(finished, _SCHEMA, compression=_COMPRESSION) as writer:
+            group: list[Any] = []
+            for batch in _read_batches(part):
+                group.append(batch)
+                if (
+                    sum(each.num_rows for each in group) >= _ROW_GROUP_ROWS
+                    or sum(each.nbytes for each in group) >= _ROW_GROUP_BYTES
+                ):
+                    _write_group(writer, group)
+            _write_group(writer, group)
+        return finished
+
+
+def _write_group(writer: Any, group: list[Any]) -> None:
+    if group:
+        writer.write_table(pa.Table.from_batches(group, schema=_SCHEMA), row_group_size=_ROW_GROUP_ROWS)
+        group.clear()
+
+
+def _read_batches(part: Path) -> Iterator[Any]:
+    size_bytes = part.stat().st_size
+    with part.open("rb") as file:
+        while file.tell() < size_bytes:
+            with pa.ipc.open_stream(file) as stream:
+                yield from stream
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _number(day: v1.Date) -> int:
+    return _day_number(day.year, day.month, day.day)
+
+
+@lru_cache(maxsize=32 * 1024)
+def _day_number(year: int, month: int, day: int) -> int:
+    """Days since 1970."""
+    return date(year, month, day).toordinal() - _FIRST_DAY

@@ -1,0 +1,106 @@
+"""Exports as text: NDJSON and CSV, packed with gzip or not."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Final
+
+from engagement import v1
+from engagement.cli.event_columns import COLUMNS, Kind, RowReader
+from engagement.cli.event_json import to_json
+from engagement.cli.moment import write_epoch_ms
+
+_GZIP_LEVEL: Final = 3
+_CURSOR_MEMBER: Final = '"cursor": "'
+_QUOTED_IN_CSV: Final = re.compile(r'[",\r\n]')
+_MAX_FIELD_CHARACTERS: Final = 64 * 1024 * 1024
+
+
+class NdjsonFormat:
+    """A StoredEvent in proto-JSON on each line."""
+
+    def __init__(self, *, is_packed: bool) -> None:
+        self._is_packed = is_packed
+
+    def begin(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
+        """A line for each event."""
+        return _pack("\n".join([*map(to_json, events), ""]), is_packed=self._is_packed)
+
+    def read_cursors(self, part: Path) -> Iterator[str]:
+        """What stands in each line's last member of that name, which is the StoredEvent's own."""
+        with _open(part, is_packed=self._is_packed) as lines:
+            for line in lines:
+                yield line.rpartition(_CURSOR_MEMBER)[2].partition('"')[0]
+
+    def finish(self, part: Path) -> Path:
+        """The file itself."""
+        return part
+
+
+class CsvFormat:
+    """A line of names and a row for each event: absent is an empty cell, an empty text is `""`."""
+
+    def __init__(self, *, is_packed: bool) -> None:
+        self._is_packed = is_packed
+        self._rows = RowReader(
+            {
+                Kind.TEXT: _quote,
+                Kind.FLAG: lambda flag: "true" if flag else "false",
+                Kind.TIME: _write_time,
+                Kind.DAY: lambda day: f"{day.year:04}-{day.month:02}-{day.day:02}",
+            }
+        )
+
+    def begin(self) -> bytes:
+        """The names of the columns."""
+        return _pack(",".join(column.name for column in COLUMNS) + "\n", is_packed=self._is_packed)
+
+    def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
+        """A row for each event."""
+        read = self._rows.read
+        lines = [",".join([cell or "" for cell in read(stored)]) for stored in events]
+        return _pack("\n".join([*lines, ""]), is_packed=self._is_packed)
+
+    def read_cursors(self, part: Path) -> Iterator[str]:
+        """The first column."""
+        previous = csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+        try:
+            with _open(part, is_packed=self._is_packed) as lines:
+                rows = csv.reader(lines)
+                next(rows)
+                yield from (row[0] for row in rows)
+        finally:
+            csv.field_size_limit(previous)
+
+    def finish(self, part: Path) -> Path:
+        """The file itself."""
+        return part
+
+
+def _pack(text: str, *, is_packed: bool) -> bytes:
+    """The bytes of a block; a gzip file may consist of any number of members."""
+    block = text.encode()
+    return gzip.compress(block, _GZIP_LEVEL, mtime=0) if is_packed else block
+
+
+def _open(part: Path, *, is_packed: bool) -> IO[str]:
+    if is_packed:
+        return gzip.open(part, "rt", encoding="utf-8", newline="")
+    return part.open(encoding="utf-8", newline="")
+
+
+def _quote(text: str) -> str:
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if not text or _QUOTED_IN_CSV.search(text) else text
+
+
+# The events of a commit have one time, which is often that of the events too.
+_write_time = lru_cache(maxsize=1024)(write_epoch_ms)

@@ -1,0 +1,196 @@
+"""`engagement tail`: shows events as they are accepted."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+import click
+from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from engagement import v1
+from engagement.cli import printing, stored_events
+from engagement.cli.connection import Connection, connect
+from engagement.cli.event_filter import filter_options, to_arguments
+from engagement.cli.event_json import to_json
+from engagement.cli.failures import CommandError, ExitStatus
+from engagement.cli.moment import read_moment
+from engagement.cli.options import account_option, server_option
+from engagement.client import EngagementClient
+from engagement.errors import EngagementError
+from engagement.follower import EventBatch, Follower
+
+_MAX_CELL_CHARACTERS = 60
+_FLUSHED_EVENTS = 50
+_TERMINAL_WIDTHS = (24, 8, 12, 12, 12, 12, 0)
+_EPILOG = """\b
+Examples:
+  engagement tail --account acme
+  engagement tail --account acme --from-start --status vip
+  engagement tail --account acme --accepted-since 2024-05-01 --json
+  engagement tail --account acme --json | jq -c .event.customerInfo
+
+\b
+Exit status: 0 --limit is reached, 2 wrong usage or no connection, 130
+stopped with Ctrl-C.
+"""
+
+
+class TailInterruptedError(CommandError):
+    """Somebody stopped the command."""
+
+    exit_code = ExitStatus.INTERRUPTED
+
+
+@click.command(epilog=_EPILOG)
+@filter_options
+@click.option("--from-start", is_flag=True, help="Begin with the earliest event that is kept.")
+@click.option("--after", metavar="CURSOR", help="Begin behind the event with this cursor.")
+@click.option(
+    "--accepted-since",
+    callback=read_moment,
+    metavar="TIME",
+    help="Begin with the first event that was accepted at this time or later.",
+)
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="End after so many events.")
+@server_option
+@account_option
+@click.option("--json", "as_json", is_flag=True, help="Print a StoredEvent in proto-JSON on each line.")
+def tail(  # noqa: PLR0913 - one for each option
+    *,
+    from_start: bool,
+    after: str | None,
+    accepted_since: Timestamp | None,
+    limit: int | None,
+    server: str,
+    account: str,
+    as_json: bool,
+    wanted: v1.EventFilter,
+) -> int:
+    """Show events as they are accepted, until stopped with Ctrl-C.
+
+    It begins with the next event, or with older ones where an option says so.
+    Several different options must all hold; of one option given several times
+    any value will do.
+
+    Lost connections and restarts of the server leave no gap and repeat nothing.
+    When it stops it prints the command that goes on behind the last event shown.
+
+    Each line is an event. In a pipe or file it is tab-separated, with a line of
+    names, control characters as escapes, and the ids at the end. --json is
+    complete and exact; among the events it has a line {"erasureNotice": …} where
+    events were erased, which is shown on standard error otherwise.
+    """
+    if sum(start is not None for start in (from_start or None, after, accepted_since)) > 1:
+        raise click.UsageError("Give one of --from-start, --after and --accepted-since.")
+    command = ["engagement", "tail", "--account", account, "--server", server, *to_arguments(wanted)]
+    live = _Tail(as_json=as_json, limit=limit, command=[*command, *(["--json"] if as_json else [])])
+    with connect(server, account=account) as connection:
+        # Whether there is a server shows at once, instead of after an outage.
+        connection.ask(EngagementClient.get_server_info)
+        live.run(
+            connection,
+            lambda client: client.follow(
+                wanted,
+                after_cursor=after,
+                earliest=from_start,
+                latest=not from_start and after is None and accepted_since is None,
+                start_time=accepted_since,
+                on_erasure=live.show_erasure,
+                on_reconnect=_tell_reconnect,
+            ),
+        )
+    return ExitStatus.OK
+
+
+class _Tail:
+    """What is shown, and where it stands."""
+
+    def __init__(self, *, as_json: bool, limit: int | None, command: Sequence[str]) -> None:
+        self._as_json = as_json
+        self._show = _json_printer() if as_json else _row_printer()
+        self._left = limit
+        self._command = command
+        self._cursor = ""
+        """Covers what was shown."""
+        self._is_showing = False
+        """Whether the follower has handed out what is not shown yet."""
+
+    def run(self, connection: Connection, follow: Callable[[EngagementClient], Follower]) -> None:
+        """Shows events to the limit. Raises CommandError, which tells how to go on."""
+
+        async def make(client: EngagementClient) -> Follower:
+            return follow(client)
+
+        follower = connection.ask(make)
+        first = self._cursor = follower.cursor
+        try:
+            for batch in connection.walk(lambda _: self._batches(follower), at_once=1):
+                self._show_batch(batch)
+                if self._left == 0:
+                    return
+        except (KeyboardInterrupt, CommandError) as error:
+            cursor = self._cursor if self._is_showing else follower.cursor
+            how = f"\nGo on with:\n  {shlex.join([*self._command, f'--after={cursor}'])}"
+            how = how if cursor != first else ""
+            if isinstance(error, CommandError):
+                raise CommandError(f"{error.message}{how}") from error
+            raise TailInterruptedError(f"Interrupted.{how}") from None
+
+    async def _batches(self, follower: Follower) -> AsyncGenerator[EventBatch, None]:
+        async for batch in follower.batches():
+            # Here an interrupt cannot come between this and the cursor that has moved.
+            self._is_showing = True
+            yield batch
+
+    def _show_batch(self, batch: EventBatch) -> None:
+        shown = batch.events[: self._left]
+        for first in range(0, len(shown), _FLUSHED_EVENTS):
+            some = shown[first : first + _FLUSHED_EVENTS]
+            for stored in some:
+                self._show(stored)
+            # An interrupt may take away what waits in the buffer, so only what has left it is shown.
+            sys.stdout.flush()
+            self._cursor = some[-1].cursor
+        if self._left is not None:
+            self._left -= min(self._left, len(batch.events))
+        self._cursor = batch.cursor
+        self._is_showing = False
+
+    def show_erasure(self, notice: v1.SubscribeEventsResponse.ErasureNotice) -> None:
+        """Says which events are gone."""
+        if self._as_json:
+            message = v1.SubscribeEventsResponse(erasure_notice=notice)
+            sys.stdout.write(json.dumps(json_format.MessageToDict(message)) + "\n")
+            sys.stdout.flush()
+        else:
+            click.echo(
+                f"engagement: Events erased: {len(notice.erased_cursors):,} "
+                f"(erasure {notice.erasure_id}). Delete copies of them.",
+                err=True,
+            )
+
+
+def _tell_reconnect(error: EngagementError) -> None:
+    click.echo(f"engagement: Connection lost ({error.message}); connecting again.", err=True)
+
+
+def _json_printer() -> Callable[[v1.StoredEvent], None]:
+    return lambda stored: _write_line(to_json(stored))
+
+
+def _write_line(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _row_printer() -> Callable[[v1.StoredEvent], None]:
+    if printing.is_terminal():
+        rows = printing.LiveRows(*stored_events.ROW_NAMES, widths=_TERMINAL_WIDTHS)
+        return lambda stored: rows.add(
+            stored_events.to_row(stored, max_value_characters=_MAX_CELL_CHARACTERS)
+        )
+    lines = printing.LiveRows(*stored_events.FULL_ROW_NAMES, widths=())
+    return lambda stored: lines.add(stored_events.to_full_row(stored))

@@ -1,0 +1,173 @@
+"""`engagement export` against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from engagement import EngagementClient, Uploader
+from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, wait_until
+from tests.e2e.test_cli_terminal import CONTROL_SEQUENCE, run_on_terminal
+from tests.events import customer_events
+from tests.server_process import ServerProcess
+
+EVENTS = 8000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with an account that has EVENTS."""
+    process = ServerProcess(tmp_path_factory.mktemp("export") / "data").start()
+    asyncio.run(_fill(process.address))
+    yield process
+    process.kill()
+
+
+async def _fill(address: str) -> None:
+    async with EngagementClient(address, account_id="acme") as client:
+        await Uploader(client).upload(customer_events(EVENTS))
+
+
+@pytest.fixture
+def cli(server: ServerProcess, tmp_path: Path) -> Cli:
+    return Cli(tmp_path, server=server.address)
+
+
+def test_ndjson_is_what_a_list_prints(cli: Cli) -> None:
+    result = cli.run("export", "events.ndjson")
+    assert (result.status, result.stdout) == (0, "")
+    assert result.stderr.startswith(f"events.ndjson: {EVENTS:,} events (")
+    assert (cli.folder / "events.ndjson").read_text() == cli.run("list", "--json").stdout
+    assert [path.name for path in cli.folder.iterdir()] == ["events.ndjson"]
+
+
+def test_the_printed_command_shows_what_comes_next(cli: Cli) -> None:
+    own = Cli(cli.folder, server=cli.server, account="next")
+    line = json.dumps({"eventId": "e-1", "consumerId": "c", "customerInfo": {"balance": "1"}})
+    own.write("first.ndjson", line)
+    own.write("second.ndjson", line.replace("e-1", "e-2"), line.replace("e-1", "e-3").replace('"c"', '"d"'))
+    assert own.run("upload", "first.ndjson").status == 0
+    exported = own.run("export", "e.csv", "--consumer", "c")
+    assert own.run("upload", "second.ndjson").status == 0
+    program, *arguments = shlex.split(exported.stderr.splitlines()[-1])
+    assert program == "engagement"
+    shown = own.run(*arguments, "--json", "--limit", "1")
+    assert json.loads(shown.stdout)["event"]["eventId"] == "e-2"
+    with (own.folder / "e.csv").open(newline="") as lines:
+        assert [row["event_id"] for row in csv.DictReader(lines)] == ["e-1"]
+
+
+def test_an_export_of_nothing_is_a_file(cli: Cli) -> None:
+    assert cli.run("export", "none.jsonl.gz", "--consumer", "nobody").status == 0
+    assert (cli.folder / "none.jsonl.gz").read_bytes() == b""
+
+
+def test_stopped_and_killed_exports_go_on_with_the_same_command(cli: Cli) -> None:
+    chance = Random(11)
+    final, part = cli.folder / "e.ndjson", cli.folder / "e.ndjson.part"
+    stops = kills = 0
+    for _ in range(20):
+        size = part.stat().st_size if part.exists() else -1
+        with cli.start("export", "e.ndjson") as process:
+            wait_until(lambda: final.exists() or (part.exists() and part.stat().st_size > size))  # noqa: B023 - called at once
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0, 0.02))
+            process.send_signal(signal.SIGKILL if stops > kills else signal.SIGINT)
+            _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+        kills += process.returncode == -signal.SIGKILL
+        if b"Interrupted. e.ndjson.part holds" in stderr:
+            stops += 1
+            assert process.returncode == 130
+            assert b"The same command goes on behind them" in stderr
+        if stops > 1 and kills:
+            break
+        # It was faster than the signal.
+        final.unlink(missing_ok=True)
+    assert not final.exists()
+    result = cli.run("export", "e.ndjson")
+    assert result.status == 0, result.stderr
+    assert final.read_text() == cli.run("list", "--json").stdout
+    assert [path.name for path in cli.folder.iterdir()] == ["e.ndjson"]
+    assert stops > 1
+    assert kills
+
+
+def test_a_file_that_exists_is_replaced_only_with_force(cli: Cli) -> None:
+    path = cli.folder / "events.csv"
+    path.write_text("mine")
+    refused = cli.run("export", "events.csv")
+    assert refused.status == 2
+    assert refused.stderr == "engagement: events.csv exists; --force replaces it.\n"
+    assert path.read_text() == "mine"
+    assert cli.run("export", "events.csv", "--force").status == 0
+    assert path.read_text().count("\n") == EVENTS + 1
+
+
+def test_a_name_without_a_format_is_wrong_usage(cli: Cli) -> None:
+    result = cli.run("export", "events.xls")
+    assert result.status == 2
+    assert "let it end with .ndjson, .ndjson.gz," in result.stderr
+    assert result.stderr.splitlines()[-1] == "Try 'engagement export --help'."
+
+
+def test_without_a_server_nothing_is_written(tmp_path: Path) -> None:
+    result = Cli(tmp_path).run("export", "events.csv")
+    assert result.status == 2
+    assert "No answer from a server at 127.0.0.1:1" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_its_library_parquet_says_what_to_install(cli: Cli) -> None:
+    program = "import sys; sys.modules['pyarrow'] = None; from engagement.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "export", "events.parquet"],
+        cwd=cli.folder,
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "pip install 'engagement-attributes[parquet]'" in done.stderr
+
+
+def test_a_half_export_of_what_was_erased_meanwhile_is_removed(cli: Cli) -> None:
+    own = Cli(cli.folder, server=cli.server, account="erased")
+    cursor = asyncio.run(_record_and_erase(own))
+    # As an export leaves it that was interrupted before the erasure.
+    part = own.folder / "e.ndjson.part"
+    line = json.dumps({"cursor": cursor}) + "\n"
+    part.write_text(line)
+    mark = {"cursor": cursor, "size_bytes": len(line), "events": 1, "erased_cursors": []}
+    state = {"order": {"account": "erased", "filter": {}}, "mark": mark}
+    (own.folder / "e.ndjson.part.state").write_text(json.dumps(state))
+    result = own.run("export", "e.ndjson")
+    assert result.status == 1
+    assert "1 of the exported events were erased meanwhile, so e.ndjson.part was removed" in result.stderr
+    assert list(own.folder.iterdir()) == []
+    assert own.run("export", "e.ndjson").status == 0
+
+
+async def _record_and_erase(cli: Cli) -> str:
+    async with EngagementClient(cli.server, account_id=cli.account) as client:
+        response = await client.record_events(customer_events(1))
+        await client.erase_consumer(consumer_id="ada")
+    return response.results[0].cursor
+
+
+def test_a_terminal_shows_progress(cli: Cli) -> None:
+    status, shown = run_on_terminal(cli, "export", "events.ndjson")
+    assert status == 0
+    assert "100%" in shown
+    assert f"{EVENTS:,} events, " in CONTROL_SEQUENCE.sub("", shown)
