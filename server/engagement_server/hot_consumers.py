@@ -1,6 +1,6 @@
 """Keeps the events of consumers who have many folded, so that a profile never has to read them all.
 
-docs/decisions/0016-kept-folds.md says how such consumers are found.
+docs/decisions/0015-kept-folds.md says how such consumers are found.
 """
 
 from __future__ import annotations

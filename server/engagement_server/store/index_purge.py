@@ -1,7 +1,7 @@
 """Rids the search index of the words of removed events.
 
 A removal only marks words as gone; a merge of all segments of the index drops words and marks. It runs in
-steps between commits, and goes on after a restart. See docs/decisions/0019-purging-the-index.md.
+steps between commits, and goes on after a restart. See docs/decisions/0018-purging-the-index.md.
 """
 
 from __future__ import annotations

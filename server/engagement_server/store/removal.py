@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engagement_server.store.index_merges import IndexMerges
 
 # The words of so many are taken out of the index at once, which takes milliseconds an event. Those of more
-# are only marked as gone, and a purge of the whole index drops them: docs/decisions/0019-purging-the-index.md
+# are only marked as gone, and a purge of the whole index drops them: docs/decisions/0018-purging-the-index.md
 _MAX_EVENTS_AT_ONCE = 100
 # One statement deletes some dozen: between two statements the thread may wait for the interpreter.
 _ROWS_A_STATEMENT = 100

@@ -2,7 +2,7 @@
 
 SQLite overwrites what it deletes (`secure_delete`), but not what it moves: where a page was split, the
 space between its cell pointers and its cells keeps copies of rows that live on elsewhere, also after those
-are deleted. See docs/decisions/0020-no-byte-is-left.md.
+are deleted. See docs/decisions/0019-no-byte-is-left.md.
 """
 
 from __future__ import annotations
