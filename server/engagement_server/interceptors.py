@@ -152,6 +152,8 @@ def _wrap_source(behavior: Behavior, *, running: RunningCalls) -> Any:
             if isinstance(request, Unreadable):
                 raise request.error  # noqa: TRY301  # as any other refusal
             await behavior(request, context)
+        except grpc.aio.InternalError:
+            _log_gone(context)
         except Exception as error:  # every failure gets a status
             await _abort(context, error)
 
@@ -167,6 +169,8 @@ def _wrap_stream(behavior: Behavior, *, running: RunningCalls) -> Any:
     async def call(requests: Any, context: Context) -> None:
         try:
             await behavior(_readable(requests, context, running=running), context)
+        except grpc.aio.InternalError:
+            _log_gone(context)
         except Exception as error:  # every failure gets a status
             await _abort(context, error)
 
@@ -183,6 +187,11 @@ async def _readable(requests: Any, context: Context, *, running: RunningCalls) -
             size_bytes = int(request.error.metadata["count"])
             raise ChunkTooLargeError(count=size_bytes, limit=MAX_MESSAGE_BYTES, unit="bytes")
         raise request.error
+
+
+def _log_gone(context: Context) -> None:
+    """The library could not send: the client has gone away, which needs no status and no alarm."""
+    _log.info("the client of request %s went away", _request_id(context))
 
 
 async def _abort(context: Context, error: Exception) -> None:
