@@ -75,7 +75,7 @@ def identifier_token(identifier: str) -> str:
 
     Ids that share a token are candidates of each other, which the predicate tells apart.
     """
-    return f"{crc32(identifier.encode()):08x}" if identifier else ""
+    return hex(crc32(identifier.encode())) if identifier else ""
 
 
 def indexed_texts(event: v1.Event) -> tuple[str, str, str, str]:
