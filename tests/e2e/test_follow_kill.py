@@ -22,7 +22,7 @@ from engagement import EngagementClient, UnavailableError, v1
 from tests.events import customer_events
 from tests.server_process import ServerProcess
 
-_KILLS = int(os.environ.get("FOLLOW_KILLS", "6"))
+_KILLS = int(os.environ.get("FOLLOW_KILLS", "4"))
 _LONGEST_LIFE_SECONDS = 0.3
 _DEADLINE_SECONDS = 60 + 10 * _KILLS
 _REPOSITORY = Path(__file__).parents[2]
