@@ -26,6 +26,8 @@ _MAX_CACHED_BYTES = 16 * 1024 * 1024
 # A filter that is further behind uses the index, as a list does, instead of looking at every event.
 _SEARCH_BEYOND_POSITIONS = 16 * _SEGMENT_POSITIONS
 _SEARCH_EVENTS = 1000
+# Each tells of up to a thousand events.
+_MAX_NOTICES = 32
 # What an event takes in memory beside its bytes.
 _ENTRY_BYTES = 200
 
@@ -156,15 +158,13 @@ class Feed:
         through: int,
         keep_rows: bool,
     ) -> Segment:
+        notices = reader.notices(after=after, through=through, max_notices=_MAX_NOTICES)
+        if len(notices) == _MAX_NOTICES:  # the next segment goes on behind the last of them
+            through = notices[-1].position
+            rows = [row for row in rows if row.position <= through]
         entries = [
             Entry(row.position, batch_entry(stored_event_message(row, cursors=self._cursors))) for row in rows
         ]
-        notices = reader.notices(after=after, through=through, max_notices=_SEGMENT_POSITIONS)
-        if (
-            len(notices) == _SEGMENT_POSITIONS
-        ):  # there may be more of them than of positions that a search covers
-            through = notices[-1].position
-            entries = [entry for entry in entries if entry.position <= through]
         # Read last: what had expired before was missing in the rows at the most.
         bounds = reader.bounds(account_id)
         expired_position = 0 if bounds is None else bounds.expired_position

@@ -15,7 +15,8 @@ from engagement import v1
 from engagement.limits import END_OF_TIME_MS
 from engagement_server.committer import Committer
 from engagement_server.log.local import LocalLog
-from engagement_server.operations import ExpireEvents, RecordBatch, Recorded
+from engagement_server.model import ErasureState, Subject
+from engagement_server.operations import BeginErasure, EraseEvents, ExpireEvents, RecordBatch, Recorded
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
@@ -73,12 +74,12 @@ class Bench:
 class StoppableReader:
     """Takes messages while its gate is open, as gRPC does for a client that reads."""
 
-    def __init__(self, bench: Bench, *, latest: bool = False) -> None:
+    def __init__(self, bench: Bench, *, latest: bool = False, wanted: v1.EventFilter | None = None) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
         self.messages: list[v1.SubscribeEventsResponse] = []
         self._arrival = asyncio.Condition()
-        request = v1.SubscribeEventsRequest(account_id="acme")
+        request = v1.SubscribeEventsRequest(account_id="acme", filter=wanted)
         if latest:
             request.latest = True
         else:
@@ -160,3 +161,28 @@ async def test_nothing_that_was_removed_is_kept_for_the_next_reader(bench: Bench
     assert (len(second.ids), third.ids) == (10, [])
     for reader in (first, second, third):
         await reader.end()
+
+
+@pytest.mark.parametrize("wanted", [v1.EventFilter(), v1.EventFilter(text="142")], ids=["all", "some"])
+async def test_any_number_of_notices_come_in_their_places(bench: Bench, wanted: v1.EventFilter) -> None:
+    erased = customer_events(100)
+    for number, event in enumerate(erased):
+        event.consumer_id = f"consumer-{number}"
+    await bench.committer.submit(RecordBatch("acme", batch_of(erased), is_atomic=True), returns=Recorded)
+    for number in range(100):
+        subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, f"consumer-{number}")
+        begin = BeginErasure("acme", f"request-{number}", f"erasure-{number:02}", subject, suppress=False)
+        await bench.committer.submit(begin, returns=ErasureState)
+        await bench.committer.submit(EraseEvents("acme", begin.erasure_id), returns=ErasureState)
+        if number == 50:
+            await bench.record(100, start=100)
+    reader = StoppableReader(bench, wanted=wanted)
+    await reader.until(lambda each: "caught_up" in each.kinds)
+    notices = [each.erasure_notice for each in reader.messages if each.HasField("erasure_notice")]
+    assert [notice.erasure_id for notice in notices] == [f"erasure-{number:02}" for number in range(100)]
+    assert {len(notice.erased_cursors) for notice in notices} == {1}
+    assert reader.kinds == [
+        "started", *["erasure_notice"] * 51, "batch", *["erasure_notice"] * 49, "caught_up",
+    ]  # fmt: skip
+    assert len(reader.ids) == (1 if wanted.text else 100)
+    await reader.end()
