@@ -100,7 +100,7 @@ class ModelLog:
             case DeleteEntity():
                 return self._delete(operation)
             case _:
-                raise NotImplementedError
+                raise AssertionError(f"the model's histories have no {type(operation).__name__}")
 
     def _record(self, account_id: str, batch: Batch, time_ms: int, *, is_atomic: bool) -> list[Verdict]:
         known = self.events.setdefault(account_id, {})

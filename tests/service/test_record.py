@@ -254,3 +254,14 @@ async def test_many_callers_are_all_served(
     cursors = {response.result.event_id: response.result.cursor for response in responses}
     assert {each.event.event_id: each.cursor for each in await stored(events)} == cursors
     assert len(set(cursors.values())) == 100
+
+
+@pytest.mark.parametrize("validate_only", [False, True])
+async def test_two_contents_under_one_id_in_one_call_are_a_conflict(
+    ingest: IngestServiceAsyncStub, *, validate_only: bool
+) -> None:
+    twice = customer_event("a"), customer_event("a", balance="1")
+    refused = await refusal(ingest.RecordEvents(some(*twice, validate_only=validate_only)))
+    assert refused.reason == "EVENT_ID_CONFLICT"
+    response = await ingest.RecordEvents(some(*twice, allow_partial=True, validate_only=validate_only))
+    assert [result.outcome for result in response.results] == [ACCEPTED, REJECTED]

@@ -256,7 +256,7 @@ class Reader:
                 account, lists=read_lists(self._connection, account), forgotten=self._forgotten
             ),
             read_payload=payload_reader(self._connection),
-            first_position=0,
+            first_position=1,  # 0 stands for what was erased
             is_atomic=is_atomic,
         )
         # A position below every account's range belongs to an event that would be new.
