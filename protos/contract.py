@@ -1,6 +1,6 @@
 """Compiles, generates, lints and compares the contract, all without a network.
 
-Usage: python protos/contract.py generate | check | release
+Usage: python protos/contract.py generate | check | release | image FILE
 
 The rules of `buf.validate` come from the installed protovalidate package, so no copy
 of its proto is kept here.
@@ -132,11 +132,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "command",
-        choices=("generate", "check", "release"),
+        choices=("generate", "check", "release", "image"),
         help="generate the Python packages; check freshness, lint and compatibility; "
-        "or store today's contract as the released one",
+        "store today's contract as the released one; or write it as one FileDescriptorSet to FILE",
     )
-    command = parser.parse_args().command
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="where to write the image")
+    options = parser.parse_args()
+    command = options.command
+    if (command == "image") != (options.file is not None):
+        parser.error("image, and nothing else, takes a FILE")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if command == "generate":
@@ -144,6 +148,8 @@ def main() -> None:
         elif command == "release":
             RELEASED_IMAGE.parent.mkdir(exist_ok=True)
             write_image(RELEASED_IMAGE, scratch)
+        elif command == "image":
+            write_image(options.file.resolve(), scratch)
         elif problems := check(scratch):
             sys.exit("\n".join(problems))
 
