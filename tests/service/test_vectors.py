@@ -1,0 +1,274 @@
+"""The Python client runs the cases that clients of all languages share."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import grpc
+import pytest
+from clients.vectors import make
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from engagement import (
+    ConflictError,
+    DeadlineError,
+    EngagementClient,
+    EngagementError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    QuotaExceededError,
+    RejectedEvent,
+    SourceMismatchError,
+    TakenOverError,
+    UnauthenticatedError,
+    UnavailableError,
+    Uploader,
+    v1,
+)
+from engagement.errors import error_from_rpc
+from engagement.retry import is_transient
+from engagement_server.app import Server
+from tests.vectors import VECTORS, Json, ScriptedServer, cases, name_of, scripted_server
+
+_KINDS: dict[type[EngagementError], str] = {
+    EngagementError: "other",
+    InvalidArgumentError: "invalid_argument",
+    ConflictError: "conflict",
+    PreconditionError: "precondition",
+    TakenOverError: "taken_over",
+    NotFoundError: "not_found",
+    UnauthenticatedError: "unauthenticated",
+    PermissionDeniedError: "permission_denied",
+    QuotaExceededError: "quota_exceeded",
+    UnavailableError: "unavailable",
+    DeadlineError: "deadline",
+    InternalError: "internal",
+    SourceMismatchError: "source_mismatch",
+}
+_TIMEOUT_SECONDS = 3.0
+
+
+class SourceError(Exception):
+    """What the source of an upload raises."""
+
+
+def test_the_files_are_those_that_are_made_today() -> None:
+    for name, text in make.files().items():
+        assert (VECTORS / name).read_text() == text, f"{name} is stale: run `make proto`"
+
+
+@pytest.mark.parametrize("case", cases("events.json"), ids=name_of)
+def test_messages_have_their_bytes_and_their_json(case: Json) -> None:
+    message_type: type[Message] = getattr(v1, case["message"].removeprefix("engagement.v1."))
+    wires = [base64.b64decode(wire) for wire in (case["wire"], *case.get("other_wires", ()))]
+    message = message_type.FromString(wires[0])
+    assert message.SerializeToString() in wires
+    assert json_format.MessageToDict(message) == case["json"]
+    if not case.get("json_is_lossy"):
+        assert json_format.ParseDict(case["json"], message_type()).SerializeToString() in wires
+    for wire in wires:
+        assert message_type.FromString(wire) == message
+
+
+@pytest.mark.parametrize("case", cases("texts.json"), ids=name_of)
+async def test_texts_are_accepted_up_to_their_limit(case: Json, server: Server) -> None:
+    balance = case["unit"] * case["times"]
+    event = v1.Event(event_id=case["name"], customer_info=v1.CustomerInfo(balance=balance))
+    wire = event.SerializeToString()
+    assert (len(wire), hashlib.sha256(wire).hexdigest()) == (case["wire_bytes"], case["wire_sha256"])
+    async with EngagementClient(server.address, account_id="texts") as client:
+        if "rule" in case:
+            with pytest.raises(InvalidArgumentError) as refused:
+                await client.record_event(event)
+            assert [violation.rule for violation in refused.value.violations] == [case["rule"]]
+        else:
+            await client.record_event(event)
+            stored = await client.get_event(event_id=case["name"])
+            assert stored.event.customer_info.balance == balance
+
+
+@pytest.mark.parametrize("case", cases("errors.json"), ids=name_of)
+def test_statuses_become_typed_errors(case: Json) -> None:
+    metadata = []
+    if case["details"] is not None:
+        metadata.append(("grpc-status-details-bin", base64.b64decode(case["details"])))
+    trailing = grpc.aio.Metadata(*metadata)
+    status = grpc.aio.AioRpcError(
+        grpc.StatusCode[case["code"]], grpc.aio.Metadata(), trailing, details=case["message"]
+    )
+    error = error_from_rpc(status)
+    assert (error.code, error.message) == (grpc.StatusCode[case["code"]], case["message"])
+    assert {
+        "kind": _KINDS[type(error)],
+        "reason": error.reason,
+        "metadata": dict(error.metadata),
+        "violations": [
+            {"field": each.field, "rule": each.rule, "description": each.description}
+            for each in error.violations
+        ],
+        "retry_delay_seconds": error.retry_delay_seconds,
+        "is_transient": is_transient(error),
+    } == case["expected"]
+
+
+def test_every_reason_has_a_case() -> None:
+    seen = {case["expected"]["reason"] for case in cases("errors.json")}
+    reasons = {name.removeprefix("ERROR_REASON_") for name in v1.ErrorReason.keys()}  # noqa: SIM118
+    assert seen >= reasons - {"UNSPECIFIED"}
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[ScriptedServer]:
+    with scripted_server() as running:
+        yield running
+
+
+async def test_conversations_go_as_written(scripted: ScriptedServer) -> None:
+    # All at once: most of them wait most of the time.
+    played = cases("conversations.json")
+    outcomes = await asyncio.gather(*(_play(case, scripted) for case in played))
+    actual = {case["name"]: outcome for case, outcome in zip(played, outcomes, strict=True)}
+    assert actual == {case["name"]: {**case["expected"], "problems": []} for case in played}
+
+
+async def test_what_does_not_go_as_written_is_told() -> None:
+    with scripted_server() as scripted:
+        client = EngagementClient(scripted.address, account_id="record-refused")
+        with pytest.raises(EngagementError, match="not"):
+            await client.record_event(v1.Event(event_id="another"))
+        problems = await client.list_entities(v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS)
+    assert list(problems.names) == ['RecordEventRequest.event.eventId is "another", not "e1"']
+
+
+async def _play(case: Json, scripted: ScriptedServer) -> Json:
+    """What came of a case, as far as it says what it expects."""
+    is_tls = case.get("tls", False)
+    credentials = grpc.ssl_channel_credentials(scripted.ca_file.read_bytes()) if is_tls else None
+    async with EngagementClient(
+        scripted.tls_address if is_tls else scripted.address,
+        account_id=case["name"],
+        credentials=credentials,
+        token=case.get("token"),
+        timeout_seconds=_TIMEOUT_SECONDS,
+    ) as client:
+        ((call, arguments),) = case["call"].items()
+        outcome = await _CALLS[call](client, arguments, max_outage_seconds=case.get("max_outage_seconds", 10))
+        problems = await client.list_entities(v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS)
+    if "result" in outcome:
+        outcome["result"] = {key: outcome["result"].get(key) for key in case["expected"]["result"]}
+    return {**outcome, "problems": list(problems.names)}
+
+
+async def _record_event(client: EngagementClient, arguments: Json, *, max_outage_seconds: float) -> Json:
+    try:
+        result = await client.record_event(_event(arguments["event"]))
+    except EngagementError as error:
+        return {"error": _describe(error)}
+    return {"result": json_format.MessageToDict(result)}
+
+
+async def _record_events(client: EngagementClient, arguments: Json, *, max_outage_seconds: float) -> Json:
+    try:
+        response = await client.record_events(
+            list(map(_event, arguments["events"])), allow_partial=arguments.get("allow_partial", False)
+        )
+    except EngagementError as error:
+        return {"error": _describe(error)}
+    return {"tally": _counts(response.tally)}
+
+
+async def _list_events(client: EngagementClient, arguments: Json, *, max_outage_seconds: float) -> Json:
+    return {"event_ids": [stored.event.event_id async for stored in client.list_events(page_size=2)]}
+
+
+async def _upload(client: EngagementClient, arguments: Json, *, max_outage_seconds: float) -> Json:
+    rejections: list[RejectedEvent] = []
+    uploader = Uploader(
+        client,
+        upload_id=arguments["upload_id"],
+        chunk_events=arguments["chunk_events"],
+        on_rejection=rejections.append,
+        max_outage_seconds=max_outage_seconds,
+    )
+    outcome: Json = {}
+    try:
+        summary = await uploader.upload(_source(arguments["events"], arguments.get("fails_after")))
+        outcome["summary"] = {
+            "tally": _counts(summary.tally),
+            "events": summary.events,
+            "reconnects": summary.reconnects,
+            "skipped_events": summary.skipped_events,
+        }
+    except SourceError:
+        outcome["error"] = {"kind": "source", "reason": ""}
+    except EngagementError as error:
+        outcome["error"] = _describe(error)
+    outcome["rejections"] = [
+        {
+            "position": each.position,
+            "event_id": each.event.event_id,
+            "reason": v1.ErrorReason.Name(each.error.reason).removeprefix("ERROR_REASON_"),
+        }
+        for each in rejections
+    ]
+    return outcome
+
+
+def _source(events: Iterable[Json], fails_after: int | None) -> Iterator[v1.Event]:
+    for number, event in enumerate(events):
+        if number == fails_after:
+            raise SourceError
+        yield _event(event)
+
+
+async def _follow(client: EngagementClient, arguments: Json, *, max_outage_seconds: float) -> Json:
+    request = json_format.ParseDict(arguments["request"], v1.SubscribeEventsRequest())
+    start = request.WhichOneof("start")
+    assert start is not None
+    erasures: list[str] = []
+    follower = client.follow(
+        request.filter if request.HasField("filter") else None,
+        **{start: getattr(request, start)},
+        stop_at_tail=request.stop_at_tail,
+        max_outage_seconds=max_outage_seconds,
+        on_erasure=lambda notice: erasures.append(notice.erasure_id),
+    )
+    steps: list[Json] = []
+    failed: Json = {}
+    async with follower:
+        try:
+            async for stored in follower:
+                steps.append({"event_id": stored.event.event_id, "cursor": follower.cursor})
+                if len(steps) == arguments.get("take"):
+                    break
+        except EngagementError as failure:
+            failed["error"] = _describe(failure)
+    return {"steps": steps, "cursor": follower.cursor, "erasures": erasures, **failed}
+
+
+_CALLS = {
+    "record_event": _record_event,
+    "record_events": _record_events,
+    "list_events": _list_events,
+    "upload": _upload,
+    "follow": _follow,
+}
+
+
+def _event(value: Json) -> v1.Event:
+    return json_format.ParseDict(value, v1.Event())
+
+
+def _describe(error: EngagementError) -> Json:
+    return {"kind": _KINDS[type(error)], "reason": error.reason}
+
+
+def _counts(tally: v1.Tally) -> Json:
+    return {field.name: value for field, value in tally.ListFields()}
