@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engagement import v1
-from tests.e2e.document import read_blocks, relative_links, run_blocks
+from tests.e2e.document import DOCUMENTED_ADDRESS, read_blocks, relative_links, run_blocks
 from tests.server_process import ServerProcess
 
 REPOSITORY = Path(__file__).parents[2]
@@ -57,7 +57,8 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_there_is_a_recipe_for_every_call() -> None:
+@pytest.mark.parametrize("before_method", [f"{DOCUMENTED_ADDRESS} ", f"http://{DOCUMENTED_ADDRESS}/"])
+def test_there_is_a_recipe_for_every_call_with_both_tools(before_method: str) -> None:
     recipes = "".join(block.text for block in read_blocks(REPOSITORY / "docs/grpcurl.md") if block.is_run)
     for module in (
         v1.ingest_service_pb2,
@@ -68,7 +69,8 @@ def test_there_is_a_recipe_for_every_call() -> None:
     ):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
-                assert re.search(rf" {service.full_name}/{method.name}\b", recipes), method.full_name
+                recipe = rf"{re.escape(before_method)}{service.full_name}/{method.name}\b"
+                assert re.search(recipe, recipes), method.full_name
 
 
 def test_decision_records_are_short_complete_and_listed() -> None:
