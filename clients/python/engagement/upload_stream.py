@@ -100,6 +100,7 @@ class UploadStream:
             self._silence_seconds = 2 * opened.heartbeat_interval.ToTimedelta().total_seconds()
         if opened.committed_through > self._ledger.committed_through:
             await self._catch_up(await self._client.get_upload(self._upload_id))
+            self._outage.end()
         if self._ledger.is_finished:
             return
         if not self._chunker.has_begun:
