@@ -1,0 +1,249 @@
+package engagement
+
+// Cuts a source of events into chunks, and reads it no faster than they are taken.
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	flushDelay = 200 * time.Millisecond
+	// Room for an event's tag and length, an id where it has none, and its share of the message around it.
+	framingBytes = 64
+)
+
+// chunker reads a source in a goroutine of its own and keeps the events of one chunk ready.
+//
+// A chunk is complete when it is full. When the source makes it wait, it is taken as it is, so that a source
+// without an end is never far behind. An event that is too large for any chunk is refused here.
+type chunker struct {
+	source iter.Seq2[*v1.Event, error]
+	refuse func(position int64, event *v1.Event, reason *v1.EventError)
+
+	// Set by begin, before the reader starts.
+	maxEvents  int
+	maxBytes   int
+	skipEvents int64
+	stop       context.CancelFunc
+	stopped    chan struct{}
+
+	// lastSequence is that of the last chunk that was taken or skipped. Only the taker uses it.
+	lastSequence int64
+
+	// Each is signalled when what it names may have changed; who waits looks again under the lock.
+	changed chan struct{}
+	taken   chan struct{}
+
+	mutex      sync.Mutex
+	draft      draft
+	isComplete bool
+	hasEnded   bool
+	err        error
+}
+
+func newChunker(
+	source iter.Seq2[*v1.Event, error], refuse func(int64, *v1.Event, *v1.EventError),
+) *chunker {
+	return &chunker{
+		source:  source,
+		refuse:  refuse,
+		changed: make(chan struct{}, 1),
+		taken:   make(chan struct{}, 1),
+		draft:   newDraft(0),
+	}
+}
+
+// hasBegun reports whether the source is being read.
+func (c *chunker) hasBegun() bool { return c.stopped != nil }
+
+// begin starts to read, behind the events that are committed already.
+func (c *chunker) begin(ctx context.Context, maxEvents, maxBytes int, afterSequence, skipEvents int64) {
+	c.maxEvents, c.maxBytes = max(1, maxEvents), maxBytes
+	c.lastSequence, c.skipEvents = afterSequence, skipEvents
+	ctx, c.stop = context.WithCancel(ctx)
+	c.stopped = make(chan struct{})
+	go func() {
+		defer close(c.stopped)
+		err := c.read(ctx)
+		c.mutex.Lock()
+		c.hasEnded, c.err = true, err
+		c.mutex.Unlock()
+		signal(c.changed)
+	}()
+}
+
+// close stops the reader at the next event, and waits for that: nothing runs on behind the caller's back.
+func (c *chunker) close() {
+	if c.hasBegun() {
+		c.stop()
+		<-c.stopped
+	}
+}
+
+// failure returns whether the source has failed and its last chunk was taken, and with what.
+func (c *chunker) failure() error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.hasEnded && c.draft.count == 0 {
+		return c.err
+	}
+	return nil
+}
+
+// next returns the next chunk, or nil behind the last. Where the context ends it first, nothing is lost.
+func (c *chunker) next(ctx context.Context) (*chunk, error) {
+	var pause <-chan time.Time
+	isPausing := false
+	for {
+		chunk, hasSome, hasEnded := c.take(isPausing)
+		if chunk != nil || hasEnded {
+			return chunk, nil
+		}
+		if hasSome && pause == nil {
+			pause = time.After(flushDelay)
+		}
+		select {
+		case <-c.changed:
+		case <-pause:
+			isPausing = true
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// take returns the chunk where it is time to send it.
+func (c *chunker) take(isPausing bool) (taken *chunk, hasSome, hasEnded bool) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.draft.count == 0 {
+		return nil, false, c.hasEnded
+	}
+	if !c.isComplete && !c.hasEnded && !isPausing {
+		return nil, true, false
+	}
+	c.lastSequence++
+	taken = c.draft.finish(c.lastSequence)
+	// The next one will be about as large.
+	c.draft = newDraft(len(c.draft.buffer) + len(c.draft.buffer)/8)
+	c.isComplete = false
+	signal(c.taken)
+	return taken, true, false
+}
+
+func (c *chunker) read(ctx context.Context) error {
+	position := int64(0)
+	for event, err := range c.source {
+		if err == nil {
+			err = c.add(ctx, position, event)
+		}
+		if err != nil {
+			return err
+		}
+		position++
+	}
+	// A source may end because the context has: that is not all of it.
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if c.skipEvents > 0 {
+		return &Error{Kind: SourceMismatch, Message: fmt.Sprintf(
+			"the source ends %d events before the point that the upload has reached: "+
+				"it is not the source that the upload began with", c.skipEvents)}
+	}
+	return nil
+}
+
+// add takes one event in, and waits where there is no room for it.
+func (c *chunker) add(ctx context.Context, position int64, event *v1.Event) error {
+	size := proto.Size(event)
+	charged := size + framingBytes
+	if charged > c.maxBytes {
+		if err := c.complete(ctx); err != nil {
+			return err
+		}
+		c.refuse(position, event, tooLarge(size, c.maxBytes-framingBytes))
+		return nil
+	}
+	if c.skipEvents > 0 {
+		c.skipEvents--
+		return ctx.Err()
+	}
+	hasRoom, isFull, err := c.put(position, event, size)
+	if err == nil && !hasRoom {
+		if err = c.complete(ctx); err == nil {
+			_, isFull, err = c.put(position, event, size)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if isFull {
+		return c.complete(ctx)
+	}
+	return ctx.Err()
+}
+
+// put adds an event to the draft, where it has room for its bytes.
+func (c *chunker) put(position int64, event *v1.Event, size int) (hasRoom, isFull bool, err error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.draft.count > 0 && c.draft.chargedBytes+size+framingBytes > c.maxBytes {
+		return false, false, nil
+	}
+	if err := c.draft.add(event, size); err != nil {
+		return false, false, fmt.Errorf("engagement: the event at position %d: %w", position, err)
+	}
+	c.draft.chargedBytes += size + framingBytes
+	if c.draft.count == 1 {
+		c.draft.firstPosition = position
+		signal(c.changed)
+	}
+	return true, c.draft.count >= c.maxEvents, nil
+}
+
+// complete lets the chunk be taken as it is, and waits for that.
+func (c *chunker) complete(ctx context.Context) error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.isComplete = c.draft.count > 0
+	for c.isComplete {
+		signal(c.changed)
+		c.mutex.Unlock()
+		select {
+		case <-c.taken:
+		case <-ctx.Done():
+		}
+		c.mutex.Lock()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// signal wakes who waits for the channel, or will wait next.
+func signal(channel chan struct{}) {
+	select {
+	case channel <- struct{}{}:
+	default:
+	}
+}
+
+// tooLarge returns why an event is refused that no chunk can carry, in the server's terms.
+func tooLarge(bytes, maxBytes int) *v1.EventError {
+	description := fmt.Sprintf("must take at most %d bytes, takes %d", maxBytes, bytes)
+	return &v1.EventError{
+		Reason:          v1.ErrorReason_ERROR_REASON_FIELD_INVALID,
+		Message:         "the event " + description,
+		Violations:      []*v1.FieldViolation{{Rule: "server.event.max_bytes", Description: description}},
+		ViolationsTotal: 1,
+	}
+}

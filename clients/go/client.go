@@ -1,0 +1,225 @@
+package engagement
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"iter"
+	"time"
+
+	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+)
+
+// ErrClosed is what ends uploads and followers whose client is closed.
+var ErrClosed = errors.New("engagement: the client is closed")
+
+// ClientOptions says how a client connects. The zero value is a connection in plain text without a token.
+type ClientOptions struct {
+	// TLS encrypts the connection: an empty configuration trusts the roots of the system, that of
+	// [TLSWithRoots] those of a file. Nil: plain text, the token included.
+	TLS *tls.Config
+	// Token goes with every call as "authorization: Bearer …". Empty: none.
+	Token string
+	// Timeout is the deadline of a call whose context has none, tries and waits included, and the time that a
+	// stream has to open. 0: 30 seconds.
+	Timeout time.Duration
+	// DialOptions are added to those of the client: statistics, compression, interceptors.
+	DialOptions []grpc.DialOption
+}
+
+// TLSWithRoots returns a configuration that trusts the certificates of a PEM text, and only those.
+func TLSWithRoots(pem []byte) (*tls.Config, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("engagement: no certificate in the PEM text")
+	}
+	return &tls.Config{RootCAs: roots}, nil
+}
+
+// Client talks to one server for one account, over one connection. Any number of goroutines may share it.
+//
+// Every call, those through the services too, is safe to repeat, because events without an id get one before they are
+// sent. It is repeated, up to five tries, where it ends UNAVAILABLE. The two streams are not; an [Uploader] and a
+// [Follower] resume them. A failed call is an [*Error], one that the caller cancels [context.Canceled].
+type Client struct {
+	// AccountID is the account that the methods of the client are for.
+	AccountID string
+
+	// Ingest takes events in.
+	Ingest v1.IngestServiceClient
+	// Events reads stored events.
+	Events v1.EventServiceClient
+	// Entities keeps the account's lists of customer statuses and types.
+	Entities v1.EntityServiceClient
+	// Privacy erases what is stored about a person.
+	Privacy v1.PrivacyServiceClient
+	// Server tells what the server is and what it allows.
+	Server v1.ServerServiceClient
+
+	timeout    time.Duration
+	connection *grpc.ClientConn
+	closed     context.Context
+	markClosed context.CancelCauseFunc
+}
+
+// NewClient returns a client of the server at target, such as "127.0.0.1:50051", for one account. It connects
+// with the first call. An error means that the target or the options are wrong.
+func NewClient(target, accountID string, options ClientOptions) (*Client, error) {
+	if options.Timeout == 0 {
+		options.Timeout = defaultTimeout
+	}
+	connection, err := grpc.NewClient(target, dialOptions(options)...)
+	if err != nil {
+		return nil, err
+	}
+	closed, markClosed := context.WithCancelCause(context.Background())
+	return &Client{
+		AccountID:  accountID,
+		Ingest:     v1.NewIngestServiceClient(connection),
+		Events:     v1.NewEventServiceClient(connection),
+		Entities:   v1.NewEntityServiceClient(connection),
+		Privacy:    v1.NewPrivacyServiceClient(connection),
+		Server:     v1.NewServerServiceClient(connection),
+		timeout:    options.Timeout,
+		connection: connection,
+		closed:     closed,
+		markClosed: markClosed,
+	}, nil
+}
+
+// Close ends the connection and all calls that still run; uploads and followers end with [ErrClosed].
+func (c *Client) Close() error {
+	c.markClosed(ErrClosed)
+	return c.connection.Close()
+}
+
+// RecordEvent records one event; the outcome is accepted, duplicate or suppressed. An event without an id is
+// sent with a UUIDv7, which the result has; the event itself stays as it is.
+//
+// A refused event is an InvalidArgument or a Conflict.
+func (c *Client) RecordEvent(ctx context.Context, event *v1.Event) (*v1.EventResult, error) {
+	response, err := c.Ingest.RecordEvent(ctx, &v1.RecordEventRequest{AccountId: c.AccountID, Event: event})
+	if err != nil {
+		return nil, err
+	}
+	return response.GetResult(), nil
+}
+
+// RecordOptions says how several events are recorded.
+type RecordOptions struct {
+	// AllowPartial stores the good events and reports the bad ones in the results, instead of refusing the
+	// call because of one bad event.
+	AllowPartial bool
+	// ValidateOnly runs every check and stores nothing.
+	ValidateOnly bool
+}
+
+// RecordEvents records up to 500 events in one transaction: all or none, unless the options say otherwise.
+// Events without an id are sent with a UUIDv7.
+//
+// Where one bad event refuses the call, the error is an InvalidArgument or a Conflict.
+func (c *Client) RecordEvents(
+	ctx context.Context, events []*v1.Event, options RecordOptions,
+) (*v1.RecordEventsResponse, error) {
+	return c.Ingest.RecordEvents(ctx, &v1.RecordEventsRequest{
+		AccountId:    c.AccountID,
+		Events:       events,
+		AllowPartial: options.AllowPartial,
+		ValidateOnly: options.ValidateOnly,
+	})
+}
+
+// ListOptions says how events are listed.
+type ListOptions struct {
+	// NewestFirst lists the latest accepted first.
+	NewestFirst bool
+	// PageSize is how many events one call reads. 0: 1,000, the most.
+	PageSize int
+	// ReadMask names the fields of StoredEvent to read, such as "event.customer_info". Empty: all.
+	ReadMask []string
+}
+
+// ListEvents iterates over the stored events that a filter takes, page by page, without gaps or repeats. A nil
+// filter takes all. An error ends the iteration.
+func (c *Client) ListEvents(
+	ctx context.Context, filter *v1.EventFilter, options ListOptions,
+) iter.Seq2[*v1.StoredEvent, error] {
+	request := &v1.ListEventsRequest{
+		AccountId:   c.AccountID,
+		Filter:      filter,
+		PageSize:    int32(options.PageSize),
+		NewestFirst: options.NewestFirst,
+	}
+	if request.PageSize == 0 {
+		request.PageSize = largestPage
+	}
+	if len(options.ReadMask) > 0 {
+		request.ReadMask = &fieldmaskpb.FieldMask{Paths: options.ReadMask}
+	}
+	return pages(func(token string) ([]*v1.StoredEvent, string, error) {
+		request := proto.CloneOf(request)
+		request.PageToken = token
+		response, err := c.Events.ListEvents(ctx, request)
+		return response.GetEvents(), response.GetNextPageToken(), err
+	})
+}
+
+// UploadRejections iterates over the events of an upload that the server refused, in order, those of earlier
+// runs too. NotFound where nobody opened the upload. An error ends the iteration.
+func (c *Client) UploadRejections(ctx context.Context, uploadID string) iter.Seq2[*v1.UploadResult, error] {
+	return pages(func(token string) ([]*v1.UploadResult, string, error) {
+		response, err := c.Ingest.GetUpload(ctx, &v1.GetUploadRequest{
+			AccountId: c.AccountID, UploadId: uploadID, PageSize: largestPage, PageToken: token,
+		})
+		return response.GetRejections(), response.GetNextPageToken(), err
+	})
+}
+
+const largestPage = 1000
+
+// pages iterates over the items of all pages; read returns those of one page and the token of the next.
+func pages[Item any](read func(token string) ([]Item, string, error)) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		token := ""
+		for {
+			items, next, err := read(token)
+			if err != nil {
+				yield(*new(Item), err)
+				return
+			}
+			for _, item := range items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			// A page without items is not the last one: the token says which is.
+			if next == "" {
+				return
+			}
+			token = next
+		}
+	}
+}
+
+// during returns a context that ends when the client is closed, too.
+func (c *Client) during(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.closed, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// endOf returns why a context of [Client.during] ended, as callers get it.
+func endOf(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), ErrClosed) {
+		return ErrClosed
+	}
+	return typedError(ctx, status.FromContextError(ctx.Err()).Err())
+}

@@ -1,0 +1,153 @@
+package engagement_test
+
+// Uploads that lose their connection, their server or their client.
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"testing"
+
+	engagement "github.com/engagement-attributes/engagement-attributes/clients/go"
+	"github.com/engagement-attributes/engagement-attributes/clients/go/internal/testserver"
+	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
+)
+
+func TestUploadSurvivesACrashOfTheServer(t *testing.T) {
+	t.Parallel()
+	ctx := limited(t, uploadTimeout)
+	server := testserver.Start(t)
+	client := connect(t, server)
+	var crash sync.Once
+	var restarting sync.WaitGroup
+	summary, err := client.NewUploader(engagement.UploadOptions{
+		OnProgress: func(progress engagement.UploadProgress) {
+			if progress.Acknowledged > manyEvents/3 {
+				crash.Do(func() {
+					server.Kill()
+					restarting.Go(server.Restart)
+				})
+			}
+		},
+	}).Upload(ctx, numbered(manyEvents))
+	restarting.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if summary.Events != manyEvents || summary.Tally.GetAccepted() != manyEvents || summary.Reconnects == 0 {
+		t.Errorf("the summary is %+v", summary)
+	}
+	requireNumbered(ctx, t, client, manyEvents)
+}
+
+func TestUploadOverAConnectionThatBreaksTellsEachRejectionOnce(t *testing.T) {
+	t.Parallel()
+	ctx := limited(t, uploadTimeout)
+	relay := startRelay(t, testserver.Start(t).Address)
+	client := connectWith(t, relay.address, account, engagement.ClientOptions{})
+	const count, every, acksToCut = 20_000, 77, 10
+	source := func(yield func(*v1.Event, error) bool) {
+		for n := range count {
+			event := numberedEvent(n)
+			if n%every == 0 {
+				event.Attributes = nil
+			}
+			if !yield(event, nil) {
+				return
+			}
+		}
+	}
+	acks := 0
+	rejected := map[int64]string{}
+	summary, err := client.NewUploader(engagement.UploadOptions{
+		ChunkEvents: 100,
+		OnProgress: func(engagement.UploadProgress) {
+			if acks++; acks%acksToCut == 0 {
+				relay.cut()
+			}
+		},
+		OnRejection: func(r engagement.RejectedEvent) {
+			if _, again := rejected[r.Position]; again {
+				t.Errorf("that at %d was told twice", r.Position)
+			}
+			rejected[r.Position] = r.Event.GetEventId()
+		},
+	}).Upload(ctx, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if summary.Events != count || summary.Reconnects == 0 || summary.Tally.GetDuplicate() > 0 {
+		t.Errorf("the summary is %+v", summary)
+	}
+	for n := 0; n < count; n += every {
+		if rejected[int64(n)] != strconv.Itoa(n) {
+			t.Errorf("at %d, %q was told", n, rejected[int64(n)])
+		}
+	}
+}
+
+func TestAbandonedUploadIsFinishedByAnotherUploader(t *testing.T) {
+	t.Parallel()
+	ctx := limited(t, uploadTimeout)
+	client := connect(t, testserver.Start(t))
+	abandoned, abandon := context.WithCancel(ctx)
+	first := client.NewUploader(engagement.UploadOptions{
+		OnProgress: func(progress engagement.UploadProgress) {
+			if progress.Acknowledged > manyEvents/2 {
+				abandon()
+			}
+		},
+	})
+	if _, err := first.Upload(abandoned, numbered(manyEvents)); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the first ended with %v", err)
+	}
+
+	again := engagement.UploadOptions{UploadID: first.UploadID()}
+	summary, err := client.NewUploader(again).Upload(ctx, numbered(manyEvents))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if summary.SkippedEvents <= manyEvents/2 || summary.Tally.GetAccepted() != manyEvents {
+		t.Errorf("the summary is %+v", summary)
+	}
+	requireNumbered(ctx, t, client, manyEvents)
+
+	// Finished, it gives its summary and reads nothing.
+	repeated, err := client.NewUploader(again).Upload(ctx, failingAfter(0))
+	if err != nil || repeated.Events != manyEvents {
+		t.Errorf("again: %+v, %v", repeated, err)
+	}
+}
+
+func TestUploadOfAShorterSourceIsAMismatch(t *testing.T) {
+	t.Parallel()
+	ctx := limited(t, testTimeout)
+	client := connect(t, testserver.Start(t))
+	options := engagement.UploadOptions{UploadID: "u", ChunkEvents: 10}
+	if _, err := client.NewUploader(options).Upload(ctx, failingAfter(20)); !errors.Is(err, errSource) {
+		t.Fatalf("the first ended with %v", err)
+	}
+	_, err := client.NewUploader(options).Upload(ctx, numbered(19))
+	requireKind(t, err, engagement.SourceMismatch)
+	requireUpload(ctx, t, client, "u", v1.Upload_STATE_OPEN, 20)
+}
+
+func TestNewerUploadTakesOver(t *testing.T) {
+	t.Parallel()
+	ctx := limited(t, testTimeout)
+	client := connect(t, testserver.Start(t))
+	events := make(chan *v1.Event)
+	options := engagement.UploadOptions{UploadID: "u"}
+	ended := make(chan error)
+	go func() {
+		_, err := client.NewUploader(options).UploadChannel(ctx, events)
+		ended <- err
+	}()
+	events <- numberedEvent(0)
+	summary, err := client.NewUploader(options).Upload(ctx, numbered(2))
+	if err != nil || summary.Events != 2 {
+		t.Errorf("the newer one: %+v, %v", summary, err)
+	}
+	requireKind(t, <-ended, engagement.TakenOver)
+}
