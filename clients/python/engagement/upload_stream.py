@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from engagement.chunking import Chunk, Chunker
-    from engagement.client import EngagementClient
+    from engagement.client import EngagementClient, UploadCall
     from engagement.retry import Outage
     from engagement.upload_ledger import UploadLedger
 
@@ -46,6 +46,7 @@ class UploadStream:
         self._is_open = asyncio.Event()
         self._has_room = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._is_half_closed = False
 
     async def run(self) -> None:
         """Returns when all that the source gave is committed; raises an EngagementError before that."""
@@ -129,11 +130,12 @@ class UploadStream:
 
     async def _send(self) -> None:
         # The same failures end the reading side, which reports them.
-        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             opening = v1.UploadEventsRequest.Open(
                 account_id=self._client.account_id, upload_id=self._upload_id
             )
-            await self._write(v1.UploadEventsRequest(open=opening))
+            async with self._writing:
+                await self._call.write(v1.UploadEventsRequest(open=opening))
             await self._is_open.wait()
             for chunk in tuple(self._ledger.unacked):
                 await self._write(chunk.request)
@@ -153,11 +155,30 @@ class UploadStream:
 
     async def _write(self, request: v1.UploadEventsRequest) -> None:
         async with self._writing:
-            await self._call.write(request)
+            if self._is_half_closed:
+                raise asyncio.InvalidStateError("nothing follows a half-close")
+            await _write(self._call, request)
 
     async def _half_close(self) -> None:
         async with self._writing:
+            self._is_half_closed = True
             await self._call.done_writing()
+
+
+async def _write(call: UploadCall, request: v1.UploadEventsRequest) -> None:
+    """Sends a message behind the first one, and leaves the status alone where the server ends the stream.
+
+    The library's own `write` puts INTERNAL in the place of that status, and the reason is lost: a newer
+    stream that took the upload over would look like a broken connection. That is what happens where the
+    inner call is not to be had, behind an interceptor for example.
+    """
+    inner = getattr(call, "_cython_call", None)
+    if inner is None:
+        await call.write(request)
+    elif call.done():
+        raise asyncio.InvalidStateError("the server has ended the stream")
+    else:
+        await inner.send_serialized_message(request.SerializeToString())
 
 
 @asynccontextmanager
