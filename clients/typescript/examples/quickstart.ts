@@ -1,0 +1,37 @@
+import { EngagementClient, EngagementError, type EventInit } from "@engagement-attributes/client";
+
+const server = process.env.ENGAGEMENT_SERVER ?? "127.0.0.1:50051";
+const client = new EngagementClient(server, { accountId: "demo" });
+
+const vip: EventInit["attributes"] = {
+  case: "customerInfo",
+  value: { customerId: "NW-7", customerType: "VIP", balance: "12.50" },
+};
+await client.recordEvent({ consumerId: "visitor-19", attributes: vip });
+
+function* orders(): Generator<EventInit> {
+  for (let n = 0; n < 5000; n++) {
+    yield { eventId: `order/${n}`, attributes: { case: "customerInfo", value: { customerId: `NW-${n}` } } };
+  }
+}
+const { tally } = await client.upload(orders(), { uploadId: "orders-1" });
+console.log(`${tally.accepted} stored, ${tally.rejected} rejected`);
+
+const filter = { consumerIds: ["visitor-19"] };
+for await (const { event } of client.follow({ earliest: true, stopAtTail: true, filter })) {
+  if (event?.attributes.case === "customerInfo") {
+    const { customerType, balance } = event.attributes.value;
+    console.log(`followed ${customerType} ${balance}`);
+  }
+}
+
+try {
+  await client.recordEvent({ consumerId: "x".repeat(50_001), attributes: vip });
+} catch (error) {
+  if (!(error instanceof EngagementError)) {
+    throw error;
+  }
+  console.log(error.toString());
+}
+
+client.close();

@@ -1,0 +1,9 @@
+// Generated: every message, enum and service of the contract.
+export * from "./attributes_pb.js";
+export * from "./entity_service_pb.js";
+export * from "./error_reason_pb.js";
+export * from "./event_pb.js";
+export * from "./event_service_pb.js";
+export * from "./ingest_service_pb.js";
+export * from "./privacy_service_pb.js";
+export * from "./server_service_pb.js";

@@ -1,0 +1,88 @@
+/** Makes a service of the contract callable: a method for each of its calls. */
+
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type DescMethodBiDiStreaming,
+  type DescService,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+
+import type { CallOptions, Connection } from "./connection.js";
+import { EngagementError } from "./errors.js";
+import type { Method, RpcCall } from "./rpc-call.js";
+
+/**
+ * The calls of a service, under the names of the contract. A unary call takes a message, or a plain object with
+ * its fields, and rejects with an EngagementError; a stream is an RpcCall.
+ */
+export type Stub<S extends DescService> = {
+  readonly [Name in keyof S["method"]]: StubMethod<S["method"][Name]>;
+};
+
+type StubMethod<M> =
+  M extends DescMethodUnary<infer I, infer O>
+    ? (request: MessageInitShape<I>, options?: CallOptions) => Promise<MessageShape<O>>
+    : M extends DescMethodServerStreaming<infer I, infer O>
+      ? (request: MessageInitShape<I>, options?: CallOptions) => RpcCall<I, O>
+      : M extends DescMethodBiDiStreaming<infer I, infer O>
+        ? (options?: CallOptions) => RpcCall<I, O>
+        : never;
+
+/** The stub of a service over a connection. */
+export function createStub<S extends DescService>(service: S, connection: Connection): Stub<S> {
+  const stub: Record<string, unknown> = {};
+  for (const method of service.methods) {
+    stub[method.localName] = stubMethod(method, connection);
+  }
+  return stub as Stub<S>;
+}
+
+function stubMethod(method: DescMethod, connection: Connection): unknown {
+  switch (method.methodKind) {
+    case "unary":
+      return (request: MessageInitShape<DescMessage>, options: CallOptions = {}) =>
+        callUnary(connection, method, request, options);
+    case "server_streaming":
+      return (request: MessageInitShape<DescMessage>, options: CallOptions = {}) =>
+        callServerStreaming(connection, method, request, options);
+    case "client_streaming":
+    case "bidi_streaming":
+      return (options: CallOptions = {}) => connection.open(method, options);
+  }
+}
+
+async function callUnary<I extends DescMessage, O extends DescMessage>(
+  connection: Connection,
+  method: Method<I, O>,
+  request: MessageInitShape<I>,
+  options: CallOptions,
+): Promise<MessageShape<O>> {
+  const call = callServerStreaming(connection, method, request, options);
+  const response = await call.read();
+  // The status comes behind the response, and counts even where there is one.
+  await call.read();
+  if (response === undefined) {
+    throw new EngagementError("the call ended without a response", { kind: "internal", code: "INTERNAL" });
+  }
+  return response;
+}
+
+function callServerStreaming<I extends DescMessage, O extends DescMessage>(
+  connection: Connection,
+  method: Method<I, O>,
+  request: MessageInitShape<I>,
+  options: CallOptions,
+): RpcCall<I, O> {
+  // Before the call starts: a message that cannot be serialized must not leave one behind.
+  const serialized = toBinary(method.input, create(method.input, request));
+  const call = connection.open(method, options);
+  void call.writeSerialized(serialized);
+  call.halfClose();
+  return call;
+}

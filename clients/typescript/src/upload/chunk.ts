@@ -1,0 +1,65 @@
+/** A chunk of an upload, in the bytes in which it goes over the wire. */
+
+import { fromBinary } from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+
+import {
+  type Event,
+  EventSchema,
+  UploadEventsRequest_ChunkSchema,
+  UploadEventsRequestSchema,
+} from "../gen/engagement/v1/index.js";
+import { messageEncoder } from "../message-encoder.js";
+
+const CHUNK_FIELD = UploadEventsRequestSchema.field.chunk.number;
+const SEQUENCE_FIELD = UploadEventsRequest_ChunkSchema.field.sequence.number;
+const EVENTS_FIELD = UploadEventsRequest_ChunkSchema.field.events.number;
+const EVENT_ID_FIELD = EventSchema.field.eventId.number;
+
+// Keeps its buffer from one message to the next.
+const writer = new BinaryWriter();
+
+/** Events that are sent, committed and, where needed, sent again together. */
+export class Chunk {
+  /** Indexes of the events whose rejection the caller knows of. */
+  readonly reported = new Set<number>();
+
+  /**
+   * `firstPosition` is the position of the first event in the source, from 0; the others follow it without a
+   * gap. `events` are serialized once, so that a chunk that is sent again is the same.
+   */
+  constructor(
+    readonly sequence: number,
+    readonly firstPosition: number,
+    readonly events: readonly Uint8Array[],
+  ) {}
+
+  /** Position behind the last event. */
+  get endPosition(): number {
+    return this.firstPosition + this.events.length;
+  }
+
+  /** The event as sent. */
+  event(index: number): Event | undefined {
+    const serialized = this.events[index];
+    return serialized === undefined ? undefined : fromBinary(EventSchema, serialized);
+  }
+
+  /** The serialized UploadEventsRequest: no event is serialized a second time for it. */
+  serialize(): Uint8Array {
+    writer.tag(CHUNK_FIELD, WireType.LengthDelimited).fork();
+    writer.tag(SEQUENCE_FIELD, WireType.Varint).int64(this.sequence);
+    for (const event of this.events) {
+      writer.tag(EVENTS_FIELD, WireType.LengthDelimited).bytes(event);
+    }
+    return writer.join().finish();
+  }
+}
+
+/** An event in its bytes. */
+export const serializeEvent = messageEncoder(EventSchema);
+
+/** The bytes of an event that has no id, with one. */
+export function withEventId(serialized: Uint8Array, eventId: string): Uint8Array {
+  return writer.tag(EVENT_ID_FIELD, WireType.LengthDelimited).string(eventId).raw(serialized).finish();
+}

@@ -1,0 +1,212 @@
+/** One connection of an upload: opens it, sends what is not committed, takes in what the server says. */
+
+import { durationMs } from "@bufbuild/protobuf/wkt";
+
+import { EngagementError } from "../errors.js";
+import type {
+  IngestService,
+  Upload,
+  UploadEventsRequestSchema,
+  UploadEventsResponse,
+  UploadEventsResponse_Opened,
+  UploadEventsResponseSchema,
+  UploadResult,
+} from "../gen/engagement/v1/index.js";
+import type { Outage } from "../outage.js";
+import type { RpcCall } from "../rpc-call.js";
+import type { Stub } from "../stub.js";
+import { Wakeup } from "../wakeup.js";
+import type { Chunk } from "./chunk.js";
+import type { Chunker } from "./chunker.js";
+import type { UploadLedger } from "./ledger.js";
+
+/** What an upload works with, from one connection to the next. */
+export interface UploadContext {
+  readonly ingest: Stub<typeof IngestService>;
+  readonly accountId: string;
+  readonly uploadId: string;
+  readonly timeoutSeconds: number;
+  readonly chunkEvents: number | undefined;
+  readonly signal: AbortSignal;
+  readonly chunker: Chunker;
+  readonly ledger: UploadLedger;
+  readonly outage: Outage;
+  /** Is woken when there may be something to send. */
+  readonly sending: Wakeup;
+}
+
+const STATUS_SECONDS = 2;
+const REJECTIONS_PAGE_SIZE = 1000;
+
+/** Goes on with an upload until it is finished, the source has failed, or the connection is lost. */
+export class UploadStream {
+  readonly #context: UploadContext;
+  readonly #call: RpcCall<typeof UploadEventsRequestSchema, typeof UploadEventsResponseSchema>;
+  #silenceSeconds: number;
+  #maxUnackedChunks = 1;
+  #reconnectDelaySeconds: number | undefined;
+  #isOpen = false;
+  #isClosing = false;
+  #hasEnded = false;
+
+  constructor(context: UploadContext) {
+    this.#context = context;
+    this.#call = context.ingest.uploadEvents({ signal: context.signal });
+    this.#silenceSeconds = context.timeoutSeconds;
+  }
+
+  /** Resolves when all that the source gave is committed; rejects with an EngagementError before that. */
+  async run(): Promise<void> {
+    const sending = this.#send().catch((error: unknown) => {
+      this.#call.cancel(error);
+    });
+    try {
+      await this.#receive();
+    } finally {
+      this.#hasEnded = true;
+      this.#context.sending.wake();
+      this.#call.cancel(new DOMException("the upload needs the call no longer", "AbortError"));
+      await sending;
+    }
+    const { ledger, chunker } = this.#context;
+    const hasSourceFailed = chunker.failure !== undefined && chunker.hasEnded;
+    if (!ledger.isFinished && (!hasSourceFailed || ledger.unacked.length > 0)) {
+      throw new EngagementError("the server closed the stream", {
+        kind: "unavailable",
+        retryDelaySeconds: this.#reconnectDelaySeconds,
+      });
+    }
+  }
+
+  async #receive(): Promise<void> {
+    while (!this.#context.ledger.isFinished) {
+      const response = await this.#call.read(this.#silenceSeconds);
+      if (response === undefined) {
+        return;
+      }
+      await this.#take(response.message);
+    }
+  }
+
+  async #take(message: UploadEventsResponse["message"]): Promise<void> {
+    switch (message.case) {
+      case "opened":
+        await this.#begin(message.value);
+        break;
+      case "ack":
+        if (this.#context.ledger.acknowledge(message.value)) {
+          this.#context.outage.end();
+        }
+        break;
+      case "closing":
+        this.#isClosing = true;
+        this.#reconnectDelaySeconds = message.value.reconnectDelay && durationMs(message.value.reconnectDelay) / 1000;
+        break;
+      case "finished":
+        await this.#catchUp(message.value.upload);
+        await this.#awaitStatus();
+        break;
+      case undefined:
+        break;
+    }
+    this.#context.sending.wake();
+  }
+
+  async #begin(opened: UploadEventsResponse_Opened): Promise<void> {
+    const { ledger, chunker, chunkEvents, ingest, accountId, uploadId, signal } = this.#context;
+    this.#maxUnackedChunks = Math.max(1, opened.maxUnackedChunks);
+    if (opened.heartbeatInterval !== undefined) {
+      this.#silenceSeconds = (2 * durationMs(opened.heartbeatInterval)) / 1000 || this.#silenceSeconds;
+    }
+    if (Number(opened.committedThrough) > ledger.committedThrough) {
+      const response = await ingest.getUpload({ accountId, uploadId, pageSize: 1 }, { signal });
+      await this.#catchUp(response.upload);
+      this.#context.outage.end();
+    }
+    if (!ledger.isFinished) {
+      chunker.begin(() => ({
+        maxEvents: Math.min(chunkEvents ?? opened.maxChunkEvents, opened.maxChunkEvents),
+        maxBytes: Number(opened.maxChunkBytes),
+        afterSequence: ledger.committedThrough,
+        skipEvents: ledger.skipCommitted(),
+      }));
+      this.#isOpen = true;
+    }
+  }
+
+  /** Takes in what was committed without an ack that arrived. */
+  async #catchUp(upload: Upload | undefined): Promise<void> {
+    const { ledger } = this.#context;
+    if (upload !== undefined) {
+      ledger.catchUp(upload, ledger.missesRejections(upload) ? await this.#readRejections() : []);
+    }
+  }
+
+  async #readRejections(): Promise<UploadResult[]> {
+    const { ingest, accountId, uploadId, ledger, signal } = this.#context;
+    const firstSequence = ledger.committedThrough + 1;
+    const rejections: UploadResult[] = [];
+    let pageToken = "";
+    do {
+      const page = await ingest.getUpload(
+        { accountId, uploadId, pageSize: REJECTIONS_PAGE_SIZE, pageToken },
+        { signal },
+      );
+      rejections.push(...page.rejections.filter(({ chunkSequence }) => chunkSequence >= firstSequence));
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    return rejections;
+  }
+
+  /** Lets the server end the call, which it does at once: it would see a cancellation otherwise. */
+  async #awaitStatus(): Promise<void> {
+    await this.#call.read(STATUS_SECONDS).catch(() => undefined);
+  }
+
+  /** The side that sends. It stops quietly when the call ends: the side that reads knows why. */
+  async #send(): Promise<void> {
+    const { accountId, uploadId, chunker, ledger, sending } = this.#context;
+    await this.#call.write({ message: { case: "open", value: { accountId, uploadId } } });
+    while (!this.#isOpen && !this.#mayNotSend) {
+      await sending.wait();
+    }
+    for (const chunk of [...ledger.unacked]) {
+      await this.#sendChunk(chunk);
+    }
+    for (let chunk = await this.#nextChunk(); chunk !== undefined; chunk = await this.#nextChunk()) {
+      ledger.add(chunk);
+      await this.#sendChunk(chunk);
+    }
+    if (!this.#mayNotSend && chunker.failure === undefined) {
+      const lastSequence = BigInt(chunker.lastSequence);
+      await this.#call.write({ message: { case: "finish", value: { lastSequence } } });
+    }
+    this.#call.halfClose();
+  }
+
+  /** The next chunk, when the server has room for it; undefined where nothing more is to be sent. */
+  async #nextChunk(): Promise<Chunk | undefined> {
+    const { chunker, ledger, sending } = this.#context;
+    while (!this.#mayNotSend) {
+      if (ledger.unacked.length < this.#maxUnackedChunks) {
+        const chunk = chunker.take();
+        if (chunk !== undefined || chunker.hasEnded) {
+          return chunk;
+        }
+      }
+      await sending.wait();
+    }
+    return undefined;
+  }
+
+  async #sendChunk(chunk: Chunk): Promise<void> {
+    // Acked meanwhile, or the connection is to be used no longer.
+    if (chunk.sequence > this.#context.ledger.committedThrough && !this.#mayNotSend) {
+      await this.#call.writeSerialized(chunk.serialize());
+    }
+  }
+
+  get #mayNotSend(): boolean {
+    return this.#isClosing || this.#hasEnded;
+  }
+}

@@ -1,0 +1,67 @@
+/** Bulk upload that survives lost connections, restarts of the server and crashes of the client. */
+
+import { EngagementError } from "../errors.js";
+import { Outage, sleep } from "../outage.js";
+import { Wakeup } from "../wakeup.js";
+import { Chunker, type UploadSource } from "./chunker.js";
+import { UploadLedger, type UploadListeners, type UploadSummary } from "./ledger.js";
+import { type UploadContext, UploadStream } from "./stream.js";
+
+/** How an upload goes. */
+export interface UploadOptions extends UploadListeners {
+  /** Name of the upload, which resumes it; by default a new UUIDv7. One id names one source. */
+  readonly uploadId?: string | undefined;
+  /** How many events a chunk holds at most; by default as many as the server allows. */
+  readonly chunkEvents?: number | undefined;
+  /** How long to go on reconnecting without any progress, in seconds; 300 by default. */
+  readonly maxOutageSeconds?: number | undefined;
+  /** Cancels the upload, which then rejects with the signal's reason and stays open. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What an upload needs of its client. */
+export interface Uploading extends Pick<UploadContext, "ingest" | "accountId" | "uploadId" | "timeoutSeconds"> {
+  /** Aborts when the client is closed. */
+  readonly closing: AbortSignal;
+}
+
+/** Makes one connection after the other until everything is committed. */
+export async function upload(
+  uploading: Uploading,
+  source: UploadSource,
+  options: UploadOptions,
+): Promise<UploadSummary> {
+  const sending = new Wakeup();
+  const ledger = new UploadLedger(options);
+  const chunker = new Chunker(source, ledger.refuse, () => {
+    sending.wake();
+  });
+  const outage = new Outage(options.maxOutageSeconds);
+  const { chunkEvents } = options;
+  const signal = AbortSignal.any([uploading.closing, ...(options.signal === undefined ? [] : [options.signal])]);
+  const context: UploadContext = { ...uploading, chunkEvents, signal, chunker, ledger, outage, sending };
+  try {
+    await connectUntilDone(context);
+  } finally {
+    await chunker.close();
+  }
+  if (!ledger.isFinished && chunker.failure !== undefined) {
+    throw chunker.failure.error;
+  }
+  return ledger.summarize(uploading.uploadId);
+}
+
+async function connectUntilDone(context: UploadContext): Promise<void> {
+  for (;;) {
+    try {
+      await new UploadStream(context).run();
+      return;
+    } catch (error) {
+      if (!(error instanceof EngagementError)) {
+        throw error;
+      }
+      await sleep(context.outage.delayAfter(error), context.signal);
+      context.ledger.noteReconnect();
+    }
+  }
+}
