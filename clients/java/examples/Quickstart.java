@@ -1,0 +1,46 @@
+import io.github.engagementattributes.EngagementClient;
+import io.github.engagementattributes.EngagementException;
+import io.github.engagementattributes.Follower;
+import io.github.engagementattributes.UploadSummary;
+import io.github.engagementattributes.v1.CustomerInfo;
+import io.github.engagementattributes.v1.Event;
+import io.github.engagementattributes.v1.EventFilter;
+import io.github.engagementattributes.v1.StoredEvent;
+import java.util.stream.IntStream;
+
+public final class Quickstart {
+  public static void main(String[] arguments) throws InterruptedException {
+    String server = System.getenv().getOrDefault("ENGAGEMENT_SERVER", "127.0.0.1:50051");
+    try (var client = EngagementClient.builder(server).accountId("demo").build()) {
+      var vip = CustomerInfo.newBuilder().setCustomerId("NW-7").setCustomerType("VIP");
+      vip.setBalance("12.50");
+      client.recordEvent(
+          Event.newBuilder().setConsumerId("visitor-19").setCustomerInfo(vip).build());
+
+      var orders = IntStream.range(0, 10_000).mapToObj(Quickstart::order);
+      UploadSummary summary = client.uploader().uploadId("orders-1").build().upload(orders);
+      System.out.printf(
+          "%d stored, %d rejected%n", summary.tally().getAccepted(), summary.tally().getRejected());
+
+      var visitor = EventFilter.newBuilder().addConsumerIds("visitor-19").build();
+      try (Follower follower = client.followEarliest().filter(visitor).stopAtTail().build()) {
+        for (StoredEvent stored : follower) {
+          CustomerInfo info = stored.getEvent().getCustomerInfo();
+          System.out.println(info.getCustomerType() + " " + info.getBalance());
+        }
+      }
+
+      client.recordEvent(
+          Event.newBuilder().setConsumerId("x".repeat(50_001)).setCustomerInfo(vip).build());
+    } catch (EngagementException error) {
+      System.out.println(error.getMessage());
+    }
+  }
+
+  private static Event order(int number) {
+    return Event.newBuilder()
+        .setEventId("order/" + number)
+        .setCustomerInfo(CustomerInfo.newBuilder().setCustomerId("NW-" + number))
+        .build();
+  }
+}

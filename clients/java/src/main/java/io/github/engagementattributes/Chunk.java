@@ -1,0 +1,53 @@
+package io.github.engagementattributes;
+
+import io.github.engagementattributes.v1.Event;
+import io.github.engagementattributes.v1.UploadEventsRequest;
+import java.util.BitSet;
+import java.util.List;
+
+/** Events that are sent, committed and, where needed, sent again together. */
+final class Chunk {
+  private final long firstPosition;
+  private final UploadEventsRequest request;
+  private final BitSet reported = new BitSet();
+
+  /** {@code firstPosition} is that of the first event in the source, from 0; the others follow. */
+  Chunk(long sequence, long firstPosition, List<Event> events) {
+    this.firstPosition = firstPosition;
+    this.request =
+        UploadEventsRequest.newBuilder()
+            .setChunk(
+                UploadEventsRequest.Chunk.newBuilder().setSequence(sequence).addAllEvents(events))
+            .build();
+  }
+
+  /** The same message however often it is sent. */
+  UploadEventsRequest request() {
+    return request;
+  }
+
+  long sequence() {
+    return request.getChunk().getSequence();
+  }
+
+  long position(int index) {
+    return firstPosition + index;
+  }
+
+  /** Position behind the last event. */
+  long endPosition() {
+    return position(request.getChunk().getEventsCount());
+  }
+
+  /** The event as sent: with an id where it came without one. */
+  Event event(int index) {
+    return request.getChunk().getEvents(index);
+  }
+
+  /** Whether the rejection of this event is new; true once. */
+  boolean isFirstReportOf(int index) {
+    boolean isFirst = !reported.get(index);
+    reported.set(index);
+    return isFirst;
+  }
+}

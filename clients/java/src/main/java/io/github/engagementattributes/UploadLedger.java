@@ -1,0 +1,155 @@
+package io.github.engagementattributes;
+
+import io.github.engagementattributes.v1.Outcome;
+import io.github.engagementattributes.v1.Tally;
+import io.github.engagementattributes.v1.Upload;
+import io.github.engagementattributes.v1.UploadEventsResponse;
+import io.github.engagementattributes.v1.UploadResult;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The books of one upload: the chunks that are not known to be committed, the totals, and what the
+ * caller is told of both.
+ *
+ * <p>Each rejection is told once, with the event's position in the source, whatever connections are
+ * lost.
+ */
+final class UploadLedger {
+  private final @Nullable Consumer<UploadProgress> onProgress;
+  private final @Nullable Consumer<RejectedEvent> onRejection;
+  private final Deque<Chunk> unacked = new ArrayDeque<>();
+  private Tally tally = Tally.getDefaultInstance();
+  private long committedThrough;
+  private long sent;
+  private long skippedEvents;
+  private long refused;
+  private int reconnects;
+  private boolean isFinished;
+
+  /** Null is for callers who do not want to know. */
+  UploadLedger(
+      @Nullable Consumer<UploadProgress> onProgress,
+      @Nullable Consumer<RejectedEvent> onRejection) {
+    this.onProgress = onProgress;
+    this.onRejection = onRejection;
+  }
+
+  /** Chunks to send again after a lost connection, in order; the stream bounds their number. */
+  Deque<Chunk> unacked() {
+    return unacked;
+  }
+
+  long committedThrough() {
+    return committedThrough;
+  }
+
+  boolean isFinished() {
+    return isFinished;
+  }
+
+  /** Begins behind what an earlier run had committed; how many events that is. */
+  long skipCommitted() {
+    skippedEvents = total(tally);
+    sent = skippedEvents;
+    return skippedEvents;
+  }
+
+  /** A chunk is about to be sent. */
+  void add(Chunk chunk) {
+    unacked.addLast(chunk);
+    sent = chunk.endPosition();
+  }
+
+  /** Takes in an ack; whether the upload moves or has nothing to wait for. */
+  boolean acknowledge(UploadEventsResponse.Ack ack) {
+    boolean hasMoved = ack.getCommittedThrough() > committedThrough;
+    settle(ack.getCommittedThrough(), ack.getTally(), ack.getResultsList());
+    return hasMoved || unacked.isEmpty();
+  }
+
+  /** Whether rejections of chunks on the way were not heard of. */
+  boolean missesRejections(Upload upload) {
+    return onRejection != null
+        && !unacked.isEmpty()
+        && upload.getTally().getRejected() > tally.getRejected();
+  }
+
+  /** Takes in the state of the upload, with the rejections that were not heard of. */
+  void catchUp(Upload upload, List<UploadResult> missed) {
+    settle(upload.getCommittedThrough(), upload.getTally(), missed);
+    isFinished = upload.getState() == Upload.State.STATE_FINISHED;
+  }
+
+  /** An event that cannot be sent at all. */
+  void refuse(RejectedEvent rejected) {
+    refused++;
+    report(rejected);
+  }
+
+  /** The connection was lost and is made again. */
+  void noteReconnect() {
+    reconnects++;
+    reportProgress();
+  }
+
+  UploadSummary summarize(String uploadId) {
+    Tally full = fullTally();
+    return new UploadSummary(uploadId, full, total(full), reconnects, skippedEvents);
+  }
+
+  private void settle(long committed, Tally newTally, List<UploadResult> results) {
+    if (onRejection != null && !results.isEmpty()) {
+      reportRejections(results);
+    }
+    committedThrough = committed;
+    tally = newTally;
+    while (!unacked.isEmpty() && unacked.getFirst().sequence() <= committed) {
+      unacked.removeFirst();
+    }
+    reportProgress();
+  }
+
+  private void reportRejections(List<UploadResult> results) {
+    Map<Long, Chunk> chunks =
+        unacked.stream().collect(Collectors.toMap(Chunk::sequence, Function.identity()));
+    for (UploadResult item : results) {
+      var result = item.getResult();
+      Chunk chunk = chunks.get(item.getChunkSequence());
+      // A lost connection can cut the results of a chunk in two, and all of them come again.
+      if (result.getOutcome() == Outcome.OUTCOME_REJECTED
+          && chunk != null
+          && chunk.isFirstReportOf(result.getIndex())) {
+        int index = result.getIndex();
+        report(new RejectedEvent(chunk.position(index), chunk.event(index), result.getError()));
+      }
+    }
+  }
+
+  private void report(RejectedEvent rejected) {
+    if (onRejection != null) {
+      onRejection.accept(rejected);
+    }
+  }
+
+  private void reportProgress() {
+    if (onProgress != null) {
+      Tally full = fullTally();
+      onProgress.accept(new UploadProgress(sent, total(full), full, reconnects));
+    }
+  }
+
+  private Tally fullTally() {
+    return tally.toBuilder().setRejected(tally.getRejected() + refused).build();
+  }
+
+  private static long total(Tally tally) {
+    return tally.getAccepted() + tally.getDuplicate() + tally.getRejected() + tally.getSuppressed();
+  }
+}
