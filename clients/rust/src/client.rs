@@ -1,0 +1,120 @@
+//! The client: what can be done with the events of one account.
+
+use std::sync::Arc;
+
+use crate::{
+    builder::ClientBuilder,
+    follow::{FollowBuilder, Start},
+    list::ListEvents,
+    record::{RecordEvent, RecordEvents},
+    transport::{MAX_RECEIVED_MESSAGE_BYTES, Transport},
+    upload::Uploader,
+    v1::{
+        Event, entity_service_client::EntityServiceClient, event_service_client::EventServiceClient,
+        ingest_service_client::IngestServiceClient, privacy_service_client::PrivacyServiceClient,
+        server_service_client::ServerServiceClient,
+    },
+};
+
+/// Talks to one server for one account, over one connection.
+///
+/// Every call is safe to repeat: events without an id get a UUIDv7 before they are sent, and unary calls that
+/// end UNAVAILABLE are made up to five times. A clone shares the connection; the last one closes it. Dropping
+/// the future of a call cancels it.
+///
+/// Calls that are no methods here are made through the stubs:
+///
+/// ```no_run
+/// # use engagement_attributes::{Client, Error, v1::{GetProfileRequest, Profile, get_profile_request::Subject}};
+/// # async fn run(client: Client) -> Result<Option<Profile>, Error> {
+/// let request = GetProfileRequest {
+///     account_id: client.account_id().to_owned(),
+///     subject: Some(Subject::ConsumerId("visitor-19".to_owned())),
+///     ..Default::default()
+/// };
+/// let profile = client.events().get_profile(request).await?.into_inner().profile;
+/// # Ok(profile.into_option())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    transport: Transport,
+    account_id: Arc<str>,
+}
+
+impl Client {
+    /// A client of the server at `address`, as `host:port`, for one account.
+    pub fn builder(address: impl Into<String>, account_id: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(address.into(), account_id.into())
+    }
+
+    pub(crate) fn new(transport: Transport, account_id: String) -> Self {
+        Self { transport, account_id: account_id.into() }
+    }
+
+    /// The account whose events this client writes and reads.
+    pub fn account_id(&self) -> &str {
+        &self.account_id
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Records one event; await what it gives. The result is accepted, duplicate or suppressed.
+    ///
+    /// An event without an id gets one. Fails with [`Kind::InvalidArgument`](crate::Kind) or
+    /// [`Kind::Conflict`](crate::Kind) where the event is refused.
+    pub fn record_event(&self, event: Event) -> RecordEvent {
+        RecordEvent::new(self, event)
+    }
+
+    /// Records up to 500 events, all or none; await what it gives.
+    ///
+    /// Events without an id get one. Fails with [`Kind::InvalidArgument`](crate::Kind) or
+    /// [`Kind::Conflict`](crate::Kind) where one bad event refuses the call.
+    pub fn record_events(&self, events: impl IntoIterator<Item = Event>) -> RecordEvents {
+        RecordEvents::new(self, events.into_iter().collect())
+    }
+
+    /// The stored events, page by page, without gaps or repeats: a stream, oldest first.
+    pub fn list_events(&self) -> ListEvents {
+        ListEvents::new(self)
+    }
+
+    /// Uploads any number of events.
+    pub fn uploader(&self) -> Uploader {
+        Uploader::new(self.clone())
+    }
+
+    /// Follows the events of the account.
+    pub fn follow(&self, start: Start) -> FollowBuilder {
+        FollowBuilder::new(self.clone(), start)
+    }
+
+    /// The generated stub of the calls that bring events in.
+    pub fn ingest(&self) -> IngestServiceClient<Transport> {
+        IngestServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES)
+    }
+
+    /// The generated stub of the calls that read events and profiles.
+    pub fn events(&self) -> EventServiceClient<Transport> {
+        EventServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES)
+    }
+
+    /// The generated stub of the account's lists of statuses and types.
+    pub fn entities(&self) -> EntityServiceClient<Transport> {
+        EntityServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES)
+    }
+
+    /// The generated stub of the calls that erase.
+    pub fn privacy(&self) -> PrivacyServiceClient<Transport> {
+        PrivacyServiceClient::new(self.transport.clone())
+            .max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES)
+    }
+
+    /// The generated stub that tells the server's version and limits.
+    pub fn server(&self) -> ServerServiceClient<Transport> {
+        ServerServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES)
+    }
+}

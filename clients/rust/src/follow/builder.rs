@@ -1,0 +1,135 @@
+//! Where a follower starts, and how it goes about it.
+
+use std::{
+    fmt,
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use super::{Follower, Taken};
+use crate::{
+    client::Client,
+    error::{BoxError, Error},
+    retry::Outage,
+    v1::{
+        EventFilter, SubscribeEventsRequest, subscribe_events_request::Start as StartField,
+        subscribe_events_response::ErasureNotice,
+    },
+};
+
+pub(super) type OnErasure = Box<dyn FnMut(ErasureNotice) -> Taken + Send>;
+pub(super) type OnReconnect = Box<dyn FnMut(&Error) + Send>;
+
+/// Where a follower starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Behind this cursor: the first event is the next one.
+    After(String),
+    /// With the earliest event that is kept.
+    Earliest,
+    /// With the next event that is accepted.
+    Latest,
+    /// With the first event that was accepted at this time or later.
+    Time(SystemTime),
+}
+
+impl From<Start> for StartField {
+    fn from(start: Start) -> Self {
+        match start {
+            Start::After(cursor) => Self::AfterCursor(cursor),
+            Start::Earliest => Self::Earliest(true),
+            Start::Latest => Self::Latest(true),
+            Start::Time(time) => Self::StartTime(Box::new(time.into())),
+        }
+    }
+}
+
+/// Settings of a [`Follower`]; [`Client::follow`] makes one.
+#[must_use = "nothing is followed until the follower is started"]
+pub struct FollowBuilder {
+    client: Client,
+    request: SubscribeEventsRequest,
+    on_erasure: Option<OnErasure>,
+    on_reconnect: Option<OnReconnect>,
+    longest_outage: Duration,
+}
+
+impl FollowBuilder {
+    pub(crate) fn new(client: Client, start: Start) -> Self {
+        let request = SubscribeEventsRequest {
+            account_id: client.account_id().to_owned(),
+            start: Some(start.into()),
+            ..Default::default()
+        };
+        Self {
+            client,
+            request,
+            on_erasure: None,
+            on_reconnect: None,
+            longest_outage: Outage::DEFAULT_LONGEST,
+        }
+    }
+
+    /// Only the events that the filter takes.
+    pub fn filter(mut self, filter: EventFilter) -> Self {
+        self.request.filter = filter.into();
+        self
+    }
+
+    /// Ends behind what is stored already when the follower connects.
+    pub fn stop_at_tail(mut self) -> Self {
+        self.request.stop_at_tail = true;
+        self
+    }
+
+    /// How many events a batch may hold, at most 1,000; 500 by default.
+    pub fn max_batch_events(mut self, events: u16) -> Self {
+        self.request.max_batch_events = events.into();
+        self
+    }
+
+    /// Longest silence of the server, 5 to 60 seconds; the server's own by default. Two of them mean that the
+    /// connection is lost.
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.request.heartbeat_interval = buffa_types::google::protobuf::Duration::from(interval).into();
+        self
+    }
+
+    /// How long to go on reconnecting without any news; 300 seconds by default.
+    pub fn max_outage(mut self, longest: Duration) -> Self {
+        self.longest_outage = longest;
+        self
+    }
+
+    /// Calls this between the events before and after an erasure, so that copies can be deleted.
+    ///
+    /// What it fails with comes out of the follower as the source of an error of kind `Other`; the cursor
+    /// then stays before the notice, and the notice comes again.
+    pub fn on_erasure<F, T>(mut self, mut on_erasure: F) -> Self
+    where
+        F: FnMut(ErasureNotice) -> T + Send + 'static,
+        T: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.on_erasure = Some(Box::new(move |notice| Box::pin(on_erasure(notice))));
+        self
+    }
+
+    /// Calls this with the error that ended a connection, where another one is made.
+    pub fn on_reconnect(mut self, on_reconnect: impl FnMut(&Error) + Send + 'static) -> Self {
+        self.on_reconnect = Some(Box::new(on_reconnect));
+        self
+    }
+
+    /// The follower. It connects when it is first asked for an event.
+    #[must_use = "a follower does nothing until it is asked for an event"]
+    pub fn start(self) -> Follower {
+        let outage = Outage::new(self.longest_outage);
+        Follower::new(self.client, self.request, self.on_erasure, self.on_reconnect, outage)
+    }
+}
+
+impl fmt::Debug for FollowBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FollowBuilder").field("request", &self.request).finish_non_exhaustive()
+    }
+}

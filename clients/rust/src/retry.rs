@@ -1,0 +1,65 @@
+//! How long a client waits before it tries again, and when it gives up.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{error::Error, uuid7::random_u64};
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_RECONNECT_DELAY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(2);
+
+/// The wait before a unary call is made again, after so many failures before this one.
+pub(crate) fn retry_delay(failures: u32) -> Duration {
+    spread_delay(failures, LONGEST_RETRY_DELAY)
+}
+
+/// Doubled with each failure up to the longest, and between half and all of that at random, which spreads
+/// clients.
+fn spread_delay(failures: u32, longest: Duration) -> Duration {
+    let delay = longest.min(FIRST_DELAY * 2_u32.pow(failures.min(16)));
+    #[expect(clippy::cast_precision_loss, reason = "a random share needs no precision")]
+    let share = random_u64() as f64 / u64::MAX as f64;
+    delay.mul_f64(0.5 + share / 2.0)
+}
+
+/// The time since the last progress of a stream that is resumed, and the growing waits in it.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    longest: Duration,
+    began_at: Option<Instant>,
+    failures: u32,
+}
+
+impl Outage {
+    /// Of the default length after which an uploader or a follower gives up.
+    pub const DEFAULT_LONGEST: Duration = Duration::from_secs(300);
+
+    pub fn new(longest: Duration) -> Self {
+        Self { longest, began_at: None, failures: 0 }
+    }
+
+    /// There was progress: the next failure begins a new outage.
+    pub fn end(&mut self) {
+        self.began_at = None;
+        self.failures = 0;
+    }
+
+    /// How long to wait after an error before the next connection, and the error. Fails with it where another
+    /// connection cannot help, or would come too late.
+    pub fn delay_after(&mut self, error: Error) -> Result<(Duration, Error), Error> {
+        if !error.is_transient() {
+            return Err(error);
+        }
+        let now = Instant::now();
+        let began_at = *self.began_at.get_or_insert(now);
+        let spread = spread_delay(self.failures, LONGEST_RECONNECT_DELAY);
+        self.failures += 1;
+        let delay = spread.max(error.retry_delay().unwrap_or_default());
+        if now.duration_since(began_at) + delay > self.longest {
+            return Err(error);
+        }
+        Ok((delay, error))
+    }
+}

@@ -1,0 +1,232 @@
+//! What every call goes through: the token, and for unary calls the deadline and the retries.
+
+use std::{
+    error::Error,
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION, request};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Code, Status, TimeoutExpired, body::Body, transport::Channel};
+use tower_service::Service;
+
+use crate::{error::BoxError, retry::retry_delay, v1::STREAMS};
+
+/// Longest message that is received, in bytes.
+pub(crate) const MAX_RECEIVED_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+const MAX_TRIES: u32 = 5;
+const TIMEOUT: &str = "grpc-timeout";
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// In front of a message on the wire stand a flag and its length.
+const FRAME_HEADER_BYTES: usize = 5;
+
+/// The transport of the stubs: one connection, which all clones share.
+///
+/// A unary call has the client's deadline, or that of its request (`Request::set_timeout`), which covers
+/// everything. One that ends UNAVAILABLE is made up to five times, with the same message. Streams go through
+/// as they are.
+#[derive(Clone)]
+pub struct Transport {
+    channel: Channel,
+    authorization: Option<HeaderValue>,
+    timeout: Duration,
+}
+
+impl Transport {
+    pub(crate) fn new(channel: Channel, authorization: Option<HeaderValue>, timeout: Duration) -> Self {
+        Self { channel, authorization, timeout }
+    }
+
+    /// The deadline of a unary call that brings none of its own.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    async fn stream(self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let response = send(self.channel, request).await?;
+        Ok(response.map(|body| Body::new(body.map_err(lost))))
+    }
+
+    async fn unary(self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let (parts, body) = request.into_parts();
+        let timeout = read_timeout(&parts.headers).unwrap_or(self.timeout);
+        let deadline = Instant::now() + timeout;
+        timeout_at(deadline, self.call_until(deadline, parts, body)).await.unwrap_or_else(|_| {
+            Err(Status::deadline_exceeded(format!("no answer within {} seconds", timeout.as_secs_f64())))
+        })
+    }
+
+    async fn call_until(
+        self,
+        deadline: Instant,
+        parts: request::Parts,
+        body: Body,
+    ) -> Result<Response<Body>, Status> {
+        let message = body.collect().await?.to_bytes();
+        let mut failures = 0;
+        loop {
+            let mut parts = parts.clone();
+            parts.headers.insert(TIMEOUT, timeout_value(deadline - Instant::now()));
+            let request = Request::from_parts(parts, Body::new(Full::new(message.clone())));
+            let answer = receive(self.channel.clone(), request).await;
+            let Some(delay) = delay_before_retry(&answer, failures) else {
+                return answer.map(Answer::into_response);
+            };
+            sleep(delay).await;
+            failures += 1;
+        }
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Service<Request<Body>> for Transport {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        // Each call waits for the channel itself, under its own deadline.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        let transport = self.clone();
+        if STREAMS.contains(&request.uri().path()) {
+            Box::pin(transport.stream(request))
+        } else {
+            Box::pin(transport.unary(request))
+        }
+    }
+}
+
+/// A whole answer to a unary call.
+struct Answer {
+    head: http::response::Parts,
+    message: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl Answer {
+    fn into_response(self) -> Response<Body> {
+        let trailers = self.trailers;
+        let body = Full::new(self.message).with_trailers(async move { trailers.map(Ok) });
+        Response::from_parts(self.head, Body::new(body))
+    }
+
+    /// Where the status stands: in the trailers, or in the headers of an answer without a message.
+    fn status_headers(&self) -> &HeaderMap {
+        self.trailers.as_ref().unwrap_or(&self.head.headers)
+    }
+}
+
+async fn send(mut channel: Channel, request: Request<Body>) -> Result<Response<Body>, Status> {
+    poll_fn(|context| channel.poll_ready(context)).await.map_err(lost)?;
+    channel.call(request).await.map_err(lost)
+}
+
+async fn receive(channel: Channel, request: Request<Body>) -> Result<Answer, Status> {
+    let (head, body) = send(channel, request).await?.into_parts();
+    let received = Limited::new(body, MAX_RECEIVED_MESSAGE_BYTES + FRAME_HEADER_BYTES);
+    let collected = received.collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Status::resource_exhausted(format!(
+                "the answer is larger than {MAX_RECEIVED_MESSAGE_BYTES} bytes"
+            ))
+        } else {
+            lost(error)
+        }
+    })?;
+    let trailers = collected.trailers().cloned();
+    Ok(Answer { head, message: collected.to_bytes(), trailers })
+}
+
+/// How long to wait before the call is made again; none where the answer stands.
+fn delay_before_retry(answer: &Result<Answer, Status>, failures: u32) -> Option<Duration> {
+    if failures + 1 == MAX_TRIES || !is_unavailable(answer) {
+        return None;
+    }
+    match answer.as_ref().ok().and_then(|answer| answer.status_headers().get(PUSHBACK)) {
+        None => Some(retry_delay(failures)),
+        // A negative number, or what is none, asks not to try again.
+        Some(value) => value.to_str().ok()?.parse().ok().map(Duration::from_millis),
+    }
+}
+
+fn is_unavailable(answer: &Result<Answer, Status>) -> bool {
+    match answer {
+        Err(status) => status.code() == Code::Unavailable,
+        Ok(answer) => match Status::from_header_map(answer.status_headers()) {
+            Some(status) => status.code() == Code::Unavailable,
+            // A proxy's answer has no status of gRPC.
+            None => matches!(
+                answer.head.status,
+                StatusCode::TOO_MANY_REQUESTS
+                    | StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT
+            ),
+        },
+    }
+}
+
+/// The status of a call whose connection failed, which the server knows nothing of.
+fn lost(error: impl Into<BoxError>) -> Status {
+    let error = error.into();
+    let mut text = String::new();
+    let mut cause = Some(&*error as &(dyn Error + 'static));
+    while let Some(error) = cause {
+        if error.is::<TimeoutExpired>() {
+            return Status::deadline_exceeded(error.to_string());
+        }
+        let part = match error.downcast_ref::<Status>() {
+            Some(status) => status.message().to_owned(),
+            None => error.to_string(),
+        };
+        // Some errors say what their source says.
+        if !text.ends_with(&part) {
+            text = if text.is_empty() { part } else { format!("{text}: {part}") };
+        }
+        cause = error.source();
+    }
+    Status::unavailable(text)
+}
+
+/// The deadline that a call brings, as gRPC writes it: up to eight digits and a unit.
+fn read_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(TIMEOUT)?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number.saturating_mul(60 * 60))),
+        "M" => Some(Duration::from_secs(number.saturating_mul(60))),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+fn timeout_value(timeout: Duration) -> HeaderValue {
+    const MAX_NUMBER: u128 = 99_999_999;
+    let text = match timeout.as_millis() {
+        milliseconds @ ..=MAX_NUMBER => format!("{milliseconds}m"),
+        milliseconds => format!("{}S", (milliseconds / 1000).min(MAX_NUMBER)),
+    };
+    HeaderValue::try_from(text).expect("digits and a letter are a header value")
+}

@@ -1,0 +1,98 @@
+//! Events that are sent, committed and, where needed, sent again together: as bytes, written once.
+
+use std::collections::HashSet;
+
+use buffa::{
+    Message, SizeCache,
+    encoding::{decode_varint, encode_varint, varint_len},
+};
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{codec::Frame, v1::Event};
+
+// Tags of length-delimited and varint fields, as the contract numbers them.
+const REQUEST_CHUNK_TAG: u64 = 2 << 3 | 2;
+const CHUNK_SEQUENCE_TAG: u64 = 1 << 3;
+const CHUNK_EVENTS_TAG: u64 = 2 << 3 | 2;
+
+/// Serialized events of one chunk while it is collected.
+#[derive(Default)]
+pub(super) struct ChunkBuffer {
+    events: BytesMut,
+    pub count: usize,
+    /// Size of the events as the limit counts it.
+    pub size_bytes: usize,
+    /// Position of the first event in the source.
+    pub first_position: u64,
+}
+
+impl ChunkBuffer {
+    /// Room for about as much as the chunk before.
+    pub fn like(previous: &Chunk) -> Self {
+        Self { events: BytesMut::with_capacity(previous.frame.events.len()), ..Self::default() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn push(&mut self, event: &Event, sizes: &mut SizeCache) {
+        sizes.clear();
+        let length = event.compute_size(sizes);
+        encode_varint(CHUNK_EVENTS_TAG, &mut self.events);
+        encode_varint(length.into(), &mut self.events);
+        event.write_to(sizes, &mut self.events);
+        self.count += 1;
+    }
+
+    pub fn into_chunk(self, sequence: i64) -> Chunk {
+        let number = sequence.cast_unsigned();
+        let length = varint_len(CHUNK_SEQUENCE_TAG) + varint_len(number) + self.events.len();
+        let mut head = BytesMut::new();
+        encode_varint(REQUEST_CHUNK_TAG, &mut head);
+        encode_varint(length as u64, &mut head);
+        encode_varint(CHUNK_SEQUENCE_TAG, &mut head);
+        encode_varint(number, &mut head);
+        Chunk {
+            sequence,
+            first_position: self.first_position,
+            count: self.count,
+            frame: Frame { head: head.freeze(), events: self.events.freeze() },
+            reported: HashSet::new(),
+        }
+    }
+}
+
+/// A complete chunk.
+pub(super) struct Chunk {
+    pub sequence: i64,
+    /// Position of the first event in the source, from 0; the others follow it without a gap.
+    pub first_position: u64,
+    pub count: usize,
+    pub frame: Frame,
+    /// Indexes of the events whose rejection the caller knows of.
+    pub reported: HashSet<i32>,
+}
+
+impl Chunk {
+    /// Position behind the last event.
+    pub fn end_position(&self) -> u64 {
+        self.first_position + self.count as u64
+    }
+
+    /// One event as sent.
+    pub fn event(&self, index: usize) -> Option<Event> {
+        let mut events = self.frame.events.clone();
+        let mut current = next_event(&mut events);
+        for _ in 0..index {
+            current = next_event(&mut events);
+        }
+        Event::decode(&mut current?).ok()
+    }
+}
+
+fn next_event(events: &mut Bytes) -> Option<Bytes> {
+    decode_varint(events).ok()?;
+    let length = usize::try_from(decode_varint(events).ok()?).ok()?;
+    (length <= events.remaining()).then(|| events.split_to(length))
+}

@@ -1,0 +1,144 @@
+//! One connection of an upload: what goes out, what comes in, and when it counts as lost.
+
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    time::{Instant, timeout_at},
+};
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Streaming, client::Grpc};
+
+use crate::{
+    client::Client,
+    codec::{Frame, UploadCodec},
+    error::Error,
+    transport::MAX_RECEIVED_MESSAGE_BYTES,
+    v1::{
+        UploadEventsRequest, UploadEventsResponse,
+        upload_events_request::{Finish, Open},
+        upload_events_response::{Closing, Message},
+    },
+};
+
+const PATH: &str = "/engagement.v1.IngestService/UploadEvents";
+
+/// One stream of UploadEvents.
+pub(super) struct UploadStream {
+    /// What is sent; none after the last. The window bounds what waits in it.
+    frames: Option<UnboundedSender<Frame>>,
+    messages: Streaming<UploadEventsResponse>,
+    is_open: bool,
+    window_chunks: usize,
+    silence: Duration,
+    quiet_since: Instant,
+    reconnect_delay: Option<Duration>,
+}
+
+impl UploadStream {
+    pub async fn open(client: &Client, upload_id: &str) -> Result<Self, Error> {
+        let silence = client.transport().timeout();
+        let quiet_since = Instant::now();
+        let (frames, requests) = mpsc::unbounded_channel();
+        let open = Open {
+            account_id: client.account_id().to_owned(),
+            upload_id: upload_id.to_owned(),
+            ..Default::default()
+        };
+        let first = UploadEventsRequest { message: open.into(), ..Default::default() };
+        let _ = frames.send(Frame::from(&first));
+        let mut grpc =
+            Grpc::new(client.transport().clone()).max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES);
+        let call =
+            grpc.streaming(Request::new(Frames(requests)), PathAndQuery::from_static(PATH), UploadCodec);
+        let response = timeout_at(quiet_since + silence, call).await.map_err(|_| silent(silence))??;
+        Ok(Self {
+            frames: Some(frames),
+            messages: response.into_inner(),
+            is_open: false,
+            window_chunks: 1,
+            silence,
+            quiet_since,
+            reconnect_delay: None,
+        })
+    }
+
+    /// Whether another chunk, or the end, may be sent while so many wait for their ack.
+    pub fn may_send(&self, unacked_chunks: usize) -> bool {
+        self.is_open && self.frames.is_some() && unacked_chunks < self.window_chunks
+    }
+
+    /// The next message, or none at the end. Fails where the server is silent for too long. Dropping the
+    /// future loses nothing.
+    pub async fn receive(&mut self) -> Result<Option<Message>, Error> {
+        let message = loop {
+            let next = timeout_at(self.quiet_since + self.silence, self.messages.next());
+            match next.await.map_err(|_| silent(self.silence))?.transpose()? {
+                None => return Ok(None),
+                Some(UploadEventsResponse { message: Some(message), .. }) => break message,
+                // A message that this version does not know.
+                Some(_) => self.quiet_since = Instant::now(),
+            }
+        };
+        self.quiet_since = Instant::now();
+        if let Message::Opened(opened) = &message {
+            self.is_open = true;
+            self.window_chunks = usize::try_from(opened.max_unacked_chunks).unwrap_or_default().max(1);
+            let interval = opened.heartbeat_interval.as_option().cloned();
+            match interval.and_then(|interval| Duration::try_from(interval).ok()) {
+                Some(interval) if !interval.is_zero() => self.silence = 2 * interval,
+                _ => {}
+            }
+        }
+        Ok(Some(message))
+    }
+
+    pub fn send(&mut self, frame: Frame) {
+        if let Some(frames) = &self.frames {
+            // A connection that takes no more is lost, which the receiving side reports.
+            let _ = frames.send(frame);
+        }
+    }
+
+    /// Says that no chunk follows.
+    pub fn finish(&mut self, last_sequence: i64) {
+        let finish = Finish { last_sequence, ..Default::default() };
+        self.send(Frame::from(&UploadEventsRequest { message: finish.into(), ..Default::default() }));
+        self.half_close();
+    }
+
+    pub fn half_close(&mut self) {
+        self.frames = None;
+    }
+
+    /// The server ends the stream soon: nothing more is sent, and what it still says is read.
+    pub fn close(&mut self, closing: &Closing) {
+        self.half_close();
+        let delay = closing.reconnect_delay.as_option().cloned();
+        self.reconnect_delay = delay.and_then(|delay| delay.try_into().ok());
+    }
+
+    /// Why another connection is needed after this one has ended without an error.
+    pub fn closed(&self) -> Error {
+        Error::unavailable("the server closed the stream").with_retry_delay(self.reconnect_delay)
+    }
+}
+
+fn silent(silence: Duration) -> Error {
+    Error::unavailable(format!("no message from the server for {} seconds", silence.as_secs_f64()))
+}
+
+/// What is sent, as a stream.
+struct Frames(UnboundedReceiver<Frame>);
+
+impl Stream for Frames {
+    type Item = Frame;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Frame>> {
+        self.0.poll_recv(context)
+    }
+}

@@ -1,0 +1,139 @@
+//! Deadlines, cancellation, retries of lost connections, and what stays behind.
+
+use std::time::{Duration, Instant};
+
+use engagement_attributes::{Client, Error, Kind, Start, tonic::Request, v1::GetServerInfoRequest};
+use tokio::{net::TcpListener, runtime::Handle, time::timeout};
+
+use crate::servers::{DEADLINE, Server, event, events, in_time};
+
+/// An address where connections are taken and nothing is ever said.
+async fn silent_address() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+/// An address where nobody listens.
+async fn dead_address() -> String {
+    silent_address().await.1
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_ends_at_its_deadline() {
+    in_time(async {
+        let (_listener, address) = silent_address().await;
+        let client = Client::builder(address, "tests").timeout(Duration::from_millis(300)).build().unwrap();
+        let error = client.record_event(event("e1")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Deadline);
+        assert!(error.is_transient());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_may_bring_its_own_deadline() {
+    in_time(async {
+        let (_listener, address) = silent_address().await;
+        let client = Client::builder(address, "tests").build().unwrap();
+        let began = Instant::now();
+        let error = client.record_event(event("e1")).timeout(Duration::from_millis(300)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Deadline);
+        let mut request = Request::new(GetServerInfoRequest::default());
+        request.set_timeout(Duration::from_millis(300));
+        let error: Error = client.server().get_server_info(request).await.unwrap_err().into();
+        assert_eq!(error.kind(), Kind::Deadline);
+        assert!(began.elapsed() < Duration::from_secs(10));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable_after_five_tries() {
+    in_time(async {
+        let client = Client::builder(dead_address().await, "tests").build().unwrap();
+        let began = Instant::now();
+        let error = client.record_event(event("e1")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable);
+        // Four waits: at least half of 0.1, 0.2, 0.4 and 0.8 s.
+        assert!(began.elapsed() > Duration::from_millis(750));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_outlives_a_restart_of_the_server() {
+    in_time(async {
+        let mut server = Server::start().await;
+        let client = server.client();
+        client.record_event(event("e1")).await.unwrap();
+        server.restart().await;
+        client.record_event(event("e2")).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_is_cancelled_by_dropping_it() {
+    in_time(async {
+        let (_listener, address) = silent_address().await;
+        let client = Client::builder(address, "tests").build().unwrap();
+        let call = client.record_event(event("e1"));
+        assert!(timeout(Duration::from_millis(50), call).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_address_and_a_wrong_token_are_told_at_once() {
+    for builder in [
+        Client::builder("no address", "tests"),
+        Client::builder("localhost", "tests"),
+        Client::builder("http://localhost:50051", "tests"),
+        Client::builder("127.0.0.1:50051", "tests").token("two\nlines"),
+    ] {
+        assert_eq!(builder.build().unwrap_err().kind(), Kind::InvalidArgument);
+    }
+}
+
+#[tokio::test]
+async fn nothing_stays_behind_when_a_client_is_closed() {
+    in_time(async {
+        let server = Server::start().await;
+        let tasks_before = Handle::current().metrics().num_alive_tasks();
+        {
+            let client = server.client();
+            client.uploader().upload(events("e", 1000)).await.unwrap();
+            let mut follower = client.follow(Start::Earliest).start();
+            follower.next().await.unwrap().unwrap();
+            // Dropped in the middle: the call, the upload and the follower.
+            let waiting = client.uploader().upload_stream(tokio_stream::pending());
+            assert!(timeout(Duration::from_millis(300), waiting).await.is_err());
+        }
+        let began = Instant::now();
+        while Handle::current().metrics().num_alive_tasks() > tasks_before {
+            assert!(began.elapsed() < DEADLINE, "tasks stay behind");
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Compiles only where everything may be awaited in a spawned task.
+#[test]
+fn calls_may_be_spawned() {
+    async fn all(client: Client) {
+        let mut list = client.list_events();
+        let mut follower = client.follow(Start::Latest).start();
+        let _ = client.record_event(event("e1")).await;
+        let _ = client.uploader().upload(events("e", 1)).await;
+        let _ = client.uploader().upload_stream(tokio_stream::empty()).await;
+        let _ = (list.next().await, follower.next().await, follower.next_batch().await);
+    }
+    fn spawn(client: Client) {
+        tokio::spawn(all(client));
+    }
+    fn is_shareable<T: Send + Sync + std::error::Error + 'static>() {}
+    let _ = spawn;
+    is_shareable::<Error>();
+}

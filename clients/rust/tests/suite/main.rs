@@ -1,0 +1,14 @@
+//! The tests of the client against the real server, against scripted conversations and by shared cases.
+
+mod broken_line;
+mod connect;
+mod example;
+mod follow;
+mod ids;
+mod record;
+mod servers;
+mod upload;
+#[cfg(feature = "validate")]
+mod validate;
+#[cfg(all(feature = "json", feature = "tls"))]
+mod vectors;
