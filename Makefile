@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test proto lint check bench demo clean
+.PHONY: help install run test test-clients proto lint check bench bench-clients demo clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
@@ -28,11 +28,16 @@ install: $(VENV)/.dev  ## Install everything that the other tasks need
 run: $(VENV)/.server  ## Start the server (LISTEN=HOST:PORT, DATA=DIR)
 	@exec $(BIN)/engagement serve --listen $(LISTEN) --data $(DATA)
 
-test: $(VENV)/.dev  ## Run all tests
+test: $(VENV)/.dev  ## Run all tests of the server and the Python client
 	$(BIN)/python -m pytest
 
-proto: $(VENV)/.dev  ## Generate the Python package from the contract
+test-clients: $(VENV)/.dev  ## Build, check and test the clients in other languages (LANGUAGES="go rust")
+	$(BIN)/python -m clients.run test $(LANGUAGES)
+
+proto: $(VENV)/.dev  ## Generate the code of all languages and the shared cases from the contract
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/contract.py generate
+	$(BIN)/python -m clients.vectors.make
+	$(BIN)/python -m clients.run generate $(LANGUAGES)
 
 lint: $(VENV)/.dev  ## Check style, types and import layers
 	$(BIN)/ruff format --check .
@@ -44,6 +49,9 @@ check: lint test  ## Lint and test
 
 bench: $(VENV)/.dev  ## Measure throughput, latency and memory
 	$(BIN)/python -m benchmarks
+
+bench-clients: $(VENV)/.dev  ## Compare the clients of all languages in one run
+	$(BIN)/python -m benchmarks.clients
 
 demo: $(VENV)/.server  ## Upload the examples to a throw-away server, follow it, and show what becomes of them
 	@PATH="$(abspath $(BIN)):$$PATH" bash docs/demo.sh

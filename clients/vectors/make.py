@@ -306,7 +306,7 @@ def _error_cases() -> list[Json]:
     cases.append(_error_case("unreadable-details", "INVALID_ARGUMENT", garbage, is_transient=False))
     foreign = any_pb2.Any()
     foreign.Pack(struct_pb2.Value(string_value="of another service"))
-    status = status_pb2.Status(code=14, message="m", details=[foreign])
+    status = status_pb2.Status(code=14, message="why foreign-details", details=[foreign])
     cases.append(
         _error_case("foreign-details", "UNAVAILABLE", _base64(status.SerializeToString()), is_transient=True)
     )
