@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from clients.languages import LANGUAGES, Command
-from clients.run import ENVIRONMENT, StepError, download, run
 from google.protobuf import proto
 
 from benchmarks.events import EventSource
 from benchmarks.load import ACCOUNT_ID, require_all_accepted
 from benchmarks.processes import engagement_server
-from benchmarks.report import NO_TARGET, Figure, Target, render
+from benchmarks.report import Figure, Target, render
 from benchmarks.settings import announce
+from clients.languages import LANGUAGES, Command
+from clients.run import ENVIRONMENT, StepError, download, run
 
 _UPLOADS = "Upload with each client"
 _CALLS = "RecordEvent, called by ghz"
@@ -34,7 +34,6 @@ _WARMUP_EVENTS = 20_000
 _DEFAULT_EVENTS = 100_000
 _DEFAULT_ROUNDS = 5
 _MIN_RATIO_TO_PYTHON = Target(minimum=0.8)
-_MIN_CALLS_PER_SECOND = Target(minimum=2_500)
 _CALLERS = 32
 _NUMBER_OF_CALLS = 20_000
 _GHZ: Final = "github.com/bojand/ghz/cmd/ghz@v0.93.0"
@@ -72,8 +71,10 @@ def main() -> None:
         *_build(options.only),
     ]
     with tempfile.TemporaryDirectory(dir=options.data) as folder:
-        figures = _measure_uploads(contestants, Path(folder), events=options.events, rounds=options.rounds)
-        figures += _measure_calls(Path(folder), options.data)
+        figures = _measure_uploads(
+            contestants, Path(folder).resolve(), events=options.events, rounds=options.rounds
+        )
+        figures += _measure_calls(Path(folder).resolve(), options.data)
     for line in render(figures):
         print(line)
 
@@ -185,12 +186,9 @@ def _measure_calls(folder: Path, tools: Path) -> list[Figure]:
         raise RuntimeError(f"{failed} calls failed")
     (slowest,) = (each["latency"] for each in report["latencyDistribution"] if each["percentage"] == 99)
 
-    def figure(name: str, value: float, unit: str, target: Target = NO_TARGET) -> Figure:
-        return Figure(_CALLS, name, value, unit, target)
-
     return [
-        figure(f"{_CALLERS} callers", report["rps"], "calls/s", _MIN_CALLS_PER_SECOND),
-        figure(f"{_CALLERS} callers, 99th percentile", slowest / 1e6, "ms"),
+        Figure(_CALLS, f"{_CALLERS} callers", report["rps"], "calls/s"),
+        Figure(_CALLS, f"{_CALLERS} callers, 99th percentile", slowest / 1e6, "ms"),
     ]
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from clients.vectors import conversations
 from google.protobuf import any_pb2, json_format, struct_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from clients.vectors import conversations
 from engagement import v1
 
 Json = Any  # what json.dumps takes

@@ -17,7 +17,7 @@ from pathlib import Path
 
 DOCUMENTED_ADDRESS = "127.0.0.1:50051"
 _PROGRAMS = frozenset({"sh", "python"})
-_OTHERS = frozenset({"text", "json", "proto", "makefile"})
+_OTHERS = frozenset({"text", "json", "proto", "makefile", "toml", "xml", "go", "ts", "java", "rust"})
 _FENCE = re.compile(r"^```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 _BLOCK_TIMEOUT_SECONDS = 60
 

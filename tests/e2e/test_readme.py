@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from clients.languages import LANGUAGES, Language
 from engagement import v1
 from tests.e2e.document import DOCUMENTED_ADDRESS, read_blocks, relative_links, run_blocks
 from tests.server_process import ServerProcess
 
 REPOSITORY = Path(__file__).parents[2]
+# Those of clients in other languages are run by the tests of their language.
+CLIENT_DOCUMENTS = [f"clients/{language.name}/README.md" for language in LANGUAGES]
 DOCUMENTS = sorted(
     path.relative_to(REPOSITORY).as_posix()
-    for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
+    for pattern in ("*.md", "docs/**/*.md", "clients/*.md", "clients/vectors/*.md")
+    for path in REPOSITORY.glob(pattern)
 )
 # All of it is `make bench`, which takes minutes and needs a quiet machine.
 MEASURING_DOCUMENT = "docs/benchmarks.md"
@@ -42,7 +46,7 @@ def test_only_make_and_releases_are_not_run(name: str) -> None:
             assert all(NEVER_RUN.fullmatch(line) for line in block.text.splitlines()), block.place
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [*DOCUMENTS, *CLIENT_DOCUMENTS])
 def test_links_lead_somewhere(name: str) -> None:
     document = REPOSITORY / name
     for target in relative_links(document):
@@ -71,6 +75,24 @@ def test_there_is_a_recipe_for_every_call_with_both_tools(before_method: str) ->
             for method in service.methods:
                 recipe = rf"{re.escape(before_method)}{service.full_name}/{method.name}\b"
                 assert re.search(recipe, recipes), method.full_name
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
+def test_what_is_shown_of_other_languages_is_in_their_examples(language: Language) -> None:
+    (example,) = (
+        path
+        for path in (language.folder / "examples").rglob("*")
+        if path.suffix in {".go", ".ts", ".java", ".rs"} and path.stem in {"main", "quickstart", "Quickstart"}
+    )
+    (shown,) = (
+        block
+        for block in read_blocks(REPOSITORY / "README.md")
+        if block.language == {".rs": "rust"}.get(example.suffix, example.suffix[1:])
+    )
+    lines = {line.strip() for line in example.read_text().splitlines()}
+    assert {line.strip() for line in shown.text.splitlines()} <= lines
+    own = read_blocks(language.folder / "README.md")
+    assert example.read_text() in {block.text for block in own}, "its README shows another program"
 
 
 def test_decision_records_are_short_complete_and_listed() -> None:

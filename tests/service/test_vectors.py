@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 
 import grpc
 import pytest
-from clients.vectors import make
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from clients.vectors import make
 from engagement import (
     ConflictError,
     DeadlineError,
