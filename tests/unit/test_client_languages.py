@@ -107,7 +107,7 @@ def test_generated_files_that_are_stale_missing_or_left_over_are_named(tmp_path:
     (generated / "a.txt").write_text("edited")
     (generated / "folder/b.txt").unlink()
     (generated / "left over.txt").touch()
-    with pytest.raises(run.StepError, match="run `make proto`: a.txt, folder/b.txt, left over.txt"):
+    with pytest.raises(run.StepError, match=r"run `make proto`: a\.txt, folder/b\.txt, left over\.txt"):
         run.require_fresh(language)
     run.generate(language)
     run.require_fresh(language)
