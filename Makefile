@@ -29,7 +29,7 @@ run: $(VENV)/.server  ## Start the server (LISTEN=HOST:PORT, DATA=DIR)
 	@exec $(BIN)/engagement serve --listen $(LISTEN) --data $(DATA)
 
 test: $(VENV)/.dev  ## Run all tests of the server and the Python client
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-clients: $(VENV)/.dev  ## Build, check and test the clients in other languages (LANGUAGES="go rust")
 	$(BIN)/python -m clients.run test $(LANGUAGES)

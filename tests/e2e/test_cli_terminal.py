@@ -31,11 +31,13 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
 def run_on_terminal(cli: Cli, *arguments: str) -> tuple[int, str]:
     """The exit status of a command, and what it shows on a terminal of 120 columns."""
     ours, theirs = pty.openpty()
+    # Whoever runs the tests may have told their own width.
+    environment = {name: value for name, value in cli.environment.items() if name not in {"COLUMNS", "LINES"}}
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     with subprocess.Popen(
         [sys.executable, "-m", "engagement.cli", *arguments],
         cwd=cli.folder,
-        env={**cli.environment, "TERM": "xterm"},
+        env={**environment, "TERM": "xterm"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
