@@ -568,6 +568,11 @@ def stream(*steps: Json, **options: Json) -> Json:
     return {"method": "UploadEvents", **options, "steps": [receive(open={"uploadId": "u-1"}), *steps]}
 
 
+def committed(through: int) -> Json:
+    """So far the upload is from now on, two accepted events a chunk; GetUpload tells it."""
+    return {"get_upload": [{"upload": upload_state("STATE_OPEN", through, accepted=2 * through)}]}
+
+
 def summary(events_count: int, *, reconnects: int = 0, skipped: int = 0, **tally: int) -> Json:
     """The summary of a finished upload."""
     return {"tally": tally, "events": events_count, "reconnects": reconnects, "skipped_events": skipped}
@@ -576,6 +581,7 @@ def summary(events_count: int, *, reconnects: int = 0, skipped: int = 0, **tally
 def _upload_cases() -> list[Json]:
     six = ("e1", "e2", "e3", "e4", "e5", "e6")
     lost = {"status": _LOST}
+    later = {"status": {**_OVERLOADED, "retry_delay_seconds": 0.6}}
     no_ids = [event(balance=str(number)) for number in range(4)]
 
     def with_ids(sequence: int, *numbers: int) -> Json:
@@ -877,6 +883,20 @@ def _upload_cases() -> list[Json]:
                 ),
             ],
             "expected": {"error": {"kind": "source", "reason": ""}, "rejections": []},
+        },
+        {
+            # Two such waits are longer than the outage that is allowed; each is one of its own.
+            "name": "upload-that-moves-while-it-is-away",
+            "rules": ["U10"],
+            "max_outage_seconds": 1,
+            "call": upload(events(*six)),
+            "server": [
+                stream(opened(), chunk(1, "e1", "e2"), chunk(2, "e3", "e4"), chunk(3, "e5", "e6"), later),
+                stream(committed(1), opened(1), chunk(2, "e3", "e4"), later),
+                stream(committed(2), opened(2), chunk(3, "e5", "e6"), later),
+                stream(committed(3), opened(3), finish(3), finished(3, accepted=6)),
+            ],
+            "expected": {"summary": summary(6, reconnects=3, accepted=6), "rejections": []},
         },
         {
             "name": "upload-gives-up",
