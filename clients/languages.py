@@ -74,7 +74,7 @@ GO: Final = Language(
     "Go",
     programs=[Program("Go", ["go", "version"], (1, 25)), Program("gcc", ["gcc", "-dumpversion"], (8,))],
     downloads=[["go", "mod", "download", "-C", folder] for folder in (".", "internal/tools", "validate")],
-    checks=[["sh", "-c", 'test -z "$(gofmt -l . | tee /dev/stderr)"'], ["go", "vet", "./..."], _STATICCHECK],
+    checks=[["sh", "-c", "! gofmt -l . | grep ."], ["go", "vet", "./..."], _STATICCHECK],
     tests=[["go", "test", "-race", "./..."], ["go", "test", "-C", "validate", "./..."]],
     build_bench=[["go", "build", "-o", "bin/bench", "./internal/bench"]],
     bench=["bin/bench"],
