@@ -1,0 +1,295 @@
+"""Conversations of followers."""
+
+from __future__ import annotations
+
+from clients.vectors.cases.script import LOST, OVERLOADED, Json, receive, send, status, stored
+
+
+def started(cursor: str = "c0", *, heartbeat: str = "15s") -> Json:
+    """The first message of a subscription."""
+    return send(cursor=cursor, started={"heartbeatInterval": heartbeat, "maxBatchEvents": 500})
+
+
+def batch(cursor: str, *members: tuple[str, str]) -> Json:
+    """A batch of events, each an id and a cursor."""
+    return send(cursor=cursor, batch={"events": [stored(*member) for member in members]})
+
+
+def subscribe(*steps: Json, **options: Json) -> Json:
+    """One stream of a subscription."""
+    return {"method": "SubscribeEvents", **options, "steps": list(steps)}
+
+
+def follow(request: Json, **more: Json) -> Json:
+    """The client's side of a subscription."""
+    return {"follow": {"request": request, **more}}
+
+
+def step(event_id: str, cursor: str) -> Json:
+    """An event that was handed out, and the follower's cursor behind it."""
+    return {"event_id": event_id, "cursor": cursor}
+
+
+_FROM_START = {"earliest": True}
+_TO_TAIL = {"earliest": True, "stopAtTail": True}
+
+
+def cases() -> list[Json]:
+    """All of them."""
+    from_start = receive(earliest=True, afterCursor=None)
+    to_tail = receive(earliest=True, afterCursor=None, stopAtTail=True)
+
+    def behind(cursor: str) -> Json:
+        return receive(afterCursor=cursor, earliest=None, latest=None, startTime=None)
+
+    return [
+        {
+            "name": "follow-cursors",
+            "rules": ["F2", "F6", "F9"],
+            "call": follow(_TO_TAIL),
+            "server": [
+                subscribe(
+                    to_tail,
+                    started(),
+                    batch("c3", ("e1", "c1"), ("e2", "c2")),
+                    send(cursor="c4", progress={"lagEvents": "1"}),
+                    batch("c5", ("e3", "c5")),
+                    send(cursor="c6", caughtUp={}),
+                )
+            ],
+            "expected": {
+                "steps": [step("e1", "c1"), step("e2", "c3"), step("e3", "c5")],
+                "cursor": "c6",
+                "erasures": [],
+            },
+        },
+        {
+            "name": "follow-stops-within-a-batch",
+            "rules": ["F2"],
+            "call": follow(_FROM_START, take=1),
+            "server": [
+                subscribe(from_start, started(), batch("c3", ("e1", "c1"), ("e2", "c2")), {"silence": True})
+            ],
+            "expected": {"steps": [step("e1", "c1")], "cursor": "c1", "erasures": []},
+        },
+        {
+            "name": "follow-starts-behind-a-cursor",
+            "rules": ["F1"],
+            "call": follow({"afterCursor": "c7"}, take=1),
+            "server": [subscribe(behind("c7"), started("c7"), batch("c8", ("e8", "c8")), {"silence": True})],
+            "expected": {"steps": [step("e8", "c8")], "cursor": "c8", "erasures": []},
+        },
+        {
+            "name": "follow-starts-with-the-latest",
+            "rules": ["F1"],
+            "call": follow({"latest": True}, take=1),
+            "server": [
+                subscribe(
+                    receive(latest=True, earliest=None, afterCursor=None, startTime=None),
+                    started("c7"),
+                    batch("c8", ("e8", "c8")),
+                    {"silence": True},
+                )
+            ],
+            "expected": {"steps": [step("e8", "c8")], "cursor": "c8", "erasures": []},
+        },
+        {
+            "name": "follow-starts-at-a-time",
+            "rules": ["F1"],
+            "call": follow({"startTime": "2026-01-02T03:04:05.006Z"}, take=1),
+            "server": [
+                subscribe(
+                    receive(
+                        startTime="2026-01-02T03:04:05.006Z", earliest=None, latest=None, afterCursor=None
+                    ),
+                    started("c7"),
+                    batch("c8", ("e8", "c8")),
+                    {"silence": True},
+                )
+            ],
+            "expected": {"steps": [step("e8", "c8")], "cursor": "c8", "erasures": []},
+        },
+        {
+            "name": "follow-with-a-filter",
+            "rules": ["F3"],
+            "call": follow(
+                {**_FROM_START, "filter": {"consumerIds": ["a", "b"], "authenticated": False}}, take=1
+            ),
+            "server": [
+                subscribe(
+                    receive(earliest=True, filter={"consumerIds": ["a", "b"], "authenticated": False}),
+                    started(),
+                    {"status": LOST},
+                ),
+                subscribe(
+                    receive(afterCursor="c0", filter={"consumerIds": ["a", "b"], "authenticated": False}),
+                    started(),
+                    batch("c1", ("e1", "c1")),
+                    {"silence": True},
+                ),
+            ],
+            "expected": {"steps": [step("e1", "c1")], "cursor": "c1", "erasures": []},
+        },
+        {
+            "name": "follow-through-a-lost-connection",
+            "rules": ["F3"],
+            "call": follow(_TO_TAIL),
+            "server": [
+                subscribe(to_tail, started(), batch("c3", ("e1", "c1"), ("e2", "c2")), {"status": LOST}),
+                subscribe(
+                    behind("c3"), started("c3"), batch("c4", ("e3", "c4")), send(cursor="c4", caughtUp={})
+                ),
+            ],
+            "expected": {
+                "steps": [step("e1", "c1"), step("e2", "c3"), step("e3", "c4")],
+                "cursor": "c4",
+                "erasures": [],
+            },
+        },
+        {
+            "name": "follow-behind-progress",
+            "rules": ["F2", "F3"],
+            "call": follow(_TO_TAIL),
+            "server": [
+                subscribe(
+                    to_tail,
+                    started(),
+                    send(cursor="c9", progress={"lagEvents": "4"}),
+                    {"status": OVERLOADED},
+                ),
+                subscribe(behind("c9"), started("c9"), send(cursor="c9", caughtUp={})),
+            ],
+            "expected": {"steps": [], "cursor": "c9", "erasures": []},
+        },
+        {
+            "name": "follow-through-closing",
+            "rules": ["F6"],
+            "call": follow(_TO_TAIL),
+            "server": [
+                subscribe(
+                    to_tail,
+                    started(),
+                    batch("c1", ("e1", "c1")),
+                    send(cursor="c2", closing={"reason": "REASON_DRAINING", "reconnectDelay": "0.5s"}),
+                ),
+                subscribe(
+                    behind("c2"),
+                    started("c2"),
+                    batch("c3", ("e3", "c3")),
+                    send(cursor="c3", caughtUp={}),
+                    not_before_seconds=0.49,
+                ),
+            ],
+            "expected": {"steps": [step("e1", "c1"), step("e3", "c3")], "cursor": "c3", "erasures": []},
+        },
+        {
+            "name": "follow-through-an-end-without-closing",
+            "rules": ["F6"],
+            "call": follow(_FROM_START, take=2),
+            "server": [
+                subscribe(from_start, started(), batch("c1", ("e1", "c1"))),
+                subscribe(behind("c1"), started("c1"), batch("c2", ("e2", "c2")), {"silence": True}),
+            ],
+            "expected": {"steps": [step("e1", "c1"), step("e2", "c2")], "cursor": "c2", "erasures": []},
+        },
+        {
+            "name": "follow-through-silence",
+            "rules": ["F5"],
+            "call": follow(_FROM_START, take=2),
+            "server": [
+                subscribe(
+                    from_start, started(heartbeat="0.4s"), batch("c1", ("e1", "c1")), {"silence": True}
+                ),
+                subscribe(behind("c1"), started("c1"), batch("c2", ("e2", "c2")), {"silence": True}),
+            ],
+            "expected": {"steps": [step("e1", "c1"), step("e2", "c2")], "cursor": "c2", "erasures": []},
+        },
+        {
+            "name": "follow-through-a-broken-connection",
+            "rules": ["E4", "F3"],
+            "call": follow(_FROM_START, take=1),
+            "server": [
+                subscribe(from_start, started(), status("INTERNAL", message="RST_STREAM")),
+                subscribe(behind("c0"), started(), batch("c1", ("e1", "c1")), {"silence": True}),
+            ],
+            "expected": {"steps": [step("e1", "c1")], "cursor": "c1", "erasures": []},
+        },
+        {
+            "name": "follow-through-a-cancellation-from-afar",
+            "rules": ["E4", "E5", "F3"],
+            "call": follow(_FROM_START, take=1),
+            "server": [
+                subscribe(from_start, started(), status("CANCELLED", message="by something in between")),
+                subscribe(behind("c0"), started(), batch("c1", ("e1", "c1")), {"silence": True}),
+            ],
+            "expected": {"steps": [step("e1", "c1")], "cursor": "c1", "erasures": []},
+        },
+        {
+            "name": "follow-ends-where-the-server-fails",
+            "rules": ["E4"],
+            "call": follow(_FROM_START, take=1),
+            "server": [subscribe(from_start, started(), status("INTERNAL", reason="INTERNAL"))],
+            "expected": {
+                "steps": [],
+                "cursor": "c0",
+                "erasures": [],
+                "error": {"kind": "internal", "reason": "INTERNAL"},
+            },
+        },
+        {
+            "name": "follow-tells-erasures-in-their-place",
+            "rules": ["F7"],
+            "call": follow(_TO_TAIL),
+            "server": [
+                subscribe(
+                    to_tail,
+                    started(),
+                    batch("c1", ("e1", "c1")),
+                    send(cursor="c2", erasureNotice={"erasureId": "erasure-1", "erasedCursors": ["c1"]}),
+                    {"status": LOST},
+                ),
+                subscribe(
+                    behind("c2"),
+                    started("c2"),
+                    send(cursor="c3", erasureNotice={"erasureId": "erasure-2", "erasedCursors": []}),
+                    batch("c4", ("e2", "c4")),
+                    send(cursor="c4", caughtUp={}),
+                ),
+            ],
+            "expected": {
+                "steps": [step("e1", "c1"), step("e2", "c4")],
+                "cursor": "c4",
+                "erasures": ["erasure-1", "erasure-2"],
+            },
+        },
+        {
+            "name": "follow-expired-cursor",
+            "rules": ["E2", "F3"],
+            "call": follow({"afterCursor": "c1"}),
+            "server": [
+                subscribe(
+                    behind("c1"),
+                    status("FAILED_PRECONDITION", reason="CURSOR_EXPIRED", metadata={"earliestCursor": "c5"}),
+                )
+            ],
+            "expected": {
+                "steps": [],
+                "cursor": "c1",
+                "erasures": [],
+                "error": {"kind": "precondition", "reason": "CURSOR_EXPIRED"},
+            },
+        },
+        {
+            "name": "follow-gives-up",
+            "rules": ["F8"],
+            "max_outage_seconds": 1,
+            "call": follow(_FROM_START),
+            "server": [subscribe(from_start, {"status": OVERLOADED}, repeats=True)],
+            "expected": {
+                "steps": [],
+                "cursor": "",
+                "erasures": [],
+                "error": {"kind": "unavailable", "reason": "OVERLOADED"},
+            },
+        },
+    ]

@@ -1,0 +1,57 @@
+"""The words that conversations are written in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = Any  # what json.dumps takes
+
+OVERLOADED = {"code": "UNAVAILABLE", "message": "try later", "reason": "OVERLOADED"}
+LOST = {"code": "UNAVAILABLE", "message": "the connection is lost"}
+BROKEN_RULE = {
+    "reason": "ERROR_REASON_FIELD_INVALID",
+    "message": "customer_info.balance: must be at most 50000 characters",
+    "violations": [
+        {
+            "field": "customer_info.balance",
+            "rule": "string.max_len",
+            "description": "must be at most 50000 characters",
+        }
+    ],
+    "violationsTotal": 1,
+}
+
+
+def event(event_id: str = "", *, balance: str = "1") -> Json:
+    """A small event."""
+    return {**({"eventId": event_id} if event_id else {}), "customerInfo": {"balance": balance}}
+
+
+def events(*ids: str) -> list[Json]:
+    """Small events with these ids."""
+    return [event(event_id) for event_id in ids]
+
+
+def unary(method: str, *steps: Json, **options: Json) -> Json:
+    """One call with one answer."""
+    return {"method": method, **options, "steps": list(steps)}
+
+
+def receive(**message: Json) -> Json:
+    """What the server must get; null stands for an absent member."""
+    return {"receive": message}
+
+
+def send(**message: Json) -> Json:
+    """What the server says."""
+    return {"send": message}
+
+
+def status(code: str, **more: Json) -> Json:
+    """How the server ends a call."""
+    return {"status": {"code": code, **more}}
+
+
+def stored(event_id: str, cursor: str) -> Json:
+    """A stored event."""
+    return {"event": event(event_id), "cursor": cursor, "receiveTime": "2026-01-02T03:04:05Z"}

@@ -1,0 +1,85 @@
+"""The words that conversations of uploads are written in, besides those of all."""
+
+from __future__ import annotations
+
+from clients.vectors.cases.script import BROKEN_RULE, Json, events, receive, send
+
+OPENED = {
+    "maxChunkEvents": 500,
+    "maxChunkBytes": "8323072",
+    "maxUnackedChunks": 8,
+    "heartbeatInterval": "15s",
+}
+
+
+def opened(committed_through: int = 0, **changes: Json) -> Json:
+    """The first message to an upload."""
+    sequence = {"committedThrough": str(committed_through)} if committed_through else {}
+    return send(opened={**sequence, **OPENED, **changes})
+
+
+def chunk(sequence: int, *ids: str) -> Json:
+    """A chunk of small events."""
+    return receive(chunk={"sequence": str(sequence), "events": events(*ids)})
+
+
+def ack(committed_through: int, *results: Json, **tally: int) -> Json:
+    """Chunks are committed."""
+    return send(
+        ack={"committedThrough": str(committed_through), "tally": _longs(tally), "results": list(results)}
+    )
+
+
+def finish(last_sequence: int) -> Json:
+    """The end of an upload."""
+    return receive(finish={"lastSequence": str(last_sequence)} if last_sequence else {})
+
+
+def finished(committed_through: int, **tally: int) -> Json:
+    """The last message to an upload."""
+    return send(finished={"upload": upload_state("STATE_FINISHED", committed_through, **tally)})
+
+
+def upload_state(state: str, committed_through: int, **tally: int) -> Json:
+    """The state of an upload, named u-1."""
+    return {
+        "uploadId": "u-1",
+        "state": state,
+        "committedThrough": str(committed_through),
+        "tally": _longs(tally),
+    }
+
+
+def _longs(tally: dict[str, int]) -> Json:
+    return {name: str(count) for name, count in tally.items()}
+
+
+def rejected(sequence: int, index: int, event_id: str) -> Json:
+    """An event that was refused."""
+    result = {"index": index, "eventId": event_id, "outcome": "OUTCOME_REJECTED", "error": BROKEN_RULE}
+    return {"chunkSequence": str(sequence), "result": result}
+
+
+def told(position: int, event_id: str) -> Json:
+    """What the caller is told of a refused event."""
+    return {"position": position, "event_id": event_id, "reason": "FIELD_INVALID"}
+
+
+def upload(source: list[Json], **more: Json) -> Json:
+    """The client's side of an upload, two events a chunk."""
+    return {"upload": {"upload_id": "u-1", "chunk_events": 2, "events": source, **more}}
+
+
+def stream(*steps: Json, **options: Json) -> Json:
+    """One stream of the upload."""
+    return {"method": "UploadEvents", **options, "steps": [receive(open={"uploadId": "u-1"}), *steps]}
+
+
+def committed(through: int) -> Json:
+    """So far the upload is from now on, two accepted events a chunk; GetUpload tells it."""
+    return {"get_upload": [{"upload": upload_state("STATE_OPEN", through, accepted=2 * through)}]}
+
+
+def summary(events_count: int, *, reconnects: int = 0, skipped: int = 0, **tally: int) -> Json:
+    """The summary of a finished upload."""
+    return {"tally": tally, "events": events_count, "reconnects": reconnects, "skipped_events": skipped}
