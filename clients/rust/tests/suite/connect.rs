@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use engagement_attributes::{Client, Error, Kind, Start, tonic::Request, v1::GetServerInfoRequest};
-use tokio::{net::TcpListener, runtime::Handle, time::timeout};
+use engagement_attributes::{
+    Client, Error, Kind, Start, buffa::Message, tonic::Request, v1::GetServerInfoRequest,
+};
+use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, time::timeout};
 
 use crate::servers::{DEADLINE, Server, event, events, in_time};
 
@@ -136,4 +138,49 @@ fn calls_may_be_spawned() {
     fn is_shareable<T: Send + Sync + std::error::Error + 'static>() {}
     let _ = spawn;
     is_shareable::<Error>();
+}
+
+#[tokio::test]
+async fn a_connection_that_is_silent_is_given_up() {
+    in_time(async {
+        let server = Server::start().await;
+        let client = server.client();
+        client.record_event(event("e1")).await.unwrap();
+        let (lose, mut lost) = mpsc::unbounded_channel();
+        // By its heartbeats alone a follower would wait for two minutes.
+        let mut follower = client
+            .follow(Start::Earliest)
+            .heartbeat_interval(Duration::from_secs(60))
+            .on_reconnect(move |error| lose.send(error.kind()).unwrap())
+            .start();
+        follower.next().await.unwrap().unwrap();
+        server.freeze().await;
+        let began = Instant::now();
+        tokio::select! {
+            event = follower.next() => panic!("a frozen server says {event:?}"),
+            kind = lost.recv() => assert_eq!(kind, Some(Kind::Unavailable)),
+        }
+        // 30 seconds until the ping, 10 for its answer.
+        assert!(began.elapsed() > Duration::from_secs(35) && began.elapsed() < Duration::from_secs(60));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_of_more_than_4_mebibytes_are_received() {
+    in_time(async {
+        let server = Server::start().await;
+        let client = server.client();
+        let mut large = event("large");
+        large.additional_attributes =
+            (0..83).map(|number| (format!("key-{number}"), "x".repeat(49_990))).collect();
+        // As large as an event may be: with what the server adds it is more than 4 MiB.
+        let room = 4 * 1024 * 1024 - large.encode_to_vec().len();
+        large.consumer_id = "c".repeat(room - 4);
+        client.record_event(large.clone()).await.unwrap();
+        let stored = client.list_events().next().await.unwrap().unwrap();
+        assert!(stored.encode_to_vec().len() > 4 * 1024 * 1024);
+        assert_eq!(stored.event.additional_attributes, large.additional_attributes);
+    })
+    .await;
 }

@@ -76,6 +76,13 @@ impl Server {
         self.child.kill().await.expect("the server can be killed");
     }
 
+    /// SIGSTOP: it holds its connections and says nothing any more.
+    pub async fn freeze(&self) {
+        let pid = self.child.id().expect("the server runs").to_string();
+        let done = Command::new("kill").args(["-STOP", &pid]).status().await.expect("kill is there");
+        assert!(done.success());
+    }
+
     /// Starts it again, at the same address with the same data.
     pub async fn restart(&mut self) {
         self.kill().await;

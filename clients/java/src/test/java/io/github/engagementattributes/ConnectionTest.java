@@ -29,11 +29,39 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 final class ConnectionTest {
+  @Test
+  void a_connection_that_is_silent_is_given_up() throws Exception {
+    try (TestServer server = new TestServer();
+        EngagementClient client = server.connect("silence")) {
+      client.recordEvent(Events.valid("e1"));
+      BlockingQueue<ErrorKind> lost = new LinkedBlockingQueue<>();
+      CompletableFuture<Boolean> waiting;
+      // By its heartbeats alone a follower would wait for two minutes.
+      try (Follower follower =
+          client
+              .followEarliest()
+              .heartbeat(Duration.ofSeconds(60))
+              .onReconnect(error -> lost.add(error.kind()))
+              .build()) {
+        var events = follower.iterator();
+        events.next();
+        server.freeze();
+        long began = System.nanoTime();
+        waiting = CompletableFuture.supplyAsync(events::hasNext);
+        assertEquals(ErrorKind.UNAVAILABLE, lost.poll(60, TimeUnit.SECONDS));
+        // 30 seconds until the ping, 10 for its answer.
+        assertTrue(Duration.ofNanos(System.nanoTime() - began).toSeconds() >= 35);
+      }
+      assertFalse(waiting.get(10, TimeUnit.SECONDS));
+    }
+  }
+
   @Test
   void a_large_call_is_made_five_times_with_the_same_message() throws Exception {
     Event large =

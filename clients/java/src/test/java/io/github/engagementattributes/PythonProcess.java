@@ -49,6 +49,15 @@ final class PythonProcess implements AutoCloseable {
     process.onExit().join();
   }
 
+  /** The program keeps its connections and says nothing any more. */
+  void freeze() throws IOException, InterruptedException {
+    String pid = Long.toString(process.pid());
+    int status = new ProcessBuilder("kill", "-STOP", pid).inheritIO().start().waitFor();
+    if (status != 0) {
+      throw new IllegalStateException("kill ended with " + status);
+    }
+  }
+
   /** Asks the program to stop, and waits. */
   void stop() {
     process.destroy();

@@ -36,6 +36,11 @@ final class TestServer implements AutoCloseable {
     process.kill();
   }
 
+  /** The server keeps its connections and says nothing any more. */
+  void freeze() throws IOException, InterruptedException {
+    process.freeze();
+  }
+
   /** Lets the server end its streams well. */
   void stop() {
     process.stop();
