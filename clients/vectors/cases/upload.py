@@ -23,6 +23,9 @@ def cases() -> list[Json]:
     """All of them."""
     six = ("e1", "e2", "e3", "e4", "e5", "e6")
     lost = {"status": LOST}
+    both_stored = stream(
+        opened(), chunk(1, "e1", "e2"), finish(1), ack(1, accepted=2), finished(1, accepted=2)
+    )
     later = {"status": {**OVERLOADED, "retry_delay_seconds": 0.6}}
     no_ids = [event(balance=str(number)) for number in range(4)]
 
@@ -271,9 +274,7 @@ def cases() -> list[Json]:
             "call": upload(events("e1", "e2")),
             "server": [
                 stream(opened(heartbeatInterval="0.4s"), chunk(1, "e1", "e2"), {"silence": True}),
-                stream(
-                    opened(), chunk(1, "e1", "e2"), finish(1), ack(1, accepted=2), finished(1, accepted=2)
-                ),
+                both_stored,
             ],
             "expected": {"summary": summary(2, reconnects=1, accepted=2), "rejections": []},
         },
@@ -283,9 +284,7 @@ def cases() -> list[Json]:
             "call": upload(events("e1", "e2")),
             "server": [
                 stream({"silence": True}),
-                stream(
-                    opened(), chunk(1, "e1", "e2"), finish(1), ack(1, accepted=2), finished(1, accepted=2)
-                ),
+                both_stored,
             ],
             "expected": {"summary": summary(2, reconnects=1, accepted=2), "rejections": []},
         },

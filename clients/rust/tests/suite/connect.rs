@@ -146,12 +146,12 @@ async fn a_connection_that_is_silent_is_given_up() {
         let server = Server::start().await;
         let client = server.client();
         client.record_event(event("e1")).await.unwrap();
-        let (lose, mut lost) = mpsc::unbounded_channel();
+        let (tell, mut lost) = mpsc::unbounded_channel();
         // By its heartbeats alone a follower would wait for two minutes.
         let mut follower = client
             .follow(Start::Earliest)
             .heartbeat_interval(Duration::from_secs(60))
-            .on_reconnect(move |error| lose.send(error.kind()).unwrap())
+            .on_reconnect(move |error| tell.send(error.kind()).unwrap())
             .start();
         follower.next().await.unwrap().unwrap();
         server.freeze().await;
