@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import sys
+import time
 from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from engagement_server.errors import ConfigurationError
 from engagement_server.hot_consumers import HotConsumers
 from engagement_server.interceptors import CallInterceptor
 from engagement_server.log.local import LocalLog
+from engagement_server.model import PartitionState
 from engagement_server.profiles import Profiles
 from engagement_server.reflection import add_reflection
 from engagement_server.retention import Ages, Retention
@@ -201,12 +203,20 @@ class Server:
                     retention=timedelta(days=self._config.retention_days),
                 ),
                 version=version("engagement-attributes"),
-                log_epoch=f"{cursors.epoch:08x}",
+                partition_count=1,
+                partitions=lambda: [_whole_store(cursors)],
             ),
             self._grpc,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         add_reflection((*_SERVICES, health.SERVICE_NAME), self._grpc)
+
+
+def _whole_store(cursors: Cursors) -> PartitionState:
+    """One machine carries all accounts, and its store is its log: never behind it."""
+    return PartitionState(
+        number=0, log_epoch=f"{cursors.epoch:08x}", view_time_ms=time.time_ns() // 1_000_000, is_current=True
+    )
 
 
 def serve(config: Config) -> None:

@@ -2,6 +2,11 @@
 
     EngagementError
     ├── ConfigurationError              the server cannot start like this
+    ├── LogError                        a replicated log cannot be followed
+    │   ├── LogUnreachableError
+    │   ├── LogReplacedError
+    │   ├── StaleViewError
+    │   └── UnreadableCommitError
     └── RequestError                    a call, or one event of it, is refused
         ├── InvalidRequestError
         │   ├── FieldInvalidError
@@ -19,7 +24,8 @@
         │   ├── SequenceGapError
         │   ├── UploadFinishedError
         │   ├── CursorExpiredError
-        │   └── LogEpochChangedError
+        │   ├── LogEpochChangedError
+        │   └── PartitionNotServedError
         ├── TakenOverError
         │   └── UploadTakenOverError
         ├── NotFoundError
@@ -53,6 +59,26 @@ class EngagementError(Exception):
 
 class ConfigurationError(EngagementError):
     """The server cannot start with this configuration; the message says what to change."""
+
+
+class LogError(EngagementError):
+    """A replicated log cannot be followed; no caller sees it."""
+
+
+class LogUnreachableError(LogError):
+    """The log does not answer now; trying again helps."""
+
+
+class LogReplacedError(LogError):
+    """The log does not hold what this view was made from."""
+
+
+class StaleViewError(LogError):
+    """The log does not reach back to where this view ends; the next start makes the view anew."""
+
+
+class UnreadableCommitError(LogError):
+    """A message of the log is not a commit that this version knows."""
 
 
 class RequestError(EngagementError):
@@ -245,6 +271,21 @@ class LogEpochChangedError(PreconditionError):
 
     def __init__(self) -> None:
         super().__init__("the log was replaced since this cursor was made; read again from the start")
+
+
+class PartitionNotServedError(PreconditionError):
+    """The partition of the account is not one that this node carries."""
+
+    reason = "PARTITION_NOT_SERVED"
+
+    def __init__(self, *, account_id: str, partition: int, partition_count: int) -> None:
+        super().__init__(
+            f"account {account_id!r} is in partition {partition} of {partition_count}, which this node does"
+            " not carry; call a node that does",
+            accountId=account_id,
+            partition=partition,
+            partitionCount=partition_count,
+        )
 
 
 class TakenOverError(RequestError):

@@ -185,6 +185,20 @@ class FoldedProfile:
     replaced: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """A partition that this node carries, and how well it knows the partition's log."""
+
+    number: int
+    """From 0."""
+    log_epoch: str
+    view_time_ms: int | None
+    """Everything that was accepted before this time, epoch milliseconds, is in the node's view; None
+    while no such time is known."""
+    is_current: bool
+    """Whether the node follows the log without delay."""
+
+
 class StoredRow(NamedTuple):
     """One stored event as it is read."""
 

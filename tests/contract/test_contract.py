@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,15 @@ def test_every_error_of_the_server_has_a_reason_of_the_contract_with_its_code() 
         assert re.search(rf"\b{code}\b", reasons[kind.reason]), kind
     families = [kind for kind in error_classes() if kind not in named]
     assert all(kind.__subclasses__() for kind in families)
+
+
+def test_the_partition_of_an_account_is_found_as_the_contract_says() -> None:
+    comments = " ".join(re.findall(r"// (.*)", (PROTOS / "engagement/v1/server_service.proto").read_text()))
+    example = re.search(
+        r'that of "([\w-]+)" is (\d+), and with (\d+) partitions the account is in number (\d+)', comments
+    )
+    assert example is not None
+    account_id, (checksum, count, number) = example[1], map(int, example.group(2, 3, 4))
+    assert (zlib.crc32(account_id.encode()), checksum % count) == (checksum, number)
+    # More than a signed number of 32 bits holds, so that the example catches a wrong sign.
+    assert checksum >= 1 << 31

@@ -19,6 +19,7 @@ from engagement_server.errors import (
     FieldInvalidError,
     LogEpochChangedError,
     OverloadedError,
+    PartitionNotServedError,
     RequestError,
     StoreUnavailableError,
     UploadTakenOverError,
@@ -43,6 +44,10 @@ def details_of(trailing: Metadata) -> status_pb2.Status:
         (FieldInvalidError([Violation("f", "r", "d")]), grpc.StatusCode.INVALID_ARGUMENT),
         (EventIdConflictError("a"), grpc.StatusCode.ALREADY_EXISTS),
         (LogEpochChangedError(), grpc.StatusCode.FAILED_PRECONDITION),
+        (
+            PartitionNotServedError(account_id="acme", partition=6, partition_count=8),
+            grpc.StatusCode.FAILED_PRECONDITION,
+        ),
         (UploadTakenOverError("u"), grpc.StatusCode.ABORTED),
         (EventNotFoundError(eventId="a"), grpc.StatusCode.NOT_FOUND),
         (StoreUnavailableError("disk full"), grpc.StatusCode.UNAVAILABLE),

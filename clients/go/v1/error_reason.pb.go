@@ -119,6 +119,15 @@ const (
 	//
 	//	{"reason": "LOG_EPOCH_CHANGED", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_LOG_EPOCH_CHANGED ErrorReason = 33
+	// The server is one node of several, and does not carry the partition that
+	// the call's account is in. FAILED_PRECONDITION. Not retryable at this
+	// address: call a node that carries the partition. GetServerInfo tells how an
+	// account's partition is found, and which ones a node carries.
+	//
+	//	{"reason": "PARTITION_NOT_SERVED", "domain": "engagement.v1",
+	//	 "metadata": {"accountId": "acme", "partition": "6",
+	//	              "partitionCount": "8"}}
+	ErrorReason_ERROR_REASON_PARTITION_NOT_SERVED ErrorReason = 34
 	// Another stream opened the same upload and goes on with it. ABORTED. The
 	// newer stream is the one to use.
 	//
@@ -188,8 +197,9 @@ const (
 	//
 	//	{"reason": "DRAINING", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_DRAINING ErrorReason = 81
-	// The store cannot write or read, because the disk is full, for example.
-	// UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
+	// The store cannot write or read, because the disk is full, for example; or,
+	// where the log is replicated, it has no quorum or this node is cut off from
+	// it. UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
 	//
 	//	{"reason": "STORE_UNAVAILABLE", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 82
@@ -219,6 +229,7 @@ var (
 		31: "ERROR_REASON_UPLOAD_FINISHED",
 		32: "ERROR_REASON_CURSOR_EXPIRED",
 		33: "ERROR_REASON_LOG_EPOCH_CHANGED",
+		34: "ERROR_REASON_PARTITION_NOT_SERVED",
 		40: "ERROR_REASON_UPLOAD_TAKEN_OVER",
 		50: "ERROR_REASON_EVENT_NOT_FOUND",
 		51: "ERROR_REASON_UPLOAD_NOT_FOUND",
@@ -237,37 +248,38 @@ var (
 		90: "ERROR_REASON_INTERNAL",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":         0,
-		"ERROR_REASON_FIELD_INVALID":       1,
-		"ERROR_REASON_ENTITY_UNKNOWN":      2,
-		"ERROR_REASON_BATCH_TOO_LARGE":     3,
-		"ERROR_REASON_CHUNK_TOO_LARGE":     4,
-		"ERROR_REASON_FILTER_INVALID":      5,
-		"ERROR_REASON_PAGE_TOKEN_MISMATCH": 6,
-		"ERROR_REASON_CURSOR_MALFORMED":    7,
-		"ERROR_REASON_CURSOR_MISMATCH":     8,
-		"ERROR_REASON_EVENT_ID_CONFLICT":   20,
-		"ERROR_REASON_REQUEST_ID_REUSED":   21,
-		"ERROR_REASON_SEQUENCE_GAP":        30,
-		"ERROR_REASON_UPLOAD_FINISHED":     31,
-		"ERROR_REASON_CURSOR_EXPIRED":      32,
-		"ERROR_REASON_LOG_EPOCH_CHANGED":   33,
-		"ERROR_REASON_UPLOAD_TAKEN_OVER":   40,
-		"ERROR_REASON_EVENT_NOT_FOUND":     50,
-		"ERROR_REASON_UPLOAD_NOT_FOUND":    51,
-		"ERROR_REASON_ENTITY_NOT_FOUND":    52,
-		"ERROR_REASON_ERASURE_NOT_FOUND":   53,
-		"ERROR_REASON_PROFILE_NOT_FOUND":   54,
-		"ERROR_REASON_TOKEN_MISSING":       60,
-		"ERROR_REASON_TOKEN_INVALID":       61,
-		"ERROR_REASON_TOKEN_EXPIRED":       62,
-		"ERROR_REASON_ACCOUNT_FORBIDDEN":   63,
-		"ERROR_REASON_SCOPE_MISSING":       64,
-		"ERROR_REASON_QUOTA_EXCEEDED":      70,
-		"ERROR_REASON_OVERLOADED":          80,
-		"ERROR_REASON_DRAINING":            81,
-		"ERROR_REASON_STORE_UNAVAILABLE":   82,
-		"ERROR_REASON_INTERNAL":            90,
+		"ERROR_REASON_UNSPECIFIED":          0,
+		"ERROR_REASON_FIELD_INVALID":        1,
+		"ERROR_REASON_ENTITY_UNKNOWN":       2,
+		"ERROR_REASON_BATCH_TOO_LARGE":      3,
+		"ERROR_REASON_CHUNK_TOO_LARGE":      4,
+		"ERROR_REASON_FILTER_INVALID":       5,
+		"ERROR_REASON_PAGE_TOKEN_MISMATCH":  6,
+		"ERROR_REASON_CURSOR_MALFORMED":     7,
+		"ERROR_REASON_CURSOR_MISMATCH":      8,
+		"ERROR_REASON_EVENT_ID_CONFLICT":    20,
+		"ERROR_REASON_REQUEST_ID_REUSED":    21,
+		"ERROR_REASON_SEQUENCE_GAP":         30,
+		"ERROR_REASON_UPLOAD_FINISHED":      31,
+		"ERROR_REASON_CURSOR_EXPIRED":       32,
+		"ERROR_REASON_LOG_EPOCH_CHANGED":    33,
+		"ERROR_REASON_PARTITION_NOT_SERVED": 34,
+		"ERROR_REASON_UPLOAD_TAKEN_OVER":    40,
+		"ERROR_REASON_EVENT_NOT_FOUND":      50,
+		"ERROR_REASON_UPLOAD_NOT_FOUND":     51,
+		"ERROR_REASON_ENTITY_NOT_FOUND":     52,
+		"ERROR_REASON_ERASURE_NOT_FOUND":    53,
+		"ERROR_REASON_PROFILE_NOT_FOUND":    54,
+		"ERROR_REASON_TOKEN_MISSING":        60,
+		"ERROR_REASON_TOKEN_INVALID":        61,
+		"ERROR_REASON_TOKEN_EXPIRED":        62,
+		"ERROR_REASON_ACCOUNT_FORBIDDEN":    63,
+		"ERROR_REASON_SCOPE_MISSING":        64,
+		"ERROR_REASON_QUOTA_EXCEEDED":       70,
+		"ERROR_REASON_OVERLOADED":           80,
+		"ERROR_REASON_DRAINING":             81,
+		"ERROR_REASON_STORE_UNAVAILABLE":    82,
+		"ERROR_REASON_INTERNAL":             90,
 	}
 )
 
@@ -302,7 +314,7 @@ var File_engagement_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	" engagement/v1/error_reason.proto\x12\rengagement.v1*\x9a\b\n" +
+	" engagement/v1/error_reason.proto\x12\rengagement.v1*\xc1\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1f\n" +
@@ -318,7 +330,8 @@ const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\x19ERROR_REASON_SEQUENCE_GAP\x10\x1e\x12 \n" +
 	"\x1cERROR_REASON_UPLOAD_FINISHED\x10\x1f\x12\x1f\n" +
 	"\x1bERROR_REASON_CURSOR_EXPIRED\x10 \x12\"\n" +
-	"\x1eERROR_REASON_LOG_EPOCH_CHANGED\x10!\x12\"\n" +
+	"\x1eERROR_REASON_LOG_EPOCH_CHANGED\x10!\x12%\n" +
+	"!ERROR_REASON_PARTITION_NOT_SERVED\x10\"\x12\"\n" +
 	"\x1eERROR_REASON_UPLOAD_TAKEN_OVER\x10(\x12 \n" +
 	"\x1cERROR_REASON_EVENT_NOT_FOUND\x102\x12!\n" +
 	"\x1dERROR_REASON_UPLOAD_NOT_FOUND\x103\x12!\n" +

@@ -94,6 +94,9 @@ const (
 	SubscribeEventsResponse_Closing_REASON_DRAINING SubscribeEventsResponse_Closing_Reason = 1
 	// The stream has reached its maximum age.
 	SubscribeEventsResponse_Closing_REASON_MAX_AGE SubscribeEventsResponse_Closing_Reason = 2
+	// The node was cut off from the log or fell behind it. Another node goes
+	// on behind the cursor.
+	SubscribeEventsResponse_Closing_REASON_NOT_CURRENT SubscribeEventsResponse_Closing_Reason = 3
 )
 
 // Enum value maps for SubscribeEventsResponse_Closing_Reason.
@@ -102,11 +105,13 @@ var (
 		0: "REASON_UNSPECIFIED",
 		1: "REASON_DRAINING",
 		2: "REASON_MAX_AGE",
+		3: "REASON_NOT_CURRENT",
 	}
 	SubscribeEventsResponse_Closing_Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED": 0,
 		"REASON_DRAINING":    1,
 		"REASON_MAX_AGE":     2,
+		"REASON_NOT_CURRENT": 3,
 	}
 )
 
@@ -1488,7 +1493,8 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"stopAtTail\x121\n" +
 	"\x10max_batch_events\x18\b \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x0emaxBatchEvents\x12X\n" +
 	"\x12heartbeat_interval\x18\t \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x02\b<2\x02\b\x05R\x11heartbeatIntervalB\x0e\n" +
-	"\x05start\x12\x05\xbaH\x02\b\x01\"\xef\t\n" +
+	"\x05start\x12\x05\xbaH\x02\b\x01\"\x87\n" +
+	"\n" +
 	"\x17SubscribeEventsResponse\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12J\n" +
 	"\astarted\x18\x02 \x01(\v2..engagement.v1.SubscribeEventsResponse.StartedH\x00R\astarted\x12D\n" +
@@ -1518,14 +1524,15 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\rErasureNotice\x12\x1d\n" +
 	"\n" +
 	"erasure_id\x18\x01 \x01(\tR\terasureId\x12%\n" +
-	"\x0eerased_cursors\x18\x02 \x03(\tR\rerasedCursors\x1a\xe7\x01\n" +
+	"\x0eerased_cursors\x18\x02 \x03(\tR\rerasedCursors\x1a\xff\x01\n" +
 	"\aClosing\x12M\n" +
 	"\x06reason\x18\x01 \x01(\x0e25.engagement.v1.SubscribeEventsResponse.Closing.ReasonR\x06reason\x12B\n" +
-	"\x0freconnect_delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectDelay\"I\n" +
+	"\x0freconnect_delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectDelay\"a\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_DRAINING\x10\x01\x12\x12\n" +
-	"\x0eREASON_MAX_AGE\x10\x02B\t\n" +
+	"\x0eREASON_MAX_AGE\x10\x02\x12\x16\n" +
+	"\x12REASON_NOT_CURRENT\x10\x03B\t\n" +
 	"\amessage\"\xfe\x01\n" +
 	"\x11GetProfileRequest\x12;\n" +
 	"\n" +

@@ -32,6 +32,11 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Reads stored events, follows new ones, and folds them into profiles.
+//
+// Where there are several nodes, each answers from its own view of the log.
+// Where a node's view may be old, responses carry the initial metadata
+// `engagement-view-age-ms`: milliseconds since the view was known to be
+// complete. What was accepted since then may be missing in the answer.
 type EventServiceClient interface {
 	// Reads one event by its id or its cursor. NOT_FOUND / EVENT_NOT_FOUND where
 	// the account has none.
@@ -123,6 +128,11 @@ func (c *eventServiceClient) GetProfile(ctx context.Context, in *GetProfileReque
 // for forward compatibility.
 //
 // Reads stored events, follows new ones, and folds them into profiles.
+//
+// Where there are several nodes, each answers from its own view of the log.
+// Where a node's view may be old, responses carry the initial metadata
+// `engagement-view-age-ms`: milliseconds since the view was known to be
+// complete. What was accepted since then may be missing in the answer.
 type EventServiceServer interface {
 	// Reads one event by its id or its cursor. NOT_FOUND / EVENT_NOT_FOUND where
 	// the account has none.

@@ -12,6 +12,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -70,8 +71,23 @@ type GetServerInfoResponse struct {
 	Contract string `protobuf:"bytes,2,opt,name=contract,proto3" json:"contract,omitempty"`
 	// The limits of this server.
 	Limits *Limits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
-	// Changes whenever cursors and page tokens from before mean nothing.
-	LogEpoch      string `protobuf:"bytes,4,opt,name=log_epoch,json=logEpoch,proto3" json:"log_epoch,omitempty"`
+	// Changes whenever cursors and page tokens from before mean nothing. Where
+	// there are several partitions, each has its own: this is that of the first
+	// one in `partitions`.
+	LogEpoch string `protobuf:"bytes,4,opt,name=log_epoch,json=logEpoch,proto3" json:"log_epoch,omitempty"`
+	// How many partitions the accounts are spread over, on all nodes together.
+	// 1 on a single machine; take 0, which only older servers send, as 1.
+	//
+	// An account is in the partition whose number is the CRC-32 of its id modulo
+	// this count. It is the CRC-32 of IEEE 802.3, as in zlib and gzip, over the
+	// UTF-8 bytes, as an unsigned number: that of "brand-1" is 2251213212, and
+	// with 8 partitions the account is in number 4.
+	PartitionCount int32 `protobuf:"varint,5,opt,name=partition_count,json=partitionCount,proto3" json:"partition_count,omitempty"`
+	// The partitions that this node carries, by number, as they are at the time
+	// of the call. Calls for accounts in others are refused with
+	// PARTITION_NOT_SERVED. Empty only from older servers, which serve all
+	// accounts.
+	Partitions    []*Partition `protobuf:"bytes,6,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +150,98 @@ func (x *GetServerInfoResponse) GetLogEpoch() string {
 	return ""
 }
 
+func (x *GetServerInfoResponse) GetPartitionCount() int32 {
+	if x != nil {
+		return x.PartitionCount
+	}
+	return 0
+}
+
+func (x *GetServerInfoResponse) GetPartitions() []*Partition {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// A share of the accounts with a log of its own, and how well a node knows that
+// log.
+type Partition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which one, from 0 to `partition_count` - 1.
+	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Changes whenever cursors and page tokens of the partition's accounts from
+	// before mean nothing.
+	LogEpoch string `protobuf:"bytes,2,opt,name=log_epoch,json=logEpoch,proto3" json:"log_epoch,omitempty"`
+	// Everything that was accepted before this time is in this node's answers.
+	// Absent while the node, after its start, does not know of such a time.
+	ViewTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=view_time,json=viewTime,proto3" json:"view_time,omitempty"`
+	// Whether the node follows the log without delay. Where not, reads go on and
+	// may miss what was accepted since `view_time`, as EventService says, and
+	// writes are refused with STORE_UNAVAILABLE. Always true on a single machine.
+	Current       bool `protobuf:"varint,4,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Partition) Reset() {
+	*x = Partition{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Partition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Partition) ProtoMessage() {}
+
+func (x *Partition) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Partition.ProtoReflect.Descriptor instead.
+func (*Partition) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Partition) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Partition) GetLogEpoch() string {
+	if x != nil {
+		return x.LogEpoch
+	}
+	return ""
+}
+
+func (x *Partition) GetViewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ViewTime
+	}
+	return nil
+}
+
+func (x *Partition) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
 // The limits of a server. Requests beyond them are refused or coerced, as the
 // comment of each RPC says.
 type Limits struct {
@@ -180,7 +288,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[2]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +300,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[2]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +313,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{2}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Limits) GetMaxTextCharacters() int32 {
@@ -338,13 +446,22 @@ var File_engagement_v1_server_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1egoogle/protobuf/duration.proto\"\x16\n" +
-	"\x14GetServerInfoRequest\"\x99\x01\n" +
+	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
+	"\x14GetServerInfoRequest\"\xfc\x01\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\bcontract\x18\x02 \x01(\tR\bcontract\x12-\n" +
 	"\x06limits\x18\x03 \x01(\v2\x15.engagement.v1.LimitsR\x06limits\x12\x1b\n" +
-	"\tlog_epoch\x18\x04 \x01(\tR\blogEpoch\"\xec\a\n" +
+	"\tlog_epoch\x18\x04 \x01(\tR\blogEpoch\x12'\n" +
+	"\x0fpartition_count\x18\x05 \x01(\x05R\x0epartitionCount\x128\n" +
+	"\n" +
+	"partitions\x18\x06 \x03(\v2\x18.engagement.v1.PartitionR\n" +
+	"partitions\"\x93\x01\n" +
+	"\tPartition\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x1b\n" +
+	"\tlog_epoch\x18\x02 \x01(\tR\blogEpoch\x127\n" +
+	"\tview_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bviewTime\x12\x18\n" +
+	"\acurrent\x18\x04 \x01(\bR\acurrent\"\xec\a\n" +
 	"\x06Limits\x12.\n" +
 	"\x13max_text_characters\x18\x01 \x01(\x05R\x11maxTextCharacters\x125\n" +
 	"\x17max_event_id_characters\x18\x02 \x01(\x05R\x14maxEventIdCharacters\x122\n" +
@@ -381,28 +498,32 @@ func file_engagement_v1_server_service_proto_rawDescGZIP() []byte {
 	return file_engagement_v1_server_service_proto_rawDescData
 }
 
-var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_engagement_v1_server_service_proto_goTypes = []any{
 	(*GetServerInfoRequest)(nil),  // 0: engagement.v1.GetServerInfoRequest
 	(*GetServerInfoResponse)(nil), // 1: engagement.v1.GetServerInfoResponse
-	(*Limits)(nil),                // 2: engagement.v1.Limits
-	(*durationpb.Duration)(nil),   // 3: google.protobuf.Duration
+	(*Partition)(nil),             // 2: engagement.v1.Partition
+	(*Limits)(nil),                // 3: engagement.v1.Limits
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 5: google.protobuf.Duration
 }
 var file_engagement_v1_server_service_proto_depIdxs = []int32{
-	2, // 0: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
-	3, // 1: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
-	3, // 2: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
-	3, // 3: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
-	3, // 4: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
-	3, // 5: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
-	3, // 6: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
-	0, // 7: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
-	1, // 8: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
-	8, // [8:9] is the sub-list for method output_type
-	7, // [7:8] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	3,  // 0: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
+	2,  // 1: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
+	4,  // 2: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
+	5,  // 3: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
+	5,  // 4: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
+	5,  // 5: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
+	5,  // 6: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
+	5,  // 7: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
+	5,  // 8: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
+	0,  // 9: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
+	1,  // 10: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
+	10, // [10:11] is the sub-list for method output_type
+	9,  // [9:10] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_server_service_proto_init() }
@@ -416,7 +537,7 @@ func file_engagement_v1_server_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_server_service_proto_rawDesc), len(file_engagement_v1_server_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

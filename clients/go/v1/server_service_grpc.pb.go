@@ -30,7 +30,7 @@ const (
 //
 // Describes the server.
 type ServerServiceClient interface {
-	// Reads the server's version and limits.
+	// Reads the server's version and limits, and which accounts it serves.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
 
@@ -58,7 +58,7 @@ func (c *serverServiceClient) GetServerInfo(ctx context.Context, in *GetServerIn
 //
 // Describes the server.
 type ServerServiceServer interface {
-	// Reads the server's version and limits.
+	// Reads the server's version and limits, and which accounts it serves.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedServerServiceServer()
 }

@@ -76,6 +76,19 @@ def cases() -> list[Json]:
             "expected": {"error": {"kind": "invalid_argument", "reason": "FIELD_INVALID"}},
         },
         {
+            "name": "record-not-again-at-a-node-without-the-account",
+            "rules": ["C4", "E6"],
+            "call": bare,
+            "server": [
+                unary(
+                    "RecordEvent",
+                    receive(event=event("e1")),
+                    status("FAILED_PRECONDITION", reason="PARTITION_NOT_SERVED"),
+                )
+            ],
+            "expected": {"error": {"kind": "precondition", "reason": "PARTITION_NOT_SERVED"}},
+        },
+        {
             "name": "record-has-a-deadline",
             "rules": ["C5"],
             "call": bare,

@@ -183,6 +183,34 @@ def cases() -> list[Json]:
             "expected": {"steps": [step("e1", "c1"), step("e3", "c3")], "cursor": "c3", "erasures": []},
         },
         {
+            "name": "follow-through-closing-for-any-reason",
+            "rules": ["F6"],
+            "call": follow(_TO_TAIL),
+            "server": [
+                subscribe(
+                    to_tail,
+                    started(),
+                    batch("c1", ("e1", "c1")),
+                    send(cursor="c1", closing={"reason": "REASON_NOT_CURRENT", "reconnectDelay": "0.1s"}),
+                ),
+                subscribe(
+                    behind("c1"),
+                    started("c1"),
+                    batch("c2", ("e2", "c2")),
+                    # A reason that this version of the contract does not have.
+                    send(cursor="c2", closing={"reason": 1000, "reconnectDelay": "0.1s"}),
+                ),
+                subscribe(
+                    behind("c2"), started("c2"), batch("c3", ("e3", "c3")), send(cursor="c3", caughtUp={})
+                ),
+            ],
+            "expected": {
+                "steps": [step("e1", "c1"), step("e2", "c2"), step("e3", "c3")],
+                "cursor": "c3",
+                "erasures": [],
+            },
+        },
+        {
             "name": "follow-through-an-end-without-closing",
             "rules": ["F6"],
             "call": follow(_FROM_START, take=2),
@@ -277,6 +305,26 @@ def cases() -> list[Json]:
                 "cursor": "c1",
                 "erasures": [],
                 "error": {"kind": "precondition", "reason": "CURSOR_EXPIRED"},
+            },
+        },
+        {
+            "name": "follow-ends-at-a-node-without-the-account",
+            "rules": ["E4", "E6", "F3"],
+            "call": follow(_FROM_START),
+            "server": [
+                subscribe(
+                    from_start,
+                    started(),
+                    batch("c1", ("e1", "c1")),
+                    {"status": LOST},
+                ),
+                subscribe(behind("c1"), status("FAILED_PRECONDITION", reason="PARTITION_NOT_SERVED")),
+            ],
+            "expected": {
+                "steps": [step("e1", "c1")],
+                "cursor": "c1",
+                "erasures": [],
+                "error": {"kind": "precondition", "reason": "PARTITION_NOT_SERVED"},
             },
         },
         {

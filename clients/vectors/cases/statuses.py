@@ -30,6 +30,10 @@ _REASONS: dict[str, tuple[str, dict[str, str]]] = {
     "UPLOAD_FINISHED": ("FAILED_PRECONDITION", {"uploadId": "u-1", "committedThrough": "6"}),
     "CURSOR_EXPIRED": ("FAILED_PRECONDITION", {"earliestCursor": "AexF_HYAAAEAAAAAAUyemsWxmw"}),
     "LOG_EPOCH_CHANGED": ("FAILED_PRECONDITION", {}),
+    "PARTITION_NOT_SERVED": (
+        "FAILED_PRECONDITION",
+        {"accountId": "acme", "partition": "6", "partitionCount": "8"},
+    ),
     "UPLOAD_TAKEN_OVER": ("ABORTED", {"uploadId": "u-1"}),
     "EVENT_NOT_FOUND": ("NOT_FOUND", {"eventId": "e1"}),
     "UPLOAD_NOT_FOUND": ("NOT_FOUND", {"uploadId": "u-1"}),

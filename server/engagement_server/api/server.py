@@ -1,4 +1,4 @@
-"""ServerService: what this server is and what it allows."""
+"""ServerService: what this server is, what it allows and which accounts it serves."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from engagement_server.subscriptions import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION
 from engagement_server.uploads import MAX_UNACKED_CHUNKS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     import grpc
+
+    from engagement_server.model import PartitionState
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -33,11 +36,20 @@ class Timings:
 class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
     """Describes the server."""
 
-    def __init__(self, timings: Timings, *, version: str, log_epoch: str) -> None:
+    def __init__(
+        self,
+        timings: Timings,
+        *,
+        version: str,
+        partition_count: int,
+        partitions: Callable[[], Sequence[PartitionState]],
+    ) -> None:
+        """`partitions` gives those that this node carries, by number, as they are when it is called."""
+        self._partitions = partitions
         self._info = v1.GetServerInfoResponse(
             version=version,
             contract=v1.Event.DESCRIPTOR.file.package,
-            log_epoch=log_epoch,
+            partition_count=partition_count,
             limits=v1.Limits(
                 max_text_characters=limits.MAX_TEXT_CHARACTERS,
                 max_event_id_characters=limits.MAX_EVENT_ID_CHARACTERS,
@@ -64,5 +76,15 @@ class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
     async def GetServerInfo(
         self, request: v1.GetServerInfoRequest, context: Context
     ) -> v1.GetServerInfoResponse:
-        """Reads version and limits."""
-        return self._info
+        """Reads version, limits and the state of the partitions."""
+        response = v1.GetServerInfoResponse()
+        response.CopyFrom(self._info)
+        for state in self._partitions():
+            partition = response.partitions.add(
+                number=state.number, log_epoch=state.log_epoch, current=state.is_current
+            )
+            if state.view_time_ms is not None:
+                partition.view_time.FromMilliseconds(state.view_time_ms)
+        if response.partitions:
+            response.log_epoch = response.partitions[0].log_epoch
+        return response

@@ -82,6 +82,7 @@ from engagement.v1.server_service_pb2 import (
     GetServerInfoRequest,
     GetServerInfoResponse,
     Limits,
+    Partition,
 )
 from engagement.v1.server_service_pb2_grpc import (
     ServerServiceStub,
@@ -127,6 +128,7 @@ __all__ = [
     "ListEventsRequest",
     "ListEventsResponse",
     "Outcome",
+    "Partition",
     "PersonalContact",
     "PersonalInfo",
     "PrivacyServiceStub",

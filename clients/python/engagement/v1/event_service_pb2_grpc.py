@@ -27,6 +27,11 @@ if _version_not_supported:
 
 class EventServiceStub:
     """Reads stored events, follows new ones, and folds them into profiles.
+
+    Where there are several nodes, each answers from its own view of the log.
+    Where a node's view may be old, responses carry the initial metadata
+    `engagement-view-age-ms`: milliseconds since the view was known to be
+    complete. What was accepted since then may be missing in the answer.
     """
 
     def __init__(self, channel):
@@ -59,6 +64,11 @@ class EventServiceStub:
 
 class EventServiceServicer:
     """Reads stored events, follows new ones, and folds them into profiles.
+
+    Where there are several nodes, each answers from its own view of the log.
+    Where a node's view may be old, responses carry the initial metadata
+    `engagement-view-age-ms`: milliseconds since the view was known to be
+    complete. What was accepted since then may be missing in the answer.
     """
 
     def GetEvent(self, request, context):
@@ -140,6 +150,11 @@ def add_EventServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class EventService:
     """Reads stored events, follows new ones, and folds them into profiles.
+
+    Where there are several nodes, each answers from its own view of the log.
+    Where a node's view may be old, responses carry the initial metadata
+    `engagement-view-age-ms`: milliseconds since the view was known to be
+    complete. What was accepted since then may be missing in the answer.
     """
 
     @staticmethod

@@ -27,7 +27,13 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EventServiceStub:
-    """Reads stored events, follows new ones, and folds them into profiles."""
+    """Reads stored events, follows new ones, and folds them into profiles.
+
+    Where there are several nodes, each answers from its own view of the log.
+    Where a node's view may be old, responses carry the initial metadata
+    `engagement-view-age-ms`: milliseconds since the view was known to be
+    complete. What was accepted since then may be missing in the answer.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -66,7 +72,13 @@ class EventServiceStub:
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
-    """Reads stored events, follows new ones, and folds them into profiles."""
+    """Reads stored events, follows new ones, and folds them into profiles.
+
+    Where there are several nodes, each answers from its own view of the log.
+    Where a node's view may be old, responses carry the initial metadata
+    `engagement-view-age-ms`: milliseconds since the view was known to be
+    complete. What was accepted since then may be missing in the answer.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetEventRequest, _event_service_pb2.GetEventResponse]  # type: ignore[assignment]
@@ -101,7 +113,13 @@ class EventServiceAsyncStub(EventServiceStub):
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads stored events, follows new ones, and folds them into profiles."""
+    """Reads stored events, follows new ones, and folds them into profiles.
+
+    Where there are several nodes, each answers from its own view of the log.
+    Where a node's view may be old, responses carry the initial metadata
+    `engagement-view-age-ms`: milliseconds since the view was known to be
+    complete. What was accepted since then may be missing in the answer.
+    """
 
     @_abc_1.abstractmethod
     def GetEvent(

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1egoogle/protobuf/duration.proto\"\x16\n\x14GetServerInfoRequest\"t\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63ontract\x18\x02 \x01(\t\x12%\n\x06limits\x18\x03 \x01(\x0b\x32\x15.engagement.v1.Limits\x12\x11\n\tlog_epoch\x18\x04 \x01(\t\"\xa5\x05\n\x06Limits\x12\x1b\n\x13max_text_characters\x18\x01 \x01(\x05\x12\x1f\n\x17max_event_id_characters\x18\x02 \x01(\x05\x12\x1d\n\x15max_source_characters\x18\x03 \x01(\x05\x12\x17\n\x0fmax_event_bytes\x18\x04 \x01(\x03\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x03\x12\x18\n\x10max_batch_events\x18\x06 \x01(\x05\x12\x18\n\x10max_chunk_events\x18\x07 \x01(\x05\x12\x1a\n\x12max_unacked_chunks\x18\x08 \x01(\x05\x12\x17\n\x0fmax_page_events\x18\t \x01(\x05\x12\x31\n\x0emax_clock_lead\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_stream_age\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13upload_idle_timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16min_keepalive_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_entity_names\x18\x0f \x01(\x05\x12\"\n\x1amax_entity_name_characters\x18\x10 \x01(\x05\x12%\n\x1dmax_subscription_batch_events\x18\x11 \x01(\x05\x12,\n\tretention\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration2k\n\rServerService\x12Z\n\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponseBx\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xbb\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63ontract\x18\x02 \x01(\t\x12%\n\x06limits\x18\x03 \x01(\x0b\x32\x15.engagement.v1.Limits\x12\x11\n\tlog_epoch\x18\x04 \x01(\t\x12\x17\n\x0fpartition_count\x18\x05 \x01(\x05\x12,\n\npartitions\x18\x06 \x03(\x0b\x32\x18.engagement.v1.Partition\"n\n\tPartition\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x11\n\tlog_epoch\x18\x02 \x01(\t\x12-\n\tview_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08\"\xa5\x05\n\x06Limits\x12\x1b\n\x13max_text_characters\x18\x01 \x01(\x05\x12\x1f\n\x17max_event_id_characters\x18\x02 \x01(\x05\x12\x1d\n\x15max_source_characters\x18\x03 \x01(\x05\x12\x17\n\x0fmax_event_bytes\x18\x04 \x01(\x03\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x03\x12\x18\n\x10max_batch_events\x18\x06 \x01(\x05\x12\x18\n\x10max_chunk_events\x18\x07 \x01(\x05\x12\x1a\n\x12max_unacked_chunks\x18\x08 \x01(\x05\x12\x17\n\x0fmax_page_events\x18\t \x01(\x05\x12\x31\n\x0emax_clock_lead\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_stream_age\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13upload_idle_timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16min_keepalive_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_entity_names\x18\x0f \x01(\x05\x12\"\n\x1amax_entity_name_characters\x18\x10 \x01(\x05\x12%\n\x1dmax_subscription_batch_events\x18\x11 \x01(\x05\x12,\n\tretention\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration2k\n\rServerService\x12Z\n\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponseBx\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,12 +34,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'engagement.v1.server_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n!io.github.engagementattributes.v1P\001ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1'
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=85
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=107
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=109
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=225
-  _globals['_LIMITS']._serialized_start=228
-  _globals['_LIMITS']._serialized_end=905
-  _globals['_SERVERSERVICE']._serialized_start=907
-  _globals['_SERVERSERVICE']._serialized_end=1014
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=118
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=140
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=143
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=330
+  _globals['_PARTITION']._serialized_start=332
+  _globals['_PARTITION']._serialized_end=442
+  _globals['_LIMITS']._serialized_start=445
+  _globals['_LIMITS']._serialized_end=1122
+  _globals['_SERVERSERVICE']._serialized_start=1124
+  _globals['_SERVERSERVICE']._serialized_end=1231
 # @@protoc_insertion_point(module_scope)

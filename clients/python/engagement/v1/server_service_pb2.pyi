@@ -1,9 +1,11 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -13,16 +15,32 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "contract", "limits", "log_epoch")
+    __slots__ = ("version", "contract", "limits", "log_epoch", "partition_count", "partitions")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     LOG_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     version: str
     contract: str
     limits: Limits
     log_epoch: str
-    def __init__(self, version: _Optional[str] = ..., contract: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., log_epoch: _Optional[str] = ...) -> None: ...
+    partition_count: int
+    partitions: _containers.RepeatedCompositeFieldContainer[Partition]
+    def __init__(self, version: _Optional[str] = ..., contract: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., log_epoch: _Optional[str] = ..., partition_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ...) -> None: ...
+
+class Partition(_message.Message):
+    __slots__ = ("number", "log_epoch", "view_time", "current")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    LOG_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    VIEW_TIME_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    log_epoch: str
+    view_time: _timestamp_pb2.Timestamp
+    current: bool
+    def __init__(self, number: _Optional[int] = ..., log_epoch: _Optional[str] = ..., view_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current: _Optional[bool] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_text_characters", "max_event_id_characters", "max_source_characters", "max_event_bytes", "max_message_bytes", "max_batch_events", "max_chunk_events", "max_unacked_chunks", "max_page_events", "max_clock_lead", "heartbeat_interval", "max_stream_age", "upload_idle_timeout", "min_keepalive_interval", "max_entity_names", "max_entity_name_characters", "max_subscription_batch_events", "retention")

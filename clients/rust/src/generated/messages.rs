@@ -3039,6 +3039,17 @@ pub enum ErrorReason {
     /// {"reason": "LOG_EPOCH_CHANGED", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_LOG_EPOCH_CHANGED = 33i32,
+    /// The server is one node of several, and does not carry the partition that
+    /// the call's account is in. FAILED_PRECONDITION. Not retryable at this
+    /// address: call a node that carries the partition. GetServerInfo tells how an
+    /// account's partition is found, and which ones a node carries.
+    ///
+    /// ```text
+    /// {"reason": "PARTITION_NOT_SERVED", "domain": "engagement.v1",
+    ///  "metadata": {"accountId": "acme", "partition": "6",
+    ///               "partitionCount": "8"}}
+    /// ```
+    ERROR_REASON_PARTITION_NOT_SERVED = 34i32,
     /// Another stream opened the same upload and goes on with it. ABORTED. The
     /// newer stream is the one to use.
     ///
@@ -3136,8 +3147,9 @@ pub enum ErrorReason {
     /// {"reason": "DRAINING", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_DRAINING = 81i32,
-    /// The store cannot write or read, because the disk is full, for example.
-    /// UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
+    /// The store cannot write or read, because the disk is full, for example; or,
+    /// where the log is replicated, it has no quorum or this node is cut off from
+    /// it. UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
     ///
     /// ```text
     /// {"reason": "STORE_UNAVAILABLE", "domain": "engagement.v1"}
@@ -3198,6 +3210,9 @@ impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_LOG_EPOCH_CHANGED`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const LogEpochChanged: Self = Self::ERROR_REASON_LOG_EPOCH_CHANGED;
+    ///Idiomatic alias for [`Self::ERROR_REASON_PARTITION_NOT_SERVED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const PartitionNotServed: Self = Self::ERROR_REASON_PARTITION_NOT_SERVED;
     ///Idiomatic alias for [`Self::ERROR_REASON_UPLOAD_TAKEN_OVER`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const UploadTakenOver: Self = Self::ERROR_REASON_UPLOAD_TAKEN_OVER;
@@ -3361,6 +3376,9 @@ impl ::buffa::Enumeration for ErrorReason {
             31i32 => ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_FINISHED),
             32i32 => ::core::option::Option::Some(Self::ERROR_REASON_CURSOR_EXPIRED),
             33i32 => ::core::option::Option::Some(Self::ERROR_REASON_LOG_EPOCH_CHANGED),
+            34i32 => {
+                ::core::option::Option::Some(Self::ERROR_REASON_PARTITION_NOT_SERVED)
+            }
             40i32 => ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_TAKEN_OVER),
             50i32 => ::core::option::Option::Some(Self::ERROR_REASON_EVENT_NOT_FOUND),
             51i32 => ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_NOT_FOUND),
@@ -3400,6 +3418,9 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_UPLOAD_FINISHED => "ERROR_REASON_UPLOAD_FINISHED",
             Self::ERROR_REASON_CURSOR_EXPIRED => "ERROR_REASON_CURSOR_EXPIRED",
             Self::ERROR_REASON_LOG_EPOCH_CHANGED => "ERROR_REASON_LOG_EPOCH_CHANGED",
+            Self::ERROR_REASON_PARTITION_NOT_SERVED => {
+                "ERROR_REASON_PARTITION_NOT_SERVED"
+            }
             Self::ERROR_REASON_UPLOAD_TAKEN_OVER => "ERROR_REASON_UPLOAD_TAKEN_OVER",
             Self::ERROR_REASON_EVENT_NOT_FOUND => "ERROR_REASON_EVENT_NOT_FOUND",
             Self::ERROR_REASON_UPLOAD_NOT_FOUND => "ERROR_REASON_UPLOAD_NOT_FOUND",
@@ -3464,6 +3485,9 @@ impl ::buffa::Enumeration for ErrorReason {
             }
             "ERROR_REASON_LOG_EPOCH_CHANGED" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_LOG_EPOCH_CHANGED)
+            }
+            "ERROR_REASON_PARTITION_NOT_SERVED" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_PARTITION_NOT_SERVED)
             }
             "ERROR_REASON_UPLOAD_TAKEN_OVER" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_TAKEN_OVER)
@@ -3533,6 +3557,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_UPLOAD_FINISHED,
             Self::ERROR_REASON_CURSOR_EXPIRED,
             Self::ERROR_REASON_LOG_EPOCH_CHANGED,
+            Self::ERROR_REASON_PARTITION_NOT_SERVED,
             Self::ERROR_REASON_UPLOAD_TAKEN_OVER,
             Self::ERROR_REASON_EVENT_NOT_FOUND,
             Self::ERROR_REASON_UPLOAD_NOT_FOUND,
@@ -9698,6 +9723,9 @@ pub mod subscribe_events_response {
             REASON_DRAINING = 1i32,
             /// The stream has reached its maximum age.
             REASON_MAX_AGE = 2i32,
+            /// The node was cut off from the log or fell behind it. Another node goes
+            /// on behind the cursor.
+            REASON_NOT_CURRENT = 3i32,
         }
         impl Reason {
             ///Idiomatic alias for [`Self::REASON_UNSPECIFIED`]; `Debug` prints the variant name.
@@ -9709,6 +9737,9 @@ pub mod subscribe_events_response {
             ///Idiomatic alias for [`Self::REASON_MAX_AGE`]; `Debug` prints the variant name.
             #[allow(non_upper_case_globals)]
             pub const MaxAge: Self = Self::REASON_MAX_AGE;
+            ///Idiomatic alias for [`Self::REASON_NOT_CURRENT`]; `Debug` prints the variant name.
+            #[allow(non_upper_case_globals)]
+            pub const NotCurrent: Self = Self::REASON_NOT_CURRENT;
         }
         impl ::core::default::Default for Reason {
             fn default() -> Self {
@@ -9816,6 +9847,7 @@ pub mod subscribe_events_response {
                     0i32 => ::core::option::Option::Some(Self::REASON_UNSPECIFIED),
                     1i32 => ::core::option::Option::Some(Self::REASON_DRAINING),
                     2i32 => ::core::option::Option::Some(Self::REASON_MAX_AGE),
+                    3i32 => ::core::option::Option::Some(Self::REASON_NOT_CURRENT),
                     _ => ::core::option::Option::None,
                 }
             }
@@ -9827,6 +9859,7 @@ pub mod subscribe_events_response {
                     Self::REASON_UNSPECIFIED => "REASON_UNSPECIFIED",
                     Self::REASON_DRAINING => "REASON_DRAINING",
                     Self::REASON_MAX_AGE => "REASON_MAX_AGE",
+                    Self::REASON_NOT_CURRENT => "REASON_NOT_CURRENT",
                 }
             }
             fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
@@ -9840,11 +9873,19 @@ pub mod subscribe_events_response {
                     "REASON_MAX_AGE" => {
                         ::core::option::Option::Some(Self::REASON_MAX_AGE)
                     }
+                    "REASON_NOT_CURRENT" => {
+                        ::core::option::Option::Some(Self::REASON_NOT_CURRENT)
+                    }
                     _ => ::core::option::Option::None,
                 }
             }
             fn values() -> &'static [Self] {
-                &[Self::REASON_UNSPECIFIED, Self::REASON_DRAINING, Self::REASON_MAX_AGE]
+                &[
+                    Self::REASON_UNSPECIFIED,
+                    Self::REASON_DRAINING,
+                    Self::REASON_MAX_AGE,
+                    Self::REASON_NOT_CURRENT,
+                ]
             }
         }
     }
@@ -17427,7 +17468,9 @@ pub struct GetServerInfoResponse {
         )
     )]
     pub limits: MessageField<Limits, ::buffa::Inline<Limits>>,
-    /// Changes whenever cursors and page tokens from before mean nothing.
+    /// Changes whenever cursors and page tokens from before mean nothing. Where
+    /// there are several partitions, each has its own: this is that of the first
+    /// one in `partitions`.
     ///
     /// Field 4: `log_epoch`
     #[cfg_attr(
@@ -17440,6 +17483,40 @@ pub struct GetServerInfoResponse {
         )
     )]
     pub log_epoch: String,
+    /// How many partitions the accounts are spread over, on all nodes together.
+    /// 1 on a single machine; take 0, which only older servers send, as 1.
+    ///
+    /// An account is in the partition whose number is the CRC-32 of its id modulo
+    /// this count. It is the CRC-32 of IEEE 802.3, as in zlib and gzip, over the
+    /// UTF-8 bytes, as an unsigned number: that of "brand-1" is 2251213212, and
+    /// with 8 partitions the account is in number 4.
+    ///
+    /// Field 5: `partition_count`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "partitionCount",
+            alias = "partition_count",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub partition_count: i32,
+    /// The partitions that this node carries, by number, as they are at the time
+    /// of the call. Calls for accounts in others are refused with
+    /// PARTITION_NOT_SERVED. Empty only from older servers, which serve all
+    /// accounts.
+    ///
+    /// Field 6: `partitions`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "partitions",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub partitions: Vec<Partition>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -17451,6 +17528,8 @@ impl ::core::fmt::Debug for GetServerInfoResponse {
             .field("contract", &self.contract)
             .field("limits", &self.limits)
             .field("log_epoch", &self.log_epoch)
+            .field("partition_count", &self.partition_count)
+            .field("partitions", &self.partitions)
             .finish()
     }
 }
@@ -17498,6 +17577,18 @@ impl ::buffa::Message for GetServerInfoResponse {
         if !self.log_epoch.is_empty() {
             size += 1u64 + ::buffa::types::string_encoded_len(&self.log_epoch) as u64;
         }
+        if self.partition_count != 0i32 {
+            size
+                += 1u64 + ::buffa::types::int32_encoded_len(self.partition_count) as u64;
+        }
+        for v in &self.partitions {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -17524,6 +17615,17 @@ impl ::buffa::Message for GetServerInfoResponse {
         }
         if !self.log_epoch.is_empty() {
             ::buffa::types::put_string_field(4u32, &self.log_epoch, buf);
+        }
+        if self.partition_count != 0i32 {
+            ::buffa::types::put_int32_field(5u32, self.partition_count, buf);
+        }
+        for v in &self.partitions {
+            ::buffa::types::put_len_delimited_header(
+                6u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -17570,6 +17672,25 @@ impl ::buffa::Message for GetServerInfoResponse {
                 )?;
                 ::buffa::types::merge_string(&mut self.log_epoch, buf)?;
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.partition_count = ::buffa::types::decode_int32(buf)?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.partitions.push(elem);
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -17582,6 +17703,8 @@ impl ::buffa::Message for GetServerInfoResponse {
         self.contract.clear();
         self.limits = ::buffa::MessageField::none();
         self.log_epoch.clear();
+        self.partition_count = 0i32;
+        self.partitions.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -17614,6 +17737,241 @@ pub const __GET_SERVER_INFO_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEn
     type_url: "type.googleapis.com/engagement.v1.GetServerInfoResponse",
     to_json: ::buffa::type_registry::any_to_json::<GetServerInfoResponse>,
     from_json: ::buffa::type_registry::any_from_json::<GetServerInfoResponse>,
+    is_wkt: false,
+};
+/// A share of the accounts with a log of its own, and how well a node knows that
+/// log.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct Partition {
+    /// Which one, from 0 to `partition_count` - 1.
+    ///
+    /// Field 1: `number`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "number",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub number: i32,
+    /// Changes whenever cursors and page tokens of the partition's accounts from
+    /// before mean nothing.
+    ///
+    /// Field 2: `log_epoch`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "logEpoch",
+            alias = "log_epoch",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub log_epoch: String,
+    /// Everything that was accepted before this time is in this node's answers.
+    /// Absent while the node, after its start, does not know of such a time.
+    ///
+    /// Field 3: `view_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "viewTime",
+            alias = "view_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub view_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Whether the node follows the log without delay. Where not, reads go on and
+    /// may miss what was accepted since `view_time`, as EventService says, and
+    /// writes are refused with STORE_UNAVAILABLE. Always true on a single machine.
+    ///
+    /// Field 4: `current`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "current",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub current: bool,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("Partition")
+            .field("number", &self.number)
+            .field("log_epoch", &self.log_epoch)
+            .field("view_time", &self.view_time)
+            .field("current", &self.current)
+            .finish()
+    }
+}
+impl Partition {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.Partition";
+}
+::buffa::impl_default_instance!(Partition);
+impl ::buffa::MessageName for Partition {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "Partition";
+    const FULL_NAME: &'static str = "engagement.v1.Partition";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.Partition";
+}
+impl ::buffa::Message for Partition {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.number != 0i32 {
+            size += 1u64 + ::buffa::types::int32_encoded_len(self.number) as u64;
+        }
+        if !self.log_epoch.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.log_epoch) as u64;
+        }
+        if self.view_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.view_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.current {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.number != 0i32 {
+            ::buffa::types::put_int32_field(1u32, self.number, buf);
+        }
+        if !self.log_epoch.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.log_epoch, buf);
+        }
+        if self.view_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                3u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.view_time.write_to(__cache, buf);
+        }
+        if self.current {
+            ::buffa::types::put_bool_field(4u32, self.current, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.number = ::buffa::types::decode_int32(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.log_epoch, buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.view_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.current = ::buffa::types::decode_bool(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.number = 0i32;
+        self.log_epoch.clear();
+        self.view_time = ::buffa::MessageField::none();
+        self.current = false;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for Partition {
+    const PROTO_FQN: &'static str = "engagement.v1.Partition";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for Partition {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __PARTITION_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.Partition",
+    to_json: ::buffa::type_registry::any_to_json::<Partition>,
+    from_json: ::buffa::type_registry::any_from_json::<Partition>,
     is_wkt: false,
 };
 /// The limits of a server. Requests beyond them are refused or coerced, as the

@@ -179,6 +179,11 @@ pub mod event_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Reads stored events, follows new ones, and folds them into profiles.
+    ///
+    /// Where there are several nodes, each answers from its own view of the log.
+    /// Where a node's view may be old, responses carry the initial metadata
+    /// `engagement-view-age-ms`: milliseconds since the view was known to be
+    /// complete. What was accepted since then may be missing in the answer.
     #[derive(Debug, Clone)]
     pub struct EventServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -865,7 +870,7 @@ pub mod server_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Reads the server's version and limits.
+        /// Reads the server's version and limits, and which accounts it serves.
         pub async fn get_server_info(
             &mut self,
             request: impl tonic::IntoRequest<super::GetServerInfoRequest>,

@@ -6,15 +6,15 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Duration } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file engagement/v1/server_service.proto.
  */
 export const file_engagement_v1_server_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0InQKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhAKCGNvbnRyYWN0GAIgASgJEiUKBmxpbWl0cxgDIAEoCzIVLmVuZ2FnZW1lbnQudjEuTGltaXRzEhEKCWxvZ19lcG9jaBgEIAEoCSKlBQoGTGltaXRzEhsKE21heF90ZXh0X2NoYXJhY3RlcnMYASABKAUSHwoXbWF4X2V2ZW50X2lkX2NoYXJhY3RlcnMYAiABKAUSHQoVbWF4X3NvdXJjZV9jaGFyYWN0ZXJzGAMgASgFEhcKD21heF9ldmVudF9ieXRlcxgEIAEoAxIZChFtYXhfbWVzc2FnZV9ieXRlcxgFIAEoAxIYChBtYXhfYmF0Y2hfZXZlbnRzGAYgASgFEhgKEG1heF9jaHVua19ldmVudHMYByABKAUSGgoSbWF4X3VuYWNrZWRfY2h1bmtzGAggASgFEhcKD21heF9wYWdlX2V2ZW50cxgJIAEoBRIxCg5tYXhfY2xvY2tfbGVhZBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMQoObWF4X3N0cmVhbV9hZ2UYDCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoTdXBsb2FkX2lkbGVfdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI5ChZtaW5fa2VlcGFsaXZlX2ludGVydmFsGA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEG1heF9lbnRpdHlfbmFtZXMYDyABKAUSIgoabWF4X2VudGl0eV9uYW1lX2NoYXJhY3RlcnMYECABKAUSJQodbWF4X3N1YnNjcmlwdGlvbl9iYXRjaF9ldmVudHMYESABKAUSLAoJcmV0ZW50aW9uGBIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uMmsKDVNlcnZlclNlcnZpY2USWgoNR2V0U2VydmVySW5mbxIjLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaJC5lbmdhZ2VtZW50LnYxLkdldFNlcnZlckluZm9SZXNwb25zZUJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM", [file_google_protobuf_duration]);
+  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IrsBChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIQCghjb250cmFjdBgCIAEoCRIlCgZsaW1pdHMYAyABKAsyFS5lbmdhZ2VtZW50LnYxLkxpbWl0cxIRCglsb2dfZXBvY2gYBCABKAkSFwoPcGFydGl0aW9uX2NvdW50GAUgASgFEiwKCnBhcnRpdGlvbnMYBiADKAsyGC5lbmdhZ2VtZW50LnYxLlBhcnRpdGlvbiJuCglQYXJ0aXRpb24SDgoGbnVtYmVyGAEgASgFEhEKCWxvZ19lcG9jaBgCIAEoCRItCgl2aWV3X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2N1cnJlbnQYBCABKAgipQUKBkxpbWl0cxIbChNtYXhfdGV4dF9jaGFyYWN0ZXJzGAEgASgFEh8KF21heF9ldmVudF9pZF9jaGFyYWN0ZXJzGAIgASgFEh0KFW1heF9zb3VyY2VfY2hhcmFjdGVycxgDIAEoBRIXCg9tYXhfZXZlbnRfYnl0ZXMYBCABKAMSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBSABKAMSGAoQbWF4X2JhdGNoX2V2ZW50cxgGIAEoBRIYChBtYXhfY2h1bmtfZXZlbnRzGAcgASgFEhoKEm1heF91bmFja2VkX2NodW5rcxgIIAEoBRIXCg9tYXhfcGFnZV9ldmVudHMYCSABKAUSMQoObWF4X2Nsb2NrX2xlYWQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm1heF9zdHJlYW1fYWdlGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3VwbG9hZF9pZGxlX3RpbWVvdXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoWbWluX2tlZXBhbGl2ZV9pbnRlcnZhbBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfZW50aXR5X25hbWVzGA8gASgFEiIKGm1heF9lbnRpdHlfbmFtZV9jaGFyYWN0ZXJzGBAgASgFEiUKHW1heF9zdWJzY3JpcHRpb25fYmF0Y2hfZXZlbnRzGBEgASgFEiwKCXJldGVudGlvbhgSIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbjJrCg1TZXJ2ZXJTZXJ2aWNlEloKDUdldFNlcnZlckluZm8SIy5lbmdhZ2VtZW50LnYxLkdldFNlcnZlckluZm9SZXF1ZXN0GiQuZW5nYWdlbWVudC52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2VCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Request of GetServerInfo.
@@ -59,11 +59,36 @@ export type GetServerInfoResponse = Message<"engagement.v1.GetServerInfoResponse
   limits?: Limits | undefined;
 
   /**
-   * Changes whenever cursors and page tokens from before mean nothing.
+   * Changes whenever cursors and page tokens from before mean nothing. Where
+   * there are several partitions, each has its own: this is that of the first
+   * one in `partitions`.
    *
    * @generated from field: string log_epoch = 4;
    */
   logEpoch: string;
+
+  /**
+   * How many partitions the accounts are spread over, on all nodes together.
+   * 1 on a single machine; take 0, which only older servers send, as 1.
+   *
+   * An account is in the partition whose number is the CRC-32 of its id modulo
+   * this count. It is the CRC-32 of IEEE 802.3, as in zlib and gzip, over the
+   * UTF-8 bytes, as an unsigned number: that of "brand-1" is 2251213212, and
+   * with 8 partitions the account is in number 4.
+   *
+   * @generated from field: int32 partition_count = 5;
+   */
+  partitionCount: number;
+
+  /**
+   * The partitions that this node carries, by number, as they are at the time
+   * of the call. Calls for accounts in others are refused with
+   * PARTITION_NOT_SERVED. Empty only from older servers, which serve all
+   * accounts.
+   *
+   * @generated from field: repeated engagement.v1.Partition partitions = 6;
+   */
+  partitions: Partition[];
 };
 
 /**
@@ -72,6 +97,53 @@ export type GetServerInfoResponse = Message<"engagement.v1.GetServerInfoResponse
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*@__PURE__*/
   messageDesc(file_engagement_v1_server_service, 1);
+
+/**
+ * A share of the accounts with a log of its own, and how well a node knows that
+ * log.
+ *
+ * @generated from message engagement.v1.Partition
+ */
+export type Partition = Message<"engagement.v1.Partition"> & {
+  /**
+   * Which one, from 0 to `partition_count` - 1.
+   *
+   * @generated from field: int32 number = 1;
+   */
+  number: number;
+
+  /**
+   * Changes whenever cursors and page tokens of the partition's accounts from
+   * before mean nothing.
+   *
+   * @generated from field: string log_epoch = 2;
+   */
+  logEpoch: string;
+
+  /**
+   * Everything that was accepted before this time is in this node's answers.
+   * Absent while the node, after its start, does not know of such a time.
+   *
+   * @generated from field: google.protobuf.Timestamp view_time = 3;
+   */
+  viewTime?: Timestamp | undefined;
+
+  /**
+   * Whether the node follows the log without delay. Where not, reads go on and
+   * may miss what was accepted since `view_time`, as EventService says, and
+   * writes are refused with STORE_UNAVAILABLE. Always true on a single machine.
+   *
+   * @generated from field: bool current = 4;
+   */
+  current: boolean;
+};
+
+/**
+ * Describes the message engagement.v1.Partition.
+ * Use `create(PartitionSchema)` to create a new message.
+ */
+export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 2);
 
 /**
  * The limits of a server. Requests beyond them are refused or coerced, as the
@@ -212,7 +284,7 @@ export type Limits = Message<"engagement.v1.Limits"> & {
  * Use `create(LimitsSchema)` to create a new message.
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 2);
+  messageDesc(file_engagement_v1_server_service, 3);
 
 /**
  * Describes the server.
@@ -221,7 +293,7 @@ export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
  */
 export const ServerService: GenService<{
   /**
-   * Reads the server's version and limits.
+   * Reads the server's version and limits, and which accounts it serves.
    *
    * @generated from rpc engagement.v1.ServerService.GetServerInfo
    */
