@@ -40,15 +40,15 @@ class Committer:
         self._room = asyncio.Event()
         self._room.set()
         self._is_closing = False
-        self._is_committing = False
-        self._last_time_ms = 0
+        self._commits: set[asyncio.Task[None]] = set()
+        self._free = asyncio.Semaphore(log.max_concurrent_commits)
         self._listeners: list[Callable[[Sequence[Operation]], None]] = []
         self._task = asyncio.create_task(self._run(), name="committer")
 
     @property
     def is_busy(self) -> bool:
         """Whether something is being committed or waits for it."""
-        return self._is_committing or bool(self._waiting)
+        return bool(self._commits or self._waiting)
 
     def listen(self, listener: Callable[[Sequence[Operation]], None]) -> None:
         """Has `listener` called with the operations of every commit; it must not block or raise."""
@@ -90,30 +90,34 @@ class Committer:
         await self._task
 
     async def _run(self) -> None:
-        while True:
-            await self._arrival.wait()
+        while not self._is_closing or self._waiting:
             if not self._waiting:
-                if self._is_closing:
-                    return
                 self._arrival.clear()
+                await self._arrival.wait()
                 continue
-            await self._commit_group()
+            # Taken only now: what comes while the log is busy goes into one commit.
+            await self._free.acquire()
+            commit = asyncio.create_task(self._commit(*self._take_group()))
+            self._commits.add(commit)
+            commit.add_done_callback(self._end)
+        if self._commits:
+            await asyncio.wait(self._commits)
 
-    async def _commit_group(self) -> None:
-        operations, futures = self._take_group()
-        # Events are accepted in the order of their times, also where the clock is set back.
-        self._last_time_ms = max(self._last_time_ms, time.time_ns() // 1_000_000)
-        self._is_committing = True
+    def _end(self, commit: asyncio.Task[None]) -> None:
+        self._commits.discard(commit)
+        self._free.release()
+
+    async def _commit(
+        self, operations: Sequence[Operation], futures: Sequence[asyncio.Future[Result]]
+    ) -> None:
         try:
-            results = await self._log.commit(Commit(operations, self._last_time_ms))
+            results = await self._log.commit(Commit(operations, time.time_ns() // 1_000_000))
         except Exception as error:  # every caller of the group is told, none waits for ever
             _log.error("a commit of %d operations failed: %s", len(operations), error.__cause__ or error)
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
             return
-        finally:
-            self._is_committing = False
         for future, result in zip(futures, results, strict=True):
             if future.done():  # its caller went away
                 continue

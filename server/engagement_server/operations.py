@@ -167,6 +167,17 @@ class SaveProfile:
     profile: FoldedProfile
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeEpoch:
+    """Gives the log another epoch, where it has the first one; `int` 1 where it had.
+
+    What was seen of the log is not in it any more: cursors from before are refused from now on.
+    """
+
+    known: int
+    fresh: int
+
+
 AccountOperation = (
     OpenAccount
     | PutEntities
@@ -180,7 +191,14 @@ AccountOperation = (
 """Operations that take effect in order with the events of their account."""
 
 Operation = (
-    RecordBatch | OpenUpload | CommitChunk | FinishUpload | ExpireUploads | SaveProfile | AccountOperation
+    RecordBatch
+    | OpenUpload
+    | CommitChunk
+    | FinishUpload
+    | ExpireUploads
+    | SaveProfile
+    | ChangeEpoch
+    | AccountOperation
 )
 
 
@@ -213,6 +231,29 @@ class Commit:
 
     operations: Sequence[Operation]
     time_ms: int
+    """Where an earlier commit has a later time, that counts."""
+
+
+class LogEntry(NamedTuple):
+    """A message of a replicated log, as its views apply it."""
+
+    sequence: int
+    """Its place in the log, from 1."""
+    message_id: str
+    publisher: str
+    """Names the process that published it, once and for all."""
+    number: int
+    """Grows with every commit of the publisher."""
+    commit: Commit | None
+    """None: nothing that changes a view."""
+
+
+class Opening(NamedTuple):
+    """An upload that somebody opened."""
+
+    account_id: str
+    upload_id: str
+    owner: str
 
 
 class Applied(NamedTuple):
@@ -224,3 +265,4 @@ class Applied(NamedTuple):
     """The last positions of the accounts whose logs grew."""
     has_removed: bool
     """Whether events were erased or expired."""
+    openings: Sequence[Opening]

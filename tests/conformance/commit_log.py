@@ -111,14 +111,14 @@ class OrderConformance(LogTests):
             chunk(1, customer_event("small")),
             record(large),
         ]
-        bench.node.fill_storage()
+        await bench.node.fill_storage()
         for _ in range(2):
             with pytest.raises(StoreUnavailableError):
                 await bench.commit(*operations)
         assert await bench.stored_ids() == ["before"]
         with pytest.raises(UploadNotFoundError):
             await bench.upload()
-        bench.node.free_storage()
+        await bench.node.free_storage()
         await bench.commit(*operations)
         assert await bench.stored_ids() == ["before", "small", "large"]
         assert (await bench.upload()).committed_through == 1

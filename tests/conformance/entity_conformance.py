@@ -110,10 +110,10 @@ class EntityConformance(LogTests):
     async def test_a_failed_commit_leaves_the_lists_as_they_were(self, bench: LogBench) -> None:
         await bench.commit(put("Gold"))
         large = customer_event("large", **dict.fromkeys(("balance", "role", "imei"), "x" * 50_000))
-        bench.node.fill_storage()
+        await bench.node.fill_storage()
         with pytest.raises(StoreUnavailableError):
             await bench.commit(put("GOLD", is_closed=True), record(with_status("a", "gold")), record(large))
-        bench.node.free_storage()
+        await bench.node.free_storage()
         assert await bench.entities(STATUS) == EntityList(["Gold"])
         verdicts = await bench.record(with_status("a", "gold"), with_status("b", "tin"))
         assert outcomes(verdicts) == [ACCEPTED, ACCEPTED]

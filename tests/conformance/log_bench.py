@@ -46,10 +46,10 @@ class Node(Protocol):
     async def close(self) -> None:
         """Ends both, so that the folder can be opened again."""
 
-    def fill_storage(self) -> None:
+    async def fill_storage(self) -> None:
         """Leaves the log no room for more than a few small events."""
 
-    def free_storage(self) -> None:
+    async def free_storage(self) -> None:
         """Gives it room again."""
 
 

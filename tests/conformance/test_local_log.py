@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 
 from engagement_server.log.local import LocalLog
-from engagement_server.store.database import DatabaseFile
+from engagement_server.store.database import DatabaseFile, Identity
 from engagement_server.store.readers import Readers
 from tests.conformance.commit_log import CommitLogConformance
 
@@ -20,8 +20,8 @@ class _WatchedDatabaseFile(DatabaseFile):
 
     writer: apsw.Connection
 
-    def open_writer(self) -> apsw.Connection:
-        self.writer = super().open_writer()
+    def open_writer(self, identity: Identity | None = None) -> apsw.Connection:
+        self.writer = super().open_writer(identity)
         return self.writer
 
 
@@ -38,11 +38,11 @@ class LocalNode:
         await self.log.close()
         self._database.close()
 
-    def fill_storage(self) -> None:
+    async def fill_storage(self) -> None:
         pages = self._database.writer.pragma("page_count") + _SPARE_PAGES
         self._database.writer.pragma("max_page_count", pages)
 
-    def free_storage(self) -> None:
+    async def free_storage(self) -> None:
         self._database.writer.pragma("max_page_count", _UNLIMITED_PAGES)
 
 

@@ -31,6 +31,8 @@ DEADLINE_SECONDS = 20
 class GatedLog:
     """A local log whose commits wait at a gate; remembers them."""
 
+    max_concurrent_commits = 1
+
     def __init__(self, data_dir: Path) -> None:
         self._database = DatabaseFile(data_dir)
         self._log = LocalLog(self._database)

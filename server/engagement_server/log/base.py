@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,11 +28,27 @@ class CommitLog(Protocol):
     - A refused operation changes nothing and leaves the others of its commit alone.
     """
 
+    max_concurrent_commits: int
+    """How many calls of `commit` at once are of use."""
+    failure: asyncio.Future[None]
+    """Fails with what makes the log useless until the server is started again."""
+
+    @property
+    def view_time_ms(self) -> int:
+        """Readers see everything that any node committed before this time, in epoch milliseconds."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether commits are taken and readers see what is committed now, or was moments ago."""
+
     def listen(self, listener: Listener) -> None:
-        """Has `listener` called on the event loop after every commit, once readers see it.
+        """Has `listener` called on the event loop after every commit of any node, once readers see it.
 
         It must not block or raise.
         """
+
+    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
+        """Has `watcher` called on the event loop when `is_current` changes."""
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """One result or refusal an operation. Raises StoreUnavailableError."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 
 from engagement_server.cursor import Cursors
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
+from engagement_server.store.log_position import LogPosition, read_position
 from engagement_server.store.upgrade import OLDEST_VERSION, upgrade
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # 16 MiB of log between checkpoints: few enough fsyncs, a short recovery.
 _CHECKPOINT_PAGES = 4000
 _WRITER_CACHE_KIB = 65_536
@@ -27,11 +29,38 @@ _STATEMENT_CACHE_SIZE = 64
 BUSY_TIMEOUT_MS = 5_000
 
 
+class Identity(NamedTuple):
+    """What makes a log this log; all views of it share it."""
+
+    epoch: int
+    """32 bits, in every cursor."""
+    token_key: bytes
+    """Seals page tokens."""
+    erasure_salt: bytes
+
+    @classmethod
+    def new(cls) -> Identity:
+        """One that no other log has."""
+        return cls(secrets.randbits(32), secrets.token_bytes(32), secrets.token_bytes(32))
+
+
+class StoreState(NamedTuple):
+    """What a store is, and how far it has followed a log."""
+
+    identity: Identity
+    position: LogPosition
+
+
 class DatabaseFile:
     """The data folder, locked against other processes while this object is open."""
 
-    def __init__(self, data_dir: Path) -> None:
-        """Creates what is missing. Raises ConfigurationError where the folder cannot be used."""
+    def __init__(self, data_dir: Path, *, is_view: bool = False) -> None:
+        """Creates what is missing. Raises ConfigurationError where the folder cannot be used.
+
+        A view follows a log and can be made again from it, so that its commits need not be on disk when
+        they return.
+        """
+        self._is_view = is_view
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -48,18 +77,40 @@ class DatabaseFile:
             ) from error
         self._path = data_dir / "engagement.db"
 
-    def open_writer(self) -> apsw.Connection:
-        """The one connection that writes; every commit is on disk when it returns.
+    @property
+    def folder(self) -> Path:
+        """Where there is room for what becomes the store."""
+        return self._path.parent
+
+    def look(self) -> StoreState | None:
+        """What the store is before it is opened; None where there is none.
 
         Raises ConfigurationError where the file cannot be used.
+        """
+        if not self._path.exists():
+            return None
+        with contextlib.closing(self.open_writer()) as connection:
+            return StoreState(read_identity(connection), read_position(connection))
+
+    def replace(self, path: Path) -> None:
+        """Puts another file in the place of the store. Nothing may have it open."""
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        path.replace(self._path)
+
+    def open_writer(self, identity: Identity | None = None) -> apsw.Connection:
+        """The one connection that writes; every commit is on disk when it returns, except in a view.
+
+        A new store gets the identity. Raises ConfigurationError where the file cannot be used.
         """
         try:
             connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, _WRITER_CACHE_KIB)
             connection.pragma("journal_mode", "wal")
-            connection.pragma("synchronous", "full")
+            # In a view only checkpoints sync: the file is never damaged, but may be at an earlier commit.
+            connection.pragma("synchronous", "normal" if self._is_view else "full")
             connection.pragma("secure_delete", "on")
             connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
-            self._migrate(connection)
+            self._migrate(connection, identity or Identity.new())
         except apsw.Error as error:
             raise ConfigurationError(f"{self._path} cannot be used: {error}") from error
         return connection
@@ -81,7 +132,7 @@ class DatabaseFile:
         connection.pragma("temp_store", "memory")
         return connection
 
-    def _migrate(self, connection: apsw.Connection) -> None:
+    def _migrate(self, connection: apsw.Connection, identity: Identity) -> None:
         version = connection.pragma("user_version")
         if version == SCHEMA_VERSION:
             return
@@ -101,16 +152,22 @@ class DatabaseFile:
             connection.execute(resources.files(__package__).joinpath("schema.sql").read_text())
             connection.execute(
                 "INSERT INTO settings VALUES ('log_epoch', ?), ('token_key', ?), ('erasure_salt', ?)",
-                (secrets.randbits(32), secrets.token_bytes(32), secrets.token_bytes(32)),
+                identity,
             )
             connection.pragma("user_version", SCHEMA_VERSION)
 
 
-def read_cursors(connection: apsw.Connection) -> Cursors:
-    """What makes the cursors of this store."""
+def read_identity(connection: apsw.Connection) -> Identity:
+    """The identity of the log whose store this is."""
     rows: Any = connection.execute("SELECT name, value FROM settings")  # Any: each setting has its own type
     settings = dict(rows.fetchall())
-    return Cursors(epoch=settings["log_epoch"], key=settings["token_key"])
+    return Identity(settings["log_epoch"], settings["token_key"], settings["erasure_salt"])
+
+
+def read_cursors(connection: apsw.Connection) -> Cursors:
+    """What makes the cursors of this store."""
+    identity = read_identity(connection)
+    return Cursors(epoch=identity.epoch, key=identity.token_key)
 
 
 def unavailable(error: apsw.Error) -> StoreUnavailableError:

@@ -31,16 +31,30 @@ class Purge:
         self._index = IndexPurge(connection)
         self._held_since = time.monotonic()
 
+    @staticmethod
+    def require(connection: apsw.Connection) -> None:
+        """Makes a purge due; works inside the transaction of the caller."""
+        connection.execute("INSERT OR REPLACE INTO settings VALUES ('purge', 'due')")
+
+    @property
+    def is_due(self) -> bool:
+        """Whether something was removed since the last purge, or one was not finished."""
+        row = self._connection.execute("SELECT 1 FROM settings WHERE name = 'purge'").fetchone()
+        return row is not None
+
     def parts(self) -> Generator[float]:
         """Does a part, then yields for how many seconds commits should pass; ends when nothing is left.
 
         Raises StoreUnavailableError where a reader holds on to the write-ahead log for too long.
         """
         try:
+            # What is removed from here on makes it due again.
+            self._connection.execute("UPDATE settings SET value = 'running' WHERE name = 'purge'")
             yield from self._merge_index()
             yield from self._empty_log()
             with contextlib.closing(DatabasePages(self._connection.db_filename("main"))) as pages:
                 yield from self._zero(pages)
+            self._connection.execute("DELETE FROM settings WHERE name = 'purge' AND value = 'running'")
         except apsw.Error as error:
             raise unavailable(error) from error
 

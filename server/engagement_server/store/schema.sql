@@ -144,3 +144,19 @@ CREATE TABLE profiles (
     PRIMARY KEY (account, consumer_id)
 ) WITHOUT ROWID;
 CREATE INDEX profiles_by_age ON profiles (account, oldest_position);
+
+-- How far a view has followed a replicated log: one row; none where the store is its own log.
+CREATE TABLE log_position (
+    -- Of the last message that was applied.
+    sequence   INTEGER NOT NULL,
+    -- Its id, by which a log that was replaced is told from the one that was followed.
+    message_id TEXT NOT NULL,
+    -- The time of the latest commit; no commit gets an earlier one.
+    time_ms    INTEGER NOT NULL
+);
+-- The last commit of each publisher of the log: one that stands in the log twice is applied once.
+CREATE TABLE publishers (
+    publisher   TEXT PRIMARY KEY,
+    last_number INTEGER NOT NULL,
+    time_ms     INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -28,9 +28,11 @@ _Row = tuple[int, str, str, str, str]
 
 
 def upgrade(connection: apsw.Connection, *, version: int) -> None:
-    """Upgrades from `version` on; takes time for every event, and memory for a few."""
+    """Upgrades from `version` on; from 1, it takes time for every event, and memory for a few."""
     if version < 2:
         _upgrade_to_2(connection)
+    if version < 3:
+        connection.execute(resources.files(__package__).joinpath("upgrade_3.sql").read_text())
 
 
 def _upgrade_to_2(connection: apsw.Connection) -> None:

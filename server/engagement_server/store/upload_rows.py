@@ -127,14 +127,15 @@ class UploadRows:
     def expire(self, operation: ExpireUploads) -> int:
         """Deletes some rows of uploads that nobody went on with, or that are old; how many."""
         idle = self._connection.execute(
-            "SELECT number FROM uploads WHERE update_time_ms < iif(is_finished, ?, ?) LIMIT ?",
+            "SELECT number FROM uploads WHERE update_time_ms < iif(is_finished, ?, ?)"
+            " ORDER BY number LIMIT ?",
             (operation.finished_before_ms, operation.idle_since_ms, _EXPIRED_UPLOADS_A_COMMIT),
         ).fetchall()
         deleted = 0
         for (number,) in idle:
             self._connection.execute(
                 "DELETE FROM upload_results WHERE (upload, chunk_sequence, item) IN (SELECT upload,"
-                " chunk_sequence, item FROM upload_results WHERE upload = ? LIMIT ?)",
+                " chunk_sequence, item FROM upload_results WHERE upload = ? ORDER BY 1, 2, 3 LIMIT ?)",
                 (number, _EXPIRED_RESULTS_A_COMMIT - deleted),
             )
             deleted += self._connection.changes()

@@ -1,4 +1,4 @@
-"""Applies commits to the SQLite file, each in one transaction and on one thread.
+"""Applies commits to the SQLite file, in transactions and on one thread.
 
 Applying is deterministic: the same commits give the same rows everywhere.
 """
@@ -6,7 +6,7 @@ Applying is deterministic: the same commits give the same rows everywhere.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
@@ -15,6 +15,7 @@ from engagement_server.errors import RequestError
 from engagement_server.operations import (
     Applied,
     BeginErasure,
+    ChangeEpoch,
     CommitChunk,
     CompleteErasure,
     DeleteEntity,
@@ -24,6 +25,7 @@ from engagement_server.operations import (
     FinishUpload,
     LiftSuppression,
     OpenAccount,
+    Opening,
     OpenUpload,
     PutEntities,
     RecordBatch,
@@ -36,15 +38,19 @@ from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
 from engagement_server.store.forgotten import Forgotten
 from engagement_server.store.index_merges import IndexMerges
+from engagement_server.store.log_position import PositionRows, read_position
 from engagement_server.store.pending_events import PendingEvents, open_account
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.purge import Purge
 from engagement_server.store.upload_rows import UploadRows
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Sequence
 
-    from engagement_server.operations import AccountOperation, Commit, Operation, Result
+    from engagement_server.operations import AccountOperation, Commit, LogEntry, Operation, Result
+    from engagement_server.store.log_position import LogPosition
+
+T = TypeVar("T")
 
 
 class Writer:
@@ -59,11 +65,14 @@ class Writer:
         self._erasures = ErasureRows(connection, forgotten=self._forgotten, merges=self._merges)
         self._expiry = EventExpiry(connection, merges=self._merges)
         self._profiles = ProfileRows(connection)
+        self._position = PositionRows(connection)
+        self._last_time_ms = read_position(connection).time_ms
         self._event_ids: dict[str, list[str]] = {}
         self._pending: dict[str, PendingEvents] = {}
         self._tails: dict[str, int] = {}
         self._has_removed = False
         """Whether the running commit erases or expires events."""
+        self._openings: list[Opening] = []
 
     def apply(self, commit: Commit) -> Applied:
         """Makes a commit durable.
@@ -71,16 +80,38 @@ class Writer:
         Guarantees that all of the commit is on disk when it returns, or none of it after it raised.
         Raises StoreUnavailableError.
         """
-        self._event_ids = _event_ids(commit)
-        self._tails, self._has_removed = {}, False
+        return self._in_transaction(lambda: self._apply_all(commit))
+
+    def follow(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
+        """Applies entries of a log, all or none of them; None for those that change nothing.
+
+        Raises StoreUnavailableError.
+        """
+        return self._in_transaction(lambda: self._follow_all(entries))
+
+    @property
+    def position(self) -> LogPosition:
+        """How far a view has followed its log."""
+        return read_position(self._connection)
+
+    @property
+    def is_purge_due(self) -> bool:
+        """Whether a view has files with what an erasure removed from it."""
+        return Purge(self._connection).is_due
+
+    def purge(self) -> Generator[float]:
+        """Removes what deleted rows left in the files, in parts: see `Purge.parts`."""
+        return Purge(self._connection).parts()
+
+    def _in_transaction(self, work: Callable[[], T]) -> T:
+        time_before_ms = self._last_time_ms
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            results = [self._attempt(operation, commit.time_ms) for operation in commit.operations]
-            for account_id in list(self._pending):
-                self._settle(account_id)
+            result = work()
             self._connection.execute("COMMIT")
         except Exception as error:
             self._entities.forget()
+            self._last_time_ms = time_before_ms
             if isinstance(error, apsw.Error):
                 raise unavailable(error) from error
             raise
@@ -88,11 +119,30 @@ class Writer:
             self._pending.clear()
             if self._connection.in_transaction:  # SQLite has ended it already after some failures
                 self._connection.execute("ROLLBACK")
-        return Applied(results, self._tails, self._has_removed)
+        return result
 
-    def purge(self) -> Generator[float]:
-        """Removes what deleted rows left in the files, in parts: see `Purge.parts`."""
-        return Purge(self._connection).parts()
+    def _follow_all(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
+        applied: list[Applied | None] = []
+        for entry in entries:
+            if entry.commit is None or self._position.is_known(entry):
+                applied.append(None)
+                continue
+            applied.append(self._apply_all(entry.commit))
+            self._position.remember(entry, time_ms=self._last_time_ms)
+            if any(isinstance(operation, EraseEvents) for operation in entry.commit.operations):
+                Purge.require(self._connection)
+        self._position.advance(entries[-1], time_ms=self._last_time_ms)
+        return applied
+
+    def _apply_all(self, commit: Commit) -> Applied:
+        # Events are accepted in the order of their times, also where clocks are set back or differ.
+        time_ms = self._last_time_ms = max(self._last_time_ms, commit.time_ms)
+        self._event_ids = _event_ids(commit)
+        self._tails, self._has_removed, self._openings = {}, False, []
+        results = [self._attempt(operation, time_ms) for operation in commit.operations]
+        for account_id in list(self._pending):
+            self._settle(account_id)
+        return Applied(results, self._tails, self._has_removed, self._openings)
 
     def _attempt(self, operation: Operation, time_ms: int) -> Result | RequestError:
         try:
@@ -111,11 +161,15 @@ class Writer:
                 pending = self._pending_of(operation.account_id, time_ms)
                 return self._uploads.commit_chunk(operation, time_ms, pending=pending)
             case OpenUpload():
+                self._openings.append(Opening(operation.account_id, operation.upload_id, operation.owner))
                 return self._uploads.open(operation, time_ms)
             case FinishUpload():
                 return self._uploads.finish(operation, time_ms)
             case ExpireUploads():
+                self._position.forget_publishers(silent_since_ms=operation.idle_since_ms)
                 return self._uploads.expire(operation)
+            case ChangeEpoch():
+                return self._position.change_epoch(operation)
             case SaveProfile():
                 return self._profiles.save(operation, self._open_account(operation.account_id))
             case _:

@@ -1,0 +1,57 @@
+"""The one thread that writes the store, so that the event loop goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from engagement_server.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engagement_server.store.database import DatabaseFile, Identity
+
+T = TypeVar("T")
+
+
+class WriterThread:
+    """Runs work on the writer, one piece after the other, in the order of the calls."""
+
+    def __init__(self, database: DatabaseFile, identity: Identity | None = None) -> None:
+        """Opens the store; a new one gets the identity. Raises ConfigurationError."""
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._connection = self._executor.submit(database.open_writer, identity).result()
+        self._writer = self._executor.submit(Writer, self._connection).result()
+        self.position = self._executor.submit(lambda: self._writer.position).result()
+        """How far a view had followed its log when it was opened."""
+        self._purging = asyncio.Lock()
+
+    async def run(self, work: Callable[[Writer], T]) -> T:
+        """Runs `work` with the writer."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, work, self._writer)
+
+    async def purge(self) -> None:
+        """See `CommitLog.purge`."""
+        async with self._purging:
+            parts = await self.run(Writer.purge)
+            try:
+                while True:
+                    pause_seconds = await self.run(lambda _: next(parts, None))
+                    if pause_seconds is None:
+                        return
+                    await asyncio.sleep(pause_seconds)
+            finally:
+                await self.run(lambda _: parts.close())
+
+    async def purge_where_due(self) -> None:
+        """Purges what erasures left in a view, if they left anything."""
+        if await self.run(lambda writer: writer.is_purge_due):
+            await self.purge()
+
+    async def close(self) -> None:
+        """Closes the store once the running work is done."""
+        await self.run(lambda _: self._connection.close())
+        self._executor.shutdown()

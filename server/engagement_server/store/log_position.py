@@ -1,0 +1,67 @@
+"""How far a view has followed its log, and which commits it knows, in rows of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import apsw
+
+    from engagement_server.operations import ChangeEpoch, LogEntry
+
+
+class LogPosition(NamedTuple):
+    """The last message of the log that a view has applied."""
+
+    sequence: int = 0
+    """0: none yet."""
+    message_id: str = ""
+    time_ms: int = 0
+    """The latest time of a commit."""
+
+
+def read_position(connection: apsw.Connection) -> LogPosition:
+    """The position of a view; where a store is its own log, the position before the first message."""
+    row = connection.execute("SELECT sequence, message_id, time_ms FROM log_position").fetchone()
+    return LogPosition() if row is None else LogPosition(*row)
+
+
+class PositionRows:
+    """Works inside the transactions of the writer."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def is_known(self, entry: LogEntry) -> bool:
+        """Whether this commit, or a later one of its publisher, was applied before."""
+        row = self._connection.execute(
+            "SELECT last_number FROM publishers WHERE publisher = ?", (entry.publisher,)
+        ).fetchone()
+        return row is not None and int(row[0]) >= entry.number
+
+    def advance(self, entry: LogEntry, *, time_ms: int) -> None:
+        """Goes on to an entry that is applied now."""
+        self._connection.execute("DELETE FROM log_position")
+        self._connection.execute(
+            "INSERT INTO log_position VALUES (?, ?, ?)", (entry.sequence, entry.message_id, time_ms)
+        )
+
+    def remember(self, entry: LogEntry, *, time_ms: int) -> None:
+        """Knows a commit from now on."""
+        self._connection.execute(
+            "INSERT INTO publishers VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET last_number = excluded.last_number, time_ms = excluded.time_ms",
+            (entry.publisher, entry.number, time_ms),
+        )
+
+    def change_epoch(self, operation: ChangeEpoch) -> int:
+        """Gives the log another epoch; 0 where it has another one already."""
+        self._connection.execute(
+            "UPDATE settings SET value = ? WHERE name = 'log_epoch' AND value = ?",
+            (operation.fresh, operation.known),
+        )
+        return self._connection.changes()
+
+    def forget_publishers(self, *, silent_since_ms: int) -> None:
+        """Forgets publishers without a commit since a time: nothing of theirs is under way any more."""
+        self._connection.execute("DELETE FROM publishers WHERE time_ms < ?", (silent_since_ms,))

@@ -1,0 +1,195 @@
+"""The cluster that other tests build on: it survives, it can be cut, and a cut is a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+import pytest
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import StreamConfig
+
+from tests.nats_cluster import NatsCluster
+from tests.nats_node import NatsNode, wait_until
+
+DEADLINE_SECONDS = 30
+SHORT_SECONDS = 0.5
+SUBJECT = "numbers"
+
+
+@asynccontextmanager
+# `Any` because the options are of as many types as there are.
+async def connected(*urls: str, **options: Any) -> AsyncIterator[Client]:
+    client = Client()
+    try:
+        await client.connect(list(urls), **{"allow_reconnect": False, **options})
+        yield client
+    finally:
+        # A client that could not connect has a socket all the same.
+        await client.close()
+
+
+@asynccontextmanager
+async def jetstream(*urls: str) -> AsyncIterator[JetStreamContext]:
+    async with connected(
+        *urls, allow_reconnect=True, reconnect_time_wait=0.05, max_reconnect_attempts=-1
+    ) as client:
+        yield client.jetstream()
+
+
+async def add_stream(cluster: NatsCluster) -> NatsNode:
+    """Adds the stream; its leader."""
+    async with jetstream(*cluster.urls) as context:
+        config = StreamConfig(name="numbers", subjects=[SUBJECT], num_replicas=len(cluster.nodes))
+        info = await context.add_stream(config)
+        # One server alone says nothing of a cluster.
+        return cluster.node(info.cluster.leader) if info.cluster and info.cluster.leader else cluster.nodes[0]
+
+
+def follower_number(cluster: NatsCluster, leader: NatsNode) -> int:
+    """A server that leads nothing, so that the others go on at once."""
+    leaders = {leader.name, leader.monitor("/jsz")["meta_cluster"]["leader"]}
+    return next(n for n, node in enumerate(cluster.nodes) if node.name not in leaders)
+
+
+async def publish(context: JetStreamContext, number: int) -> None:
+    """Publishes until it is acknowledged; the id keeps a repetition from being stored."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            try:
+                await context.publish(
+                    SUBJECT, b"%d" % number, timeout=2, headers={"Nats-Msg-Id": f"{number}"}
+                )
+            except nats.errors.Error:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def count(context: JetStreamContext) -> int:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        return (await context.stream_info("numbers")).state.messages
+
+
+@pytest.fixture
+def cuttable(tmp_path: Path) -> Iterator[NatsCluster]:
+    with NatsCluster(tmp_path / "nats", cuttable=True, cuts_clients=True) as cluster:
+        yield cluster
+
+
+async def test_a_replicated_stream_outlives_the_crash_of_its_leader(tmp_path: Path) -> None:
+    with NatsCluster(tmp_path / "nats") as cluster:
+        leader = await add_stream(cluster)
+        async with jetstream(*cluster.urls) as context:
+            await publish(context, 1)
+            leader.kill()
+            await publish(context, 2)
+            leader.restart()
+            cluster.wait_until_healthy()
+            await publish(context, 3)
+            assert await count(context) == 3
+
+
+async def test_what_was_killed_as_a_whole_goes_on_with_its_files(tmp_path: Path) -> None:
+    # One server, because three need several seconds to agree on a leader again.
+    with NatsCluster(tmp_path / "nats", size=1, cuts_clients=True) as cluster:
+        await add_stream(cluster)
+        async with jetstream(*cluster.urls) as context:
+            await publish(context, 1)
+            cluster.kill()
+            cluster.start()
+            await publish(context, 2)
+            assert await count(context) == 2
+
+
+@pytest.mark.parametrize("silently", [False, True])
+async def test_a_server_that_is_cut_off_acknowledges_nothing_until_it_is_healed(
+    cuttable: NatsCluster, silently: bool
+) -> None:
+    leader = await add_stream(cuttable)
+    number = follower_number(cuttable, leader)
+    follower = cuttable.nodes[number]
+    async with jetstream(follower.url) as cut_off, jetstream(leader.url) as context:
+        await publish(cut_off, 1)
+        cuttable.cut(number, silently=silently)
+        if not silently:
+            wait_until(lambda: not follower.neighbours, what="no neighbours", timeout_seconds=5)
+        with pytest.raises(nats.errors.Error):
+            await cut_off.publish(SUBJECT, b"2", timeout=SHORT_SECONDS, headers={"Nats-Msg-Id": "2"})
+        await publish(context, 3)
+        assert not silently or follower.neighbours
+        cuttable.heal(number)
+        cuttable.wait_until_healthy()
+        await publish(cut_off, 2)
+        await publish(cut_off, 4)
+        assert await count(context) == 4
+
+
+async def test_clients_can_be_cut_off_as_well(cuttable: NatsCluster) -> None:
+    number = follower_number(cuttable, await add_stream(cuttable))
+    url = cuttable.urls[number]
+    async with jetstream(url) as context:
+        await publish(context, 1)
+        cuttable.cut(number, clients=True)
+        with pytest.raises(nats.errors.Error):
+            await context.publish(SUBJECT, b"2", timeout=SHORT_SECONDS)
+    with pytest.raises((nats.errors.Error, OSError)):
+        async with connected(url, connect_timeout=SHORT_SECONDS):
+            pass
+    cuttable.wait_until_healthy()  # the other two
+    cuttable.heal(number)
+    cuttable.wait_until_healthy()
+    async with jetstream(url) as context:
+        await publish(context, 2)
+        assert await count(context) == 2
+
+
+async def test_a_frozen_server_keeps_its_connections_and_is_not_needed(tmp_path: Path) -> None:
+    with NatsCluster(tmp_path / "nats") as cluster:
+        leader = await add_stream(cluster)
+        follower = cluster.nodes[follower_number(cluster, leader)]
+        follower.pause()
+        async with jetstream(leader.url) as context:
+            await publish(context, 1)
+            assert follower.name in leader.neighbours
+            follower.resume()
+            cluster.wait_until_healthy()
+            assert await count(context) == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "good", "bad"),
+    [
+        ({"token": "t"}, {"token": "t"}, {"token": "other"}),
+        ({"users": {"ann": "p"}}, {"user": "ann", "password": "p"}, {"user": "ann", "password": "other"}),
+    ],
+)
+async def test_servers_may_ask_who_connects(
+    tmp_path: Path, server: dict[str, object], good: dict[str, str], bad: dict[str, str]
+) -> None:
+    # The options' types are those of the table above.
+    with NatsCluster(tmp_path / "nats", size=1, **server) as cluster:  # type: ignore[arg-type]
+        with pytest.raises(nats.errors.Error, match="Authorization Violation"):
+            async with connected(cluster.url, **bad):
+                pass
+        async with connected(cluster.url, **good) as client:
+            await client.flush()
+
+
+async def test_servers_may_demand_certificates(tmp_path: Path) -> None:
+    with NatsCluster(tmp_path / "nats", size=1, verifies_clients=True) as cluster:
+        assert cluster.certificates is not None
+        anonymous = ssl.create_default_context(cafile=cluster.certificates.authority)
+        with pytest.raises((nats.errors.Error, OSError)):
+            async with connected(cluster.url, tls=anonymous, connect_timeout=SHORT_SECONDS):
+                pass
+        known = ssl.create_default_context(cafile=cluster.certificates.authority)
+        known.load_cert_chain(cluster.certificates.client_certificate, cluster.certificates.client_key)
+        async with connected(cluster.url, tls=known) as client:
+            await client.flush()
