@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import itertools
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import trustme
+import nats.errors
+from nats.aio.client import Client
+from nats.js.api import StorageType, StreamConfig
 
 from tests.free_ports import free_ports
+from tests.nats_certificates import NatsCertificates
 from tests.nats_links import Flow, Link, Links
 from tests.nats_node import CONNECTIONS_PER_NEIGHBOUR, NatsNode, PortTakenError, wait_until
 
@@ -22,37 +26,7 @@ HEALTHY_TIMEOUT_SECONDS = 60
 START_ATTEMPTS = 10
 NOWHERE = "127.0.0.1:1"
 PORTS_PER_NODE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """Files with which a client trusts the servers, and is trusted where they ask for it."""
-
-    authority: Path
-    server_certificate: Path
-    server_key: Path
-    client_certificate: Path
-    client_key: Path
-
-    @classmethod
-    def make(cls, folder: Path) -> Certificates:
-        """A new authority, and what it issued."""
-        authority = trustme.CA()
-        server = authority.issue_cert("127.0.0.1", "localhost")
-        client = authority.issue_cert("client@nats.test")
-        files = cls(
-            *(
-                folder / f"{name}.pem"
-                for name in ("authority", "server", "server_key", "client", "client_key")
-            )
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        authority.cert_pem.write_to_path(files.authority)
-        server.cert_chain_pems[0].write_to_path(files.server_certificate)
-        server.private_key_pem.write_to_path(files.server_key)
-        client.cert_chain_pems[0].write_to_path(files.client_certificate)
-        client.private_key_pem.write_to_path(files.client_key)
-        return files
+PROBE_TIMEOUT_SECONDS = 2
 
 
 class NatsCluster:
@@ -91,7 +65,7 @@ class NatsCluster:
         # Servers know each other by name: unlike any other cluster's, the same over the same folder.
         self.name = f"cluster-{zlib.crc32(bytes(folder.absolute())):08x}"
         self.nodes = [NatsNode(f"{self.name}-{n}", folder / f"node-{n}") for n in range(size)]
-        self.certificates = Certificates.make(folder / "tls") if tls or verifies_clients else None
+        self.certificates = NatsCertificates.make(folder / "tls") if tls or verifies_clients else None
         self._sync_always = sync_always
         self._max_payload_bytes = max_payload_bytes
         self._users = users
@@ -105,6 +79,7 @@ class NatsCluster:
         self._client_links: dict[int, Link] = {}
         self._cuts: dict[int, Flow] = {}
         self._is_configured = False
+        self._threads = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -126,6 +101,19 @@ class NatsCluster:
     def url(self) -> str:
         """The same as one text, separated by commas."""
         return ",".join(self.urls)
+
+    @property
+    # The library's options are of many types.
+    def client_options(self) -> dict[str, Any]:
+        """What the Python client needs besides the addresses to be let in."""
+        options: dict[str, Any] = {}
+        if self._users is not None:
+            options["user"], options["password"] = next(iter(self._users.items()))
+        if self._token is not None:
+            options["token"] = self._token
+        if self.certificates is not None:
+            options["tls"] = self.certificates.context()
+        return options
 
     def node(self, name: str) -> NatsNode:
         """The server of this name, as it stands in the description of a stream."""
@@ -254,7 +242,7 @@ class NatsCluster:
             config["authorization"] = {"token": self._token}
         if self.certificates is not None:
             config["tls"] = {
-                "cert_file": str(self.certificates.server_certificate),
+                "cert_file": str(self.certificates.server),
                 "key_file": str(self.certificates.server_key),
                 "ca_file": str(self.certificates.authority),
                 "verify": self._verifies_clients,
@@ -286,8 +274,31 @@ class NatsCluster:
 
     def _is_healthy(self) -> bool:
         nodes = [node for n, node in enumerate(self.nodes) if node.is_running and n not in self._cuts]
-        # Asked last: each time that a server has to say no, it writes a line in its log.
-        return (len(self.nodes) == 1 or self._has_leader(nodes)) and all(node.is_healthy for node in nodes)
+        return (
+            (len(self.nodes) == 1 or self._has_leader(nodes))
+            # Each time that a server has to say no, it writes a line in its log.
+            and all(node.is_healthy for node in nodes)
+            # In a thread, because the caller's may have an event loop already.
+            and self._threads.submit(asyncio.run, self._takes_calls(nodes)).result()
+        )
+
+    async def _takes_calls(self, nodes: Sequence[NatsNode]) -> bool:
+        """Whether a stream can be made: a leader refuses it until it has heard from every server."""
+        stream = StreamConfig(name="probe", num_replicas=len(nodes), storage=StorageType.MEMORY)
+        client = Client()
+        try:
+            await client.connect(
+                [nodes[0].url], allow_reconnect=False, max_reconnect_attempts=1, **self.client_options
+            )
+            jetstream = client.jetstream(timeout=PROBE_TIMEOUT_SECONDS)
+            await jetstream.add_stream(stream)
+            await jetstream.delete_stream("probe")
+        except (nats.errors.Error, OSError):
+            return False
+        else:
+            return True
+        finally:
+            await client.close()
 
     @staticmethod
     def _has_leader(nodes: Sequence[NatsNode]) -> bool:

@@ -7,220 +7,96 @@ import contextlib
 import gc
 import logging
 import signal
+import ssl
 import sys
-import time
 from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import grpc
 import uvloop
-from grpc_health.v1 import health, health_pb2_grpc
 
-from engagement.v1 import (
-    entity_service_pb2_grpc,
-    event_service_pb2_grpc,
-    ingest_service_pb2_grpc,
-    privacy_service_pb2_grpc,
-    server_service_pb2_grpc,
-)
-from engagement_server.api.entities import EntityServicer
-from engagement_server.api.events import EventServicer
-from engagement_server.api.health import HealthServicer
-from engagement_server.api.ingest import IngestServicer
-from engagement_server.api.privacy import PrivacyServicer
-from engagement_server.api.server import ServerServicer, Timings
-from engagement_server.committer import Committer
-from engagement_server.erasures import Erasures
+from engagement_server.api.server import Timings
+from engagement_server.endpoint import MIN_KEEPALIVE_INTERVAL, Endpoint
 from engagement_server.errors import ConfigurationError
-from engagement_server.hot_consumers import HotConsumers
-from engagement_server.interceptors import CallInterceptor
 from engagement_server.log.local import LocalLog
-from engagement_server.model import PartitionState
-from engagement_server.profiles import Profiles
-from engagement_server.reflection import add_reflection
-from engagement_server.retention import Ages, Retention
+from engagement_server.partitions import Partition, Partitions
+from engagement_server.retention import Ages
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.readers import Readers
-from engagement_server.subscriptions import Subscriptions
-from engagement_server.uploads import Uploads
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engagement_server.config import Config
-    from engagement_server.cursor import Cursors
+    from engagement_server.log.base import CommitLog
+    from engagement_server.log.nats_stream import NatsSettings
 
 _log = logging.getLogger(__name__)
-_SERVICES = (
-    "engagement.v1.IngestService",
-    "engagement.v1.EventService",
-    "engagement.v1.EntityService",
-    "engagement.v1.PrivacyService",
-    "engagement.v1.ServerService",
-)
-# Above the contract's limit, so that a message over it is refused with a reason; beyond this the
-# library drops the message unread.
-_TRANSPORT_MESSAGE_BYTES = 16 * 1024 * 1024
-_MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
-_CLOSE_CONNECTIONS_SECONDS = 0.5
-_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
-    ("grpc.so_reuseport", 0),
-    # Compressed for those who accept it; the lowest level is gzip, which more clients know than deflate.
-    ("grpc.default_compression_level", 1),
-    # The library allows a ping every five minutes, which gets usual Go and Java clients thrown out.
-    ("grpc.http2.min_ping_interval_without_data_ms", int(_MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000)),
-    (
-        "grpc.http2.min_recv_ping_interval_without_data_ms",
-        int(_MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000),
-    ),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-)
 
 
 class Server:
     """A running server; `start` makes one, `stop` ends it with everything acknowledged or refused."""
 
-    def __init__(self, config: Config, database: DatabaseFile) -> None:
+    def __init__(self, config: Config, databases: list[DatabaseFile], partitions: Partitions) -> None:
         self._config = config
-        self._database = database
-        self._log = LocalLog(database)
-        with contextlib.closing(database.open_reader()) as connection:
-            cursors = read_cursors(connection)
-        self._readers = Readers(database, threads=config.reader_threads)
-        self._committer = Committer(self._log)
-        self._uploads = Uploads(
-            self._committer,
-            cursors,
-            heartbeat_seconds=config.heartbeat_seconds,
-            max_age_seconds=config.max_stream_age_seconds,
-        )
-        self._subscriptions = Subscriptions(
-            log=self._log,
-            committer=self._committer,
-            readers=self._readers,
-            cursors=cursors,
-            heartbeat_seconds=config.heartbeat_seconds,
-            max_age_seconds=config.max_stream_age_seconds,
-        )
-        self._erasures = Erasures(committer=self._committer, readers=self._readers, log=self._log)
-        self._hot_consumers = HotConsumers(readers=self._readers, committer=self._committer)
-        self._health = HealthServicer(_SERVICES)
-        self._calls = CallInterceptor()
-        self._grpc = grpc.aio.server(interceptors=[self._calls], options=_OPTIONS)
-        self._add_services(cursors)
-        self._retention = Retention(
-            Ages(
-                events=timedelta(days=config.retention_days),
-                idle_uploads=timedelta(hours=config.upload_idle_hours),
-            ),
-            committer=self._committer,
-            readers=self._readers,
-        )
+        self._databases = databases
+        self._partitions = partitions
+        self._endpoint = Endpoint(partitions, _timings(config), version=version("engagement-attributes"))
         self.address = ""
 
     @classmethod
     async def start(cls, config: Config) -> Server:
-        """Opens the store and serves. Raises ConfigurationError."""
-        server = cls(config, DatabaseFile(config.data_dir))
+        """Opens the store, joins the log where there is one, and serves.
+
+        Raises ConfigurationError. Waits as long as a new view has nothing to begin with.
+        """
+        databases = _databases(config)
+        logs = []
         try:
-            await server._listen()
+            for number, database in zip(config.served_partitions, databases, strict=True):
+                logs.append(await _open_log(config, number, database))
+        except BaseException:
+            for log in logs:
+                await log.close()
+            for database in databases:
+                database.close()
+            raise
+        parts = zip(config.served_partitions, databases, logs, strict=True)
+        partitions = Partitions(
+            [_partition(config, number, database, log) for number, database, log in parts],
+            count=config.partition_count,
+        )
+        server = cls(config, databases, partitions)
+        try:
+            server.address = await server._endpoint.listen(config.listen)
         except ConfigurationError:
             await server.stop()
             raise
         return server
 
+    async def fail(self) -> None:
+        """Raises LogError once a log is of no use until the server is started again."""
+        await asyncio.wait(
+            [partition.log.failure for partition in self._partitions], return_when=asyncio.FIRST_COMPLETED
+        )
+        for partition in self._partitions:
+            if partition.log.failure.done():
+                partition.log.failure.result()
+
     async def stop(self) -> None:
         """Says NOT_SERVING, closes streams, lets running calls end, and closes the store."""
-        self._health.stop()
-        await self._retention.stop()
-        self._uploads.drain()
-        self._subscriptions.drain()
-        await self._erasures.stop()
-        await self._end_calls()
-        self._hot_consumers.close()
-        await self._committer.close()
-        self._readers.close()
-        await self._log.close()
-        self._database.close()
-
-    async def _end_calls(self) -> None:
-        """Refuses new calls, lets the running ones end, for some time, and closes the connections."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._config.stop_grace_seconds):
-                await self._calls.running.drain()
-        # What is still open never asked for anything, or had its time.
-        await self._grpc.stop(_CLOSE_CONNECTIONS_SECONDS)
-
-    async def _listen(self) -> None:
-        host, _, _ = self._config.listen.rpartition(":")
-        try:
-            port = self._grpc.add_insecure_port(self._config.listen)
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"cannot listen on {self._config.listen}; is another server running there?"
-            ) from error
-        self.address = f"{host}:{port}"
-        await self._grpc.start()
-
-    def _add_services(self, cursors: Cursors) -> None:
-        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(
-            IngestServicer(
-                committer=self._committer, readers=self._readers, uploads=self._uploads, cursors=cursors
-            ),
-            self._grpc,
-        )
-        event_service_pb2_grpc.add_EventServiceServicer_to_server(
-            EventServicer(
-                readers=self._readers,
-                subscriptions=self._subscriptions,
-                profiles=Profiles(readers=self._readers, hot_consumers=self._hot_consumers, cursors=cursors),
-                cursors=cursors,
-            ),
-            self._grpc,
-        )
-        entity_service_pb2_grpc.add_EntityServiceServicer_to_server(
-            EntityServicer(committer=self._committer, readers=self._readers), self._grpc
-        )
-        privacy_service_pb2_grpc.add_PrivacyServiceServicer_to_server(
-            PrivacyServicer(
-                erasures=self._erasures,
-                committer=self._committer,
-                readers=self._readers,
-                cursors=cursors,
-            ),
-            self._grpc,
-        )
-        server_service_pb2_grpc.add_ServerServiceServicer_to_server(
-            ServerServicer(
-                Timings(
-                    heartbeat_interval=timedelta(seconds=self._config.heartbeat_seconds),
-                    max_stream_age=timedelta(seconds=self._config.max_stream_age_seconds),
-                    upload_idle_timeout=timedelta(hours=self._config.upload_idle_hours),
-                    min_keepalive_interval=_MIN_KEEPALIVE_INTERVAL,
-                    retention=timedelta(days=self._config.retention_days),
-                ),
-                version=version("engagement-attributes"),
-                partition_count=1,
-                partitions=lambda: [_whole_store(cursors)],
-            ),
-            self._grpc,
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        add_reflection((*_SERVICES, health.SERVICE_NAME), self._grpc)
-
-
-def _whole_store(cursors: Cursors) -> PartitionState:
-    """One machine carries all accounts, and its store is its log: never behind it."""
-    return PartitionState(
-        number=0, log_epoch=f"{cursors.epoch:08x}", view_time_ms=time.time_ns() // 1_000_000, is_current=True
-    )
+        self._endpoint.say_stopping()
+        for partition in self._partitions:
+            await partition.drain()
+        await self._endpoint.end_calls(grace_seconds=self._config.stop_grace_seconds)
+        for partition in self._partitions:
+            await partition.close()
+        for database in self._databases:
+            database.close()
 
 
 def serve(config: Config) -> None:
-    """Serves until SIGTERM or SIGINT, then stops gracefully. Raises ConfigurationError."""
+    """Serves until SIGTERM or SIGINT, then stops gracefully. Raises ConfigurationError and LogError."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # The writer's thread waits this long for the interpreter after each statement, and events make many
     # objects but no cycles to look for: docs/decisions/0008-interpreter-settings.md has the numbers.
@@ -234,8 +110,124 @@ async def _serve(config: Config) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server = await Server.start(config)
+    stopping = asyncio.create_task(stop.wait())
+    starting = asyncio.create_task(Server.start(config))
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():  # it waits for the log
+        starting.cancel()
+        await asyncio.wait([starting])
+        return
+    server = starting.result()
     print(f"listening on {server.address}", flush=True)
-    await stop.wait()
+    failing = asyncio.create_task(server.fail())
+    await asyncio.wait([failing, stopping], return_when=asyncio.FIRST_COMPLETED)
     _log.info("stopping")
+    failed = failing.done()
+    if not failed:
+        failing.cancel()
     await server.stop()
+    if failed:
+        failing.result()
+
+
+def _timings(config: Config) -> Timings:
+    return Timings(
+        heartbeat_interval=timedelta(seconds=config.heartbeat_seconds),
+        max_stream_age=timedelta(seconds=config.max_stream_age_seconds),
+        upload_idle_timeout=timedelta(hours=config.upload_idle_hours),
+        min_keepalive_interval=MIN_KEEPALIVE_INTERVAL,
+        retention=timedelta(days=config.retention_days),
+    )
+
+
+def _databases(config: Config) -> list[DatabaseFile]:
+    """The store of each partition that is here, locked. Raises ConfigurationError."""
+    count, databases = config.partition_count, []
+    try:
+        for number in config.served_partitions:
+            folder = config.data_dir if count == 1 else config.data_dir / _part(number, count)
+            databases.append(DatabaseFile(folder, is_view=bool(config.log)))
+        _require_count(config.data_dir, count)
+    except ConfigurationError:
+        for database in databases:
+            database.close()
+        raise
+    return databases
+
+
+def _require_count(data_dir: Path, count: int) -> None:
+    """Refuses a folder with partitions of another count: accounts would be looked for in the wrong ones."""
+    others = [path.name for path in data_dir.glob("*of*") if not path.name.endswith(f"of{count}")]
+    if count > 1 and (data_dir / "engagement.db").exists():
+        others.append("engagement.db")
+    if others:
+        raise ConfigurationError(
+            f"{data_dir} holds {sorted(others)[0]}, which is not one of {count} partitions; the number of"
+            " partitions cannot be changed. Choose another folder"
+        )
+
+
+def _part(number: int, count: int) -> str:
+    return f"{number}of{count}"
+
+
+async def _open_log(config: Config, number: int, database: DatabaseFile) -> CommitLog:
+    if not config.log:
+        return LocalLog(database)
+    # The embedded store needs nothing of this.
+    from engagement_server.log.opening import open_log  # noqa: PLC0415
+
+    return await open_log(
+        database,
+        _nats_settings(config, number),
+        max_view_age_seconds=config.max_view_age_seconds,
+        snapshot_seconds=config.snapshot_hours * 3600,
+    )
+
+
+def _nats_settings(config: Config, number: int) -> NatsSettings:
+    try:
+        from engagement_server.log.nats_stream import NatsSettings  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"a replicated log needs {error.name}, which is not installed; install"
+            " 'engagement-attributes[server,cluster]'"
+        ) from error
+    return NatsSettings(
+        servers=config.log_servers,
+        name=f"{config.log_name}-{_part(number, config.partition_count)}",
+        replicas=config.log_replicas,
+        max_age_seconds=timedelta(days=config.log_days).total_seconds(),
+        credentials=config.log_credentials,
+        tls=_tls(config),
+    )
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    """What trusts the servers of the log, where they are to be spoken to over TLS."""
+    if config.log_tls_ca is None and not any(server.startswith("tls://") for server in config.log_servers):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=config.log_tls_ca)
+        if config.log_tls_certificate is not None:
+            context.load_cert_chain(config.log_tls_certificate, config.log_tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"the certificates for the log cannot be used: {error}") from error
+    return context
+
+
+def _partition(config: Config, number: int, database: DatabaseFile, log: CommitLog) -> Partition:
+    with contextlib.closing(database.open_reader()) as connection:
+        cursors = read_cursors(connection)
+    return Partition(
+        number=number,
+        log=log,
+        readers=Readers(database, threads=config.reader_threads),
+        cursors=cursors,
+        heartbeat_seconds=config.heartbeat_seconds,
+        max_age_seconds=config.max_stream_age_seconds,
+        ages=Ages(
+            events=timedelta(days=config.retention_days),
+            idle_uploads=timedelta(hours=config.upload_idle_hours),
+        ),
+    )

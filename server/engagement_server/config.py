@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engagement_server.errors import ConfigurationError
+
+MAX_PARTITIONS = 1024
+_PARTITIONS = re.compile(
+    r"(?:(?P<served>\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)/)?(?P<count>\d{1,4})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +22,42 @@ class Config:
         default="127.0.0.1:50051", metadata={"help": "HOST:PORT to serve on; port 0 takes a free one"}
     )
     data_dir: Path = field(default=Path("data"), metadata={"help": "folder of the embedded store"})
+    log: str = field(
+        default="",
+        metadata={
+            "help": "servers of the replicated log, nats://HOST:PORT,…; empty: the embedded store is the log"
+        },
+    )
+    log_name: str = field(
+        default="engagement", metadata={"help": "what the streams of the replicated log are called"}
+    )
+    log_replicas: int = field(
+        default=3, metadata={"help": "servers that keep each message of the replicated log"}
+    )
+    log_days: float = field(
+        default=7.0,
+        metadata={"help": "how long the replicated log keeps commits, and what was erased since"},
+    )
+    log_credentials: Path | None = field(
+        default=None, metadata={"help": "file with the user's token and key for the replicated log"}
+    )
+    log_tls_ca: Path | None = field(
+        default=None, metadata={"help": "certificates that the servers of the replicated log are trusted by"}
+    )
+    log_tls_certificate: Path | None = field(
+        default=None, metadata={"help": "certificate that this server shows to the replicated log"}
+    )
+    log_tls_key: Path | None = field(default=None, metadata={"help": "key of that certificate"})
+    partitions: str = field(
+        default="1",
+        metadata={"help": "how many partitions there are, or which of them are here, as 0-3,7/8"},
+    )
+    snapshot_hours: float = field(
+        default=6.0, metadata={"help": "how often a snapshot of each partition is taken on some node"}
+    )
+    max_view_age_seconds: float = field(
+        default=10.0, metadata={"help": "how far behind the replicated log a server still takes calls"}
+    )
     reader_threads: int = field(default=4, metadata={"help": "threads that read the store"})
     heartbeat_seconds: float = field(
         default=15.0, metadata={"help": "longest silence of the server on a stream"}
@@ -46,6 +88,53 @@ class Config:
             "upload_idle_hours",
             "retention_days",
             "stop_grace_seconds",
+            "log_replicas",
+            "log_days",
+            "snapshot_hours",
+            "max_view_age_seconds",
         ):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name} must be more than 0; got {getattr(self, name)}")
+        if self.partition_count > 1 and not self.log:
+            raise ConfigurationError("more than one partition needs a replicated log; set log")
+        if 2 * self.snapshot_hours > 24 * self.log_days:
+            raise ConfigurationError(
+                f"the log must keep at least two snapshots' worth: snapshot_hours {self.snapshot_hours:g}"
+                f" is more than half of log_days {self.log_days:g}"
+            )
+        if (self.log_tls_certificate is None) != (self.log_tls_key is None):
+            raise ConfigurationError("log_tls_certificate and log_tls_key belong together; set both or none")
+
+    @property
+    def log_servers(self) -> list[str]:
+        """Addresses of the replicated log, a server each."""
+        return [server.strip() for server in self.log.split(",") if server.strip()]
+
+    @property
+    def partition_count(self) -> int:
+        """How many partitions there are, here and elsewhere."""
+        return len(self._parse_partitions()[1])
+
+    @property
+    def served_partitions(self) -> list[int]:
+        """The numbers of those that are here."""
+        return self._parse_partitions()[0]
+
+    def _parse_partitions(self) -> tuple[list[int], range]:
+        """Those that are here, of all that there are. Raises ConfigurationError."""
+        match = _PARTITIONS.fullmatch(self.partitions)
+        count = 0 if match is None else int(match["count"])
+        if match is None or not 0 < count <= MAX_PARTITIONS:
+            raise ConfigurationError(
+                f"partitions must be a number up to {MAX_PARTITIONS}, or which of how many, such as"
+                f" 0-3,7/8; got {self.partitions!r}"
+            )
+        served: set[int] = set()
+        for part in (match["served"] or f"0-{count - 1}").split(","):
+            first, _, last = part.partition("-")
+            served.update(range(int(first), int(last or first) + 1))
+        if not served or max(served) >= count:
+            raise ConfigurationError(
+                f"partitions of {count} have the numbers 0 to {count - 1}; got {self.partitions!r}"
+            )
+        return sorted(served), range(count)

@@ -22,6 +22,8 @@ MAX_RUNNING_ERASURES = 1000
 _STEPS_A_COMMIT = 3
 _MIN_RETRY_SECONDS = 0.2
 _MAX_RETRY_SECONDS = 10.0
+# Where two servers work on one erasure it is only more work.
+_RESUME_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +31,10 @@ _log = logging.getLogger(__name__)
 class Erasures:
     """All erasures of this server: one run each, however many calls wait for it."""
 
-    def __init__(self, *, committer: Committer, readers: Readers, log: CommitLog) -> None:
+    def __init__(
+        self, *, committer: Committer, readers: Readers, log: CommitLog, resumes: bool = True
+    ) -> None:
+        """Where it `resumes`, it goes on with what another server began and did not complete."""
         self._committer = committer
         self._readers = readers
         self._commit_log = log
@@ -39,7 +44,9 @@ class Erasures:
         self._next_purge: asyncio.Task[None] | None = None
         self._purges: set[asyncio.Task[None]] = set()
         self._is_stopping = False
-        self._resuming = asyncio.create_task(self._resume(), name="erasures-resume")
+        self._resuming: set[asyncio.Task[None]] = set()
+        if resumes:
+            self._resuming.add(asyncio.create_task(self._resume(), name="erasures-resume"))
 
     async def erase(self, begin: BeginErasure) -> ErasureState:
         """Begins an erasure, or joins the one of the same request, and returns when it is complete.
@@ -63,25 +70,24 @@ class Erasures:
     async def stop(self) -> None:
         """Ends between two steps; what is left goes on when the server starts again."""
         self._is_stopping = True
-        tasks = [self._resuming, *self._runs.values(), *self._purges]
+        tasks = [*self._resuming, *self._runs.values(), *self._purges]
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def _resume(self) -> None:
-        """Goes on with the erasures that an earlier server did not complete."""
-        delay_seconds = _MIN_RETRY_SECONDS
+        """Goes on with erasures that nobody works on: their server was stopped, or is gone for good."""
         while True:
             try:
                 running = await self._readers.run(lambda reader: reader.erasures.running())
             except UnavailableError as error:
                 _log.warning("erasures wait for the store: %s", error)
-                await asyncio.sleep(delay_seconds)
-                delay_seconds = min(2 * delay_seconds, _MAX_RETRY_SECONDS)
+                await asyncio.sleep(_MAX_RETRY_SECONDS)
                 continue
             for account_id, erasure_id in running:
                 self._run_of(account_id, erasure_id)
-            return
+            await asyncio.sleep(_RESUME_SECONDS)
 
     def _run_of(self, account_id: str, erasure_id: str) -> asyncio.Task[ErasureState]:
         key = account_id, erasure_id

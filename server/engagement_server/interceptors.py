@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -25,6 +26,7 @@ from engagement_server.status import Metadata, describe, describe_internal
 
 _log = logging.getLogger(__name__)
 REQUEST_ID_KEY = "x-request-id"
+VIEW_AGE_KEY = "engagement-view-age-ms"
 _MAX_REQUEST_ID_CHARACTERS = 64
 # Compressing a smaller response costs more than it saves.
 _MIN_COMPRESSED_BYTES = 1024
@@ -34,6 +36,8 @@ _FAREWELL_SECONDS = 0.2
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Behavior: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+ViewTime: TypeAlias = Callable[[str], int | None]
+"""Until when answers about an account are complete, in epoch milliseconds; None where that is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,9 @@ class RunningCalls:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Refuses what cannot be read and turns every error into a status with details."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, view_time_ms: ViewTime) -> None:
         self.running = RunningCalls()
+        self._view_time_ms = view_time_ms
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -94,23 +99,35 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return wrapped
         handler = await continuation(handler_call_details)
         if handler is not None and method.startswith("/engagement."):
-            handler = self._wrapped[method] = _wrap(handler, running=self.running)
+            handler = self._wrapped[method] = self._wrap(handler)
         return handler
 
+    def _wrap(self, handler: Handler) -> Handler:
+        parse = _safe_deserializer(handler.request_deserializer)
+        stream: Any = handler.stream_stream
+        if stream is not None:
+            call = _wrap_stream(stream, running=self.running)
+            return grpc.stream_stream_rpc_method_handler(call, parse, handler.response_serializer)
+        source: Any = handler.unary_stream
+        if source is not None:
+            call = _wrap_source(self._with_age(source), running=self.running)
+            return grpc.unary_stream_rpc_method_handler(call, parse, _serialized)
+        unary: Any = handler.unary_unary
+        call = _wrap_unary(self._with_age(unary), running=self.running)
+        return grpc.unary_unary_rpc_method_handler(call, parse, handler.response_serializer)
 
-def _wrap(handler: Handler, *, running: RunningCalls) -> Handler:
-    parse = _safe_deserializer(handler.request_deserializer)
-    stream: Any = handler.stream_stream
-    if stream is not None:
-        call = _wrap_stream(stream, running=running)
-        return grpc.stream_stream_rpc_method_handler(call, parse, handler.response_serializer)
-    source: Any = handler.unary_stream
-    if source is not None:
-        call = _wrap_source(source, running=running)
-        return grpc.unary_stream_rpc_method_handler(call, parse, _serialized)
-    unary: Any = handler.unary_unary
-    call = _wrap_unary(unary, running=running)
-    return grpc.unary_unary_rpc_method_handler(call, parse, handler.response_serializer)
+    def _with_age(self, behavior: Behavior) -> Behavior:
+        """Says first how old the answer may be, where it may be old."""
+
+        async def call(request: Any, context: Context) -> Any:
+            account_id: str | None = getattr(request, "account_id", None)
+            time_ms = None if account_id is None else self._view_time_ms(account_id)
+            if time_ms is not None:
+                age_ms = max(0, time.time_ns() // 1_000_000 - time_ms)
+                await context.send_initial_metadata(((VIEW_AGE_KEY, str(age_ms)),))
+            return await behavior(request, context)
+
+        return call
 
 
 def _safe_deserializer(parse: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | Unreadable]:

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from engagement import v1
 from engagement_server.cursor import first_position
-from engagement_server.errors import CursorExpiredError, DrainingError, LogEpochChangedError
+from engagement_server.errors import (
+    CursorExpiredError,
+    DrainingError,
+    LogEpochChangedError,
+    StoreUnavailableError,
+)
 from engagement_server.feed import Feed
 from engagement_server.frames import batch_frame
 from engagement_server.model import LogBounds
@@ -67,12 +72,16 @@ class Subscriptions:
         self._tails = Tails()
         self._running: set[Subscription] = set()
         self._is_draining = False
+        self._log = log
         log.listen(self._take_in)
+        log.watch_currency(self._follow_currency)
 
     async def serve(self, request: v1.SubscribeEventsRequest, send: Send) -> None:
         """Serves one subscription to its end. Raises what refuses it."""
         if self._is_draining:
             raise DrainingError
+        if not self._log.is_current and not request.stop_at_tail:
+            raise StoreUnavailableError("this server is behind the log; another one may not be")
         with self._tails.watch(request.account_id) as tail:
             bounds = await self._bounds(request)
             tail.advance(bounds.last_position)
@@ -94,6 +103,12 @@ class Subscriptions:
         for subscription in self._running:
             subscription.close(Closing.REASON_DRAINING)
             asyncio.get_running_loop().call_later(_CLOSING_GRACE_SECONDS, subscription.cut_off)
+
+    def _follow_currency(self, is_current: bool) -> None:  # noqa: FBT001  # as the log calls it
+        """Sends clients to another server where nothing new comes to this one."""
+        if not is_current:
+            for subscription in self._running:
+                subscription.cut()
 
     def _take_in(self, applied: Applied) -> None:
         if applied.has_removed:
@@ -172,6 +187,11 @@ class Subscription:
         """Asks the client to go away, once it has read what is on its way."""
         self._closing = reason
         self._tail.news.set()
+
+    def cut(self) -> None:
+        """Asks the client to follow elsewhere; an export only reads what is there."""
+        if self._stop_position is None:
+            self.close(Closing.REASON_NOT_CURRENT)
 
     def cut_off(self) -> None:
         """Ends the stream of a client that does not read."""

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from engagement_server.committer import Committer
     from engagement_server.cursor import Cursors
-    from engagement_server.operations import Result
+    from engagement_server.log.base import CommitLog
+    from engagement_server.operations import Applied, Opening, Result
 
 MAX_UNACKED_CHUNKS = 8
 # Room for other fields beside the events of a chunk, whose message may not exceed the limit.
@@ -65,25 +66,29 @@ class Uploads:
     """All upload streams of this server: one owner an upload, and closing them together."""
 
     def __init__(
-        self, committer: Committer, cursors: Cursors, *, heartbeat_seconds: float, max_age_seconds: float
+        self,
+        *,
+        log: CommitLog,
+        committer: Committer,
+        cursors: Cursors,
+        heartbeat_seconds: float,
+        max_age_seconds: float,
     ) -> None:
         self.committer = committer
         self.cursors = cursors
         self.heartbeat_seconds = heartbeat_seconds
         self._max_age_seconds = max_age_seconds
         self._sessions: dict[tuple[str, str], UploadSession] = {}
+        log.listen(self._take_in)
 
-    async def serve(self, incoming: AsyncIterator[v1.UploadEventsRequest], send: Send) -> None:
+    async def serve(
+        self,
+        opening: v1.UploadEventsRequest.Open,
+        incoming: AsyncIterator[v1.UploadEventsRequest],
+        send: Send,
+    ) -> None:
         """Serves one stream to its end. Raises what refuses it."""
-        opening = await anext(incoming, None)
-        if opening is None:
-            return
-        require_valid(opening)
-        if not opening.HasField("open"):
-            raise FieldInvalidError(
-                [Violation("open", "server.upload.open_first", "must be the first message of the stream")]
-            )
-        key = opening.open.account_id, opening.open.upload_id
+        key = opening.account_id, opening.upload_id
         session = UploadSession(self, *key, send=send)
         if (previous := self._sessions.get(key)) is not None:
             previous.end(UploadTakenOverError(previous.upload_id))
@@ -96,6 +101,13 @@ class Uploads:
             timer.cancel()
             if self._sessions.get(key) is session:
                 del self._sessions[key]
+
+    def _take_in(self, applied: Applied) -> None:
+        """Ends streams whose uploads were opened at another server."""
+        for opening in applied.openings:
+            session = self._sessions.get((opening.account_id, opening.upload_id))
+            if session is not None:
+                session.take_in(opening)
 
     def drain(self) -> None:
         """Asks all streams to end."""
@@ -119,8 +131,16 @@ class UploadSession:
         self._news = asyncio.Event()
         self._slots = asyncio.Semaphore(MAX_UNACKED_CHUNKS)
         self._reader: asyncio.Task[None] | None = None
+        self._is_open = False
         self._committed_through = 0
         self._tally = Tally()
+
+    def take_in(self, opening: Opening) -> None:
+        """The upload was opened: by this stream, or by one that goes on with it."""
+        if opening.owner == self._owner:
+            self._is_open = True
+        elif self._is_open:
+            self.end(UploadTakenOverError(self.upload_id))
 
     def close(self, reason: Closing.Reason) -> None:
         """Asks the client to go away; what it sent is still acked."""
@@ -292,6 +312,16 @@ class UploadSession:
     async def _send_finished(self, state: UploadState) -> None:
         finished = v1.UploadEventsResponse.Finished(upload=upload_message(state))
         await self._send(v1.UploadEventsResponse(finished=finished))
+
+
+def require_opening(message: v1.UploadEventsRequest) -> v1.UploadEventsRequest.Open:
+    """The opening, which must be the first message of a stream. Raises FieldInvalidError."""
+    require_valid(message)
+    if not message.HasField("open"):
+        raise FieldInvalidError(
+            [Violation("open", "server.upload.open_first", "must be the first message of the stream")]
+        )
+    return message.open
 
 
 async def _let_finish(incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:

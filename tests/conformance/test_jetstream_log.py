@@ -24,9 +24,7 @@ _SPARE_BYTES = 8_000
 class JetStreamNode:
     """A view in a folder, and the log that it follows."""
 
-    def __init__(
-        self, database: DatabaseFile, settings: NatsSettings, identity: Identity | None
-    ) -> None:
+    def __init__(self, database: DatabaseFile, settings: NatsSettings, identity: Identity | None) -> None:
         self._database = database
         self._settings = settings
         self.log = JetStreamLog(database, settings, identity=identity, max_view_age_seconds=10)

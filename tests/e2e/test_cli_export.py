@@ -73,14 +73,22 @@ def test_an_export_of_nothing_is_a_file(cli: Cli) -> None:
     assert (cli.folder / "none.jsonl.gz").read_bytes() == b""
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file that may go away at any time; -1 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
 def test_stopped_and_killed_exports_go_on_with_the_same_command(cli: Cli) -> None:
     chance = Random(11)
     final, part = cli.folder / "e.ndjson", cli.folder / "e.ndjson.part"
     stops = kills = 0
     for _ in range(20):
-        size = part.stat().st_size if part.exists() else -1
+        size = size_of(part)
         with cli.start("export", "e.ndjson") as process:
-            wait_until(lambda: final.exists() or (part.exists() and part.stat().st_size > size))  # noqa: B023 - called at once
+            wait_until(lambda: final.exists() or size_of(part) > size)  # noqa: B023 - called at once
             with suppress(subprocess.TimeoutExpired):
                 process.wait(chance.uniform(0, 0.02))
             process.send_signal(signal.SIGKILL if stops > kills else signal.SIGINT)

@@ -16,7 +16,6 @@ from engagement import v1
 from engagement_server.app import Server
 from engagement_server.committer import Committer
 from engagement_server.config import Config
-from engagement_server.cursor import Cursors
 from engagement_server.log.local import LocalLog
 from engagement_server.model import UploadState
 from engagement_server.operations import OpenUpload
@@ -203,14 +202,31 @@ async def test_a_stopping_server_acks_what_was_sent_and_the_next_one_goes_on(tmp
 # Behind the transport: the server's side alone, over a real log.
 
 
+class Bare:
+    """What uploads need."""
+
+    def __init__(self, database: DatabaseFile) -> None:
+        self.log = LocalLog(database)
+        self.committer = Committer(self.log)
+        with closing(database.open_reader()) as reader:
+            self._cursors = read_cursors(reader)
+
+    def uploads(self, *, max_age_seconds: float) -> Uploads:
+        return Uploads(
+            log=self.log,
+            committer=self.committer,
+            cursors=self._cursors,
+            heartbeat_seconds=60,
+            max_age_seconds=max_age_seconds,
+        )
+
+
 @pytest.fixture
-async def bare(tmp_path: Path) -> AsyncIterator[tuple[Committer, Cursors]]:
+async def bare(tmp_path: Path) -> AsyncIterator[Bare]:
     database = DatabaseFile(tmp_path)
-    log = LocalLog(database)
-    committer = Committer(log)
-    with closing(database.open_reader()) as reader:
-        cursors = read_cursors(reader)
-    yield committer, cursors
+    parts = Bare(database)
+    log, committer = parts.log, parts.committer
+    yield parts
     await committer.close()
     await log.close()
     database.close()
@@ -230,11 +246,10 @@ class Producer:
             await asyncio.sleep(0)
 
 
-async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: tuple[Committer, Cursors]) -> None:
-    committer, cursors = bare
-    uploads = Uploads(committer, cursors, heartbeat_seconds=60, max_age_seconds=60)
+async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: Bare) -> None:
+    uploads = bare.uploads(max_age_seconds=60)
     chunks = [chunk(n, customer_event(str(n))) for n in range(1, 101)]
-    producer = Producer([opening(), *chunks, finish(100)])
+    producer = Producer([*chunks, finish(100)])
     is_blocked, may_send = asyncio.Event(), asyncio.Event()
     sent: list[Response] = []
 
@@ -244,33 +259,32 @@ async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: tuple[Committe
             await may_send.wait()
         sent.append(response)
 
-    serving_stream = asyncio.create_task(uploads.serve(producer.messages(), send))
+    serving_stream = asyncio.create_task(uploads.serve(opening().open, producer.messages(), send))
     async with asyncio.timeout(DEADLINE_SECONDS):
         await is_blocked.wait()
         for _ in range(20):  # commits behind which the server would have taken more
-            await committer.submit(OpenUpload("acme", "other", "nobody"), returns=UploadState)
-        assert producer.taken == 1 + MAX_UNACKED_CHUNKS
+            await bare.committer.submit(OpenUpload("acme", "other", "nobody"), returns=UploadState)
+        assert producer.taken == MAX_UNACKED_CHUNKS
         may_send.set()
         await serving_stream
     assert sent[-1].finished.upload.committed_through == 100
 
 
 async def test_a_client_that_ignores_closing_is_ended_ok_with_all_that_is_stored_acked(
-    bare: tuple[Committer, Cursors], monkeypatch: pytest.MonkeyPatch
+    bare: Bare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engagement_server.uploads._CLOSING_GRACE_SECONDS", 0.1)
-    committer, cursors = bare
-    uploads = Uploads(committer, cursors, heartbeat_seconds=60, max_age_seconds=0.1)
-    producer = Producer(itertools.chain([opening()], (chunk(n) for n in itertools.count(1))))
+    uploads = bare.uploads(max_age_seconds=0.1)
+    producer = Producer(chunk(n) for n in itertools.count(1))
     sent: list[Response] = []
 
     async def send(response: Response) -> None:
         sent.append(response)
 
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await uploads.serve(producer.messages(), send)
+        await uploads.serve(opening().open, producer.messages(), send)
     assert [kind for kind in kinds(sent) if kind != "ack"] == ["opened", "closing"]
-    state = await committer.submit(OpenUpload("acme", "upload", "next"), returns=UploadState)
+    state = await bare.committer.submit(OpenUpload("acme", "upload", "next"), returns=UploadState)
     assert sent[-1].ack.committed_through == state.committed_through
 
 

@@ -18,7 +18,6 @@ from engagement_server.errors import (
     StoreUnavailableError,
     UploadNotFoundError,
 )
-from engagement_server.log.base import Listener
 from engagement_server.log.local import LocalLog
 from engagement_server.model import Outcome, UploadState
 from engagement_server.operations import Commit, FinishUpload, Operation, RecordBatch, Recorded, Result
@@ -28,14 +27,12 @@ from tests.events import batch_of, customer_event, customer_events
 DEADLINE_SECONDS = 20
 
 
-class GatedLog:
+class GatedLog(LocalLog):
     """A local log whose commits wait at a gate; remembers them."""
-
-    max_concurrent_commits = 1
 
     def __init__(self, data_dir: Path) -> None:
         self._database = DatabaseFile(data_dir)
-        self._log = LocalLog(self._database)
+        super().__init__(self._database)
         self.gate = asyncio.Event()
         self.failures_due = 0
         self.commits: list[Commit] = []
@@ -46,16 +43,10 @@ class GatedLog:
         if self.failures_due:
             self.failures_due -= 1
             raise StoreUnavailableError("disk full")
-        return await self._log.commit(commit)
-
-    def listen(self, listener: Listener) -> None:
-        self._log.listen(listener)
-
-    async def purge(self) -> None:
-        await self._log.purge()
+        return await super().commit(commit)
 
     async def close(self) -> None:
-        await self._log.close()
+        await super().close()
         self._database.close()
 
 

@@ -13,8 +13,7 @@ from engagement_server.validation import require_valid
 if TYPE_CHECKING:
     import grpc
 
-    from engagement_server.committer import Committer
-    from engagement_server.store.readers import Readers
+    from engagement_server.partitions import Partitions
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -22,16 +21,16 @@ if TYPE_CHECKING:
 class EntityServicer(entity_service_pb2_grpc.EntityServiceServicer):
     """Reads and changes lists."""
 
-    def __init__(self, *, committer: Committer, readers: Readers) -> None:
-        self._committer = committer
-        self._readers = readers
+    def __init__(self, partitions: Partitions) -> None:
+        self._partitions = partitions
 
     async def ListEntities(
         self, request: v1.ListEntitiesRequest, context: Context
     ) -> v1.ListEntitiesResponse:
         """Reads a list."""
         require_valid(request)
-        entities = await self._readers.run(lambda reader: reader.entities(request.account_id, request.kind))
+        readers = self._partitions.of(request.account_id).readers
+        entities = await readers.run(lambda reader: reader.entities(request.account_id, request.kind))
         return v1.ListEntitiesResponse(names=entities.names, closed=entities.is_closed)
 
     async def PutEntities(self, request: v1.PutEntitiesRequest, context: Context) -> v1.PutEntitiesResponse:
@@ -39,7 +38,8 @@ class EntityServicer(entity_service_pb2_grpc.EntityServiceServicer):
         require_valid(request)
         is_closed = request.closed if request.HasField("closed") else None
         operation = PutEntities(request.account_id, request.kind, tuple(request.names), is_closed)
-        entities = await self._committer.submit(operation, returns=EntityList)
+        committer = self._partitions.of(request.account_id).committer
+        entities = await committer.submit(operation, returns=EntityList)
         return v1.PutEntitiesResponse(names=entities.names, closed=entities.is_closed)
 
     async def DeleteEntity(
@@ -48,5 +48,6 @@ class EntityServicer(entity_service_pb2_grpc.EntityServiceServicer):
         """Takes a name off a list."""
         require_valid(request)
         operation = DeleteEntity(request.account_id, request.kind, request.name)
-        entities = await self._committer.submit(operation, returns=EntityList)
+        committer = self._partitions.of(request.account_id).committer
+        entities = await committer.submit(operation, returns=EntityList)
         return v1.DeleteEntityResponse(names=entities.names, closed=entities.is_closed)

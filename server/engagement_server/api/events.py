@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from engagement_server.cursor import Cursors
     from engagement_server.model import StoredRow
-    from engagement_server.profiles import Profiles
+    from engagement_server.partitions import Partitions
     from engagement_server.store.reader import Reader
-    from engagement_server.store.readers import Readers
-    from engagement_server.subscriptions import Frame, Subscriptions
+    from engagement_server.subscriptions import Frame
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,30 +33,28 @@ _STORED_EVENT: Any = v1.StoredEvent.DESCRIPTOR  # Any: the stub has two types fo
 class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     """Reads stored events."""
 
-    def __init__(
-        self, *, readers: Readers, subscriptions: Subscriptions, profiles: Profiles, cursors: Cursors
-    ) -> None:
-        self._readers = readers
-        self._subscriptions = subscriptions
-        self._profiles = profiles
-        self._cursors = cursors
+    def __init__(self, partitions: Partitions) -> None:
+        self._partitions = partitions
 
     async def GetEvent(self, request: v1.GetEventRequest, context: Context) -> v1.GetEventResponse:
         """Reads one event."""
         require_valid(request)
         mask = _checked_mask(request.read_mask)
-        row = await self._readers.run(lambda reader: self._find(reader, request))
-        stored = stored_event_message(row, cursors=self._cursors)
+        partition = self._partitions.of(request.account_id)
+        row = await partition.readers.run(lambda reader: _find(reader, request, partition.cursors))
+        stored = stored_event_message(row, cursors=partition.cursors)
         return v1.GetEventResponse(event=_masked(stored, mask))
 
     async def ListEvents(self, request: v1.ListEventsRequest, context: Context) -> v1.ListEventsResponse:
         """Reads one page of events."""
         require_valid(request)
         mask = _checked_mask(request.read_mask)
+        partition = self._partitions.of(request.account_id)
+        cursors = partition.cursors
         arguments = _page_arguments(request)
         after = None
         if request.page_token:
-            after = self._cursors.decode_page(request.page_token, arguments=arguments)
+            after = cursors.decode_page(request.page_token, arguments=arguments)
         query = PageQuery(
             account_id=request.account_id,
             wanted=request.filter,
@@ -66,49 +63,51 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
             max_events=page_size(request.page_size),
             max_bytes=_MAX_PAGE_BYTES,
         )
-        return await self._readers.run(lambda reader: self._page(reader, query, mask, arguments))
+
+        def read(reader: Reader) -> v1.ListEventsResponse:
+            page = reader.page(query)
+            response = v1.ListEventsResponse()
+            for row, _ in page.rows:
+                response.events.append(_masked(stored_event_message(row, cursors=cursors), mask))
+            if page.next_position is not None:
+                response.next_page_token = cursors.encode_page(page.next_position, arguments=arguments)
+            return response
+
+        return await partition.readers.run(read)
 
     async def SubscribeEvents(  # type: ignore[override]  # writes through the context, which the stub omits
         self, request: v1.SubscribeEventsRequest, context: Context
     ) -> None:
         """Serves one subscription."""
         require_valid(request)
+        subscriptions = self._partitions.of(request.account_id).subscriptions
 
         async def send(frame: Frame) -> None:
             # Each of many would compress the same: docs/decisions/0013-subscriptions-share-frames.md.
             context.disable_next_message_compression()
             await context.write(frame)
 
-        await self._subscriptions.serve(request, send)
+        await subscriptions.serve(request, send)
 
     async def GetProfile(self, request: v1.GetProfileRequest, context: Context) -> v1.GetProfileResponse:
         """Reads one profile."""
         require_valid(request)
-        return v1.GetProfileResponse(profile=await self._profiles.read(request))
+        profiles = self._partitions.of(request.account_id).profiles
+        return v1.GetProfileResponse(profile=await profiles.read(request))
 
-    def _page(
-        self, reader: Reader, query: PageQuery, mask: FieldMask, arguments: bytes
-    ) -> v1.ListEventsResponse:
-        page = reader.page(query)
-        response = v1.ListEventsResponse()
-        for row, _ in page.rows:
-            response.events.append(_masked(stored_event_message(row, cursors=self._cursors), mask))
-        if page.next_position is not None:
-            response.next_page_token = self._cursors.encode_page(page.next_position, arguments=arguments)
-        return response
 
-    def _find(self, reader: Reader, request: v1.GetEventRequest) -> StoredRow:
-        if request.HasField("event_id"):
-            row = reader.find_by_id(request.account_id, request.event_id)
-            key = {"eventId": request.event_id}
-        else:
-            account = reader.account_number(request.account_id)
-            position = self._cursors.decode(request.cursor, account_number=account or 0)
-            row = reader.find_at(position)
-            key = {"cursor": request.cursor}
-        if row is None:
-            raise EventNotFoundError(**key)
-        return row
+def _find(reader: Reader, request: v1.GetEventRequest, cursors: Cursors) -> StoredRow:
+    if request.HasField("event_id"):
+        row = reader.find_by_id(request.account_id, request.event_id)
+        key = {"eventId": request.event_id}
+    else:
+        account = reader.account_number(request.account_id)
+        position = cursors.decode(request.cursor, account_number=account or 0)
+        row = reader.find_at(position)
+        key = {"cursor": request.cursor}
+    if row is None:
+        raise EventNotFoundError(**key)
+    return row
 
 
 def _page_arguments(request: v1.ListEventsRequest) -> bytes:

@@ -1,4 +1,4 @@
-"""The standard health service: SERVING until the server stops.
+"""The standard health service: SERVING while the server answers at its best, and until it stops.
 
 The library's own holds a lock while it writes to a watcher, so that one watcher that does not read
 would hold up all others, and the stop of the server.
@@ -22,13 +22,21 @@ _Response = health_pb2.HealthCheckResponse
 class HealthServicer(health_pb2_grpc.HealthServicer):
     """Answers for the server as a whole, whose name is empty, and for each of its services."""
 
-    def __init__(self, services: Iterable[str]) -> None:
+    def __init__(self, services: Iterable[str], *, is_current: bool) -> None:
         self._services = frozenset(("", *services))
-        self._stopping = asyncio.Event()
+        self._is_current = is_current
+        self._is_stopping = False
+        self._change = asyncio.Event()
+
+    def follow(self, is_current: bool) -> None:  # noqa: FBT001  # as the logs call it
+        """Says NOT_SERVING while the server is behind or cut off."""
+        self._is_current = is_current
+        self._tell()
 
     def stop(self) -> None:
         """Says NOT_SERVING from now on."""
-        self._stopping.set()
+        self._is_stopping = True
+        self._tell()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> _Response:
         """Tells the status of a service."""
@@ -37,14 +45,23 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         return _Response(status=self._status(request.service))
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
-        """Tells the status of a service now, and again when it changes."""
-        before = self._status(request.service)
-        await context.write(_Response(status=before))
-        await self._stopping.wait()
-        if (after := self._status(request.service)) != before:
-            await context.write(_Response(status=after))
+        """Tells the status of a service now, and again whenever it changes."""
+        told = None
+        while True:
+            change, is_last, status = self._change, self._is_stopping, self._status(request.service)
+            if status != told:
+                await context.write(_Response(status=status))
+                told = status
+            if is_last:
+                return
+            await change.wait()
+
+    def _tell(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
 
     def _status(self, service: str) -> int:
         if service not in self._services:
             return _Response.SERVICE_UNKNOWN
-        return _Response.NOT_SERVING if self._stopping.is_set() else _Response.SERVING
+        is_serving = self._is_current and not self._is_stopping
+        return _Response.SERVING if is_serving else _Response.NOT_SERVING

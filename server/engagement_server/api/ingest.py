@@ -13,6 +13,7 @@ from engagement_server.errors import BatchTooLargeError, EntityUnknownError
 from engagement_server.messages import tally_message, upload_message, verdict_message
 from engagement_server.model import Verdict, count
 from engagement_server.operations import RecordBatch, Recorded
+from engagement_server.uploads import require_opening
 from engagement_server.validation import admit, admit_partly, event_path, require_valid
 
 if TYPE_CHECKING:
@@ -20,11 +21,8 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from engagement_server.committer import Committer
-    from engagement_server.cursor import Cursors
     from engagement_server.model import Batch
-    from engagement_server.store.readers import Readers
-    from engagement_server.uploads import Uploads
+    from engagement_server.partitions import Partition, Partitions
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -35,11 +33,8 @@ _ANY_GOOD_EVENT = v1.Event(customer_info=v1.CustomerInfo())
 class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
     """Records events and uploads."""
 
-    def __init__(self, *, committer: Committer, readers: Readers, uploads: Uploads, cursors: Cursors) -> None:
-        self._committer = committer
-        self._readers = readers
-        self._uploads = uploads
-        self._cursors = cursors
+    def __init__(self, partitions: Partitions) -> None:
+        self._partitions = partitions
 
     async def RecordEvent(self, request: v1.RecordEventRequest, context: Context) -> v1.RecordEventResponse:
         """Stores one event."""
@@ -49,10 +44,16 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             envelope.event.CopyFrom(_ANY_GOOD_EVENT)
             events.append(request.event)
         batch = admit(request, envelope, events, path="event")
-        (verdict,) = await self._record(
-            request.account_id, batch, path="event", is_atomic=True, validate_only=request.validate_only
+        partition = self._partitions.of(request.account_id)
+        (verdict,) = await _record(
+            partition,
+            request.account_id,
+            batch,
+            path="event",
+            is_atomic=True,
+            validate_only=request.validate_only,
         )
-        return v1.RecordEventResponse(result=verdict_message(verdict, cursors=self._cursors))
+        return v1.RecordEventResponse(result=verdict_message(verdict, cursors=partition.cursors))
 
     async def RecordEvents(
         self, request: v1.RecordEventsRequest, context: Context
@@ -67,7 +68,9 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             batch = admit_partly(envelope, request.events)
         else:
             batch = admit(request, envelope, request.events, path="events")
-        verdicts = await self._record(
+        partition = self._partitions.of(request.account_id)
+        verdicts = await _record(
+            partition,
             request.account_id,
             batch,
             path="events",
@@ -75,7 +78,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             validate_only=request.validate_only,
         )
         return v1.RecordEventsResponse(
-            results=[verdict_message(verdict, cursors=self._cursors) for verdict in verdicts],
+            results=[verdict_message(verdict, cursors=partition.cursors) for verdict in verdicts],
             tally=tally_message(count(verdicts)),
         )
 
@@ -83,17 +86,23 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         self, request_iterator: AsyncIterator[v1.UploadEventsRequest], context: Context
     ) -> None:
         """Serves one upload stream."""
-        await self._uploads.serve(request_iterator, context.write)
+        message = await anext(request_iterator, None)
+        if message is None:
+            return
+        opening = require_opening(message)
+        uploads = self._partitions.of(opening.account_id).uploads
+        await uploads.serve(opening, request_iterator, context.write)
 
     async def GetUpload(self, request: v1.GetUploadRequest, context: Context) -> v1.GetUploadResponse:
         """Reads an upload and a page of its rejected events."""
         require_valid(request)
+        partition = self._partitions.of(request.account_id)
         size = page_size(request.page_size)
         arguments = f"{request.account_id}/{request.upload_id}".encode()
         skip = 0
         if request.page_token:
-            skip = self._cursors.decode_page(request.page_token, arguments=arguments)
-        state, rejections = await self._readers.run(
+            skip = partition.cursors.decode_page(request.page_token, arguments=arguments)
+        state, rejections = await partition.readers.run(
             lambda reader: (
                 reader.upload(request.account_id, request.upload_id),
                 reader.rejections(
@@ -107,27 +116,34 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         response = v1.GetUploadResponse(upload=upload_message(state))
         for sequence, verdict in rejections[:size]:
             response.rejections.add(
-                chunk_sequence=sequence, result=verdict_message(verdict, cursors=self._cursors)
+                chunk_sequence=sequence, result=verdict_message(verdict, cursors=partition.cursors)
             )
         if len(rejections) > size:
             sequence, verdict = rejections[size - 1]
             behind = sequence * MAX_BATCH_EVENTS + verdict.item
-            response.next_page_token = self._cursors.encode_page(behind, arguments=arguments)
+            response.next_page_token = partition.cursors.encode_page(behind, arguments=arguments)
         return response
 
-    async def _record(
-        self, account_id: str, batch: Batch, *, path: str, is_atomic: bool, validate_only: bool
-    ) -> Sequence[Verdict]:
-        """One verdict an event of the request's `path`.
 
-        Raises EventIdConflictError and EntityUnknownError where `is_atomic`.
-        """
-        try:
-            if validate_only:
-                return await self._readers.run(
-                    lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic)
-                )
-            operation = RecordBatch(account_id, batch, is_atomic)
-            return (await self._committer.submit(operation, returns=Recorded)).verdicts
-        except EntityUnknownError as error:
-            raise error.within(event_path(path, error.item)) from error
+async def _record(  # noqa: PLR0913  # all but three are named at the call
+    partition: Partition,
+    account_id: str,
+    batch: Batch,
+    *,
+    path: str,
+    is_atomic: bool,
+    validate_only: bool,
+) -> Sequence[Verdict]:
+    """One verdict an event of the request's `path`.
+
+    Raises EventIdConflictError and EntityUnknownError where `is_atomic`.
+    """
+    try:
+        if validate_only:
+            return await partition.readers.run(
+                lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic)
+            )
+        operation = RecordBatch(account_id, batch, is_atomic)
+        return (await partition.committer.submit(operation, returns=Recorded)).verdicts
+    except EntityUnknownError as error:
+        raise error.within(event_path(path, error.item)) from error

@@ -18,9 +18,7 @@ from engagement_server.validation import require_valid
 if TYPE_CHECKING:
     import grpc
 
-    from engagement_server.committer import Committer
-    from engagement_server.cursor import Cursors
-    from engagement_server.erasures import Erasures
+    from engagement_server.partitions import Partitions
     from engagement_server.store.reader import Page
     from engagement_server.store.readers import Readers
 
@@ -41,21 +39,17 @@ _KINDS = {
 class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
     """Erases, tells of erasures, and lifts suppressions."""
 
-    def __init__(
-        self, *, erasures: Erasures, committer: Committer, readers: Readers, cursors: Cursors
-    ) -> None:
-        self._erasures = erasures
-        self._committer = committer
-        self._readers = readers
-        self._cursors = cursors
+    def __init__(self, partitions: Partitions) -> None:
+        self._partitions = partitions
 
     async def EraseConsumer(
         self, request: v1.EraseConsumerRequest, context: Context
     ) -> v1.EraseConsumerResponse:
         """Erases the events of a subject, or counts them."""
         require_valid(request)
+        partition = self._partitions.of(request.account_id)
         if request.validate_only:
-            return v1.EraseConsumerResponse(erasure=await self._preview(request))
+            return v1.EraseConsumerResponse(erasure=await _preview(partition.readers, request))
         begin = BeginErasure(
             account_id=request.account_id,
             request_id=request.request_id,
@@ -63,14 +57,13 @@ class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
             subject=_subject(request),
             suppress=request.suppress,
         )
-        return v1.EraseConsumerResponse(erasure=erasure_message(await self._erasures.erase(begin)))
+        return v1.EraseConsumerResponse(erasure=erasure_message(await partition.erasures.erase(begin)))
 
     async def GetErasure(self, request: v1.GetErasureRequest, context: Context) -> v1.GetErasureResponse:
         """Reads an erasure."""
         require_valid(request)
-        state = await self._readers.run(
-            lambda reader: reader.erasures.find(request.account_id, request.erasure_id)
-        )
+        readers = self._partitions.of(request.account_id).readers
+        state = await readers.run(lambda reader: reader.erasures.find(request.account_id, request.erasure_id))
         return v1.GetErasureResponse(erasure=erasure_message(state))
 
     async def ListErasures(
@@ -78,19 +71,21 @@ class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
     ) -> v1.ListErasuresResponse:
         """Reads a page of erasures."""
         require_valid(request)
+        partition = self._partitions.of(request.account_id)
         size = page_size(request.page_size)
         arguments = f"erasures of {request.account_id}".encode()
         before_number = _NO_NUMBER
         if request.page_token:
-            before_number = self._cursors.decode_page(request.page_token, arguments=arguments)
-        states = await self._readers.run(
+            before_number = partition.cursors.decode_page(request.page_token, arguments=arguments)
+        states = await partition.readers.run(
             lambda reader: reader.erasures.latest(
                 request.account_id, before_number=before_number, max_erasures=size + 1
             )
         )
         response = v1.ListErasuresResponse(erasures=map(erasure_message, states[:size]))
         if len(states) > size:
-            response.next_page_token = self._cursors.encode_page(states[size - 1].number, arguments=arguments)
+            last = states[size - 1].number
+            response.next_page_token = partition.cursors.encode_page(last, arguments=arguments)
         return response
 
     async def LiftSuppression(
@@ -100,37 +95,40 @@ class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
         require_valid(request)
         is_by_erasure = request.WhichOneof("subject") == "erasure_id"
         target = request.erasure_id if is_by_erasure else _subject(request)
-        lifted = await self._committer.submit(LiftSuppression(request.account_id, target), returns=int)
+        committer = self._partitions.of(request.account_id).committer
+        lifted = await committer.submit(LiftSuppression(request.account_id, target), returns=int)
         return v1.LiftSuppressionResponse(lifted=lifted > 0)
 
-    async def _preview(self, request: v1.EraseConsumerRequest) -> v1.Erasure:
-        """What the erasure would be; reads page by page, so that other reads get their turn."""
-        subject = _subject(request)
-        erasure = v1.Erasure(
-            request_id=request.request_id,
-            subject_kind=v1.SubjectKind.Name(subject.kind),
-            suppressing=request.suppress,
-        )
-        after: int | None = None
-        while True:
-            page = await self._page(request.account_id, subject, after)
-            erasure.matched_events += len(page.rows)
-            missing = _MAX_SAMPLE_IDS - len(erasure.sample_event_ids)
-            erasure.sample_event_ids.extend(event.event_id for _, event in page.rows[:missing])
-            if page.next_position is None:
-                return erasure
-            after = page.next_position
 
-    async def _page(self, account_id: str, subject: Subject, after: int | None) -> Page:
-        query = PageQuery(
-            account_id=account_id,
-            wanted=filter_of(subject),
-            after_position=after,
-            newest_first=False,
-            max_events=_PREVIEW_PAGE_EVENTS,
-            max_bytes=_PREVIEW_PAGE_BYTES,
-        )
-        return await self._readers.run(lambda reader: reader.page(query))
+async def _preview(readers: Readers, request: v1.EraseConsumerRequest) -> v1.Erasure:
+    """What the erasure would be; reads page by page, so that other reads get their turn."""
+    subject = _subject(request)
+    erasure = v1.Erasure(
+        request_id=request.request_id,
+        subject_kind=v1.SubjectKind.Name(subject.kind),
+        suppressing=request.suppress,
+    )
+    after: int | None = None
+    while True:
+        page = await _page(readers, request.account_id, subject, after)
+        erasure.matched_events += len(page.rows)
+        missing = _MAX_SAMPLE_IDS - len(erasure.sample_event_ids)
+        erasure.sample_event_ids.extend(event.event_id for _, event in page.rows[:missing])
+        if page.next_position is None:
+            return erasure
+        after = page.next_position
+
+
+async def _page(readers: Readers, account_id: str, subject: Subject, after: int | None) -> Page:
+    query = PageQuery(
+        account_id=account_id,
+        wanted=filter_of(subject),
+        after_position=after,
+        newest_first=False,
+        max_events=_PREVIEW_PAGE_EVENTS,
+        max_bytes=_PREVIEW_PAGE_BYTES,
+    )
+    return await readers.run(lambda reader: reader.page(query))
 
 
 def _subject(request: v1.EraseConsumerRequest | v1.LiftSuppressionRequest) -> Subject:

@@ -66,10 +66,12 @@ class JetStreamLog:
         *,
         identity: Identity | None,
         max_view_age_seconds: float,
+        snapshot_seconds: float = 6 * 3600,
     ) -> None:
         """Opens the view, a new one with the identity of the log. Raises ConfigurationError."""
         self._settings = settings
         self._max_view_age_seconds = max_view_age_seconds
+        self._snapshot_seconds = snapshot_seconds
         self._writer = WriterThread(database, identity)
         self._position = self._writer.position
         self._age = ViewAge(sequence=self._position.sequence, time_ms=self._position.time_ms)
@@ -158,6 +160,8 @@ class JetStreamLog:
 
     async def _require_view(self, deadline: float) -> None:
         """Refuses commits that could not be answered: nothing of them gets into the log."""
+        if self.failure.done():
+            raise StoreUnavailableError("this server does not follow the log any more")
         if self._was_current and not self.is_current:
             raise StoreUnavailableError(f"cut off from the log for {self._age.seconds:.0f} s")
         if self._store_failure is not None:

@@ -113,8 +113,7 @@ async def check_position(stream: NatsStream, position: LogPosition) -> None:
             )
     elif state.last_sequence != position.sequence:
         raise StaleViewError(
-            f"the log begins with message {state.first_sequence}, but this view ends with"
-            f" {position.sequence}"
+            f"the log begins with message {state.first_sequence}, but this view ends with {position.sequence}"
         )
 
 

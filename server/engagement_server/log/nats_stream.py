@@ -325,5 +325,3 @@ def _translated() -> Any:  # Any: a generator that a decorator turns into someth
         raise LogUnreachableError("the log does not answer") from error
     except (NatsError, OSError) as error:
         raise LogUnreachableError(str(error)) from error
-
-

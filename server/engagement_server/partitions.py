@@ -1,0 +1,137 @@
+"""Partitions: each has a log of its own and serves the accounts that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from engagement_server.committer import Committer
+from engagement_server.erasures import Erasures
+from engagement_server.errors import PartitionNotServedError
+from engagement_server.hot_consumers import HotConsumers
+from engagement_server.model import PartitionState
+from engagement_server.profiles import Profiles
+from engagement_server.retention import Retention
+from engagement_server.subscriptions import Subscriptions
+from engagement_server.uploads import Uploads
+
+if TYPE_CHECKING:
+    from engagement_server.cursor import Cursors
+    from engagement_server.log.base import CommitLog
+    from engagement_server.retention import Ages
+    from engagement_server.store.readers import Readers
+
+
+class Partition:
+    """What serves the accounts of one log."""
+
+    def __init__(  # noqa: PLR0913  # all are named at the call
+        self,
+        *,
+        number: int,
+        log: CommitLog,
+        readers: Readers,
+        cursors: Cursors,
+        heartbeat_seconds: float,
+        max_age_seconds: float,
+        ages: Ages | None,
+    ) -> None:
+        """A partition over a log; without `ages`, somebody else does what is to be done now and then."""
+        self.number = number
+        self.log = log
+        self.readers = readers
+        self.cursors = cursors
+        self.committer = Committer(log)
+        self.uploads = Uploads(
+            log=log,
+            committer=self.committer,
+            cursors=cursors,
+            heartbeat_seconds=heartbeat_seconds,
+            max_age_seconds=max_age_seconds,
+        )
+        self.subscriptions = Subscriptions(
+            log=log,
+            committer=self.committer,
+            readers=readers,
+            cursors=cursors,
+            heartbeat_seconds=heartbeat_seconds,
+            max_age_seconds=max_age_seconds,
+        )
+        self.erasures = Erasures(committer=self.committer, readers=readers, log=log, resumes=ages is not None)
+        hot_consumers = HotConsumers(readers=readers, committer=self.committer)
+        self.profiles = Profiles(readers=readers, hot_consumers=hot_consumers, cursors=cursors)
+        self._hot_consumers = hot_consumers
+        self._retention = None
+        if ages is not None:
+            self._retention = Retention(ages, committer=self.committer, readers=readers)
+
+    @property
+    def state(self) -> PartitionState:
+        """What clients are told about it."""
+        return PartitionState(
+            number=self.number,
+            log_epoch=f"{self.cursors.epoch:08x}",
+            view_time_ms=self.log.view_time_ms or None,
+            is_current=self.log.is_current,
+        )
+
+    async def drain(self) -> None:
+        """Asks streams to end, and lets what runs in the background end between two steps."""
+        if self._retention is not None:
+            await self._retention.stop()
+        self.uploads.drain()
+        self.subscriptions.drain()
+        await self.erasures.stop()
+
+    async def close(self) -> None:
+        """Commits what waits and ends the log."""
+        self._hot_consumers.close()
+        await self.committer.close()
+        self.readers.close()
+        await self.log.close()
+
+
+class Partitions:
+    """Those that this server carries, of all that there are."""
+
+    def __init__(self, partitions: Sequence[Partition], *, count: int) -> None:
+        self.count = count
+        self._partitions = {partition.number: partition for partition in partitions}
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(self._partitions.values())
+
+    @property
+    def are_current(self) -> bool:
+        """Whether all of them are."""
+        return all(partition.log.is_current for partition in self)
+
+    def of(self, account_id: str) -> Partition:
+        """The one that an account belongs to. Raises PartitionNotServedError."""
+        number = partition_number(account_id, count=self.count)
+        partition = self._partitions.get(number)
+        if partition is None:
+            raise PartitionNotServedError(account_id=account_id, partition=number, partition_count=self.count)
+        return partition
+
+    def states(self) -> list[PartitionState]:
+        """What clients are told about them."""
+        return [partition.state for partition in self]
+
+    def view_time_ms(self, account_id: str) -> int | None:
+        """Until when answers about an account are complete; None where that is now."""
+        partition = self._partitions.get(partition_number(account_id, count=self.count))
+        if partition is None or partition.log.is_current:
+            return None
+        return partition.log.view_time_ms
+
+    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
+        """Has `watcher` called with `are_current` when that may have changed."""
+        for partition in self:
+            partition.log.watch_currency(lambda _: watcher(self.are_current))
+
+
+def partition_number(account_id: str, *, count: int) -> int:
+    """The partition of an account, as the contract has it."""
+    return crc32(account_id.encode()) % count
