@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-clients proto lint check bench bench-clients demo clean
+.PHONY: help install run test test-clients proto lint check bench bench-clients bench-cluster demo clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(VENV)/.dev  ## Measure throughput, latency and memory
 
 bench-clients: $(VENV)/.dev  ## Compare the clients of all languages in one run
 	$(BIN)/python -m benchmarks.clients
+
+bench-cluster: $(VENV)/.dev  ## Measure servers over a replicated log on this machine
+	$(BIN)/python -m benchmarks.cluster
 
 demo: $(VENV)/.server  ## Upload the examples to a throw-away server, follow it, and show what becomes of them
 	@PATH="$(abspath $(BIN)):$$PATH" bash docs/demo.sh

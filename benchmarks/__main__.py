@@ -23,6 +23,7 @@ from benchmarks.settings import MIN_EVENTS, Part, Settings
 from benchmarks.subscribe import measure_subscriptions
 from benchmarks.unary import measure_unary
 from benchmarks.upload import measure_upload
+from benchmarks.workers import measure_workers
 
 _DEFAULT_EVENTS: Final = 200_000
 _ON_FULL_STORE: Final = {Part.GROWTH, Part.LATENCY, Part.RESOURCES}
@@ -58,6 +59,8 @@ async def _measure(settings: Settings) -> Sequence[Figure]:
         figures += await measure_subscriptions(settings)
     if Part.PROFILE in settings.parts:
         figures += await measure_profiles(settings)
+    if Part.WORKERS in settings.parts:
+        figures += await measure_workers(settings)
     if not _ON_FULL_STORE.isdisjoint(settings.parts):
         figures += await measure_growth(settings)
     return figures

@@ -22,11 +22,10 @@ class RunningServer:
 
 
 @contextmanager
-def engagement_server(data_dir: Path) -> Iterator[RunningServer]:
+def engagement_server(data_dir: Path, *options: str) -> Iterator[RunningServer]:
     """The server as its users start it, over a folder; it stops gracefully behind the block."""
-    with _listening(
-        "-m", "engagement.cli", "serve", "--listen", "127.0.0.1:0", "--data", str(data_dir)
-    ) as server:
+    command = ("-m", "engagement.cli", "serve", "--listen", "127.0.0.1:0", "--data", str(data_dir))
+    with _listening(*command, *options) as server:
         yield server
 
 

@@ -21,6 +21,7 @@ class Part(StrEnum):
     UNARY = "unary"
     SUBSCRIBE = "subscribe"
     PROFILE = "profile"
+    WORKERS = "workers"
     GROWTH = "growth"
     LATENCY = "latency"
     RESOURCES = "resources"

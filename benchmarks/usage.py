@@ -49,6 +49,11 @@ def memory_megabytes(pid: int, field: str) -> float:
     raise KeyError(field)
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, in their order."""
+    return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
 def folder_bytes(folder: Path) -> int:
     """Bytes of the files directly in a folder."""
     return sum(path.stat().st_size for path in folder.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +60,11 @@ def customer_events(count: int, *, start: int = 0) -> list[v1.Event]:
     return [
         customer_event(f"event-{number:06}", balance=str(number)) for number in range(start, start + count)
     ]
+
+
+def noise(characters: int, *, seed: str = "") -> str:
+    """A text that cannot be made much shorter by compressing it."""
+    return hashlib.shake_128(seed.encode()).hexdigest(characters // 2)
 
 
 def batch_of(events: Sequence[v1.Event]) -> Batch:

@@ -7,7 +7,7 @@ import http.client
 import itertools
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ HEALTHY_TIMEOUT_SECONDS = 60
 START_ATTEMPTS = 10
 NOWHERE = "127.0.0.1:1"
 PORTS_PER_NODE = 3
-PROBE_TIMEOUT_SECONDS = 2
+PROBE_TIMEOUT_SECONDS = 1
 
 
 class NatsCluster:
@@ -164,7 +164,7 @@ class NatsCluster:
         assert not clients or self._cuts_clients, "the cluster was not made with cuts_clients"
         flow = Flow.FROZEN if silently else Flow.BROKEN
         self._cuts[number] = flow
-        self._set_flows(self._route_links)
+        self._set_flows()
         if clients:
             self._client_links[number].set_flow(flow)
 
@@ -172,26 +172,25 @@ class NatsCluster:
         """Undoes a cut; servers find each other again within seconds."""
         assert self._cuttable, "the cluster was not made cuttable"
         del self._cuts[number]
-        self._set_flows(self._route_links)
+        self._set_flows()
         if self._cuts_clients:
             self._client_links[number].set_flow(Flow.OPEN)
 
     def _launch(self) -> None:
-        # Two servers that call each other at once both hang up and wait a second; one call is enough.
-        answered = {pair for pair in self._route_links if pair[0] > pair[1]}
-        self._set_flows(self._route_links, Flow.FROZEN)
+        for link in self._route_links.values():
+            link.set_flow(Flow.FROZEN)
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
             node.wait_until_listening()
-        self._set_flows(answered)
+        self._set_flows()
         self.wait_until_healthy()
-        self._set_flows(self._route_links)
 
-    def _set_flows(self, pairs: Iterable[tuple[int, int]], flow: Flow | None = None) -> None:
-        for source, target in pairs:
-            wanted = flow or self._cuts.get(source) or self._cuts.get(target) or Flow.OPEN
-            self._route_links[source, target].set_flow(wanted)
+    def _set_flows(self) -> None:
+        for (source, target), link in self._route_links.items():
+            # Two servers that call each other at once both hang up and wait a second: one is never answered.
+            uncut = Flow.OPEN if source > target else Flow.FROZEN
+            link.set_flow(self._cuts.get(source) or self._cuts.get(target) or uncut)
 
     def _configure(self) -> None:
         ports = iter(free_ports(PORTS_PER_NODE * len(self.nodes)))
@@ -274,21 +273,24 @@ class NatsCluster:
 
     def _is_healthy(self) -> bool:
         nodes = [node for n, node in enumerate(self.nodes) if node.is_running and n not in self._cuts]
-        return (
-            (len(self.nodes) == 1 or self._has_leader(nodes))
-            # Each time that a server has to say no, it writes a line in its log.
-            and all(node.is_healthy for node in nodes)
-            # In a thread, because the caller's may have an event loop already.
-            and self._threads.submit(asyncio.run, self._takes_calls(nodes)).result()
-        )
+        is_alone = len(self.nodes) == 1
+        if not is_alone and not self._has_leader(nodes):
+            return False
+        # Asked late: each time that a server has to say no, it writes a line in its log.
+        if not all(node.is_healthy for node in nodes):
+            return False
+        if is_alone or len(nodes) < len(self.nodes):
+            return True
+        # In a thread, because the caller's may have an event loop already.
+        return self._threads.submit(asyncio.run, self._takes_calls()).result()
 
-    async def _takes_calls(self, nodes: Sequence[NatsNode]) -> bool:
+    async def _takes_calls(self) -> bool:
         """Whether a stream can be made: a leader refuses it until it has heard from every server."""
-        stream = StreamConfig(name="probe", num_replicas=len(nodes), storage=StorageType.MEMORY)
+        stream = StreamConfig(name="probe", num_replicas=len(self.nodes), storage=StorageType.MEMORY)
         client = Client()
         try:
             await client.connect(
-                [nodes[0].url], allow_reconnect=False, max_reconnect_attempts=1, **self.client_options
+                [self.urls[0]], allow_reconnect=False, max_reconnect_attempts=1, **self.client_options
             )
             jetstream = client.jetstream(timeout=PROBE_TIMEOUT_SECONDS)
             await jetstream.add_stream(stream)

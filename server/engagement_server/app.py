@@ -11,7 +11,7 @@ import ssl
 import sys
 from datetime import timedelta
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import uvloop
 
@@ -25,54 +25,57 @@ from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.readers import Readers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from engagement_server.config import Config
     from engagement_server.log.base import CommitLog
-    from engagement_server.log.nats_stream import NatsSettings
+    from engagement_server.log.nats_connection import NatsSettings
+    from engagement_server.parent import Parent
 
 _log = logging.getLogger(__name__)
+
+
+Part: TypeAlias = "tuple[int, DatabaseFile, CommitLog]"
+"""What a partition is made of: its number, its store and its log."""
 
 
 class Server:
     """A running server; `start` makes one, `stop` ends it with everything acknowledged or refused."""
 
-    def __init__(self, config: Config, databases: list[DatabaseFile], partitions: Partitions) -> None:
+    def __init__(self, config: Config, parts: Sequence[Part], *, is_worker: bool = False) -> None:
+        """A server that takes over the parts; a worker is one of several on a port, and only serves."""
         self._config = config
-        self._databases = databases
-        self._partitions = partitions
-        self._endpoint = Endpoint(partitions, _timings(config), version=version("engagement-attributes"))
+        self._databases = [database for _, database, _ in parts]
+        ages = None if is_worker else _ages(config)
+        self._partitions = Partitions(
+            [_partition(config, *part, ages=ages) for part in parts], count=config.partition_count
+        )
+        self._endpoint = Endpoint(
+            self._partitions,
+            _timings(config),
+            version=version("engagement-attributes"),
+            shares_port=is_worker,
+        )
         self.address = ""
 
     @classmethod
     async def start(cls, config: Config) -> Server:
-        """Opens the store, joins the log where there is one, and serves.
+        """Opens the store, joins the log where there is one, and serves, in this process alone.
 
         Raises ConfigurationError. Waits as long as a new view has nothing to begin with.
         """
-        databases = _databases(config)
-        logs = []
+        server = cls(config, await _open_parts(config))
         try:
-            for number, database in zip(config.served_partitions, databases, strict=True):
-                logs.append(await _open_log(config, number, database))
-        except BaseException:
-            for log in logs:
-                await log.close()
-            for database in databases:
-                database.close()
-            raise
-        parts = zip(config.served_partitions, databases, logs, strict=True)
-        partitions = Partitions(
-            [_partition(config, number, database, log) for number, database, log in parts],
-            count=config.partition_count,
-        )
-        server = cls(config, databases, partitions)
-        try:
-            server.address = await server._endpoint.listen(config.listen)
+            await server.listen()
         except ConfigurationError:
             await server.stop()
             raise
         return server
+
+    async def listen(self) -> None:
+        """Takes calls. Raises ConfigurationError."""
+        self.address = await self._endpoint.listen(self._config.listen)
 
     async def fail(self) -> None:
         """Raises LogError once a log is of no use until the server is started again."""
@@ -97,13 +100,22 @@ class Server:
 
 def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT, then stops gracefully. Raises ConfigurationError and LogError."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    prepare_process()
+    if config.metrics:
+        from engagement_server.telemetry import expose  # noqa: PLC0415  # needed with a log only
+
+        expose(config.metrics)
+    uvloop.run(_serve(config))
+
+
+def prepare_process(*, name: str = "") -> None:
+    """Sets what belongs to a process that does nothing else; `name` stands in each line of its log."""
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {name}%(name)s: %(message)s")
     # The writer's thread waits this long for the interpreter after each statement, and events make many
     # objects but no cycles to look for: docs/decisions/0008-interpreter-settings.md has the numbers.
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-    uvloop.run(_serve(config))
 
 
 async def _serve(config: Config) -> None:
@@ -111,9 +123,9 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stopping = asyncio.create_task(stop.wait())
-    starting = asyncio.create_task(Server.start(config))
+    starting = asyncio.create_task(_start(config))
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():  # it waits for the log
+    if not starting.done():  # it waits for the log, or for its workers
         starting.cancel()
         await asyncio.wait([starting])
         return
@@ -130,6 +142,16 @@ async def _serve(config: Config) -> None:
         failing.result()
 
 
+async def _start(config: Config) -> Server | Parent:
+    if config.workers == 1:
+        return await Server.start(config)
+    # A single process needs nothing of this.
+    from engagement_server.parent import OwnedPartition, Parent  # noqa: PLC0415
+
+    parts = await _open_parts(config)
+    return await Parent.start(config, [OwnedPartition(*part, ages=_ages(config)) for part in parts])
+
+
 def _timings(config: Config) -> Timings:
     return Timings(
         heartbeat_interval=timedelta(seconds=config.heartbeat_seconds),
@@ -140,14 +162,42 @@ def _timings(config: Config) -> Timings:
     )
 
 
+def _ages(config: Config) -> Ages:
+    return Ages(
+        events=timedelta(days=config.retention_days),
+        idle_uploads=timedelta(hours=config.upload_idle_hours),
+    )
+
+
+async def _open_parts(config: Config) -> list[Part]:
+    """All stores and logs that are here. Raises ConfigurationError."""
+    databases = _databases(config)
+    logs: list[CommitLog] = []
+    try:
+        for number, database in zip(config.served_partitions, databases, strict=True):
+            logs.append(await _open_log(config, number, database))
+    except BaseException:
+        for log in logs:
+            await log.close()
+        for database in databases:
+            database.close()
+        raise
+    return list(zip(config.served_partitions, databases, logs, strict=True))
+
+
+def partition_folder(config: Config, number: int) -> Path:
+    """Where the store of a partition is."""
+    count = config.partition_count
+    return config.data_dir if count == 1 else config.data_dir / _part(number, count)
+
+
 def _databases(config: Config) -> list[DatabaseFile]:
     """The store of each partition that is here, locked. Raises ConfigurationError."""
-    count, databases = config.partition_count, []
+    databases = []
     try:
         for number in config.served_partitions:
-            folder = config.data_dir if count == 1 else config.data_dir / _part(number, count)
-            databases.append(DatabaseFile(folder, is_view=bool(config.log)))
-        _require_count(config.data_dir, count)
+            databases.append(DatabaseFile(partition_folder(config, number), is_view=bool(config.log)))
+        _require_count(config.data_dir, config.partition_count)
     except ConfigurationError:
         for database in databases:
             database.close()
@@ -187,7 +237,7 @@ async def _open_log(config: Config, number: int, database: DatabaseFile) -> Comm
 
 def _nats_settings(config: Config, number: int) -> NatsSettings:
     try:
-        from engagement_server.log.nats_stream import NatsSettings  # noqa: PLC0415
+        from engagement_server.log.nats_connection import NatsSettings  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"a replicated log needs {error.name}, which is not installed; install"
@@ -216,7 +266,9 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     return context
 
 
-def _partition(config: Config, number: int, database: DatabaseFile, log: CommitLog) -> Partition:
+def _partition(
+    config: Config, number: int, database: DatabaseFile, log: CommitLog, *, ages: Ages | None
+) -> Partition:
     with contextlib.closing(database.open_reader()) as connection:
         cursors = read_cursors(connection)
     return Partition(
@@ -226,8 +278,5 @@ def _partition(config: Config, number: int, database: DatabaseFile, log: CommitL
         cursors=cursors,
         heartbeat_seconds=config.heartbeat_seconds,
         max_age_seconds=config.max_stream_age_seconds,
-        ages=Ages(
-            events=timedelta(days=config.retention_days),
-            idle_uploads=timedelta(hours=config.upload_idle_hours),
-        ),
+        ages=ages,
     )

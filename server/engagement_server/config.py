@@ -9,6 +9,7 @@ from pathlib import Path
 from engagement_server.errors import ConfigurationError
 
 MAX_PARTITIONS = 1024
+MAX_WORKERS = 64
 _PARTITIONS = re.compile(
     r"(?:(?P<served>\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)/)?(?P<count>\d{1,4})"
 )
@@ -55,10 +56,18 @@ class Config:
     snapshot_hours: float = field(
         default=6.0, metadata={"help": "how often a snapshot of each partition is taken on some node"}
     )
+    metrics: str = field(
+        default="", metadata={"help": "HOST:PORT to answer `GET /metrics` on; empty: nowhere"}
+    )
     max_view_age_seconds: float = field(
         default=10.0, metadata={"help": "how far behind the replicated log a server still takes calls"}
     )
-    reader_threads: int = field(default=4, metadata={"help": "threads that read the store"})
+    workers: int = field(
+        default=1, metadata={"help": "processes that take calls; 1: the one that also writes, alone"}
+    )
+    reader_threads: int = field(
+        default=4, metadata={"help": "threads that read the store, in each process that takes calls"}
+    )
     heartbeat_seconds: float = field(
         default=15.0, metadata={"help": "longest silence of the server on a stream"}
     )
@@ -81,7 +90,12 @@ class Config:
             raise ConfigurationError(
                 f"listen must be HOST:PORT, such as 127.0.0.1:50051; got {self.listen!r}"
             )
+        if self.workers > MAX_WORKERS:
+            raise ConfigurationError(f"workers must be at most {MAX_WORKERS}; got {self.workers}")
+        if self.metrics and not self.log:
+            raise ConfigurationError("metrics are of the replicated log; set log, or leave metrics out")
         for name in (
+            "workers",
             "reader_threads",
             "heartbeat_seconds",
             "max_stream_age_seconds",

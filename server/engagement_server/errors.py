@@ -6,7 +6,10 @@
     │   ├── LogUnreachableError
     │   ├── LogReplacedError
     │   ├── StaleViewError
-    │   └── UnreadableCommitError
+    │   ├── UnreadableCommitError
+    │   ├── DamagedSnapshotError
+    │   ├── WriterGoneError
+    │   └── WriterFailedError
     └── RequestError                    a call, or one event of it, is refused
         ├── InvalidRequestError
         │   ├── FieldInvalidError
@@ -79,6 +82,18 @@ class StaleViewError(LogError):
 
 class UnreadableCommitError(LogError):
     """A message of the log is not a commit that this version knows."""
+
+
+class DamagedSnapshotError(LogError):
+    """A snapshot is not whole, or not what it is said to be; an older one may be."""
+
+
+class WriterGoneError(LogError):
+    """The process that writes for this one has ended, or has given it up."""
+
+
+class WriterFailedError(LogError):
+    """The process that writes for this one could not do it, for a reason that stands in its log."""
 
 
 class RequestError(EngagementError):

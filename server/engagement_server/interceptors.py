@@ -110,24 +110,58 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(call, parse, handler.response_serializer)
         source: Any = handler.unary_stream
         if source is not None:
-            call = _wrap_source(self._with_age(source), running=self.running)
+            call = _wrap_source(self._with_age_of_stream(source), running=self.running)
             return grpc.unary_stream_rpc_method_handler(call, parse, _serialized)
         unary: Any = handler.unary_unary
         call = _wrap_unary(self._with_age(unary), running=self.running)
         return grpc.unary_unary_rpc_method_handler(call, parse, handler.response_serializer)
 
     def _with_age(self, behavior: Behavior) -> Behavior:
-        """Says first how old the answer may be, where it may be old."""
+        """Says with the answer how old it may be, where it may be old; a refusal is left as it is."""
 
         async def call(request: Any, context: Context) -> Any:
-            account_id: str | None = getattr(request, "account_id", None)
-            time_ms = None if account_id is None else self._view_time_ms(account_id)
-            if time_ms is not None:
-                age_ms = max(0, time.time_ns() // 1_000_000 - time_ms)
-                await context.send_initial_metadata(((VIEW_AGE_KEY, str(age_ms)),))
+            response = await behavior(request, context)
+            if (age := self._age(request)) is not None:
+                await context.send_initial_metadata(age)
+            return response
+
+        return call
+
+    def _with_age_of_stream(self, behavior: Behavior) -> Behavior:
+        """The same for a stream, before its first message."""
+
+        async def call(request: Any, context: Any) -> Any:
+            age = self._age(request)
+            if age is not None:
+                context = _AgedContext(context, age)
             return await behavior(request, context)
 
         return call
+
+    def _age(self, request: Any) -> Metadata | None:
+        account_id: str | None = getattr(request, "account_id", None)
+        time_ms = None if account_id is None else self._view_time_ms(account_id)
+        if time_ms is None:
+            return None
+        return ((VIEW_AGE_KEY, str(max(0, time.time_ns() // 1_000_000 - time_ms))),)
+
+
+class _AgedContext:
+    """The context of a stream whose first message says how old it may be."""
+
+    def __init__(self, context: Context, age: Metadata) -> None:
+        self._context = context
+        self._age: Metadata | None = age
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def write(self, message: Any) -> None:
+        """Sends a message."""
+        if self._age is not None:
+            age, self._age = self._age, None
+            await self._context.send_initial_metadata(age)
+        await self._context.write(message)
 
 
 def _safe_deserializer(parse: Callable[[bytes], Message] | None) -> Callable[[bytes], Message | Unreadable]:

@@ -23,6 +23,7 @@ from engagement_server.frames import batch_frame
 from engagement_server.model import LogBounds
 from engagement_server.operations import OpenAccount
 from engagement_server.pace import Pace
+from engagement_server.second_look import look_twice
 from engagement_server.tails import Tail, Tails
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ class Subscriptions:
         if not self._log.is_current and not request.stop_at_tail:
             raise StoreUnavailableError("this server is behind the log; another one may not be")
         with self._tails.watch(request.account_id) as tail:
-            bounds = await self._bounds(request)
-            tail.advance(bounds.last_position)
-            position = await self._start(request, bounds)
+            position = await look_twice(self._log, lambda: self._begin(request, tail))
             subscription = Subscription(self, request, send, position=position, tail=tail)
             self._running.add(subscription)
             age_seconds = self._max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311  # spreads reconnects
@@ -114,6 +113,12 @@ class Subscriptions:
         if applied.has_removed:
             self.feed.forget()
         self._tails.advance(applied.tails)
+
+    async def _begin(self, request: v1.SubscribeEventsRequest, tail: Tail) -> int:
+        """The position behind which to start, once the tail is known."""
+        bounds = await self._bounds(request)
+        tail.advance(bounds.last_position)
+        return await self._start(request, bounds)
 
     async def _bounds(self, request: v1.SubscribeEventsRequest) -> LogBounds:
         """How far the account's log reaches. Raises FilterInvalidError and CursorMismatchError."""

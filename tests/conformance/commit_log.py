@@ -24,7 +24,7 @@ from tests.conformance.event_conformance import EventConformance
 from tests.conformance.history_conformance import HistoryConformance
 from tests.conformance.log_bench import LogBench, LogTests, chunk, outcomes, record
 from tests.conformance.upload_conformance import UploadConformance
-from tests.events import bad_event, customer_event, customer_events, personal_event
+from tests.events import bad_event, customer_event, customer_events, noise, personal_event
 
 DUPLICATE = Outcome.DUPLICATE
 
@@ -105,7 +105,7 @@ class OrderConformance(LogTests):
 
     async def test_a_failing_store_takes_nothing_of_a_commit_and_recovers(self, bench: LogBench) -> None:
         await bench.record(customer_event("before"))
-        large = customer_event("large", **dict.fromkeys(("balance", "role", "imei"), "x" * 50_000))
+        large = customer_event("large", **dict.fromkeys(("balance", "role", "imei"), noise(50_000)))
         operations: list[Operation] = [
             OpenUpload("acme", "upload", "first"),
             chunk(1, customer_event("small")),

@@ -23,7 +23,7 @@ from engagement_server.operations import (
     Recorded,
 )
 from tests.conformance.log_bench import LogBench, LogTests, chunk, outcomes, record
-from tests.events import customer_event
+from tests.events import customer_event, noise
 
 ACCEPTED, DUPLICATE, REJECTED = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.REJECTED
 STATUS = v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS
@@ -109,7 +109,7 @@ class EntityConformance(LogTests):
 
     async def test_a_failed_commit_leaves_the_lists_as_they_were(self, bench: LogBench) -> None:
         await bench.commit(put("Gold"))
-        large = customer_event("large", **dict.fromkeys(("balance", "role", "imei"), "x" * 50_000))
+        large = customer_event("large", **dict.fromkeys(("balance", "role", "imei"), noise(50_000)))
         await bench.node.fill_storage()
         with pytest.raises(StoreUnavailableError):
             await bench.commit(put("GOLD", is_closed=True), record(with_status("a", "gold")), record(large))

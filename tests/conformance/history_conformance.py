@@ -66,9 +66,10 @@ _operations: st.SearchStrategy[Operation] = st.one_of(
     _lists,
 )
 # Events around a change of what they are matched against would hardly ever come by chance.
-_commits = st.lists(_operations, min_size=1, max_size=4) | st.tuples(_records, _lists, _records).map(
+commits = st.lists(_operations, min_size=1, max_size=4) | st.tuples(_records, _lists, _records).map(
     list[Operation]
 )
+"""What may be committed together, without erasures."""
 
 
 class HistoryConformance(LogTests):
@@ -79,7 +80,7 @@ class HistoryConformance(LogTests):
         max_examples=60,
         suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
     )
-    @given(steps=st.lists(_commits | st.none(), max_size=10))
+    @given(steps=st.lists(commits | st.none(), max_size=10))
     async def test_any_history_is_as_in_the_model(self, steps: list[list[Operation] | None]) -> None:
         """None stands for a restart."""
         model = ModelLog()

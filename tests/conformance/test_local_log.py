@@ -15,21 +15,29 @@ _SPARE_PAGES = 8
 _UNLIMITED_PAGES = 0xFFFF_FFFE
 
 
-class _WatchedDatabaseFile(DatabaseFile):
-    """Remembers the connection that writes."""
+class BoundedDatabaseFile(DatabaseFile):
+    """Remembers the connection that writes, to leave it little room."""
 
-    writer: apsw.Connection
+    _writer: apsw.Connection
 
     def open_writer(self, identity: Identity | None = None) -> apsw.Connection:
-        self.writer = super().open_writer(identity)
-        return self.writer
+        self._writer = super().open_writer(identity)
+        return self._writer
+
+    def fill(self) -> None:
+        """Leaves room for a few pages."""
+        self._writer.pragma("max_page_count", self._writer.pragma("page_count") + _SPARE_PAGES)
+
+    def free(self) -> None:
+        """Gives it room again."""
+        self._writer.pragma("max_page_count", _UNLIMITED_PAGES)
 
 
 class LocalNode:
     """A local log over a folder."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._database = _WatchedDatabaseFile(data_dir)
+        self._database = BoundedDatabaseFile(data_dir)
         self.log = LocalLog(self._database)
         self.readers = Readers(self._database, threads=2)
 
@@ -39,11 +47,10 @@ class LocalNode:
         self._database.close()
 
     async def fill_storage(self) -> None:
-        pages = self._database.writer.pragma("page_count") + _SPARE_PAGES
-        self._database.writer.pragma("max_page_count", pages)
+        self._database.fill()
 
     async def free_storage(self) -> None:
-        self._database.writer.pragma("max_page_count", _UNLIMITED_PAGES)
+        self._database.free()
 
 
 async def open_local_node(data_dir: Path) -> LocalNode:

@@ -3,12 +3,19 @@
 A block of `sh` or `python` is run; it must end with status 0, or with the one that its first line
 announces, such as "sh exit=67". A block marked `output` shows what the block before it prints. A block
 marked `not-run` stays out, and so does everything that is no program: text, JSON, protos.
+
+The server of the documents has its address changed to that of the test's, and servers that a block starts
+itself, at ports such as `506$n`, get others that are free.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +27,8 @@ _PROGRAMS = frozenset({"sh", "python"})
 _OTHERS = frozenset({"text", "json", "proto", "makefile", "toml", "xml", "go", "ts", "java", "rust"})
 _FENCE = re.compile(r"^```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 _BLOCK_TIMEOUT_SECONDS = 60
+_NUMBERED_PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+(?=\$n\b)")
+_NUMBERS = (1, 2, 3)
 
 # What differs from run to run, or between versions of grpcurl.
 _VOLATILE = (
@@ -94,10 +103,10 @@ def run_blocks(blocks: list[Block], *, folder: Path, address: str) -> None:
 
 
 def _run(block: Block, *, folder: Path, address: str) -> str:
-    program = block.text.replace(DOCUMENTED_ADDRESS, address)
+    program = _with_free_ports(block.text.replace(DOCUMENTED_ADDRESS, address))
     command = [sys.executable, "-W", "error"] if block.language == "python" else ["bash", "-euo", "pipefail"]
     commands = Path(sys.executable).parent
-    done = subprocess.run(
+    process = subprocess.Popen(
         [*command, "-c", program],
         cwd=folder,
         env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", "ENGAGEMENT_SERVER": address},
@@ -105,11 +114,38 @@ def _run(block: Block, *, folder: Path, address: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=_BLOCK_TIMEOUT_SECONDS,
-        check=False,
+        # With it, what it has started can be ended.
+        start_new_session=True,
     )
-    assert done.returncode == block.exit_status, f"{block.place} ends with {done.returncode}:\n{done.stdout}"
-    return done.stdout
+    try:
+        printed, _ = process.communicate(timeout=_BLOCK_TIMEOUT_SECONDS)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == block.exit_status, (
+        f"{block.place} ends with {process.returncode}:\n{printed}"
+    )
+    return printed
+
+
+def _with_free_ports(program: str) -> str:
+    """The program with other beginnings of its numbered ports."""
+    shown = sorted(set(_NUMBERED_PORT.findall(program)))
+    # Below the ports that systems and other tests give away.
+    free = (str(start) for start in random.sample(range(1200, 2000), 800) if _are_free(start))
+    taken = dict(zip(shown, free, strict=False))
+    return _NUMBERED_PORT.sub(lambda found: taken[found[0]], program)
+
+
+def _are_free(start: int) -> bool:
+    """Whether nobody listens on the ports that begin with these digits."""
+    for number in _NUMBERS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", 10 * start + number))
+            except OSError:
+                return False
+    return True
 
 
 def _settled(text: str) -> str:

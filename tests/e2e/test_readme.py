@@ -35,7 +35,8 @@ def test_what_a_document_shows_is_what_happens(
     blocks = read_blocks(REPOSITORY / name)
     if any(block.is_run for block in blocks):
         server: ServerProcess = request.getfixturevalue("server_process")
-        shutil.copytree(REPOSITORY / "docs/examples", tmp_path / "docs/examples")
+        for folder in ("docs/examples", "deploy"):
+            shutil.copytree(REPOSITORY / folder, tmp_path / folder)
         run_blocks(blocks, folder=tmp_path, address=server.address)
 
 

@@ -33,6 +33,8 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_RECEIVED_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # The library's own pings would hold up those above for a minute where nothing answers.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     # Without it pings stop after two on a stream that waits for a slow source.
     ("grpc.http2.max_pings_without_data", 0),
     # The library waits up to two minutes before it connects again.

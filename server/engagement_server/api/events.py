@@ -8,8 +8,9 @@ from engagement import v1
 from engagement.rules import Violation
 from engagement.v1 import event_service_pb2_grpc
 from engagement_server.api.paging import page_size
-from engagement_server.errors import EventNotFoundError, FieldInvalidError
+from engagement_server.errors import EventNotFoundError, FieldInvalidError, LogEpochChangedError
 from engagement_server.messages import stored_event_message
+from engagement_server.second_look import look_twice
 from engagement_server.store.reader import PageQuery
 from engagement_server.validation import require_valid
 
@@ -41,7 +42,11 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         require_valid(request)
         mask = _checked_mask(request.read_mask)
         partition = self._partitions.of(request.account_id)
-        row = await partition.readers.run(lambda reader: _find(reader, request, partition.cursors))
+
+        def find(reader: Reader) -> StoredRow:
+            return _find(reader, request, partition.cursors)
+
+        row = await look_twice(partition.log, lambda: partition.readers.run(find))
         stored = stored_event_message(row, cursors=partition.cursors)
         return v1.GetEventResponse(event=_masked(stored, mask))
 
@@ -65,6 +70,8 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         )
 
         def read(reader: Reader) -> v1.ListEventsResponse:
+            if after is not None:
+                _require_position(reader, request.account_id, after)
             page = reader.page(query)
             response = v1.ListEventsResponse()
             for row, _ in page.rows:
@@ -73,7 +80,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
                 response.next_page_token = cursors.encode_page(page.next_position, arguments=arguments)
             return response
 
-        return await partition.readers.run(read)
+        return await look_twice(partition.log, lambda: partition.readers.run(read))
 
     async def SubscribeEvents(  # type: ignore[override]  # writes through the context, which the stub omits
         self, request: v1.SubscribeEventsRequest, context: Context
@@ -92,8 +99,9 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     async def GetProfile(self, request: v1.GetProfileRequest, context: Context) -> v1.GetProfileResponse:
         """Reads one profile."""
         require_valid(request)
-        profiles = self._partitions.of(request.account_id).profiles
-        return v1.GetProfileResponse(profile=await profiles.read(request))
+        partition = self._partitions.of(request.account_id)
+        profile = await look_twice(partition.log, lambda: partition.profiles.read(request))
+        return v1.GetProfileResponse(profile=profile)
 
 
 def _find(reader: Reader, request: v1.GetEventRequest, cursors: Cursors) -> StoredRow:
@@ -108,6 +116,13 @@ def _find(reader: Reader, request: v1.GetEventRequest, cursors: Cursors) -> Stor
     if row is None:
         raise EventNotFoundError(**key)
     return row
+
+
+def _require_position(reader: Reader, account_id: str, position: int) -> None:
+    """Refuses to go on from where the log does not reach. Raises LogEpochChangedError."""
+    bounds = reader.bounds(account_id)
+    if bounds is None or position > bounds.last_position:
+        raise LogEpochChangedError
 
 
 def _page_arguments(request: v1.ListEventsRequest) -> bytes:

@@ -13,6 +13,7 @@ from engagement_server.errors import BatchTooLargeError, EntityUnknownError
 from engagement_server.messages import tally_message, upload_message, verdict_message
 from engagement_server.model import Verdict, count
 from engagement_server.operations import RecordBatch, Recorded
+from engagement_server.second_look import look_twice
 from engagement_server.uploads import require_opening
 from engagement_server.validation import admit, admit_partly, event_path, require_valid
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from engagement_server.model import Batch
+    from engagement_server.model import Batch, UploadState
     from engagement_server.partitions import Partition, Partitions
+    from engagement_server.store.reader import Reader
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -102,17 +104,18 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         skip = 0
         if request.page_token:
             skip = partition.cursors.decode_page(request.page_token, arguments=arguments)
-        state, rejections = await partition.readers.run(
-            lambda reader: (
-                reader.upload(request.account_id, request.upload_id),
-                reader.rejections(
-                    request.account_id,
-                    request.upload_id,
-                    after=divmod(skip, MAX_BATCH_EVENTS),
-                    max_results=size + 1,
-                ),
+
+        def read(reader: Reader) -> tuple[UploadState, Sequence[tuple[int, Verdict]]]:
+            state = reader.upload(request.account_id, request.upload_id)
+            rejections = reader.rejections(
+                request.account_id,
+                request.upload_id,
+                after=divmod(skip, MAX_BATCH_EVENTS),
+                max_results=size + 1,
             )
-        )
+            return state, rejections
+
+        state, rejections = await look_twice(partition.log, lambda: partition.readers.run(read))
         response = v1.GetUploadResponse(upload=upload_message(state))
         for sequence, verdict in rejections[:size]:
             response.rejections.add(

@@ -9,8 +9,9 @@ from engagement.uuid7 import uuid7
 from engagement.v1 import privacy_service_pb2_grpc
 from engagement_server.api.paging import page_size
 from engagement_server.messages import erasure_message
-from engagement_server.model import Subject
+from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, LiftSuppression
+from engagement_server.second_look import look_twice
 from engagement_server.store.erasure_rows import filter_of
 from engagement_server.store.reader import PageQuery
 from engagement_server.validation import require_valid
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import grpc
 
     from engagement_server.partitions import Partitions
-    from engagement_server.store.reader import Page
+    from engagement_server.store.reader import Page, Reader
     from engagement_server.store.readers import Readers
 
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -62,8 +63,12 @@ class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
     async def GetErasure(self, request: v1.GetErasureRequest, context: Context) -> v1.GetErasureResponse:
         """Reads an erasure."""
         require_valid(request)
-        readers = self._partitions.of(request.account_id).readers
-        state = await readers.run(lambda reader: reader.erasures.find(request.account_id, request.erasure_id))
+        partition = self._partitions.of(request.account_id)
+
+        def find(reader: Reader) -> ErasureState:
+            return reader.erasures.find(request.account_id, request.erasure_id)
+
+        state = await look_twice(partition.log, lambda: partition.readers.run(find))
         return v1.GetErasureResponse(erasure=erasure_message(state))
 
     async def ListErasures(

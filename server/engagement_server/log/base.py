@@ -53,6 +53,12 @@ class CommitLog(Protocol):
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """One result or refusal an operation. Raises StoreUnavailableError."""
 
+    async def catch_up(self) -> bool:
+        """Returns once readers see all that was committed before the call, by whatever node.
+
+        True where that may be more than before it. Raises StoreUnavailableError.
+        """
+
     async def purge(self) -> None:
         """Returns when no byte of what was deleted before is left in the files of the store.
 

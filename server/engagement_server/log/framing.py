@@ -17,9 +17,9 @@ from engagement_server.store.database import Identity
 T = TypeVar("T")
 
 COMMIT = b"C"
-"""Then a commit, encoded."""
+"""Then a commit, encoded and compressed."""
 PART = b"P"
-"""Then a piece of an encoded commit."""
+"""Then a piece of such a commit."""
 PARTS = b"L"
 """Then the sequences of the messages that hold the parts of a commit, in their order."""
 FOUNDING = b"F"

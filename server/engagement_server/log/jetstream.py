@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 from engagement_server.errors import LogError, LogUnreachableError, StoreUnavailableError
 from engagement_server.log import framing
+from engagement_server.log.compression import compress, decompress
+from engagement_server.log.continuity import check_position
 from engagement_server.log.encoding import decode_commit, encode_commit
 from engagement_server.log.framing import MessageId
-from engagement_server.log.joining import check_position
+from engagement_server.log.nats_connection import Servers
 from engagement_server.log.nats_stream import connect
-from engagement_server.log.view_age import ViewAge
+from engagement_server.log.publisher import Publisher
+from engagement_server.log.snapshot_schedule import SnapshotSchedule
+from engagement_server.log.sounding import Sounding
 from engagement_server.log.writer_thread import WriterThread
 from engagement_server.operations import ChangeEpoch, CompleteErasure, LogEntry
 from engagement_server.store.log_position import LogPosition
+from engagement_server.telemetry import LogMetrics
 
 if TYPE_CHECKING:
     from engagement_server.errors import RequestError
     from engagement_server.log.base import Listener
-    from engagement_server.log.nats_stream import Message, NatsSettings, NatsStream
+    from engagement_server.log.nats_connection import NatsSettings
+    from engagement_server.log.nats_stream import Message, NatsStream
     from engagement_server.operations import Applied, Commit, Result
     from engagement_server.store.database import DatabaseFile, Identity
 
@@ -37,12 +42,11 @@ _log = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 15.0
 """How long a commit is tried to be published: longer than the stream needs for another leader."""
-_ATTEMPT_SECONDS = 5.0
 _APPLY_SECONDS = 10.0
 _RETRY_SECONDS = 0.2
 _MAX_RETRY_SECONDS = 5.0
-_SOUNDING_SECONDS = 1.0
-_CURRENCY_CHECK_SECONDS = 0.5
+_PURGE_RETRY_SECONDS = 10.0
+_REPORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +74,33 @@ class JetStreamLog:
     ) -> None:
         """Opens the view, a new one with the identity of the log. Raises ConfigurationError."""
         self._settings = settings
-        self._max_view_age_seconds = max_view_age_seconds
-        self._snapshot_seconds = snapshot_seconds
+        self._snapshots = SnapshotSchedule(database, interval_seconds=snapshot_seconds)
         self._writer = WriterThread(database, identity)
         self._position = self._writer.position
-        self._age = ViewAge(sequence=self._position.sequence, time_ms=self._position.time_ms)
-        self._was_current = False
-        self._publisher = secrets.token_hex(8)
-        self._number = 0
+        self._sounding = Sounding(self._position, max_age_seconds=max_view_age_seconds)
+        self._publisher = Publisher()
         self._publishing = asyncio.Lock()
         self._waiting: dict[str, _Waiting] = {}
         self._listeners: list[Listener] = []
-        self._watchers: list[Callable[[bool], None]] = []
-        self._stream: NatsStream | None = None
-        self._connected = asyncio.Event()
         self._store_failure: StoreUnavailableError | None = None
         self._retry = asyncio.Event()
         self._retried = asyncio.Event()
-        self._chores: set[asyncio.Task[None]] = set()
+        self._applying: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._applying.set_result(None)
+        # Also what was left when the node ended.
+        self._purge_due = asyncio.Event()
+        self._purge_due.set()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._metrics = LogMetrics(
+            settings.name,
+            lag_messages=lambda: self._sounding.lag_messages,
+            view_age_seconds=lambda: self._sounding.age_seconds,
+            snapshot_age_seconds=lambda: self._snapshots.age_seconds,
+        )
         self._tasks = [
             asyncio.create_task(self._run(), name="log"),
-            asyncio.create_task(self._watch_currency(), name="log-currency"),
+            asyncio.create_task(self._sounding.tell_watchers(), name="log-currency"),
+            asyncio.create_task(self._keep_purged(), name="log-purge"),
         ]
 
     @property
@@ -102,12 +111,12 @@ class JetStreamLog:
     @property
     def view_time_ms(self) -> int:
         """See `CommitLog.view_time_ms`."""
-        return self._age.time_ms
+        return self._sounding.view_time_ms
 
     @property
     def is_current(self) -> bool:
         """See `CommitLog.is_current`."""
-        return self._age.seconds <= self._max_view_age_seconds
+        return self._sounding.is_current
 
     def listen(self, listener: Listener) -> None:
         """See `CommitLog.listen`."""
@@ -115,7 +124,7 @@ class JetStreamLog:
 
     def watch_currency(self, watcher: Callable[[bool], None]) -> None:
         """See `CommitLog.watch_currency`."""
-        self._watchers.append(watcher)
+        self._sounding.watch_currency(watcher)
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`.
@@ -126,14 +135,16 @@ class JetStreamLog:
         waiting = _Waiting(commit, asyncio.get_running_loop().create_future())
         async with self._publishing:  # in the order of the calls
             await self._require_view(deadline)
-            self._number += 1
-            message_id = MessageId(self._publisher, self._number)
+            message_id = self._publisher.next_id()
             self._waiting[str(message_id)] = waiting
+            began = time.monotonic()
             try:
-                await self._publish(message_id, encode_commit(commit), deadline)
+                data = await compress(encode_commit(commit))
+                await self._publisher.publish(message_id, data, deadline=deadline)
             except BaseException:
                 del self._waiting[str(message_id)]
                 raise
+            self._metrics.published(seconds=time.monotonic() - began)
         try:
             async with asyncio.timeout(_APPLY_SECONDS):
                 return (await waiting.applied).results
@@ -142,19 +153,26 @@ class JetStreamLog:
         finally:
             del self._waiting[str(message_id)]
 
+    async def catch_up(self) -> bool:
+        """See `CommitLog.catch_up`."""
+        await self._sounding.catch_up()
+        return True
+
     async def purge(self) -> None:
         """See `CommitLog.purge`."""
         await self._writer.purge()
 
     async def close(self) -> None:
         """See `CommitLog.close`."""
-        tasks = [*self._tasks, *self._chores]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.wait(self._tasks)
+        self._applying.cancel()
+        await asyncio.wait([self._applying])
         if self.failure.done() and not self.failure.cancelled():
             self.failure.exception()  # looked at
         await self._writer.close()
+        self._metrics.close()
 
     # Publishing.
 
@@ -162,8 +180,7 @@ class JetStreamLog:
         """Refuses commits that could not be answered: nothing of them gets into the log."""
         if self.failure.done():
             raise StoreUnavailableError("this server does not follow the log any more")
-        if self._was_current and not self.is_current:
-            raise StoreUnavailableError(f"cut off from the log for {self._age.seconds:.0f} s")
+        await self._sounding.require_current()
         if self._store_failure is not None:
             self._retried.clear()
             self._retry.set()
@@ -173,54 +190,29 @@ class JetStreamLog:
             if self._store_failure is not None:
                 raise self._store_failure
 
-    async def _publish(self, message_id: MessageId, data: bytes, deadline: float) -> None:
-        stream = await self._connected_stream(deadline)
-        if len(data) < stream.max_message_bytes:
-            await self._put(str(message_id), framing.COMMIT + data, deadline)
-            return
-        sequences = []
-        for index, part in enumerate(framing.split(data, max_bytes=stream.max_message_bytes)):
-            sequences.append(await self._put(message_id.part(index), part, deadline))
-        await self._put(str(message_id), framing.encode_sequences(sequences), deadline)
-
-    async def _put(self, message_id: str, data: bytes, deadline: float) -> int:
-        """Puts one message into the stream, trying until the deadline; its sequence."""
-        loop = asyncio.get_running_loop()
-        while True:
-            stream = await self._connected_stream(deadline)
-            try:
-                timeout_seconds = min(_ATTEMPT_SECONDS, deadline - loop.time())
-                return await stream.publish(message_id, data, timeout_seconds=timeout_seconds)
-            except LogUnreachableError as error:
-                if loop.time() + _RETRY_SECONDS >= deadline:
-                    raise StoreUnavailableError(f"no quorum of the log: {error}") from error
-            await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _connected_stream(self, deadline: float) -> NatsStream:
-        try:
-            async with asyncio.timeout_at(deadline):
-                while self._stream is None:
-                    await self._connected.wait()
-        except TimeoutError:
-            raise StoreUnavailableError("no server of the log answers") from None
-        return self._stream
-
     # Following.
 
     async def _run(self) -> None:
         """Follows the stream through one connection after the other."""
-        reported = ""
+        servers = Servers(self._settings)
+        silent_until = 0.0
         while True:
             try:
-                async with connect(self._settings) as stream:
+                await self._applying  # what the last connection brought
+                async with connect(servers, creates=self._position.sequence == 0) as stream:
                     await check_position(stream, self._position)
-                    _log.info("following the log %s from %d", self._settings.name, self._position.sequence)
-                    reported = ""
+                    _log.info(
+                        "following %s from %d through %s",
+                        self._settings.name,
+                        self._position.sequence,
+                        stream.server,
+                    )
+                    silent_until = 0.0
                     await self._follow_through(stream)
             except LogUnreachableError as error:
-                if str(error) != reported:
-                    _log.warning("the log %s is out of reach: %s", self._settings.name, error)
-                    reported = str(error)
+                if time.monotonic() >= silent_until:
+                    _log.warning("%s is out of reach: %s", self._settings.name, error)
+                    silent_until = time.monotonic() + _REPORT_SECONDS
             except Exception as error:  # whatever it is, the view must not go on as if nothing were
                 if not isinstance(error, LogError):
                     _log.exception("the log cannot be followed")
@@ -230,27 +222,21 @@ class JetStreamLog:
 
     async def _follow_through(self, stream: NatsStream) -> None:
         """Follows until the connection ends or nothing comes through it. Raises LogUnreachableError."""
-        self._stream = stream
-        self._connected.set()
+        self._publisher.connect(stream)
         try:
-            await _until_first(self._follow(stream), self._sound(stream), stream.lost())
+            await _until_first(
+                self._follow(stream), self._sounding.run(stream), self._snapshots.run(stream), stream.lost()
+            )
         finally:
-            self._stream = None
-            self._connected.clear()
+            self._publisher.disconnect()
         raise LogUnreachableError("the connection has ended")
 
     async def _follow(self, stream: NatsStream) -> None:
         async for messages in stream.follow(after=self._position.sequence):
-            await self._apply([await self._entry(stream, message) for message in messages])
-
-    async def _sound(self, stream: NatsStream) -> None:
-        """Asks again and again how far the log reaches."""
-        while True:
-            time_ms = time.time_ns() // 1_000_000
-            state = await stream.state()
-            if state.has_quorum:
-                self._age.sound(state.last_sequence, time_ms=time_ms)
-            await asyncio.sleep(_SOUNDING_SECONDS)
+            entries = [await self._entry(stream, message) for message in messages]
+            # The end of the connection must not come between the view and those who are told of it.
+            self._applying = asyncio.create_task(self._apply(entries), name="log-apply")
+            await asyncio.shield(self._applying)
 
     async def _entry(self, stream: NatsStream, message: Message) -> LogEntry:
         """What a message does to the view."""
@@ -262,15 +248,16 @@ class JetStreamLog:
         if waiting is not None:
             commit = waiting.commit
         elif kind == framing.PARTS:
-            commit = decode_commit(await _joined(stream, framing.decode_sequences(message.data)))
+            data = await _joined(stream, framing.decode_sequences(message.data))
+            commit = decode_commit(decompress(data))
         else:
-            commit = decode_commit(message.data[1:])
+            commit = decode_commit(decompress(message.data[1:]))
         return LogEntry(message.sequence, message.message_id, publisher, number, commit)
 
     async def _apply(self, entries: Sequence[LogEntry]) -> None:
         applied = await self._write(entries)
         self._position = LogPosition(entries[-1].sequence, entries[-1].message_id, 0)
-        self._age.advance(self._position.sequence)
+        self._sounding.advance(self._position.sequence)
         for entry, outcome in zip(entries, applied, strict=True):
             if outcome is None or entry.commit is None:
                 continue
@@ -311,28 +298,19 @@ class JetStreamLog:
             if isinstance(operation, ChangeEpoch) and result:
                 raise LogError("the log has another epoch now; start the server again")
             if isinstance(operation, CompleteErasure):
-                self._start(self._purge_view())
+                self._purge_due.set()
 
-    async def _purge_view(self) -> None:
-        """Removes what an erasure that another node drove left in the files of this view."""
-        try:
-            await self._writer.purge_where_due()
-        except StoreUnavailableError as error:
-            _log.warning("the files of the view are purged later: %s", error)
-
-    def _start(self, chore: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(chore)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
-
-    async def _watch_currency(self) -> None:
-        """Tells the watchers when the view falls behind, and when it is back."""
+    async def _keep_purged(self) -> None:
+        """Removes what erasures that other nodes drove left in the files of this view."""
         while True:
-            if self._was_current != self.is_current:
-                self._was_current = not self._was_current
-                for watcher in self._watchers:
-                    watcher(self._was_current)
-            await asyncio.sleep(_CURRENCY_CHECK_SECONDS)
+            await self._purge_due.wait()
+            self._purge_due.clear()
+            try:
+                await self._writer.purge_where_due()
+            except StoreUnavailableError as error:
+                _log.warning("the files of the view are purged later: %s", error)
+                await asyncio.sleep(_PURGE_RETRY_SECONDS)
+                self._purge_due.set()
 
 
 async def _joined(stream: NatsStream, sequences: Sequence[int]) -> bytes:
@@ -357,3 +335,6 @@ async def _until_first(*coroutines: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # only the first counts

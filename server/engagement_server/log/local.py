@@ -51,6 +51,10 @@ class LocalLog:
             listener(applied)
         return applied.results
 
+    async def catch_up(self) -> bool:
+        """See `CommitLog.catch_up`."""
+        return False
+
     async def purge(self) -> None:
         """See `CommitLog.purge`."""
         await self._writer.purge()

@@ -1,44 +1,41 @@
-"""One JetStream stream, as the log uses it: messages in order, published once. It knows nothing of commits.
-
-Each connection is used until it fails; then another one is made, to another server where there is one.
-"""
+"""One JetStream stream, as the log uses it: messages in order, each once. It knows nothing of commits."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import nats
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StreamConfig
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 
-from engagement_server.errors import LogUnreachableError, StoreUnavailableError
+from engagement_server.errors import LogUnreachableError
+from engagement_server.log.nats_connection import translated
 
 if TYPE_CHECKING:
-    import ssl
-    from pathlib import Path
-
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
-    from nats.js.api import StreamInfo
+    from nats.js.api import RawStreamMsg, StreamInfo
+
+    from engagement_server.log.nats_connection import Connection, NatsSettings, Servers
 
 _log = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 2
-_CALL_SECONDS = 2.0
-_PING_SECONDS = 1
-_MAX_UNANSWERED_PINGS = 3
+T = TypeVar("T")
+
+# A call that comes while there is no leader is never answered; made again it may be.
+_ATTEMPT_SECONDS = 0.7
+_CALL_SECONDS = 5.0
+_RETRY_SECONDS = 0.1
 _HEARTBEAT_SECONDS = 1.0
+_FORGOTTEN_SECONDS = 30.0
 _MAX_SILENCE_SECONDS = 3.0
 # A replica that the leader has not heard of for longer does not count as one that answers.
 _MAX_PEER_SILENCE_NANOSECONDS = 3_000_000_000
@@ -48,23 +45,6 @@ _DUPLICATE_WINDOW_SECONDS = 120.0
 _HEADER_BYTES = 1024
 _MAX_BATCH_MESSAGES = 64
 _MAX_BATCH_BYTES = 8 * 1024 * 1024
-_FULL = frozenset({10077, 10047, 10023})
-"""The error codes of a server or stream that has no room left."""
-
-
-@dataclass(frozen=True, slots=True)
-class NatsSettings:
-    """How to reach the servers, and what makes a stream that is not there yet."""
-
-    servers: Sequence[str]
-    name: str
-    """Of the stream, and the last part of its subject."""
-    replicas: int
-    max_age_seconds: float
-    """Older messages are removed."""
-    credentials: Path | None = None
-    """A file with a user's token and key, as NATS's own tools write it."""
-    tls: ssl.SSLContext | None = None
 
 
 class Message(NamedTuple):
@@ -82,68 +62,31 @@ class StreamState(NamedTuple):
     last_sequence: int
     has_quorum: bool
     """Whether the leader hears of enough replicas to take more."""
-    created: str
-    """When the stream was made."""
 
 
 @asynccontextmanager
-async def connect(settings: NatsSettings) -> AsyncIterator[NatsStream]:
-    """A stream through a connection of its own, made where it is not there.
+async def connect(servers: Servers, *, creates: bool) -> AsyncIterator[NatsStream]:
+    """A stream through a connection of its own; where it `creates`, one that is not there is made.
 
     Raises LogUnreachableError.
     """
-    lost = asyncio.Event()
-    client = await _connect(settings, lost)
+    connection = await servers.connect()
     try:
-        stream = NatsStream(client, settings, lost)
-        await stream.create()
+        stream = NatsStream(connection, servers.settings)
+        await stream.prepare(creates=creates)
         yield stream
     finally:
-        with contextlib.suppress(NatsError, OSError, TimeoutError):
-            await client.close()
-
-
-async def _connect(settings: NatsSettings, lost: asyncio.Event) -> Client:
-    """A connection to one of the servers, in a random order."""
-
-    async def on_closed() -> None:
-        lost.set()
-
-    async def on_error(error: Exception) -> None:
-        _log.debug("nats: %s", error)
-
-    options: dict[str, Any] = {}  # Any: the library's options have types of their own
-    if settings.credentials is not None:
-        options["user_credentials"] = str(settings.credentials)
-    if settings.tls is not None:
-        options["tls"] = settings.tls
-    failures = []
-    for server in random.sample(settings.servers, len(settings.servers)):
-        try:
-            return await nats.connect(
-                server,
-                name=settings.name,
-                allow_reconnect=False,
-                connect_timeout=_CONNECT_SECONDS,
-                ping_interval=_PING_SECONDS,
-                max_outstanding_pings=_MAX_UNANSWERED_PINGS,
-                closed_cb=on_closed,
-                error_cb=on_error,
-                **options,
-            )
-        except (NatsError, OSError, TimeoutError) as error:
-            failures.append(f"{_without_password(server)}: {error or type(error).__name__}")
-    raise LogUnreachableError("; ".join(failures))
+        await connection.close()
 
 
 class NatsStream:
     """A stream, as long as one connection lasts. Raises LogUnreachableError where it has ended."""
 
-    def __init__(self, client: Client, settings: NatsSettings, lost: asyncio.Event) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, settings: NatsSettings) -> None:
+        self._connection = connection
+        self._client = connection.client
         self._settings = settings
-        self._lost = lost
-        self._js: JetStreamContext = client.jetstream(timeout=_CALL_SECONDS)
+        self._js: JetStreamContext = self._client.jetstream(timeout=_ATTEMPT_SECONDS)
         self._subject = f"{settings.name.replace('-', '.')}.commits"
 
     @property
@@ -152,16 +95,26 @@ class NatsStream:
         return self._client.max_payload - _HEADER_BYTES
 
     @property
+    def settings(self) -> NatsSettings:
+        """How it is reached and made."""
+        return self._settings
+
+    @property
     def js(self) -> JetStreamContext:
         """What the snapshots use as well."""
         return self._js
 
+    @property
+    def server(self) -> str:
+        """The server that it is reached through."""
+        return self._connection.server
+
     async def lost(self) -> None:
         """Returns when the connection has ended."""
-        await self._lost.wait()
+        await self._connection.lost()
 
-    async def create(self) -> None:
-        """Makes the stream where it is not there, and gives it the settings where it has others."""
+    async def prepare(self, *, creates: bool) -> None:
+        """Gives the stream the settings, and makes it where that is wanted."""
         config = StreamConfig(
             name=self._settings.name,
             subjects=[self._subject],
@@ -171,31 +124,35 @@ class NatsStream:
             # Where there is no room, nothing old is dropped for what is new.
             discard=DiscardPolicy.NEW,
         )
-        with _translated():
-            try:
-                present = (await self._js.stream_info(self._settings.name)).config
-            except NotFoundError:
-                await self._js.add_stream(config)
-                return
-            if (present.num_replicas, present.max_age) != (config.num_replicas, config.max_age):
-                _log.info("the stream %s gets other settings", self._settings.name)
-                await self._js.update_stream(config)
+        info = await self._info(seconds=_CALL_SECONDS)
+        if info is None:
+            if creates:
+                await self._ask(lambda: self._js.add_stream(config))
+            return
+        present = info.config
+        if (present.num_replicas, present.max_age) != (config.num_replicas, config.max_age):
+            _log.info("the stream %s gets other settings", self._settings.name)
+            await self._ask(lambda: self._js.update_stream(config))
 
-    async def state(self) -> StreamState:
-        """How far the stream reaches."""
-        with _translated():
-            info = await self._js.stream_info(self._settings.name)
-        return StreamState(
-            info.state.first_seq, info.state.last_seq, _has_quorum(info), str(info.created or "")
-        )
+    async def state(self, *, seconds: float = _CALL_SECONDS) -> StreamState:
+        """How far the stream reaches; asks for some time where nobody answers."""
+        info = await self._info(seconds=seconds)
+        if info is None:
+            return StreamState(0, 0, has_quorum=True)
+        return StreamState(info.state.first_seq, info.state.last_seq, _has_quorum(info))
 
     async def read(self, sequence: int) -> Message | None:
         """One message; None where the stream does not have it."""
-        with _translated():
+
+        async def get() -> RawStreamMsg | None:
             try:
-                found = await self._js.get_msg(self._settings.name, seq=sequence)
+                return await self._js.get_msg(self._settings.name, seq=sequence)
             except NotFoundError:
                 return None
+
+        found = await self._ask(get)
+        if found is None:
+            return None
         return Message(sequence, (found.headers or {}).get("Nats-Msg-Id", ""), found.data or b"")
 
     async def publish(
@@ -209,7 +166,7 @@ class NatsStream:
         headers = {"Nats-Msg-Id": message_id}
         if must_be_first:
             headers["Nats-Expected-Last-Sequence"] = "0"
-        with _translated():
+        with translated():
             ack = await self._js.publish(
                 self._subject,
                 data,
@@ -222,34 +179,56 @@ class NatsStream:
     async def follow(self, *, after: int) -> AsyncIterator[list[Message]]:
         """All messages behind a sequence, without a gap, some at a time; never ends by itself."""
         inbox = self._client.new_inbox()
-        with _translated():
+        with translated():
             subscription = await self._client.subscribe(inbox, pending_bytes_limit=0)
         try:
-            with _translated():
-                await self._js.add_consumer(
-                    self._settings.name,
-                    ConsumerConfig(
-                        deliver_subject=inbox,
-                        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                        opt_start_seq=after + 1,
-                        ack_policy=AckPolicy.NONE,
-                        max_deliver=1,
-                        mem_storage=True,
-                        num_replicas=1,
-                        flow_control=True,
-                        idle_heartbeat=_HEARTBEAT_SECONDS,
-                        inactive_threshold=30.0,
-                    ),
-                )
-            delivery = _Delivery(self._client, subscription)
+            config = ConsumerConfig(
+                # With a name it can be asked for again.
+                name=inbox.rpartition(".")[2],
+                deliver_subject=inbox,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=after + 1,
+                ack_policy=AckPolicy.NONE,
+                max_deliver=1,
+                mem_storage=True,
+                num_replicas=1,
+                flow_control=True,
+                idle_heartbeat=_HEARTBEAT_SECONDS,
+                inactive_threshold=_FORGOTTEN_SECONDS,
+            )
+            await self._ask(lambda: self._js.add_consumer(self._settings.name, config))
+            delivery = _Delivery(self._client, subscription, first_sequence=after + 1)
             while True:
-                with _translated():
+                with translated():
                     messages = await delivery.next_messages()
                 if messages:
                     yield messages
         finally:
             with contextlib.suppress(NatsError):
                 await subscription.unsubscribe()
+
+    async def _info(self, *, seconds: float) -> StreamInfo | None:
+        """What the leader says of the stream; None where there is none."""
+
+        async def ask() -> StreamInfo | None:
+            try:
+                return await self._js.stream_info(self._settings.name)
+            except NotFoundError:
+                return None
+
+        return await self._ask(ask, seconds=seconds)
+
+    async def _ask(self, call: Callable[[], Awaitable[T]], *, seconds: float = _CALL_SECONDS) -> T:
+        """What is answered to a call that may be made again, within some time."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                with translated():
+                    return await call()
+            except LogUnreachableError:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+            await asyncio.sleep(_RETRY_SECONDS)
 
 
 @dataclass(slots=True)
@@ -258,6 +237,7 @@ class _Delivery:
 
     client: Client
     subscription: Subscription
+    first_sequence: int
     received: int = field(default=0)
 
     async def next_messages(self) -> list[Message]:
@@ -287,6 +267,8 @@ class _Delivery:
         sequence = message.metadata.sequence
         self.received += 1
         self._require(sequence.consumer == self.received)
+        # The oldest ones may have been removed since somebody looked.
+        self._require(self.received > 1 or sequence.stream == self.first_sequence)
         return Message(sequence.stream, (message.header or {}).get("Nats-Msg-Id", ""), message.data)
 
     @staticmethod
@@ -297,31 +279,17 @@ class _Delivery:
 
 def _has_quorum(info: StreamInfo) -> bool:
     cluster = info.cluster
-    if cluster is None or not cluster.replicas:
+    if cluster is None:  # a server alone
         return True
+    if not cluster.leader:
+        return False
+    replicas = cluster.replicas or []
+    # One that was never heard of has been silent for no time at all.
     answering = [
         peer
-        for peer in cluster.replicas
-        if not peer.offline and (peer.active or 0) < _MAX_PEER_SILENCE_NANOSECONDS
+        for peer in replicas
+        if not peer.offline
+        and (peer.active or peer.current)
+        and (peer.active or 0) < _MAX_PEER_SILENCE_NANOSECONDS
     ]
-    return 2 * (1 + len(answering)) > 1 + len(cluster.replicas)
-
-
-def _without_password(server: str) -> str:
-    scheme, _, rest = server.rpartition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-@contextlib.contextmanager
-def _translated() -> Any:  # Any: a generator that a decorator turns into something else
-    """Turns what the library raises into the log's errors."""
-    try:
-        yield
-    except APIError as error:
-        if error.err_code in _FULL:
-            raise StoreUnavailableError(f"the log has no room: {error.description}") from error
-        raise LogUnreachableError(str(error.description or error)) from error
-    except NatsTimeoutError as error:
-        raise LogUnreachableError("the log does not answer") from error
-    except (NatsError, OSError) as error:
-        raise LogUnreachableError(str(error)) from error
+    return 2 * (1 + len(answering)) > 1 + len(replicas)

@@ -11,7 +11,7 @@ from engagement_server.log.jetstream import JetStreamLog
 from engagement_server.log.joining import join
 
 if TYPE_CHECKING:
-    from engagement_server.log.nats_stream import NatsSettings
+    from engagement_server.log.nats_connection import NatsSettings
     from engagement_server.store.database import DatabaseFile
 
 _log = logging.getLogger(__name__)

@@ -16,6 +16,8 @@ class ViewAge:
         self._sequence = sequence
         self.time_ms = time_ms
         """The view holds all that was committed before this time, in epoch milliseconds."""
+        self.is_sounded = False
+        """Whether the view has reached what a sounding found; until then nobody knows how old it is."""
         self._soundings: deque[tuple[int, int]] = deque(maxlen=_MAX_SOUNDINGS)
 
     @property
@@ -33,3 +35,4 @@ class ViewAge:
         self._sequence = sequence
         while self._soundings and self._soundings[0][0] <= sequence:
             self.time_ms = self._soundings.popleft()[1]
+            self.is_sounded = True

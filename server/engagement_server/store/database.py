@@ -52,30 +52,20 @@ class StoreState(NamedTuple):
 
 
 class DatabaseFile:
-    """The data folder, locked against other processes while this object is open."""
+    """The data folder, locked against other servers while this object is open."""
 
-    def __init__(self, data_dir: Path, *, is_view: bool = False) -> None:
+    def __init__(self, data_dir: Path, *, is_view: bool = False, is_lent: bool = False) -> None:
         """Creates what is missing. Raises ConfigurationError where the folder cannot be used.
 
         A view follows a log and can be made again from it, so that its commits need not be on disk when
-        they return.
+        they return. A folder that is lent is locked by another process of this server, which writes; here
+        it is only read.
         """
         self._is_view = is_view
-        try:
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"the data folder {data_dir} cannot be used: {error.strerror}"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise ConfigurationError(
-                f"the data folder {data_dir} is in use by another server; stop it or choose another folder"
-            ) from error
         self._path = data_dir / "engagement.db"
+        self._lock: int | None = None
+        if not is_lent:
+            self._lock = _lock(data_dir)
 
     @property
     def folder(self) -> Path:
@@ -113,6 +103,12 @@ class DatabaseFile:
             self._migrate(connection, identity or Identity.new())
         except apsw.Error as error:
             raise ConfigurationError(f"{self._path} cannot be used: {error}") from error
+        if not self._is_view and read_position(connection).sequence > 0:
+            connection.close()
+            raise ConfigurationError(
+                f"{self._path} is a view of a replicated log, which would not have what is written here;"
+                " start with the log, or choose another folder"
+            )
         return connection
 
     def open_reader(self) -> apsw.Connection:
@@ -122,8 +118,9 @@ class DatabaseFile:
         return connection
 
     def close(self) -> None:
-        """Lets other processes use the folder."""
-        os.close(self._lock)
+        """Lets other servers use the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
 
     def _open(self, flags: int, cache_kib: int) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=flags, statementcachesize=_STATEMENT_CACHE_SIZE)
@@ -155,6 +152,23 @@ class DatabaseFile:
                 identity,
             )
             connection.pragma("user_version", SCHEMA_VERSION)
+
+
+def _lock(data_dir: Path) -> int:
+    """The open lock of a folder, which is made where it does not exist. Raises ConfigurationError."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"the data folder {data_dir} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise ConfigurationError(
+            f"the data folder {data_dir} is in use by another server; stop it or choose another folder"
+        ) from error
+    return lock
 
 
 def read_identity(connection: apsw.Connection) -> Identity:

@@ -13,6 +13,7 @@ _EPILOG = """\b
 Examples:
   engagement serve
   engagement serve --listen 0.0.0.0:50051 --data /var/lib/engagement
+  engagement serve --workers 4
   engagement serve --log nats://a:4222,nats://b:4222,nats://c:4222
 """
 
@@ -47,6 +48,17 @@ Examples:
     show_default=True,
     show_envvar=True,
     help="Remove events this long after their acceptance.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    metavar="COUNT",
+    default=1,
+    envvar="ENGAGEMENT_WORKERS",
+    show_default=True,
+    show_envvar=True,
+    help="Processes that take calls on the port, each with about a core to itself; one more writes for all. "
+    "1: a single process does both.",
 )
 @click.option(
     "--log",
@@ -138,6 +150,14 @@ Examples:
     show_default=True,
     show_envvar=True,
     help="How often one of the servers puts a snapshot into the log, for servers that begin.",
+)
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    default="",
+    envvar="ENGAGEMENT_METRICS",
+    show_envvar=True,
+    help="Where to answer GET /metrics with what is measured of the log, for Prometheus.",
 )
 def serve(**settings: Any) -> int:  # Any: each option has its own type
     """Run the server until it is stopped with Ctrl-C or SIGTERM.

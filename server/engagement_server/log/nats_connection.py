@@ -1,0 +1,159 @@
+"""Connections to the servers of a replicated log, and the errors of the library as the log's own.
+
+Each connection is used until it fails; then another one is made, to another server where there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError
+
+from engagement_server.errors import LogUnreachableError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 2
+_CLOSE_SECONDS = 1.0
+_PING_SECONDS = 1
+_MAX_UNANSWERED_PINGS = 3
+_FULL = frozenset({10002, 10023, 10047, 10077})
+"""The error codes of an account, a server or a stream that has no room left."""
+
+
+@dataclass(frozen=True, slots=True)
+class NatsSettings:
+    """How to reach the servers, and what makes a stream that is not there yet."""
+
+    servers: Sequence[str]
+    name: str
+    """Of the stream, and the last part of its subject."""
+    replicas: int
+    max_age_seconds: float
+    """Older messages are removed."""
+    credentials: Path | None = None
+    """A file with a user's token and key, as NATS's own tools write it."""
+    tls: ssl.SSLContext | None = None
+
+
+class Connection:
+    """A connection to one server."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        """Its address."""
+        self.client = Client()
+        self._lost = asyncio.Event()
+
+    async def lost(self) -> None:
+        """Returns when the connection has ended."""
+        await self._lost.wait()
+
+    async def open(self, url: str, options: dict[str, Any]) -> None:
+        """Connects."""
+        # The library would try a server that refuses again for minutes.
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await self.client.connect(
+                url,
+                allow_reconnect=False,
+                connect_timeout=_CONNECT_SECONDS,
+                max_reconnect_attempts=1,
+                ping_interval=_PING_SECONDS,
+                max_outstanding_pings=_MAX_UNANSWERED_PINGS,
+                closed_cb=self._note_end,
+                error_cb=self._note_error,
+                **options,
+            )
+
+    async def close(self) -> None:
+        """Ends the connection, whatever state it is in."""
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self.client.close()
+
+    async def _note_end(self) -> None:
+        self._lost.set()
+
+    async def _note_error(self, error: Exception) -> None:
+        _log.debug("%s: %s", self.server, error)
+
+
+class Servers:
+    """The servers of a log."""
+
+    def __init__(self, settings: NatsSettings) -> None:
+        self.settings = settings
+        self._last = ""
+        """The one that was connected to last: it is tried behind the others."""
+
+    async def connect(self) -> Connection:
+        """A connection to one of them. Raises LogUnreachableError."""
+        options: dict[str, Any] = {"name": self.settings.name}  # Any: each option has a type of its own
+        if self.settings.credentials is not None:
+            options["user_credentials"] = str(self.settings.credentials)
+        if self.settings.tls is not None:
+            options["tls"] = self.settings.tls
+        failures = []
+        urls = random.sample(self.settings.servers, len(self.settings.servers))
+        for url in sorted(urls, key=lambda url: url == self._last):
+            connection = Connection(_without_login(url))
+            try:
+                await connection.open(_without_login(url), options | _login(url))
+            except (NatsError, OSError, TimeoutError) as error:
+                await connection.close()
+                failures.append(f"{connection.server}: {error or type(error).__name__}")
+            except BaseException:
+                await connection.close()
+                raise
+            else:
+                self._last = url
+                return connection
+        raise LogUnreachableError("; ".join(failures))
+
+
+def _login(url: str) -> dict[str, str]:
+    """User and password, or token, of an address: the library would take them with their escapes."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return {}
+    if parts.password is None:
+        return {"token": unquote(parts.username)}
+    return {"user": unquote(parts.username), "password": unquote(parts.password)}
+
+
+def _without_login(url: str) -> str:
+    scheme, _, rest = url.rpartition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+@contextlib.contextmanager
+def translated() -> Any:  # Any: a generator that a decorator turns into something else
+    """Turns what the library raises into the log's errors."""
+    try:
+        yield
+    except APIError as error:
+        if error.err_code in _FULL:
+            raise StoreUnavailableError(f"the log has no room: {error.description}") from error
+        raise LogUnreachableError(str(error.description or error)) from error
+    except TimeoutError as error:  # the library's as well
+        raise LogUnreachableError("the log does not answer") from error
+    except (NatsError, OSError) as error:
+        raise LogUnreachableError(str(error)) from error
+    finally:
+        # What the library waits with swallows a cancellation that comes at the same time as the answer.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError

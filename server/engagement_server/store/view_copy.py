@@ -1,0 +1,111 @@
+"""A copy of a view in one file, from which another node's view can go on."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+import apsw
+
+from engagement_server.errors import DamagedSnapshotError, StoreUnavailableError
+from engagement_server.store.database import Identity, read_identity, unavailable
+from engagement_server.store.log_position import LogPosition, read_position
+from engagement_server.store.purge import Purge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engagement_server.store.database import DatabaseFile
+
+# Room on the disk that a copy leaves to the store itself.
+_SPARE_BYTES = 64 * 1024 * 1024
+_STEPS_BETWEEN_LOOKS = 100_000
+
+
+class ViewState(NamedTuple):
+    """What a file holds of which log."""
+
+    schema_version: int
+    identity: Identity
+    position: LogPosition
+
+
+class ViewCopy:
+    """Copies a view that goes on changing. The copy is made in a thread, and stopped from any."""
+
+    def __init__(self, database: DatabaseFile, path: Path) -> None:
+        self._database = database
+        self._path = path
+        self._is_stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Has `make` raise before long."""
+        self._is_stopped.set()
+
+    def make(self) -> ViewState:
+        """Writes the copy, as of one moment; it has no free page and nothing of what was erased.
+
+        Readers and the writer go on, but the write-ahead log cannot be emptied meanwhile.
+        Raises StoreUnavailableError.
+        """
+        try:
+            with contextlib.closing(self._database.open_reader()) as connection:
+                self._require_room(connection)
+                # It writes nothing but the copy, which is more than such a connection may.
+                connection.pragma("query_only", 0)
+                connection.set_progress_handler(self._is_stopped.is_set, _STEPS_BETWEEN_LOOKS)
+                connection.execute("VACUUM INTO ?", (str(self._path),))
+            with contextlib.closing(apsw.Connection(str(self._path))) as copy:
+                self._purge(copy)
+                return _state(copy)
+        except apsw.Error as error:
+            raise unavailable(error) from error
+
+    def _require_room(self, connection: apsw.Connection) -> None:
+        size_bytes = connection.pragma("page_count") * connection.pragma("page_size")
+        free_bytes = shutil.disk_usage(self._database.folder).free
+        if free_bytes < size_bytes + _SPARE_BYTES:
+            raise StoreUnavailableError(f"no room for a copy of {size_bytes >> 20} MiB")
+
+    def _purge(self, copy: apsw.Connection) -> None:
+        """Removes what erasures left in the search index, where the view has not done so yet."""
+        due = copy.execute("SELECT 1 FROM settings WHERE name IN ('purge', 'index_purge')").fetchone()
+        if due is None:
+            return
+        # A copy that is not finished is of no use anyway.
+        copy.pragma("synchronous", "off")
+        copy.pragma("journal_mode", "memory")
+        copy.pragma("secure_delete", "on")
+        for _ in Purge(copy).parts():
+            if self._is_stopped.is_set():
+                raise StoreUnavailableError("stopped")
+
+
+def read_state(database: DatabaseFile) -> ViewState:
+    """How far the view is now. Raises StoreUnavailableError."""
+    try:
+        with contextlib.closing(database.open_reader()) as connection:
+            return _state(connection)
+    except apsw.Error as error:
+        raise unavailable(error) from error
+
+
+def read_copy(path: Path) -> ViewState:
+    """What a copy holds. Raises DamagedSnapshotError."""
+    try:
+        with contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            return _state(connection)
+    except (apsw.Error, KeyError) as error:
+        raise DamagedSnapshotError(f"it is not a view: {error}") from error
+
+
+def _state(connection: apsw.Connection) -> ViewState:
+    return ViewState(connection.pragma("user_version"), read_identity(connection), read_position(connection))
+
+
+def remove_copy(path: Path) -> None:
+    """Removes a copy, whole or not, where there is one. Raises OSError."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""An upload that goes on at a steady pace through whatever happens, and notes when it hears of its events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from engagement import EngagementClient, Progress, Uploader, UploadSummary, v1
+
+_CHUNK_EVENTS = 50
+_ACK_SECONDS = 60
+
+
+class SteadyUpload:
+    """Sends events with ids that sort by their numbers until it is told to end.
+
+    `produced` are those that the uploader took from the source, `acknowledged` those with an outcome.
+    """
+
+    def __init__(
+        self, client: EngagementClient, *, name: str = "steady", events_a_second: int = 1000
+    ) -> None:
+        self.produced = 0
+        self.acknowledged = 0
+        self.longest_silence_seconds = 0.0
+        """The longest time between two acks that told something new; anybody may set it back."""
+        self.summary: UploadSummary | None = None
+        self._name = name
+        self._uploader = Uploader(
+            client, upload_id=name, chunk_events=_CHUNK_EVENTS, on_progress=self._take_in
+        )
+        self._pause_seconds = _CHUNK_EVENTS / events_a_second
+        self._is_over = asyncio.Event()
+        self._news = asyncio.Event()
+        self._heard_at = 0.0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Uploads while the context is open; at its end everything is acknowledged."""
+        self._heard_at = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self._uploader.upload(self._source()))
+            try:
+                yield
+            finally:
+                self._is_over.set()
+        self.summary = task.result()
+
+    async def next_ack(self) -> float:
+        """Waits for an event that is produced from now on to be acknowledged; how many seconds it took."""
+        began, produced = time.monotonic(), self.produced
+        async with asyncio.timeout(_ACK_SECONDS):
+            while self.acknowledged <= produced:
+                self._news.clear()
+                await self._news.wait()
+        return time.monotonic() - began
+
+    @property
+    def ids(self) -> list[str]:
+        """Of all events that were produced, in their order."""
+        return [self._id(number) for number in range(self.produced)]
+
+    def _id(self, number: int) -> str:
+        return f"{self._name}-{number:08}"
+
+    async def _source(self) -> AsyncIterator[v1.Event]:
+        while not self._is_over.is_set():
+            for _ in range(_CHUNK_EVENTS):
+                number = self.produced
+                self.produced += 1
+                customer_info = v1.CustomerInfo(balance=str(number), customer_id=f"customer-{number % 997}")
+                yield v1.Event(
+                    event_id=self._id(number),
+                    consumer_id=f"consumer-{number % 1009}",
+                    customer_info=customer_info,
+                )
+            await asyncio.sleep(self._pause_seconds)
+
+    def _take_in(self, progress: Progress) -> None:
+        if progress.acknowledged == self.acknowledged:
+            return
+        now = time.monotonic()
+        self.longest_silence_seconds = max(self.longest_silence_seconds, now - self._heard_at)
+        self._heard_at = now
+        self.acknowledged = progress.acknowledged
+        self._news.set()

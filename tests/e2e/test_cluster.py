@@ -1,0 +1,209 @@
+"""Nodes over one replicated log: each answers for all, and goes on with what another began."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+import pytest
+
+from engagement import EngagementClient, NotFoundError, v1
+from engagement_server import erasures
+from engagement_server.app import Server
+from engagement_server.config import Config
+from tests.e2e.agreement import agreed, clients, eventually, views_agree
+from tests.events import customer_event, customer_events
+from tests.nats_cluster import NatsCluster
+from tests.server_cluster import ServerCluster
+from tests.service.marked_events import SUBJECT, files_with, marked_events
+from tests.service.raw_subscription import RawSubscription, subscribing
+from tests.service.raw_upload import RawUpload, chunk, finish
+from tests.service.refusal import refusal
+
+_LAG_SECONDS = 1
+_MARKER = "zqmark"
+_ERASED_EVENTS = 2000
+
+
+class Cluster(NamedTuple):
+    nats: NatsCluster
+    servers: ServerCluster
+
+    @property
+    def folders(self) -> list[Path]:
+        return [node.data_dir for node in self.servers.nodes]
+
+    async def start_again(self, number: int) -> None:
+        await asyncio.to_thread(self.servers.restart, number)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes over three servers of the log."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with (
+        NatsCluster(folder / "nats", cuttable=True) as nats,
+        ServerCluster(folder / "nodes", nats) as servers,
+    ):
+        yield Cluster(nats, servers)
+
+
+@pytest.fixture
+async def cluster(running: Cluster) -> AsyncIterator[Cluster]:
+    """The same for each test, with all views equal behind it."""
+    yield running
+    await views_agree(running.folders)
+
+
+@pytest.fixture
+def account(request: pytest.FixtureRequest) -> str:
+    """An account of its own for each test."""
+    return str(request.node.name)[:64]
+
+
+@asynccontextmanager
+async def channels(cluster: Cluster) -> AsyncIterator[list[grpc.aio.Channel]]:
+    """A plain channel to each node."""
+    opened = [grpc.aio.insecure_channel(address) for address in cluster.servers.addresses]
+    yield opened
+    for channel in opened:
+        await channel.close()
+
+
+async def test_what_is_recorded_at_one_node_is_read_at_all(cluster: Cluster, account: str) -> None:
+    async with clients(*cluster.servers.addresses, account_id=account) as (first, *others):
+        cursors: list[str] = []
+        for event in customer_events(30):
+            cursors.append((await first.record_event(event)).cursor)
+            # Its own write, at once.
+            assert (await first.get_event(event_id=event.event_id)).cursor == cursors[-1]
+        for other in others:
+            async with asyncio.timeout(_LAG_SECONDS):
+                assert (await other.get_event(cursor=cursors[-1])).event.event_id == event.event_id
+        listed = await agreed(cluster.servers.addresses, account_id=account)
+    assert [cursor for _, cursor in listed] == cursors
+
+
+async def test_cursors_and_page_tokens_are_good_at_all_nodes(cluster: Cluster, account: str) -> None:
+    request = v1.ListEventsRequest(account_id=account, page_size=7)
+    async with (
+        channels(cluster) as nodes,
+        EngagementClient(cluster.servers.addresses[0], account_id=account) as client,
+    ):
+        results = (await client.record_events(customer_events(100))).results
+        seen: list[str] = []
+        while not seen or request.page_token:
+            node = nodes[len(seen) % len(nodes)]
+            response = await v1.EventServiceStub(node).ListEvents(request)
+            seen += [stored.cursor for stored in response.events]
+            request.page_token = response.next_page_token
+        assert seen == [result.cursor for result in results]
+        for node in nodes:
+            half = subscribing(account_id=account, after_cursor=results[49].cursor, stop_at_tail=True)
+            messages = await RawSubscription(v1.EventServiceStub(node), half).rest()
+            assert [stored.cursor for message in messages for stored in message.batch.events] == seen[50:]
+
+
+async def test_a_cursor_that_is_as_new_as_can_be_is_good_at_all_nodes(cluster: Cluster, account: str) -> None:
+    async with clients(*cluster.servers.addresses, account_id=account) as nodes:
+        for number in range(20):
+            result = await nodes[number % 3].record_event(customer_event(f"event-{number}"))
+            async with nodes[(number + 1) % 3].follow(after_cursor=result.cursor, stop_at_tail=True) as rest:
+                assert [stored async for stored in rest] == []
+            assert (await nodes[(number + 2) % 3].get_event(cursor=result.cursor)).cursor == result.cursor
+
+
+async def test_what_one_node_accepts_comes_to_those_who_follow_at_others(
+    cluster: Cluster, account: str
+) -> None:
+    async with channels(cluster) as nodes, clients(*cluster.servers.addresses, account_id=account) as callers:
+        streams = [
+            RawSubscription(v1.EventServiceStub(node), subscribing(account_id=account)) for node in nodes
+        ]
+        for stream in streams:
+            await stream.read_until("caught_up")
+        ids = [f"event-{number}" for number in range(30)]
+        for number, event_id in enumerate(ids):
+            await callers[number % 3].record_event(customer_event(event_id))
+        for stream in streams:
+            async with asyncio.timeout(_LAG_SECONDS):
+                assert await stream.read_ids(30) == ids
+            stream.call.cancel()
+
+
+async def test_names_and_erasures_count_at_all_nodes(cluster: Cluster, account: str) -> None:
+    async with clients(*cluster.servers.addresses, account_id=account) as (first, second, third):
+        await first.put_entities(v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS, ["Cancelled"], closed=True)
+        listed = await second.list_entities(v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS)
+        assert listed.names == ["Cancelled"]
+        await third.record_event(customer_event("kept"))
+        await second.record_events(marked_events(40, consumer_id=SUBJECT, marker=_MARKER)[::2])
+        erasure = await third.erase_consumer(consumer_id=SUBJECT, suppress=True)
+        assert erasure.erased_events == 20
+        for client in (first, second):
+            assert (await client.get_erasure(erasure.erasure_id)).erased_events == 20
+            with pytest.raises(NotFoundError):
+                await client.get_profile(consumer_id=SUBJECT)
+        (late,) = marked_events(1, consumer_id=SUBJECT, marker="late")
+        suppressed = await first.record_event(late)
+        assert suppressed.outcome == v1.Outcome.OUTCOME_SUPPRESSED
+    assert [event_id for event_id, _ in await agreed(cluster.servers.addresses, account_id=account)] == [
+        "kept"
+    ]
+
+    async def is_gone() -> bool:
+        return not any(files_with(folder, _MARKER) for folder in cluster.folders)
+
+    await eventually(is_gone)
+
+
+async def test_an_upload_that_is_opened_at_another_node_ends_at_the_first(cluster: Cluster) -> None:
+    events = customer_events(3)
+    async with channels(cluster) as (first, second, _):
+        left = RawUpload(v1.IngestServiceStub(first))
+        await left.open()
+        await left.send(chunk(1, events[0]))
+        await left.receive_acks(1)
+        right = RawUpload(v1.IngestServiceStub(second))
+        assert (await right.open()).committed_through == 1
+        refused = await refusal(left.receive_rest())
+        await right.send(chunk(2, *events[1:]), finish(2))
+        *_, finished = await right.receive_rest()
+    assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "UPLOAD_TAKEN_OVER")
+    assert finished.finished.upload.tally == v1.Tally(accepted=3)
+    assert len(await agreed(cluster.servers.addresses, account_id="acme")) == 3
+
+
+async def test_an_erasure_whose_node_is_killed_is_completed_by_another(
+    cluster: Cluster, account: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasures, "_RESUME_SECONDS", 0.2)
+    settings = Config(listen="127.0.0.1:0", data_dir=tmp_path / "survivor", log=cluster.nats.url)
+    async with clients(*cluster.servers.addresses[:2], account_id=account) as (victim, other):
+        events = marked_events(_ERASED_EVENTS, consumer_id=SUBJECT, marker="gone")
+        for start in range(0, len(events), 500):
+            await victim.record_events(events[start : start + 500])
+        call = asyncio.create_task(victim.erase_consumer(consumer_id=SUBJECT, request_id="ticket"))
+
+        async def has_begun() -> bool:
+            return bool([each async for each in other.list_erasures()])
+
+        await eventually(has_begun)
+        cluster.servers.nodes[0].kill()
+        call.cancel()
+        (begun,) = [each async for each in other.list_erasures()]
+        assert not begun.HasField("complete_time"), "the erasure was faster than the kill"
+        survivor = await Server.start(settings)
+
+        async def is_complete() -> bool:
+            return (await other.get_erasure(begun.erasure_id)).HasField("complete_time")
+
+        await eventually(is_complete)
+        await survivor.stop()
+        assert (await other.get_erasure(begun.erasure_id)).erased_events == _ERASED_EVENTS
+        await cluster.start_again(0)
+    assert await agreed(cluster.servers.addresses, account_id=account) == []

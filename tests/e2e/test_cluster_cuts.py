@@ -1,0 +1,244 @@
+"""A node that is cut off from the quorum of its log says so, promises nothing, and catches up afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import grpc
+import pytest
+
+from engagement import v1
+from engagement_server.app import Server
+from engagement_server.config import Config
+from engagement_server.log import jetstream, opening
+from tests.e2e.agreement import agreed, eventually, views_agree
+from tests.events import customer_event
+from tests.nats_cluster import NatsCluster
+from tests.server_cluster import is_serving, stream_leader
+from tests.service.calls import one
+from tests.service.raw_subscription import RawSubscription, kinds, subscribing
+from tests.service.refusal import Refusal, refusal
+
+_ACCOUNT = "acme"
+_VIEW_AGE_SECONDS = 2.0
+_PUBLISH_SECONDS = 3.0
+_PATIENCE_SECONDS = 0.5
+_NOTICE_SECONDS = 5.0
+"""A leader that is cut off believes for some seconds that it is not, and nobody else leads meanwhile."""
+_AT_ONCE_SECONDS = 1.0
+_VIEW_AGE_KEY = "engagement-view-age-ms"
+_Closing = v1.SubscribeEventsResponse.Closing
+
+
+class Node:
+    """A node in this process, which knows one server of the log only; and a plain channel to it."""
+
+    def __init__(self, address: str, channel: grpc.aio.Channel, folder: Path) -> None:
+        self.address = address
+        self.folder = folder
+        self.ingest = v1.IngestServiceStub(channel)
+        self.events = v1.EventServiceStub(channel)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, data_dir: Path, *, log: str) -> AsyncIterator[Node]:
+        config = Config(
+            listen="127.0.0.1:0", data_dir=data_dir, log=log, max_view_age_seconds=_VIEW_AGE_SECONDS
+        )
+        server = await Server.start(config)
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            yield cls(server.address, channel, data_dir)
+        await server.stop()
+
+    async def record(self, event_id: str) -> v1.EventResult:
+        return (await self.ingest.RecordEvent(one(customer_event(event_id)))).result
+
+    async def record_until_accepted(self, event_id: str) -> None:
+        """Records an event as soon as there is a quorum."""
+        while True:
+            try:
+                await self.record(event_id)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                await asyncio.sleep(0.05)  # as a client would
+            else:
+                return
+
+    async def is_serving(self) -> bool:
+        return await asyncio.to_thread(is_serving, self.address)
+
+    async def has_stopped_serving(self) -> bool:
+        return not await self.is_serving()
+
+    async def stored_ids(self) -> list[str]:
+        response = await self.events.ListEvents(v1.ListEventsRequest(account_id=_ACCOUNT))
+        return [stored.event.event_id for stored in response.events]
+
+    async def view_age_ms(self) -> int | None:
+        """What the initial metadata of a read says; None: nothing, the view is current."""
+        call = self.events.ListEvents(v1.ListEventsRequest(account_id=_ACCOUNT))
+        age = dict(await call.initial_metadata()).get(_VIEW_AGE_KEY)
+        await call
+        return None if age is None else int(age)
+
+    def subscribe(self, *, stop_at_tail: bool = False) -> RawSubscription:
+        return RawSubscription(self.events, subscribing(account_id=_ACCOUNT, stop_at_tail=stop_at_tail))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Three servers of a log, and a node for each, with one event that all have."""
+
+    nats: NatsCluster
+    nodes: list[Node]
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, folder: Path) -> AsyncIterator[Cluster]:
+        nats = NatsCluster(folder / "nats", cuttable=True)
+        async with AsyncExitStack() as stack:
+            stack.callback(nats.stop)
+            await asyncio.to_thread(nats.start)
+
+            async def start(number: int) -> Node:
+                node = Node.running(folder / f"node-{number}", log=nats.urls[number])
+                return await stack.enter_async_context(node)
+
+            nodes = await asyncio.gather(*map(start, range(3)))
+            for node in nodes:
+                await eventually(node.is_serving)
+            await nodes[0].record("before")
+            await agreed([node.address for node in nodes], account_id=_ACCOUNT)
+            yield cls(nats, nodes)
+
+
+async def _refused_write(node: Node, event_id: str) -> tuple[Refusal, float]:
+    """How a node refuses a write, and after how many seconds."""
+    began = time.monotonic()
+    refused = await refusal(node.record(event_id))
+    return refused, time.monotonic() - began
+
+
+async def _check_refused(attempt: Awaitable[tuple[Refusal, float]], *, within_seconds: float) -> None:
+    refused, seconds = await attempt
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+    assert seconds < within_seconds
+
+
+async def _check_cut_off(node: Node, *, running: RawSubscription) -> None:
+    """Checks what a node without a quorum does, from the moment on at which it lost it."""
+    attempt = asyncio.create_task(_refused_write(node, "during"))
+    await eventually(node.has_stopped_serving, seconds=_VIEW_AGE_SECONDS + _NOTICE_SECONDS)
+    *_, closing = await running.rest()
+    assert closing.closing.reason == _Closing.REASON_NOT_CURRENT
+    await _check_refused(attempt, within_seconds=_PUBLISH_SECONDS + _AT_ONCE_SECONDS)
+    await _check_old(node)
+
+
+async def _check_old(node: Node) -> None:
+    """Checks what a node says whose view is not current."""
+    await _check_refused(_refused_write(node, "later"), within_seconds=_AT_ONCE_SECONDS)
+    refused = await refusal(node.subscribe().call.read())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+    # What is there can be read, and exported.
+    assert await node.stored_ids() == ["before"]
+    age_ms = await node.view_age_ms()
+    assert age_ms is not None
+    assert 1000 * _VIEW_AGE_SECONDS <= age_ms < 60_000
+    assert kinds(await node.subscribe(stop_at_tail=True).rest())[-1] == "caught_up"
+
+
+async def _check_healed(nodes: list[Node]) -> None:
+    """Checks that all nodes take calls again and hold the same, once each repeated what was refused."""
+    for node in nodes:
+        await eventually(node.is_serving)
+    for node in nodes:
+        for event_id in ("during", "later"):
+            await node.record_until_accepted(event_id)
+        assert await node.view_age_ms() is None
+    ids = [event_id for event_id, _ in await agreed([node.address for node in nodes], account_id=_ACCOUNT)]
+    assert ids[0] == "before"
+    assert {"during", "later"} < set(ids)
+    assert len(set(ids)) == len(ids)
+    await views_agree([node.folder for node in nodes])
+
+
+async def _cut_off_one(folder: Path, *, leads: bool, silently: bool) -> None:
+    async with Cluster.running(folder) as cluster:
+        nats, nodes = cluster.nats, cluster.nodes
+        leader = stream_leader(nats)
+        assert leader is not None
+        number = leader if leads else (leader + 1) % 3
+        cut_off, other = nodes[number], nodes[(number + 1) % 3]
+        running = cut_off.subscribe()
+        await running.read_until("caught_up")
+        nats.cut(number, silently=silently)
+        going_on = asyncio.create_task(other.record_until_accepted("elsewhere"))
+        await _check_cut_off(cut_off, running=running)
+        await going_on
+        # Nothing of it comes to the node that is cut off, which still knows that it does not know.
+        assert await cut_off.stored_ids() == ["before"]
+        assert not await cut_off.is_serving()
+        nats.heal(number)
+        await _check_healed(nodes)
+        assert "elsewhere" in await cut_off.stored_ids()
+
+
+async def _leave_one_of_three(folder: Path) -> None:
+    async with Cluster.running(folder) as cluster:
+        own_log = cluster.nats.urls[0]
+        async with Node.running(folder / "late", log=own_log) as late:
+            await agreed([late.address, cluster.nodes[0].address], account_id=_ACCOUNT)
+        subscriptions = [node.subscribe() for node in cluster.nodes]
+        for subscription in subscriptions:
+            await subscription.read_until("caught_up")
+        for server in cluster.nats.nodes[1:]:
+            server.kill()
+        await asyncio.gather(
+            *(
+                _check_cut_off(node, running=subscription)
+                for node, subscription in zip(cluster.nodes, subscriptions, strict=True)
+            )
+        )
+        async with Node.running(folder / "late", log=own_log) as late:
+            await _check_old(late)
+            for server in cluster.nats.nodes[1:]:
+                await asyncio.to_thread(server.restart)
+            await _check_healed([*cluster.nodes, late])
+
+
+_OUTAGES: dict[str, Callable[[Path], Awaitable[None]]] = {
+    "the leader is cut off": partial(_cut_off_one, leads=True, silently=False),
+    "the leader is silent": partial(_cut_off_one, leads=True, silently=True),
+    "another is cut off": partial(_cut_off_one, leads=False, silently=False),
+    "another is silent": partial(_cut_off_one, leads=False, silently=True),
+    "two of three are dead": _leave_one_of_three,
+}
+
+
+async def test_a_node_without_a_quorum_promises_nothing_and_catches_up_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream, "PUBLISH_SECONDS", _PUBLISH_SECONDS)
+    monkeypatch.setattr(opening, "_PATIENCE_SECONDS", _PATIENCE_SECONDS)
+
+    async def outlive(name: str) -> None:
+        began = time.monotonic()
+        try:
+            await _OUTAGES[name](tmp_path / name.replace(" ", "-"))
+        except BaseException as error:
+            error.add_note(f"where {name}")
+            raise
+        print(f"{name}: {time.monotonic() - began:.1f} s")
+
+    # All at once: each of them mostly waits for servers that wait for each other.
+    async with asyncio.TaskGroup() as group:
+        for name in _OUTAGES:
+            group.create_task(outlive(name))

@@ -1,0 +1,215 @@
+"""Workers start, stop and fail together, as one server; also over a replicated log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+
+import grpc
+import nats
+import pytest
+
+from engagement import v1
+from engagement.cli.failures import ExitStatus
+from tests.e2e.cli_process import Cli
+from tests.e2e.connection import ACCOUNT, Connection, connect, wait_until
+from tests.e2e.ledger import Ledger
+from tests.e2e.producers import Caller
+from tests.events import customer_event
+from tests.nats_cluster import NatsCluster
+from tests.server_process import ServerProcess
+from tests.service.refusal import refusal
+from tests.worker_processes import NEEDS_PROC, Workers, until_gone
+
+pytestmark = NEEDS_PROC
+_WORKERS = 2
+Messages = AsyncIterator[v1.SubscribeEventsResponse]
+_STOP_TIMEOUT_SECONDS = 20
+
+
+def _process(folder: Path, **environment: str) -> ServerProcess:
+    return ServerProcess(folder, environment={"ENGAGEMENT_WORKERS": str(_WORKERS), **environment})
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    process = _process(tmp_path / "data").start()
+    yield process
+    process.kill()
+
+
+async def _call_until_refused(caller: Caller, connection: Connection) -> None:
+    refused = await refusal(caller.run(connection))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+
+
+async def _subscribe(connection: Connection, account_id: str = ACCOUNT) -> Messages:
+    """A subscription that has begun."""
+    request = v1.SubscribeEventsRequest(account_id=account_id, earliest=True)
+    messages = aiter(connection.events.SubscribeEvents(request))
+    await anext(messages)
+    return messages
+
+
+async def _until_closed(messages: Messages) -> v1.SubscribeEventsResponse.Closing.Reason:
+    *_, last = [message async for message in messages]
+    return last.closing.reason
+
+
+async def test_a_stop_under_load_loses_nothing_and_answers_everybody(server: ServerProcess) -> None:
+    ledger, workers = Ledger(Random(1)), Workers(server)
+    pids = workers.pids
+    callers = [Caller(ledger, batch_events=1 + number % 3) for number in range(12)]
+    async with AsyncExitStack() as stack:
+        connections = list((await workers.connect_to_each(stack)).values())
+        refused = [
+            asyncio.create_task(_call_until_refused(caller, connections[number % _WORKERS]))
+            for number, caller in enumerate(callers)
+        ]
+        closed = [
+            asyncio.create_task(_until_closed(await _subscribe(connection))) for connection in connections
+        ]
+        await wait_until(lambda: _has(connections[0], events=500))
+        assert await asyncio.to_thread(server.stop) == 0
+        await asyncio.gather(*refused)
+        assert set(await asyncio.gather(*closed)) == {v1.SubscribeEventsResponse.Closing.REASON_DRAINING}
+    await until_gone(*pids)
+    assert not (server.data_dir / "engagement.db-wal").exists()
+    ledger.is_closed = True
+    server.environment.clear()  # what workers have stored is there for a single process as well
+    server.start()
+    async with connect(server.address) as connection:
+        await ledger.check(connection)
+        await asyncio.gather(*(caller.run(connection) for caller in callers))
+        await ledger.check_complete(connection)
+
+
+async def _has(connection: Connection, *, events: int) -> bool:
+    request = v1.ListEventsRequest(account_id=ACCOUNT, newest_first=True, page_size=events)
+    return len((await connection.events.ListEvents(request)).events) == events
+
+
+@contextlib.contextmanager
+def _serve(cli: Cli, data: str, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], ServerProcess]]:
+    """A server whose output is read, and the same as others see it; warnings are errors there."""
+    arguments = ("serve", "--workers", str(_WORKERS), "--listen", "127.0.0.1:0", "--data", data, *options)
+    with cli.start(*arguments) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        yield process, _Seen(cli.folder / data, line.removeprefix("listening on ").strip(), process.pid)
+
+
+class _Seen(ServerProcess):
+    """A server that was started by somebody else."""
+
+    def __init__(self, data_dir: Path, address: str, pid: int) -> None:
+        super().__init__(data_dir, address)
+        self._pid = pid
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+
+async def _end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    """Exit status and standard error of a process that ends."""
+    _, stderr = await asyncio.to_thread(process.communicate, timeout=_STOP_TIMEOUT_SECONDS)
+    return process.returncode, stderr.decode()
+
+
+async def test_ctrl_c_on_a_terminal_reaches_all_processes_and_stops_them_gracefully(tmp_path: Path) -> None:
+    with _serve(Cli(tmp_path), "data") as (process, server):
+        workers = Workers(server)
+        async with AsyncExitStack() as stack:
+            connections = (await workers.connect_to_each(stack)).values()
+            subscriptions = [await _subscribe(connection) for connection in connections]
+            pids = workers.pids
+            for pid in (*pids, process.pid):
+                os.kill(pid, signal.SIGINT)
+            reasons = [await _until_closed(subscription) for subscription in subscriptions]
+            assert reasons == [v1.SubscribeEventsResponse.Closing.REASON_DRAINING] * _WORKERS
+        status, stderr = await _end(process)
+    assert status == 0
+    assert "Traceback" not in stderr
+    assert "Warning" not in stderr
+    await until_gone(*pids)
+
+
+async def test_a_stop_while_the_workers_start_leaves_no_process(tmp_path: Path) -> None:
+    server = _process(tmp_path / "data")
+    server.launch()
+    workers = Workers(server)
+    await wait_until(lambda: _has_workers(workers))
+    pids = workers.pids
+    assert await asyncio.to_thread(server.stop) == 0
+    await until_gone(*pids)
+
+
+async def _has_workers(workers: Workers) -> bool:
+    return bool(workers.pids)
+
+
+async def test_a_worker_that_ends_while_it_starts_ends_the_start(tmp_path: Path) -> None:
+    arguments = ("serve", "--workers", "2", "--listen", "127.0.0.1:0", "--data", "data")
+    with Cli(tmp_path).start(*arguments) as process:
+        workers = Workers(_Seen(tmp_path / "data", "127.0.0.1:0", process.pid))
+        await wait_until(lambda: _has_workers(workers))
+        os.kill(workers.pids[0], signal.SIGKILL)
+        status, stderr = await _end(process)
+    assert status == ExitStatus.FAILED
+    assert "worker 1 ended with status -9 as it started" in stderr
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    with NatsCluster(tmp_path_factory.mktemp("nats"), size=1) as running:
+        yield running
+
+
+async def test_workers_share_the_partitions_of_a_replicated_log_and_fail_with_it(
+    cluster: NatsCluster, tmp_path: Path
+) -> None:
+    options = ("--log", cluster.url, "--log-replicas", "1", "--partitions", "2")
+    with _serve(Cli(tmp_path), "data", *options) as (process, server):
+        workers = Workers(server)
+        async with AsyncExitStack() as stack:
+            first, second = (await workers.connect_to_each(stack)).values()
+            await _use_both_partitions(first, second)
+            pids = workers.pids
+            await _break_log(cluster)
+            status, stderr = await _end(process)
+    assert status == ExitStatus.FAILED
+    assert stderr.splitlines()[-1].startswith("engagement: ")
+    assert "Traceback" not in stderr
+    await until_gone(*pids)
+
+
+async def _use_both_partitions(first: Connection, second: Connection) -> None:
+    for account_id in ("acme", "beta"):
+        messages = await _subscribe(second, account_id)
+        recorded = await first.ingest.RecordEvent(
+            v1.RecordEventRequest(account_id=account_id, event=customer_event())
+        )
+        listed = await second.events.ListEvents(v1.ListEventsRequest(account_id=account_id))
+        assert [stored.cursor for stored in listed.events] == [recorded.result.cursor]
+        while not (message := await anext(messages)).batch.events:
+            pass
+        assert message.cursor == recorded.result.cursor
+    info = await v1.ServerServiceStub(second.channel).GetServerInfo(v1.GetServerInfoRequest())
+    assert [(partition.number, partition.current) for partition in info.partitions] == [(0, True), (1, True)]
+
+
+async def _break_log(cluster: NatsCluster) -> None:
+    """Puts something into a log that no server understands."""
+    client = await nats.connect(cluster.urls)
+    stream = client.jetstream()
+    subject = ((await stream.stream_info("engagement-0of2")).config.subjects or [""])[0]
+    await stream.publish(subject, b"Cnonsense", headers={"Nats-Msg-Id": "somebody.1"})
+    await client.close()

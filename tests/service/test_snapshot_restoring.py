@@ -1,0 +1,203 @@
+"""A node begins with a snapshot of another node's view where it can, and follows the rest of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engagement_server.errors import (
+    ConfigurationError,
+    LogError,
+    LogUnreachableError,
+)
+from engagement_server.log import continuity
+from engagement_server.log.snapshot_schedule import SnapshotSchedule
+from tests.events import customer_event, customer_events
+from tests.nats_cluster import NatsCluster
+from tests.replicated_node import DEADLINE_SECONDS, ReplicatedNode
+from tests.service.snapshot_bench import PAYLOAD_BYTES, SnapshotBench, new_log, noisy_events, running
+from tests.view_rows import view_rows
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    folder = tmp_path_factory.mktemp("nats")
+    with NatsCluster(folder, size=1, max_payload_bytes=PAYLOAD_BYTES) as running_cluster:
+        yield running_cluster
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, cluster: NatsCluster) -> AsyncIterator[SnapshotBench]:
+    async with SnapshotBench.opened(tmp_path, cluster) as opened:
+        yield opened
+
+
+async def test_a_new_node_begins_with_a_snapshot_and_follows_the_rest(bench: SnapshotBench) -> None:
+    first = await bench.open()
+    await first.record(*customer_events(300), *noisy_events(5 * PAYLOAD_BYTES))
+    snapshot = await bench.take(first)
+    assert snapshot.chunks > 5
+    assert snapshot.facts.position[:2] == first.log.position[:2]
+    await first.record(*customer_events(100, start=300), account_id="beta")
+    await bench.forget_log(snapshot.facts.sequence)
+    second = await bench.open("second")
+    await bench.assert_same(first, second)
+    await second.record(customer_event("from the second"))
+    await bench.assert_same(first, second)
+    assert len(await second.positions()) == len(await first.positions()) > 300
+
+
+async def test_without_a_snapshot_a_node_waits_for_one_where_the_log_has_no_beginning(
+    bench: SnapshotBench,
+) -> None:
+    first = await bench.open()
+    await first.record(*customer_events(3))
+    await bench.take(first)
+    for snapshot in await bench.snapshots():
+        await bench.lose_chunk(snapshot)
+    await bench.forget_log(first.log.position.sequence)
+    with pytest.raises(LogUnreachableError, match="no snapshot yet"):
+        await bench.open("second")
+    await bench.take(first)
+    await bench.assert_same(first, await bench.open("second"))
+
+
+async def test_a_view_that_the_log_has_left_behind_is_made_anew(bench: SnapshotBench) -> None:
+    first, second = await bench.open(), await bench.open("second")
+    await first.record(*customer_events(3))
+    await second.catch_up_with(first)
+    await bench.close("second")
+    await first.record(*customer_events(3, start=3))
+    snapshot = await bench.take(first)
+    await first.record(customer_event("tail"))
+    await bench.forget_log(snapshot.facts.sequence)
+    second = await bench.open("second")
+    await bench.assert_same(first, second)
+    assert len(await second.positions()) == 7
+
+
+async def test_the_view_of_another_log_is_not_replaced(bench: SnapshotBench, cluster: NatsCluster) -> None:
+    settings = new_log(cluster)
+    elsewhere = await ReplicatedNode.open(bench.folder / "elsewhere", settings)
+    await elsewhere.record(customer_event("a"))
+    await elsewhere.close()
+    before = view_rows(bench.folder / "elsewhere")
+    first = await bench.open()
+    await first.record(*customer_events(3))
+    await first.record(*customer_events(3))
+    snapshot = await bench.take(first)
+    await bench.forget_log(snapshot.facts.sequence)
+    with pytest.raises(ConfigurationError, match="another log"):
+        await bench.open("elsewhere")
+    assert view_rows(bench.folder / "elsewhere") == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [None, {"digest": "SHA-256=AAAA"}, {"chunks": 1}, {"unpacked_bytes": "8192"}, {}],
+    ids=["lost chunk", "digest", "chunks", "size", "position"],
+)
+async def test_where_the_latest_snapshot_is_damaged_the_one_before_serves(
+    bench: SnapshotBench, caplog: pytest.LogCaptureFixture, changes: dict[str, Any] | None
+) -> None:
+    first = await bench.open()
+    await first.record(customer_event("one"), *noisy_events(2 * PAYLOAD_BYTES))
+    before = await bench.take(first)
+    await first.record(customer_event("two"))
+    latest = await bench.take(first)
+    if changes is None:
+        await bench.lose_chunk(latest)
+    else:
+        position = {"sequence": str(before.facts.sequence), "message_id": before.facts.message_id}
+        await bench.describe(latest, **(changes or position))
+    with caplog.at_level(logging.INFO):
+        second = await bench.open("second")
+    assert f"the snapshot {latest.name} cannot be used" in caplog.text
+    assert f"begins with the snapshot {before.name}" in caplog.text
+    await bench.assert_same(first, second)
+    assert not [path.name for path in second.database.folder.glob("*snapshot*")]
+
+
+async def test_a_snapshot_of_a_later_server_asks_for_that_server(bench: SnapshotBench) -> None:
+    first = await bench.open()
+    await first.record(customer_event("one"))
+    await bench.describe(await bench.take(first), schema_version="99")
+    with pytest.raises(ConfigurationError, match="schema version 99"):
+        await bench.open("second")
+
+
+@pytest.mark.parametrize("has_grown", [False, True], ids=["shorter", "with other messages"])
+async def test_a_snapshot_of_what_the_log_has_lost_is_not_used_and_changes_the_epoch(
+    bench: SnapshotBench,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    has_grown: bool,
+) -> None:
+    monkeypatch.setattr(continuity, "PATIENCE_SECONDS", 0.1)
+    first = await bench.open()
+    await first.record(customer_event("kept"))
+    before = await bench.take(first)
+    await first.record(customer_event("lost"))
+    latest = await bench.take(first)
+    await bench.close()
+    await bench.cut_log(before.facts.sequence)
+    if has_grown:
+        async with bench.connect() as stream:
+            for _ in range(2):
+                await continuity.declare_replaced(stream, epoch=1)
+    second = await bench.open("second")
+    assert f"the snapshot {latest.name} is not of this log" in caplog.text
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        with pytest.raises(LogError, match="another epoch"):
+            await second.log.failure
+    await bench.close("second")
+    second = await bench.open("second")
+    assert [event_id for _, event_id in await second.positions()] == ["kept"]
+    (epoch,) = second.query("SELECT value FROM settings WHERE name = 'log_epoch'")[0]
+    assert epoch != before.facts.log_epoch
+    # One of this log is due, however new the one of the lost log is.
+    schedule = SnapshotSchedule(second.database, interval_seconds=3600)
+    async with bench.connect() as stream, running(schedule.run(stream)):
+        await second.wait_until(lambda: schedule.latest_time_ms is not None)
+    assert (await bench.snapshots())[0].facts.log_epoch == epoch
+
+
+async def test_a_node_that_is_killed_while_it_fetches_a_snapshot_begins_again(tmp_path: Path) -> None:
+    # Chunks are small, so that there are many.
+    with NatsCluster(tmp_path / "nats", size=1, sync_always=False, max_payload_bytes=8 * 1024) as cluster:
+        async with SnapshotBench.opened(tmp_path, cluster) as bench:
+            first = await bench.open()
+            await first.record(*noisy_events(2_000_000))
+            snapshot = await bench.take(first)
+            assert snapshot.chunks > 100
+            await bench.forget_log(snapshot.facts.sequence)
+            folder = tmp_path / "second"
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", textwrap.dedent(_JOIN), str(folder), bench.settings.name, cluster.url
+            )
+            await first.wait_until(lambda: any(path.stat().st_size for path in folder.glob("*snapshot*")))
+            process.send_signal(signal.SIGKILL)
+            assert await process.wait() == -signal.SIGKILL
+            assert {path.name for path in folder.iterdir()} == {"lock", "incoming-snapshot.db"}
+            await bench.assert_same(first, await bench.open("second"))
+            assert not list(folder.glob("*snapshot*"))
+
+
+_JOIN = """
+    import asyncio, pathlib, sys
+    from engagement_server.log.joining import join
+    from engagement_server.log.nats_connection import NatsSettings
+    from engagement_server.store.database import DatabaseFile
+
+    folder, name, server = sys.argv[1:]
+    settings = NatsSettings([server], name=name, replicas=1, max_age_seconds=3600)
+    asyncio.run(join(settings, DatabaseFile(pathlib.Path(folder), is_view=True)))
+"""

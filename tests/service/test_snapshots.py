@@ -1,0 +1,163 @@
+"""Snapshots of views are taken in time, by one node, and of nothing that was erased."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from engagement import v1
+from engagement_server.log.snapshot_schedule import KEPT_SNAPSHOTS, SnapshotSchedule
+from engagement_server.model import ErasureState, Subject
+from engagement_server.operations import BeginErasure, Commit, CompleteErasure, EraseEvents, RecordBatch
+from engagement_server.store.database import DatabaseFile
+from engagement_server.store.writer import Writer
+from tests.events import batch_of, customer_event, customer_events
+from tests.nats_cluster import NatsCluster
+from tests.replicated_node import DEADLINE_SECONDS
+from tests.service.marked_events import BYSTANDER, SUBJECT, interleaved, marked_events
+from tests.service.snapshot_bench import PAYLOAD_BYTES, SnapshotBench, noisy_events, running
+
+MARKER = "zqmark"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    folder = tmp_path_factory.mktemp("nats")
+    with NatsCluster(folder, size=1, max_payload_bytes=PAYLOAD_BYTES) as running_cluster:
+        yield running_cluster
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, cluster: NatsCluster) -> AsyncIterator[SnapshotBench]:
+    async with SnapshotBench.opened(tmp_path, cluster) as opened:
+        yield opened
+
+
+async def test_no_byte_of_what_was_erased_is_in_later_snapshots(bench: SnapshotBench) -> None:
+    first = await bench.open()
+    erased = marked_events(200, consumer_id=SUBJECT, marker=MARKER)
+    kept = marked_events(200, consumer_id=BYSTANDER, marker="xkept")
+    await first.record(*interleaved(erased, kept))
+    assert MARKER.encode() in (await bench.contents(await bench.take(first))).lower()
+    subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, SUBJECT)
+    await first.commit(BeginErasure("acme", "request", "erasure", subject, False))
+    has_events_left = True
+    while has_events_left:
+        (state,) = await first.commit(EraseEvents("acme", "erasure"))
+        assert isinstance(state, ErasureState)
+        has_events_left = state.has_events_left
+    # The files of the view still have words of it.
+    assert MARKER.encode() in _bytes_of(first.database.folder)
+    snapshot = await bench.take(first)
+    await first.log.purge()
+    await first.commit(CompleteErasure("acme", "erasure"))
+    second = await bench.open("second")
+    await bench.assert_same(first, second)
+    await bench.take(second)
+    for snapshot in await bench.snapshots():
+        contents = (await bench.contents(snapshot)).lower()
+        assert b"xkept" in contents
+        assert MARKER.encode() not in contents
+        assert SUBJECT.encode() not in contents
+
+
+def _bytes_of(folder: Path) -> bytes:
+    return b"".join(path.read_bytes().lower() for path in folder.glob("engagement.db*"))
+
+
+async def test_only_the_latest_snapshots_are_kept(bench: SnapshotBench) -> None:
+    first = await bench.open()
+    taken = []
+    for number in range(KEPT_SNAPSHOTS + 2):
+        await first.record(customer_event(f"event-{number}"))
+        taken.append(await bench.take(first))
+    assert await bench.snapshots() == taken[: -KEPT_SNAPSHOTS - 1 : -1]
+    subjects = await bench.subjects()
+    assert sum(".M." in subject for subject in subjects) == KEPT_SNAPSHOTS
+    chunks = {f"$O.{bench.bucket_name}.C.{snapshot.upload_id}" for snapshot in taken[-KEPT_SNAPSHOTS:]}
+    assert {subject for subject in subjects if ".C." in subject} == chunks
+
+
+async def test_one_node_at_a_time_takes_a_snapshot(bench: SnapshotBench) -> None:
+    nodes = [await bench.open(name) for name in ("first", "second", "third")]
+    await nodes[0].record(*noisy_events(10 * PAYLOAD_BYTES))
+    for node in nodes[1:]:
+        await node.catch_up_with(nodes[0])
+    await bench.take(nodes[0])
+    schedules = [SnapshotSchedule(node.database, interval_seconds=3600) for node in nodes]
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(bench.connect()) for _ in nodes]
+        pairs = zip(schedules, streams, strict=True)
+        taken = await asyncio.gather(*(schedule.take(stream) for schedule, stream in pairs))
+    assert [snapshot is not None for snapshot in taken].count(True) == 1
+
+
+async def test_a_snapshot_is_taken_where_the_latest_one_is_too_old(bench: SnapshotBench) -> None:
+    first, second = await bench.open(), await bench.open("second")
+    await first.record(customer_event("a"))
+    await second.catch_up_with(first)
+    old = await bench.take(first)
+    await bench.describe(old, time_ms="1000")
+    schedules = [SnapshotSchedule(node.database, interval_seconds=3600) for node in (first, second)]
+    async with (
+        bench.connect() as stream,
+        bench.connect() as other,
+        running(schedules[0].run(stream)),
+        running(schedules[1].run(other)),
+    ):
+        await first.wait_until(lambda: any((each.latest_time_ms or 0) > 1000 for each in schedules))
+    new, *others = await bench.snapshots()
+    assert [snapshot.upload_id for snapshot in others] == [old.upload_id]
+    assert new.facts.time_ms in {schedule.latest_time_ms for schedule in schedules}
+
+
+async def test_a_log_that_was_founded_on_a_store_gets_a_snapshot_at_once(bench: SnapshotBench) -> None:
+    database = DatabaseFile(bench.folder / "first")
+    connection = database.open_writer()
+    Writer(connection).apply(Commit([RecordBatch("acme", batch_of(customer_events(5)), False)], 1_000))
+    connection.close()
+    database.close()
+    first = await bench.open()
+    schedule = SnapshotSchedule(first.database, interval_seconds=3600)
+    async with bench.connect() as stream, running(schedule.run(stream)):
+        await first.wait_until(lambda: schedule.latest_time_ms is not None)
+    second = await bench.open("second")
+    await bench.assert_same(first, second)
+    assert len(await second.positions()) == 5
+
+
+async def test_what_a_cancelled_upload_has_left_is_removed_by_the_next(bench: SnapshotBench) -> None:
+    first = await bench.open()
+    await first.record(*noisy_events(50 * PAYLOAD_BYTES))
+    await bench.take(first)
+    before = await bench.subjects()
+    async with bench.connect() as stream:
+        taking = asyncio.create_task(SnapshotSchedule(first.database, interval_seconds=1).take(stream))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while max((await bench.subjects_besides(before)).values(), default=0) < 2:
+                assert not taking.done()
+        taking.cancel()
+        await asyncio.wait([taking])
+    assert taking.cancelled()
+    assert not list(first.database.folder.glob("*snapshot*"))
+    assert len(await bench.subjects_besides(before)) == 1
+    snapshot = await bench.take(first)
+    assert len(await bench.subjects()) <= 2 * KEPT_SNAPSHOTS
+    assert (await bench.contents(snapshot)).startswith(b"SQLite format 3")
+
+
+async def test_a_schedule_outlives_servers_that_do_not_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with NatsCluster(tmp_path / "nats", size=1) as cluster:
+        async with SnapshotBench.opened(tmp_path, cluster) as bench, bench.connect() as stream:
+            node = await bench.open()
+            schedule = SnapshotSchedule(node.database, interval_seconds=3600)
+            cluster.kill()
+            async with running(schedule.run(stream)) as run:
+                await node.wait_until(lambda: "no snapshot was taken" in caplog.text)
+                assert not run.done()

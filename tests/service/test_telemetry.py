@@ -1,0 +1,57 @@
+"""What Prometheus is told of a log."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from engagement_server.errors import ConfigurationError
+from engagement_server.log.nats_connection import NatsSettings
+from engagement_server.telemetry import expose
+from tests.events import customer_event
+from tests.free_ports import free_ports
+from tests.nats_cluster import NatsCluster
+from tests.replicated_node import ReplicatedNode
+
+
+async def test_a_log_is_measured_while_it_is_open(tmp_path: Path) -> None:
+    with NatsCluster(tmp_path / "nats", size=1) as nats:
+        settings = NatsSettings(nats.urls, name="measured", replicas=1, max_age_seconds=3600)
+        node = await ReplicatedNode.open(tmp_path / "node", settings)
+        await node.record(customer_event())
+        await node.wait_until(lambda: 0 <= value("snapshot_age_seconds") < 60)
+        assert value("publish_seconds_count") == 1
+        assert 0 < value("publish_seconds_sum") < 15
+        assert value("apply_lag_messages") == 0
+        assert 0 <= value("view_age_seconds") < 10
+        await node.close()
+    assert "measured" not in {
+        label
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+        for label in sample.labels.values()
+    }
+
+
+def value(name: str) -> float:
+    """A measure of the log."""
+    found = REGISTRY.get_sample_value(f"engagement_log_{name}", {"log": "measured"})
+    return -1.0 if found is None else found
+
+
+def test_measures_are_read_over_http() -> None:
+    (port,) = free_ports(1)
+    expose(f"127.0.0.1:{port}")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
+        assert b"# TYPE engagement_log_publish_seconds histogram" in response.read()
+    with pytest.raises(ConfigurationError, match="in use"):
+        expose(f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("address", ["9464", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="HOST:PORT"):
+        expose(address)

@@ -1,0 +1,196 @@
+"""The process that writes and its workers stay out of each other's way, whatever becomes of either."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from engagement_server import log_host
+from engagement_server.committer import Committer
+from engagement_server.errors import DrainingError, StoreUnavailableError, WriterFailedError
+from engagement_server.log.channel import Channel, Kind
+from engagement_server.log.local import LocalLog
+from engagement_server.log.remote import RemoteLog, View, encode_view
+from engagement_server.log_host import LogHost
+from engagement_server.operations import Applied, Commit, OpenUpload, Result
+from engagement_server.store.database import DatabaseFile
+
+DEADLINE_SECONDS = 20
+
+
+class LaggingLog(LocalLog):
+    """A log whose view may be behind, as the test says."""
+
+    def __init__(self, database: DatabaseFile) -> None:
+        super().__init__(database)
+        self._time_ms = 5
+        self._is_current = True
+        self._watchers: list[Callable[[bool], None]] = []
+
+    @property
+    def view_time_ms(self) -> int:
+        return self._time_ms
+
+    @property
+    def is_current(self) -> bool:
+        return self._is_current
+
+    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
+        self._watchers.append(watcher)
+
+    async def catch_up(self) -> bool:
+        return True
+
+    def change(self, *, is_current: bool) -> None:
+        self._time_ms += 1
+        self._is_current = is_current
+        for watcher in self._watchers:
+            watcher(is_current)
+
+
+class HostBench:
+    """The writing side, with as many workers as are asked for."""
+
+    def __init__(self, data_dir: Path, log: type[LocalLog]) -> None:
+        self._database = DatabaseFile(data_dir)
+        self.log = log(self._database)
+        self.committer = Committer(self.log)
+        self.host = LogHost(self.log, self.committer)
+        self.given_up = asyncio.Event()
+        self.serving: list[asyncio.Task[None]] = []
+
+    async def connect(self) -> socket.socket:
+        """The end of a worker."""
+        ours, theirs = socket.socketpair()
+        channel = await Channel.open(ours)
+        self.serving.append(asyncio.create_task(self.host.serve(channel, give_up=self.given_up.set)))
+        return theirs
+
+    async def close(self) -> None:
+        await asyncio.wait(self.serving)
+        self.host.close()
+        await self.committer.close()
+        await self.log.close()
+        self._database.close()
+
+
+@asynccontextmanager
+async def opened(data_dir: Path, *, log: type[LocalLog] = LocalLog) -> AsyncIterator[HostBench]:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        bench = HostBench(data_dir, log)
+        yield bench
+        await bench.close()
+
+
+def opening(upload_id: str) -> Commit:
+    return Commit([OpenUpload("acme", upload_id, "owner")], 0)
+
+
+async def test_every_worker_hears_of_every_commit_before_its_author_has_the_results(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        author = await RemoteLog.open(await bench.connect())
+        other = await RemoteLog.open(await bench.connect())
+        heard: list[Applied] = []
+        heard_elsewhere: asyncio.Queue[Applied] = asyncio.Queue()
+        author.listen(heard.append)
+        other.listen(heard_elsewhere.put_nowait)
+        await author.commit(opening("first"))
+        for applied in (*heard, await heard_elsewhere.get()):
+            assert [opened.upload_id for opened in applied.openings] == ["first"]
+        assert len(heard) == 1
+        await author.close()
+        await other.close()
+
+
+async def test_a_worker_knows_how_well_the_log_is_followed(tmp_path: Path) -> None:
+    async with opened(tmp_path, log=LaggingLog) as bench:
+        assert isinstance(bench.log, LaggingLog)
+        log = await RemoteLog.open(await bench.connect())
+        assert (log.is_current, log.view_time_ms) == (True, 5)
+        changes: asyncio.Queue[bool] = asyncio.Queue()
+        log.watch_currency(changes.put_nowait)
+        for is_current in (False, True):
+            bench.log.change(is_current=is_current)
+            assert await changes.get() == log.is_current == is_current
+        assert log.view_time_ms == 7
+        assert await log.catch_up()
+        await log.close()
+
+
+async def test_commits_of_all_workers_share_one_commit_of_the_log(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        groups: list[int] = []
+        bench.committer.listen(lambda operations: groups.append(len(operations)))
+        logs = [await RemoteLog.open(await bench.connect()) for _ in range(10)]
+        await asyncio.gather(*(log.commit(opening(f"upload-{n}")) for n, log in enumerate(logs)))
+        assert sum(groups) == 10
+        assert len(groups) <= 3
+        for log in logs:
+            await log.close()
+
+
+async def test_a_worker_that_does_not_read_is_given_up_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_host, "MAX_UNREAD_BYTES", 500_000)
+    async with opened(tmp_path) as bench:
+        log = await RemoteLog.open(await bench.connect())
+        deaf = await bench.connect()
+        number = 0
+        while not bench.given_up.is_set():
+            await log.commit(opening(f"{number:0100000}"))
+            number += 1
+            assert number < 50
+        await log.commit(opening("last"))
+        await log.close()
+        await asyncio.wait(bench.serving)
+        deaf.close()
+
+
+async def test_what_was_asked_for_fails_when_the_writing_side_ends(tmp_path: Path) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        ours, theirs = socket.socketpair()
+        channel = await Channel.open(ours)
+        channel.send(Kind.VIEW, encode_view(View(7, is_current=True)))
+        log = await RemoteLog.open(theirs)
+        assert (log.view_time_ms, log.is_current) == (7, True)
+        commit = asyncio.create_task(log.commit(opening("first")))
+        assert await channel.receive() is not None
+        channel.abort()
+        with pytest.raises(StoreUnavailableError):
+            await commit
+        await asyncio.wait([log.failure])
+        with pytest.raises(StoreUnavailableError):
+            await log.commit(opening("second"))
+        await log.close()
+
+
+async def test_a_committer_that_closes_refuses_the_commits_of_workers(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        log = await RemoteLog.open(await bench.connect())
+        await bench.committer.close()
+        (result,) = await log.commit(opening("first"))
+        assert isinstance(result, DrainingError)
+        await log.close()
+
+
+async def test_a_failure_that_nobody_foresaw_is_told_and_ends_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path) as bench:
+        log = await RemoteLog.open(await bench.connect())
+
+        async def fail(_: Commit) -> list[Result]:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.log, "commit", fail)
+            with pytest.raises(WriterFailedError):
+                await log.commit(opening("first"))
+        await log.commit(opening("first"))
+        await log.close()

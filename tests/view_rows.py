@@ -1,0 +1,59 @@
+"""What a view holds, in a form in which two views of one log can be compared."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+
+# Of what one node still has to do with its own files.
+_LOCAL_SETTINGS = "('purge', 'index_purge')"
+_TABLES = (
+    "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+    " AND name NOT LIKE 'search\\_%' ESCAPE '\\' ORDER BY name"
+)
+
+
+class Rows(NamedTuple):
+    """How many rows there are, and a digest of them in the order of their values."""
+
+    number: int
+    digest: str
+
+
+def view_rows(data_dir: Path) -> dict[str, Rows]:
+    """The rows of each table of the view in a folder, and as `search` what its index finds."""
+    with (
+        contextlib.closing(
+            apsw.Connection(str(data_dir / "engagement.db"), flags=apsw.SQLITE_OPEN_READONLY)
+        ) as connection,
+        connection,
+    ):
+        tables = [str(table) for (table,) in connection.execute(_TABLES)]
+        rows = {table: _table_rows(connection, table) for table in tables}
+        # Segments and their merges differ from node to node; words and where they occur do not.
+        connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, search, instance)")
+        # They come in the order of the words, and then of the events.
+        rows["search"] = _digest(connection.execute('SELECT term, doc, col, "offset" FROM temp.words'))
+        connection.execute("DROP TABLE temp.words")
+    return rows
+
+
+def _table_rows(connection: apsw.Connection, table: str) -> Rows:
+    columns = [f'"{row[1]}"' for row in connection.execute(f'PRAGMA table_info("{table}")')]
+    condition = f" WHERE name NOT IN {_LOCAL_SETTINGS}" if table == "settings" else ""
+    names = ", ".join(columns)
+    return _digest(connection.execute(f'SELECT {names} FROM "{table}"{condition} ORDER BY {names}'))
+
+
+def _digest(rows: Iterable[tuple[object, ...]]) -> Rows:
+    digest = hashlib.sha256()
+    count = 0
+    for row in rows:
+        digest.update(repr(row).encode())
+        count += 1
+    return Rows(count, digest.hexdigest())
