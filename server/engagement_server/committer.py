@@ -23,6 +23,7 @@ _MAX_COMMIT_BYTES = 8 * 1024 * 1024
 # What may wait; more is refused or held back at the sender.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 _OPERATION_BYTES = 256
+_MIN_CONCURRENT_BYTES = 64 * 1024
 
 R = TypeVar("R")
 
@@ -40,15 +41,17 @@ class Committer:
         self._room = asyncio.Event()
         self._room.set()
         self._is_closing = False
-        self._commits: set[asyncio.Task[None]] = set()
-        self._free = asyncio.Semaphore(log.max_concurrent_commits)
+        self._running = 0
+        """Commits that are under way."""
         self._listeners: list[Callable[[Sequence[Operation]], None]] = []
-        self._task = asyncio.create_task(self._run(), name="committer")
+        self._tasks = [
+            asyncio.create_task(self._run(), name="committer") for _ in range(log.max_concurrent_commits)
+        ]
 
     @property
     def is_busy(self) -> bool:
         """Whether something is being committed or waits for it."""
-        return bool(self._commits or self._waiting)
+        return bool(self._running or self._waiting)
 
     def listen(self, listener: Callable[[Sequence[Operation]], None]) -> None:
         """Has `listener` called with the operations of every commit; it must not block or raise."""
@@ -87,25 +90,25 @@ class Committer:
         """Refuses what comes from now on and commits what waits."""
         self._is_closing = True
         self._arrival.set()
-        await self._task
+        await asyncio.wait(self._tasks)
 
     async def _run(self) -> None:
+        """Commits one group after the other; several of these run where the log has use for it."""
         while not self._is_closing or self._waiting:
-            if not self._waiting:
+            if not self._is_worth_a_commit():
                 self._arrival.clear()
                 await self._arrival.wait()
                 continue
-            # Taken only now: what comes while the log is busy goes into one commit.
-            await self._free.acquire()
-            commit = asyncio.create_task(self._commit(*self._take_group()))
-            self._commits.add(commit)
-            commit.add_done_callback(self._end)
-        if self._commits:
-            await asyncio.wait(self._commits)
+            self._running += 1
+            try:
+                await self._commit(*self._take_group())
+            finally:
+                self._running -= 1
+        self._arrival.set()  # for those that waited for the end of this commit
 
-    def _end(self, commit: asyncio.Task[None]) -> None:
-        self._commits.discard(commit)
-        self._free.release()
+    def _is_worth_a_commit(self) -> bool:
+        # Beside another commit, a little that waits had better wait for more.
+        return bool(self._waiting) and (not self._running or self._waiting_bytes >= _MIN_CONCURRENT_BYTES)
 
     async def _commit(
         self, operations: Sequence[Operation], futures: Sequence[asyncio.Future[Result]]

@@ -110,25 +110,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(call, parse, handler.response_serializer)
         source: Any = handler.unary_stream
         if source is not None:
-            call = _wrap_source(self._with_age_of_stream(source), running=self.running)
+            call = _wrap_source(self._with_age(source), running=self.running)
             return grpc.unary_stream_rpc_method_handler(call, parse, _serialized)
         unary: Any = handler.unary_unary
-        call = _wrap_unary(self._with_age(unary), running=self.running)
+        call = _wrap_unary(unary, running=self.running, age_of=self._age)
         return grpc.unary_unary_rpc_method_handler(call, parse, handler.response_serializer)
 
     def _with_age(self, behavior: Behavior) -> Behavior:
-        """Says with the answer how old it may be, where it may be old; a refusal is left as it is."""
-
-        async def call(request: Any, context: Context) -> Any:
-            response = await behavior(request, context)
-            if (age := self._age(request)) is not None:
-                await context.send_initial_metadata(age)
-            return response
-
-        return call
-
-    def _with_age_of_stream(self, behavior: Behavior) -> Behavior:
-        """The same for a stream, before its first message."""
+        """Says before the first message of a stream how old it may be."""
 
         async def call(request: Any, context: Any) -> Any:
             age = self._age(request)
@@ -180,13 +169,18 @@ def _safe_deserializer(parse: Callable[[bytes], Message] | None) -> Callable[[by
     return read
 
 
-def _wrap_unary(behavior: Behavior, *, running: RunningCalls) -> Any:
+def _wrap_unary(
+    behavior: Behavior, *, running: RunningCalls, age_of: Callable[[Any], Metadata | None]
+) -> Any:
     async def call(request: Any, context: Context) -> Any:
         try:
             running.begin(context)
             if isinstance(request, Unreadable):
                 raise request.error  # noqa: TRY301  # as any other refusal
             response: Message = await behavior(request, context)
+            # Only with an answer: a refusal that has it could not be repeated by the client's library.
+            if (age := age_of(request)) is not None:
+                await context.send_initial_metadata(age)
         except Exception as error:  # every failure gets a status
             await _abort(context, error)
         if response.ByteSize() < _MIN_COMPRESSED_BYTES:

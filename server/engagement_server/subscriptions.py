@@ -85,6 +85,8 @@ class Subscriptions:
             raise StoreUnavailableError("this server is behind the log; another one may not be")
         with self._tails.watch(request.account_id) as tail:
             position = await look_twice(self._log, lambda: self._begin(request, tail))
+            if self._is_draining:  # meanwhile
+                raise DrainingError
             subscription = Subscription(self, request, send, position=position, tail=tail)
             self._running.add(subscription)
             age_seconds = self._max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311  # spreads reconnects

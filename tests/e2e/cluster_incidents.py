@@ -14,6 +14,8 @@ from random import Random
 from tests.nats_cluster import NatsCluster
 from tests.server_cluster import ServerCluster, stream_leader
 
+_LONGEST_PAUSE_SECONDS = 5
+
 Incident = Callable[[], AbstractAsyncContextManager[None]]
 """Strikes when the context is entered, and is repaired when it is left."""
 
@@ -82,12 +84,13 @@ class Incidents:
         await self._start(victim)
 
     @asynccontextmanager
-    async def node_is_frozen(self) -> AsyncIterator[None]:
-        """A node: SIGSTOP."""
+    async def node_pauses(self) -> AsyncIterator[None]:
+        """A node stands still for some seconds, and goes on as if nothing were."""
         pid = self._servers.nodes[self._any()].pid
         os.kill(pid, signal.SIGSTOP)
-        yield
+        await asyncio.sleep(self._chance.uniform(0, _LONGEST_PAUSE_SECONDS))
         os.kill(pid, signal.SIGCONT)
+        yield
 
     @asynccontextmanager
     async def node_is_lost(self) -> AsyncIterator[None]:

@@ -76,6 +76,7 @@ class Storm:
             ("node killed", incidents.node_is_killed, 3),
             ("node stopped", incidents.node_is_stopped, 3),
             ("node lost", incidents.node_is_lost, 3),
+            ("node paused", incidents.node_pauses, 0),
         ]
         end = time.monotonic() + _SECONDS
         while time.monotonic() < end:

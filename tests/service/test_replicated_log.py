@@ -13,6 +13,7 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg, StreamConfig
 
+from engagement import v1
 from engagement_server.errors import (
     ConfigurationError,
     LogError,
@@ -22,7 +23,17 @@ from engagement_server.errors import (
 )
 from engagement_server.log import framing
 from engagement_server.log.nats_connection import NatsSettings
-from engagement_server.operations import ChangeEpoch, Commit, ExpireUploads, OpenUpload, RecordBatch
+from engagement_server.model import Subject
+from engagement_server.operations import (
+    BeginErasure,
+    ChangeEpoch,
+    Commit,
+    CompleteErasure,
+    EraseEvents,
+    ExpireUploads,
+    OpenUpload,
+    RecordBatch,
+)
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
 from tests.events import batch_of, customer_event, customer_events, noise
@@ -295,6 +306,28 @@ async def test_a_store_of_one_machine_becomes_the_beginning_of_a_log(nodes: Node
     node = await nodes.open("first")
     await node.record(customer_event("new"))
     assert [event_id for _, event_id in await node.positions()] == ["old-0", "old-1", "old-2", "new"]
+
+
+async def test_a_quiet_log_is_filled_after_an_erasure_so_that_its_files_let_go(
+    nodes: Nodes, log: NatsSettings, js: JetStreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engagement_server.log.turnover._INTERVAL_SECONDS", 0.3)
+    node = await nodes.open()
+    await node.record(customer_event("a"))
+    await node.commit(OpenUpload("acme", "upload", "first"))
+    await asyncio.sleep(1)  # several intervals
+    assert (await js.stream_info(log.name)).state.bytes < 100_000
+    subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "nobody")
+    await node.commit(
+        BeginErasure("acme", "request", "erasure", subject, suppress=False),
+        EraseEvents("acme", "erasure"),
+        CompleteErasure("acme", "erasure"),
+    )
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (await js.stream_info(log.name)).state.bytes < 9_000_000:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.05)
+    await node.record(customer_event("b"))
+    assert [event_id for _, event_id in await node.positions()] == ["a", "b"]
 
 
 def test_the_id_of_a_commit_is_read_as_it_is_written() -> None:

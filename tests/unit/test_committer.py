@@ -20,7 +20,15 @@ from engagement_server.errors import (
 )
 from engagement_server.log.local import LocalLog
 from engagement_server.model import Outcome, UploadState
-from engagement_server.operations import Commit, FinishUpload, Operation, RecordBatch, Recorded, Result
+from engagement_server.operations import (
+    Commit,
+    FinishUpload,
+    OpenUpload,
+    Operation,
+    RecordBatch,
+    Recorded,
+    Result,
+)
 from engagement_server.store.database import DatabaseFile
 from tests.events import batch_of, customer_event, customer_events
 
@@ -181,3 +189,30 @@ async def test_closing_commits_what_waits_and_refuses_what_comes(log: GatedLog, 
     log.gate.set()
     await closing
     assert (await waiting).verdicts[0].outcome is Outcome.ACCEPTED
+
+
+async def settle() -> None:
+    """Lets all tasks go on as far as they can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_log_that_takes_several_commits_at_once_gets_them_where_much_waits(log: GatedLog) -> None:
+    log.max_concurrent_commits = 2
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        committer = Committer(log)
+        first = committer.enqueue(OpenUpload("acme", "first", "owner"))
+        await settle()
+        small = committer.enqueue(OpenUpload("acme", "second", "owner"))
+        await settle()
+        assert committer.is_busy
+        large = committer.enqueue(
+            RecordBatch("acme", batch_of([customer_event("large", balance="x" * 40_000)]), is_atomic=True)
+        )
+        await settle()
+        last = committer.enqueue(OpenUpload("acme", "third", "owner"))
+        closing = asyncio.create_task(committer.close())
+        await settle()
+        log.gate.set()
+        await asyncio.gather(first, small, large, last, closing)
+    assert [len(commit.operations) for commit in log.commits] == [1, 2, 1]

@@ -25,6 +25,7 @@ from engagement_server.log.nats_stream import connect
 from engagement_server.log.publisher import Publisher
 from engagement_server.log.snapshot_schedule import SnapshotSchedule
 from engagement_server.log.sounding import Sounding
+from engagement_server.log.turnover import Turnover
 from engagement_server.log.writer_thread import WriterThread
 from engagement_server.operations import ChangeEpoch, CompleteErasure, LogEntry
 from engagement_server.store.log_position import LogPosition
@@ -76,6 +77,9 @@ class JetStreamLog:
         self._settings = settings
         self._snapshots = SnapshotSchedule(database, interval_seconds=snapshot_seconds)
         self._writer = WriterThread(database, identity)
+        self._turnover = Turnover(
+            max_age_seconds=settings.max_age_seconds, last_erasure_ms=self._writer.last_erasure_ms
+        )
         self._position = self._writer.position
         self._sounding = Sounding(self._position, max_age_seconds=max_view_age_seconds)
         self._publisher = Publisher()
@@ -225,7 +229,11 @@ class JetStreamLog:
         self._publisher.connect(stream)
         try:
             await _until_first(
-                self._follow(stream), self._sounding.run(stream), self._snapshots.run(stream), stream.lost()
+                self._follow(stream),
+                self._sounding.run(stream),
+                self._snapshots.run(stream),
+                self._turnover.run(stream),
+                stream.lost(),
             )
         finally:
             self._publisher.disconnect()
@@ -233,6 +241,7 @@ class JetStreamLog:
 
     async def _follow(self, stream: NatsStream) -> None:
         async for messages in stream.follow(after=self._position.sequence):
+            self._turnover.take(sum(len(message.data) for message in messages))
             entries = [await self._entry(stream, message) for message in messages]
             # The end of the connection must not come between the view and those who are told of it.
             self._applying = asyncio.create_task(self._apply(entries), name="log-apply")
@@ -299,6 +308,7 @@ class JetStreamLog:
                 raise LogError("the log has another epoch now; start the server again")
             if isinstance(operation, CompleteErasure):
                 self._purge_due.set()
+                self._turnover.note_erasure()
 
     async def _keep_purged(self) -> None:
         """Removes what erasures that other nodes drove left in the files of this view."""

@@ -26,6 +26,8 @@ class WriterThread:
         self._writer = self._executor.submit(Writer, self._connection).result()
         self.position = self._executor.submit(lambda: self._writer.position).result()
         """How far a view had followed its log when it was opened."""
+        self.last_erasure_ms = self._executor.submit(lambda: self._writer.last_erasure_ms).result()
+        """When the last erasure was begun before it was opened, in epoch milliseconds; 0: never."""
         self._purging = asyncio.Lock()
 
     async def run(self, work: Callable[[Writer], T]) -> T:

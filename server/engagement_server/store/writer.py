@@ -95,6 +95,12 @@ class Writer:
         return read_position(self._connection)
 
     @property
+    def last_erasure_ms(self) -> int:
+        """When the last erasure was begun, in epoch milliseconds; 0: never."""
+        ((last_ms,),) = self._connection.execute("SELECT coalesce(max(create_time_ms), 0) FROM erasures")
+        return int(last_ms)
+
+    @property
     def is_purge_due(self) -> bool:
         """Whether a view has files with what an erasure removed from it."""
         return Purge(self._connection).is_due

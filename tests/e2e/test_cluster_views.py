@@ -1,0 +1,148 @@
+"""A node whose view is held up answers late rather than wrong, and does afterwards what was due."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from engagement import EngagementClient, v1
+from tests.e2e.agreement import agreed, clients, eventually, listed
+from tests.events import customer_event, customer_events
+from tests.nats_cluster import NatsCluster
+from tests.server_cluster import ServerCluster
+from tests.service.marked_events import SUBJECT, files_with, marked_events
+
+_ACCOUNT = "acme"
+_MARKER = "zqmark"
+_PATIENCE_SECONDS = 0.3
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsCluster]:
+    with NatsCluster(tmp_path / "nats", size=1) as running:
+        yield running
+
+
+@pytest.fixture
+def servers(tmp_path: Path, nats: NatsCluster) -> Iterator[ServerCluster]:
+    """Two nodes; the second one is held up."""
+    with ServerCluster(tmp_path / "nodes", nats, size=2) as running:
+        yield running
+
+
+@contextmanager
+def _holding(data_dir: Path, begin: str) -> Iterator[None]:
+    """Keeps the view from being written, or what it no longer needs from being overwritten."""
+    with closing(sqlite3.connect(data_dir / "engagement.db", isolation_level=None)) as holder:
+        holder.execute(begin)
+        holder.execute("SELECT count(*) FROM events").fetchall()
+        yield
+        holder.execute("ROLLBACK")
+
+
+@asynccontextmanager
+async def _following(client: EngagementClient) -> AsyncIterator[list[str]]:
+    """The ids of the events that come from now on."""
+    seen: list[str] = []
+    caught_up = asyncio.Event()
+
+    async def follow() -> None:
+        async with client.follow(earliest=True) as follower:
+            async for stored in follower:
+                seen.append(stored.event.event_id)
+                caught_up.set()
+
+    task = asyncio.create_task(follow())
+    await caught_up.wait()
+    yield seen
+    task.cancel()
+
+
+async def test_a_node_that_is_behind_waits_for_what_a_token_or_a_cursor_was_made_of(
+    servers: ServerCluster,
+) -> None:
+    behind = servers.nodes[1]
+    request = v1.ListEventsRequest(account_id=_ACCOUNT, page_size=30)
+    async with (
+        clients(*servers.addresses, account_id=_ACCOUNT) as (first, second),
+        grpc.aio.insecure_channel(servers.addresses[0]) as channel,
+        grpc.aio.insecure_channel(behind.address) as late_channel,
+    ):
+        await first.record_events(customer_events(20))
+        await agreed(servers.addresses, account_id=_ACCOUNT)
+        with _holding(behind.data_dir, "BEGIN IMMEDIATE"):
+            results = (await first.record_events(customer_events(20, start=20))).results
+            page = await v1.EventServiceStub(channel).ListEvents(request)
+            request.page_token = page.next_page_token
+
+            async def rest() -> list[str]:
+                async with second.follow(after_cursor=results[9].cursor, stop_at_tail=True) as follower:
+                    return [stored.cursor async for stored in follower]
+
+            async def next_page() -> list[str]:
+                response = await v1.EventServiceStub(late_channel).ListEvents(request)
+                return [stored.cursor for stored in response.events]
+
+            async def last() -> list[str]:
+                return [(await second.get_event(cursor=results[-1].cursor)).cursor]
+
+            calls = [asyncio.create_task(call()) for call in (rest, next_page, last)]
+            done, _ = await asyncio.wait(calls, timeout=_PATIENCE_SECONDS)
+            assert not done
+        cursors = [result.cursor for result in results]
+        assert await asyncio.gather(*calls) == [cursors[10:], cursors[10:], cursors[-1:]]
+
+
+async def test_what_is_applied_while_the_connection_ends_is_told_to_all_who_wait(
+    nats: NatsCluster, servers: ServerCluster
+) -> None:
+    async with clients(*servers.addresses, account_id=_ACCOUNT) as (first, second):
+        await first.record_event(customer_event("before"))
+        async with _following(second) as seen:
+            with _holding(servers.nodes[1].data_dir, "BEGIN IMMEDIATE"):
+                writing = asyncio.create_task(second.record_event(customer_event("held up")))
+
+                async def is_committed() -> bool:
+                    return len(await listed(first)) == 2
+
+                await eventually(is_committed)
+                nats.nodes[0].kill()
+            nats.nodes[0].restart()
+            assert (await writing).outcome == v1.Outcome.OUTCOME_ACCEPTED
+
+            async def has_come() -> bool:
+                return seen == ["before", "held up"]
+
+            await eventually(has_come)
+
+
+async def test_a_node_that_was_killed_before_its_files_were_purged_purges_them_later(
+    servers: ServerCluster,
+) -> None:
+    victim = servers.nodes[1]
+    async with EngagementClient(servers.addresses[0], account_id=_ACCOUNT) as client:
+        await client.record_events(marked_events(40, consumer_id=SUBJECT, marker=_MARKER))
+        await agreed(servers.addresses, account_id=_ACCOUNT)
+        with _holding(victim.data_dir, "BEGIN"):
+            await client.erase_consumer(consumer_id=SUBJECT)
+            assert await agreed(servers.addresses, account_id=_ACCOUNT) == []
+            assert files_with(victim.data_dir, _MARKER)
+            victim.kill()
+    await asyncio.to_thread(servers.restart, 1)
+
+    async def is_purged() -> bool:
+        return not files_with(victim.data_dir, _MARKER) and not _purges(victim.data_dir)
+
+    await eventually(is_purged)
+
+
+def _purges(data_dir: Path) -> list[tuple[str]]:
+    """What a view still has to purge."""
+    with closing(sqlite3.connect(f"file:{data_dir / 'engagement.db'}?mode=ro", uri=True)) as reader:
+        return reader.execute("SELECT value FROM settings WHERE name = 'purge'").fetchall()
