@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engagement_server.errors import LogError, LogUnreachableError, StoreUnavailableError
-from engagement_server.log import framing
-from engagement_server.log.compression import compress, decompress
+from engagement_server.log.compression import compress
 from engagement_server.log.continuity import check_position
-from engagement_server.log.encoding import decode_commit, encode_commit
-from engagement_server.log.framing import MessageId
+from engagement_server.log.encoding import encode_commit
+from engagement_server.log.entries import read_entry
 from engagement_server.log.nats_connection import Servers
 from engagement_server.log.nats_stream import connect
 from engagement_server.log.publisher import Publisher
@@ -172,7 +171,8 @@ class JetStreamLog:
             task.cancel()
         await asyncio.wait(self._tasks)
         self._applying.cancel()
-        await asyncio.wait([self._applying])
+        with contextlib.suppress(asyncio.CancelledError, Exception):  # it was said by `failure`
+            await self._applying
         if self.failure.done() and not self.failure.cancelled():
             self.failure.exception()  # looked at
         await self._writer.close()
@@ -217,10 +217,8 @@ class JetStreamLog:
                 if time.monotonic() >= silent_until:
                     _log.warning("%s is out of reach: %s", self._settings.name, error)
                     silent_until = time.monotonic() + _REPORT_SECONDS
-            except Exception as error:  # whatever it is, the view must not go on as if nothing were
-                if not isinstance(error, LogError):
-                    _log.exception("the log cannot be followed")
-                self.failure.set_exception(error)
+            except Exception as error:  # whatever it is
+                self._fail(error)
                 return
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -242,26 +240,29 @@ class JetStreamLog:
     async def _follow(self, stream: NatsStream) -> None:
         async for messages in stream.follow(after=self._position.sequence):
             self._turnover.take(sum(len(message.data) for message in messages))
+            # Read while those before are applied.
             entries = [await self._entry(stream, message) for message in messages]
             # The end of the connection must not come between the view and those who are told of it.
-            self._applying = asyncio.create_task(self._apply(entries), name="log-apply")
             await asyncio.shield(self._applying)
+            self._applying = asyncio.create_task(self._apply_or_fail(entries), name="log-apply")
 
     async def _entry(self, stream: NatsStream, message: Message) -> LogEntry:
-        """What a message does to the view."""
         waiting = self._waiting.get(message.message_id)
-        kind = message.data[:1]
-        if kind in {framing.PART, framing.FOUNDING}:
-            return LogEntry(message.sequence, message.message_id, "", 0, None)
-        publisher, number = MessageId.parse(message.message_id)
-        if waiting is not None:
-            commit = waiting.commit
-        elif kind == framing.PARTS:
-            data = await _joined(stream, framing.decode_sequences(message.data))
-            commit = decode_commit(decompress(data))
-        else:
-            commit = decode_commit(decompress(message.data[1:]))
-        return LogEntry(message.sequence, message.message_id, publisher, number, commit)
+        return await read_entry(stream, message, known=None if waiting is None else waiting.commit)
+
+    async def _apply_or_fail(self, entries: Sequence[LogEntry]) -> None:
+        try:
+            await self._apply(entries)
+        except Exception as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, error: Exception) -> None:
+        """Makes the log useless: its view must not go on as if nothing were."""
+        if not self.failure.done():
+            if not isinstance(error, LogError):
+                _log.error("the log cannot be followed", exc_info=error)
+            self.failure.set_exception(error)
 
     async def _apply(self, entries: Sequence[LogEntry]) -> None:
         applied = await self._write(entries)
@@ -321,17 +322,6 @@ class JetStreamLog:
                 _log.warning("the files of the view are purged later: %s", error)
                 await asyncio.sleep(_PURGE_RETRY_SECONDS)
                 self._purge_due.set()
-
-
-async def _joined(stream: NatsStream, sequences: Sequence[int]) -> bytes:
-    """A commit out of its parts."""
-    parts = []
-    for sequence in sequences:
-        message = await stream.read(sequence)
-        if message is None:
-            raise LogUnreachableError(f"the part {sequence} of a commit is not in the log any more")
-        parts.append(message.data[1:])
-    return b"".join(parts)
 
 
 async def _until_first(*coroutines: Coroutine[Any, Any, None]) -> None:

@@ -44,7 +44,7 @@ _DUPLICATE_WINDOW_SECONDS = 120.0
 # Room for the protocol's own words beside a message.
 _HEADER_BYTES = 1024
 _MAX_BATCH_MESSAGES = 64
-_MAX_BATCH_BYTES = 8 * 1024 * 1024
+_MAX_BATCH_BYTES = 2 * 1024 * 1024
 
 
 class Message(NamedTuple):
