@@ -81,19 +81,6 @@ def cuttable(tmp_path: Path) -> Iterator[NatsCluster]:
         yield cluster
 
 
-async def test_a_replicated_stream_outlives_the_crash_of_its_leader(tmp_path: Path) -> None:
-    with NatsCluster(tmp_path / "nats") as cluster:
-        leader = await add_stream(cluster)
-        async with jetstream(*cluster.urls) as context:
-            await publish(context, 1)
-            leader.kill()
-            await publish(context, 2)
-            leader.restart()
-            cluster.wait_until_healthy()
-            await publish(context, 3)
-            assert await count(context) == 3
-
-
 async def test_what_was_killed_as_a_whole_goes_on_with_its_files(tmp_path: Path) -> None:
     # One server, because three need several seconds to agree on a leader again.
     with NatsCluster(tmp_path / "nats", size=1, cuts_clients=True) as cluster:
