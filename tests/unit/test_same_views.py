@@ -38,7 +38,14 @@ IDENTITY = Identity.new()
 _accounts = st.sampled_from(["acme", "other"])
 _names = st.sampled_from("ab")
 _subjects = st.builds(Subject, st.just(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID), _names)
-_erasures = st.builds(BeginErasure, _accounts, _names, _names, _subjects, st.booleans())
+# The id of an erasure is made by the server: no two have the same.
+_erasures = st.builds(
+    lambda account_id, name, subject, suppress: BeginErasure(account_id, name, name, subject, suppress),
+    _accounts,
+    _names,
+    _subjects,
+    st.booleans(),
+)
 _privacy: st.SearchStrategy[Operation] = st.one_of(
     _erasures,
     st.builds(EraseEvents, _accounts, _names),
