@@ -17,3 +17,19 @@ def test_the_layers_hold() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_one_machine_loads_nothing_of_the_replicated_log_or_of_workers() -> None:
+    script = (
+        "import asyncio, pathlib, sys, tempfile\n"
+        "from engagement_server.app import Server\n"
+        "from engagement_server.config import Config\n"
+        "async def run(folder):\n"
+        "    server = await Server.start(Config(listen='127.0.0.1:0', data_dir=pathlib.Path(folder)))\n"
+        "    await server.stop()\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    asyncio.run(run(folder))\n"
+        "print(*sorted({'nats', 'msgspec', 'prometheus_client', 'backports.zstd'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
