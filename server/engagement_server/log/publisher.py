@@ -13,9 +13,9 @@ from engagement_server.log.framing import MessageId
 if TYPE_CHECKING:
     from engagement_server.log.nats_stream import NatsStream
 
-# What comes while there is no leader is never answered.
+# What comes while there is no leader, or to a server that hangs, is never answered.
 _FIRST_ATTEMPT_SECONDS = 1.5
-_MAX_ATTEMPT_SECONDS = 6.0
+_MAX_ATTEMPT_SECONDS = 3.0
 _RETRY_SECONDS = 0.2
 
 
