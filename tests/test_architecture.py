@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def test_the_layers_hold() -> None:
     lint_imports = Path(sys.executable).parent / "lint-imports"
@@ -33,3 +35,20 @@ def test_one_machine_loads_nothing_of_the_replicated_log_or_of_workers() -> None
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize("missing", ["nats", "backports", "prometheus_client"])
+def test_a_server_without_the_extra_for_clusters_says_what_to_install(missing: str, tmp_path: Path) -> None:
+    if missing == "backports" and sys.version_info >= (3, 14):
+        missing = "nats"  # the standard library has it
+    options = ["serve", "--data", str(tmp_path), "--log", "nats://127.0.0.1:1", "--metrics", "127.0.0.1:0"]
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {options!r}\n"
+        "from engagement.cli import main\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'engagement-attributes[server,cluster]'" in done.stderr
+    assert missing in done.stderr
+    assert "Traceback" not in done.stderr

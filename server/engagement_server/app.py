@@ -21,11 +21,11 @@ from engagement_server.errors import ConfigurationError
 from engagement_server.log.local import LocalLog
 from engagement_server.partitions import Partition, Partitions
 from engagement_server.retention import Ages
-from engagement_server.store.database import DatabaseFile, read_cursors
+from engagement_server.store.database import FILE_NAME, DatabaseFile, read_cursors
 from engagement_server.store.readers import Readers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from engagement_server.config import Config
@@ -102,7 +102,8 @@ def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT, then stops gracefully. Raises ConfigurationError and LogError."""
     prepare_process()
     if config.metrics:
-        from engagement_server.telemetry import expose  # noqa: PLC0415  # needed with a log only
+        with _cluster_extra():
+            from engagement_server.telemetry import expose  # noqa: PLC0415  # not for the embedded store
 
         expose(config.metrics)
     uvloop.run(_serve(config))
@@ -193,11 +194,11 @@ def partition_folder(config: Config, number: int) -> Path:
 
 def _databases(config: Config) -> list[DatabaseFile]:
     """The store of each partition that is here, locked. Raises ConfigurationError."""
+    _require_count(config.data_dir, config.partition_count)
     databases = []
     try:
         for number in config.served_partitions:
             databases.append(DatabaseFile(partition_folder(config, number), is_view=bool(config.log)))
-        _require_count(config.data_dir, config.partition_count)
     except ConfigurationError:
         for database in databases:
             database.close()
@@ -207,13 +208,15 @@ def _databases(config: Config) -> list[DatabaseFile]:
 
 def _require_count(data_dir: Path, count: int) -> None:
     """Refuses a folder with partitions of another count: accounts would be looked for in the wrong ones."""
-    others = [path.name for path in data_dir.glob("*of*") if not path.name.endswith(f"of{count}")]
-    if count > 1 and (data_dir / "engagement.db").exists():
-        others.append("engagement.db")
-    if others:
+    counts = {
+        int(path.parent.name.partition("of")[2]) for path in data_dir.glob(f"[0-9]*of[0-9]*/{FILE_NAME}")
+    }
+    if (data_dir / FILE_NAME).exists():
+        counts.add(1)
+    if others := counts - {count}:
         raise ConfigurationError(
-            f"{data_dir} holds {sorted(others)[0]}, which is not one of {count} partitions; the number of"
-            " partitions cannot be changed. Choose another folder"
+            f"{data_dir} holds partitions of {min(others)}, and these are of {count}: the number cannot be"
+            " changed. Choose another folder"
         )
 
 
@@ -224,8 +227,8 @@ def _part(number: int, count: int) -> str:
 async def _open_log(config: Config, number: int, database: DatabaseFile) -> CommitLog:
     if not config.log:
         return LocalLog(database)
-    # The embedded store needs nothing of this.
-    from engagement_server.log.opening import open_log  # noqa: PLC0415
+    with _cluster_extra():
+        from engagement_server.log.opening import open_log  # noqa: PLC0415  # not for the embedded store
 
     return await open_log(
         database,
@@ -235,14 +238,21 @@ async def _open_log(config: Config, number: int, database: DatabaseFile) -> Comm
     )
 
 
-def _nats_settings(config: Config, number: int) -> NatsSettings:
+@contextlib.contextmanager
+def _cluster_extra() -> Iterator[None]:
+    """Says what to install where an import inside needs it. Raises ConfigurationError."""
     try:
-        from engagement_server.log.nats_connection import NatsSettings  # noqa: PLC0415
+        yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"a replicated log needs {error.name}, which is not installed; install"
-            " 'engagement-attributes[server,cluster]'"
+            f"a replicated log needs {error.name}, which is not installed; install it with:"
+            " pip install 'engagement-attributes[server,cluster]'"
         ) from error
+
+
+def _nats_settings(config: Config, number: int) -> NatsSettings:
+    from engagement_server.log.nats_connection import NatsSettings  # noqa: PLC0415  # as above
+
     return NatsSettings(
         servers=config.log_servers,
         name=f"{config.log_name}-{_part(number, config.partition_count)}",
@@ -250,6 +260,8 @@ def _nats_settings(config: Config, number: int) -> NatsSettings:
         max_age_seconds=timedelta(days=config.log_days).total_seconds(),
         credentials=config.log_credentials,
         tls=_tls(config),
+        # The same for any number of partitions, so that the servers refuse to have two numbers of them.
+        subject=f"{config.log_name}.{number}.commits",
     )
 
 

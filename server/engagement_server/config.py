@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from engagement_server.errors import ConfigurationError
 
 MAX_PARTITIONS = 1024
 MAX_WORKERS = 64
+_LOG_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PARTITIONS = re.compile(
     r"(?:(?P<served>\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)/)?(?P<count>\d{1,4})"
 )
@@ -85,15 +87,9 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        host, _, port = self.listen.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:
-            raise ConfigurationError(
-                f"listen must be HOST:PORT, such as 127.0.0.1:50051; got {self.listen!r}"
-            )
+        _require_address("listen", self.listen, example="127.0.0.1:50051")
         if self.workers > MAX_WORKERS:
             raise ConfigurationError(f"workers must be at most {MAX_WORKERS}; got {self.workers}")
-        if self.metrics and not self.log:
-            raise ConfigurationError("metrics are of the replicated log; set log, or leave metrics out")
         for name in (
             "workers",
             "reader_threads",
@@ -109,8 +105,23 @@ class Config:
         ):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name} must be more than 0; got {getattr(self, name)}")
-        if self.partition_count > 1 and not self.log:
-            raise ConfigurationError("more than one partition needs a replicated log; set log")
+        if self.log:
+            self._require_log()
+        elif self.partition_count > 1 or self.metrics:
+            name = "metrics" if self.metrics else "partitions"
+            raise ConfigurationError(f"{name} are of a replicated log; set log as well")
+
+    def _require_log(self) -> None:
+        """Checks what matters with a replicated log."""
+        for server in self.log_servers or [self.log]:
+            _require_log_server(server)
+        if not _LOG_NAME.fullmatch(self.log_name):
+            raise ConfigurationError(
+                f"log_name must be of letters, digits, - and _, at most 64; got {self.log_name!r}"
+            )
+        if self.metrics:
+            _require_address("metrics", self.metrics, example="127.0.0.1:9464")
+        self._parse_partitions()
         if 2 * self.snapshot_hours > 24 * self.log_days:
             raise ConfigurationError(
                 f"the log must keep at least two snapshots' worth: snapshot_hours {self.snapshot_hours:g}"
@@ -127,15 +138,15 @@ class Config:
     @property
     def partition_count(self) -> int:
         """How many partitions there are, here and elsewhere."""
-        return len(self._parse_partitions()[1])
+        return self._parse_partitions()[1]
 
     @property
     def served_partitions(self) -> list[int]:
         """The numbers of those that are here."""
         return self._parse_partitions()[0]
 
-    def _parse_partitions(self) -> tuple[list[int], range]:
-        """Those that are here, of all that there are. Raises ConfigurationError."""
+    def _parse_partitions(self) -> tuple[list[int], int]:
+        """Those that are here, and how many there are. Raises ConfigurationError."""
         match = _PARTITIONS.fullmatch(self.partitions)
         count = 0 if match is None else int(match["count"])
         if match is None or not 0 < count <= MAX_PARTITIONS:
@@ -151,4 +162,24 @@ class Config:
             raise ConfigurationError(
                 f"partitions of {count} have the numbers 0 to {count - 1}; got {self.partitions!r}"
             )
-        return sorted(served), range(count)
+        return sorted(served), count
+
+
+def _require_address(name: str, value: str, *, example: str) -> None:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigurationError(f"{name} must be HOST:PORT, such as {example}; got {value!r}")
+
+
+def _require_log_server(url: str) -> None:
+    """What is wrong is told without the address: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in {"nats", "tls"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise ConfigurationError(
+            "log must be addresses such as nats://HOST:4222 or tls://USER:PASSWORD@HOST:4222, separated by"
+            " commas; one is none of these"
+        )

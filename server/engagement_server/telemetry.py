@@ -63,8 +63,6 @@ class LogMetrics:
 def expose(address: str) -> None:
     """Answers `GET /metrics` on HOST:PORT from a thread of its own. Raises ConfigurationError."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigurationError(f"metrics must be HOST:PORT, such as 127.0.0.1:9464; got {address!r}")
     try:
         start_http_server(int(port), host)
     except OSError as error:

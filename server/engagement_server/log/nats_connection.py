@@ -40,13 +40,15 @@ class NatsSettings:
 
     servers: Sequence[str]
     name: str
-    """Of the stream, and the last part of its subject."""
+    """Of the stream."""
     replicas: int
     max_age_seconds: float
     """Older messages are removed."""
     credentials: Path | None = None
     """A file with a user's token and key, as NATS's own tools write it."""
     tls: ssl.SSLContext | None = None
+    subject: str = ""
+    """What commits are published to, which no two streams may have; where empty, the name says."""
 
 
 class Connection:

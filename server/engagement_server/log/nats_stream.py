@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StreamConfig
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
-from engagement_server.errors import LogUnreachableError
+from engagement_server.errors import ConfigurationError, LogUnreachableError
 from engagement_server.log.nats_connection import translated
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_SUBJECT_TAKEN = 10065
+"""The error code of a server where another stream has the subject."""
 
 # A call that comes while there is no leader is never answered; made again it may be.
 _ATTEMPT_SECONDS = 0.7
@@ -87,7 +90,7 @@ class NatsStream:
         self._client = connection.client
         self._settings = settings
         self._js: JetStreamContext = self._client.jetstream(timeout=_ATTEMPT_SECONDS)
-        self._subject = f"{settings.name.replace('-', '.')}.commits"
+        self._subject = settings.subject or f"{settings.name}.commits"
 
     @property
     def max_message_bytes(self) -> int:
@@ -114,7 +117,10 @@ class NatsStream:
         await self._connection.lost()
 
     async def prepare(self, *, creates: bool) -> None:
-        """Gives the stream the settings, and makes it where that is wanted."""
+        """Gives the stream the settings, and makes it where that is wanted.
+
+        Raises ConfigurationError where another stream has its subject.
+        """
         config = StreamConfig(
             name=self._settings.name,
             subjects=[self._subject],
@@ -127,7 +133,7 @@ class NatsStream:
         info = await self._info(seconds=_CALL_SECONDS)
         if info is None:
             if creates:
-                await self._ask(lambda: self._js.add_stream(config))
+                await self._ask(lambda: self._add(config))
             return
         present = info.config
         if (present.num_replicas, present.max_age) != (config.num_replicas, config.max_age):
@@ -206,6 +212,17 @@ class NatsStream:
         finally:
             with contextlib.suppress(NatsError):
                 await subscription.unsubscribe()
+
+    async def _add(self, config: StreamConfig) -> None:
+        try:
+            await self._js.add_stream(config)
+        except APIError as error:
+            if error.err_code != _SUBJECT_TAKEN:
+                raise
+            raise ConfigurationError(
+                f"the log has another stream for {self._subject}: its partitions are of another number, which"
+                " cannot be changed, or another service has this name. Look at --partitions and --log-name"
+            ) from error
 
     async def _info(self, *, seconds: float) -> StreamInfo | None:
         """What the leader says of the stream; None where there is none."""

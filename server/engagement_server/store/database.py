@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_VERSION = 3
+FILE_NAME = "engagement.db"
+"""Of the store, in its folder."""
 # 16 MiB of log between checkpoints: few enough fsyncs, a short recovery.
 _CHECKPOINT_PAGES = 4000
 _WRITER_CACHE_KIB = 65_536
@@ -62,7 +64,7 @@ class DatabaseFile:
         it is only read.
         """
         self._is_view = is_view
-        self._path = data_dir / "engagement.db"
+        self._path = data_dir / FILE_NAME
         self._lock: int | None = None
         if not is_lent:
             self._lock = _lock(data_dir)

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from engagement import v1
 from engagement.cli.connection import connect
 from engagement.cli.failures import ExitStatus
+from engagement.cli.moment import write_epoch_ms
 from engagement.cli.options import server_option
 from engagement.cli.printing import print_pairs
 from engagement.client import EngagementClient
@@ -26,7 +27,7 @@ Examples:
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print GetServerInfoResponse in proto-JSON.")
 def info(server: str, *, as_json: bool) -> int:
-    """Show the version and the limits of a server."""
+    """Show the version and the limits of a server, and which partitions it serves."""
     with connect(server) as connection:
         answer = connection.ask(EngagementClient.get_server_info)
     if as_json:
@@ -40,7 +41,17 @@ def _describe(answer: v1.GetServerInfoResponse) -> Iterator[tuple[str, str]]:
     yield "version", answer.version
     yield "contract", answer.contract
     yield "log epoch", answer.log_epoch
+    for partition in answer.partitions:
+        yield f"partition {partition.number} of {answer.partition_count}", _currency(partition)
     for field in answer.limits.DESCRIPTOR.fields:
         value = getattr(answer.limits, field.name)
         shown = f"{value.ToTimedelta()}" if isinstance(value, Duration) else f"{value:,}"
         yield field.name.replace("_", " "), shown
+
+
+def _currency(partition: v1.Partition) -> str:
+    if partition.current:
+        return "current"
+    if not partition.HasField("view_time"):
+        return "behind, nothing is there yet"
+    return f"behind, as of {write_epoch_ms(partition.view_time.ToMilliseconds())}"

@@ -1,0 +1,75 @@
+"""A configuration checks itself, and says what to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engagement_server.config import Config
+from engagement_server.errors import ConfigurationError
+
+LOG = "nats://a:4222,tls://user:s3cret@b:4222, nats://c"
+
+
+@pytest.mark.parametrize(
+    ("partitions", "served", "count"),
+    [
+        ("1", [0], 1),
+        ("4", [0, 1, 2, 3], 4),
+        ("0/4", [0], 4),
+        ("2-3,0/4", [0, 2, 3], 4),
+        ("1,1-2,2/4", [1, 2], 4),
+        ("1023/1024", [1023], 1024),
+    ],
+)
+def test_partitions_are_a_number_or_some_of_a_number(partitions: str, served: list[int], count: int) -> None:
+    config = Config(log=LOG, partitions=partitions)
+    assert config.served_partitions == served
+    assert config.partition_count == count
+
+
+@pytest.mark.parametrize(
+    "partitions", ["", "0", "-1", "x", "4/4", "0-4/4", "3-2/4", "/4", "1/", "1,/4", "1/2/3", "1025", "99999"]
+)
+def test_other_partitions_are_refused(partitions: str) -> None:
+    with pytest.raises(ConfigurationError, match="partitions"):
+        Config(log=LOG, partitions=partitions)
+
+
+def test_the_servers_of_a_log_stand_between_commas() -> None:
+    assert Config(log=LOG).log_servers == ["nats://a:4222", "tls://user:s3cret@b:4222", "nats://c"]
+
+
+@pytest.mark.parametrize(
+    "log", ["a:4222", "http://a:4222", "nats://", "nats://a:x", "nats://a:99999", "nats://[a"]
+)
+def test_what_is_no_server_of_a_log_is_refused_without_telling_a_password(log: str) -> None:
+    with pytest.raises(ConfigurationError, match="log must be addresses") as refused:
+        Config(log=f"nats://user:s3cret@b:4222,{log}")
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"log": " , "}, "log must be addresses"),
+        ({"listen": "nowhere"}, "listen must be HOST:PORT"),
+        ({"listen": ":1"}, "listen must be HOST:PORT"),
+        ({"listen": "a:65536"}, "listen must be HOST:PORT"),
+        ({"workers": 65}, "workers must be at most 64"),
+        ({"workers": 0}, "workers must be more than 0"),
+        ({"retention_days": 0}, "retention_days must be more than 0"),
+        ({"partitions": "2"}, "partitions are of a replicated log"),
+        ({"metrics": "a:1"}, "metrics are of a replicated log"),
+        ({"log": LOG, "metrics": "9464"}, "metrics must be HOST:PORT"),
+        ({"log": LOG, "log_name": "a.b"}, "log_name must be of letters"),
+        ({"log": LOG, "log_name": ""}, "log_name must be of letters"),
+        ({"log": LOG, "log_days": 1, "snapshot_hours": 12.1}, "two snapshots' worth"),
+        ({"log": LOG, "log_tls_key": Path("key.pem")}, "belong together"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_its_name(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Config(**settings)
