@@ -18,6 +18,7 @@ from engagement_server.errors import (
     ConfigurationError,
     LogError,
     LogReplacedError,
+    LogUnreachableError,
     StoreUnavailableError,
     UnreadableCommitError,
 )
@@ -37,6 +38,7 @@ from engagement_server.operations import (
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
 from tests.events import batch_of, customer_event, customer_events, noise
+from tests.free_ports import free_ports
 from tests.nats_cluster import NatsCluster
 from tests.replicated_node import DEADLINE_SECONDS, ReplicatedNode
 
@@ -295,6 +297,19 @@ async def test_a_store_of_another_origin_is_not_taken_for_a_view(nodes: Nodes, t
     database.close()
     with pytest.raises(ConfigurationError, match="not of this log"):
         await nodes.open("other")
+
+
+async def test_one_server_alone_keeps_no_replicas(nodes: Nodes, log: NatsSettings) -> None:
+    with pytest.raises(ConfigurationError, match="--log-replicas 1"):
+        await nodes.open(log=replace(log, replicas=3))
+
+
+async def test_a_server_that_does_not_answer_is_named(nodes: Nodes, log: NatsSettings) -> None:
+    (port,) = free_ports(1)
+    nowhere = replace(log, servers=[f"nats://user:s3cret@127.0.0.1:{port}"])
+    with pytest.raises(LogUnreachableError, match=rf"nats://127.0.0.1:{port}: \S+") as error:
+        await nodes.open(log=nowhere)
+    assert "s3cret" not in str(error.value)
 
 
 async def test_a_store_of_one_machine_becomes_the_beginning_of_a_log(nodes: Nodes, tmp_path: Path) -> None:

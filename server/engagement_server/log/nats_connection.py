@@ -30,6 +30,8 @@ _CONNECT_SECONDS = 2
 _CLOSE_SECONDS = 1.0
 _PING_SECONDS = 1
 _MAX_UNANSWERED_PINGS = 3
+_SILENT: dict[type[Exception], str] = {TimeoutError: "no answer"}
+"""What errors without a text mean."""
 _FULL = frozenset({10002, 10023, 10047, 10077})
 """The error codes of an account, a server or a stream that has no room left."""
 
@@ -116,7 +118,7 @@ class Servers:
                 await connection.open(_without_login(url), options | _login(url))
             except (NatsError, OSError, TimeoutError) as error:
                 await connection.close()
-                failures.append(f"{connection.server}: {error or type(error).__name__}")
+                failures.append(f"{connection.server}: {str(error) or _SILENT.get(type(error), repr(error))}")
             except BaseException:
                 await connection.close()
                 raise

@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 _SUBJECT_TAKEN = 10065
 """The error code of a server where another stream has the subject."""
+_NO_REPLICAS = 10074
+"""The error code of a server that belongs to no cluster."""
 
 # A call that comes while there is no leader is never answered; made again it may be.
 _ATTEMPT_SECONDS = 0.7
@@ -217,6 +219,11 @@ class NatsStream:
         try:
             await self._js.add_stream(config)
         except APIError as error:
+            if error.err_code == _NO_REPLICAS:
+                raise ConfigurationError(
+                    f"one server of the log alone cannot keep {config.num_replicas} replicas: give it two"
+                    " others, or set --log-replicas 1, which loses what that server loses"
+                ) from error
             if error.err_code != _SUBJECT_TAKEN:
                 raise
             raise ConfigurationError(
