@@ -109,7 +109,7 @@ class Erasures:
             except UnavailableError as error:
                 _log.warning("erasure %s goes on in %.1f s: %s", erasure_id, delay_seconds, error)
             except Exception:
-                _log.exception("erasure %s failed and goes on when the server starts again", erasure_id)
+                _log.exception("erasure %s failed and is tried again later", erasure_id)
                 raise
             await asyncio.sleep(delay_seconds)
             delay_seconds = min(2 * delay_seconds, _MAX_RETRY_SECONDS)

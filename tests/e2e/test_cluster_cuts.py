@@ -126,6 +126,13 @@ async def _refused_write(node: Node, event_id: str) -> tuple[Refusal, float]:
     return refused, time.monotonic() - began
 
 
+async def _refused_read(node: Node, event_id: str) -> tuple[Refusal, float]:
+    """How a node refuses to read an event, and after how many seconds."""
+    began = time.monotonic()
+    refused = await refusal(node.events.GetEvent(v1.GetEventRequest(account_id=_ACCOUNT, event_id=event_id)))
+    return refused, time.monotonic() - began
+
+
 async def _check_refused(attempt: Awaitable[tuple[Refusal, float]], *, within_seconds: float) -> None:
     refused, seconds = await attempt
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
@@ -153,6 +160,8 @@ async def _check_old(node: Node) -> None:
     assert age_ms is not None
     assert 1000 * _VIEW_AGE_SECONDS <= age_ms < 60_000
     assert kinds(await node.subscribe(stop_at_tail=True).rest())[-1] == "caught_up"
+    # What is not there may be elsewhere.
+    await _check_refused(_refused_read(node, "elsewhere"), within_seconds=_AT_ONCE_SECONDS)
 
 
 async def _check_healed(nodes: list[Node]) -> None:

@@ -12,6 +12,7 @@ from engagement_server.log import framing
 from engagement_server.log.compression import compress
 from engagement_server.log.encoding import encode_commit
 from engagement_server.log.framing import MessageId
+from engagement_server.log.nats_stream import PUBLISH_SECONDS
 from engagement_server.operations import ChangeEpoch, Commit
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 10.0
 """How long a log may seem too short: a leader that was just elected may not know yet how far it reaches."""
 _RETRY_SECONDS = 0.5
-_PUBLISH_SECONDS = 15.0
 
 
 async def check_position(stream: NatsStream, position: LogPosition) -> None:
@@ -73,5 +73,5 @@ async def declare_replaced(stream: NatsStream, *, epoch: int) -> None:
     await stream.publish(
         str(MessageId(secrets.token_hex(8), 1)),
         framing.COMMIT + await compress(encode_commit(commit)),
-        timeout_seconds=_PUBLISH_SECONDS,
+        timeout_seconds=PUBLISH_SECONDS,
     )

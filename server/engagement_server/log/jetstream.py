@@ -20,7 +20,7 @@ from engagement_server.log.continuity import check_position
 from engagement_server.log.encoding import encode_commit
 from engagement_server.log.entries import read_entry
 from engagement_server.log.nats_connection import Servers
-from engagement_server.log.nats_stream import connect
+from engagement_server.log.nats_stream import PUBLISH_SECONDS, connect
 from engagement_server.log.publisher import Publisher
 from engagement_server.log.snapshot_schedule import SnapshotSchedule
 from engagement_server.log.sounding import Sounding
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PUBLISH_SECONDS = 15.0
-"""How long a commit is tried to be published: longer than the stream needs for another leader."""
 _APPLY_SECONDS = 10.0
 _RETRY_SECONDS = 0.2
 _MAX_RETRY_SECONDS = 5.0

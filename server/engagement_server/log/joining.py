@@ -16,7 +16,7 @@ from engagement_server.log import framing
 from engagement_server.log.continuity import check_position, declare_replaced, require_quorum
 from engagement_server.log.framing import Founding, MessageId
 from engagement_server.log.nats_connection import Servers
-from engagement_server.log.nats_stream import connect
+from engagement_server.log.nats_stream import PUBLISH_SECONDS, connect
 from engagement_server.log.restoring import restore_latest
 from engagement_server.store.database import Identity
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _FOUNDING_SEQUENCE = 1
-_PUBLISH_SECONDS = 15.0
 _NO_SNAPSHOT = "there is no snapshot yet to begin with; another node is to take one"
 
 
@@ -98,7 +97,7 @@ async def found(stream: NatsStream, store: StoreState | None) -> None:
         await stream.publish(
             message_id,
             framing.encode_founding(founding),
-            timeout_seconds=_PUBLISH_SECONDS,
+            timeout_seconds=PUBLISH_SECONDS,
             must_be_first=True,
         )
         _log.info("founded a log")

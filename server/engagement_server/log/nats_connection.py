@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from nats.aio.client import Client
+from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _CONNECT_SECONDS = 2
 _CLOSE_SECONDS = 1.0
+_RETRY_SECONDS = 0.1
 _PING_SECONDS = 1
 _MAX_UNANSWERED_PINGS = 3
 _SILENT: dict[type[Exception], str] = {TimeoutError: "no answer"}
@@ -161,3 +165,22 @@ def translated() -> Any:  # Any: a generator that a decorator turns into somethi
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
+
+
+async def persistently(call: Callable[[], Awaitable[T]], *, seconds: float, attempt_seconds: float) -> T:
+    """What is answered to a call that may be made again; one that finds no leader is never answered.
+
+    Raises LogUnreachableError where nothing was answered within some time, or the connection has ended.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            # The library's own deadlines begin after it has sent something.
+            with translated():
+                async with asyncio.timeout(attempt_seconds):
+                    return await call()
+        except LogUnreachableError as error:
+            is_final = isinstance(error.__cause__, ConnectionClosedError)
+            if is_final or asyncio.get_running_loop().time() >= deadline:
+                raise
+        await asyncio.sleep(_RETRY_SECONDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +14,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy,
 from nats.js.errors import APIError, NotFoundError
 
 from engagement_server.errors import ConfigurationError, LogUnreachableError
-from engagement_server.log.nats_connection import translated
+from engagement_server.log.nats_connection import persistently, translated
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -35,10 +34,10 @@ _SUBJECT_TAKEN = 10065
 _NO_REPLICAS = 10074
 """The error code of a server that belongs to no cluster."""
 
-# A call that comes while there is no leader is never answered; made again it may be.
 _ATTEMPT_SECONDS = 0.7
 _CALL_SECONDS = 5.0
-_RETRY_SECONDS = 0.1
+PUBLISH_SECONDS = 15.0
+"""How long it is tried to publish: longer than the stream needs for another leader."""
 _HEARTBEAT_SECONDS = 1.0
 _FORGOTTEN_SECONDS = 30.0
 _MAX_SILENCE_SECONDS = 3.0
@@ -242,17 +241,9 @@ class NatsStream:
 
         return await self._ask(ask, seconds=seconds)
 
-    async def _ask(self, call: Callable[[], Awaitable[T]], *, seconds: float = _CALL_SECONDS) -> T:
-        """What is answered to a call that may be made again, within some time."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while True:
-            try:
-                with translated():
-                    return await call()
-            except LogUnreachableError:
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise
-            await asyncio.sleep(_RETRY_SECONDS)
+    @staticmethod
+    async def _ask(call: Callable[[], Awaitable[T]], *, seconds: float = _CALL_SECONDS) -> T:
+        return await persistently(call, seconds=seconds, attempt_seconds=2 * _ATTEMPT_SECONDS)
 
 
 @dataclass(slots=True)

@@ -23,12 +23,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-from nats.errors import ConnectionClosedError
 from nats.js.api import DiscardPolicy, Header, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from engagement_server.errors import DamagedSnapshotError, LogUnreachableError
-from engagement_server.log.nats_connection import translated
+from engagement_server.log.nats_connection import persistently, translated
 from engagement_server.store.log_position import LogPosition
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ _CHUNK_BYTES = 1024 * 1024
 # Longer than the bucket needs for another leader.
 _PATIENCE_SECONDS = 15.0
 _ATTEMPT_SECONDS = 5.0
-_RETRY_SECONDS = 0.2
 _DUPLICATE_WINDOW_SECONDS = 120.0
 # A claim outlives a node that takes a snapshot by this long.
 _CLAIM_SECONDS = 30
@@ -326,15 +324,4 @@ def _snapshot_of(info: _ObjectInfo) -> Snapshot | None:
 
 async def _persistently(call: Callable[[], Awaitable[T]]) -> T:
     """Calls again until there is an answer, for as long as the bucket may need for another leader."""
-    deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
-    while True:
-        try:
-            # The library's own deadlines begin after it has sent something.
-            with translated():
-                async with asyncio.timeout(_ATTEMPT_SECONDS):
-                    return await call()
-        except LogUnreachableError as error:
-            is_final = isinstance(error.__cause__, ConnectionClosedError)
-            if is_final or asyncio.get_running_loop().time() > deadline:
-                raise
-        await asyncio.sleep(_RETRY_SECONDS)
+    return await persistently(call, seconds=_PATIENCE_SECONDS, attempt_seconds=_ATTEMPT_SECONDS)

@@ -32,7 +32,6 @@ class Sounding:
     def __init__(self, position: LogPosition, *, max_age_seconds: float) -> None:
         self._max_age_seconds = max_age_seconds
         self._age = ViewAge(sequence=position.sequence, time_ms=position.time_ms)
-        self._sequence = position.sequence
         self._last_sequence = position.sequence
         self._was_current = False
         self._patient_until = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
@@ -53,7 +52,7 @@ class Sounding:
     @property
     def lag_messages(self) -> int:
         """Messages that the log held when it was last asked and the view has not applied."""
-        return max(0, self._last_sequence - self._sequence)
+        return max(0, self._last_sequence - self._age.sequence)
 
     @property
     def is_current(self) -> bool:
@@ -66,7 +65,6 @@ class Sounding:
 
     def advance(self, sequence: int) -> None:
         """The view has applied everything up to a sequence."""
-        self._sequence = sequence
         self._age.advance(sequence)
         self._tell()
 
@@ -80,7 +78,11 @@ class Sounding:
             raise StoreUnavailableError(f"behind the log for {self._age.seconds:.0f} s")
 
     async def catch_up(self) -> None:
-        """Returns once the view holds what was committed before the call. Raises StoreUnavailableError."""
+        """Returns once the view holds what was committed before the call.
+
+        Raises StoreUnavailableError, at once where the log is out of reach.
+        """
+        await self.require_current()
         asked_ms = _now_ms()
         try:
             async with asyncio.timeout(self._max_age_seconds):

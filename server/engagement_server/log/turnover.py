@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.log import framing
+from engagement_server.log.nats_stream import PUBLISH_SECONDS
 
 if TYPE_CHECKING:
     from engagement_server.log.nats_stream import NatsStream
@@ -27,7 +28,6 @@ _log = logging.getLogger(__name__)
 _BLOCK_BYTES = 9 * 1024 * 1024
 _FILLER_BYTES = 512 * 1024
 _INTERVAL_SECONDS = 24 * 3600.0
-_PUBLISH_SECONDS = 15.0
 
 
 class Turnover:
@@ -76,7 +76,7 @@ async def _fill(stream: NatsStream) -> None:
     size_bytes = min(_FILLER_BYTES, stream.max_message_bytes) - len(framing.PART)
     for number in range(-(-_BLOCK_BYTES // size_bytes)):
         filler = framing.PART + os.urandom(size_bytes)
-        await stream.publish(f"{name}.0.{number}", filler, timeout_seconds=_PUBLISH_SECONDS)
+        await stream.publish(f"{name}.0.{number}", filler, timeout_seconds=PUBLISH_SECONDS)
 
 
 def _next_interval_seconds() -> float:

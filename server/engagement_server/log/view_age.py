@@ -13,7 +13,8 @@ class ViewAge:
 
     def __init__(self, *, sequence: int, time_ms: int) -> None:
         """A view that has applied everything up to a sequence, and everything until a time."""
-        self._sequence = sequence
+        self.sequence = sequence
+        """The last message that the view has applied."""
         self.time_ms = time_ms
         """The view holds all that was committed before this time, in epoch milliseconds."""
         self.is_sounded = False
@@ -28,11 +29,11 @@ class ViewAge:
     def sound(self, last_sequence: int, *, time_ms: int) -> None:
         """The log ended with a sequence at a time, or later."""
         self._soundings.append((last_sequence, time_ms))
-        self.advance(self._sequence)
+        self.advance(self.sequence)
 
     def advance(self, sequence: int) -> None:
         """The view has applied everything up to a sequence."""
-        self._sequence = sequence
+        self.sequence = sequence
         while self._soundings and self._soundings[0][0] <= sequence:
             self.time_ms = self._soundings.popleft()[1]
             self.is_sounded = True
