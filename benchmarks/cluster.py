@@ -28,10 +28,10 @@ from benchmarks.report import Figure, Target, percentile_99, render
 from benchmarks.settings import announce
 from engagement import EngagementClient, v1
 from engagement.limits import MAX_CHUNK_EVENTS
-from engagement_server.log.nats_connection import NatsSettings, Servers
-from engagement_server.log.nats_stream import connect
-from engagement_server.log.snapshots import SnapshotBucket
-from tests.nats_cluster import NatsCluster
+from engagement_server.log.nats.connection import NatsSettings, Servers
+from engagement_server.log.nats.snapshots.bucket import SnapshotBucket
+from engagement_server.log.nats.stream import connect
+from tests.support.nats_cluster import NatsCluster
 
 _UPLOAD = "Upload over a replicated log"
 _UNARY = "RecordEvent over a replicated log"

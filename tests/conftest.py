@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engagement_server.app import Server
 from engagement_server.config import Config
-from tests.require_all import pytest_make_collect_report, pytest_runtest_makereport
-from tests.server_process import ServerProcess
+from engagement_server.node import Server
+from tests.support.require_all import pytest_make_collect_report, pytest_runtest_makereport
+from tests.support.server_process import ServerProcess
 
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 
@@ -25,7 +25,7 @@ def pytest_configure() -> None:
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     """A server on a free port, in this process."""
-    running = await Server.start(Config(listen="127.0.0.1:0", data_dir=tmp_path / "data"))
+    running = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "data"))
     yield running
     await running.stop()
 

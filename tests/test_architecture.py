@@ -24,10 +24,10 @@ def test_the_layers_hold() -> None:
 def test_one_machine_loads_nothing_of_the_replicated_log_or_of_workers() -> None:
     script = (
         "import asyncio, pathlib, sys, tempfile\n"
-        "from engagement_server.app import Server\n"
+        "from engagement_server.node import Server\n"
         "from engagement_server.config import Config\n"
         "async def run(folder):\n"
-        "    server = await Server.start(Config(listen='127.0.0.1:0', data_dir=pathlib.Path(folder)))\n"
+        "    server = await Server.start(Config(listen='127.0.0.1:0', data=pathlib.Path(folder)))\n"
         "    await server.stop()\n"
         "with tempfile.TemporaryDirectory() as folder:\n"
         "    asyncio.run(run(folder))\n"

@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from engagement_server.committer import Committer
-from engagement_server.erasures import Erasures
 from engagement_server.errors import PartitionNotServedError
-from engagement_server.hot_consumers import HotConsumers
+from engagement_server.jobs.erasures import Erasures
+from engagement_server.jobs.hot_consumers import HotConsumers
+from engagement_server.jobs.retention import Retention
+from engagement_server.log.committer import Committer
 from engagement_server.model import PartitionState
 from engagement_server.profiles import Profiles
-from engagement_server.retention import Retention
-from engagement_server.subscriptions import Subscriptions
-from engagement_server.uploads import Uploads
+from engagement_server.streams.subscriptions import Subscriptions
+from engagement_server.streams.uploads import Uploads
 
 if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
+    from engagement_server.jobs.retention import Ages
     from engagement_server.log.base import CommitLog
-    from engagement_server.retention import Ages
     from engagement_server.store.readers import Readers
 
 

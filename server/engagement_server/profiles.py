@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import ProfileNotFoundError
-from engagement_server.hot_consumers import MIN_KEPT_EVENTS
+from engagement_server.jobs.hot_consumers import MIN_KEPT_EVENTS
 
 if TYPE_CHECKING:
     from engagement import v1
     from engagement_server.cursor import Cursors
-    from engagement_server.hot_consumers import HotConsumers
+    from engagement_server.jobs.hot_consumers import HotConsumers
     from engagement_server.model import FoldedProfile, LogBounds
     from engagement_server.store.profile_rows import Folding, ProfileRows
     from engagement_server.store.reader import Reader

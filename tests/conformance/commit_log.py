@@ -24,7 +24,7 @@ from tests.conformance.event_conformance import EventConformance
 from tests.conformance.history_conformance import HistoryConformance
 from tests.conformance.log_bench import LogBench, LogTests, chunk, outcomes, record
 from tests.conformance.upload_conformance import UploadConformance
-from tests.events import bad_event, customer_event, customer_events, noise, personal_event
+from tests.support.events import bad_event, customer_event, customer_events, noise, personal_event
 
 DUPLICATE = Outcome.DUPLICATE
 

@@ -23,7 +23,7 @@ from engagement_server.operations import (
     Recorded,
 )
 from tests.conformance.log_bench import LogBench, LogTests, chunk, outcomes, record
-from tests.events import customer_event, noise
+from tests.support.events import customer_event, noise
 
 ACCEPTED, DUPLICATE, REJECTED = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.REJECTED
 STATUS = v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS

@@ -15,7 +15,7 @@ from engagement_server.operations import (
     Recorded,
 )
 from tests.conformance.log_bench import LogBench, LogTests, chunk, outcomes, record
-from tests.events import customer_event, customer_events
+from tests.support.events import customer_event, customer_events
 
 ADA = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "ada")
 BELA = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "bela")

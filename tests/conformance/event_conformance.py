@@ -8,7 +8,7 @@ from engagement import v1
 from engagement_server.errors import EventIdConflictError
 from engagement_server.model import Outcome
 from tests.conformance.log_bench import LogBench, LogTests, outcomes, record
-from tests.events import batch_of, customer_event
+from tests.support.events import batch_of, customer_event
 
 ACCEPTED, DUPLICATE, REJECTED = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.REJECTED
 

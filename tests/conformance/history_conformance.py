@@ -24,7 +24,7 @@ from engagement_server.operations import (
 )
 from tests.conformance.log_bench import START_MS, LogBench, LogTests
 from tests.conformance.model_log import ModelEvent, ModelLog, comparable
-from tests.events import bad_event, batch_of, customer_event, personal_event
+from tests.support.events import bad_event, batch_of, customer_event, personal_event
 
 KINDS = (v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS, v1.EntityKind.ENTITY_KIND_CUSTOMER_TYPE)
 

@@ -27,7 +27,7 @@ from engagement_server.operations import (
 )
 from engagement_server.store.reader import PageQuery
 from engagement_server.store.readers import Readers
-from tests.events import batch_of
+from tests.support.events import batch_of
 
 START_MS = 1_700_000_000_000
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engagement_server.log.nats_connection import NatsSettings
+from engagement_server.log.nats.connection import NatsSettings
 from tests.conformance.commit_log import CommitLogConformance
-from tests.nats_cluster import NatsCluster
-from tests.replicated_node import ReplicatedNode
+from tests.support.nats_cluster import NatsCluster
+from tests.support.replicated_node import ReplicatedNode
 
 
 class TestJetStreamLog(CommitLogConformance):

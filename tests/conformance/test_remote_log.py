@@ -7,15 +7,15 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-from engagement_server.committer import Committer
 from engagement_server.errors import RequestError
-from engagement_server.log.channel import Channel
+from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
-from engagement_server.log.remote import RemoteLog
-from engagement_server.log_host import LogHost
 from engagement_server.operations import Commit, Result
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.readers import Readers
+from engagement_server.workers.channel import Channel
+from engagement_server.workers.host import LogHost
+from engagement_server.workers.remote_log import RemoteLog
 from tests.conformance.commit_log import CommitLogConformance
 from tests.conformance.test_local_log import BoundedDatabaseFile
 

@@ -13,7 +13,7 @@ from engagement_server.errors import (
 from engagement_server.model import Outcome, Tally
 from engagement_server.operations import CommitChunk, ExpireUploads, FinishUpload, OpenUpload
 from tests.conformance.log_bench import START_MS, LogBench, LogTests
-from tests.events import bad_event, batch_of, customer_event
+from tests.support.events import bad_event, batch_of, customer_event
 
 DUPLICATE, REJECTED = Outcome.DUPLICATE, Outcome.REJECTED
 

@@ -16,8 +16,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from engagement import v1
+from engagement_server.api.grpc.status import code_of
 from engagement_server.errors import RequestError
-from engagement_server.status import code_of
 
 PROTOS = Path(__file__).parents[2] / "protos"
 

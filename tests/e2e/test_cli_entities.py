@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from engagement.cli.program import program
-from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, Result, event_line
-from tests.server_process import ServerProcess
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, Result, event_line
+from tests.support.server_process import ServerProcess
 
 _account_numbers = count()
 

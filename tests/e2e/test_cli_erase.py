@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, event_line
-from tests.server_process import ServerProcess
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, event_line
+from tests.support.server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from random import Random
 import pytest
 
 from engagement import EngagementClient, Uploader
-from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, wait_until
 from tests.e2e.test_cli_terminal import CONTROL_SEQUENCE, run_on_terminal
-from tests.events import customer_events
-from tests.server_process import ServerProcess
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, wait_until
+from tests.support.events import customer_events
+from tests.support.server_process import ServerProcess
 
 EVENTS = 8000
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.cli_process import Cli
-from tests.server_process import ServerProcess
+from tests.support.cli_process import Cli
+from tests.support.server_process import ServerProcess
 
 EVENTS = (
     {

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from engagement.cli.program import program
-from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli
-from tests.server_process import ServerProcess
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli
+from tests.support.server_process import ServerProcess
 
 EVENTS = (
     {

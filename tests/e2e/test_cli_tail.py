@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 from engagement import EngagementClient, v1
-from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, wait_until
 from tests.e2e.test_cli_terminal import CONTROL_SEQUENCE, run_on_terminal
-from tests.server_process import ServerProcess
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, wait_until
+from tests.support.server_process import ServerProcess
 
 _PIPE_BYTES = 60_000
 

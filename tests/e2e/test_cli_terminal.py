@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, event_line
-from tests.server_process import ServerProcess
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, event_line
+from tests.support.server_process import ServerProcess
 
 CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli_process import TIMEOUT_SECONDS, Cli, event_line, feed, wait_until
-from tests.server_process import ServerProcess
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, event_line, feed, wait_until
+from tests.support.server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click import Context
 from click.testing import CliRunner
 
 from engagement.cli.program import program
-from tests.e2e.cli_process import Cli, event_line
+from tests.support.cli_process import Cli, event_line
 
 
 @pytest.fixture
@@ -70,7 +71,8 @@ def test_every_command_has_help_with_examples(command: str) -> None:
 
 
 def test_help_names_the_environment_variables() -> None:
-    shown = "".join(CliRunner().invoke(program, [command, "--help"]).stdout for command in program.commands)
+    commands = program.list_commands(Context(program))
+    shown = "".join(CliRunner().invoke(program, [command, "--help"]).stdout for command in commands)
     for name in ("ENGAGEMENT_SERVER", "ENGAGEMENT_ACCOUNT", "ENGAGEMENT_LISTEN", "ENGAGEMENT_DATA"):
         assert name in shown
 

@@ -12,17 +12,18 @@ import grpc
 import pytest
 
 from engagement import EngagementClient, NotFoundError, v1
-from engagement_server import erasures
-from engagement_server.app import Server
 from engagement_server.config import Config
-from tests.e2e.agreement import agreed, clients, eventually, views_agree
-from tests.events import customer_event, customer_events
-from tests.nats_cluster import NatsCluster
-from tests.server_cluster import ServerCluster
-from tests.service.marked_events import SUBJECT, files_with, marked_events
-from tests.service.raw_subscription import RawSubscription, subscribing
-from tests.service.raw_upload import RawUpload, chunk, finish
-from tests.service.refusal import refusal
+from engagement_server.jobs import erasures
+from engagement_server.log.nats.config import LogConfig
+from engagement_server.node import Server
+from tests.support.agreement import agreed, clients, eventually, views_agree
+from tests.support.events import customer_event, customer_events
+from tests.support.marked_events import SUBJECT, files_with, marked_events
+from tests.support.nats_cluster import NatsCluster
+from tests.support.raw_subscription import RawSubscription, subscribing
+from tests.support.raw_upload import RawUpload, chunk, finish
+from tests.support.refusal import refusal
+from tests.support.server_cluster import ServerCluster
 
 _LAG_SECONDS = 1
 _MARKER = "zqmark"
@@ -182,7 +183,6 @@ async def test_an_erasure_whose_node_is_killed_is_completed_by_another(
     cluster: Cluster, account: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasures, "_RESUME_SECONDS", 0.2)
-    settings = Config(listen="127.0.0.1:0", data_dir=tmp_path / "survivor", log=cluster.nats.url)
     async with clients(*cluster.servers.addresses[:2], account_id=account) as (victim, other):
         events = marked_events(_ERASED_EVENTS, consumer_id=SUBJECT, marker="gone")
         for start in range(0, len(events), 500):
@@ -197,7 +197,9 @@ async def test_an_erasure_whose_node_is_killed_is_completed_by_another(
         call.cancel()
         (begun,) = [each async for each in other.list_erasures()]
         assert not begun.HasField("complete_time"), "the erasure was faster than the kill"
-        survivor = await Server.start(settings)
+        survivor = await Server.start(
+            Config(listen="127.0.0.1:0", data=tmp_path / "survivor"), LogConfig(log=cluster.nats.url)
+        )
 
         async def is_complete() -> bool:
             return (await other.get_erasure(begun.erasure_id)).HasField("complete_time")

@@ -14,16 +14,17 @@ import grpc
 import pytest
 
 from engagement import v1
-from engagement_server.app import Server
 from engagement_server.config import Config
-from engagement_server.log import jetstream, opening
-from tests.e2e.agreement import agreed, eventually, views_agree
-from tests.events import customer_event
-from tests.nats_cluster import NatsCluster
-from tests.server_cluster import is_serving, stream_leader
-from tests.service.calls import one
-from tests.service.raw_subscription import RawSubscription, kinds, subscribing
-from tests.service.refusal import Refusal, refusal
+from engagement_server.log.nats import jetstream_log, opening
+from engagement_server.log.nats.config import LogConfig
+from engagement_server.node import Server
+from tests.support.agreement import agreed, eventually, views_agree
+from tests.support.calls import one
+from tests.support.events import customer_event
+from tests.support.nats_cluster import NatsCluster
+from tests.support.raw_subscription import RawSubscription, kinds, subscribing
+from tests.support.refusal import Refusal, refusal
+from tests.support.server_cluster import is_serving, stream_leader
 
 _ACCOUNT = "acme"
 _VIEW_AGE_SECONDS = 2.0
@@ -48,10 +49,10 @@ class Node:
     @classmethod
     @asynccontextmanager
     async def running(cls, data_dir: Path, *, log: str) -> AsyncIterator[Node]:
-        config = Config(
-            listen="127.0.0.1:0", data_dir=data_dir, log=log, max_view_age_seconds=_VIEW_AGE_SECONDS
+        server = await Server.start(
+            Config(listen="127.0.0.1:0", data=data_dir),
+            LogConfig(log=log, max_view_age_seconds=_VIEW_AGE_SECONDS),
         )
-        server = await Server.start(config)
         async with grpc.aio.insecure_channel(server.address) as channel:
             yield cls(server.address, channel, data_dir)
         await server.stop()
@@ -235,7 +236,7 @@ _OUTAGES: dict[str, Callable[[Path], Awaitable[None]]] = {
 async def test_a_node_without_a_quorum_promises_nothing_and_catches_up_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jetstream, "PUBLISH_SECONDS", _PUBLISH_SECONDS)
+    monkeypatch.setattr(jetstream_log, "PUBLISH_SECONDS", _PUBLISH_SECONDS)
     monkeypatch.setattr(opening, "_PATIENCE_SECONDS", _PATIENCE_SECONDS)
 
     async def outlive(name: str) -> None:

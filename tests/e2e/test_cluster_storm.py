@@ -17,11 +17,11 @@ from pathlib import Path
 from random import Random
 
 from engagement import v1
-from tests.e2e.agreement import agreed, clients, eventually, views_agree
-from tests.e2e.cluster_incidents import Incident, Incidents
-from tests.e2e.steady_upload import SteadyUpload
-from tests.nats_cluster import NatsCluster
-from tests.server_cluster import ServerCluster, target
+from tests.support.agreement import agreed, clients, eventually, views_agree
+from tests.support.cluster_incidents import Incident, Incidents
+from tests.support.nats_cluster import NatsCluster
+from tests.support.server_cluster import ServerCluster, target
+from tests.support.steady_upload import SteadyUpload
 
 _SECONDS = float(os.environ.get("CLUSTER_STORM_SECONDS", "0"))
 _RATE = int(os.environ.get("CLUSTER_STORM_RATE", "2000"))

@@ -12,11 +12,11 @@ import grpc
 import pytest
 
 from engagement import EngagementClient, v1
-from tests.e2e.agreement import agreed, clients, eventually, listed
-from tests.events import customer_event, customer_events
-from tests.nats_cluster import NatsCluster
-from tests.server_cluster import ServerCluster
-from tests.service.marked_events import SUBJECT, files_with, marked_events
+from tests.support.agreement import agreed, clients, eventually, listed
+from tests.support.events import customer_event, customer_events
+from tests.support.marked_events import SUBJECT, files_with, marked_events
+from tests.support.nats_cluster import NatsCluster
+from tests.support.server_cluster import ServerCluster
 
 _ACCOUNT = "acme"
 _MARKER = "zqmark"

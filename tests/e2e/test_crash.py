@@ -16,13 +16,13 @@ import grpc
 import pytest
 
 from engagement import v1
-from tests.e2e.cli_process import Cli, event_line, feed
-from tests.e2e.connection import Connection, connect, is_torn_write, wait_until
-from tests.e2e.ledger import Ledger
-from tests.e2e.producers import Caller, Producer, UploadStream
-from tests.events import customer_event, customer_events
-from tests.server_process import ServerProcess
-from tests.service.tcp_proxy import TcpProxy
+from tests.support.cli_process import Cli, event_line, feed
+from tests.support.connection import Connection, connect, is_torn_write, wait_until
+from tests.support.events import customer_event, customer_events
+from tests.support.ledger import Ledger
+from tests.support.producers import Caller, Producer, UploadStream
+from tests.support.server_process import ServerProcess
+from tests.support.tcp_proxy import TcpProxy
 
 _KILLS = 25
 _KILLED_STARTS = 4

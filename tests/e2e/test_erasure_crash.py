@@ -8,8 +8,8 @@ import time
 from random import Random
 
 from engagement import EngagementClient, EngagementError, v1
-from tests.server_process import ServerProcess
-from tests.service.marked_events import BYSTANDER, SUBJECT, files_with, interleaved, marked_events
+from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, interleaved, marked_events
+from tests.support.server_process import ServerProcess
 
 MARKER = "zqmark"
 EVENTS = 2_000

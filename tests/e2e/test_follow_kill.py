@@ -19,8 +19,8 @@ from random import Random
 import pytest
 
 from engagement import EngagementClient, UnavailableError, v1
-from tests.events import customer_events
-from tests.server_process import ServerProcess
+from tests.support.events import customer_events
+from tests.support.server_process import ServerProcess
 
 _KILLS = int(os.environ.get("FOLLOW_KILLS", "4"))
 _LONGEST_LIFE_SECONDS = 0.3
@@ -144,7 +144,9 @@ def _follow_until_killed(server: str, folder: Path, *, life_seconds: float) -> l
     output = folder / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.following", server, str(folder)], cwd=_REPOSITORY, stdout=file
+            [sys.executable, "-m", "tests.support.following", server, str(folder)],
+            cwd=_REPOSITORY,
+            stdout=file,
         )
     while output.read_bytes().count(b"\n") < 20:
         time.sleep(0.01)

@@ -10,13 +10,13 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from engagement import v1
-from tests.e2e.connection import ACCOUNT, Connection, connect, upload_messages, wait_until
-from tests.e2e.ledger import Ledger
-from tests.e2e.producers import Caller
-from tests.e2e.raw_http2 import HEADERS, RawHttp2
-from tests.events import customer_event
-from tests.server_process import ServerProcess
-from tests.service.refusal import refusal
+from tests.support.connection import ACCOUNT, Connection, connect, upload_messages, wait_until
+from tests.support.events import customer_event
+from tests.support.ledger import Ledger
+from tests.support.producers import Caller
+from tests.support.raw_http2 import HEADERS, RawHttp2
+from tests.support.refusal import refusal
+from tests.support.server_process import ServerProcess
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

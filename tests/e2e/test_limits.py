@@ -11,11 +11,11 @@ import grpc
 import pytest
 
 from engagement import v1
-from tests.e2e.connection import ACCOUNT, connect, upload_messages
-from tests.e2e.raw_http2 import GOAWAY, PING, Frame, RawHttp2
-from tests.events import customer_event
-from tests.server_process import ServerProcess
-from tests.service.refusal import refusal
+from tests.support.connection import ACCOUNT, connect, upload_messages
+from tests.support.events import customer_event
+from tests.support.raw_http2 import GOAWAY, PING, Frame, RawHttp2
+from tests.support.refusal import refusal
+from tests.support.server_process import ServerProcess
 
 _MIB = 1024 * 1024
 _BOMB_BYTES = 100 * _MIB

@@ -10,8 +10,8 @@ import pytest
 
 from clients.languages import LANGUAGES, Language
 from engagement import v1
-from tests.e2e.document import DOCUMENTED_ADDRESS, read_blocks, relative_links, run_blocks
-from tests.server_process import ServerProcess
+from tests.support.document import DOCUMENTED_ADDRESS, read_blocks, relative_links, run_blocks
+from tests.support.server_process import ServerProcess
 
 REPOSITORY = Path(__file__).parents[2]
 # Those of clients in other languages are run by the tests of their language.

@@ -17,11 +17,11 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from engagement import v1
-from tests.e2e.connection import ACCOUNT, Connection, connect, is_torn_write
-from tests.e2e.ledger import Ledger
-from tests.e2e.producers import Caller, Producer, UploadStream
-from tests.events import customer_event
-from tests.server_process import ServerProcess
+from tests.support.connection import ACCOUNT, Connection, connect, is_torn_write
+from tests.support.events import customer_event
+from tests.support.ledger import Ledger
+from tests.support.producers import Caller, Producer, UploadStream
+from tests.support.server_process import ServerProcess
 
 pytestmark = pytest.mark.skipif(
     not hasattr(resource, "prlimit"), reason="limits a process that runs, which Linux alone allows"

@@ -18,15 +18,15 @@ import pytest
 
 from engagement import v1
 from engagement.cli.failures import ExitStatus
-from tests.e2e.cli_process import Cli
-from tests.e2e.connection import ACCOUNT, Connection, connect, wait_until
-from tests.e2e.ledger import Ledger
-from tests.e2e.producers import Caller
-from tests.events import customer_event
-from tests.nats_cluster import NatsCluster
-from tests.server_process import ServerProcess
-from tests.service.refusal import refusal
-from tests.worker_processes import NEEDS_PROC, Workers, until_gone
+from tests.support.cli_process import Cli
+from tests.support.connection import ACCOUNT, Connection, connect, wait_until
+from tests.support.events import customer_event
+from tests.support.ledger import Ledger
+from tests.support.nats_cluster import NatsCluster
+from tests.support.producers import Caller
+from tests.support.refusal import refusal
+from tests.support.server_process import ServerProcess
+from tests.support.worker_processes import NEEDS_PROC, Workers, until_gone
 
 pytestmark = NEEDS_PROC
 _WORKERS = 2

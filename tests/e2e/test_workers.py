@@ -15,15 +15,15 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from engagement import v1
-from tests.e2e.cli_process import Cli
-from tests.e2e.connection import ACCOUNT, Connection, connect, upload_messages, wait_until
-from tests.e2e.ledger import Ledger
-from tests.e2e.producers import Caller, Producer, UploadStream
-from tests.events import bad_event, customer_event, customer_events
-from tests.server_process import ServerProcess
-from tests.service.marked_events import BYSTANDER, SUBJECT, files_with, marked_events
-from tests.service.refusal import refusal
-from tests.worker_processes import NEEDS_PROC, Workers, until_gone
+from tests.support.cli_process import Cli
+from tests.support.connection import ACCOUNT, Connection, connect, upload_messages, wait_until
+from tests.support.events import bad_event, customer_event, customer_events
+from tests.support.ledger import Ledger
+from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, marked_events
+from tests.support.producers import Caller, Producer, UploadStream
+from tests.support.refusal import refusal
+from tests.support.server_process import ServerProcess
+from tests.support.worker_processes import NEEDS_PROC, Workers, until_gone
 
 pytestmark = NEEDS_PROC
 _WORKERS = 2

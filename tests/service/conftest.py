@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from engagement import v1
-from engagement_server.app import Server
+from engagement_server.node import Server
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub

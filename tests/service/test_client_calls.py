@@ -20,9 +20,9 @@ from engagement import (
     UnavailableError,
     v1,
 )
-from engagement_server.app import Server
-from tests.service.event_samples import bad_event, good_event, good_events, stored_ids
-from tests.service.tcp_proxy import TcpProxy
+from engagement_server.node import Server
+from tests.support.event_samples import bad_event, good_event, good_events, stored_ids
+from tests.support.tcp_proxy import TcpProxy
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from engagement import EngagementClient, Progress, RejectedEvent, UnavailableError, Uploader, v1
-from engagement_server.app import Server
 from engagement_server.config import Config
-from tests.server_process import ServerProcess
-from tests.service.event_samples import good_events, mixed_events, stored_ids
-from tests.service.tcp_proxy import TcpProxy
+from engagement_server.node import Server
+from tests.support.event_samples import good_events, mixed_events, stored_ids
+from tests.support.server_process import ServerProcess
+from tests.support.tcp_proxy import TcpProxy
 
 DEADLINE_SECONDS = 30
 
@@ -144,9 +144,7 @@ async def test_an_upload_whose_end_was_lost_is_finished_with_all_rejections_told
 
 
 async def test_two_heartbeats_of_silence_count_as_a_lost_connection(tmp_path: Path) -> None:
-    server = await Server.start(
-        Config(listen="127.0.0.1:0", data_dir=tmp_path / "data", heartbeat_seconds=0.1)
-    )
+    server = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "data", heartbeat_seconds=0.1))
     pause = Pause(good_events(200), before=150, watch_for=150)
     lost = asyncio.Event()
 
@@ -169,9 +167,7 @@ async def test_two_heartbeats_of_silence_count_as_a_lost_connection(tmp_path: Pa
 
 
 async def test_heartbeats_keep_an_idle_upload_connected(tmp_path: Path) -> None:
-    server = await Server.start(
-        Config(listen="127.0.0.1:0", data_dir=tmp_path / "data", heartbeat_seconds=0.05)
-    )
+    server = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "data", heartbeat_seconds=0.05))
     heartbeats = 0
     may_end = asyncio.Event()
 
@@ -196,7 +192,7 @@ async def test_heartbeats_keep_an_idle_upload_connected(tmp_path: Path) -> None:
 
 async def test_a_stream_that_the_server_closes_for_its_age_goes_on_in_another(tmp_path: Path) -> None:
     server = await Server.start(
-        Config(listen="127.0.0.1:0", data_dir=tmp_path / "data", max_stream_age_seconds=0.2)
+        Config(listen="127.0.0.1:0", data=tmp_path / "data", max_stream_age_seconds=0.2)
     )
     pause = Pause(good_events(300), before=200, watch_for=0)
 

@@ -18,8 +18,8 @@ from engagement import (
     Uploader,
     v1,
 )
-from engagement_server.app import Server
-from tests.service.event_samples import bad_event, good_event, good_events, mixed_events, stored_ids
+from engagement_server.node import Server
+from tests.support.event_samples import bad_event, good_event, good_events, mixed_events, stored_ids
 
 DEADLINE_SECONDS = 20
 

@@ -10,11 +10,11 @@ import pytest
 
 from engagement import EngagementClient, InvalidArgumentError, NotFoundError, v1
 from engagement.limits import MAX_ENTITY_NAME_CHARACTERS, MAX_ENTITY_NAMES
-from engagement_server.app import Server
-from tests.events import customer_event, personal_event
-from tests.service.calls import ACCEPTED, DUPLICATE, REJECTED, one, some, stored_ids
-from tests.service.raw_upload import RawUpload, chunk
-from tests.service.refusal import assert_receivable, read_refusal, refusal
+from engagement_server.node import Server
+from tests.support.calls import ACCEPTED, DUPLICATE, REJECTED, one, some, stored_ids
+from tests.support.events import customer_event, personal_event
+from tests.support.raw_upload import RawUpload, chunk
+from tests.support.refusal import assert_receivable, read_refusal, refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engagement import ConflictError, EngagementClient, InvalidArgumentError, NotFoundError, v1
-from engagement_server.app import Server
-from tests.events import customer_event, customer_events, personal_event
+from engagement_server.node import Server
+from tests.support.events import customer_event, customer_events, personal_event
 
 ACCEPTED, DUPLICATE, SUPPRESSED = (
     v1.Outcome.OUTCOME_ACCEPTED,

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from engagement import EngagementClient, NotFoundError, Uploader, v1
-from engagement_server.app import Server
 from engagement_server.log.local import LocalLog
-from tests.events import bad_event
-from tests.service.marked_events import BYSTANDER, SUBJECT, files_with, interleaved, marked_events
+from engagement_server.node import Server
+from tests.support.events import bad_event
+from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, interleaved, marked_events
 
 MARKER = "zqmark"
 KEPT = "xkept"

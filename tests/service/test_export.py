@@ -16,9 +16,9 @@ from engagement.cli.export_text import CsvFormat, NdjsonFormat
 from engagement.cli.failures import CommandError
 from engagement.cli.part_file import PartFile
 from engagement.cli.transfer import ErasedMeanwhileError, Transfer
-from engagement_server.app import Server
-from tests.service.event_samples import good_event
-from tests.service.tcp_proxy import TcpProxy
+from engagement_server.node import Server
+from tests.support.event_samples import good_event
+from tests.support.tcp_proxy import TcpProxy
 
 DEADLINE_SECONDS = 30
 EVENTS = 9000

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from engagement import v1
 from engagement_server import cursor
 from engagement_server.store import pending_events, reader
-from tests.events import customer_event, personal_event
-from tests.service.calls import one, some
-from tests.service.filter_strategies import START_MS, events_of_any_kind, filters, timestamp
-from tests.service.plain_filter import takes
-from tests.service.refusal import refusal
+from tests.support.calls import one, some
+from tests.support.events import customer_event, personal_event
+from tests.support.filter_strategies import START_MS, events_of_any_kind, filters, timestamp
+from tests.support.plain_filter import takes
+from tests.support.refusal import refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub

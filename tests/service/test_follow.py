@@ -18,10 +18,10 @@ from engagement import (
     UnavailableError,
     v1,
 )
-from engagement_server.app import Server
 from engagement_server.config import Config
-from tests.service.event_samples import good_event
-from tests.service.tcp_proxy import TcpProxy
+from engagement_server.node import Server
+from tests.support.event_samples import good_event
+from tests.support.tcp_proxy import TcpProxy
 
 DEADLINE_SECONDS = 10
 Notice = v1.SubscribeEventsResponse.ErasureNotice
@@ -150,9 +150,7 @@ async def test_connections_that_are_cut_again_and_again_leave_no_gap_and_no_repe
 
 
 async def test_silence_of_two_intervals_is_a_lost_connection(tmp_path: Path) -> None:
-    server = await Server.start(
-        Config(listen="127.0.0.1:0", data_dir=tmp_path / "data", heartbeat_seconds=0.2)
-    )
+    server = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "data", heartbeat_seconds=0.2))
     errors: list[Exception] = []
     async with (
         EngagementClient(server.address, account_id="acme") as direct,
@@ -171,7 +169,7 @@ async def test_silence_of_two_intervals_is_a_lost_connection(tmp_path: Path) -> 
 
 
 async def test_a_stream_that_the_server_closes_is_opened_again_after_its_delay(tmp_path: Path) -> None:
-    config = Config(listen="127.0.0.1:0", data_dir=tmp_path / "data", max_stream_age_seconds=0.2)
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "data", max_stream_age_seconds=0.2)
     server = await Server.start(config)
     errors: list[UnavailableError] = []
 
@@ -192,7 +190,7 @@ async def test_a_stream_that_the_server_closes_is_opened_again_after_its_delay(t
 
 
 async def test_follow_after_restart_misses_nothing(tmp_path: Path) -> None:
-    config = Config(listen="127.0.0.1:0", data_dir=tmp_path / "data")
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "data")
     server = await Server.start(config)
     async with (
         EngagementClient(server.address, account_id="acme") as client,
@@ -201,7 +199,7 @@ async def test_follow_after_restart_misses_nothing(tmp_path: Path) -> None:
         await record(client, range(10))
         seen = await take(follower, 10)
         await server.stop()
-        server = await Server.start(Config(listen=server.address, data_dir=tmp_path / "data"))
+        server = await Server.start(Config(listen=server.address, data=tmp_path / "data"))
         async with EngagementClient(server.address, account_id="acme") as other:
             await record(other, range(10, 20))
         seen += await take(follower, 10)
@@ -238,9 +236,7 @@ async def test_leaving_the_context_ends_the_call_and_the_iteration(client: Engag
 
 
 async def test_a_filter_takes_its_events_and_the_cursor_moves_past_the_others(tmp_path: Path) -> None:
-    server = await Server.start(
-        Config(listen="127.0.0.1:0", data_dir=tmp_path / "data", heartbeat_seconds=0.1)
-    )
+    server = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "data", heartbeat_seconds=0.1))
     wanted = v1.EventFilter(consumer_ids=["consumer-3"])
     async with (
         EngagementClient(server.address, account_id="acme") as client,
@@ -298,7 +294,7 @@ async def test_what_another_request_would_mend_is_raised_at_once(client: Engagem
 
 async def test_a_cursor_of_another_log_is_raised_at_once(tmp_path: Path, client: EngagementClient) -> None:
     await record(client, range(1))
-    other = await Server.start(Config(listen="127.0.0.1:0", data_dir=tmp_path / "other"))
+    other = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "other"))
     async with EngagementClient(other.address, account_id="acme") as foreign:
         await record(foreign, range(1))
         cursor = (await anext(foreign.follow(earliest=True))).cursor

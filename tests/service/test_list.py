@@ -10,11 +10,11 @@ import pytest
 
 from engagement import v1
 from engagement.limits import MAX_EVENT_BYTES
-from engagement_server.app import Server
 from engagement_server.config import Config
-from tests.events import customer_event, customer_events, personal_event
-from tests.service.calls import one, some, stored
-from tests.service.refusal import refusal
+from engagement_server.node import Server
+from tests.support.calls import one, some, stored
+from tests.support.events import customer_event, customer_events, personal_event
+from tests.support.refusal import refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -134,7 +134,7 @@ async def test_tokens_and_cursors_of_a_replaced_log_are_told_from_damaged_ones(
 ) -> None:
     await ingest.RecordEvents(some(*customer_events(2)))
     page = await events.ListEvents(listing(page_size=1))
-    replacement = await Server.start(Config(listen="127.0.0.1:0", data_dir=tmp_path / "other"))
+    replacement = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "other"))
     async with grpc.aio.insecure_channel(replacement.address) as channel:
         other = v1.EventServiceStub(channel)
         by_cursor = v1.GetEventRequest(account_id="acme", cursor=page.events[0].cursor)

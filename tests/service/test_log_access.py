@@ -15,36 +15,35 @@ import nkeys
 import pytest
 
 from engagement import EngagementClient
-from engagement_server.app import Server
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError, LogUnreachableError
-from engagement_server.log.nats_connection import NatsSettings, Servers
-from engagement_server.log.nats_stream import connect
-from tests.events import customer_event
-from tests.nats_cluster import NatsCluster
-from tests.replicated_node import DEADLINE_SECONDS
+from engagement_server.log.nats.config import LogConfig
+from engagement_server.log.nats.connection import NatsSettings, Servers
+from engagement_server.log.nats.stream import connect
+from engagement_server.node import Server
+from tests.support.events import customer_event
+from tests.support.nats_cluster import NatsCluster
+from tests.support.replicated_node import DEADLINE_SECONDS
 
 _LIMITS = ("subs", "conn", "data", "payload", "leaf", "imports", "exports")
 
 
 @asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[EngagementClient]:
+async def serving(folder: Path, log: LogConfig) -> AsyncIterator[EngagementClient]:
     """A client of a server."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        server = await Server.start(config)
+        server = await Server.start(Config(listen="127.0.0.1:0", data=folder / "data"), log)
         async with EngagementClient(server.address, account_id="acme") as client:
             yield client
         await server.stop()
 
 
-def config_of(folder: Path, log: str, **settings: Path | None) -> Config:
-    return Config(listen="127.0.0.1:0", data_dir=folder / "data", log=log, log_replicas=1, **settings)  # type: ignore[arg-type]  # all of them are paths
-
-
 async def test_a_user_with_a_password(tmp_path: Path) -> None:
     with NatsCluster(tmp_path / "nats", size=1, users={"ada": "s3cret/@:"}) as nats:
         address = nats.url.removeprefix("nats://")
-        async with serving(config_of(tmp_path, f"nats://ada:s3cret%2F%40%3A@{address}")) as client:
+        async with serving(
+            tmp_path, LogConfig(log=f"nats://ada:s3cret%2F%40%3A@{address}", log_replicas=1)
+        ) as client:
             await client.record_event(customer_event())
         wrong = NatsSettings([f"nats://ada:wrong@{address}"], name="log", replicas=1, max_age_seconds=60)
         with pytest.raises(LogUnreachableError, match="Authorization") as refused:
@@ -57,14 +56,14 @@ async def test_certificates_on_both_sides(tmp_path: Path) -> None:
     with NatsCluster(tmp_path / "nats", size=1, verifies_clients=True) as nats:
         files = nats.certificates
         assert files is not None
-        config = config_of(
-            tmp_path,
-            nats.url,
+        config = LogConfig(
+            log=nats.url,
+            log_replicas=1,
             log_tls_ca=files.authority,
-            log_tls_certificate=files.client,
+            log_tls_cert=files.client,
             log_tls_key=files.client_key,
         )
-        async with serving(config) as client:
+        async with serving(tmp_path, config) as client:
             await client.record_event(customer_event())
         for settings in (
             NatsSettings(nats.urls, name="log", replicas=1, max_age_seconds=60),
@@ -77,7 +76,10 @@ async def test_certificates_on_both_sides(tmp_path: Path) -> None:
 
 async def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="certificates"):
-        await Server.start(config_of(tmp_path, "tls://127.0.0.1:1", log_tls_ca=tmp_path / "none.pem"))
+        await Server.start(
+            Config(listen="127.0.0.1:0", data=tmp_path / "data"),
+            LogConfig(log="tls://127.0.0.1:1", log_tls_ca=tmp_path / "none.pem"),
+        )
 
 
 async def test_signed_credentials(tmp_path: Path) -> None:
@@ -103,7 +105,9 @@ async def test_signed_credentials(tmp_path: Path) -> None:
         f"-----BEGIN USER NKEY SEED-----\n{user.seed}\n------END USER NKEY SEED------\n"
     )
     with NatsCluster(tmp_path / "nats", size=1, settings=settings) as nats:
-        async with serving(config_of(tmp_path, nats.url, log_credentials=credentials)) as client:
+        async with serving(
+            tmp_path, LogConfig(log=nats.url, log_credentials=credentials, log_replicas=1)
+        ) as client:
             await client.record_event(customer_event())
         nobody = NatsSettings(nats.urls, name="log", replicas=1, max_age_seconds=60)
         with pytest.raises(LogUnreachableError, match="Authorization"):

@@ -14,8 +14,8 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
-from tests.nats_cluster import NatsCluster
-from tests.nats_node import NatsNode, wait_until
+from tests.support.nats_cluster import NatsCluster
+from tests.support.nats_node import NatsNode, wait_until
 
 DEADLINE_SECONDS = 30
 SHORT_SECONDS = 0.5

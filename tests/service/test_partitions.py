@@ -17,17 +17,18 @@ from engagement.v1 import (
     ingest_service_pb2_grpc,
     privacy_service_pb2_grpc,
 )
-from engagement_server.app import Server
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError
+from engagement_server.log.nats.config import LogConfig
+from engagement_server.node import Server
 from engagement_server.partitions import partition_number
 from engagement_server.store.database import DatabaseFile
-from tests.events import customer_event
-from tests.nats_cluster import NatsCluster
-from tests.service.calls import one, some, stored_ids
-from tests.service.raw_subscription import RawSubscription, subscribing
-from tests.service.raw_upload import RawUpload
-from tests.service.refusal import Refusal, refusal
+from tests.support.calls import one, some, stored_ids
+from tests.support.events import customer_event
+from tests.support.nats_cluster import NatsCluster
+from tests.support.raw_subscription import RawSubscription, subscribing
+from tests.support.raw_upload import RawUpload
+from tests.support.refusal import Refusal, refusal
 
 DEADLINE_SECONDS = 30
 HERE, ELSEWHERE = "brand-1", "brand-4"
@@ -45,16 +46,10 @@ async def serving(
     nats: NatsCluster, folder: Path, partitions: str, *, log_name: str = "engagement"
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A connection to a node that carries some partitions."""
-    config = Config(
-        listen="127.0.0.1:0",
-        data_dir=folder,
-        log=nats.url,
-        log_name=log_name,
-        log_replicas=1,
-        partitions=partitions,
-    )
+    config = Config(listen="127.0.0.1:0", data=folder, partitions=partitions)
+    log = LogConfig(log=nats.url, log_name=log_name, log_replicas=1)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        server = await Server.start(config)
+        server = await Server.start(config, log)
         async with grpc.aio.insecure_channel(server.address) as channel:
             yield channel
         await server.stop()

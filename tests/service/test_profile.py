@@ -8,12 +8,12 @@ import grpc
 import pytest
 
 from engagement import EngagementClient, NotFoundError, v1
-from engagement_server.app import Server
-from engagement_server.hot_consumers import MIN_KEPT_EVENTS
-from tests.events import customer_event, customer_events, personal_event
-from tests.plain_profile import plain_profile
-from tests.service.calls import some, stored
-from tests.service.refusal import refusal
+from engagement_server.jobs.hot_consumers import MIN_KEPT_EVENTS
+from engagement_server.node import Server
+from tests.support.calls import some, stored
+from tests.support.events import customer_event, customer_events, personal_event
+from tests.support.plain_profile import plain_profile
+from tests.support.refusal import refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub

@@ -13,9 +13,9 @@ import grpc
 import pytest
 
 from engagement import v1
-from tests.events import bad_event, customer_event, customer_events, text_fields, with_texts
-from tests.service.calls import ACCEPTED, DUPLICATE, REJECTED, one, some, stored
-from tests.service.refusal import refusal
+from tests.support.calls import ACCEPTED, DUPLICATE, REJECTED, one, some, stored
+from tests.support.events import bad_event, customer_event, customer_events, text_fields, with_texts
+from tests.support.refusal import refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub

@@ -10,9 +10,9 @@ import pytest
 
 from engagement import v1
 from engagement.limits import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES
-from tests.events import customer_event, customer_events, very_bad_event
-from tests.service.calls import ACCEPTED, REJECTED, one, some, stored
-from tests.service.refusal import assert_receivable, refusal
+from tests.support.calls import ACCEPTED, REJECTED, one, some, stored
+from tests.support.events import customer_event, customer_events, very_bad_event
+from tests.support.refusal import assert_receivable, refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub

@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from engagement import v1
-from tests.events import customer_event, personal_event, text_fields, with_texts
-from tests.service.calls import ACCEPTED, one, some, stored
-from tests.service.refusal import refusal
+from tests.support.calls import ACCEPTED, one, some, stored
+from tests.support.events import customer_event, personal_event, text_fields, with_texts
+from tests.support.refusal import refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub

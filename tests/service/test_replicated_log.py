@@ -22,8 +22,8 @@ from engagement_server.errors import (
     StoreUnavailableError,
     UnreadableCommitError,
 )
-from engagement_server.log import framing
-from engagement_server.log.nats_connection import NatsSettings
+from engagement_server.log.nats import framing
+from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.model import Subject
 from engagement_server.operations import (
     BeginErasure,
@@ -37,10 +37,10 @@ from engagement_server.operations import (
 )
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
-from tests.events import batch_of, customer_event, customer_events, noise
-from tests.free_ports import free_ports
-from tests.nats_cluster import NatsCluster
-from tests.replicated_node import DEADLINE_SECONDS, ReplicatedNode
+from tests.support.events import batch_of, customer_event, customer_events, noise
+from tests.support.free_ports import free_ports
+from tests.support.nats_cluster import NatsCluster
+from tests.support.replicated_node import DEADLINE_SECONDS, ReplicatedNode
 
 _PAYLOAD_BYTES = 64 * 1024
 _names = (f"log-{number}" for number in itertools.count())
@@ -63,7 +63,7 @@ def log(cluster: NatsCluster) -> NatsSettings:
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that is too short is known to be so at once: here no leader is elected."""
-    monkeypatch.setattr("engagement_server.log.continuity.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("engagement_server.log.nats.continuity.PATIENCE_SECONDS", 0.5)
 
 
 class Nodes:
@@ -326,7 +326,7 @@ async def test_a_store_of_one_machine_becomes_the_beginning_of_a_log(nodes: Node
 async def test_a_quiet_log_is_filled_after_an_erasure_so_that_its_files_let_go(
     nodes: Nodes, log: NatsSettings, js: JetStreamContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engagement_server.log.turnover._INTERVAL_SECONDS", 0.3)
+    monkeypatch.setattr("engagement_server.log.nats.turnover._INTERVAL_SECONDS", 0.3)
     node = await nodes.open()
     await node.record(customer_event("a"))
     await node.commit(OpenUpload("acme", "upload", "first"))

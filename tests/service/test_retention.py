@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from engagement import EngagementClient, NotFoundError, PreconditionError, Uploader, v1
-from engagement_server.app import Server
 from engagement_server.config import Config
-from tests.events import customer_event, customer_events
+from engagement_server.node import Server
+from tests.support.events import customer_event, customer_events
 
 DEADLINE_SECONDS = 20
 DAY_SECONDS = 24 * 3600
@@ -22,7 +22,7 @@ RETENTION_SECONDS = 0.001
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(listen="127.0.0.1:0", data_dir=tmp_path / "data")
+    return Config(listen="127.0.0.1:0", data=tmp_path / "data")
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from engagement import EngagementClient, v1
 from engagement.v1 import server_service_pb2_grpc
 from engagement_server.api.server import ServerServicer, Timings
-from engagement_server.app import Server
 from engagement_server.model import PartitionState
+from engagement_server.node import Server
 
 _TIMINGS = Timings(
     heartbeat_interval=timedelta(seconds=15),

@@ -18,13 +18,13 @@ from engagement_server.errors import (
     LogError,
     LogUnreachableError,
 )
-from engagement_server.log import continuity
-from engagement_server.log.snapshot_schedule import SnapshotSchedule
-from tests.events import customer_event, customer_events
-from tests.nats_cluster import NatsCluster
-from tests.replicated_node import DEADLINE_SECONDS, ReplicatedNode
-from tests.service.snapshot_bench import PAYLOAD_BYTES, SnapshotBench, new_log, noisy_events, running
-from tests.view_rows import view_rows
+from engagement_server.log.nats import continuity
+from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
+from tests.support.events import customer_event, customer_events
+from tests.support.nats_cluster import NatsCluster
+from tests.support.replicated_node import DEADLINE_SECONDS, ReplicatedNode
+from tests.support.snapshot_bench import PAYLOAD_BYTES, SnapshotBench, new_log, noisy_events, running
+from tests.support.view_rows import view_rows
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +193,8 @@ async def test_a_node_that_is_killed_while_it_fetches_a_snapshot_begins_again(tm
 
 _JOIN = """
     import asyncio, pathlib, sys
-    from engagement_server.log.joining import join
-    from engagement_server.log.nats_connection import NatsSettings
+    from engagement_server.log.nats.joining import join
+    from engagement_server.log.nats.connection import NatsSettings
     from engagement_server.store.database import DatabaseFile
 
     folder, name, server = sys.argv[1:]

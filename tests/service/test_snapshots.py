@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from engagement import v1
-from engagement_server.log.snapshot_schedule import KEPT_SNAPSHOTS, SnapshotSchedule
+from engagement_server.log.nats.snapshots.schedule import KEPT_SNAPSHOTS, SnapshotSchedule
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, Commit, CompleteErasure, EraseEvents, RecordBatch
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
-from tests.events import batch_of, customer_event, customer_events
-from tests.nats_cluster import NatsCluster
-from tests.replicated_node import DEADLINE_SECONDS
-from tests.service.marked_events import BYSTANDER, SUBJECT, interleaved, marked_events
-from tests.service.snapshot_bench import PAYLOAD_BYTES, SnapshotBench, noisy_events, running
+from tests.support.events import batch_of, customer_event, customer_events
+from tests.support.marked_events import BYSTANDER, SUBJECT, interleaved, marked_events
+from tests.support.nats_cluster import NatsCluster
+from tests.support.replicated_node import DEADLINE_SECONDS
+from tests.support.snapshot_bench import PAYLOAD_BYTES, SnapshotBench, noisy_events, running
 
 MARKER = "zqmark"
 

@@ -13,13 +13,13 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
-from engagement_server.app import Server
 from engagement_server.config import Config
 from engagement_server.cursor import Cursors, first_position
+from engagement_server.node import Server
 from engagement_server.store.database import DatabaseFile, read_cursors
-from tests.events import customer_event, customer_events, personal_event
-from tests.service.calls import one, some, stored
-from tests.service.raw_subscription import (
+from tests.support.calls import one, some, stored
+from tests.support.events import customer_event, customer_events, personal_event
+from tests.support.raw_subscription import (
     DEADLINE_SECONDS,
     RawSubscription,
     Request,
@@ -28,7 +28,7 @@ from tests.service.raw_subscription import (
     kinds,
     subscribing,
 )
-from tests.service.refusal import Refusal, refusal
+from tests.support.refusal import Refusal, refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -59,7 +59,7 @@ async def refused(events: EventServiceAsyncStub, request: Request) -> Refusal:
 @pytest.fixture
 async def restless(tmp_path: Path) -> AsyncIterator[Server]:
     """A server that breaks its silence after a moment."""
-    config = Config(listen="127.0.0.1:0", data_dir=tmp_path / "restless", heartbeat_seconds=0.1)
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "restless", heartbeat_seconds=0.1)
     server = await Server.start(config)
     yield server
     await server.stop()
@@ -251,7 +251,7 @@ async def test_a_filter_that_takes_nothing_still_makes_progress(restless: Server
 
 
 async def test_an_old_stream_says_closing_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    config = Config(listen="127.0.0.1:0", data_dir=tmp_path / "data", max_stream_age_seconds=0.3)
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "data", max_stream_age_seconds=0.3)
     server = await Server.start(config)
     async with grpc.aio.insecure_channel(server.address) as channel:
         ingest, events = v1.IngestServiceStub(channel), v1.EventServiceStub(channel)
@@ -270,7 +270,7 @@ async def test_an_old_stream_says_closing_and_the_next_one_goes_on(tmp_path: Pat
 async def test_a_server_that_stops_says_closing_and_waits_for_no_one_who_does_not_read(
     tmp_path: Path,
 ) -> None:
-    server = await Server.start(Config(listen="127.0.0.1:0", data_dir=tmp_path / "data"))
+    server = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "data"))
     large = dict.fromkeys(("role", "imei", "balance", "currency"), "x" * 50_000)
     async with grpc.aio.insecure_channel(server.address) as channel:
         ingest, events = v1.IngestServiceStub(channel), v1.EventServiceStub(channel)
@@ -327,12 +327,12 @@ async def test_cursors_that_are_not_of_this_log_are_refused(
 
 
 async def test_a_cursor_ahead_of_the_log_tells_that_the_log_was_replaced(tmp_path: Path) -> None:
-    config = Config(listen="127.0.0.1:0", data_dir=tmp_path / "data")
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "data")
     server = await Server.start(config)
     async with grpc.aio.insecure_channel(server.address) as channel:
         await v1.IngestServiceStub(channel).RecordEvent(one(customer_event("a")))
     await server.stop()
-    database = DatabaseFile(config.data_dir)
+    database = DatabaseFile(config.data)
     connection = database.open_reader()
     ahead = read_cursors(connection).encode(first_position(1) + 9)
     connection.close()

@@ -9,12 +9,12 @@ import pytest
 from prometheus_client import REGISTRY
 
 from engagement_server.errors import ConfigurationError
-from engagement_server.log.nats_connection import NatsSettings
-from engagement_server.telemetry import expose
-from tests.events import customer_event
-from tests.free_ports import free_ports
-from tests.nats_cluster import NatsCluster
-from tests.replicated_node import ReplicatedNode
+from engagement_server.log.nats.connection import NatsSettings
+from engagement_server.log.nats.metrics import expose
+from tests.support.events import customer_event
+from tests.support.free_ports import free_ports
+from tests.support.nats_cluster import NatsCluster
+from tests.support.replicated_node import ReplicatedNode
 
 
 async def test_a_log_is_measured_while_it_is_open(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import grpc
 import pytest
 
 from engagement import v1
-from tests.events import bad_event, customer_event, customer_events, very_bad_event
-from tests.service.calls import DUPLICATE, REJECTED, one, stored, stored_ids
-from tests.service.raw_upload import RawUpload, Request, chunk, finish, kinds, opening, results_of
-from tests.service.refusal import refusal
+from tests.support.calls import DUPLICATE, REJECTED, one, stored, stored_ids
+from tests.support.events import bad_event, customer_event, customer_events, very_bad_event
+from tests.support.raw_upload import RawUpload, Request, chunk, finish, kinds, opening, results_of
+from tests.support.refusal import refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -111,7 +111,7 @@ async def test_an_empty_chunk_counts_too(ingest: IngestServiceAsyncStub) -> None
 async def test_results_too_large_for_one_ack_are_split_and_cover_no_chunk_too_early(
     ingest: IngestServiceAsyncStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engagement_server.uploads._MAX_ACK_BYTES", 5_000)
+    monkeypatch.setattr("engagement_server.streams.uploads._MAX_ACK_BYTES", 5_000)
     upload = RawUpload(ingest)
     await upload.send(
         opening(),

@@ -13,17 +13,17 @@ import grpc
 import pytest
 
 from engagement import v1
-from engagement_server.app import Server
-from engagement_server.committer import Committer
 from engagement_server.config import Config
+from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.model import UploadState
+from engagement_server.node import Server
 from engagement_server.operations import OpenUpload
 from engagement_server.store.database import DatabaseFile, read_cursors
-from engagement_server.uploads import MAX_UNACKED_CHUNKS, Uploads
-from tests.events import customer_event
-from tests.service.calls import stored_ids
-from tests.service.raw_upload import (
+from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS, Uploads
+from tests.support.calls import stored_ids
+from tests.support.events import customer_event
+from tests.support.raw_upload import (
     DEADLINE_SECONDS,
     RawUpload,
     Request,
@@ -34,7 +34,7 @@ from tests.service.raw_upload import (
     opening,
     serving,
 )
-from tests.service.refusal import refusal
+from tests.support.refusal import refusal
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -176,7 +176,7 @@ async def test_a_stream_that_is_too_old_is_asked_to_open_again(tmp_path: Path) -
 
 
 async def test_a_stopping_server_acks_what_was_sent_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    server = await Server.start(Config(listen="127.0.0.1:0", data_dir=tmp_path))
+    server = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path))
     async with grpc.aio.insecure_channel(server.address) as channel:
         ingest = v1.IngestServiceStub(channel)
         upload, idle = RawUpload(ingest), RawUpload(ingest)
@@ -273,7 +273,7 @@ async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: Bare) -> None:
 async def test_a_client_that_ignores_closing_is_ended_ok_with_all_that_is_stored_acked(
     bare: Bare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engagement_server.uploads._CLOSING_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("engagement_server.streams.uploads._CLOSING_GRACE_SECONDS", 0.1)
     uploads = bare.uploads(max_age_seconds=0.1)
     producer = Producer(chunk(n) for n in itertools.count(1))
     sent: list[Response] = []

@@ -34,8 +34,8 @@ from engagement import (
 )
 from engagement.errors import error_from_rpc
 from engagement.retry import is_transient
-from engagement_server.app import Server
-from tests.vectors import VECTORS, Json, ScriptedServer, cases, name_of, scripted_server
+from engagement_server.node import Server
+from tests.support.vectors import VECTORS, Json, ScriptedServer, cases, name_of, scripted_server
 
 _KINDS: dict[type[EngagementError], str] = {
     EngagementError: "other",

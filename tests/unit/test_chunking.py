@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from engagement import v1
-from engagement.chunking import Chunk, Chunker, Source
 from engagement.errors import SourceMismatchError
+from engagement.upload.chunking import Chunk, Chunker, Source
 
 MAX_BYTES = 100_000
 Refused = list[tuple[int, v1.Event, v1.EventError]]

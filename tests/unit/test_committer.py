@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from engagement_server.committer import MAX_WAITING_BYTES, Committer
 from engagement_server.errors import (
     DrainingError,
     EventIdConflictError,
@@ -18,6 +17,7 @@ from engagement_server.errors import (
     StoreUnavailableError,
     UploadNotFoundError,
 )
+from engagement_server.log.committer import MAX_WAITING_BYTES, Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.model import Outcome, UploadState
 from engagement_server.operations import (
@@ -30,7 +30,7 @@ from engagement_server.operations import (
     Result,
 )
 from engagement_server.store.database import DatabaseFile
-from tests.events import batch_of, customer_event, customer_events
+from tests.support.events import batch_of, customer_event, customer_events
 
 DEADLINE_SECONDS = 20
 

@@ -9,6 +9,8 @@ import pytest
 
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError
+from engagement_server.log.nats.config import LogConfig
+from engagement_server.workers.config import WorkerConfig
 
 LOG = "nats://a:4222,tls://user:s3cret@b:4222, nats://c"
 
@@ -25,7 +27,7 @@ LOG = "nats://a:4222,tls://user:s3cret@b:4222, nats://c"
     ],
 )
 def test_partitions_are_a_number_or_some_of_a_number(partitions: str, served: list[int], count: int) -> None:
-    config = Config(log=LOG, partitions=partitions)
+    config = Config(partitions=partitions)
     assert config.served_partitions == served
     assert config.partition_count == count
 
@@ -35,11 +37,11 @@ def test_partitions_are_a_number_or_some_of_a_number(partitions: str, served: li
 )
 def test_other_partitions_are_refused(partitions: str) -> None:
     with pytest.raises(ConfigurationError, match="partitions"):
-        Config(log=LOG, partitions=partitions)
+        Config(partitions=partitions)
 
 
 def test_the_servers_of_a_log_stand_between_commas() -> None:
-    assert Config(log=LOG).log_servers == ["nats://a:4222", "tls://user:s3cret@b:4222", "nats://c"]
+    assert LogConfig(log=LOG).servers == ["nats://a:4222", "tls://user:s3cret@b:4222", "nats://c"]
 
 
 @pytest.mark.parametrize(
@@ -47,29 +49,30 @@ def test_the_servers_of_a_log_stand_between_commas() -> None:
 )
 def test_what_is_no_server_of_a_log_is_refused_without_telling_a_password(log: str) -> None:
     with pytest.raises(ConfigurationError, match="log must be addresses") as refused:
-        Config(log=f"nats://user:s3cret@b:4222,{log}")
+        LogConfig(log=f"nats://user:s3cret@b:4222,{log}")
     assert "s3cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("section", "settings", "message"),
     [
-        ({"log": " , "}, "log must be addresses"),
-        ({"listen": "nowhere"}, "listen must be HOST:PORT"),
-        ({"listen": ":1"}, "listen must be HOST:PORT"),
-        ({"listen": "a:65536"}, "listen must be HOST:PORT"),
-        ({"workers": 65}, "workers must be at most 64"),
-        ({"workers": 0}, "workers must be more than 0"),
-        ({"retention_days": 0}, "retention_days must be more than 0"),
-        ({"partitions": "2"}, "partitions are of a replicated log"),
-        ({"metrics": "a:1"}, "metrics are of a replicated log"),
-        ({"log": LOG, "metrics": "9464"}, "metrics must be HOST:PORT"),
-        ({"log": LOG, "log_name": "a.b"}, "log_name must be of letters"),
-        ({"log": LOG, "log_name": ""}, "log_name must be of letters"),
-        ({"log": LOG, "log_days": 1, "snapshot_hours": 12.1}, "two snapshots' worth"),
-        ({"log": LOG, "log_tls_key": Path("key.pem")}, "belong together"),
+        (LogConfig, {"log": " , "}, "log must be addresses"),
+        (Config, {"listen": "nowhere"}, "listen must be HOST:PORT"),
+        (Config, {"listen": ":1"}, "listen must be HOST:PORT"),
+        (Config, {"listen": "a:65536"}, "listen must be HOST:PORT"),
+        (WorkerConfig, {"workers": 65}, "workers must be at most 64"),
+        (WorkerConfig, {"workers": 0}, "workers must be more than 0"),
+        (Config, {"retention_days": 0}, "retention_days must be more than 0"),
+        (LogConfig, {"metrics": "a:1"}, "metrics are of a replicated log"),
+        (LogConfig, {"log": LOG, "metrics": "9464"}, "metrics must be HOST:PORT"),
+        (LogConfig, {"log": LOG, "log_name": "a.b"}, "log_name must be of letters"),
+        (LogConfig, {"log": LOG, "log_name": ""}, "log_name must be of letters"),
+        (LogConfig, {"log": LOG, "log_days": 1, "snapshot_hours": 12.1}, "two snapshots' worth"),
+        (LogConfig, {"log": LOG, "log_tls_key": Path("key.pem")}, "belong together"),
     ],
 )
-def test_what_cannot_be_is_refused_by_its_name(settings: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_is_refused_by_its_name(
+    section: type[Any], settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        Config(**settings)
+        section(**settings)

@@ -19,12 +19,13 @@ import pytest
 import yaml
 
 from engagement import EngagementClient, v1
-from engagement.cli.serve import serve
-from engagement_server.app import Server
+from engagement_server.commands.serve import serve
 from engagement_server.config import Config
-from tests.free_ports import free_ports
-from tests.nats_certificates import NatsCertificates
-from tests.nats_node import NatsNode, PortTakenError, wait_until
+from engagement_server.log.nats.config import LogConfig
+from engagement_server.node import Server
+from tests.support.free_ports import free_ports
+from tests.support.nats_certificates import NatsCertificates
+from tests.support.nats_node import NatsNode, PortTakenError, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
@@ -153,14 +154,13 @@ async def test_a_node_may_do_what_it_has_to_at_three_servers_with_tls(
     nodes, certificates = servers
     ports = [node.client_port for node in nodes]
     server = await Server.start(
-        Config(
-            listen="127.0.0.1:0",
-            data_dir=tmp_path / "data",
+        Config(listen="127.0.0.1:0", data=tmp_path / "data"),
+        LogConfig(
             log=",".join(f"tls://engagement:n1@127.0.0.1:{port}" for port in ports),
             log_tls_ca=certificates.authority,
-            log_tls_certificate=certificates.client,
+            log_tls_cert=certificates.client,
             log_tls_key=certificates.client_key,
-        )
+        ),
     )
     operator = await nats.connect(
         f"tls://operator:a1@127.0.0.1:{ports[0]}", tls=certificates.context(), allow_reconnect=False

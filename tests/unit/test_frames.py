@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagement import v1
-from engagement_server.frames import batch_entry, batch_frame
+from engagement_server.streams.frames import batch_entry, batch_frame
 
 _stored = st.builds(
     lambda cursor, text, size, matched: v1.StoredEvent(

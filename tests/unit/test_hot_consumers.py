@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 
 from engagement import v1
-from engagement_server.committer import Committer
-from engagement_server.hot_consumers import (
+from engagement_server.jobs.hot_consumers import (
     MAX_NEW_EVENTS,
     MAX_SAMPLES,
     MIN_KEPT_EVENTS,
     ConsumerCounts,
     HotConsumers,
 )
+from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.operations import RecordBatch, Recorded
 from engagement_server.profiles import Profiles
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
-from tests.events import batch_of, customer_events
+from tests.support.events import batch_of, customer_events
 
 DEADLINE_SECONDS = 20
 

@@ -11,7 +11,7 @@ import pytest
 from engagement_server.operations import Commit, RecordBatch
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
-from tests.events import batch_of, customer_event
+from tests.support.events import batch_of, customer_event
 
 COMMITS = 400
 # Three levels of 16 segments, and what waits for its share of the merges.

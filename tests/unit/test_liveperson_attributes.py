@@ -7,7 +7,7 @@ import json
 import pytest
 
 from engagement import limits, v1
-from tests.unit.liveperson_input import (
+from tests.support.liveperson_input import (
     customer,
     export,
     person,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engagement import v1
-from tests.unit.liveperson_input import export, person, read_event
+from tests.support.liveperson_input import export, person, read_event
 
 
 def read_person(members: object) -> v1.Event:

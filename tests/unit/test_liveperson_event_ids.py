@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.liveperson_input import (
+from tests.support.liveperson_input import (
     EXAMPLES,
     conversation,
     customer,

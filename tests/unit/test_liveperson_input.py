@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 import pytest
 
 from engagement.liveperson import CorruptInputError, ImportedEvent, Importer, looks_like_import
-from tests.unit.liveperson_input import (
+from tests.support.liveperson_input import (
     EXAMPLES,
     customer,
     export,

@@ -20,7 +20,7 @@ from engagement.liveperson import (
     UnreadableEvent,
     looks_like_import,
 )
-from tests.unit.liveperson_input import EXAMPLES, conversation, customer, open_importer, person, read
+from tests.support.liveperson_input import EXAMPLES, conversation, customer, open_importer, person, read
 
 EXAMPLE_BYTES = [path.read_bytes() for path in sorted(EXAMPLES.glob("*.json"))]
 

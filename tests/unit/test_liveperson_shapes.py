@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 
 from engagement import v1
 from engagement.liveperson import ImportedEvent, Importer
-from tests.unit.liveperson_input import (
+from tests.support.liveperson_input import (
     CONTEXT,
     EXAMPLES,
     conversation,

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from engagement_server import log_host
-from engagement_server.committer import Committer
 from engagement_server.errors import DrainingError, StoreUnavailableError, WriterFailedError
-from engagement_server.log.channel import Channel, Kind
+from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
-from engagement_server.log.remote import RemoteLog, View, encode_view
-from engagement_server.log_host import LogHost
 from engagement_server.operations import Applied, Commit, OpenUpload, Result
 from engagement_server.store.database import DatabaseFile
+from engagement_server.workers import host as log_host
+from engagement_server.workers.channel import Channel, Kind
+from engagement_server.workers.host import LogHost
+from engagement_server.workers.remote_log import RemoteLog, View, encode_view
 
 DEADLINE_SECONDS = 20
 

@@ -10,11 +10,16 @@ from hypothesis import strategies as st
 
 from engagement.rules import Violation
 from engagement_server import errors
+from engagement_server.api.grpc.status import describe
 from engagement_server.errors import EntityUnknownError, InvalidRequestError, RequestError
-from engagement_server.log.outcomes import decode_applied, decode_outcomes, encode_applied, encode_outcomes
 from engagement_server.model import EntityList, ErasureState, Outcome, Tally, UploadState, Verdict
 from engagement_server.operations import Applied, ChunkCommitted, Opening, Recorded, Result
-from engagement_server.status import describe
+from engagement_server.workers.outcomes import (
+    decode_applied,
+    decode_outcomes,
+    encode_applied,
+    encode_outcomes,
+)
 
 _NUMBERS = st.integers(0, 2**63 - 1)
 _TEXTS = st.text(max_size=20)

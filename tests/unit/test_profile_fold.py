@@ -31,8 +31,8 @@ from engagement_server.store.profile_fold import ProfileFold, Source
 from engagement_server.store.profile_rows import Folding
 from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
-from tests.events import batch_of, customer_event
-from tests.plain_profile import plain_profile
+from tests.support.events import batch_of, customer_event
+from tests.support.plain_profile import plain_profile
 
 MERGE, REPLACE = v1.Folding.FOLDING_MERGE, v1.Folding.FOLDING_REPLACE
 NOW_MS = 1_700_000_000_000

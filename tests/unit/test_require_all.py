@@ -19,7 +19,7 @@ FILES = {
 def run_samples(folder: Path, *, require_all: str) -> subprocess.CompletedProcess[str]:
     for name, text in FILES.items():
         (folder / name).write_text(text)
-    options = ["-p", "tests.require_all", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    options = ["-p", "tests.support.require_all", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--rootdir", folder, folder],
         cwd=REPOSITORY,

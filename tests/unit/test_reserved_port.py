@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from engagement_server.errors import ConfigurationError
-from engagement_server.reserved_port import ReservedPort
+from engagement_server.workers.port import ReservedPort
 
 
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody who has the port is about to go."""
-    monkeypatch.setattr("engagement_server.reserved_port.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("engagement_server.workers.port.PATIENCE_SECONDS", 0)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from buf.validate import validate_pb2
 from engagement import limits, v1
 from engagement.rules import Violation, check_events, check_limits, check_message, is_plainly_valid
-from tests.events import bad_event, customer_event, text_fields, very_bad_event
+from tests.support.events import bad_event, customer_event, text_fields, very_bad_event
 
 NOW_MS = 1_700_000_000_000
 tolerant = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -30,8 +30,8 @@ from engagement_server.store.database import DatabaseFile, Identity
 from engagement_server.store.writer import Writer
 from tests.conformance.history_conformance import commits
 from tests.conformance.log_bench import START_MS
-from tests.events import batch_of, customer_event
-from tests.view_rows import view_rows
+from tests.support.events import batch_of, customer_event
+from tests.support.view_rows import view_rows
 
 IDENTITY = Identity.new()
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagement.rules import Violation
+from engagement_server.api.grpc.status import MAX_DETAILS_BYTES, Metadata, describe, describe_internal
 from engagement_server.errors import (
     DrainingError,
     EventIdConflictError,
@@ -24,7 +25,6 @@ from engagement_server.errors import (
     StoreUnavailableError,
     UploadTakenOverError,
 )
-from engagement_server.status import MAX_DETAILS_BYTES, Metadata, describe, describe_internal
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10).flatmap(
     lambda text: st.sampled_from([text, text * 30, text * 5_000])

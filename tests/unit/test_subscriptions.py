@@ -13,15 +13,15 @@ import pytest
 
 from engagement import v1
 from engagement.limits import END_OF_TIME_MS
-from engagement_server.committer import Committer
+from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, EraseEvents, ExpireEvents, RecordBatch, Recorded
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
-from engagement_server.subscriptions import Frame, Subscriptions
-from tests.events import batch_of, customer_events
+from engagement_server.streams.subscriptions import Frame, Subscriptions
+from tests.support.events import batch_of, customer_events
 
 DEADLINE_SECONDS = 20
 BURST_EVENTS = 21_000

@@ -21,7 +21,7 @@ from engagement_server.operations import Commit, CommitChunk, OpenUpload, Operat
 from engagement_server.store.database import SCHEMA_VERSION, DatabaseFile, read_cursors
 from engagement_server.store.reader import PageQuery, Reader
 from engagement_server.store.writer import Writer
-from tests.events import bad_event, batch_of, customer_event, customer_events, personal_event
+from tests.support.events import bad_event, batch_of, customer_event, customer_events, personal_event
 
 SCHEMA_1 = (Path(__file__).parent / "schema_1.sql").read_text()
 COPIED = {

@@ -10,7 +10,7 @@ from engagement_server.model import Outcome
 from engagement_server.operations import Commit, RecordBatch, Recorded
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
-from tests.events import batch_of, customer_event, text_fields
+from tests.support.events import batch_of, customer_event, text_fields
 
 EVENTS = 40
 MEBIBYTE = 1024 * 1024

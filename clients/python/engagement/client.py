@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from engagement import v1
 from engagement.errors import typed_errors
-from engagement.follower import Follower
+from engagement.follow.follower import Follower
 from engagement.retry import SERVICE_CONFIG
 from engagement.uuid7 import uuid7
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from engagement.follower import OnErasure, OnReconnect
+    from engagement.follow.follower import OnErasure, OnReconnect
 
     SubscribeCall = grpc.aio.UnaryStreamCall[v1.SubscribeEventsRequest, v1.SubscribeEventsResponse]
     UploadCall = grpc.aio.StreamStreamCall[v1.UploadEventsRequest, v1.UploadEventsResponse]

@@ -9,8 +9,8 @@ from engagement.rules import Violation
 from engagement.v1 import event_service_pb2_grpc
 from engagement_server.api.paging import page_size
 from engagement_server.errors import EventNotFoundError, FieldInvalidError, LogEpochChangedError
+from engagement_server.log.second_look import look_twice
 from engagement_server.messages import stored_event_message
-from engagement_server.second_look import look_twice
 from engagement_server.store.reader import PageQuery
 from engagement_server.validation import require_valid
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engagement_server.model import StoredRow
     from engagement_server.partitions import Partitions
     from engagement_server.store.reader import Reader
-    from engagement_server.subscriptions import Frame
+    from engagement_server.streams.subscriptions import Frame
 
     Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -10,11 +10,11 @@ from engagement.limits import MAX_BATCH_EVENTS
 from engagement.v1 import ingest_service_pb2_grpc
 from engagement_server.api.paging import page_size
 from engagement_server.errors import BatchTooLargeError, EntityUnknownError
+from engagement_server.log.second_look import look_twice
 from engagement_server.messages import tally_message, upload_message, verdict_message
 from engagement_server.model import Verdict, count
 from engagement_server.operations import RecordBatch, Recorded
-from engagement_server.second_look import look_twice
-from engagement_server.uploads import require_opening
+from engagement_server.streams.uploads import require_opening
 from engagement_server.validation import admit, admit_partly, event_path, require_valid
 
 if TYPE_CHECKING:

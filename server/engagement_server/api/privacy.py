@@ -8,10 +8,10 @@ from engagement import v1
 from engagement.uuid7 import uuid7
 from engagement.v1 import privacy_service_pb2_grpc
 from engagement_server.api.paging import page_size
+from engagement_server.log.second_look import look_twice
 from engagement_server.messages import erasure_message
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, LiftSuppression
-from engagement_server.second_look import look_twice
 from engagement_server.store.erasure_rows import filter_of
 from engagement_server.store.reader import PageQuery
 from engagement_server.validation import require_valid

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from engagement import limits, v1
 from engagement.v1 import server_service_pb2_grpc
 from engagement_server.api.paging import MAX_PAGE_SIZE
-from engagement_server.subscriptions import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
-from engagement_server.uploads import MAX_UNACKED_CHUNKS
+from engagement_server.streams.subscriptions import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
+from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

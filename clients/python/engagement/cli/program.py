@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import EntryPoints, entry_points
 
 import click
 
@@ -14,7 +15,6 @@ from engagement.cli.failures import ExitStatus
 from engagement.cli.info import info
 from engagement.cli.profile import profile
 from engagement.cli.read import get, list_events
-from engagement.cli.serve import serve
 from engagement.cli.tail import tail
 from engagement.cli.upload import upload
 from engagement.cli.validate import validate
@@ -35,8 +35,30 @@ Exit status:
 """
 
 
+class Program(click.Group):
+    """Finds the commands of other packages by their entry points, and imports them when needed."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Names of all commands."""
+        return sorted([*self.commands, *_added_commands().names])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command with this name."""
+        command = super().get_command(context, name)
+        if command is None and name in (added := _added_commands()).names:
+            command = added[name].load()
+        return command
+
+
+def _added_commands() -> EntryPoints:
+    return entry_points(group="engagement.commands")
+
+
 @click.group(
-    epilog=_EPILOG, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=Program,
+    epilog=_EPILOG,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="engagement-attributes", prog_name="engagement")
 @click.pass_context
@@ -48,7 +70,6 @@ def program(context: click.Context) -> None:
 
 
 for _command in (
-    serve,
     upload,
     validate,
     get,

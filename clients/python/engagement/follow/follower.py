@@ -1,0 +1,218 @@
+"""Follows the events of an account through lost connections and restarts of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from engagement import v1
+from engagement.errors import EngagementError
+from engagement.follow.stream import FollowStream
+from engagement.retry import Outage, is_transient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from types import TracebackType
+
+    from engagement.client import EngagementClient
+
+OnErasure = Callable[[v1.SubscribeEventsResponse.ErasureNotice], Awaitable[None] | None]
+OnReconnect = Callable[[EngagementError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Some events, one after the other."""
+
+    events: Sequence[v1.StoredEvent]
+    cursor: str
+    """Covers the events and everything before them."""
+
+
+class Follower:
+    """Hands out the events that a filter takes, in the order of acceptance, each as soon as it is there.
+
+    `EngagementClient.follow` makes it. Iterate over it for single events, or over `batches` where there
+    are many; both go on where the other stopped. What it hands out has no gap and no repeat, whatever
+    happens to the connection or to the server. Whatever ends a wait for the next event, a cancellation
+    or an error, loses nothing: the next wait goes on behind `cursor`.
+
+    Memory holds one batch. The stream is not read before somebody asks for an event; a reader that takes
+    its time slows down nobody else. One task at a time may iterate.
+    """
+
+    def __init__(
+        self,
+        client: EngagementClient,
+        request: v1.SubscribeEventsRequest,
+        *,
+        on_erasure: OnErasure | None = None,
+        on_reconnect: OnReconnect | None = None,
+        max_outage_seconds: float = 300.0,
+    ) -> None:
+        """Starts where the request says.
+
+        `on_erasure` is called, and awaited where it is asynchronous, between the events before and after
+        the erasure; what it raises comes out of the iteration, and the notice comes again. `on_reconnect`
+        is called with the error that ended a connection. `max_outage_seconds` is how long to go on
+        reconnecting without any news.
+        """
+        self._client = client
+        self._request = request
+        self._on_erasure = on_erasure
+        self._on_reconnect = on_reconnect
+        self._outage = Outage(max_seconds=max_outage_seconds)
+        self._stream: FollowStream | None = None
+        self._cursor = request.after_cursor
+        # Last one first: what is handed out is not held any longer.
+        self._held: list[v1.StoredEvent] = []
+        self._held_cursor = ""
+        self._lag_events = 0
+        self._is_caught_up = False
+        self._has_ended = False
+
+    @property
+    def cursor(self) -> str:
+        """Covers exactly what was handed out, and what the filter does not take before and behind it.
+
+        Whoever stores it after handling an event, and starts again with `after_cursor`, misses nothing
+        and repeats only what came after it was last stored. It moves with a filter that takes nothing,
+        too. Empty until the server has accepted the subscription.
+        """
+        return self._cursor
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything that was stored has been handed out; false while there is no connection."""
+        return self._is_caught_up and not self._held
+
+    @property
+    def lag_events(self) -> int:
+        """How many events were stored behind the cursor when the server last said so.
+
+        What was handed out since is taken off. Those that the filter does not take are counted.
+        """
+        return self._lag_events + len(self._held)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the call and the iteration; `cursor` stays."""
+        self._has_ended = True
+        self._held.clear()
+        self._disconnect()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> v1.StoredEvent:
+        """The next event.
+
+        Raises PreconditionError where the cursor is older than what is kept or of another log,
+        InvalidArgumentError where the cursor or the filter is wrong, the error that explains an outage
+        that lasts too long, and any other EngagementError at once.
+        """
+        if not self._held and not await self._load():
+            raise StopAsyncIteration
+        event = self._held.pop()
+        self._cursor = event.cursor if self._held else self._held_cursor
+        return event
+
+    async def batches(self) -> AsyncGenerator[EventBatch, None]:
+        """The events in the batches in which they come, each with the cursor that covers it.
+
+        Much faster than single events. Raises what the iteration over single events raises.
+        """
+        while self._held or await self._load():
+            events = self._held[::-1]
+            self._held.clear()
+            self._cursor = self._held_cursor
+            yield EventBatch(events, self._cursor)
+
+    async def _load(self) -> bool:
+        """Holds the next batch; false where there will be none."""
+        try:
+            while (message := await self._receive()) is not None:
+                if message.HasField("batch"):
+                    self._held = list(reversed(message.batch.events))
+                    self._held_cursor = message.cursor
+                    self._lag_events = max(0, self._lag_events - len(self._held))
+                    self._outage.end()
+                    return True
+                await self._take(message)
+        except BaseException:
+            # What was read and not taken in comes again.
+            self._disconnect()
+            raise
+        self._disconnect()
+        return False
+
+    async def _receive(self) -> v1.SubscribeEventsResponse | None:
+        """The next message, over as many connections as it takes; None at the end."""
+        while not self._has_ended:
+            if self._stream is None:
+                self._stream = FollowStream(self._client, self._next_request())
+            try:
+                message = await self._stream.read()
+            except EngagementError as error:
+                await self._await_reconnect(error)
+                continue
+            self._has_ended = message is None
+            return message
+        return None
+
+    async def _take(self, message: v1.SubscribeEventsResponse) -> None:
+        """Takes in what is no event."""
+        match message.WhichOneof("message"):
+            case "started":
+                self._lag_events = message.started.lag_events
+            case "caught_up":
+                self._is_caught_up = True
+                self._lag_events = 0
+            case "fell_behind":
+                self._is_caught_up = False
+                self._lag_events = message.fell_behind.lag_events
+            case "progress":
+                self._lag_events = message.progress.lag_events
+            case "erasure_notice" if self._on_erasure is not None:
+                pending = self._on_erasure(message.erasure_notice)
+                if inspect.isawaitable(pending):
+                    await pending
+        self._cursor = message.cursor
+        if not message.HasField("started") and not message.HasField("closing"):
+            self._outage.end()
+
+    async def _await_reconnect(self, error: EngagementError) -> None:
+        """Waits until it is time for another connection. Raises the error where another cannot help."""
+        self._disconnect()
+        if not is_transient(error):
+            raise error
+        delay_seconds = self._outage.delay_after(error)
+        if self._on_reconnect is not None:
+            self._on_reconnect(error)
+        await asyncio.sleep(delay_seconds)
+
+    def _next_request(self) -> v1.SubscribeEventsRequest:
+        request = v1.SubscribeEventsRequest()
+        request.CopyFrom(self._request)
+        if self._cursor:
+            request.after_cursor = self._cursor
+        return request
+
+    def _disconnect(self) -> None:
+        self._is_caught_up = False
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None

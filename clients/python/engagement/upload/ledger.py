@@ -1,0 +1,161 @@
+"""The books of one upload: what is on the way, the totals, and what the caller is told of both."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engagement import v1
+
+if TYPE_CHECKING:
+    from engagement.upload.chunking import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an upload is, counted in events of its source."""
+
+    sent: int
+    """Events given to the connection, in this run or in an earlier one."""
+    acknowledged: int
+    """Events with an outcome: those of the tally together."""
+    tally: v1.Tally
+    reconnects: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedEvent:
+    """An event that was refused."""
+
+    position: int
+    """Position in the source, from 0."""
+    event: v1.Event
+    """The event as sent, with the id that it got where it had none."""
+    error: v1.EventError
+
+
+@dataclass(frozen=True, slots=True)
+class UploadSummary:
+    """A finished upload."""
+
+    upload_id: str
+    tally: v1.Tally
+    """Totals of the whole upload, of earlier runs too, and of the events refused by the client itself."""
+    reconnects: int
+    events: int
+    """Events of the whole upload; every one has one of the tally's outcomes."""
+    skipped_events: int
+    """Events of the source that an earlier run had committed. Where there are some,
+    `EngagementClient.upload_rejections` has all rejections of the server."""
+
+
+OnProgress = Callable[[Progress], None]
+OnRejection = Callable[[RejectedEvent], None]
+
+
+def total(tally: v1.Tally) -> int:
+    """Number of events in a tally."""
+    return tally.accepted + tally.duplicate + tally.rejected + tally.suppressed
+
+
+class UploadLedger:
+    """Keeps the chunks that are not known to be committed, and tells the caller what became of events.
+
+    Each rejection is told once, with the event's position in the source, whatever connections are lost.
+    """
+
+    def __init__(self, *, on_progress: OnProgress | None, on_rejection: OnRejection | None) -> None:
+        self._on_progress = on_progress
+        self._on_rejection = on_rejection
+        self.unacked: deque[Chunk] = deque()
+        """Chunks to send again after a lost connection; the stream bounds their number."""
+        self.committed_through = 0
+        self.skipped_events = 0
+        self.is_finished = False
+        self._tally = v1.Tally()
+        self._sent = 0
+        self._refused = 0
+        self._reconnects = 0
+
+    def skip_committed(self) -> int:
+        """Begins behind what an earlier run had committed; how many events that is."""
+        self._sent = self.skipped_events = total(self._tally)
+        return self.skipped_events
+
+    def add(self, chunk: Chunk) -> None:
+        """A chunk is about to be sent."""
+        self.unacked.append(chunk)
+        self._sent = chunk.end_position
+
+    def acknowledge(self, ack: v1.UploadEventsResponse.Ack) -> bool:
+        """Takes in an ack; whether the upload moves or has nothing to wait for."""
+        has_moved = ack.committed_through > self.committed_through
+        self._settle(ack.committed_through, ack.tally, ack.results)
+        return has_moved or not self.unacked
+
+    def misses_rejections(self, upload: v1.Upload) -> bool:
+        """Whether rejections of chunks on the way were not heard of."""
+        return bool(self._on_rejection and self.unacked and upload.tally.rejected > self._tally.rejected)
+
+    def catch_up(self, upload: v1.Upload, missed: Iterable[v1.UploadResult]) -> None:
+        """Takes in the state of the upload, with the rejections that were not heard of."""
+        self._settle(upload.committed_through, upload.tally, missed)
+        self.is_finished = upload.state == v1.Upload.STATE_FINISHED
+
+    def refuse(self, position: int, event: v1.Event, error: v1.EventError) -> None:
+        """An event that cannot be sent at all."""
+        self._refused += 1
+        self._report(RejectedEvent(position, event, error))
+
+    def note_reconnect(self) -> None:
+        """The connection was lost and is made again."""
+        self._reconnects += 1
+        self._report_progress()
+
+    def summarize(self, upload_id: str) -> UploadSummary:
+        """The summary of the finished upload."""
+        tally = self._full_tally()
+        return UploadSummary(upload_id, tally, self._reconnects, total(tally), self.skipped_events)
+
+    def _settle(self, committed_through: int, tally: v1.Tally, results: Iterable[v1.UploadResult]) -> None:
+        if self._on_rejection is not None:
+            self._report_rejections(results)
+        self.committed_through = committed_through
+        self._tally = tally
+        while self.unacked and self.unacked[0].sequence <= committed_through:
+            self.unacked.popleft()
+        self._report_progress()
+
+    def _report_rejections(self, results: Iterable[v1.UploadResult]) -> None:
+        chunks = {chunk.sequence: chunk for chunk in self.unacked}
+        for item in results:
+            result = item.result
+            if result.outcome != v1.Outcome.OUTCOME_REJECTED:
+                continue
+            chunk = chunks.get(item.chunk_sequence)
+            # A lost connection can cut the results of a chunk in two, and all of them come again.
+            if chunk is not None and result.index not in chunk.reported:
+                chunk.reported.add(result.index)
+                event = chunk.events[result.index]
+                self._report(RejectedEvent(chunk.first_position + result.index, event, result.error))
+
+    def _report(self, rejected: RejectedEvent) -> None:
+        if self._on_rejection is not None:
+            # Copies: a part of a message would keep the whole message in memory.
+            event, error = v1.Event(), v1.EventError()
+            event.CopyFrom(rejected.event)
+            error.CopyFrom(rejected.error)
+            self._on_rejection(RejectedEvent(rejected.position, event, error))
+
+    def _report_progress(self) -> None:
+        if self._on_progress is not None:
+            tally = self._full_tally()
+            self._on_progress(Progress(self._sent, total(tally), tally, self._reconnects))
+
+    def _full_tally(self) -> v1.Tally:
+        tally = v1.Tally()
+        tally.CopyFrom(self._tally)
+        tally.rejected += self._refused
+        return tally

@@ -1,0 +1,194 @@
+"""One connection of an upload: opens it, sends what is not committed, takes in what the server says."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import grpc
+
+from engagement import v1
+from engagement.errors import UnavailableError, typed_errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from engagement.client import EngagementClient, UploadCall
+    from engagement.retry import Outage
+    from engagement.upload.chunking import Chunk, Chunker
+    from engagement.upload.ledger import UploadLedger
+
+_STATUS_SECONDS = 2.0
+
+
+class UploadStream:
+    """Goes on with an upload until it is finished, the source has failed, or the connection is lost."""
+
+    def __init__(
+        self,
+        client: EngagementClient,
+        *,
+        upload_id: str,
+        chunker: Chunker,
+        ledger: UploadLedger,
+        outage: Outage,
+    ) -> None:
+        self._client = client
+        self._upload_id = upload_id
+        self._chunker = chunker
+        self._ledger = ledger
+        self._outage = outage
+        self._call = client.upload_events()
+        self._silence_seconds = client.timeout_seconds
+        self._max_unacked_chunks = 1
+        self._reconnect_delay_seconds: float | None = None
+        self._is_open = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._is_half_closed = False
+
+    async def run(self) -> None:
+        """Returns when all that the source gave is committed; raises an EngagementError before that."""
+        try:
+            with typed_errors():
+                async with _beside(self._send()):
+                    await self._receive()
+        finally:
+            self._call.cancel()
+        if self._ledger.is_finished:
+            return
+        has_source_failed = self._chunker.error is not None and self._chunker.has_ended
+        if not has_source_failed or self._ledger.unacked:
+            raise UnavailableError(
+                "the server closed the stream", retry_delay_seconds=self._reconnect_delay_seconds
+            )
+
+    async def _receive(self) -> None:
+        while not self._ledger.is_finished:
+            message = await self._read()
+            if message is None:
+                return
+            match message.WhichOneof("message"):
+                case "opened":
+                    await self._begin(message.opened)
+                case "ack":
+                    if self._ledger.acknowledge(message.ack):
+                        self._outage.end()
+                    self._has_room.set()
+                case "closing":
+                    delay = message.closing.reconnect_delay
+                    self._reconnect_delay_seconds = delay.ToTimedelta().total_seconds()
+                    await self._half_close()
+                case "finished":
+                    await self._catch_up(message.finished.upload)
+                    await self._await_status()
+
+    async def _read(self) -> v1.UploadEventsResponse | None:
+        """The next message, or None at the end. Raises UnavailableError where the server is silent."""
+        try:
+            async with asyncio.timeout(self._silence_seconds):
+                message = await self._call.read()
+        except TimeoutError:
+            raise UnavailableError(
+                f"no message from the server for {self._silence_seconds:g} seconds"
+            ) from None
+        return message if isinstance(message, v1.UploadEventsResponse) else None
+
+    async def _begin(self, opened: v1.UploadEventsResponse.Opened) -> None:
+        self._max_unacked_chunks = max(1, opened.max_unacked_chunks)
+        if opened.HasField("heartbeat_interval"):
+            self._silence_seconds = 2 * opened.heartbeat_interval.ToTimedelta().total_seconds()
+        if opened.committed_through > self._ledger.committed_through:
+            await self._catch_up(await self._client.get_upload(self._upload_id))
+            self._outage.end()
+        if self._ledger.is_finished:
+            return
+        if not self._chunker.has_begun:
+            self._chunker.begin(
+                max_events=opened.max_chunk_events,
+                max_bytes=opened.max_chunk_bytes,
+                after_sequence=self._ledger.committed_through,
+                skip_events=self._ledger.skip_committed(),
+            )
+        self._is_open.set()
+
+    async def _catch_up(self, upload: v1.Upload) -> None:
+        """Takes in what was committed without an ack that arrived."""
+        missed = []
+        if self._ledger.misses_rejections(upload):
+            first = self._ledger.unacked[0].sequence
+            rejections = self._client.upload_rejections(self._upload_id)
+            missed = [rejection async for rejection in rejections if rejection.chunk_sequence >= first]
+        self._ledger.catch_up(upload, missed)
+
+    async def _await_status(self) -> None:
+        """Lets the server end the call, which it does at once: it would see a cancellation otherwise."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STATUS_SECONDS):
+                await self._call.code()
+
+    async def _send(self) -> None:
+        # The same failures end the reading side, which reports them.
+        with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
+            opening = v1.UploadEventsRequest.Open(
+                account_id=self._client.account_id, upload_id=self._upload_id
+            )
+            async with self._writing:
+                await self._call.write(v1.UploadEventsRequest(open=opening))
+            await self._is_open.wait()
+            for chunk in tuple(self._ledger.unacked):
+                await self._write(chunk.request)
+            while (next_chunk := await self._next_chunk()) is not None:
+                self._ledger.add(next_chunk)
+                await self._write(next_chunk.request)
+            if self._chunker.error is None:
+                finish = v1.UploadEventsRequest.Finish(last_sequence=self._chunker.last_sequence)
+                await self._write(v1.UploadEventsRequest(finish=finish))
+            await self._half_close()
+
+    async def _next_chunk(self) -> Chunk | None:
+        while len(self._ledger.unacked) >= self._max_unacked_chunks:
+            self._has_room.clear()
+            await self._has_room.wait()
+        return await self._chunker.next()
+
+    async def _write(self, request: v1.UploadEventsRequest) -> None:
+        async with self._writing:
+            if self._is_half_closed:
+                raise asyncio.InvalidStateError("nothing follows a half-close")
+            await _write(self._call, request)
+
+    async def _half_close(self) -> None:
+        async with self._writing:
+            self._is_half_closed = True
+            await self._call.done_writing()
+
+
+async def _write(call: UploadCall, request: v1.UploadEventsRequest) -> None:
+    """Sends a message behind the first one, and leaves the status alone where the server ends the stream.
+
+    The library's own `write` puts INTERNAL in the place of that status, and the reason is lost: a newer
+    stream that took the upload over would look like a broken connection. That is what happens where the
+    inner call is not to be had, behind an interceptor for example.
+    """
+    inner = getattr(call, "_cython_call", None)
+    if inner is None:
+        await call.write(request)
+    elif call.done():
+        raise asyncio.InvalidStateError("the server has ended the stream")
+    else:
+        await inner.send_serialized_message(request.SerializeToString())
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Runs `work` beside the block and ends it with the block; a failure of one ends both."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(work)
+            yield
+            task.cancel()
+    except BaseExceptionGroup as failures:
+        first = failures.exceptions[0]
+        raise first from first.__cause__

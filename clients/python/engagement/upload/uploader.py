@@ -1,0 +1,101 @@
+"""Bulk upload that survives lost connections, restarts of the server and crashes of the client."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from engagement.errors import EngagementError
+from engagement.retry import Outage, is_transient
+from engagement.upload.chunking import Chunker
+from engagement.upload.ledger import Progress, RejectedEvent, UploadLedger, UploadSummary
+from engagement.upload.stream import UploadStream
+from engagement.uuid7 import uuid7
+
+if TYPE_CHECKING:
+    from engagement.client import EngagementClient
+    from engagement.upload.chunking import Source
+    from engagement.upload.ledger import OnProgress, OnRejection
+
+__all__ = ["Progress", "RejectedEvent", "UploadSummary", "Uploader"]
+
+
+class Uploader:
+    """Uploads a source of events of any length, in bounded memory.
+
+    An upload is resumed by a new Uploader, of another process too, with the same `upload_id` and the
+    same source from its start: the events that are committed are skipped by their number. An upload
+    that is finished gives its summary again and reads nothing. One upload id names one source.
+
+    Memory holds the chunks that the server has not acked, at most as many as it allows, and the next.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the first are named at the call
+        self,
+        client: EngagementClient,
+        *,
+        upload_id: str | None = None,
+        chunk_events: int | None = None,
+        on_progress: OnProgress | None = None,
+        on_rejection: OnRejection | None = None,
+        max_outage_seconds: float = 300.0,
+    ) -> None:
+        """By default the upload gets a new id, and chunks are as large as the server allows.
+
+        `on_progress` is called at every ack and every reconnect; `on_rejection` for each event that is
+        refused in this run, once. Both are called in the event loop and must not block; what they raise
+        ends the run. `max_outage_seconds` is how long to go on reconnecting without any progress.
+        """
+        self.upload_id = upload_id or uuid7()
+        self._client = client
+        self._chunk_events = chunk_events
+        self._on_progress = on_progress
+        self._on_rejection = on_rejection
+        self._max_outage_seconds = max_outage_seconds
+
+    async def upload(self, events: Source) -> UploadSummary:
+        """Uploads all events of the source and finishes the upload.
+
+        Events without an id are sent with a UUIDv7. An event that no chunk can carry is refused here:
+        `on_rejection` gets it and the summary's tally counts it. The source is read in the event loop,
+        no faster than the server commits; what blocks belongs into an asynchronous source, which may
+        pause for any time: what it gave before is sent meanwhile.
+
+        What the source raises comes out of here after all that it gave before is committed; the upload
+        then stays open, as after a cancellation.
+
+        Raises TakenOverError where a newer stream goes on with the upload, SourceMismatchError where
+        the source is too short to be the one that the upload began with, the error that explains an
+        outage that lasts too long, and any other EngagementError at once.
+        """
+        ledger = UploadLedger(on_progress=self._on_progress, on_rejection=self._on_rejection)
+        chunker = Chunker(events, chunk_events=self._chunk_events, refuse=ledger.refuse)
+        try:
+            await self._stream(chunker, ledger)
+        finally:
+            await chunker.close()
+        if not ledger.is_finished and chunker.error is not None:
+            raise chunker.error
+        return ledger.summarize(self.upload_id)
+
+    async def _stream(self, chunker: Chunker, ledger: UploadLedger) -> None:
+        """Makes one connection after the other until everything is committed."""
+        outage = Outage(max_seconds=self._max_outage_seconds)
+        while True:
+            stream = UploadStream(
+                self._client,
+                upload_id=self.upload_id,
+                chunker=chunker,
+                ledger=ledger,
+                outage=outage,
+            )
+            try:
+                await stream.run()
+            except EngagementError as error:
+                if not is_transient(error):
+                    raise
+                delay_seconds = outage.delay_after(error)
+            else:
+                return
+            await asyncio.sleep(delay_seconds)
+            ledger.note_reconnect()

@@ -1,0 +1,113 @@
+"""Where calls come in: the gRPC server with all services over the partitions. It knows no configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+
+from engagement.v1 import (
+    entity_service_pb2_grpc,
+    event_service_pb2_grpc,
+    ingest_service_pb2_grpc,
+    privacy_service_pb2_grpc,
+    server_service_pb2_grpc,
+)
+from engagement_server.api.entities import EntityServicer
+from engagement_server.api.events import EventServicer
+from engagement_server.api.grpc.health import HealthServicer
+from engagement_server.api.grpc.interceptors import CallInterceptor
+from engagement_server.api.grpc.reflection import add_reflection
+from engagement_server.api.ingest import IngestServicer
+from engagement_server.api.privacy import PrivacyServicer
+from engagement_server.api.server import ServerServicer, Timings
+from engagement_server.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from engagement_server.partitions import Partitions
+
+_SERVICES = (
+    "engagement.v1.IngestService",
+    "engagement.v1.EventService",
+    "engagement.v1.EntityService",
+    "engagement.v1.PrivacyService",
+    "engagement.v1.ServerService",
+)
+# Above the contract's limit, so that a message over it is refused with a reason; beyond this the
+# library drops the message unread.
+_TRANSPORT_MESSAGE_BYTES = 16 * 1024 * 1024
+MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
+"""The library allows a ping every five minutes, which gets usual Go and Java clients thrown out."""
+_CLOSE_CONNECTIONS_SECONDS = 0.5
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
+    # Compressed for those who accept it; the lowest level is gzip, which more clients know than deflate.
+    ("grpc.default_compression_level", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", int(MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000)),
+    (
+        "grpc.http2.min_recv_ping_interval_without_data_ms",
+        int(MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000),
+    ),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+
+
+class Endpoint:
+    """The services of one process."""
+
+    def __init__(
+        self, partitions: Partitions, timings: Timings, *, version: str, shares_port: bool = False
+    ) -> None:
+        """Where it `shares_port`, other processes may take calls on the same one."""
+        self._health = HealthServicer(_SERVICES, is_current=partitions.are_current)
+        partitions.watch_currency(self._health.follow)
+        self._calls = CallInterceptor(view_time_ms=partitions.view_time_ms)
+        self._grpc = grpc.aio.server(
+            interceptors=[self._calls], options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port)))
+        )
+        self._add_services(partitions, timings, version)
+
+    async def listen(self, address: str) -> str:
+        """Takes calls on HOST:PORT; the address with the port that was taken. Raises ConfigurationError."""
+        host, _, _ = address.rpartition(":")
+        try:
+            port = self._grpc.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"cannot listen on {address}; is another server running there?"
+            ) from error
+        await self._grpc.start()
+        return f"{host}:{port}"
+
+    def say_stopping(self) -> None:
+        """Says NOT_SERVING from now on."""
+        self._health.stop()
+
+    async def end_calls(self, *, grace_seconds: float) -> None:
+        """Refuses new calls, lets the running ones end, for some time, and closes the connections."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._calls.running.drain()
+        # What is still open never asked for anything, or had its time.
+        await self._grpc.stop(_CLOSE_CONNECTIONS_SECONDS)
+
+    def _add_services(self, partitions: Partitions, timings: Timings, version: str) -> None:
+        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestServicer(partitions), self._grpc)
+        event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(partitions), self._grpc)
+        entity_service_pb2_grpc.add_EntityServiceServicer_to_server(EntityServicer(partitions), self._grpc)
+        privacy_service_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyServicer(partitions), self._grpc)
+        server_service_pb2_grpc.add_ServerServiceServicer_to_server(
+            ServerServicer(
+                timings, version=version, partition_count=partitions.count, partitions=partitions.states
+            ),
+            self._grpc,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        add_reflection((*_SERVICES, health.SERVICE_NAME), self._grpc)

@@ -1,0 +1,116 @@
+"""`engagement serve`: runs the server. It imports the server itself only when it is run."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engagement_server.config import Config
+from engagement_server.errors import ConfigurationError, LogError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from dataclasses import Field
+
+_FAILED = 2
+_EPILOG = """\b
+Examples:
+  engagement serve
+  engagement serve --listen 0.0.0.0:50051 --data /var/lib/engagement
+  engagement serve --workers 4
+  engagement serve --log nats://a:4222,nats://b:4222,nats://c:4222
+"""
+_OPTIONAL_SECTIONS = {
+    "log": ("engagement_server.log.nats.config", "LogConfig"),
+    "workers": ("engagement_server.workers.config", "WorkerConfig"),
+}
+
+
+class ServeError(click.ClickException):
+    """The server cannot start, or had to end; the message says what to change."""
+
+    exit_code = _FAILED
+
+
+def config_sections() -> dict[str, type[Any]]:  # Any: each is a dataclass of settings
+    """The configuration and the sections of the optional rooms that are there, by the name `serve` takes."""
+    sections: dict[str, type[Any]] = {"config": Config}
+    for name, (module, section) in _OPTIONAL_SECTIONS.items():
+        if find_spec(module.rpartition(".")[0]) is not None:
+            sections[name] = getattr(import_module(module), section)
+    return sections
+
+
+def option_name(setting: str) -> str:
+    """The option of the command line that a setting has."""
+    return f"--{setting.replace('_', '-')}"
+
+
+def environment_variable(setting: str) -> str:
+    """The environment variable that a setting has."""
+    return f"ENGAGEMENT_{setting.upper()}"
+
+
+def _with_options(command: Callable[..., int]) -> Callable[..., int]:
+    settings = [setting for section in config_sections().values() for setting in fields(section)]
+    for setting in reversed(settings):
+        option = click.option(
+            option_name(setting.name),
+            setting.name,
+            type=_type(setting),
+            default=setting.default,
+            envvar=environment_variable(setting.name),
+            metavar=setting.metadata["metavar"],
+            show_default=setting.default not in {None, ""},
+            show_envvar=True,
+            help=setting.metadata["help"],
+        )
+        command = option(command)
+    return command
+
+
+def _type(setting: Field[Any]) -> click.ParamType[Any]:  # Any: fields are of many types
+    above, at_most = setting.metadata["above"], setting.metadata["at_most"]
+    match setting.type:
+        case "str":
+            return click.STRING
+        case "int":
+            return click.IntRange(above, at_most, min_open=above is not None)
+        case "float":
+            return click.FloatRange(above, at_most, min_open=above is not None)
+        case _:
+            is_folder = setting.metadata["metavar"] == "DIR"
+            return click.Path(file_okay=not is_folder, dir_okay=is_folder, path_type=Path)
+
+
+@click.command(epilog=_EPILOG)
+@_with_options
+def serve(**settings: Any) -> int:  # Any: each option has its own type
+    """Run the server until it is stopped with Ctrl-C or SIGTERM.
+
+    A stopping server finishes what it has begun: everything acknowledged is on
+    disk, and running uploads are told to come back.
+    """
+    try:
+        from engagement_server.app import serve as run_server  # noqa: PLC0415 - the server is an extra
+    except ModuleNotFoundError as error:
+        raise ServeError(
+            f"The server is not installed ({error.name} is missing). "
+            "Install it with: pip install 'engagement-attributes[server]'"
+        ) from error
+    try:
+        run_server(**dict(_sections(settings)))
+    except (ConfigurationError, LogError) as error:
+        raise ServeError(str(error)) from error
+    return 0
+
+
+def _sections(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each section with its settings. Raises ConfigurationError."""
+    for name, section in config_sections().items():
+        yield name, section(**{setting.name: settings[setting.name] for setting in fields(section)})

@@ -1,0 +1,148 @@
+"""Runs erasures to their end: events first, then the bytes in the files. It knows nothing of gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from engagement_server.errors import DrainingError, OverloadedError, UnavailableError
+from engagement_server.model import ErasureState
+from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents
+
+if TYPE_CHECKING:
+    from engagement_server.log.base import CommitLog
+    from engagement_server.log.committer import Committer
+    from engagement_server.store.readers import Readers
+
+MAX_RUNNING_ERASURES = 1000
+"""Erasures that run or wait; more are refused. They are worked on one after the other."""
+# Between two commits of an erasure come those of ingest: a few steps share one, which holds others up for a
+# tenth of a second.
+_STEPS_A_COMMIT = 3
+_MIN_RETRY_SECONDS = 0.2
+_MAX_RETRY_SECONDS = 10.0
+# Where two servers work on one erasure it is only more work.
+_RESUME_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class Erasures:
+    """All erasures of this server: one run each, however many calls wait for it."""
+
+    def __init__(
+        self, *, committer: Committer, readers: Readers, log: CommitLog, resumes: bool = True
+    ) -> None:
+        """Where it `resumes`, it goes on with what another server began and did not complete."""
+        self._committer = committer
+        self._readers = readers
+        self._commit_log = log
+        self._runs: dict[tuple[str, str], asyncio.Task[ErasureState]] = {}
+        self._turn = asyncio.Lock()
+        self._purging = asyncio.Lock()
+        self._next_purge: asyncio.Task[None] | None = None
+        self._purges: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
+        self._resuming: set[asyncio.Task[None]] = set()
+        if resumes:
+            self._resuming.add(asyncio.create_task(self._resume(), name="erasures-resume"))
+
+    async def erase(self, begin: BeginErasure) -> ErasureState:
+        """Begins an erasure, or joins the one of the same request, and returns when it is complete.
+
+        Cancelling the caller never stops it. Raises RequestIdReusedError, OverloadedError,
+        StoreUnavailableError and DrainingError.
+        """
+        if len(self._runs) >= MAX_RUNNING_ERASURES:
+            raise OverloadedError
+        state = await self._committer.submit(begin, returns=ErasureState)
+        if state.complete_time_ms is not None:
+            return state
+        if self._is_stopping:
+            raise DrainingError
+        run = self._run_of(begin.account_id, state.erasure_id)
+        await asyncio.wait([run])
+        if run.cancelled():
+            raise DrainingError
+        return run.result()
+
+    async def stop(self) -> None:
+        """Ends between two steps; what is left goes on when the server starts again."""
+        self._is_stopping = True
+        tasks = [*self._resuming, *self._runs.values(), *self._purges]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _resume(self) -> None:
+        """Goes on with erasures that nobody works on: their server was stopped, or is gone for good."""
+        while True:
+            try:
+                running = await self._readers.run(lambda reader: reader.erasures.running())
+            except UnavailableError as error:
+                _log.warning("erasures wait for the store: %s", error)
+                await asyncio.sleep(_MAX_RETRY_SECONDS)
+                continue
+            for account_id, erasure_id in running:
+                self._run_of(account_id, erasure_id)
+            await asyncio.sleep(_RESUME_SECONDS)
+
+    def _run_of(self, account_id: str, erasure_id: str) -> asyncio.Task[ErasureState]:
+        key = account_id, erasure_id
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs[key] = asyncio.create_task(self._run(*key), name=f"erasure-{erasure_id}")
+            run.add_done_callback(lambda _: self._runs.pop(key))
+            run.add_done_callback(_look_at)
+        return run
+
+    async def _run(self, account_id: str, erasure_id: str) -> ErasureState:
+        """Works until the erasure is complete, whatever is unavailable meanwhile."""
+        delay_seconds = _MIN_RETRY_SECONDS
+        while True:
+            try:
+                return await self._complete(account_id, erasure_id)
+            except DrainingError:
+                raise
+            except UnavailableError as error:
+                _log.warning("erasure %s goes on in %.1f s: %s", erasure_id, delay_seconds, error)
+            except Exception:
+                _log.exception("erasure %s failed and is tried again later", erasure_id)
+                raise
+            await asyncio.sleep(delay_seconds)
+            delay_seconds = min(2 * delay_seconds, _MAX_RETRY_SECONDS)
+
+    async def _complete(self, account_id: str, erasure_id: str) -> ErasureState:
+        async with self._turn:
+            state = await self._submit(EraseEvents(account_id, erasure_id))
+            while state.has_events_left:
+                steps = [self._submit(EraseEvents(account_id, erasure_id)) for _ in range(_STEPS_A_COMMIT)]
+                *_, state = await asyncio.gather(*steps)
+        await self._purge()
+        return await self._submit(CompleteErasure(account_id, erasure_id))
+
+    async def _submit(self, operation: EraseEvents | CompleteErasure) -> ErasureState:
+        await self._committer.wait_for_room()  # an erasure can wait, where a single call is refused
+        return await self._committer.submit(operation, returns=ErasureState)
+
+    async def _purge(self) -> None:
+        """Purges once for all erasures that wait for a purge to begin."""
+        if self._next_purge is None:
+            self._next_purge = asyncio.create_task(self._begin_purge(), name="purge")
+            self._purges.add(self._next_purge)
+            self._next_purge.add_done_callback(self._purges.discard)
+            self._next_purge.add_done_callback(_look_at)
+        await asyncio.shield(self._next_purge)
+
+    async def _begin_purge(self) -> None:
+        async with self._purging:
+            self._next_purge = None
+            await self._commit_log.purge()
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:  # Any: whatever it returns
+    """Keeps the loop from complaining about an error that nobody waits for any more; it is logged."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,84 @@
+"""Removes what is too old: events by their age since acceptance, and uploads that nobody goes on with."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engagement_server.errors import DrainingError, UnavailableError
+from engagement_server.operations import ExpireEvents, ExpireUploads
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from engagement_server.log.committer import Committer
+    from engagement_server.store.readers import Readers
+
+_INTERVAL_SECONDS = 3600.0
+# After each step commits have the writer for this many times as long as the step took.
+_PAUSE_FACTOR = 4
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How long the server keeps things."""
+
+    events: timedelta
+    idle_uploads: timedelta
+
+
+class Retention:
+    """A task that removes a little at a time, so that it never holds up others for long."""
+
+    def __init__(
+        self,
+        ages: Ages,
+        *,
+        committer: Committer,
+        readers: Readers,
+        interval_seconds: float = _INTERVAL_SECONDS,
+    ) -> None:
+        self._ages = ages
+        self._committer = committer
+        self._readers = readers
+        self._interval_seconds = interval_seconds
+        self._task = asyncio.create_task(self._run(), name="retention")
+
+    async def stop(self) -> None:
+        """Ends between two steps."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._expire(now_ms=time.time_ns() // 1_000_000)
+            except DrainingError:
+                return
+            except UnavailableError as error:
+                _log.warning("what is too old stays for now: %s", error)
+            await asyncio.sleep(self._interval_seconds)
+
+    async def _expire(self, *, now_ms: int) -> None:
+        events_before_ms = now_ms - int(self._ages.events.total_seconds() * 1000)
+        idle_since_ms = now_ms - int(self._ages.idle_uploads.total_seconds() * 1000)
+        await self._repeat(ExpireUploads(idle_since_ms, finished_before_ms=events_before_ms))
+        accounts = await self._readers.run(
+            lambda reader: reader.accounts_with_events_before(events_before_ms)
+        )
+        for account_id in accounts:
+            await self._repeat(ExpireEvents(account_id, events_before_ms))
+
+    async def _repeat(self, operation: ExpireUploads | ExpireEvents) -> None:
+        """Repeats a bounded operation until nothing is left for it."""
+        while True:
+            await self._committer.wait_for_room()
+            began = time.monotonic()
+            if not await self._committer.submit(operation, returns=int):
+                return
+            await asyncio.sleep(_PAUSE_FACTOR * (time.monotonic() - began))

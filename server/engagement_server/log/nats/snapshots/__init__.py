@@ -1,0 +1,1 @@
+"""Snapshots of views, from which new and stale nodes start."""

@@ -1,0 +1,210 @@
+"""A node: builds a server from its stores, logs and partitions, starts and stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import sys
+from datetime import timedelta
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+from engagement_server.api.grpc.endpoint import MIN_KEEPALIVE_INTERVAL, Endpoint
+from engagement_server.api.server import Timings
+from engagement_server.errors import ConfigurationError
+from engagement_server.jobs.retention import Ages
+from engagement_server.log.local import LocalLog
+from engagement_server.partitions import Partition, Partitions
+from engagement_server.store.database import FILE_NAME, DatabaseFile, read_cursors
+from engagement_server.store.readers import Readers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from engagement_server.config import Config
+    from engagement_server.log.base import CommitLog
+    from engagement_server.log.nats.config import LogConfig
+
+
+class Assembly(NamedTuple):
+    """What a partition is made of."""
+
+    number: int
+    database: DatabaseFile
+    log: CommitLog
+
+
+class Server:
+    """A running server; `start` makes one, `stop` ends it with everything acknowledged or refused."""
+
+    def __init__(self, config: Config, assemblies: Sequence[Assembly], *, is_worker: bool = False) -> None:
+        """Takes over the assemblies. A worker shares its port with others, and runs no background jobs."""
+        self._config = config
+        self._databases = [assembly.database for assembly in assemblies]
+        ages = None if is_worker else retention_ages(config)
+        self._partitions = Partitions(
+            [_partition(config, assembly, ages=ages) for assembly in assemblies], count=config.partition_count
+        )
+        self._endpoint = Endpoint(
+            self._partitions,
+            _timings(config),
+            version=version("engagement-attributes"),
+            shares_port=is_worker,
+        )
+        self.address = ""
+
+    @classmethod
+    async def start(cls, config: Config, log: LogConfig | None = None) -> Server:
+        """Opens the stores, joins the log if there is a replicated one, and serves in this process alone.
+
+        Waits as long as a new view has nothing to start from. Raises ConfigurationError.
+        """
+        server = cls(config, await open_assemblies(config, log))
+        try:
+            await server.listen()
+        except ConfigurationError:
+            await server.stop()
+            raise
+        return server
+
+    async def listen(self) -> None:
+        """Takes calls. Raises ConfigurationError."""
+        self.address = await self._endpoint.listen(self._config.listen)
+
+    async def fail(self) -> None:
+        """Raises LogError once a log cannot be used until the server is restarted."""
+        await asyncio.wait(
+            [partition.log.failure for partition in self._partitions], return_when=asyncio.FIRST_COMPLETED
+        )
+        for partition in self._partitions:
+            if partition.log.failure.done():
+                partition.log.failure.result()
+
+    async def stop(self) -> None:
+        """Reports NOT_SERVING, closes streams, lets running calls end, and closes the stores."""
+        self._endpoint.say_stopping()
+        for partition in self._partitions:
+            await partition.drain()
+        await self._endpoint.end_calls(grace_seconds=self._config.stop_grace_seconds)
+        for partition in self._partitions:
+            await partition.close()
+        for database in self._databases:
+            database.close()
+
+
+def prepare_process(*, name: str = "") -> None:
+    """Sets up logging and the interpreter for a process that only serves; `name` prefixes its log lines."""
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {name}%(name)s: %(message)s")
+    # The writer's thread waits this long for the interpreter after each statement, and events make many
+    # objects but no cycles to look for: docs/decisions/0008-interpreter-settings.md has the numbers.
+    sys.setswitchinterval(0.0005)
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembly]:
+    """All stores and logs of this node. Raises ConfigurationError."""
+    is_replicated = log is not None and bool(log.servers)
+    if config.partition_count > 1 and not is_replicated:
+        raise ConfigurationError("partitions are of a replicated log; set log as well")
+    databases = _databases(config, are_views=is_replicated)
+    assemblies: list[Assembly] = []
+    try:
+        for number, database in zip(config.served_partitions, databases, strict=True):
+            opened = await _open_log(config, log, number, database)
+            assemblies.append(Assembly(number, database, opened))
+    except BaseException:
+        for assembly in assemblies:
+            await assembly.log.close()
+        for database in databases:
+            database.close()
+        raise
+    return assemblies
+
+
+def partition_folder(config: Config, number: int) -> Path:
+    """Folder of a partition's store."""
+    count = config.partition_count
+    return config.data if count == 1 else config.data / f"{number}of{count}"
+
+
+def retention_ages(config: Config) -> Ages:
+    """How long this node keeps events and unfinished uploads."""
+    return Ages(
+        events=timedelta(days=config.retention_days),
+        idle_uploads=timedelta(hours=config.upload_idle_hours),
+    )
+
+
+@contextlib.contextmanager
+def cluster_extra() -> Iterator[None]:
+    """Says what to install if an import inside fails. Raises ConfigurationError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"a replicated log needs {error.name}, which is not installed; install it with:"
+            " pip install 'engagement-attributes[server,cluster]'"
+        ) from error
+
+
+def _databases(config: Config, *, are_views: bool) -> list[DatabaseFile]:
+    """The store of each partition of this node, locked. Raises ConfigurationError."""
+    _require_count(config.data, config.partition_count)
+    databases = []
+    try:
+        for number in config.served_partitions:
+            databases.append(DatabaseFile(partition_folder(config, number), is_view=are_views))
+    except ConfigurationError:
+        for database in databases:
+            database.close()
+        raise
+    return databases
+
+
+def _require_count(data: Path, count: int) -> None:
+    """Refuses a folder with another number of partitions: accounts would be looked up in the wrong ones."""
+    counts = {int(path.parent.name.partition("of")[2]) for path in data.glob(f"[0-9]*of[0-9]*/{FILE_NAME}")}
+    if (data / FILE_NAME).exists():
+        counts.add(1)
+    if others := counts - {count}:
+        raise ConfigurationError(
+            f"{data} holds partitions of {min(others)}, and these are of {count}: the number cannot be"
+            " changed. Choose another folder"
+        )
+
+
+async def _open_log(config: Config, log: LogConfig | None, number: int, database: DatabaseFile) -> CommitLog:
+    if log is None or not log.servers:
+        return LocalLog(database)
+    with cluster_extra():
+        from engagement_server.log.nats.opening import open_log  # noqa: PLC0415  # an optional room
+
+    return await open_log(database, log, partition=number, partition_count=config.partition_count)
+
+
+def _timings(config: Config) -> Timings:
+    return Timings(
+        heartbeat_interval=timedelta(seconds=config.heartbeat_seconds),
+        max_stream_age=timedelta(seconds=config.max_stream_age_seconds),
+        upload_idle_timeout=timedelta(hours=config.upload_idle_hours),
+        min_keepalive_interval=MIN_KEEPALIVE_INTERVAL,
+        retention=timedelta(days=config.retention_days),
+    )
+
+
+def _partition(config: Config, assembly: Assembly, *, ages: Ages | None) -> Partition:
+    with contextlib.closing(assembly.database.open_reader()) as connection:
+        cursors = read_cursors(connection)
+    return Partition(
+        number=assembly.number,
+        log=assembly.log,
+        readers=Readers(assembly.database, threads=config.reader_threads),
+        cursors=cursors,
+        heartbeat_seconds=config.heartbeat_seconds,
+        max_age_seconds=config.max_stream_age_seconds,
+        ages=ages,
+    )

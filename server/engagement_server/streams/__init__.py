@@ -1,0 +1,1 @@
+"""The server's side of streams, without gRPC: uploads in, subscriptions out."""

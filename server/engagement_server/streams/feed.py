@@ -1,0 +1,179 @@
+"""Reads the logs for subscriptions. Subscribers at the same place share one read and one serialization."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engagement_server.messages import stored_event_message
+from engagement_server.store.reader import PageQuery
+from engagement_server.streams.frames import batch_entry
+
+if TYPE_CHECKING:
+    from engagement import v1
+    from engagement_server.cursor import Cursors
+    from engagement_server.model import Notice, StoredRow
+    from engagement_server.store.reader import Reader
+    from engagement_server.store.readers import Readers
+
+# Segments start at multiples of this, so that subscribers at different places in one still share it.
+_SEGMENT_POSITIONS = 1024
+_SEGMENT_BYTES = 1024 * 1024
+_MAX_CACHED_BYTES = 16 * 1024 * 1024
+# A filter that is further behind uses the index, as a list does, instead of looking at every event.
+_SEARCH_BEYOND_POSITIONS = 16 * _SEGMENT_POSITIONS
+_SEARCH_EVENTS = 1000
+# Each tells of up to a thousand events.
+_MAX_NOTICES = 32
+# What an event takes in memory beside its bytes.
+_ENTRY_BYTES = 200
+
+
+class Entry(NamedTuple):
+    """A serialized event, as `frames` puts it into batches."""
+
+    position: int
+    part: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a filter takes of a run of positions."""
+
+    through: int
+    """Last position of the run."""
+    entries: Sequence[Entry]
+    notices: Sequence[Notice]
+    expired_position: int
+    """Events up to here may have been missing when the run was read."""
+    size_bytes: int
+    """Bytes that the segment takes in memory, about."""
+    rows: Sequence[StoredRow] = ()
+    """The events once more, where other filters are to look at them."""
+
+
+class Feed:
+    """Reads runs of positions, and keeps those that were read last for others. Lives on the event loop."""
+
+    def __init__(self, *, readers: Readers, cursors: Cursors) -> None:
+        self._readers = readers
+        self._cursors = cursors
+        self._segments: OrderedDict[object, asyncio.Task[Segment]] = OrderedDict()
+        self._cached_bytes = 0
+
+    async def read(self, account_id: str, wanted: v1.EventFilter, *, after: int, tail: int) -> Segment:
+        """What the filter takes of the next positions behind `after`, at most up to `tail`.
+
+        Its run covers at least one position behind `after`. Raises StoreUnavailableError.
+        """
+        if wanted.ByteSize() and tail - after > _SEARCH_BEYOND_POSITIONS:
+            return await self._readers.run(
+                lambda reader: self._search(reader, account_id, wanted, after, tail)
+            )
+        start = after - after % _SEGMENT_POSITIONS
+        end = min(start + _SEGMENT_POSITIONS, tail)
+        segment = await self._segment(account_id, wanted, start, end)
+        if segment.through <= after:  # cut short by large events
+            segment = await self._segment(account_id, wanted, after, end)
+        return segment
+
+    def forget(self) -> None:
+        """Drops what is kept, because events were erased or removed."""
+        self._segments.clear()
+        self._cached_bytes = 0
+
+    async def _segment(self, account_id: str, wanted: v1.EventFilter, after: int, through: int) -> Segment:
+        whole = after, through
+        if not wanted.ByteSize():
+            return await self._once(whole, lambda: self._scan_all(account_id, after, through))
+        key = *whole, wanted.SerializeToString(deterministic=True)
+        return await self._once(key, lambda: self._select_from(account_id, wanted, after, through))
+
+    async def _scan_all(self, account_id: str, after: int, through: int) -> Segment:
+        return await self._readers.run(lambda reader: self._scan(reader, account_id, after, through))
+
+    async def _select_from(
+        self, account_id: str, wanted: v1.EventFilter, after: int, through: int
+    ) -> Segment:
+        whole = await self._once((after, through), lambda: self._scan_all(account_id, after, through))
+        return await self._readers.run(lambda reader: _select(reader, whole, wanted))
+
+    async def _once(self, key: object, work: Callable[[], Coroutine[Any, Any, Segment]]) -> Segment:
+        """The result of the work; who asks for the same meanwhile or soon after shares it."""
+        task = self._segments.get(key)
+        if task is None:
+            task = self._segments[key] = asyncio.create_task(work(), name="feed")
+            task.add_done_callback(lambda done: self._keep(key, done))
+        else:
+            self._segments.move_to_end(key)
+        return await asyncio.shield(task)  # one that goes away must not take it from the others
+
+    def _keep(self, key: object, task: asyncio.Task[Segment]) -> None:
+        if self._segments.get(key) is not task:  # forgotten meanwhile
+            return
+        if task.cancelled() or task.exception() is not None:
+            del self._segments[key]
+            return
+        self._cached_bytes += task.result().size_bytes
+        while self._cached_bytes > _MAX_CACHED_BYTES:
+            oldest = next((old for old, kept in self._segments.items() if kept.done()), None)
+            if oldest is None:
+                return
+            self._cached_bytes -= self._segments.pop(oldest).result().size_bytes
+
+    # On a thread of the readers.
+
+    def _scan(self, reader: Reader, account_id: str, after: int, through: int) -> Segment:
+        rows = reader.scan(after=after, through=through, max_bytes=_SEGMENT_BYTES)
+        covered = through if rows.is_complete else rows.rows[-1].position
+        return self._as_segment(reader, account_id, rows.rows, after=after, through=covered, keep_rows=True)
+
+    def _search(
+        self, reader: Reader, account_id: str, wanted: v1.EventFilter, after: int, tail: int
+    ) -> Segment:
+        page = reader.page(
+            PageQuery(
+                account_id=account_id,
+                wanted=wanted,
+                after_position=after,
+                newest_first=False,
+                max_events=_SEARCH_EVENTS,
+                max_bytes=_SEGMENT_BYTES,
+            )
+        )
+        through = tail if page.next_position is None else min(tail, page.next_position)
+        rows = [row for row, _ in page.rows if row.position <= through]
+        return self._as_segment(reader, account_id, rows, after=after, through=through, keep_rows=False)
+
+    def _as_segment(  # noqa: PLR0913  # all but three are named at the call
+        self,
+        reader: Reader,
+        account_id: str,
+        rows: Sequence[StoredRow],
+        *,
+        after: int,
+        through: int,
+        keep_rows: bool,
+    ) -> Segment:
+        notices = reader.notices(after=after, through=through, max_notices=_MAX_NOTICES)
+        if len(notices) == _MAX_NOTICES:  # the next segment goes on behind the last of them
+            through = notices[-1].position
+            rows = [row for row in rows if row.position <= through]
+        entries = [
+            Entry(row.position, batch_entry(stored_event_message(row, cursors=self._cursors))) for row in rows
+        ]
+        # Read last: what had expired before was missing in the rows at the most.
+        bounds = reader.bounds(account_id)
+        expired_position = 0 if bounds is None else bounds.expired_position
+        size_bytes = (1 + keep_rows) * sum([len(entry.part) + _ENTRY_BYTES for entry in entries])
+        return Segment(through, entries, notices, expired_position, size_bytes, rows if keep_rows else ())
+
+
+def _select(reader: Reader, whole: Segment, wanted: v1.EventFilter) -> Segment:
+    takes = reader.matcher(wanted)
+    entries = [entry for entry, row in zip(whole.entries, whole.rows, strict=True) if takes(row)]
+    size_bytes = _ENTRY_BYTES * len(entries)  # the parts are those of the whole
+    return replace(whole, entries=entries, size_bytes=size_bytes, rows=())

@@ -1,0 +1,312 @@
+"""The server's side of subscriptions: finds the start, sends what is stored, then what is new.
+
+It knows nothing of gRPC: messages go to a function, which waits while the reader is slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from engagement import v1
+from engagement_server.cursor import first_position
+from engagement_server.errors import (
+    CursorExpiredError,
+    DrainingError,
+    LogEpochChangedError,
+    StoreUnavailableError,
+)
+from engagement_server.log.second_look import look_twice
+from engagement_server.model import LogBounds
+from engagement_server.operations import OpenAccount
+from engagement_server.streams.feed import Feed
+from engagement_server.streams.frames import batch_frame
+from engagement_server.streams.pace import Pace
+from engagement_server.streams.tails import Tail, Tails
+
+if TYPE_CHECKING:
+    from engagement_server.cursor import Cursors
+    from engagement_server.log.base import CommitLog
+    from engagement_server.log.committer import Committer
+    from engagement_server.model import Notice
+    from engagement_server.operations import Applied
+    from engagement_server.store.reader import Reader
+    from engagement_server.store.readers import Readers
+    from engagement_server.streams.feed import Segment
+
+MAX_BATCH_EVENTS = 1000
+_DEFAULT_BATCH_EVENTS = 500
+_MAX_BATCH_BYTES = 256 * 1024
+# A reader that was caught up and is further behind than this is told so.
+_FELL_BEHIND_EVENTS = 20_000
+_RECONNECT_DELAY_SECONDS = 1
+_CLOSING_GRACE_SECONDS = 2.0
+
+Closing = v1.SubscribeEventsResponse.Closing
+Frame: TypeAlias = v1.SubscribeEventsResponse | bytes
+"""A message, or one that is serialized already."""
+Send = Callable[[Frame], Awaitable[None]]
+
+
+class Subscriptions:
+    """All subscriptions of this server."""
+
+    def __init__(  # noqa: PLR0913  # all are named at the call
+        self,
+        *,
+        log: CommitLog,
+        committer: Committer,
+        readers: Readers,
+        cursors: Cursors,
+        heartbeat_seconds: float,
+        max_age_seconds: float,
+    ) -> None:
+        self.cursors = cursors
+        self.feed = Feed(readers=readers, cursors=cursors)
+        self.pace = Pace(committer)
+        self.heartbeat_seconds = heartbeat_seconds
+        self._committer = committer
+        self._readers = readers
+        self._max_age_seconds = max_age_seconds
+        self._tails = Tails()
+        self._running: set[Subscription] = set()
+        self._is_draining = False
+        self._log = log
+        log.listen(self._take_in)
+        log.watch_currency(self._follow_currency)
+
+    async def serve(self, request: v1.SubscribeEventsRequest, send: Send) -> None:
+        """Serves one subscription to its end. Raises what refuses it."""
+        if self._is_draining:
+            raise DrainingError
+        if not self._log.is_current and not request.stop_at_tail:
+            raise StoreUnavailableError("this server is behind the log; another one may not be")
+        with self._tails.watch(request.account_id) as tail:
+            position = await look_twice(self._log, lambda: self._begin(request, tail))
+            if self._is_draining:  # meanwhile
+                raise DrainingError
+            subscription = Subscription(self, request, send, position=position, tail=tail)
+            self._running.add(subscription)
+            age_seconds = self._max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311  # spreads reconnects
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(age_seconds, subscription.close, Closing.REASON_MAX_AGE)
+            try:
+                await subscription.run()
+            finally:
+                timer.cancel()
+                self._running.remove(subscription)
+
+    def drain(self) -> None:
+        """Asks all streams to end; those whose readers do not read are cut off after a moment."""
+        self._is_draining = True
+        for subscription in self._running:
+            subscription.close(Closing.REASON_DRAINING)
+            asyncio.get_running_loop().call_later(_CLOSING_GRACE_SECONDS, subscription.cut_off)
+
+    def _follow_currency(self, is_current: bool) -> None:  # noqa: FBT001  # as the log calls it
+        """Sends clients to another server where nothing new comes to this one."""
+        if not is_current:
+            for subscription in self._running:
+                subscription.cut()
+
+    def _take_in(self, applied: Applied) -> None:
+        if applied.has_removed:
+            self.feed.forget()
+        self._tails.advance(applied.tails)
+
+    async def _begin(self, request: v1.SubscribeEventsRequest, tail: Tail) -> int:
+        """The position behind which to start, once the tail is known."""
+        bounds = await self._bounds(request)
+        tail.advance(bounds.last_position)
+        return await self._start(request, bounds)
+
+    async def _bounds(self, request: v1.SubscribeEventsRequest) -> LogBounds:
+        """How far the account's log reaches. Raises FilterInvalidError and CursorMismatchError."""
+
+        def read(reader: Reader) -> LogBounds | None:
+            reader.matcher(request.filter)  # refused now rather than with the first event
+            return reader.bounds(request.account_id)
+
+        bounds = await self._readers.run(read)
+        if bounds is not None:
+            return bounds
+        if request.HasField("after_cursor"):
+            self.cursors.decode(request.after_cursor, account_number=0)
+        # Whoever waits for the first event of an account needs a cursor to start from.
+        account = await self._committer.submit(OpenAccount(request.account_id), returns=int)
+        return LogBounds(account, first_position(account), first_position(account))
+
+    async def _start(self, request: v1.SubscribeEventsRequest, bounds: LogBounds) -> int:
+        """The position behind which to start."""
+        match request.WhichOneof("start"):
+            case "after_cursor":
+                position = self.cursors.decode(request.after_cursor, account_number=bounds.account)
+                if position < bounds.expired_position:
+                    raise CursorExpiredError(self.cursors.encode(bounds.expired_position))
+                if position > bounds.last_position:  # from a log that an older copy has replaced
+                    raise LogEpochChangedError
+                return position
+            case "start_time":
+                accepted_ms = -(-request.start_time.ToNanoseconds() // 1_000_000)
+                return await self._readers.run(
+                    lambda reader: reader.position_before(bounds, accepted_ms=accepted_ms)
+                )
+            case "latest":
+                return bounds.last_position
+            case _:
+                return bounds.expired_position
+
+
+class Subscription:
+    """One stream; holds one batch at the most."""
+
+    def __init__(
+        self,
+        subscriptions: Subscriptions,
+        request: v1.SubscribeEventsRequest,
+        send: Send,
+        *,
+        position: int,
+        tail: Tail,
+    ) -> None:
+        self._feed = subscriptions.feed
+        self._pace = subscriptions.pace
+        self._cursors = subscriptions.cursors
+        self._account_id = request.account_id
+        self._wanted = request.filter
+        self._max_batch_events = min(request.max_batch_events or _DEFAULT_BATCH_EVENTS, MAX_BATCH_EVENTS)
+        self._heartbeat_seconds = (
+            request.heartbeat_interval.ToTimedelta().total_seconds() or subscriptions.heartbeat_seconds
+        )
+        self._send_frame = send
+        self._position = position
+        """Everything up to here was sent, or is not wanted."""
+        self._tail = tail
+        self._stop_position = tail.position if request.stop_at_tail else None
+        self._is_caught_up = False
+        self._closing: Closing.Reason | None = None
+        self._task = asyncio.current_task()
+        self._silent_since = 0.0
+
+    def close(self, reason: Closing.Reason) -> None:
+        """Asks the client to go away, once it has read what is on its way."""
+        self._closing = reason
+        self._tail.news.set()
+
+    def cut(self) -> None:
+        """Asks the client to follow elsewhere; an export only reads what is there."""
+        if self._stop_position is None:
+            self.close(Closing.REASON_NOT_CURRENT)
+
+    def cut_off(self) -> None:
+        """Ends the stream of a client that does not read."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def run(self) -> None:
+        """Serves the stream to its end. Raises CursorExpiredError and StoreUnavailableError."""
+        await self._send(self._started())
+        while self._closing is None:
+            if self._stop_position is not None and self._position >= self._stop_position:
+                await self._say_caught_up()
+                return
+            if self._position < self._tail.position:
+                await self._deliver()
+            else:
+                await self._wait()
+        closing = Closing(reason=self._closing)
+        closing.reconnect_delay.FromSeconds(_RECONNECT_DELAY_SECONDS)
+        await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, closing=closing))
+
+    @property
+    def _cursor(self) -> str:
+        return self._cursors.encode(self._position)
+
+    @property
+    def _lag_events(self) -> int:
+        return max(0, self._tail.position - self._position)
+
+    async def _deliver(self) -> None:
+        """Sends what is wanted of the next run of positions."""
+        if self._is_caught_up and self._lag_events > _FELL_BEHIND_EVENTS:
+            self._is_caught_up = False
+            fell_behind = v1.SubscribeEventsResponse.FellBehind(lag_events=self._lag_events)
+            await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, fell_behind=fell_behind))
+        segment = await self._feed.read(
+            self._account_id, self._wanted, after=self._position, tail=self._tail.position
+        )
+        if segment.expired_position > self._position:
+            raise CursorExpiredError(self._cursors.encode(segment.expired_position))
+        for position, frame in self._frames(segment):
+            await self._pace.turn()
+            self._position = position
+            await self._send(frame)
+            if self._closing is not None:
+                return
+        self._position = max(self._position, segment.through)
+        await self._send_heartbeat()
+
+    def _frames(self, segment: Segment) -> Iterator[tuple[int, Frame]]:
+        """The messages for a run, each with the position that it covers; notices stand in their places."""
+        start = self._position
+        notices = [notice for notice in segment.notices if notice.position > start]
+        parts: list[bytes] = []
+        last, size_bytes = start, 0
+        for position, part in segment.entries:
+            if position <= start:
+                continue
+            is_full = len(parts) == self._max_batch_events or size_bytes + len(part) > _MAX_BATCH_BYTES
+            if parts and (is_full or (notices and notices[0].position < position)):
+                yield last, batch_frame(parts, cursor=self._cursors.encode(last))
+                parts, size_bytes = [], 0
+            while notices and notices[0].position < position:
+                yield self._notice(notices.pop(0))
+            parts.append(part)
+            last, size_bytes = position, size_bytes + len(part)
+        if parts:
+            yield last, batch_frame(parts, cursor=self._cursors.encode(last))
+        yield from map(self._notice, notices)
+
+    def _notice(self, notice: Notice) -> tuple[int, Frame]:
+        erased = v1.SubscribeEventsResponse.ErasureNotice(
+            erasure_id=notice.erasure_id, erased_cursors=map(self._cursors.encode, notice.erased)
+        )
+        cursor = self._cursors.encode(notice.position)
+        return notice.position, v1.SubscribeEventsResponse(cursor=cursor, erasure_notice=erased)
+
+    async def _wait(self) -> None:
+        """Waits for more, and says that nothing is left meanwhile."""
+        if not self._is_caught_up:
+            await self._say_caught_up()
+        self._tail.news.clear()
+        if self._position < self._tail.position or self._closing is not None:
+            return
+        try:
+            async with asyncio.timeout_at(self._silent_since + self._heartbeat_seconds):
+                await self._tail.news.wait()
+        except TimeoutError:
+            await self._send_heartbeat()
+
+    async def _say_caught_up(self) -> None:
+        self._is_caught_up = True
+        caught_up = v1.SubscribeEventsResponse.CaughtUp()
+        await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, caught_up=caught_up))
+
+    async def _send_heartbeat(self) -> None:
+        """Says how far it is, where nothing else was said for an interval."""
+        if asyncio.get_running_loop().time() >= self._silent_since + self._heartbeat_seconds:
+            progress = v1.SubscribeEventsResponse.Progress(lag_events=self._lag_events)
+            await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, progress=progress))
+
+    def _started(self) -> v1.SubscribeEventsResponse:
+        started = v1.SubscribeEventsResponse.Started(
+            max_batch_events=self._max_batch_events, lag_events=self._lag_events
+        )
+        started.heartbeat_interval.FromMilliseconds(int(self._heartbeat_seconds * 1000))
+        return v1.SubscribeEventsResponse(cursor=self._cursor, started=started)
+
+    async def _send(self, frame: Frame) -> None:
+        await self._send_frame(frame)
+        self._silent_since = asyncio.get_running_loop().time()

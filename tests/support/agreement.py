@@ -1,0 +1,78 @@
+"""What the nodes of a cluster hold and say, and that they all hold and say the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from engagement import EngagementClient, UnavailableError
+from tests.support.view_rows import view_rows
+
+AGREEMENT_SECONDS = 30
+POLL_SECONDS = 0.02
+
+Listed = list[tuple[str, str]]
+"""Ids and cursors of all events of an account, in the order of acceptance."""
+
+
+@asynccontextmanager
+async def clients(*targets: str, account_id: str) -> AsyncIterator[list[EngagementClient]]:
+    """A client for each target."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(EngagementClient(target, account_id=account_id))
+            for target in targets
+        ]
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], *, seconds: float = AGREEMENT_SECONDS) -> None:
+    """Returns when the condition holds; fails where it does not come to hold."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)  # what happens in another process sets no event here
+
+
+async def listed(client: EngagementClient) -> Listed:
+    """What one node lists."""
+    events = client.list_events(read_mask=["event.event_id", "cursor"])
+    return [(stored.event.event_id, stored.cursor) async for stored in events]
+
+
+async def agreed(addresses: Sequence[str], *, account_id: str, seconds: float = AGREEMENT_SECONDS) -> Listed:
+    """What all nodes list, each event with the same cursor, as soon as they do."""
+    first: Listed = []
+
+    async def do_agree() -> bool:
+        nonlocal first
+        try:
+            first, *others = [await listed(client) for client in asked]
+        except UnavailableError:  # the library waits some time before it calls again who was gone
+            return False
+        return all(other == first for other in others)
+
+    async with clients(*addresses, account_id=account_id) as asked:
+        await eventually(do_agree, seconds=seconds)
+    return first
+
+
+async def views_agree(folders: Sequence[Path], *, seconds: float = AGREEMENT_SECONDS) -> None:
+    """Waits until the views in some folders are the same, row by row."""
+    differing: set[str] = {"all"}
+
+    async def are_same() -> bool:
+        first, *others = [await asyncio.to_thread(view_rows, folder) for folder in folders]
+        differing.clear()
+        differing.update(
+            table
+            for view in others
+            for table in first.keys() | view.keys()
+            if first.get(table) != view.get(table)
+        )
+        return not differing
+
+    try:
+        await eventually(are_same, seconds=seconds)
+    except TimeoutError:
+        raise AssertionError(f"the views differ in {sorted(differing)}") from None

@@ -1,0 +1,106 @@
+"""An upload stream without any client logic: messages go out and come in as a test wants them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+
+from engagement import v1
+from engagement_server.config import Config
+from engagement_server.node import Server
+
+if TYPE_CHECKING:
+    from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
+
+DEADLINE_SECONDS = 20
+
+Request = v1.UploadEventsRequest
+Response = v1.UploadEventsResponse
+
+
+def opening(*, upload_id: str = "upload", account_id: str = "acme") -> Request:
+    return Request(open=Request.Open(account_id=account_id, upload_id=upload_id))
+
+
+def chunk(sequence: int, *events: v1.Event) -> Request:
+    return Request(chunk=Request.Chunk(sequence=sequence, events=events))
+
+
+def finish(last_sequence: int) -> Request:
+    return Request(finish=Request.Finish(last_sequence=last_sequence))
+
+
+class RawUpload:
+    """One stream."""
+
+    def __init__(self, ingest: IngestServiceAsyncStub) -> None:
+        self.call = ingest.UploadEvents()
+
+    async def send(self, *requests: Request) -> None:
+        """Writes requests, waiting while the transport takes no more, as long as the stream goes on."""
+        with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # reading tells why it ended
+            for request in requests:
+                await self.call.write(request)
+
+    async def receive(self) -> Response:
+        """The next message of the server; raises AioRpcError where it refuses."""
+        response = await self._read()
+        assert response is not None, "the stream has ended"
+        return response
+
+    async def open(self) -> Response.Opened:
+        """Opens the upload."""
+        await self.send(opening())
+        return (await self.receive()).opened
+
+    async def receive_acks(self, through: int) -> list[Response.Ack]:
+        """All acks until one covers a chunk."""
+        acks: list[Response.Ack] = []
+        while not acks or acks[-1].committed_through < through:
+            response = await self.receive()
+            assert response.HasField("ack"), response
+            acks.append(response.ack)
+        return acks
+
+    async def receive_rest(self) -> list[Response]:
+        """All messages to the end of the stream; raises AioRpcError where it is refused."""
+        responses: list[Response] = []
+        while (response := await self._read()) is not None:
+            responses.append(response)
+        return responses
+
+    async def _read(self) -> Response | None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            response = await self.call.read()
+        return response if isinstance(response, Response) else None
+
+
+def kinds(responses: Iterable[Response]) -> list[str | None]:
+    """What the messages are, consecutive acks as one."""
+    found: list[str | None] = []
+    for response in responses:
+        kind = response.WhichOneof("message")
+        if kind != "ack" or found[-1:] != ["ack"]:
+            found.append(kind)
+    return found
+
+
+def results_of(acks: Iterable[Response.Ack]) -> list[tuple[int, int, v1.Outcome]]:
+    """Chunk, place in it and outcome of all results."""
+    return [
+        (each.chunk_sequence, each.result.index, each.result.outcome) for ack in acks for each in ack.results
+    ]
+
+
+@asynccontextmanager
+async def serving(data_dir: Path, **settings: float) -> AsyncIterator[IngestServiceAsyncStub]:
+    """Ways in to a server with other settings."""
+    server = await Server.start(Config(listen="127.0.0.1:0", data=data_dir, **settings))  # type: ignore[arg-type]  # one is an int
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        yield v1.IngestServiceStub(channel)
+    await server.stop()
