@@ -116,7 +116,7 @@ class IngestHandlers:
             )
         if len(rejections) > size:
             sequence, verdict = rejections[size - 1]
-            behind = sequence * MAX_BATCH_EVENTS + verdict.item
+            behind = sequence * MAX_BATCH_EVENTS + verdict.index
             response.next_page_token = partition.cursors.encode_page(behind, arguments=arguments)
         return response
 
@@ -142,4 +142,4 @@ async def _record(  # noqa: PLR0913  # all but three are named at the call
         operation = RecordBatch(account_id, batch, is_atomic)
         return (await partition.committer.submit(operation, returns=Recorded)).verdicts
     except EntityUnknownError as error:
-        raise error.within(event_path(path, error.item)) from error
+        raise error.within(event_path(path, error.index)) from error

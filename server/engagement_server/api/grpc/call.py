@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 
 from engagement_server.api.grpc.status import describe, describe_internal
+from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, RequestError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class RunningCalls:
         time_ms = self._view_time_ms(account_id)
         if time_ms is None:
             return None
-        return ((VIEW_AGE_KEY, str(max(0, time.time_ns() // 1_000_000 - time_ms))),)
+        return ((VIEW_AGE_KEY, str(max(0, now_ms() - time_ms))),)
 
     def _end(self, context: Context) -> None:
         self._contexts.remove(context)

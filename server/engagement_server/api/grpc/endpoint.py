@@ -14,7 +14,7 @@ from engagement_server.api.grpc.call import RunningCalls
 from engagement_server.api.grpc.health import HealthServicer
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.reflection import add_reflection
-from engagement_server.errors import ConfigurationError
+from engagement_server.faults import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ class Endpoint:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
         names = [service.full_name for service in services]
         self._health = HealthServicer(names, is_current=partitions.are_current)
-        partitions.watch_currency(self._health.follow)
+        partitions.watch_freshness(self._health.follow)
         self._running = RunningCalls(view_time_ms=partitions.view_time_ms)
         self._grpc = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
         self._grpc.add_generic_rpc_handlers(
