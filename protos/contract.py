@@ -1,9 +1,9 @@
-"""Compiles, generates, lints and compares the contract, all without a network.
+"""Generates code from the contract, lints it and checks its compatibility, all offline.
 
 Usage: python protos/contract.py generate | check | release | image FILE
 
-The rules of `buf.validate` come from the installed protovalidate package, so no copy
-of its proto is kept here.
+`buf/validate/validate.proto` comes from the installed protovalidate package, so the repository
+needs no copy of it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
 
 
 def sources() -> list[str]:
-    """The contract's files, relative to the proto root, in a stable order."""
+    """The files of the contract, relative to the proto root, in a stable order."""
     return sorted(str(path.relative_to(PROTOS)) for path in PROTOS.glob("engagement/**/*.proto"))
 
 
-def compile_with(options: list[str], files: list[str], scratch: Path) -> None:
-    """Runs protoc over `files`; exits with its message where it refuses them."""
+def run_protoc(options: list[str], files: list[str], scratch: Path) -> None:
+    """Runs protoc on `files`. Exits if protoc reports an error, which it has printed."""
     imports = scratch / "imports.binpb"
     descriptors = descriptor_pb2.FileDescriptorSet()
     for module in (descriptor_pb2, duration_pb2, timestamp_pb2):
@@ -43,39 +43,35 @@ def compile_with(options: list[str], files: list[str], scratch: Path) -> None:
     imports.write_bytes(descriptors.SerializeToString())
     arguments = ["protoc", f"-I{PROTOS}", f"-I{WELL_KNOWN}", f"--descriptor_set_in={imports}"]
     if protoc.main([*arguments, *options, *files]) != 0:
-        sys.exit("protoc refused the contract")
+        sys.exit("protoc failed to compile the contract")
 
 
 def write_image(target: Path, scratch: Path) -> None:
-    """Writes the contract with its imports and comments as one FileDescriptorSet."""
+    """Writes the contract, with imports and comments, as one FileDescriptorSet."""
     options = ["--include_imports", "--include_source_info", f"--descriptor_set_out={target}"]
-    compile_with(options, sources(), scratch)
+    run_protoc(options, sources(), scratch)
 
 
 def generate(root: Path, scratch: Path) -> None:
-    """Generates the Python packages below `root`, replacing what is there."""
+    """Generates the Python packages under `root` and replaces the present ones."""
     for folder in GENERATED_FOLDERS:
         shutil.rmtree(root / folder, ignore_errors=True)
         (root / folder).mkdir(parents=True)
     messages = [f"--python_out={root}", f"--pyi_out={root}"]
-    compile_with(messages, [*sources(), RULES_PROTO], scratch)
-    compile_with([f"--grpc_python_out={root}", f"--mypy_grpc_out=quiet:{root}"], sources(), scratch)
-    (root / "engagement/v1/__init__.py").write_text(facade(root / "engagement/v1"))
+    run_protoc(messages, [*sources(), RULES_PROTO], scratch)
+    run_protoc([f"--grpc_python_out={root}", f"--mypy_grpc_out=quiet:{root}"], sources(), scratch)
+    (root / "engagement/v1/__init__.py").write_text(facade(scratch))
     for unused in (root / "engagement/v1").glob("*_pb2_grpc.py*"):
         if "_service_" not in unused.name:
             unused.unlink()
 
 
-def facade(package: Path) -> str:
-    """The text of the package's `__init__`: every public name of every generated module."""
+def facade(scratch: Path) -> str:
+    """The text of `engagement/v1/__init__.py`, which exports the public names of all generated modules."""
     namespace: dict[str, list[str]] = {}
-    scratch = package.parent.parent
     image = scratch / "facade.binpb"
     write_image(image, scratch)
-    files = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file
-    image.unlink()
-    (scratch / "imports.binpb").unlink(missing_ok=True)
-    for file in files:
+    for file in descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file:
         if file.package != "engagement.v1":
             continue
         stem = Path(file.name).stem
@@ -96,7 +92,7 @@ def facade(package: Path) -> str:
 
 
 def stale_files(scratch: Path) -> list[str]:
-    """Generated files that differ from what the contract says now."""
+    """Committed files that differ from freshly generated ones, are missing, or should not exist."""
     fresh = scratch / "fresh"
     fresh.mkdir()
     generate(fresh, scratch)
@@ -112,7 +108,7 @@ def stale_files(scratch: Path) -> list[str]:
 
 
 def check(scratch: Path) -> list[str]:
-    """Everything that is wrong with the contract; empty where nothing is."""
+    """All problems of the contract: stale files, lint findings and breaking changes."""
     problems = [f"stale, run `make proto`: {name}" for name in stale_files(scratch)]
     image = scratch / "contract.binpb"
     write_image(image, scratch)
@@ -134,13 +130,13 @@ def main() -> None:
         "command",
         choices=("generate", "check", "release", "image"),
         help="generate the Python packages; check freshness, lint and compatibility; "
-        "store today's contract as the released one; or write it as one FileDescriptorSet to FILE",
+        "make the present contract the released one; or write it to FILE as one FileDescriptorSet",
     )
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="where to write the image")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="file that `image` writes")
     options = parser.parse_args()
     command = options.command
     if (command == "image") != (options.file is not None):
-        parser.error("image, and nothing else, takes a FILE")
+        parser.error("FILE is required for `image` and not allowed otherwise")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if command == "generate":
