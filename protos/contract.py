@@ -18,11 +18,13 @@ from pathlib import Path
 
 from google.protobuf import descriptor_pb2, duration_pb2, timestamp_pb2
 from grpc_tools import protoc
+from plain_protos import plain
 from protovalidate._gen.buf.validate import validate_pb
 
 PROTOS = Path(__file__).resolve().parent
 PYTHON_PACKAGES = PROTOS.parent / "clients" / "python"
 GENERATED_FOLDERS = ("engagement/v1", "buf/validate")
+PLAIN = PROTOS / "plain"
 RELEASED_IMAGE = PROTOS / "released" / "engagement.v1.binpb"
 RULES_PROTO = "buf/validate/validate.proto"
 WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
@@ -66,6 +68,14 @@ def generate(root: Path, scratch: Path) -> None:
             unused.unlink()
 
 
+def generate_plain(root: Path) -> None:
+    """Writes the contract without validation rules under `root`, and removes files that it has no more."""
+    shutil.rmtree(root, ignore_errors=True)
+    for source in sources():
+        (root / source).parent.mkdir(parents=True, exist_ok=True)
+        (root / source).write_text(plain((PROTOS / source).read_text()))
+
+
 def facade(scratch: Path) -> str:
     """The text of `engagement/v1/__init__.py`, which exports the public names of all generated modules."""
     namespace: dict[str, list[str]] = {}
@@ -93,18 +103,22 @@ def facade(scratch: Path) -> str:
 
 def stale_files(scratch: Path) -> list[str]:
     """Committed files that differ from freshly generated ones, are missing, or should not exist."""
-    fresh = scratch / "fresh"
+    fresh, fresh_plain = scratch / "fresh", scratch / "plain"
     fresh.mkdir()
     generate(fresh, scratch)
-    differing: list[str] = []
-    for folder in GENERATED_FOLDERS:
-        expected = {path.name for path in (fresh / folder).iterdir()}
-        present = {path.name for path in (PYTHON_PACKAGES / folder).glob("*") if path.is_file()}
-        _, mismatch, missing = filecmp.cmpfiles(
-            fresh / folder, PYTHON_PACKAGES / folder, sorted(expected), shallow=False
-        )
-        differing += [f"{folder}/{name}" for name in {*mismatch, *missing, *(present - expected)}]
-    return sorted(differing)
+    generate_plain(fresh_plain)
+    differing = [name for folder in GENERATED_FOLDERS for name in _differing(fresh, PYTHON_PACKAGES, folder)]
+    return sorted([*differing, *_differing(fresh_plain, PLAIN, "engagement/v1")])
+
+
+def _differing(expected_root: Path, present_root: Path, folder: str) -> list[str]:
+    expected = {path.name for path in (expected_root / folder).iterdir()}
+    present = {path.name for path in (present_root / folder).glob("*") if path.is_file()}
+    _, mismatch, missing = filecmp.cmpfiles(
+        expected_root / folder, present_root / folder, sorted(expected), shallow=False
+    )
+    differing = {*mismatch, *missing, *(present - expected)}
+    return [f"{present_root.name}/{folder}/{name}" for name in differing]
 
 
 def check(scratch: Path) -> list[str]:
@@ -129,7 +143,7 @@ def main() -> None:
     parser.add_argument(
         "command",
         choices=("generate", "check", "release", "image"),
-        help="generate the Python packages; check freshness, lint and compatibility; "
+        help="generate the Python packages and the plain protos; check freshness, lint and compatibility; "
         "make the present contract the released one; or write it to FILE as one FileDescriptorSet",
     )
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="file that `image` writes")
@@ -141,6 +155,7 @@ def main() -> None:
         scratch = Path(folder)
         if command == "generate":
             generate(PYTHON_PACKAGES, scratch)
+            generate_plain(PLAIN)
         elif command == "release":
             RELEASED_IMAGE.parent.mkdir(exist_ok=True)
             write_image(RELEASED_IMAGE, scratch)
