@@ -17,8 +17,8 @@ from engagement.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from engagement.follow.follower import EventBatch, Follower
-from engagement.upload.uploader import Progress, RejectedEvent, Uploader, UploadSummary
+from engagement.follow import EventBatch, Follower
+from engagement.upload import Progress, RejectedEvent, Uploader, UploadSummary
 
 __all__ = [
     "ConflictError",

@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from engagement import v1
 from engagement.errors import typed_errors
-from engagement.follow.follower import Follower
+from engagement.follow import Follower
 from engagement.retry import SERVICE_CONFIG
 from engagement.uuid7 import uuid7
 
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from engagement.follow.follower import OnErasure, OnReconnect
-
-    SubscribeCall = grpc.aio.UnaryStreamCall[v1.SubscribeEventsRequest, v1.SubscribeEventsResponse]
-    UploadCall = grpc.aio.StreamStreamCall[v1.UploadEventsRequest, v1.UploadEventsResponse]
+    from engagement.follow import OnErasure, OnReconnect, SubscribeCall
+    from engagement.upload import UploadCall
 
 MAX_RECEIVED_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _REJECTIONS_PAGE_SIZE = 1000
@@ -216,8 +214,9 @@ class EngagementClient:
         if heartbeat_seconds is not None:
             request.heartbeat_interval.FromTimedelta(timedelta(seconds=heartbeat_seconds))
         return Follower(
-            self,
+            self.subscribe_events,
             request,
+            silence_seconds=self.timeout_seconds,
             on_erasure=on_erasure,
             on_reconnect=on_reconnect,
             max_outage_seconds=max_outage_seconds,

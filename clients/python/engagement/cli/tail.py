@@ -21,7 +21,7 @@ from engagement.cli.moment import read_moment
 from engagement.cli.options import account_option, server_option
 from engagement.client import EngagementClient
 from engagement.errors import EngagementError
-from engagement.follow.follower import EventBatch, Follower
+from engagement.follow import EventBatch, Follower
 
 _MAX_CELL_CHARACTERS = 60
 _FLUSHED_EVENTS = 50

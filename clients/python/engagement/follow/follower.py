@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Self
 
 from engagement import v1
 from engagement.errors import EngagementError
-from engagement.follow.stream import FollowStream
+from engagement.follow.stream import FollowStream, Subscribe
 from engagement.retry import Outage, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from types import TracebackType
-
-    from engagement.client import EngagementClient
 
 OnErasure = Callable[[v1.SubscribeEventsResponse.ErasureNotice], Awaitable[None] | None]
 OnReconnect = Callable[[EngagementError], None]
@@ -44,23 +42,26 @@ class Follower:
     its time slows down nobody else. One task at a time may iterate.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first two are named at the call
         self,
-        client: EngagementClient,
+        subscribe: Subscribe,
         request: v1.SubscribeEventsRequest,
         *,
+        silence_seconds: float,
         on_erasure: OnErasure | None = None,
         on_reconnect: OnReconnect | None = None,
         max_outage_seconds: float = 300.0,
     ) -> None:
-        """Starts where the request says.
+        """Starts where the request says; `subscribe` opens a stream.
 
-        `on_erasure` is called, and awaited where it is asynchronous, between the events before and after
-        the erasure; what it raises comes out of the iteration, and the notice comes again. `on_reconnect`
-        is called with the error that ended a connection. `max_outage_seconds` is how long to go on
-        reconnecting without any news.
+        `silence_seconds` is how long to wait for the first message of a stream; the server sets the limit
+        for later ones. `on_erasure` is called, and awaited if it is asynchronous, between the events before
+        and after the erasure; an exception from it ends the iteration, and the notice is delivered again.
+        `on_reconnect` is called with the error that ended a connection. `max_outage_seconds` is how long to
+        keep reconnecting without any message.
         """
-        self._client = client
+        self._subscribe = subscribe
+        self._silence_seconds = silence_seconds
         self._request = request
         self._on_erasure = on_erasure
         self._on_reconnect = on_reconnect
@@ -163,7 +164,7 @@ class Follower:
         """The next message, over as many connections as it takes; None at the end."""
         while not self._has_ended:
             if self._stream is None:
-                self._stream = FollowStream(self._client, self._next_request())
+                self._stream = self._connect()
             try:
                 message = await self._stream.read()
             except EngagementError as error:
@@ -204,12 +205,16 @@ class Follower:
             self._on_reconnect(error)
         await asyncio.sleep(delay_seconds)
 
-    def _next_request(self) -> v1.SubscribeEventsRequest:
+    def _connect(self) -> FollowStream:
         request = v1.SubscribeEventsRequest()
         request.CopyFrom(self._request)
         if self._cursor:
             request.after_cursor = self._cursor
-        return request
+        return FollowStream(
+            self._subscribe(request),
+            stops_at_tail=request.stop_at_tail,
+            silence_seconds=self._silence_seconds,
+        )
 
     def _disconnect(self) -> None:
         self._is_caught_up = False

@@ -14,9 +14,9 @@ from engagement.errors import UnavailableError, typed_errors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from engagement.client import EngagementClient, UploadCall
     from engagement.retry import Outage
     from engagement.upload.chunking import Chunk, Chunker
+    from engagement.upload.client import UploadCall, UploadClient
     from engagement.upload.ledger import UploadLedger
 
 _STATUS_SECONDS = 2.0
@@ -27,7 +27,7 @@ class UploadStream:
 
     def __init__(
         self,
-        client: EngagementClient,
+        client: UploadClient,
         *,
         upload_id: str,
         chunker: Chunker,

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 from engagement.errors import EngagementError
 from engagement.retry import Outage, is_transient
 from engagement.upload.chunking import Chunker
-from engagement.upload.ledger import Progress, RejectedEvent, UploadLedger, UploadSummary
+from engagement.upload.ledger import UploadLedger
 from engagement.upload.stream import UploadStream
 from engagement.uuid7 import uuid7
 
 if TYPE_CHECKING:
-    from engagement.client import EngagementClient
     from engagement.upload.chunking import Source
-    from engagement.upload.ledger import OnProgress, OnRejection
-
-__all__ = ["Progress", "RejectedEvent", "UploadSummary", "Uploader"]
+    from engagement.upload.client import UploadClient
+    from engagement.upload.ledger import OnProgress, OnRejection, UploadSummary
 
 
 class Uploader:
@@ -32,7 +30,7 @@ class Uploader:
 
     def __init__(  # noqa: PLR0913 - all but the first are named at the call
         self,
-        client: EngagementClient,
+        client: UploadClient,
         *,
         upload_id: str | None = None,
         chunk_events: int | None = None,
