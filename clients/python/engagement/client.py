@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from engagement import v1
+from engagement.channel import open_channel
 from engagement.errors import typed_errors
 from engagement.follow import Follower
-from engagement.retry import SERVICE_CONFIG
 from engagement.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -24,21 +24,7 @@ if TYPE_CHECKING:
     from engagement.follow import OnErasure, OnReconnect, SubscribeCall
     from engagement.upload import UploadCall
 
-MAX_RECEIVED_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _REJECTIONS_PAGE_SIZE = 1000
-_OPTIONS: Final = (
-    ("grpc.service_config", SERVICE_CONFIG),
-    ("grpc.max_receive_message_length", MAX_RECEIVED_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # The library's own pings would hold up those above for a minute where nothing answers.
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    # Without it pings stop after two on a stream that waits for a slow source.
-    ("grpc.http2.max_pings_without_data", 0),
-    # The library waits up to two minutes before it connects again.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-)
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -66,11 +52,7 @@ class EngagementClient:
         self.account_id = account_id
         self.timeout_seconds = timeout_seconds
         self._metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
-        self._channel = (
-            grpc.aio.insecure_channel(target, options=_OPTIONS, compression=compression)
-            if credentials is None
-            else grpc.aio.secure_channel(target, credentials, options=_OPTIONS, compression=compression)
-        )
+        self._channel = open_channel(target, credentials=credentials, compression=compression)
         self._ingest = v1.IngestServiceStub(self._channel)
         self._events = v1.EventServiceStub(self._channel)
         self._entities = v1.EntityServiceStub(self._channel)
