@@ -9,15 +9,23 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import protovalidate
-
 from engagement import limits, v1
+from engagement.extras import explain_missing
+from engagement.violation import Violation
+
+try:
+    import protovalidate
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        explain_missing("Checking events", error, extra="validate"), name=error.name
+    ) from error
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+__all__ = ["Violation", "check_events", "check_limits", "check_message", "is_plainly_valid"]
 
 _MAX_PATH_CHARACTERS = 256
 _IN_CHUNK = re.compile(r"events\[([0-9]+)\]\.")
@@ -31,22 +39,6 @@ _ONEOFS = {
     for oneof in message.DESCRIPTOR.oneofs
     if len(oneof.fields) > 1
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken rule of one field; it never holds the field's value."""
-
-    field: str
-    """Path from the message that was checked, such as `events[3].customer_info.balance`."""
-    rule: str
-    """Id of the rule as protovalidate names it; ids of rules beyond it start with `server.`."""
-    description: str
-    """What is wrong and the limit, for people."""
-
-    def below(self, prefix: str) -> Violation:
-        """The same violation seen from inside `prefix`."""
-        return replace(self, field=self.field.removeprefix(prefix))
 
 
 def check_message(message: Message) -> list[Violation]:

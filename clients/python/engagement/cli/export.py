@@ -22,6 +22,7 @@ from engagement.cli.part_file import PartFile
 from engagement.cli.progress import ExportBar
 from engagement.cli.transfer import ErasedMeanwhileError, Transfer
 from engagement.client import EngagementClient
+from engagement.extras import explain_missing
 
 _EPILOG = """\b
 Examples:
@@ -39,10 +40,7 @@ def _parquet() -> ExportFormat:
     try:
         from engagement.cli.export_parquet import ParquetFormat  # noqa: PLC0415 - its library is an extra
     except ModuleNotFoundError as error:
-        raise CommandError(
-            f"Parquet files need a library that is not installed ({error.name} is missing). "
-            "Install it with: pip install 'engagement-attributes[parquet]'"
-        ) from error
+        raise CommandError(explain_missing("The Parquet format", error, extra="parquet")) from error
     return ParquetFormat()
 
 
