@@ -1,4 +1,4 @@
-"""Clients for the engagement attributes service."""
+"""The Python client of the engagement attributes service."""
 
 from engagement.client import EngagementClient
 from engagement.errors import (

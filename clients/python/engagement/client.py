@@ -34,8 +34,8 @@ class EngagementClient:
     """Talks to one server for one account, over one channel.
 
     Create it inside a running event loop, best with `async with`. Every call is safe to repeat: events
-    without an id get a UUIDv7 before they are sent, and calls that end UNAVAILABLE are tried up to five
-    times. Any number of tasks may share a client. All errors are EngagementErrors.
+    without an id get a UUIDv7 before they are sent, and calls that fail as UNAVAILABLE are tried up to five
+    times. Any number of tasks may share a client. Every error is an EngagementError.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first are named at the call
@@ -48,7 +48,7 @@ class EngagementClient:
         timeout_seconds: float = 30.0,
         compression: grpc.Compression | None = None,
     ) -> None:
-        """Without `credentials` the connection, the token included, is in plain text."""
+        """Without `credentials` the connection is in plain text, including the token."""
         self.account_id = account_id
         self.timeout_seconds = timeout_seconds
         self._metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
@@ -71,13 +71,13 @@ class EngagementClient:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the channel; calls that still run are cancelled."""
+        """Closes the channel and cancels calls in progress."""
         await self._channel.close()
 
     async def record_event(self, event: v1.Event, *, validate_only: bool = False) -> v1.EventResult:
         """Records one event; the result is ACCEPTED, DUPLICATE or SUPPRESSED.
 
-        Raises InvalidArgumentError and ConflictError where the event is refused.
+        Raises InvalidArgumentError and ConflictError if the event is rejected.
         """
         request = v1.RecordEventRequest(
             account_id=self.account_id, event=_with_id(event), validate_only=validate_only
@@ -88,9 +88,9 @@ class EngagementClient:
     async def record_events(
         self, events: Sequence[v1.Event], *, allow_partial: bool = False, validate_only: bool = False
     ) -> v1.RecordEventsResponse:
-        """Records up to 500 events, all or none; with `allow_partial` the good ones.
+        """Records up to 500 events, all or none; with `allow_partial`, the valid ones.
 
-        Raises InvalidArgumentError and ConflictError where one bad event refuses the call.
+        Without it a single rejected event raises InvalidArgumentError or ConflictError.
         """
         request = v1.RecordEventsRequest(
             account_id=self.account_id,
@@ -120,7 +120,7 @@ class EngagementClient:
             request.page_token = response.next_page_token
 
     def upload_events(self) -> UploadCall:
-        """The bare upload stream, for a driver of its own; an Uploader does all that it takes."""
+        """Opens a raw upload stream; an Uploader drives one for you."""
         return self._ingest.UploadEvents(metadata=self._metadata)
 
     async def get_event(
@@ -143,7 +143,7 @@ class EngagementClient:
         page_size: int = 1000,
         read_mask: Sequence[str] = (),
     ) -> AsyncIterator[v1.StoredEvent]:
-        """The events that a filter takes, page by page, without gaps or repeats."""
+        """The events that match a filter, page by page, without gaps or repeats."""
         request = v1.ListEventsRequest(
             account_id=self.account_id,
             filter=filter,
@@ -155,7 +155,7 @@ class EngagementClient:
             response = await self._call(self._events.ListEvents, request)
             for event in response.events:
                 yield event
-            # A page without events is not the last one: the token says which is.
+            # A page may be empty without being the last; only the token tells.
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
@@ -175,11 +175,11 @@ class EngagementClient:
         on_erasure: OnErasure | None = None,
         on_reconnect: OnReconnect | None = None,
     ) -> Follower:
-        """Follows the events that a filter takes; it connects when it is first asked for one.
+        """Follows the events that match a filter; connects when the first one is requested.
 
-        It starts at exactly one of: behind `after_cursor`, with the `earliest` event that is kept, with
-        the `latest`, which is the next that is accepted, or with the first that was accepted at
-        `start_time`. `stop_at_tail` ends it behind what is stored already. See Follower for the rest.
+        The start is exactly one of: after `after_cursor`, at the `earliest` stored event, at the `latest`,
+        that is the next event to be accepted, or at the first event accepted at `start_time` or later.
+        `stop_at_tail` ends it after the events that are already stored. See Follower for the rest.
         """
         if [after_cursor is not None, earliest, latest, start_time is not None].count(True) != 1:
             raise TypeError("follow takes exactly one of after_cursor, earliest, latest and start_time")
@@ -205,7 +205,7 @@ class EngagementClient:
         )
 
     def subscribe_events(self, request: v1.SubscribeEventsRequest) -> SubscribeCall:
-        """The bare stream of a subscription, for a reader of its own; a Follower does all that it takes."""
+        """Opens a raw subscription stream; a Follower reads one for you."""
         return self._events.SubscribeEvents(request, metadata=self._metadata)
 
     async def get_profile(
@@ -215,7 +215,7 @@ class EngagementClient:
         customer_id: str | None = None,
         folding: v1.Folding = v1.Folding.FOLDING_MERGE,
     ) -> v1.Profile:
-        """What is known about one consumer, and which events say so. Raises NotFoundError."""
+        """The latest attributes of one consumer, each with its source event. Raises NotFoundError."""
         if (consumer_id is None) == (customer_id is None):
             raise TypeError("get_profile takes either consumer_id or customer_id")
         request = v1.GetProfileRequest(
@@ -225,22 +225,22 @@ class EngagementClient:
         return response.profile
 
     async def list_entities(self, kind: v1.EntityKind) -> v1.ListEntitiesResponse:
-        """The names that statuses or types are matched against; empty where nothing was ever put."""
+        """The names that statuses or types are matched against; empty until some are added."""
         request = v1.ListEntitiesRequest(account_id=self.account_id, kind=kind)
         return await self._call(self._entities.ListEntities, request)
 
     async def put_entities(
         self, kind: v1.EntityKind, names: Sequence[str] = (), *, closed: bool | None = None
     ) -> v1.PutEntitiesResponse:
-        """Adds names to a list; a closed one refuses events with other values from now on.
+        """Adds names to a list, and closes or opens it; a closed list rejects new events with other values.
 
-        Without `closed` the list stays as it is. Raises InvalidArgumentError where it would grow too long.
+        Without `closed` it stays open or closed. Raises InvalidArgumentError if it would become too long.
         """
         request = v1.PutEntitiesRequest(account_id=self.account_id, kind=kind, names=names, closed=closed)
         return await self._call(self._entities.PutEntities, request)
 
     async def delete_entity(self, kind: v1.EntityKind, name: str) -> v1.DeleteEntityResponse:
-        """Takes a name, in any case, off a list. Raises NotFoundError."""
+        """Removes a name from a list, ignoring case. Raises NotFoundError."""
         request = v1.DeleteEntityRequest(account_id=self.account_id, kind=kind, name=name)
         return await self._call(self._entities.DeleteEntity, request)
 
@@ -254,10 +254,11 @@ class EngagementClient:
         suppress: bool = False,
         validate_only: bool = False,
     ) -> v1.Erasure:
-        """Erases what is stored about exactly one of a consumer, a customer and a conversation.
+        """Erases everything stored about exactly one of a consumer, a customer and a conversation.
 
-        Returns when it is complete. After a DeadlineError it goes on; the same call with the same
-        `request_id` waits for it again. Raises ConflictError where the id was used for something else.
+        Returns once the erasure is complete. After a DeadlineError it continues on the server; repeat the
+        call with the same `request_id` to wait for it again. Raises ConflictError if that id was used for
+        something else.
         """
         if [consumer_id, customer_id, conversation_id].count(None) != 2:
             raise TypeError("erase_consumer takes exactly one of consumer_id, customer_id, conversation_id")
@@ -274,13 +275,13 @@ class EngagementClient:
         return response.erasure
 
     async def get_erasure(self, erasure_id: str) -> v1.Erasure:
-        """An erasure, as far as it is. Raises NotFoundError."""
+        """The current state of an erasure. Raises NotFoundError."""
         request = v1.GetErasureRequest(account_id=self.account_id, erasure_id=erasure_id)
         response = await self._call(self._privacy.GetErasure, request)
         return response.erasure
 
     async def list_erasures(self, *, page_size: int = 1000) -> AsyncIterator[v1.Erasure]:
-        """All erasures of the account, the latest first."""
+        """All erasures of the account, newest first."""
         request = v1.ListErasuresRequest(account_id=self.account_id, page_size=page_size)
         while True:
             response = await self._call(self._privacy.ListErasures, request)
@@ -298,9 +299,9 @@ class EngagementClient:
         conversation_id: str | None = None,
         erasure_id: str | None = None,
     ) -> bool:
-        """Lets events of a subject, or of the subject of an erasure, in again; whether it was suppressed.
+        """Ends the suppression of a subject, named directly or by an erasure; false if there was none.
 
-        Raises NotFoundError where no erasure has the id.
+        Raises NotFoundError if no erasure has the id.
         """
         request = v1.LiftSuppressionRequest(
             account_id=self.account_id,
@@ -324,7 +325,7 @@ class EngagementClient:
 
 
 def _with_id(event: v1.Event) -> v1.Event:
-    """The event itself, or a copy with a new id where it has none."""
+    """The event itself, or a copy with a new id if it has none."""
     if event.event_id:
         return event
     copy = v1.Event(event_id=uuid7())

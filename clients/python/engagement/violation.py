@@ -1,4 +1,4 @@
-"""A broken rule of the contract. It must not need the library that finds it, which is an extra."""
+"""A broken rule of the contract. It does not need protovalidate, which is an extra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subscriptions that resume: every event exactly once, through lost connections and restarts."""
+"""Subscriptions that resume: no gap and no repeat across lost connections and restarts."""
 
 from engagement.follow.follower import EventBatch, Follower, OnErasure, OnReconnect
 from engagement.follow.stream import Subscribe, SubscribeCall

@@ -1,4 +1,4 @@
-"""One connection of a follower: reads what the server says, and tells an end from a loss."""
+"""One connection of a follower: reads its messages, and tells its end from its loss."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Subscribe: TypeAlias = Callable[[v1.SubscribeEventsRequest], SubscribeCall]
 
 
 class FollowStream:
-    """One stream of SubscribeEvents. It is read a message at a time, never ahead of who asks."""
+    """One SubscribeEvents stream, read one message at a time and never ahead of the reader."""
 
     def __init__(self, call: SubscribeCall, *, stops_at_tail: bool, silence_seconds: float) -> None:
-        """`silence_seconds` applies until the server has named the interval of its heartbeats."""
+        """`silence_seconds` applies until the server has announced its heartbeat interval."""
         self._call = call
         self._stops_at_tail = stops_at_tail
         self._silence_seconds = silence_seconds
@@ -28,10 +28,10 @@ class FollowStream:
         self._is_closing = False
 
     async def read(self) -> v1.SubscribeEventsResponse | None:
-        """The next message; None behind the last one where the stream was to stop at the tail.
+        """The next message; None after the last one of a stream that stops at the tail.
 
-        Raises EngagementError, which is an UnavailableError where the server closes the stream or is
-        silent for two of its intervals.
+        Raises EngagementError: an UnavailableError if the server closes the stream or is silent for two
+        heartbeat intervals.
         """
         message = await self._read()
         if message is None:

@@ -22,7 +22,7 @@ class UploadClient(Protocol):
 
     @property
     def timeout_seconds(self) -> float:
-        """How long to wait for the first message of the server."""
+        """How long to wait for the first message from the server."""
 
     def upload_events(self) -> UploadCall:
         """Opens an upload stream."""
