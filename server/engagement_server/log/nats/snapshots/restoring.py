@@ -17,8 +17,7 @@ from engagement_server.faults import (
 from engagement_server.log.nats.continuity import check_position, declare_replaced
 from engagement_server.log.nats.snapshots.bucket import SnapshotBucket
 from engagement_server.log.nats.snapshots.packing import Unpacker
-from engagement_server.store.database import SCHEMA_VERSION
-from engagement_server.store.upgrade import OLDEST_VERSION
+from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION
 from engagement_server.store.view_copy import read_copy, remove_copy
 
 if TYPE_CHECKING:
