@@ -94,11 +94,6 @@ class TextQuery:
 
     phrases: Sequence[Sequence[str]]
 
-    @property
-    def is_exact_in_index(self) -> bool:
-        """True where the index alone decides, because no phrase could reach across two values."""
-        return all(len(phrase) == 1 for phrase in self.phrases)
-
     def matches(self, values: Iterable[str], *, tokenize: Tokenizer) -> bool:
         """Whether every phrase occurs in some value."""
         joined = [f" {' '.join(tokenize(value.casefold()))} " for value in values]
