@@ -8,10 +8,11 @@ from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.errors import ErasureNotFoundError, RequestIdReusedError
 from engagement_server.model import ErasureState, Subject
+from engagement_server.store.account_rows import open_account
+from engagement_server.store.erasure_states import ErasureStates
+from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
 from engagement_server.store.notice_rows import MAX_NOTICE_EVENTS, pack_positions
-from engagement_server.store.pending_events import open_account
-from engagement_server.store.reader import PageQuery, Reader
 from engagement_server.store.removal import Removal
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class ErasureRows:
     def __init__(self, connection: apsw.Connection, *, forgotten: Forgotten, merges: IndexMerges) -> None:
         self._connection = connection
         self._forgotten = forgotten
-        self._reader = Reader(connection)
+        self._states = ErasureStates(connection, forgotten=forgotten)
+        self._pages = EventPages(connection)
         self._removal = Removal(connection, merges=merges)
         self._purge = IndexPurge(connection)
 
@@ -65,7 +67,7 @@ class ErasureRows:
             erasure_id, known_hash, suppress = known
             if known_hash != subject_hash or bool(suppress) != operation.suppress:
                 raise RequestIdReusedError(operation.request_id)
-            return self._reader.erasures.find(operation.account_id, erasure_id)
+            return self._states.find(operation.account_id, erasure_id)
         if operation.suppress:
             self._forgotten.suppress(account, subject_hash)
         self._connection.execute(
@@ -84,14 +86,14 @@ class ErasureRows:
                 account,
             ),
         )
-        return self._reader.erasures.find(operation.account_id, operation.erasure_id)
+        return self._states.find(operation.account_id, operation.erasure_id)
 
     def erase(self, operation: EraseEvents, account: int) -> ErasureStep:
         """Erases the next events and tells of them in the log. Raises ErasureNotFoundError."""
         running = self._running(operation.erasure_id, account)
         if running.subject is None:
-            return ErasureStep(self._reader.erasures.find(operation.account_id, operation.erasure_id), None)
-        page = self._reader.page(
+            return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), None)
+        page = self._pages.read(
             PageQuery(
                 account_id=operation.account_id,
                 wanted=filter_of(Subject(running.kind, running.subject)),
@@ -114,7 +116,7 @@ class ErasureRows:
             " subject = iif(?, NULL, subject) WHERE number = ?",
             (len(events), page.next_position or running.through_position, is_last, running.number),
         )
-        return ErasureStep(self._reader.erasures.find(operation.account_id, operation.erasure_id), tail)
+        return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), tail)
 
     def complete(self, operation: CompleteErasure, account: int, time_ms: int) -> ErasureState:
         """Marks an erasure as complete; again, it changes nothing. Raises ErasureNotFoundError."""
@@ -123,7 +125,7 @@ class ErasureRows:
             " WHERE account = ? AND erasure_id = ? AND subject IS NULL AND complete_time_ms IS NULL",
             (time_ms, account, operation.erasure_id),
         )
-        return self._reader.erasures.find(operation.account_id, operation.erasure_id)
+        return self._states.find(operation.account_id, operation.erasure_id)
 
     def lift(self, operation: LiftSuppression, account: int) -> int:
         """Lets events of a subject in again; 0 where it was not suppressed. Raises ErasureNotFoundError."""
@@ -149,7 +151,7 @@ class ErasureRows:
 
     def _notify(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
         """Puts a notice at the end of the account's log; its position."""
-        position = open_account(self._connection, operation.account_id) + 1
+        position = open_account(self._connection, operation.account_id).last_position + 1
         self._connection.execute(
             "UPDATE accounts SET last_sequence = last_sequence + 1 WHERE number = ?", (account,)
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
+from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS
+from engagement_server.store.account_rows import open_account
 from engagement_server.store.admission import Admission
 from engagement_server.store.verdicts import Judgement, find_stored, judge, payload_reader
 
@@ -27,18 +28,6 @@ _SEARCH_COLUMNS = 5
 _IDENTIFIER_CHARACTERS = 24
 
 
-def open_account(connection: apsw.Connection, account_id: str) -> int:
-    """The account's last position; a new account gets a number, which its positions begin with."""
-    connection.execute(
-        "INSERT INTO accounts (account_id, last_sequence) VALUES (?, 0) ON CONFLICT DO NOTHING",
-        (account_id,),
-    )
-    ((number, sequence),) = connection.execute(
-        "SELECT number, last_sequence FROM accounts WHERE account_id = ?", (account_id,)
-    )
-    return first_position(int(number)) + int(sequence)
-
-
 class PendingEvents:
     """Works inside the transaction of the caller, who calls `flush` before its end."""
 
@@ -57,8 +46,7 @@ class PendingEvents:
         self._connection = connection
         self._merges = merges
         self._time_ms = time_ms
-        self._last_position = open_account(connection, account_id)
-        account = self._last_position >> SEQUENCE_BITS
+        account, _, self._last_position = open_account(connection, account_id)
         self._known = find_stored(connection, account, event_ids, forgotten=forgotten)
         self._admission = Admission(account, lists=entities.lists_of(account), forgotten=forgotten)
         self._fresh: list[EventRecord] = []

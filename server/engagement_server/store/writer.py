@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
-from engagement_server.cursor import SEQUENCE_BITS
 from engagement_server.errors import RequestError
 from engagement_server.operations import (
     Applied,
@@ -32,6 +31,7 @@ from engagement_server.operations import (
     Recorded,
     SaveProfile,
 )
+from engagement_server.store.account_rows import open_account
 from engagement_server.store.database import unavailable
 from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
@@ -39,7 +39,7 @@ from engagement_server.store.event_expiry import EventExpiry
 from engagement_server.store.forgotten import Forgotten
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.log_position import PositionRows, read_position
-from engagement_server.store.pending_events import PendingEvents, open_account
+from engagement_server.store.pending_events import PendingEvents
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.purge import Purge
 from engagement_server.store.upload_rows import UploadRows
@@ -220,7 +220,7 @@ class Writer:
                 return expired
 
     def _open_account(self, account_id: str) -> int:
-        return open_account(self._connection, account_id) >> SEQUENCE_BITS
+        return open_account(self._connection, account_id).account
 
     def _pending_of(self, account_id: str, time_ms: int) -> PendingEvents:
         """The new events of an account; its first use looks up all ids that the commit brings."""

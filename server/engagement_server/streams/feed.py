@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement_server.messages import stored_event_message
-from engagement_server.store.reader import PageQuery
+from engagement_server.store.event_pages import PageQuery
 from engagement_server.streams.frames import batch_entry
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Feed:
 
 
 def _select(reader: Reader, whole: Segment, wanted: v1.EventFilter) -> Segment:
-    takes = reader.matcher(wanted)
-    entries = [entry for entry, row in zip(whole.entries, whole.rows, strict=True) if takes(row)]
+    matches = reader.predicate(wanted).matches
+    entries = [entry for entry, row in zip(whole.entries, whole.rows, strict=True) if matches(row)]
     size_bytes = _ENTRY_BYTES * len(entries)  # the parts are those of the whole
     return replace(whole, entries=entries, size_bytes=size_bytes, rows=())

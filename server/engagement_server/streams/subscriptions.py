@@ -126,7 +126,7 @@ class Subscriptions:
         """How far the account's log reaches. Raises FilterInvalidError and CursorMismatchError."""
 
         def read(reader: Reader) -> LogBounds | None:
-            reader.matcher(request.filter)  # refused now rather than with the first event
+            reader.predicate(request.filter)  # refused now rather than with the first event
             return reader.bounds(request.account_id)
 
         bounds = await self._readers.run(read)
