@@ -14,6 +14,7 @@ from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
 from engagement_server.store.notice_rows import MAX_NOTICE_EVENTS, pack_positions
 from engagement_server.store.removal import Removal
+from engagement_server.store.tombstones import Suppressions, Tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import apsw
 
     from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents, LiftSuppression
-    from engagement_server.store.forgotten import Forgotten
     from engagement_server.store.index_merges import IndexMerges
 
 _MAX_STEP_BYTES = 16 * 1024 * 1024
@@ -48,17 +48,18 @@ class _Running(NamedTuple):
 class ErasureRows:
     """Works inside the transactions of the writer."""
 
-    def __init__(self, connection: apsw.Connection, *, forgotten: Forgotten, merges: IndexMerges) -> None:
+    def __init__(self, connection: apsw.Connection, *, merges: IndexMerges) -> None:
         self._connection = connection
-        self._forgotten = forgotten
-        self._states = ErasureStates(connection, forgotten=forgotten)
+        self._suppressions = Suppressions(connection)
+        self._tombstones = Tombstones(connection)
+        self._states = ErasureStates(connection)
         self._pages = EventPages(connection)
         self._removal = Removal(connection, merges=merges)
         self._purge = IndexPurge(connection)
 
     def begin(self, operation: BeginErasure, account: int, time_ms: int) -> ErasureState:
         """Registers an erasure, or finds the one of the same request. Raises RequestIdReusedError."""
-        subject_hash = self._forgotten.hash_subject(account, operation.subject)
+        subject_hash = self._suppressions.hash_subject(account, operation.subject)
         known = self._connection.execute(
             "SELECT erasure_id, subject_hash, suppress FROM erasures WHERE account = ? AND request_id = ?",
             (account, operation.request_id),
@@ -69,7 +70,7 @@ class ErasureRows:
                 raise RequestIdReusedError(operation.request_id)
             return self._states.find(operation.account_id, erasure_id)
         if operation.suppress:
-            self._forgotten.suppress(account, subject_hash)
+            self._suppressions.add(account, subject_hash)
         self._connection.execute(
             "INSERT INTO erasures (account, erasure_id, request_id, kind, subject, subject_hash, suppress,"
             " through_position, progress, erased_events, create_time_ms)"
@@ -108,7 +109,7 @@ class ErasureRows:
         if events:
             if self._removal.erase(account, events):
                 self._purge.require()
-            self._forgotten.remember_erased(account, [event.event_id for _, event in events])
+            self._tombstones.add(account, [event.event_id for _, event in events])
             tail = self._notify(operation, account, [row.position for row, _ in events])
         is_last = page.next_position is None or page.next_position >= running.through_position
         self._connection.execute(
@@ -130,14 +131,16 @@ class ErasureRows:
     def lift(self, operation: LiftSuppression, account: int) -> int:
         """Lets events of a subject in again; 0 where it was not suppressed. Raises ErasureNotFoundError."""
         if isinstance(operation.target, Subject):
-            return self._forgotten.lift(account, self._forgotten.hash_subject(account, operation.target))
+            return self._suppressions.lift(
+                account, self._suppressions.hash_subject(account, operation.target)
+            )
         row = self._connection.execute(
             "SELECT subject_hash FROM erasures WHERE account = ? AND erasure_id = ?",
             (account, operation.target),
         ).fetchone()
         if row is None:
             raise ErasureNotFoundError(operation.target)
-        return self._forgotten.lift(account, bytes(row[0]))
+        return self._suppressions.lift(account, bytes(row[0]))
 
     def _running(self, erasure_id: str, account: int) -> _Running:
         row = self._connection.execute(

@@ -6,18 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engagement_server.cursor import SEQUENCE_BITS, first_position
+from engagement_server.cursor import SEQUENCE_BITS
 from engagement_server.model import EntityList, Notice, StoredRow, Verdict
 from engagement_server.store.account_rows import find_account, find_bounds
-from engagement_server.store.admission import Admission
 from engagement_server.store.entity_rows import read_list, read_lists
 from engagement_server.store.erasure_states import ErasureStates
 from engagement_server.store.event_pages import EventPages
-from engagement_server.store.forgotten import Forgotten
 from engagement_server.store.notice_rows import unpack_positions
 from engagement_server.store.profile_rows import ProfileRows
+from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.upload_rows import find_upload
-from engagement_server.store.verdicts import find_stored, judge, payload_reader
+from engagement_server.store.verdicts import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,8 +44,9 @@ class Reader:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._forgotten = Forgotten(connection)
-        self.erasures = ErasureStates(connection, forgotten=self._forgotten)
+        self._suppressions = Suppressions(connection)
+        self._tombstones = Tombstones(connection)
+        self.erasures = ErasureStates(connection)
         self.profiles = ProfileRows(connection)
         self._pages = EventPages(connection)
 
@@ -163,23 +163,15 @@ class Reader:
         Raises EventIdConflictError and EntityUnknownError where `is_atomic`.
         """
         account = self.account_number(account_id) or 0
-        event_ids = [record.event_id for record in batch.records]
-        known = find_stored(self._connection, account, event_ids, forgotten=self._forgotten)
-        judgement = judge(
-            batch,
-            known,
-            admission=Admission(
-                account, lists=read_lists(self._connection, account), forgotten=self._forgotten
-            ),
-            read_payload=payload_reader(self._connection),
-            first_position=1,  # 0 stands for what was erased
-            is_atomic=is_atomic,
+        judge = Judge(
+            self._connection,
+            account,
+            [record.event_id for record in batch.records],
+            lists=read_lists(self._connection, account),
+            suppressions=self._suppressions,
+            tombstones=self._tombstones,
         )
-        # A position below every account's range belongs to an event that would be new.
-        return [
-            verdict if verdict.position >= first_position(1) else verdict._replace(position=0)
-            for verdict in judgement.verdicts()
-        ]
+        return judge.judge(batch, positions=[0] * len(batch.records), is_atomic=is_atomic).verdicts()
 
     def _row(self, statement: str, arguments: tuple[object, ...]) -> StoredRow | None:
         row = self._connection.execute(statement, arguments).fetchone()

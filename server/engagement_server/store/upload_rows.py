@@ -86,9 +86,9 @@ class UploadRows:
                 sequence=chunk.sequence,
                 expected=state.committed_through + 1,
             )
-        judgement = pending.judge(chunk.batch, is_atomic=False)
-        not_accepted = judgement.others
-        tally = state.tally + count(not_accepted) + Tally(accepted=len(judgement.fresh))
+        judged = pending.judge(chunk.batch, is_atomic=False)
+        not_accepted = judged.other_verdicts
+        tally = state.tally + count(not_accepted) + Tally(accepted=len(judged.new_records))
         self._connection.execute(
             "UPDATE uploads SET committed_through = ?, accepted = ?, duplicate = ?, rejected = ?,"
             " suppressed = ?, update_time_ms = ? WHERE number = ?",

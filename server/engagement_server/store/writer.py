@@ -36,13 +36,14 @@ from engagement_server.store.database import unavailable
 from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
-from engagement_server.store.forgotten import Forgotten
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.log_position import PositionRows, read_position
 from engagement_server.store.pending_events import PendingEvents
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.purge import Purge
+from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.upload_rows import UploadRows
+from engagement_server.store.verdicts import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -58,11 +59,12 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._forgotten = Forgotten(connection)
+        self._suppressions = Suppressions(connection)
+        self._tombstones = Tombstones(connection)
         self._merges = IndexMerges(connection)
         self._uploads = UploadRows(connection)
         self._entities = EntityRows(connection)
-        self._erasures = ErasureRows(connection, forgotten=self._forgotten, merges=self._merges)
+        self._erasures = ErasureRows(connection, merges=self._merges)
         self._expiry = EventExpiry(connection, merges=self._merges)
         self._profiles = ProfileRows(connection)
         self._position = PositionRows(connection)
@@ -226,12 +228,19 @@ class Writer:
         """The new events of an account; its first use looks up all ids that the commit brings."""
         pending = self._pending.get(account_id)
         if pending is None:
+            bounds = open_account(self._connection, account_id)
+            judge = Judge(
+                self._connection,
+                bounds.account,
+                self._event_ids[account_id],
+                lists=self._entities.lists_of(bounds.account),
+                suppressions=self._suppressions,
+                tombstones=self._tombstones,
+            )
             pending = self._pending[account_id] = PendingEvents(
                 self._connection,
-                account_id,
-                self._event_ids[account_id],
-                forgotten=self._forgotten,
-                entities=self._entities,
+                bounds.last_position,
+                judge=judge,
                 merges=self._merges,
                 time_ms=time_ms,
             )
