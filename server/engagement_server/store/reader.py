@@ -135,10 +135,10 @@ class Reader:
         """Rejected events of an upload with the sequences of their chunks, behind (sequence, index)."""
         number = find_upload(self._connection, account_id, upload_id).number
         rows = self._connection.execute(
-            "SELECT chunk_sequence, item, event_id, outcome, position, error FROM upload_results"
+            "SELECT chunk_sequence, event_index, event_id, outcome, position, error FROM upload_results"
             " INDEXED BY upload_rejections"
-            " WHERE upload = ? AND outcome = 3 AND (chunk_sequence, item) > (?, ?)"
-            " ORDER BY chunk_sequence, item LIMIT ?",
+            " WHERE upload = ? AND outcome = 3 AND (chunk_sequence, event_index) > (?, ?)"
+            " ORDER BY chunk_sequence, event_index LIMIT ?",
             (number, *after, max_results),
         )
         return [(sequence, Verdict(*verdict)) for sequence, *verdict in rows]

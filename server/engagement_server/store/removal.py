@@ -74,17 +74,17 @@ class Removal:
     def _blank_results(self, account: int, event_ids: Sequence[str]) -> None:
         """Takes the ids, and errors that may quote the events, out of the results of uploads."""
         found: Any = self._connection.execute(  # Any: each column has its own type
-            "SELECT r.upload, r.chunk_sequence, r.item, r.error FROM json_each(?) AS wanted"
+            "SELECT r.upload, r.chunk_sequence, r.event_index, r.error FROM json_each(?) AS wanted"
             " CROSS JOIN upload_results AS r INDEXED BY upload_results_by_event ON r.event_id = wanted.value"
             " JOIN uploads AS u ON u.number = r.upload"
             " WHERE u.account_id = (SELECT account_id FROM accounts WHERE number = ?)",
             (json.dumps(event_ids), account),
         ).fetchall()
-        for upload, sequence, item, error in found:
+        for upload, sequence, event_index, error in found:
             self._connection.execute(
                 "UPDATE upload_results SET event_id = '', error = ?"
-                " WHERE upload = ? AND chunk_sequence = ? AND item = ?",
-                (_blanked(error), upload, sequence, item),
+                " WHERE upload = ? AND chunk_sequence = ? AND event_index = ?",
+                (_blanked(error), upload, sequence, event_index),
             )
 
 

@@ -59,7 +59,7 @@ class Tombstones(_SaltedHashes):
     """The ids of erased events."""
 
     def __init__(self, connection: apsw.Connection) -> None:
-        super().__init__(connection, table="erased_ids", kind=b"event")
+        super().__init__(connection, table="tombstones", kind=b"event")
 
     def add(self, account: int, event_ids: Iterable[str]) -> None:
         """Leaves tombstones for events."""

@@ -134,8 +134,8 @@ class UploadRows:
         deleted = 0
         for (number,) in idle:
             self._connection.execute(
-                "DELETE FROM upload_results WHERE (upload, chunk_sequence, item) IN (SELECT upload,"
-                " chunk_sequence, item FROM upload_results WHERE upload = ? ORDER BY 1, 2, 3 LIMIT ?)",
+                "DELETE FROM upload_results WHERE (upload, chunk_sequence, event_index) IN (SELECT upload,"
+                " chunk_sequence, event_index FROM upload_results WHERE upload = ? ORDER BY 1, 2, 3 LIMIT ?)",
                 (number, _EXPIRED_RESULTS_A_COMMIT - deleted),
             )
             deleted += self._connection.changes()
@@ -157,8 +157,8 @@ class UploadRows:
             for index, record in zip(chunk.batch.indexes, chunk.batch.records, strict=True)
         }
         rows = self._connection.execute(
-            "SELECT item, event_id, outcome, position, error FROM upload_results"
-            " WHERE upload = ? AND chunk_sequence = ? ORDER BY item",
+            "SELECT event_index, event_id, outcome, position, error FROM upload_results"
+            " WHERE upload = ? AND chunk_sequence = ? ORDER BY event_index",
             (number, chunk.sequence),
         )
         return [
