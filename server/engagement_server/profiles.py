@@ -34,7 +34,7 @@ class Profiles:
 
     def _fold(self, reader: Reader, request: v1.GetProfileRequest) -> tuple[v1.Profile, FoldedProfile | None]:
         """The profile, and the fold where it was much work."""
-        with reader.one_moment():
+        with reader.transaction():
             bounds = reader.bounds(request.account_id)
             folding = None if bounds is None else _begin(reader.profiles, bounds, request)
             if folding is not None:

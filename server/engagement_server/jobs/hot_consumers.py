@@ -145,7 +145,7 @@ class HotConsumers:
         """Folds what is new, and keeps it where nothing was removed in the meantime."""
 
         def begin(reader: Reader) -> Folding | None:
-            with reader.one_moment():
+            with reader.transaction():
                 bounds = reader.bounds(account_id)
                 return None if bounds is None else reader.profiles.fold_consumer(bounds, consumer_id)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
-from engagement_server.store.entity_lists import UnknownEntity, described_by
+from engagement_server.store.entity_lists import UnknownEntity, entity_values
 from engagement_server.store.tombstones import subjects_of
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ class AdmissionRules:
 
     def check(self, records: Sequence[EventRecord]) -> list[Admission]:
         """The admission of each event, in order."""
-        if self._lists.decide_nothing and not self._has_suppressions:
+        if self._lists.are_unused and not self._has_suppressions:
             return [_GRANTED] * len(records)
         events = [v1.Event.FromString(record.payload) for record in records]
-        admissions = [_GRANTED] * len(records) if self._lists.decide_nothing else self._match(events)
+        admissions = [_GRANTED] * len(records) if self._lists.are_unused else self._match(events)
         if self._has_suppressions:
             subjects = [subjects_of(event) for event in events]
             suppressed = self._suppressions.find(self._account, set().union(*subjects))
@@ -62,7 +62,7 @@ class AdmissionRules:
         found: dict[tuple[str | None, str | None], Admission] = {}
         admissions: list[Admission] = []
         for event in events:
-            values = described_by(event)
+            values = entity_values(event)
             admission = found.get(values)
             if admission is None:
                 matched = self._lists.match(*values)

@@ -49,8 +49,9 @@ class Identity(NamedTuple):
 
 
 class StoreState(NamedTuple):
-    """What a store is, and how far it has followed a log."""
+    """The schema of a store, the log that it belongs to, and how much of the log it has applied."""
 
+    schema_version: int
     identity: Identity
     position: LogPosition
 
@@ -84,15 +85,15 @@ class DatabaseFile:
         """Where there is room for what becomes the store."""
         return self._path.parent
 
-    def look(self) -> StoreState | None:
-        """What the store is before it is opened; None where there is none.
+    def inspect(self) -> StoreState | None:
+        """The state of the store, upgraded if necessary; None if there is no store.
 
-        Raises ConfigurationError where the file cannot be used.
+        Raises ConfigurationError if the file cannot be used.
         """
         if not self._path.exists():
             return None
         with contextlib.closing(self.open_writer()) as connection:
-            return StoreState(read_identity(connection), read_position(connection))
+            return read_state(connection)
 
     def replace(self, path: Path) -> None:
         """Puts another file in the place of the store. Nothing may have it open."""
@@ -164,6 +165,12 @@ def read_identity(connection: apsw.Connection) -> Identity:
     rows: Any = connection.execute("SELECT name, value FROM settings")  # Any: each setting has its own type
     settings = dict(rows.fetchall())
     return Identity(settings["log_epoch"], settings["token_key"], settings["erasure_salt"])
+
+
+def read_state(connection: apsw.Connection) -> StoreState:
+    """The state of the store behind a connection."""
+    version = connection.pragma("user_version")
+    return StoreState(version, read_identity(connection), read_position(connection))
 
 
 def read_cursors(connection: apsw.Connection) -> Cursors:

@@ -35,7 +35,7 @@ class ErasureStep(NamedTuple):
     """Where the account's log ends now, if it grew."""
 
 
-class _Running(NamedTuple):
+class _RunningErasure(NamedTuple):
     """The part of a row that says what is left to erase."""
 
     number: int
@@ -91,7 +91,7 @@ class ErasureRows:
 
     def erase(self, operation: EraseEvents, account: int) -> ErasureStep:
         """Erases the next events and tells of them in the log. Raises ErasureNotFoundError."""
-        running = self._running(operation.erasure_id, account)
+        running = self._find_running(operation.erasure_id, account)
         if running.subject is None:
             return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), None)
         page = self._pages.read(
@@ -108,9 +108,9 @@ class ErasureRows:
         tail = None
         if events:
             if self._removal.erase(account, events):
-                self._purge.require()
+                self._purge.schedule()
             self._tombstones.add(account, [event.event_id for _, event in events])
-            tail = self._notify(operation, account, [row.position for row, _ in events])
+            tail = self._append_notice(operation, account, [row.position for row, _ in events])
         is_last = page.next_position is None or page.next_position >= running.through_position
         self._connection.execute(
             "UPDATE erasures SET erased_events = erased_events + ?, progress = ?,"
@@ -142,7 +142,7 @@ class ErasureRows:
             raise ErasureNotFoundError(operation.target)
         return self._suppressions.lift(account, bytes(row[0]))
 
-    def _running(self, erasure_id: str, account: int) -> _Running:
+    def _find_running(self, erasure_id: str, account: int) -> _RunningErasure:
         row = self._connection.execute(
             "SELECT number, kind, subject, through_position, progress FROM erasures"
             " WHERE account = ? AND erasure_id = ?",
@@ -150,9 +150,9 @@ class ErasureRows:
         ).fetchone()
         if row is None:
             raise ErasureNotFoundError(erasure_id)
-        return _Running(*row)
+        return _RunningErasure(*row)
 
-    def _notify(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
+    def _append_notice(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
         """Puts a notice at the end of the account's log; its position."""
         position = open_account(self._connection, operation.account_id).last_position + 1
         self._connection.execute(

@@ -90,7 +90,7 @@ class PendingEvents:
                 text_characters += len(indexed[0]) + _IDENTIFIER_CHARACTERS
             self._connection.execute(_insert_statement("events", len(records)), events)
             self._connection.execute(_insert_statement("search", len(records)), search)
-            self._merges.after_insert(rows=len(records), text_characters=text_characters)
+            self._merges.merge_share(rows=len(records), text_characters=text_characters)
 
     def _widen_blocks(self, position: int) -> None:
         """Lets the time bounds of the blocks cover the new events."""

@@ -51,7 +51,7 @@ class Reader:
         self._pages = EventPages(connection)
 
     @contextmanager
-    def one_moment(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """All that is read inside is the state of one moment."""
         with self._connection:
             yield

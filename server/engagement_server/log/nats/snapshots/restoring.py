@@ -112,7 +112,7 @@ async def _fetch(
 
 def _require_same_log(database: DatabaseFile, path: Path) -> None:
     """Keeps the view of another log from being replaced. Raises ConfigurationError."""
-    store = database.look()
+    store = database.inspect()
     # The epoch may have changed since; the key never does.
     if store is not None and store.identity.token_key != read_copy(path).identity.token_key:
         raise ConfigurationError(
