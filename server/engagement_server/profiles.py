@@ -34,7 +34,7 @@ class Profiles:
 
     def _fold(self, reader: Reader, request: v1.GetProfileRequest) -> tuple[v1.Profile, FoldedProfile | None]:
         """The profile, and its fold if that is worth keeping."""
-        with reader.one_moment():
+        with reader.transaction():
             bounds = reader.bounds(request.account_id)
             folding = None if bounds is None else _begin(reader.profiles, bounds, request)
             if folding is not None:

@@ -10,7 +10,7 @@ from engagement_server.api.paging import page_size
 from engagement_server.errors import EventNotFoundError, FieldInvalidError, LogEpochChangedError
 from engagement_server.log.second_look import look_twice
 from engagement_server.messages import stored_event_message
-from engagement_server.store.reader import PageQuery
+from engagement_server.store.event_pages import PageQuery
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:

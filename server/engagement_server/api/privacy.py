@@ -12,13 +12,14 @@ from engagement_server.messages import erasure_message
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, LiftSuppression
 from engagement_server.store.erasure_rows import filter_of
-from engagement_server.store.reader import PageQuery
+from engagement_server.store.event_pages import PageQuery
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
     from engagement_server.api.call import Call
     from engagement_server.partitions import Partitions
-    from engagement_server.store.reader import Page, Reader
+    from engagement_server.store.event_pages import Page
+    from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
 
 _MAX_SAMPLE_IDS = 100

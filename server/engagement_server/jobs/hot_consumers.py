@@ -146,7 +146,7 @@ class HotConsumers:
         """Folds new events, and saves the fold unless events were removed in the meantime."""
 
         def begin(reader: Reader) -> Folding | None:
-            with reader.one_moment():
+            with reader.transaction():
                 bounds = reader.bounds(account_id)
                 return None if bounds is None else reader.profiles.fold_consumer(bounds, consumer_id)
 

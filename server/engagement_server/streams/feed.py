@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement_server.messages import stored_event_message
-from engagement_server.store.reader import PageQuery
+from engagement_server.store.event_pages import PageQuery
 from engagement_server.streams.frames import serialized_event
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Feed:
 
 
 def _select(reader: Reader, whole: Segment, wanted: v1.EventFilter) -> Segment:
-    takes = reader.matcher(wanted)
-    events = [event for event, row in zip(whole.events, whole.rows, strict=True) if takes(row)]
+    matches = reader.predicate(wanted).matches
+    events = [event for event, row in zip(whole.events, whole.rows, strict=True) if matches(row)]
     size_bytes = _EVENT_OVERHEAD_BYTES * len(events)  # the bytes are shared with the whole
     return replace(whole, events=events, size_bytes=size_bytes, rows=())

@@ -124,7 +124,7 @@ class Subscriptions:
         """The bounds of the account's log. Raises FilterInvalidError and CursorMismatchError."""
 
         def read(reader: Reader) -> LogBounds | None:
-            reader.matcher(request.filter)  # refuses a bad filter now, not at the first event
+            reader.predicate(request.filter)  # refuses a bad filter now, not at the first event
             return reader.bounds(request.account_id)
 
         bounds = await self._readers.run(read)
