@@ -34,7 +34,7 @@ from engagement_server.operations import Commit, CommitChunk, FinishUpload, Open
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
 from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS
-from engagement_server.validation import admit_partly
+from engagement_server.validation import admit_partly, event_records
 
 _SECTION = "Bulk upload"
 _ROUNDS = 5
@@ -165,7 +165,11 @@ def _parts(events: Sequence[v1.Event]) -> Iterator[Sequence[v1.Event]]:
 
 def _batch(events: Sequence[v1.Event], *, sequence: int) -> Batch:
     """The events as the server hands them to its store."""
-    return admit_partly(v1.UploadEventsRequest(chunk=v1.UploadEventsRequest.Chunk(sequence=sequence)), events)
+    return admit_partly(
+        v1.UploadEventsRequest(chunk=v1.UploadEventsRequest.Chunk(sequence=sequence)),
+        events,
+        event_records(events),
+    )
 
 
 def _now_ms() -> int:

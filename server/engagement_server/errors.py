@@ -18,6 +18,8 @@
         ├── PreconditionError
         │   ├── SequenceGapError
         │   ├── UploadFinishedError
+        │   ├── ChunkChangedError
+        │   ├── FinishMismatchError
         │   ├── CursorExpiredError
         │   ├── LogEpochChangedError
         │   └── PartitionNotServedError
@@ -223,6 +225,36 @@ class UploadFinishedError(PreconditionError):
         super().__init__(
             f"upload {upload_id!r} is finished after chunk {committed_through}; open another upload_id",
             uploadId=upload_id,
+            committedThrough=committed_through,
+        )
+
+
+class ChunkChangedError(PreconditionError):
+    """A committed chunk was sent again with other events, or is too old to be compared."""
+
+    reason = "CHUNK_CHANGED"
+
+    def __init__(self, *, upload_id: str, sequence: int, committed_through: int) -> None:
+        super().__init__(
+            f"chunk {sequence} of upload {upload_id!r} was committed with other events, or too long ago to be"
+            f" compared; resume after chunk {committed_through} with the same source, or open another upload_id",
+            uploadId=upload_id,
+            sequence=sequence,
+            committedThrough=committed_through,
+        )
+
+
+class FinishMismatchError(PreconditionError):
+    """A finished upload was finished again after another chunk."""
+
+    reason = "FINISH_MISMATCH"
+
+    def __init__(self, *, upload_id: str, last_sequence: int, committed_through: int) -> None:
+        super().__init__(
+            f"upload {upload_id!r} was finished after chunk {committed_through}, not {last_sequence}; open"
+            " another upload_id for another source",
+            uploadId=upload_id,
+            lastSequence=last_sequence,
             committedThrough=committed_through,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engagement import v1
+from engagement_server.model import SourceDigest
 
 if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
@@ -32,6 +33,20 @@ def verdict_message(verdict: Verdict, *, cursors: Cursors) -> v1.EventResult:
     if verdict.error:
         result.error.ParseFromString(verdict.error)
     return result
+
+
+def source_message(source: SourceDigest | None) -> v1.SourceDigest | None:
+    """The digest of an upload's source as a message."""
+    return None if source is None else v1.SourceDigest(events=source.events, sha256=source.sha256)
+
+
+def source_digest(
+    message: v1.UploadEventsRequest.Chunk | v1.UploadEventsRequest.Finish,
+) -> SourceDigest | None:
+    """The digest of the source that a client sent along."""
+    if not message.HasField("source"):
+        return None
+    return SourceDigest(message.source.events, message.source.sha256)
 
 
 def upload_message(state: UploadState) -> v1.Upload:

@@ -84,6 +84,11 @@ class Tally:
     rejected: int = 0
     suppressed: int = 0
 
+    @property
+    def total(self) -> int:
+        """Number of all events."""
+        return self.accepted + self.duplicate + self.rejected + self.suppressed
+
     def __add__(self, other: Tally) -> Tally:
         return Tally(
             self.accepted + other.accepted,
@@ -104,6 +109,22 @@ def count(verdicts: Sequence[Verdict]) -> Tally:
     )
 
 
+class SourceDigest(NamedTuple):
+    """The beginning of an upload's source, as the client digests it."""
+
+    events: int
+    sha256: str
+
+
+class CommittedChunk(NamedTuple):
+    """A chunk that an upload remembers."""
+
+    sequence: int
+    events_through: int
+    """Number of events in this chunk and all before it."""
+    source: SourceDigest | None
+
+
 @dataclass(frozen=True, slots=True)
 class UploadState:
     """The state of an upload; times are epoch milliseconds."""
@@ -114,6 +135,12 @@ class UploadState:
     tally: Tally
     create_time_ms: int
     update_time_ms: int
+    salt: str = ""
+    """Digests of the upload's events are keyed with it, so that they reveal nothing about erased events."""
+    source: SourceDigest | None = None
+    """The client's latest digest of its source; None if it sent none with the last chunk."""
+    chunks: Sequence[CommittedChunk] = ()
+    """The last chunks, in order; only when the upload is opened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from engagement_server.model import (
     EntityList,
     ErasureState,
     FoldedProfile,
+    SourceDigest,
     Subject,
     Tally,
     UploadState,
@@ -42,13 +43,15 @@ class OpenUpload:
     upload_id: str
     owner: str
     """Identifies the stream; from now on operations of earlier owners raise UploadTakenOverError."""
+    salt: str = ""
+    """Salt of the upload if it is new."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitChunk:
     """Stores one chunk; returns `ChunkCommitted`, with the stored results if it was committed before.
 
-    Raises SequenceGapError, UploadFinishedError and UploadTakenOverError.
+    Raises SequenceGapError, ChunkChangedError, UploadFinishedError and UploadTakenOverError.
     """
 
     account_id: str
@@ -56,16 +59,23 @@ class CommitChunk:
     owner: str
     sequence: int
     batch: Batch
+    digest: bytes = b""
+    """Identifies the content of the chunk within the upload."""
+    source: SourceDigest | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FinishUpload:
-    """Ends an upload; returns `UploadState`. Raises SequenceGapError and UploadTakenOverError."""
+    """Ends an upload; returns `UploadState`.
+
+    Raises SequenceGapError, FinishMismatchError and UploadTakenOverError.
+    """
 
     account_id: str
     upload_id: str
     owner: str
     last_sequence: int
+    source: SourceDigest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from engagement_server.model import Batch, EventRecord, Rejection
 from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
 
@@ -41,7 +41,7 @@ def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, pa
     the request, if anything in the request is invalid.
     """
     time_ms = now_ms()
-    records = [_record(event) for event in events]
+    records = event_records(events)
     suspects = _suspects(events, records, time_ms)
     require_valid(request if suspects else envelope)
     violations = [
@@ -56,15 +56,14 @@ def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, pa
     return Batch(records, range(len(records)))
 
 
-def admit_partly(envelope: Message, events: Sequence[v1.Event]) -> Batch:
-    """A batch of the valid events, and of rejections of the others.
+def admit_partly(envelope: Message, events: Sequence[v1.Event], records: Sequence[EventRecord]) -> Batch:
+    """A batch of the valid events, and of rejections of the others; `records` are those of the events.
 
     `envelope` is the request without its events, or with valid ones in their place. Raises FieldInvalidError
     if the envelope breaks a rule.
     """
     require_valid(envelope)
     time_ms = now_ms()
-    records = [_record(event) for event in events]
     suspects = _suspects(events, records, time_ms)
     if not suspects:
         return Batch(records, range(len(records)))
@@ -113,11 +112,20 @@ def event_error(violations: Sequence[rules.Violation]) -> v1.EventError:
     return error
 
 
+def event_records(
+    events: Sequence[v1.Event], *, make_id: Callable[[int, v1.Event], str] | None = None
+) -> list[EventRecord]:
+    """The events as the store keeps them, valid or not.
+
+    An event without an id gets one from `make_id`, which takes its index and itself, or else a UUIDv7.
+    """
+    for index, event in enumerate(events):
+        if not event.event_id:
+            event.event_id = uuid7() if make_id is None else make_id(index, event)
+    return [_record(event) for event in events]
+
+
 def _record(event: v1.Event) -> EventRecord:
-    """A valid event as the store keeps it; an event without an id gets one."""
-    event_id = event.event_id
-    if not event_id:
-        event_id = event.event_id = uuid7()
     if event.HasField("customer_info"):
         attribute_set = _CUSTOMER_INFO
         server_time_ms = event.customer_info.server_time_stamp
@@ -125,7 +133,7 @@ def _record(event: v1.Event) -> EventRecord:
         attribute_set = _PERSONAL_INFO
         server_time_ms = event.personal_info.server_time_stamp
     return EventRecord(
-        event_id,
+        event.event_id,
         attribute_set,
         event.authenticated,
         server_time_ms,

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from engagement import v1
 from engagement_server.model import Batch
-from engagement_server.validation import admit_partly
+from engagement_server.validation import admit_partly, event_records
 
 _EMPTY_CHUNK = v1.UploadEventsRequest(chunk=v1.UploadEventsRequest.Chunk(sequence=1))
 
@@ -69,4 +69,4 @@ def noise(characters: int, *, seed: str = "") -> str:
 
 def batch_of(events: Sequence[v1.Event]) -> Batch:
     """Checked events, as a commit takes them."""
-    return admit_partly(_EMPTY_CHUNK, events)
+    return admit_partly(_EMPTY_CHUNK, events, event_records(events))

@@ -14,7 +14,7 @@ from engagement_server.messages import tally_message, upload_message, verdict_me
 from engagement_server.model import Verdict, count
 from engagement_server.operations import RecordBatch, Recorded
 from engagement_server.streams.uploads import require_opening
-from engagement_server.validation import admit, admit_partly, event_path, require_valid
+from engagement_server.validation import admit, admit_partly, event_path, event_records, require_valid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ class IngestHandlers:
             account_id=request.account_id, events=[_VALID_EVENT] if request.events else []
         )
         if request.allow_partial:
-            batch = admit_partly(envelope, request.events)
+            batch = admit_partly(envelope, request.events, event_records(request.events))
         else:
             batch = admit(request, envelope, request.events, path="events")
         partition = self._partitions.of(request.account_id)

@@ -60,8 +60,22 @@ CREATE TABLE uploads (
     suppressed        INTEGER NOT NULL,
     create_time_ms    INTEGER NOT NULL,
     update_time_ms    INTEGER NOT NULL,
+    salt              TEXT NOT NULL,
+    source_events     INTEGER,
+    source_sha256     TEXT,
     UNIQUE (account_id, upload_id)
 );
+
+-- The last chunks of each upload: what they held, and how far they reach.
+CREATE TABLE upload_chunks (
+    upload         INTEGER NOT NULL,
+    sequence       INTEGER NOT NULL,
+    digest         BLOB NOT NULL,
+    events_through INTEGER NOT NULL,
+    source_events  INTEGER,
+    source_sha256  TEXT,
+    PRIMARY KEY (upload, sequence)
+) WITHOUT ROWID;
 
 -- The events of uploads that were not accepted.
 CREATE TABLE upload_results (

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement_server.errors import (
+    ChunkChangedError,
+    FinishMismatchError,
     SequenceGapError,
     UploadFinishedError,
     UploadNotFoundError,
     UploadTakenOverError,
 )
-from engagement_server.model import Outcome, Tally, UploadState, Verdict, count
+from engagement_server.model import CommittedChunk, Outcome, SourceDigest, Tally, UploadState, Verdict, count
 from engagement_server.operations import ChunkCommitted
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from engagement_server.operations import CommitChunk, ExpireUploads, FinishUpload, OpenUpload
     from engagement_server.store.pending_events import PendingEvents
 
+MAX_REMEMBERED_CHUNKS = 1000
 _EXPIRED_UPLOADS_A_COMMIT = 100
 _EXPIRED_RESULTS_A_COMMIT = 10_000
 
@@ -35,12 +39,14 @@ def find_upload(connection: apsw.Connection, account_id: str, upload_id: str) ->
     """Reads an upload. Raises UploadNotFoundError."""
     row = connection.execute(
         "SELECT number, owner, is_finished, committed_through, accepted, duplicate, rejected, suppressed,"
-        " create_time_ms, update_time_ms FROM uploads WHERE account_id = ? AND upload_id = ?",
+        " create_time_ms, update_time_ms, salt, source_events, source_sha256"
+        " FROM uploads WHERE account_id = ? AND upload_id = ?",
         (account_id, upload_id),
     ).fetchone()
     if row is None:
         raise UploadNotFoundError(upload_id)
-    number, owner, is_finished, committed_through, *counts, create_time_ms, update_time_ms = row
+    number, owner, is_finished, committed_through, *counts, create_time_ms, update_time_ms = row[:-3]
+    salt, *source = row[-3:]
     return UploadRow(
         number,
         owner,
@@ -51,8 +57,14 @@ def find_upload(connection: apsw.Connection, account_id: str, upload_id: str) ->
             tally=Tally(*counts),
             create_time_ms=create_time_ms,
             update_time_ms=update_time_ms,
+            salt=salt,
+            source=_source_digest(*source),
         ),
     )
+
+
+def _source_digest(events: int | None, sha256: str | None) -> SourceDigest | None:
+    return None if events is None or sha256 is None else SourceDigest(events, sha256)
 
 
 class UploadRows:
@@ -65,17 +77,19 @@ class UploadRows:
         """Gives the upload to a new owner, creating it where there is none."""
         self._connection.execute(
             "INSERT INTO uploads (account_id, upload_id, owner, is_finished, committed_through, accepted,"
-            " duplicate, rejected, suppressed, create_time_ms, update_time_ms)"
-            " VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4, ?4)"
+            " duplicate, rejected, suppressed, create_time_ms, update_time_ms, salt)"
+            " VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4, ?4, ?5)"
             " ON CONFLICT (account_id, upload_id) DO UPDATE SET owner = ?3",
-            (operation.account_id, operation.upload_id, operation.owner, time_ms),
+            (operation.account_id, operation.upload_id, operation.owner, time_ms, operation.salt),
         )
-        return find_upload(self._connection, operation.account_id, operation.upload_id).state
+        row = find_upload(self._connection, operation.account_id, operation.upload_id)
+        return replace(row.state, chunks=self._remembered_chunks(row.number))
 
     def commit_chunk(self, chunk: CommitChunk, time_ms: int, *, pending: PendingEvents) -> ChunkCommitted:
         """Hands a chunk's events over, and stores its results and the progress."""
         number, _, state = self._owned(chunk.account_id, chunk.upload_id, chunk.owner)
         if chunk.sequence <= state.committed_through:
+            self._require_same(number, chunk, state)
             stored = self._stored_results(number, chunk)
             return ChunkCommitted(chunk.sequence, state.committed_through, state.tally, stored)
         if state.is_finished:
@@ -91,7 +105,7 @@ class UploadRows:
         tally = state.tally + count(not_accepted) + Tally(accepted=len(judged.new_records))
         self._connection.execute(
             "UPDATE uploads SET committed_through = ?, accepted = ?, duplicate = ?, rejected = ?,"
-            " suppressed = ?, update_time_ms = ? WHERE number = ?",
+            " suppressed = ?, update_time_ms = ?, source_events = ?, source_sha256 = ? WHERE number = ?",
             (
                 chunk.sequence,
                 tally.accepted,
@@ -99,6 +113,7 @@ class UploadRows:
                 tally.rejected,
                 tally.suppressed,
                 time_ms,
+                *(chunk.source or (None, None)),
                 number,
             ),
         )
@@ -107,11 +122,18 @@ class UploadRows:
                 "INSERT INTO upload_results VALUES (?, ?, ?, ?, ?, ?, ?)",
                 ((number, chunk.sequence, *_without_trace(verdict)) for verdict in not_accepted),
             )
+        self._remember(number, chunk, events_through=tally.total)
         return ChunkCommitted(chunk.sequence, chunk.sequence, tally, not_accepted)
 
     def finish(self, operation: FinishUpload, time_ms: int) -> UploadState:
         """Ends an upload whose chunks are all committed; again, it changes nothing."""
         number, _, state = self._owned(operation.account_id, operation.upload_id, operation.owner)
+        if state.is_finished and operation.last_sequence != state.committed_through:
+            raise FinishMismatchError(
+                upload_id=operation.upload_id,
+                last_sequence=operation.last_sequence,
+                committed_through=state.committed_through,
+            )
         if operation.last_sequence != state.committed_through:
             raise SequenceGapError(
                 upload_id=operation.upload_id,
@@ -120,7 +142,9 @@ class UploadRows:
             )
         if not state.is_finished:
             self._connection.execute(
-                "UPDATE uploads SET is_finished = 1, update_time_ms = ? WHERE number = ?", (time_ms, number)
+                "UPDATE uploads SET is_finished = 1, update_time_ms = ?, source_events = ?, source_sha256 = ?"
+                " WHERE number = ?",
+                (time_ms, *(operation.source or state.source or (None, None)), number),
             )
         return find_upload(self._connection, operation.account_id, operation.upload_id).state
 
@@ -141,9 +165,44 @@ class UploadRows:
             deleted += self._connection.changes()
             if deleted >= _EXPIRED_RESULTS_A_COMMIT:
                 break
+            self._connection.execute("DELETE FROM upload_chunks WHERE upload = ?", (number,))
+            deleted += self._connection.changes()
             self._connection.execute("DELETE FROM uploads WHERE number = ?", (number,))
             deleted += 1
         return deleted
+
+    def _remember(self, number: int, chunk: CommitChunk, *, events_through: int) -> None:
+        self._connection.execute(
+            "INSERT INTO upload_chunks VALUES (?, ?, ?, ?, ?, ?)",
+            (number, chunk.sequence, chunk.digest, events_through, *(chunk.source or (None, None))),
+        )
+        self._connection.execute(
+            "DELETE FROM upload_chunks WHERE upload = ? AND sequence <= ?",
+            (number, chunk.sequence - MAX_REMEMBERED_CHUNKS),
+        )
+
+    def _remembered_chunks(self, number: int) -> list[CommittedChunk]:
+        rows = self._connection.execute(
+            "SELECT sequence, events_through, source_events, source_sha256 FROM upload_chunks"
+            " WHERE upload = ? ORDER BY sequence",
+            (number,),
+        )
+        return [
+            CommittedChunk(sequence, events_through, _source_digest(*source))
+            for sequence, events_through, *source in rows
+        ]
+
+    def _require_same(self, number: int, chunk: CommitChunk, state: UploadState) -> None:
+        """Raises ChunkChangedError unless the chunk is the one that was committed."""
+        row = self._connection.execute(
+            "SELECT digest FROM upload_chunks WHERE upload = ? AND sequence = ?", (number, chunk.sequence)
+        ).fetchone()
+        if row is None or row[0] != chunk.digest:
+            raise ChunkChangedError(
+                upload_id=chunk.upload_id,
+                sequence=chunk.sequence,
+                committed_through=state.committed_through,
+            )
 
     def _owned(self, account_id: str, upload_id: str, owner: str) -> UploadRow:
         row = find_upload(self._connection, account_id, upload_id)

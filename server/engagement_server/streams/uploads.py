@@ -18,12 +18,19 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from engagement import v1
 from engagement.limits import MAX_CHUNK_EVENTS, MAX_MESSAGE_BYTES
 from engagement.rules import Violation
-from engagement_server.errors import ChunkTooLargeError, FieldInvalidError, UploadTakenOverError
-from engagement_server.messages import tally_message, upload_message, verdict_message
+from engagement_server.errors import FieldInvalidError, UploadTakenOverError
+from engagement_server.messages import (
+    source_digest,
+    source_message,
+    tally_message,
+    upload_message,
+    verdict_message,
+)
 from engagement_server.model import Tally, UploadState
 from engagement_server.operations import ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
+from engagement_server.streams.chunks import Chunks
 from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
-from engagement_server.validation import admit_partly, require_valid
+from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,6 +133,7 @@ class UploadSession:
         self._slots = asyncio.Semaphore(MAX_UNACKED_CHUNKS)
         self._reader: asyncio.Task[None] | None = None
         self._is_open = False
+        self._is_finished = False
         self._committed_through = 0
         self._tally = Tally()
 
@@ -148,13 +156,15 @@ class UploadSession:
         """Serves the stream to its end. Raises the error that ends it."""
         await self._committer.wait_for_room()  # an upload can wait, where a single call is refused
         state = await self._committer.submit(
-            OpenUpload(self._account_id, self.upload_id, self._owner), returns=UploadState
+            OpenUpload(self._account_id, self.upload_id, self._owner, salt=secrets.token_hex(16)),
+            returns=UploadState,
         )
+        self._chunks = Chunks(self._account_id, self._owner, state)
         self._committed_through, self._tally = state.committed_through, state.tally
         await self._send(self._opened(state))
         if state.is_finished:
             await self._send_finished(state)
-            await _let_finish(incoming)
+            await self._read_after_finish(incoming)
             return
         self._reader = asyncio.create_task(self._read(incoming), name="upload-reader")
         try:
@@ -163,6 +173,8 @@ class UploadSession:
             self._reader.cancel()
             await asyncio.wait([self._reader])
             self._discard_due()
+        if self._is_finished:
+            await self._read_after_finish(incoming)
 
     def _discard_due(self) -> None:
         """Abandons the answers to commits, which go on all the same."""
@@ -193,19 +205,16 @@ class UploadSession:
     def _operation(self, message: v1.UploadEventsRequest) -> CommitChunk | FinishUpload:
         """The operation that a message asks for. Raises FieldInvalidError and ChunkTooLargeError."""
         if message.HasField("chunk"):
-            events = message.chunk.events
-            if len(events) > MAX_CHUNK_EVENTS:
-                raise ChunkTooLargeError(count=len(events), limit=MAX_CHUNK_EVENTS, unit="events")
-            sequence = message.chunk.sequence
-            envelope = v1.UploadEventsRequest(chunk=v1.UploadEventsRequest.Chunk(sequence=sequence))
-            batch = admit_partly(envelope, events)
-            return CommitChunk(self._account_id, self.upload_id, self._owner, sequence, batch)
+            return self._chunks.operation(message.chunk)
         require_valid(message)
         if message.HasField("open"):
             raise FieldInvalidError(
                 [Violation("open", "server.upload.open_once", "must be the first message only")]
             )
-        return FinishUpload(self._account_id, self.upload_id, self._owner, message.finish.last_sequence)
+        finish = message.finish
+        return FinishUpload(
+            self._account_id, self.upload_id, self._owner, finish.last_sequence, source_digest(finish)
+        )
 
     async def _acknowledge(self) -> None:
         """Acks commits in order until the stream ends."""
@@ -223,6 +232,7 @@ class UploadSession:
                 await self._send_acks([result, *self._more_committed()])
             elif isinstance(result, UploadState):
                 await self._send_finished(result)
+                self._is_finished = True
                 return
 
     async def _next_due(self) -> _Due:
@@ -287,6 +297,9 @@ class UploadSession:
             max_chunk_events=MAX_CHUNK_EVENTS,
             max_chunk_bytes=MAX_CHUNK_BYTES,
             max_unacked_chunks=MAX_UNACKED_CHUNKS,
+            source_salt=state.salt,
+            source=source_message(state.source),
+            earlier_sources=[source_message(chunk.source) for chunk in state.chunks[:-1] if chunk.source],
         )
         opened.heartbeat_interval.FromMilliseconds(int(self._heartbeat_seconds * 1000))
         return v1.UploadEventsResponse(opened=opened)
@@ -296,6 +309,17 @@ class UploadSession:
         if self._reader is not None:
             # The client half-closes when it has read this; one that does not is cut off.
             asyncio.get_running_loop().call_later(GRACE_SECONDS, self._reader.cancel)
+
+    async def _read_after_finish(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
+        """Reads until the client half-closes, or briefly if it does not.
+
+        Some libraries report a stream that ends while they write as failed. What comes must repeat what was
+        committed. Raises UploadFinishedError, ChunkChangedError and FinishMismatchError.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                async for message in incoming:
+                    await self._committer.submit(self._operation(message), returns=object)
 
     async def _send_finished(self, state: UploadState) -> None:
         finished = v1.UploadEventsResponse.Finished(upload=upload_message(state))
@@ -310,12 +334,3 @@ def require_opening(message: v1.UploadEventsRequest) -> v1.UploadEventsRequest.O
             [Violation("open", "server.upload.open_first", "must be the first message of the stream")]
         )
     return message.open
-
-
-async def _let_finish(incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
-    """Briefly reads on: some libraries report a stream that ends while they write as failed."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_FAREWELL_SECONDS):
-            async for message in incoming:
-                if message.HasField("finish"):
-                    return

@@ -132,10 +132,14 @@ class SubscribeEventsResponse(_message.Message):
             REASON_DRAINING: _ClassVar[SubscribeEventsResponse.Closing.Reason]
             REASON_MAX_AGE: _ClassVar[SubscribeEventsResponse.Closing.Reason]
             REASON_NOT_CURRENT: _ClassVar[SubscribeEventsResponse.Closing.Reason]
+            REASON_UNAUTHENTICATED: _ClassVar[SubscribeEventsResponse.Closing.Reason]
+            REASON_OVERLOADED: _ClassVar[SubscribeEventsResponse.Closing.Reason]
         REASON_UNSPECIFIED: SubscribeEventsResponse.Closing.Reason
         REASON_DRAINING: SubscribeEventsResponse.Closing.Reason
         REASON_MAX_AGE: SubscribeEventsResponse.Closing.Reason
         REASON_NOT_CURRENT: SubscribeEventsResponse.Closing.Reason
+        REASON_UNAUTHENTICATED: SubscribeEventsResponse.Closing.Reason
+        REASON_OVERLOADED: SubscribeEventsResponse.Closing.Reason
         REASON_FIELD_NUMBER: _ClassVar[int]
         RECONNECT_DELAY_FIELD_NUMBER: _ClassVar[int]
         reason: SubscribeEventsResponse.Closing.Reason

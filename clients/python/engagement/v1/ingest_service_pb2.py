@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/ingest_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x65ngagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x01\n\x12RecordEventRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12+\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x14.engagement.v1.EventB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"A\n\x13RecordEventResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.EventResult\"\xa8\x01\n\x13RecordEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x31\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.engagement.v1.EventB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x15\n\rallow_partial\x18\x03 \x01(\x08\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"h\n\x14RecordEventsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.EventResult\x12#\n\x05tally\x18\x02 \x01(\x0b\x32\x14.engagement.v1.Tally\"\xb4\x03\n\x13UploadEventsRequest\x12\x37\n\x04open\x18\x01 \x01(\x0b\x32\'.engagement.v1.UploadEventsRequest.OpenH\x00\x12\x39\n\x05\x63hunk\x18\x02 \x01(\x0b\x32(.engagement.v1.UploadEventsRequest.ChunkH\x00\x12;\n\x06\x66inish\x18\x03 \x01(\x0b\x32).engagement.v1.UploadEventsRequest.FinishH\x00\x1a[\n\x04Open\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12!\n\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x80\x01\xba\x01\x01\x00\x1aS\n\x05\x43hunk\x12\x19\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12/\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.engagement.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x1a(\n\x06\x46inish\x12\x1e\n\rlast_sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xbc\x06\n\x14UploadEventsResponse\x12<\n\x06opened\x18\x01 \x01(\x0b\x32*.engagement.v1.UploadEventsResponse.OpenedH\x00\x12\x36\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\'.engagement.v1.UploadEventsResponse.AckH\x00\x12>\n\x07\x63losing\x18\x03 \x01(\x0b\x32+.engagement.v1.UploadEventsResponse.ClosingH\x00\x12@\n\x08\x66inished\x18\x04 \x01(\x0b\x32,.engagement.v1.UploadEventsResponse.FinishedH\x00\x1a\xa9\x01\n\x06Opened\x12\x19\n\x11\x63ommitted_through\x18\x01 \x01(\x03\x12\x18\n\x10max_chunk_events\x18\x02 \x01(\x05\x12\x17\n\x0fmax_chunk_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12max_unacked_chunks\x18\x04 \x01(\x05\x12\x35\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1as\n\x03\x41\x63k\x12\x19\n\x11\x63ommitted_through\x18\x01 \x01(\x03\x12#\n\x05tally\x18\x02 \x01(\x0b\x32\x14.engagement.v1.Tally\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.engagement.v1.UploadResult\x1a\xcc\x01\n\x07\x43losing\x12\x42\n\x06reason\x18\x01 \x01(\x0e\x32\x32.engagement.v1.UploadEventsResponse.Closing.Reason\x12\x32\n\x0freconnect_delay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"I\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x12\n\x0eREASON_MAX_AGE\x10\x02\x1a\x31\n\x08\x46inished\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.engagement.v1.UploadB\t\n\x07message\"R\n\x0cUploadResult\x12\x16\n\x0e\x63hunk_sequence\x18\x01 \x01(\x03\x12*\n\x06result\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventResult\"\xad\x02\n\x06Upload\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.engagement.v1.Upload.State\x12\x19\n\x11\x63ommitted_through\x18\x03 \x01(\x03\x12#\n\x05tally\x18\x04 \x01(\x0b\x32\x14.engagement.v1.Tally\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x12\n\x0eSTATE_FINISHED\x10\x02\"\xa1\x01\n\x10GetUploadRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12!\n\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x80\x01\xba\x01\x01\x00\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"\x84\x01\n\x11GetUploadResponse\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.engagement.v1.Upload\x12/\n\nrejections\x18\x02 \x03(\x0b\x32\x1b.engagement.v1.UploadResult\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\xeb\x02\n\rIngestService\x12T\n\x0bRecordEvent\x12!.engagement.v1.RecordEventRequest\x1a\".engagement.v1.RecordEventResponse\x12W\n\x0cRecordEvents\x12\".engagement.v1.RecordEventsRequest\x1a#.engagement.v1.RecordEventsResponse\x12[\n\x0cUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse(\x01\x30\x01\x12N\n\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponseBx\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/ingest_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x65ngagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x01\n\x12RecordEventRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12+\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x14.engagement.v1.EventB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"A\n\x13RecordEventResponse\x12*\n\x06result\x18\x01 \x01(\x0b\x32\x1a.engagement.v1.EventResult\"\xa8\x01\n\x13RecordEventsRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12\x31\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.engagement.v1.EventB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x15\n\rallow_partial\x18\x03 \x01(\x08\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"h\n\x14RecordEventsResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.engagement.v1.EventResult\x12#\n\x05tally\x18\x02 \x01(\x0b\x32\x14.engagement.v1.Tally\"N\n\x0cSourceDigest\x12\x17\n\x06\x65vents\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12%\n\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\"\x8f\x04\n\x13UploadEventsRequest\x12\x37\n\x04open\x18\x01 \x01(\x0b\x32\'.engagement.v1.UploadEventsRequest.OpenH\x00\x12\x39\n\x05\x63hunk\x18\x02 \x01(\x0b\x32(.engagement.v1.UploadEventsRequest.ChunkH\x00\x12;\n\x06\x66inish\x18\x03 \x01(\x0b\x32).engagement.v1.UploadEventsRequest.FinishH\x00\x1a[\n\x04Open\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12!\n\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x80\x01\xba\x01\x01\x00\x1a\x80\x01\n\x05\x43hunk\x12\x19\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12/\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x14.engagement.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12+\n\x06source\x18\x03 \x01(\x0b\x32\x1b.engagement.v1.SourceDigest\x1aU\n\x06\x46inish\x12\x1e\n\rlast_sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12+\n\x06source\x18\x02 \x01(\x0b\x32\x1b.engagement.v1.SourceDigestB\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xee\x07\n\x14UploadEventsResponse\x12<\n\x06opened\x18\x01 \x01(\x0b\x32*.engagement.v1.UploadEventsResponse.OpenedH\x00\x12\x36\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\'.engagement.v1.UploadEventsResponse.AckH\x00\x12>\n\x07\x63losing\x18\x03 \x01(\x0b\x32+.engagement.v1.UploadEventsResponse.ClosingH\x00\x12@\n\x08\x66inished\x18\x04 \x01(\x0b\x32,.engagement.v1.UploadEventsResponse.FinishedH\x00\x1a\xa1\x02\n\x06Opened\x12\x19\n\x11\x63ommitted_through\x18\x01 \x01(\x03\x12\x18\n\x10max_chunk_events\x18\x02 \x01(\x05\x12\x17\n\x0fmax_chunk_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12max_unacked_chunks\x18\x04 \x01(\x05\x12\x35\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bsource_salt\x18\x06 \x01(\t\x12+\n\x06source\x18\x07 \x01(\x0b\x32\x1b.engagement.v1.SourceDigest\x12\x34\n\x0f\x65\x61rlier_sources\x18\x08 \x03(\x0b\x32\x1b.engagement.v1.SourceDigest\x1as\n\x03\x41\x63k\x12\x19\n\x11\x63ommitted_through\x18\x01 \x01(\x03\x12#\n\x05tally\x18\x02 \x01(\x0b\x32\x14.engagement.v1.Tally\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.engagement.v1.UploadResult\x1a\x86\x02\n\x07\x43losing\x12\x42\n\x06reason\x18\x01 \x01(\x0e\x32\x32.engagement.v1.UploadEventsResponse.Closing.Reason\x12\x32\n\x0freconnect_delay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_DRAINING\x10\x01\x12\x12\n\x0eREASON_MAX_AGE\x10\x02\x12\x1a\n\x16REASON_UNAUTHENTICATED\x10\x04\x12\x15\n\x11REASON_OVERLOADED\x10\x05\"\x04\x08\x03\x10\x03\x1a\x31\n\x08\x46inished\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.engagement.v1.UploadB\t\n\x07message\"R\n\x0cUploadResult\x12\x16\n\x0e\x63hunk_sequence\x18\x01 \x01(\x03\x12*\n\x06result\x18\x02 \x01(\x0b\x32\x1a.engagement.v1.EventResult\"\xad\x02\n\x06Upload\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.engagement.v1.Upload.State\x12\x19\n\x11\x63ommitted_through\x18\x03 \x01(\x03\x12#\n\x05tally\x18\x04 \x01(\x0b\x32\x14.engagement.v1.Tally\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x12\n\x0eSTATE_FINISHED\x10\x02\"\xa1\x01\n\x10GetUploadRequest\x12\x30\n\naccount_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$\x12!\n\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\x0br\t\x10\x01\x18\x80\x01\xba\x01\x01\x00\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"\x84\x01\n\x11GetUploadResponse\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.engagement.v1.Upload\x12/\n\nrejections\x18\x02 \x03(\x0b\x32\x1b.engagement.v1.UploadResult\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\xf0\x02\n\rIngestService\x12T\n\x0bRecordEvent\x12!.engagement.v1.RecordEventRequest\x1a\".engagement.v1.RecordEventResponse\x12W\n\x0cRecordEvents\x12\".engagement.v1.RecordEventsRequest\x1a#.engagement.v1.RecordEventsResponse\x12[\n\x0cUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse(\x01\x30\x01\x12S\n\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponse\"\x03\x90\x02\x01\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDEVENTSREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{1,64}$'
   _globals['_RECORDEVENTSREQUEST'].fields_by_name['events']._loaded_options = None
   _globals['_RECORDEVENTSREQUEST'].fields_by_name['events']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
+  _globals['_SOURCEDIGEST'].fields_by_name['events']._loaded_options = None
+  _globals['_SOURCEDIGEST'].fields_by_name['events']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_SOURCEDIGEST'].fields_by_name['sha256']._loaded_options = None
+  _globals['_SOURCEDIGEST'].fields_by_name['sha256']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{64}$'
   _globals['_UPLOADEVENTSREQUEST_OPEN'].fields_by_name['account_id']._loaded_options = None
   _globals['_UPLOADEVENTSREQUEST_OPEN'].fields_by_name['account_id']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{1,64}$'
   _globals['_UPLOADEVENTSREQUEST_OPEN'].fields_by_name['upload_id']._loaded_options = None
@@ -64,6 +68,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETUPLOADREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_GETUPLOADREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_GETUPLOADREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_INGESTSERVICE'].methods_by_name['GetUpload']._loaded_options = None
+  _globals['_INGESTSERVICE'].methods_by_name['GetUpload']._serialized_options = b'\220\002\001'
   _globals['_RECORDEVENTREQUEST']._serialized_start=175
   _globals['_RECORDEVENTREQUEST']._serialized_end=313
   _globals['_RECORDEVENTRESPONSE']._serialized_start=315
@@ -72,36 +78,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDEVENTSREQUEST']._serialized_end=551
   _globals['_RECORDEVENTSRESPONSE']._serialized_start=553
   _globals['_RECORDEVENTSRESPONSE']._serialized_end=657
-  _globals['_UPLOADEVENTSREQUEST']._serialized_start=660
-  _globals['_UPLOADEVENTSREQUEST']._serialized_end=1096
-  _globals['_UPLOADEVENTSREQUEST_OPEN']._serialized_start=860
-  _globals['_UPLOADEVENTSREQUEST_OPEN']._serialized_end=951
-  _globals['_UPLOADEVENTSREQUEST_CHUNK']._serialized_start=953
-  _globals['_UPLOADEVENTSREQUEST_CHUNK']._serialized_end=1036
-  _globals['_UPLOADEVENTSREQUEST_FINISH']._serialized_start=1038
-  _globals['_UPLOADEVENTSREQUEST_FINISH']._serialized_end=1078
-  _globals['_UPLOADEVENTSRESPONSE']._serialized_start=1099
-  _globals['_UPLOADEVENTSRESPONSE']._serialized_end=1927
-  _globals['_UPLOADEVENTSRESPONSE_OPENED']._serialized_start=1372
-  _globals['_UPLOADEVENTSRESPONSE_OPENED']._serialized_end=1541
-  _globals['_UPLOADEVENTSRESPONSE_ACK']._serialized_start=1543
-  _globals['_UPLOADEVENTSRESPONSE_ACK']._serialized_end=1658
-  _globals['_UPLOADEVENTSRESPONSE_CLOSING']._serialized_start=1661
-  _globals['_UPLOADEVENTSRESPONSE_CLOSING']._serialized_end=1865
-  _globals['_UPLOADEVENTSRESPONSE_CLOSING_REASON']._serialized_start=1792
-  _globals['_UPLOADEVENTSRESPONSE_CLOSING_REASON']._serialized_end=1865
-  _globals['_UPLOADEVENTSRESPONSE_FINISHED']._serialized_start=1867
-  _globals['_UPLOADEVENTSRESPONSE_FINISHED']._serialized_end=1916
-  _globals['_UPLOADRESULT']._serialized_start=1929
-  _globals['_UPLOADRESULT']._serialized_end=2011
-  _globals['_UPLOAD']._serialized_start=2014
-  _globals['_UPLOAD']._serialized_end=2315
-  _globals['_UPLOAD_STATE']._serialized_start=2249
-  _globals['_UPLOAD_STATE']._serialized_end=2315
-  _globals['_GETUPLOADREQUEST']._serialized_start=2318
-  _globals['_GETUPLOADREQUEST']._serialized_end=2479
-  _globals['_GETUPLOADRESPONSE']._serialized_start=2482
-  _globals['_GETUPLOADRESPONSE']._serialized_end=2614
-  _globals['_INGESTSERVICE']._serialized_start=2617
-  _globals['_INGESTSERVICE']._serialized_end=2980
+  _globals['_SOURCEDIGEST']._serialized_start=659
+  _globals['_SOURCEDIGEST']._serialized_end=737
+  _globals['_UPLOADEVENTSREQUEST']._serialized_start=740
+  _globals['_UPLOADEVENTSREQUEST']._serialized_end=1267
+  _globals['_UPLOADEVENTSREQUEST_OPEN']._serialized_start=940
+  _globals['_UPLOADEVENTSREQUEST_OPEN']._serialized_end=1031
+  _globals['_UPLOADEVENTSREQUEST_CHUNK']._serialized_start=1034
+  _globals['_UPLOADEVENTSREQUEST_CHUNK']._serialized_end=1162
+  _globals['_UPLOADEVENTSREQUEST_FINISH']._serialized_start=1164
+  _globals['_UPLOADEVENTSREQUEST_FINISH']._serialized_end=1249
+  _globals['_UPLOADEVENTSRESPONSE']._serialized_start=1270
+  _globals['_UPLOADEVENTSRESPONSE']._serialized_end=2276
+  _globals['_UPLOADEVENTSRESPONSE_OPENED']._serialized_start=1543
+  _globals['_UPLOADEVENTSRESPONSE_OPENED']._serialized_end=1832
+  _globals['_UPLOADEVENTSRESPONSE_ACK']._serialized_start=1834
+  _globals['_UPLOADEVENTSRESPONSE_ACK']._serialized_end=1949
+  _globals['_UPLOADEVENTSRESPONSE_CLOSING']._serialized_start=1952
+  _globals['_UPLOADEVENTSRESPONSE_CLOSING']._serialized_end=2214
+  _globals['_UPLOADEVENTSRESPONSE_CLOSING_REASON']._serialized_start=2084
+  _globals['_UPLOADEVENTSRESPONSE_CLOSING_REASON']._serialized_end=2214
+  _globals['_UPLOADEVENTSRESPONSE_FINISHED']._serialized_start=2216
+  _globals['_UPLOADEVENTSRESPONSE_FINISHED']._serialized_end=2265
+  _globals['_UPLOADRESULT']._serialized_start=2278
+  _globals['_UPLOADRESULT']._serialized_end=2360
+  _globals['_UPLOAD']._serialized_start=2363
+  _globals['_UPLOAD']._serialized_end=2664
+  _globals['_UPLOAD_STATE']._serialized_start=2598
+  _globals['_UPLOAD_STATE']._serialized_end=2664
+  _globals['_GETUPLOADREQUEST']._serialized_start=2667
+  _globals['_GETUPLOADREQUEST']._serialized_end=2828
+  _globals['_GETUPLOADRESPONSE']._serialized_start=2831
+  _globals['_GETUPLOADRESPONSE']._serialized_end=2963
+  _globals['_INGESTSERVICE']._serialized_start=2966
+  _globals['_INGESTSERVICE']._serialized_end=3334
 # @@protoc_insertion_point(module_scope)

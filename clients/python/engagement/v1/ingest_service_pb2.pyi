@@ -49,6 +49,14 @@ class RecordEventsResponse(_message.Message):
     tally: _event_pb2.Tally
     def __init__(self, results: _Optional[_Iterable[_Union[_event_pb2.EventResult, _Mapping]]] = ..., tally: _Optional[_Union[_event_pb2.Tally, _Mapping]] = ...) -> None: ...
 
+class SourceDigest(_message.Message):
+    __slots__ = ("events", "sha256")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    events: int
+    sha256: str
+    def __init__(self, events: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+
 class UploadEventsRequest(_message.Message):
     __slots__ = ("open", "chunk", "finish")
     class Open(_message.Message):
@@ -59,17 +67,21 @@ class UploadEventsRequest(_message.Message):
         upload_id: str
         def __init__(self, account_id: _Optional[str] = ..., upload_id: _Optional[str] = ...) -> None: ...
     class Chunk(_message.Message):
-        __slots__ = ("sequence", "events")
+        __slots__ = ("sequence", "events", "source")
         SEQUENCE_FIELD_NUMBER: _ClassVar[int]
         EVENTS_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
         sequence: int
         events: _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]
-        def __init__(self, sequence: _Optional[int] = ..., events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ...) -> None: ...
+        source: SourceDigest
+        def __init__(self, sequence: _Optional[int] = ..., events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ..., source: _Optional[_Union[SourceDigest, _Mapping]] = ...) -> None: ...
     class Finish(_message.Message):
-        __slots__ = ("last_sequence",)
+        __slots__ = ("last_sequence", "source")
         LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
         last_sequence: int
-        def __init__(self, last_sequence: _Optional[int] = ...) -> None: ...
+        source: SourceDigest
+        def __init__(self, last_sequence: _Optional[int] = ..., source: _Optional[_Union[SourceDigest, _Mapping]] = ...) -> None: ...
     OPEN_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
@@ -81,18 +93,24 @@ class UploadEventsRequest(_message.Message):
 class UploadEventsResponse(_message.Message):
     __slots__ = ("opened", "ack", "closing", "finished")
     class Opened(_message.Message):
-        __slots__ = ("committed_through", "max_chunk_events", "max_chunk_bytes", "max_unacked_chunks", "heartbeat_interval")
+        __slots__ = ("committed_through", "max_chunk_events", "max_chunk_bytes", "max_unacked_chunks", "heartbeat_interval", "source_salt", "source", "earlier_sources")
         COMMITTED_THROUGH_FIELD_NUMBER: _ClassVar[int]
         MAX_CHUNK_EVENTS_FIELD_NUMBER: _ClassVar[int]
         MAX_CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
         MAX_UNACKED_CHUNKS_FIELD_NUMBER: _ClassVar[int]
         HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_SALT_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
+        EARLIER_SOURCES_FIELD_NUMBER: _ClassVar[int]
         committed_through: int
         max_chunk_events: int
         max_chunk_bytes: int
         max_unacked_chunks: int
         heartbeat_interval: _duration_pb2.Duration
-        def __init__(self, committed_through: _Optional[int] = ..., max_chunk_events: _Optional[int] = ..., max_chunk_bytes: _Optional[int] = ..., max_unacked_chunks: _Optional[int] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+        source_salt: str
+        source: SourceDigest
+        earlier_sources: _containers.RepeatedCompositeFieldContainer[SourceDigest]
+        def __init__(self, committed_through: _Optional[int] = ..., max_chunk_events: _Optional[int] = ..., max_chunk_bytes: _Optional[int] = ..., max_unacked_chunks: _Optional[int] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source_salt: _Optional[str] = ..., source: _Optional[_Union[SourceDigest, _Mapping]] = ..., earlier_sources: _Optional[_Iterable[_Union[SourceDigest, _Mapping]]] = ...) -> None: ...
     class Ack(_message.Message):
         __slots__ = ("committed_through", "tally", "results")
         COMMITTED_THROUGH_FIELD_NUMBER: _ClassVar[int]
@@ -109,9 +127,13 @@ class UploadEventsResponse(_message.Message):
             REASON_UNSPECIFIED: _ClassVar[UploadEventsResponse.Closing.Reason]
             REASON_DRAINING: _ClassVar[UploadEventsResponse.Closing.Reason]
             REASON_MAX_AGE: _ClassVar[UploadEventsResponse.Closing.Reason]
+            REASON_UNAUTHENTICATED: _ClassVar[UploadEventsResponse.Closing.Reason]
+            REASON_OVERLOADED: _ClassVar[UploadEventsResponse.Closing.Reason]
         REASON_UNSPECIFIED: UploadEventsResponse.Closing.Reason
         REASON_DRAINING: UploadEventsResponse.Closing.Reason
         REASON_MAX_AGE: UploadEventsResponse.Closing.Reason
+        REASON_UNAUTHENTICATED: UploadEventsResponse.Closing.Reason
+        REASON_OVERLOADED: UploadEventsResponse.Closing.Reason
         REASON_FIELD_NUMBER: _ClassVar[int]
         RECONNECT_DELAY_FIELD_NUMBER: _ClassVar[int]
         reason: UploadEventsResponse.Closing.Reason
