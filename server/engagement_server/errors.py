@@ -237,7 +237,8 @@ class ChunkChangedError(PreconditionError):
     def __init__(self, *, upload_id: str, sequence: int, committed_through: int) -> None:
         super().__init__(
             f"chunk {sequence} of upload {upload_id!r} was committed with other events, or too long ago to be"
-            f" compared; resume after chunk {committed_through} with the same source, or open another upload_id",
+            f" compared; continue after chunk {committed_through} with the same source, or open another"
+            " upload_id",
             uploadId=upload_id,
             sequence=sequence,
             committedThrough=committed_through,

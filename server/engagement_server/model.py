@@ -139,7 +139,7 @@ class UploadState:
     """Digests of the upload's events are keyed with it, so that they reveal nothing about erased events."""
     source: SourceDigest | None = None
     """The client's latest digest of its source; None if it sent none with the last chunk."""
-    chunks: Sequence[CommittedChunk] = ()
+    chunks: tuple[CommittedChunk, ...] = ()
     """The last chunks, in order; only when the upload is opened."""
 
 

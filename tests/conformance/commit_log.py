@@ -40,7 +40,8 @@ class OrderConformance(LogTests):
         await bench.reopen()
         assert (await bench.stored(), await bench.upload()) == before
         assert await bench.stored_ids() == ["a", "c", "d"]
-        assert await bench.chunk(1) == committed
+        again = await bench.chunk(1, customer_event("a"), customer_event("d"), bad_event("e"))
+        assert again == committed
         assert outcomes(await bench.record(customer_event("a"))) == [DUPLICATE]
         assert [row.position for row in before[0]][:2] == [verdicts[0].position, verdicts[2].position]
 

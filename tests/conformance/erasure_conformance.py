@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engagement import v1
 from engagement_server.errors import ErasureNotFoundError, RequestIdReusedError
 from engagement_server.model import ErasureState, LogBounds, Notice, Outcome, Subject
 from engagement_server.operations import (
     Applied,
     BeginErasure,
+    ChunkCommitted,
     CompleteErasure,
     EraseEvents,
     ExpireEvents,
@@ -15,7 +18,7 @@ from engagement_server.operations import (
     Recorded,
 )
 from tests.conformance.log_bench import LogBench, LogTests, chunk, outcomes, record
-from tests.support.events import customer_event, customer_events
+from tests.support.events import batch_of, customer_event, customer_events
 
 ADA = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "ada")
 BELA = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "bela")
@@ -157,7 +160,10 @@ class ErasureConformance(LogTests):
         committed = await bench.chunk(1, customer_event("a"), customer_event("b"))
         assert outcomes(committed.not_accepted) == [DUPLICATE, SUPPRESSED]
         assert await bench.chunk(1, customer_event("a"), customer_event("b")) == committed
-        assert [verdict.event_id for verdict in (await bench.chunk(1)).not_accepted] == ["", ""]
+        without_ids = replace(chunk(1, customer_event("a"), customer_event("b")), batch=batch_of([]))
+        (stored,) = await bench.commit(without_ids)
+        assert isinstance(stored, ChunkCommitted)
+        assert [verdict.event_id for verdict in stored.not_accepted] == ["", ""]
 
     async def test_unknown_erasures_are_refused(self, bench: LogBench) -> None:
         results = await bench.commit(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engagement import v1
-from engagement_server.model import EntityList
+from engagement_server.model import EntityList, SourceDigest
 from engagement_server.operations import (
     Commit,
     CommitChunk,
@@ -50,6 +50,7 @@ _events = st.one_of(
     _event_ids.map(bad_event),
 )
 _batches = st.lists(_events, max_size=4).map(batch_of)
+_sources = st.none() | st.builds(SourceDigest, st.integers(0, 3), st.just("0" * 64))
 _upload = (_accounts, st.sampled_from(["upload"]), st.sampled_from(["first", "second"]))
 _records = st.builds(RecordBatch, _accounts, _batches, st.booleans())
 _lists: st.SearchStrategy[Operation] = st.one_of(
@@ -58,9 +59,9 @@ _lists: st.SearchStrategy[Operation] = st.one_of(
 )
 _operations: st.SearchStrategy[Operation] = st.one_of(
     _records,
-    st.builds(OpenUpload, *_upload),
-    st.builds(CommitChunk, *_upload, st.integers(1, 4), _batches),
-    st.builds(FinishUpload, *_upload, st.integers(0, 3)),
+    st.builds(OpenUpload, *_upload, st.sampled_from(["salt", "pepper"])),
+    st.builds(CommitChunk, *_upload, st.integers(1, 4), _batches, st.sampled_from([b"1", b"2"]), _sources),
+    st.builds(FinishUpload, *_upload, st.integers(0, 3), _sources),
     st.builds(ExpireUploads, st.integers(START_MS, START_MS + 10)),
     st.builds(OpenAccount, _accounts),
     _lists,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from hashlib import sha256
 from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
@@ -158,7 +159,12 @@ def record(*events: v1.Event, account_id: str = "acme", is_atomic: bool = False)
 
 def chunk(sequence: int, *events: v1.Event, owner: str = "first") -> CommitChunk:
     """An operation that stores a chunk of the upload."""
-    return CommitChunk("acme", "upload", owner, sequence, batch_of(events))
+    return CommitChunk("acme", "upload", owner, sequence, batch_of(events), digest_of(events))
+
+
+def digest_of(events: Sequence[v1.Event]) -> bytes:
+    """A digest of a chunk; which one it is does not matter to a log."""
+    return sha256(b"".join(event.SerializeToString(deterministic=True) for event in events)).digest()
 
 
 def outcomes(verdicts: Iterable[Verdict]) -> list[Outcome]:

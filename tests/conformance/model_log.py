@@ -10,16 +10,27 @@ from typing import NamedTuple
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.errors import (
+    ChunkChangedError,
     EntityNotFoundError,
     EntityUnknownError,
     EventIdConflictError,
+    FinishMismatchError,
     RequestError,
     SequenceGapError,
     UploadFinishedError,
     UploadNotFoundError,
     UploadTakenOverError,
 )
-from engagement_server.model import Batch, EntityList, Outcome, Tally, UploadState, Verdict, count
+from engagement_server.model import (
+    Batch,
+    CommittedChunk,
+    EntityList,
+    Outcome,
+    Tally,
+    UploadState,
+    Verdict,
+    count,
+)
 from engagement_server.operations import (
     ChunkCommitted,
     Commit,
@@ -50,11 +61,13 @@ class ModelEvent(NamedTuple):
 
 @dataclass
 class ModelUpload:
-    """An upload and the results of its chunks."""
+    """An upload and its chunks."""
 
     state: UploadState
     owner: str
     results: dict[int, list[Verdict]] = field(default_factory=dict)
+    digests: dict[int, bytes] = field(default_factory=dict)
+    chunks: list[CommittedChunk] = field(default_factory=list)
 
 
 @dataclass
@@ -82,11 +95,11 @@ class ModelLog:
         match operation:
             case RecordBatch(account_id, batch, is_atomic):
                 return Recorded(self._record(account_id, batch, time_ms, is_atomic=is_atomic))
-            case OpenUpload(account_id, upload_id, owner):
-                fresh = UploadState(upload_id, False, 0, Tally(), time_ms, time_ms)
+            case OpenUpload(account_id, upload_id, owner, salt):
+                fresh = UploadState(upload_id, False, 0, Tally(), time_ms, time_ms, salt)
                 upload = self.uploads.setdefault((account_id, upload_id), ModelUpload(fresh, owner))
                 upload.owner = owner
-                return upload.state
+                return replace(upload.state, chunks=tuple(upload.chunks))
             case CommitChunk():
                 return self._commit_chunk(operation, time_ms)
             case FinishUpload():
@@ -171,6 +184,7 @@ class ModelLog:
                     upload_id=chunk.upload_id, sequence=chunk.sequence, expected=through + 1
                 )
             verdicts = self._record(chunk.account_id, chunk.batch, time_ms, is_atomic=False)
+            upload.digests[chunk.sequence] = chunk.digest
             upload.results[chunk.sequence] = [
                 verdict for verdict in verdicts if verdict.outcome is not Outcome.ACCEPTED
             ]
@@ -179,6 +193,12 @@ class ModelLog:
                 committed_through=chunk.sequence,
                 tally=upload.state.tally + count(verdicts),
                 update_time_ms=time_ms,
+                source=chunk.source,
+            )
+            upload.chunks.append(CommittedChunk(chunk.sequence, upload.state.tally.total, chunk.source))
+        elif chunk.digest != upload.digests[chunk.sequence]:
+            raise ChunkChangedError(
+                upload_id=chunk.upload_id, sequence=chunk.sequence, committed_through=through
             )
         state = upload.state
         return ChunkCommitted(
@@ -188,12 +208,17 @@ class ModelLog:
     def _finish(self, finish: FinishUpload, time_ms: int) -> UploadState:
         upload = self._owned(finish)
         expected = upload.state.committed_through
+        if finish.last_sequence != expected and upload.state.is_finished:
+            raise FinishMismatchError(
+                upload_id=finish.upload_id, last_sequence=finish.last_sequence, committed_through=expected
+            )
         if finish.last_sequence != expected:
             raise SequenceGapError(
                 upload_id=finish.upload_id, sequence=finish.last_sequence, expected=expected + 1
             )
         if not upload.state.is_finished:
-            upload.state = replace(upload.state, is_finished=True, update_time_ms=time_ms)
+            source = finish.source or upload.state.source
+            upload.state = replace(upload.state, is_finished=True, update_time_ms=time_ms, source=source)
         return upload.state
 
     def _expire(self, idle_since_ms: int) -> int:
@@ -202,7 +227,8 @@ class ModelLog:
             for key, upload in self.uploads.items()
             if not upload.state.is_finished and upload.state.update_time_ms < idle_since_ms
         ]
-        return sum(1 + sum(map(len, self.uploads.pop(key).results.values())) for key in idle)
+        expired = [self.uploads.pop(key) for key in idle]
+        return sum(1 + len(each.chunks) + sum(map(len, each.results.values())) for each in expired)
 
     def _owned(self, operation: CommitChunk | FinishUpload) -> ModelUpload:
         upload = self.uploads.get((operation.account_id, operation.upload_id))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from engagement_server.errors import (
+    ChunkChangedError,
+    FinishMismatchError,
     SequenceGapError,
     UploadFinishedError,
     UploadNotFoundError,
     UploadTakenOverError,
 )
-from engagement_server.model import Outcome, Tally
+from engagement_server.model import CommittedChunk, Outcome, SourceDigest, Tally, UploadState
 from engagement_server.operations import CommitChunk, ExpireUploads, FinishUpload, OpenUpload
-from tests.conformance.log_bench import START_MS, LogBench, LogTests
+from tests.conformance.log_bench import START_MS, LogBench, LogTests, chunk
 from tests.support.events import bad_event, batch_of, customer_event
 
 DUPLICATE, REJECTED = Outcome.DUPLICATE, Outcome.REJECTED
@@ -40,10 +44,46 @@ class UploadConformance(LogTests):
         await bench.open()
         first = await bench.chunk(1, customer_event("a"), bad_event("b"))
         second = await bench.chunk(2, customer_event("c"))
-        again = await bench.chunk(1, customer_event("never looked at"))
+        again = await bench.chunk(1, customer_event("a"), bad_event("b"))
         assert again.not_accepted == first.not_accepted
         assert (again.sequence, again.committed_through, again.tally) == (1, 2, second.tally)
         assert await bench.stored_ids() == ["a", "c"]
+
+    async def test_a_repeated_chunk_with_other_events_is_refused(self, bench: LogBench) -> None:
+        await bench.open()
+        await bench.chunk(1, customer_event("a"))
+        await bench.chunk(2, customer_event("b"))
+        for changed in ([customer_event("c")], [customer_event("a"), customer_event("c")], []):
+            with pytest.raises(ChunkChangedError) as caught:
+                await bench.chunk(1, *changed)
+            assert caught.value.metadata == {"uploadId": "upload", "sequence": "1", "committedThrough": "2"}
+        assert await bench.stored_ids() == ["a", "b"]
+
+    async def test_a_bounded_number_of_chunks_is_remembered(
+        self, bench: LogBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("engagement_server.store.upload_rows.MAX_REMEMBERED_CHUNKS", 3)
+        await bench.open()
+        for sequence in range(1, 6):
+            await bench.chunk(sequence, customer_event(str(sequence)))
+        await bench.chunk(3, customer_event("3"))
+        with pytest.raises(ChunkChangedError):
+            await bench.chunk(2, customer_event("2"))
+        assert [known.sequence for known in (await bench.open()).chunks] == [3, 4, 5]
+
+    async def test_an_upload_knows_its_salt_and_the_digests_of_its_source(self, bench: LogBench) -> None:
+        first, whole = SourceDigest(2, "0" * 64), SourceDigest(3, "1" * 64)
+        for salt in ("salt", "another"):
+            (opened,) = await bench.commit(OpenUpload("acme", "upload", "first", salt))
+            assert isinstance(opened, UploadState)
+            assert (opened.salt, opened.source, opened.chunks) == ("salt", None, ())
+        await bench.commit(replace(chunk(1, customer_event("a")), source=first))
+        await bench.commit(chunk(2, customer_event("b"), customer_event("c")))
+        opened = await bench.open()
+        assert opened.source is None, "the last chunk had none"
+        assert opened.chunks == (CommittedChunk(1, 1, first), CommittedChunk(2, 3, None))
+        await bench.commit(FinishUpload("acme", "upload", "first", 2, whole))
+        assert (await bench.open()).source == whole
 
     async def test_a_gap_is_refused_with_the_expected_sequence(self, bench: LogBench) -> None:
         await bench.open()
@@ -62,8 +102,11 @@ class UploadConformance(LogTests):
         finished = await bench.finish(1)
         assert finished.is_finished
         assert await bench.finish(1) == finished
-        assert await bench.open() == finished
-        assert await bench.chunk(1) == committed
+        with pytest.raises(FinishMismatchError) as caught:
+            await bench.finish(5)
+        assert caught.value.metadata == {"uploadId": "upload", "lastSequence": "5", "committedThrough": "1"}
+        assert replace(await bench.open(), chunks=()) == finished
+        assert await bench.chunk(1, bad_event("a")) == committed
         with pytest.raises(UploadFinishedError):
             await bench.chunk(2, customer_event("b"))
         assert await bench.stored_ids() == []
@@ -92,7 +135,7 @@ class UploadConformance(LogTests):
         )
         limit_ms = bench.time_ms + 1
         await bench.commit(CommitChunk("acme", "busy", "first", 1, batch_of([])))
-        assert await bench.commit(ExpireUploads(limit_ms)) == [2]
+        assert await bench.commit(ExpireUploads(limit_ms)) == [3]  # a result, a chunk and the upload
         assert await bench.commit(ExpireUploads(limit_ms)) == [0]
         with pytest.raises(UploadNotFoundError):
             await bench.upload(upload_id="idle")

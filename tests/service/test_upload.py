@@ -93,7 +93,7 @@ async def test_a_chunk_that_is_sent_again_repeats_its_results_and_is_not_process
     await upload.open()
     await upload.send(chunk(1, customer_event("a"), bad_event("b")), chunk(2, customer_event("c")))
     before = (await upload.receive_acks(2))[-1]
-    await upload.send(chunk(1, customer_event("other")), chunk(3, customer_event("d")))
+    await upload.send(chunk(1, customer_event("a"), bad_event("b")), chunk(3, customer_event("d")))
     acks = await upload.receive_acks(3)
     assert results_of(acks) == [(1, 1, REJECTED)]
     assert {ack.committed_through for ack in acks} <= {2, 3}

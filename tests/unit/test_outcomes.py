@@ -69,6 +69,12 @@ _refusals: dict[str, st.SearchStrategy[RequestError]] = {
     "UploadFinishedError": st.builds(
         errors.UploadFinishedError, upload_id=_TEXTS, committed_through=_NUMBERS
     ),
+    "ChunkChangedError": st.builds(
+        errors.ChunkChangedError, upload_id=_TEXTS, sequence=_NUMBERS, committed_through=_NUMBERS
+    ),
+    "FinishMismatchError": st.builds(
+        errors.FinishMismatchError, upload_id=_TEXTS, last_sequence=_NUMBERS, committed_through=_NUMBERS
+    ),
     "CursorExpiredError": st.builds(errors.CursorExpiredError, _TEXTS),
     "LogEpochChangedError": st.builds(errors.LogEpochChangedError),
     "PartitionNotServedError": st.builds(

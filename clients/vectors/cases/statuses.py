@@ -28,6 +28,14 @@ _REASONS: dict[str, tuple[str, dict[str, str]]] = {
     "REQUEST_ID_REUSED": ("ALREADY_EXISTS", {"requestId": "r-1"}),
     "SEQUENCE_GAP": ("FAILED_PRECONDITION", {"uploadId": "u-1", "sequence": "9", "expected": "7"}),
     "UPLOAD_FINISHED": ("FAILED_PRECONDITION", {"uploadId": "u-1", "committedThrough": "6"}),
+    "CHUNK_CHANGED": (
+        "FAILED_PRECONDITION",
+        {"uploadId": "u-1", "sequence": "2", "committedThrough": "6"},
+    ),
+    "FINISH_MISMATCH": (
+        "FAILED_PRECONDITION",
+        {"uploadId": "u-1", "lastSequence": "5", "committedThrough": "6"},
+    ),
     "CURSOR_EXPIRED": ("FAILED_PRECONDITION", {"earliestCursor": "AexF_HYAAAEAAAAAAUyemsWxmw"}),
     "LOG_EPOCH_CHANGED": ("FAILED_PRECONDITION", {}),
     "PARTITION_NOT_SERVED": (

@@ -181,16 +181,16 @@ class UploadRows:
             (number, chunk.sequence - MAX_REMEMBERED_CHUNKS),
         )
 
-    def _remembered_chunks(self, number: int) -> list[CommittedChunk]:
+    def _remembered_chunks(self, number: int) -> tuple[CommittedChunk, ...]:
         rows = self._connection.execute(
             "SELECT sequence, events_through, source_events, source_sha256 FROM upload_chunks"
             " WHERE upload = ? ORDER BY sequence",
             (number,),
         )
-        return [
+        return tuple(
             CommittedChunk(sequence, events_through, _source_digest(*source))
             for sequence, events_through, *source in rows
-        ]
+        )
 
     def _require_same(self, number: int, chunk: CommitChunk, state: UploadState) -> None:
         """Raises ChunkChangedError unless the chunk is the one that was committed."""

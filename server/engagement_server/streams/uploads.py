@@ -299,7 +299,9 @@ class UploadSession:
             max_unacked_chunks=MAX_UNACKED_CHUNKS,
             source_salt=state.salt,
             source=source_message(state.source),
-            earlier_sources=[source_message(chunk.source) for chunk in state.chunks[:-1] if chunk.source],
+            earlier_sources=[
+                digest for chunk in state.chunks[:-1] if (digest := source_message(chunk.source)) is not None
+            ],
         )
         opened.heartbeat_interval.FromMilliseconds(int(self._heartbeat_seconds * 1000))
         return v1.UploadEventsResponse(opened=opened)
