@@ -32,6 +32,10 @@ class Connection:
             return self._runner.run(run())
         except EngagementError as error:
             raise _explain(error, server=self._server) from error
+        except asyncio.CancelledError:
+            # Only an interrupt cancels it. The runner turns that into a KeyboardInterrupt, unless the signal
+            # arrives between its installation of the handler and its reset of the count of signals.
+            raise KeyboardInterrupt from None
 
     def iterate(
         self, listing: Callable[[EngagementClient], AsyncIterator[_Result]], *, at_once: int
