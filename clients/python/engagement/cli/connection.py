@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import click
+
 from engagement.cli.failures import CommandError, NothingFoundError
 from engagement.client import EngagementClient
 from engagement.errors import DeadlineError, EngagementError, NotFoundError, UnavailableError
@@ -64,6 +66,11 @@ def connect(server: str, *, account: str = "") -> Iterator[Connection]:
             yield Connection(runner, client=client, server=server)
         finally:
             runner.run(client.close())
+
+
+def report_reconnect(error: EngagementError) -> None:
+    """Tells the user that a subscription lost its connection and resumes."""
+    click.echo(f"engagement: Connection lost ({error.message}); reconnecting.", err=True)
 
 
 async def _make_client(server: str, *, account: str) -> EngagementClient:

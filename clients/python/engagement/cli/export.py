@@ -18,7 +18,7 @@ from engagement.cli.connection import connect
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_text import CsvFormat, NdjsonFormat
-from engagement.cli.failures import CommandError, ExitStatus
+from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
 from engagement.cli.options import account_option, server_option
 from engagement.cli.part_file import OtherOrderError, PartFile
 from engagement.cli.progress import ExportBar
@@ -55,12 +55,6 @@ _FORMATS: Final[dict[str, Callable[[], ExportFormat]]] = {
     ".csv.gz": lambda: CsvFormat(is_compressed=True),
     ".parquet": _parquet,
 }
-
-
-class ExportInterruptedError(CommandError):
-    """The export was stopped with Ctrl-C."""
-
-    exit_code = ExitStatus.INTERRUPTED
 
 
 class ExportErasedError(CommandError):
@@ -174,7 +168,7 @@ def _run(order: _Order, part: PartFile, transfer: Callable[[], None]) -> None:
     try:
         transfer()
     except KeyboardInterrupt:
-        raise ExportInterruptedError(f"Interrupted. {_how_to_resume(order, part)}") from None
+        raise CommandInterruptedError(f"Interrupted. {_how_to_resume(order, part)}") from None
     except ErasedMeanwhileError as error:
         part.remove()
         raise ExportErasedError(

@@ -25,6 +25,12 @@ class CommandError(click.ClickException):
     exit_code = ExitStatus.FAILED
 
 
+class CommandInterruptedError(CommandError):
+    """The command was stopped with Ctrl-C; the message says how to resume it."""
+
+    exit_code = ExitStatus.INTERRUPTED
+
+
 class NothingFoundError(CommandError):
     """The object of the command does not exist."""
 

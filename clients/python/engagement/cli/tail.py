@@ -13,14 +13,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
 from engagement.cli import printing, stored_events
-from engagement.cli.connection import Connection, connect
+from engagement.cli.connection import Connection, connect, report_reconnect
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.event_json import to_json
-from engagement.cli.failures import CommandError, ExitStatus
+from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
 from engagement.cli.moment import read_moment
 from engagement.cli.options import account_option, server_option
 from engagement.client import EngagementClient
-from engagement.errors import EngagementError
 from engagement.follow import EventBatch, Follower
 
 _MAX_CELL_CHARACTERS = 60
@@ -37,12 +36,6 @@ Examples:
 Exit status: 0 --limit is reached, 2 wrong usage or no connection, 130
 stopped with Ctrl-C.
 """
-
-
-class TailInterruptedError(CommandError):
-    """The command was stopped with Ctrl-C."""
-
-    exit_code = ExitStatus.INTERRUPTED
 
 
 @click.command(epilog=_EPILOG)
@@ -97,7 +90,7 @@ def tail(  # noqa: PLR0913 - one for each option
                 latest=not from_start and after is None and accepted_since is None,
                 start_time=accepted_since,
                 on_erasure=live.show_erasure,
-                on_reconnect=_report_reconnect,
+                on_reconnect=report_reconnect,
             ),
         )
     return ExitStatus.OK
@@ -135,7 +128,7 @@ class _Tail:
             hint = f"\nResume with:\n  {resume}" if cursor != first else ""
             if isinstance(error, CommandError):
                 raise CommandError(f"{error.message}{hint}") from error
-            raise TailInterruptedError(f"Interrupted.{hint}") from None
+            raise CommandInterruptedError(f"Interrupted.{hint}") from None
 
     async def _batches(self, follower: Follower) -> AsyncGenerator[EventBatch, None]:
         async for batch in follower.batches():
@@ -169,10 +162,6 @@ class _Tail:
                 f"(erasure {notice.erasure_id}). Delete copies of them.",
                 err=True,
             )
-
-
-def _report_reconnect(error: EngagementError) -> None:
-    click.echo(f"engagement: Connection lost ({error.message}); reconnecting.", err=True)
 
 
 def _json_printer() -> Callable[[v1.StoredEvent], None]:

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import click
-
 from engagement import v1
+from engagement.cli.connection import report_reconnect
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.part_file import Mark, PartFile
 from engagement.client import EngagementClient
@@ -67,7 +66,7 @@ class Transfer:
             stop_at_tail=True,
             max_batch_events=_BATCH_EVENTS,
             on_erasure=self._note_erasure,
-            on_reconnect=_report_reconnect,
+            on_reconnect=report_reconnect,
         )
         async with follower:
             try:
@@ -125,7 +124,3 @@ class Transfer:
         if found:
             raise ErasedMeanwhileError(found)
         self._erased.clear()
-
-
-def _report_reconnect(error: EngagementError) -> None:
-    click.echo(f"engagement: Connection lost ({error.message}); reconnecting.", err=True)

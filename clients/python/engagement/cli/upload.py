@@ -11,7 +11,7 @@ import click
 
 from engagement.cli.connection import Connection, connect
 from engagement.cli.delivery import Delivery
-from engagement.cli.failures import CommandError, ExitStatus
+from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.input_events import Format, InputEvents
 from engagement.cli.input_file import open_input
 from engagement.cli.options import account_option, files_argument, format_option, server_option, source_option
@@ -31,12 +31,6 @@ Examples:
 Exit status: 0 every event is stored, 1 some were rejected or a file is
 damaged, 2 wrong usage or no connection, 130 stopped with Ctrl-C.
 """
-
-
-class UploadInterruptedError(CommandError):
-    """The upload was stopped with Ctrl-C."""
-
-    exit_code = ExitStatus.INTERRUPTED
 
 
 @click.command(epilog=_EPILOG)
@@ -108,7 +102,7 @@ class _Upload:
             try:
                 connection.call(delivery.run)
             except KeyboardInterrupt:
-                raise UploadInterruptedError(f"Interrupted. {self._how_to_resume(source)}") from None
+                raise CommandInterruptedError(f"Interrupted. {self._how_to_resume(source)}") from None
             except CommandError as error:
                 if not delivery.has_begun:
                     raise
