@@ -16,10 +16,9 @@ from engagement_server.workers.outcomes import decode_applied, decode_outcomes
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from engagement_server.errors import RequestError
-    from engagement_server.log.base import Listener
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback
     from engagement_server.operations import Commit, Result
     from engagement_server.workers.channel import Frame
 
@@ -55,8 +54,8 @@ class RemoteLog:
         self._view = view
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Frame]] = {}
-        self._listeners: list[Listener] = []
-        self._watchers: list[Callable[[bool], None]] = []
+        self._callbacks: list[AppliedCallback] = []
+        self._freshness_callbacks: list[FreshnessCallback] = []
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._receive(), name="log")
 
@@ -79,13 +78,13 @@ class RemoteLog:
         """See `CommitLog.is_current`."""
         return self._view.is_current
 
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
-        self._listeners.append(listener)
+        self._callbacks.append(callback)
 
-    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
+    def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
-        self._watchers.append(watcher)
+        self._freshness_callbacks.append(callback)
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`. Raises WriterFailedError as well."""
@@ -136,13 +135,13 @@ class RemoteLog:
         match frame.kind:
             case Kind.APPLIED:
                 applied = decode_applied(frame.data)
-                for listener in self._listeners:
-                    listener(applied)
+                for callback in self._callbacks:
+                    callback(applied)
             case Kind.VIEW:
                 was_current, self._view = self.is_current, _decoder.decode(frame.data)
                 if self.is_current != was_current:
-                    for watcher in self._watchers:
-                        watcher(self.is_current)
+                    for on_freshness in self._freshness_callbacks:
+                        on_freshness(self.is_current)
             case _:
                 answer = self._asked.get(frame.number)
                 if answer is not None and not answer.done():  # who asked may have gone away

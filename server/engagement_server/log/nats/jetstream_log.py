@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ from engagement_server.store.log_position import LogPosition
 
 if TYPE_CHECKING:
     from engagement_server.errors import RequestError
-    from engagement_server.log.base import Listener
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback
     from engagement_server.log.nats.connection import NatsSettings
     from engagement_server.log.nats.stream import Message, NatsStream
     from engagement_server.operations import Applied, Commit, Result
@@ -83,7 +83,7 @@ class JetStreamLog:
         self._publisher = Publisher()
         self._publishing = asyncio.Lock()
         self._waiting: dict[str, _Waiting] = {}
-        self._listeners: list[Listener] = []
+        self._callbacks: list[AppliedCallback] = []
         self._store_failure: StoreUnavailableError | None = None
         self._retry = asyncio.Event()
         self._retried = asyncio.Event()
@@ -120,13 +120,13 @@ class JetStreamLog:
         """See `CommitLog.is_current`."""
         return self._sounding.is_current
 
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
-        self._listeners.append(listener)
+        self._callbacks.append(callback)
 
-    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
+    def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
-        self._sounding.watch_freshness(watcher)
+        self._sounding.watch_freshness(callback)
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`.
@@ -270,8 +270,8 @@ class JetStreamLog:
         for entry, outcome in zip(entries, applied, strict=True):
             if outcome is None or entry.commit is None:
                 continue
-            for listener in self._listeners:
-                listener(outcome)
+            for callback in self._callbacks:
+                callback(outcome)
             waiting = self._waiting.get(entry.message_id)
             if waiting is not None and not waiting.applied.done():
                 waiting.applied.set_result(outcome)
@@ -316,7 +316,7 @@ class JetStreamLog:
             await self._purge_due.wait()
             self._purge_due.clear()
             try:
-                await self._writer.purge_where_due()
+                await self._writer.purge_if_due()
             except StoreUnavailableError as error:
                 _log.warning("the files of the view are purged later: %s", error)
                 await asyncio.sleep(_PURGE_RETRY_SECONDS)
