@@ -1,4 +1,4 @@
-"""Commits in the log are compressed: a third of the bytes for the network and for every replica's disk."""
+"""Compresses commits for the log, to a third of the bytes on the network and on the disk of each replica."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ else:
 
 from engagement_server.faults import UnreadableCommitError
 
-# Higher ones cost more time than they save bytes.
+# Higher levels cost more time than the saved bytes are worth.
 _LEVEL = 1
-# Less is done before a thread has begun with it.
+# Compressing less takes no longer than starting a thread.
 _MIN_THREAD_BYTES = 64 * 1024
 
 
 async def compress(data: bytes) -> bytes:
-    """The data, compressed; a lot of it beside the event loop."""
+    """Compresses data, in a thread if it is large."""
     if len(data) < _MIN_THREAD_BYTES:
         return zstd.compress(data, _LEVEL)
     return await asyncio.to_thread(zstd.compress, data, _LEVEL)
 
 
 def decompress(data: bytes) -> bytes:
-    """What was compressed. Raises UnreadableCommitError."""
+    """Decompresses data. Raises UnreadableCommitError."""
     try:
         return zstd.decompress(data)
     except zstd.ZstdError as error:

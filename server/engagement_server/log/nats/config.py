@@ -1,4 +1,4 @@
-"""What an operator can set about the replicated log."""
+"""The settings of the replicated log."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LOG_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """Raises ConfigurationError if it makes no sense. Without servers there is no replicated log."""
+    """Without servers there is no replicated log. Raises ConfigurationError if settings are inconsistent."""
 
     log: str = setting(
         "",
         metavar="URLS",
         help="Servers of the replicated log, as nats://[USER:PASSWORD@]HOST:PORT,… or tls://… "
-        "Without it everything is in the data folder, on this machine.",
+        "Without it, all data is in the data folder on this machine.",
     )
     log_name: str = setting(
         "engagement",
@@ -36,7 +36,7 @@ class LogConfig:
         7.0,
         metavar="DAYS",
         above=0,
-        help="How long the log keeps commits, and with them what was erased since.",
+        help="How long the log keeps commits, including data that was erased since.",
     )
     log_credentials: Path | None = setting(
         None, metavar="FILE", help="Credentials for the log: a user's token and key (.creds)."
@@ -44,17 +44,17 @@ class LogConfig:
     log_tls_ca: Path | None = setting(
         None,
         metavar="FILE",
-        help="Certificates (PEM) to trust the log's servers by, instead of the system's.",
+        help="Certificates (PEM) of the authorities to trust for the log's servers, instead of the system's.",
     )
     log_tls_cert: Path | None = setting(
-        None, metavar="FILE", help="Certificate (PEM) that this server shows to the log."
+        None, metavar="FILE", help="Certificate (PEM) that this server presents to the log."
     )
-    log_tls_key: Path | None = setting(None, metavar="FILE", help="Key of that certificate.")
+    log_tls_key: Path | None = setting(None, metavar="FILE", help="Private key (PEM) of that certificate.")
     snapshot_hours: float = setting(
         6.0,
         metavar="HOURS",
         above=0,
-        help="Interval at which one of the nodes puts a snapshot into the log, for new nodes to start from.",
+        help="Interval of the snapshots that new nodes start from; one of the nodes takes each.",
     )
     max_view_age_seconds: float = setting(
         10.0, metavar="SECONDS", above=0, help="Refuse writes when the node is this far behind the log."
@@ -62,7 +62,7 @@ class LogConfig:
     metrics: str = setting(
         "",
         metavar="HOST:PORT",
-        help="Where to answer GET /metrics with measurements of the log, for Prometheus.",
+        help="Address to serve GET /metrics on: metrics of the log for Prometheus.",
     )
 
     def __post_init__(self) -> None:
@@ -89,11 +89,11 @@ class LogConfig:
 
     @property
     def servers(self) -> list[str]:
-        """Addresses of the log's servers; none if there is no replicated log."""
+        """Addresses of the log's servers; empty if there is no replicated log."""
         return [server.strip() for server in self.log.split(",") if server.strip()]
 
     def tls(self) -> ssl.SSLContext | None:
-        """Trust for the log's servers; None if in plain text. Raises ConfigurationError."""
+        """TLS settings for the log's servers; None for plain text. Raises ConfigurationError."""
         if self.log_tls_ca is None and not any(server.startswith("tls://") for server in self.servers):
             return None
         try:
@@ -106,10 +106,10 @@ class LogConfig:
 
 
 def _require_server(url: str) -> None:
-    """Raises ConfigurationError, without the address: it may hold a password."""
+    """Raises ConfigurationError without the address, which may hold a password."""
     try:
-        parts = urlsplit(url)
-        is_server = parts.scheme in {"nats", "tls"} and bool(parts.hostname) and parts.port != 0
+        address = urlsplit(url)
+        is_server = address.scheme in {"nats", "tls"} and bool(address.hostname) and address.port != 0
     except ValueError:
         is_server = False
     if not is_server:

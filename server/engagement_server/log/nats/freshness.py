@@ -1,11 +1,10 @@
-"""Asks again and again how far the log reaches, and knows from that how old the view is."""
+"""Polls the end of the log, and tells from it how fresh the view is."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
@@ -14,22 +13,23 @@ from engagement_server.faults import LogUnreachableError
 from engagement_server.log.nats.view_age import ViewAge
 
 if TYPE_CHECKING:
+    from engagement_server.log.base import FreshnessCallback
     from engagement_server.log.nats.stream import NatsStream
     from engagement_server.store.log_position import LogPosition
 
 _INTERVAL_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
 _CHECK_SECONDS = 0.5
-# A server that was started just now does not know yet how old its view is.
+# A node that has just started does not know the age of its view yet.
 _PATIENCE_SECONDS = 0.7
-# Another leader is elected in less, and following goes on by itself then.
+# An election takes less, and replication resumes by itself after it.
 _MAX_SECONDS_WITHOUT_LEADER = 6.0
-# A server that is cut off from the others may not be the only one.
+# If this server is cut off from the others, another one may not be.
 _MAX_SECONDS_WITHOUT_QUORUM = 3.0
 
 
-class Sounding:
-    """How far a view is behind its log."""
+class FreshnessMonitor:
+    """Measures the lag of a view behind its log."""
 
     def __init__(self, position: LogPosition, *, max_age_seconds: float) -> None:
         self._max_age_seconds = max_age_seconds
@@ -37,9 +37,9 @@ class Sounding:
         self._last_sequence = position.sequence
         self._was_current = False
         self._patient_until = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
-        self._watchers: list[Callable[[bool], None]] = []
-        self._wanted = asyncio.Event()
-        self._news = asyncio.Event()
+        self._callbacks: list[FreshnessCallback] = []
+        self._poll_now = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def view_time_ms(self) -> int:
@@ -53,52 +53,52 @@ class Sounding:
 
     @property
     def lag_messages(self) -> int:
-        """Messages that the log held when it was last asked and the view has not applied."""
+        """Messages in the log at the last poll that the view has not applied."""
         return max(0, self._last_sequence - self._age.sequence)
 
     @property
     def is_current(self) -> bool:
         """See `CommitLog.is_current`."""
-        return self._age.is_sounded and self._age.seconds <= self._max_age_seconds
+        return self._age.is_known and self._age.seconds <= self._max_age_seconds
 
-    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
+    def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
-        self._watchers.append(watcher)
+        self._callbacks.append(callback)
 
     def advance(self, sequence: int) -> None:
-        """The view has applied everything up to a sequence."""
+        """Notes that the view has applied everything up to a sequence."""
         self._age.advance(sequence)
-        self._tell()
+        self._wake_waiters()
 
     async def require_current(self) -> None:
-        """Raises StoreUnavailableError where the view is not current; at the very start it waits a moment."""
+        """Raises StoreUnavailableError if the view is not current; waits a moment right after the start."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self._patient_until):
                 while not self.is_current:
-                    await self._news.wait()
+                    await self._changed.wait()
         if not self.is_current:
-            raise StoreUnavailableError(f"behind the log for {self._age.seconds:.0f} s")
+            raise self._behind()
 
     async def catch_up(self) -> None:
-        """Returns once the view holds what was committed before the call.
+        """Returns once the view holds everything committed before the call.
 
-        Raises StoreUnavailableError, at once where the log is out of reach.
+        Raises StoreUnavailableError, immediately if the log is unreachable.
         """
         await self.require_current()
         asked_ms = now_ms()
         try:
             async with asyncio.timeout(self._max_age_seconds):
                 while self._age.time_ms < asked_ms:
-                    self._wanted.set()
-                    await self._news.wait()
+                    self._poll_now.set()
+                    await self._changed.wait()
         except TimeoutError:
-            raise StoreUnavailableError(f"behind the log for {self._age.seconds:.0f} s") from None
+            raise self._behind() from None
 
     async def run(self, stream: NatsStream) -> None:
-        """Sounds through one connection. Raises LogUnreachableError where it is of no use any more."""
+        """Polls over one connection. Raises LogUnreachableError once that connection is useless."""
         since = time.monotonic()
         while True:
-            self._wanted.clear()
+            self._poll_now.clear()
             time_ms = now_ms()
             silent_seconds = time.monotonic() - since
             try:
@@ -111,25 +111,28 @@ class Sounding:
             self._last_sequence = state.last_sequence
             if state.has_quorum:
                 since = time.monotonic()
-                self._age.sound(state.last_sequence, time_ms=time_ms)
-                self._tell()
+                self._age.probe(state.last_sequence, time_ms=time_ms)
+                self._wake_waiters()
             elif silent_seconds > _MAX_SECONDS_WITHOUT_QUORUM:
-                raise LogUnreachableError(f"{stream.server} knows of no quorum")
+                raise LogUnreachableError(f"{stream.server} sees no quorum")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_INTERVAL_SECONDS):
-                    await self._wanted.wait()
+                    await self._poll_now.wait()
 
-    async def tell_watchers(self) -> None:
-        """Tells the watchers when the view falls behind, and when it is back; never ends by itself."""
+    async def notify(self) -> None:
+        """Calls the callbacks when `is_current` changes; never returns."""
         while True:
             if self._was_current != self.is_current:
                 self._was_current = not self._was_current
-                for watcher in self._watchers:
-                    watcher(self._was_current)
+                for callback in self._callbacks:
+                    callback(self._was_current)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CHECK_SECONDS):
-                    await self._news.wait()
+                    await self._changed.wait()
 
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def _behind(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"behind the log for {self._age.seconds:.0f} s")
+
+    def _wake_waiters(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
