@@ -273,7 +273,7 @@ async def test_a_message_that_is_no_commit_ends_the_node(
 ) -> None:
     node = await nodes.open()
     subject = ((await js.stream_info(log.name)).config.subjects or [""])[0]
-    await js.publish(subject, b"Cnonsense", headers={"Nats-Msg-Id": "somebody.1"})
+    await js.publish(subject, entries.COMMIT + b"nonsense", headers={"Nats-Msg-Id": "somebody.1"})
     async with asyncio.timeout(DEADLINE_SECONDS):
         with pytest.raises(UnreadableCommitError):
             await node.log.failure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
 from engagement_server.faults import LogReplacedError, LogUnreachableError, StaleViewError
-from engagement_server.log.nats.entries import MessageId, encode_entry
+from engagement_server.log.nats.entries import MessageId, check_format, encode_entry
 from engagement_server.log.nats.stream import PUBLISH_SECONDS
 from engagement_server.operations import ChangeEpoch, Commit
 
@@ -24,7 +24,7 @@ _RETRY_SECONDS = 0.5
 async def check_position(stream: NatsStream, position: LogPosition) -> None:
     """Checks that the log contains the last entry that a view has applied.
 
-    Raises LogReplacedError, StaleViewError and LogUnreachableError.
+    Raises LogReplacedError, StaleViewError, UnreadableCommitError and LogUnreachableError.
     """
     if position.sequence == 0:
         return
@@ -42,6 +42,7 @@ async def check_position(stream: NatsStream, position: LogPosition) -> None:
             raise LogReplacedError(
                 f"message {position.sequence} of the log is not the one that this view has applied"
             )
+        check_format(message.data)
     elif state.last_sequence != position.sequence:
         raise StaleViewError(
             f"the log begins with message {state.first_sequence}, but this view ends with {position.sequence}"

@@ -24,15 +24,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COMMIT = b"C"
+FORMAT = 2
+"""The number that every entry begins with; docs/decisions/0028-format-of-commits.md says when it rises."""
+_PREFIX = bytes([FORMAT])
+COMMIT = _PREFIX + b"C"
 """Followed by a commit, encoded and compressed."""
-PART = b"P"
+PART = _PREFIX + b"P"
 """Followed by a piece of such an entry."""
-PART_LIST = b"L"
+PART_LIST = _PREFIX + b"L"
 """Followed by the sequences of the messages with the parts of an entry, in their order."""
-FOUNDING = b"F"
+FOUNDING = _PREFIX + b"F"
 """Followed by the `Founding` of the log."""
 _KIND_BYTES = len(COMMIT)
+_UNNUMBERED = b"CPLF"
+"""First bytes of the entries of format 1, which do not have the number."""
 
 
 class Founding(NamedTuple):
@@ -63,6 +68,16 @@ class MessageId(NamedTuple):
     def part(self, index: int) -> str:
         """The id of a part."""
         return f"{self}.{index}"
+
+
+def check_format(entry: bytes) -> None:
+    """Raises UnreadableCommitError unless the entry has the format of this version."""
+    found = 1 if entry[:1] in _UNNUMBERED else entry[0]
+    if found != FORMAT:
+        raise UnreadableCommitError(
+            f"the log has format {found}, but this server has format {FORMAT}: run the version that wrote the"
+            " log, or start a new log with another --log-name and empty folders"
+        )
 
 
 async def encode_entry(commit: Commit) -> bytes:
@@ -99,6 +114,7 @@ async def read_entry(stream: NatsStream, message: Message, *, known: Commit | No
 
     Raises UnreadableCommitError, and LogUnreachableError if a part of a large commit is missing.
     """
+    check_format(message.data)
     entry, kind = message.data, message.data[:_KIND_BYTES]
     if kind in {PART, FOUNDING}:
         return LogEntry(message.sequence, message.message_id, "", 0, None)

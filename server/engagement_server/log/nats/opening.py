@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from engagement_server.faults import ConfigurationError, LogReplacedError, LogUnreachableError, StaleViewError
+from engagement_server.log.nats import entries
 from engagement_server.log.nats.connection import NatsSettings, Servers
 from engagement_server.log.nats.divergence import change_epoch, check_position, require_quorum
-from engagement_server.log.nats.entries import Founding, MessageId, decode_founding, encode_founding
 from engagement_server.log.nats.jetstream_log import JetStreamLog
 from engagement_server.log.nats.snapshots.restoring import restore_latest
 from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
@@ -78,14 +78,17 @@ async def open_log(
 async def bootstrap(settings: NatsSettings, database: DatabaseFile) -> Identity | None:
     """Prepares the folder to replicate the log; returns the identity for a view that is yet to be created.
 
-    Raises LogUnreachableError if the log does not answer or lacks a snapshot that is needed, and
-    ConfigurationError if the folder does not belong to this log.
+    Raises LogUnreachableError if the log does not answer or lacks a snapshot that is needed,
+    UnreadableCommitError if it has another format, and ConfigurationError if the folder is not of this log.
     """
     store = database.look()
     creates = store is None or store.position.sequence == 0
     async with connect(Servers(settings), creates=creates) as stream:
-        is_empty = (await require_quorum(stream)).last_sequence == 0
-        if is_empty and creates:
+        last_sequence = (await require_quorum(stream)).last_sequence
+        if last_sequence > 0:
+            if (newest := await stream.read(last_sequence)) is not None:
+                entries.check_format(newest.data)
+        elif creates:
             await _found(stream, store)
         if store is None:
             return await _fill(stream, database)
@@ -95,7 +98,7 @@ async def bootstrap(settings: NatsSettings, database: DatabaseFile) -> Identity 
         try:
             await check_position(stream, store.position)
         except LogReplacedError as error:
-            if not is_empty:
+            if last_sequence > 0:
                 await change_epoch(stream, epoch=store.identity.epoch)
             raise ConfigurationError(
                 f"{error}: the log was replaced, or restored from a backup, or is not the one that"
@@ -115,7 +118,7 @@ async def _fill(stream: NatsStream, database: DatabaseFile) -> Identity | None:
         return None
     first = await stream.read(_FOUNDING_SEQUENCE)
     if first is not None:
-        founding = decode_founding(first.data)
+        founding = entries.decode_founding(first.data)
         if not founding.has_store:
             return founding.identity
     raise LogUnreachableError(_NO_SNAPSHOT)
@@ -124,7 +127,7 @@ async def _fill(stream: NatsStream, database: DatabaseFile) -> Identity | None:
 async def _require_founder(stream: NatsStream, identity: Identity, folder: Path) -> None:
     """Raises ConfigurationError unless the log was founded on the store with this identity."""
     first = await stream.read(_FOUNDING_SEQUENCE)
-    if first is None or decode_founding(first.data).identity != identity:
+    if first is None or entries.decode_founding(first.data).identity != identity:
         raise ConfigurationError(
             f"{folder} holds a store that is not of this log, and a log cannot take in another store."
             " Start with an empty folder"
@@ -133,11 +136,12 @@ async def _require_founder(stream: NatsStream, identity: Identity, folder: Path)
 
 async def _found(stream: NatsStream, store: StoreState | None) -> None:
     """Founds the log on the store, or on a new identity without one. If several nodes try, the first wins."""
-    founding = Founding(Identity.new() if store is None else store.identity, has_store=store is not None)
+    identity = Identity.new() if store is None else store.identity
+    founding = entries.Founding(identity, has_store=store is not None)
     try:
         await stream.publish(
-            str(MessageId(secrets.token_hex(8), 0)),
-            encode_founding(founding),
+            str(entries.MessageId(secrets.token_hex(8), 0)),
+            entries.encode_founding(founding),
             timeout_seconds=PUBLISH_SECONDS,
             must_be_first=True,
         )
