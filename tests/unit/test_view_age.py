@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from engagement_server.log.nats.view_age import ViewAge
+from engagement_server.log.nats.freshness import ViewAge
 
 
 def test_nothing_is_known_of_a_view_before_a_probe_is_reached() -> None:

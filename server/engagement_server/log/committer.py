@@ -41,7 +41,7 @@ class Committer:
         self._room = asyncio.Event()
         self._room.set()
         self._is_closing = False
-        self._commits_in_flight = 0
+        self._in_flight = 0
         self._callbacks: list[Callable[[Sequence[Operation]], None]] = []
         self._tasks = [
             asyncio.create_task(self._run(), name="committer") for _ in range(log.max_concurrent_commits)
@@ -50,7 +50,7 @@ class Committer:
     @property
     def is_busy(self) -> bool:
         """Whether an operation is waiting or being committed."""
-        return bool(self._commits_in_flight or self._waiting)
+        return bool(self._in_flight or self._waiting)
 
     def subscribe(self, callback: Callable[[Sequence[Operation]], None]) -> None:
         """Registers `callback` for the operations of each commit made here; it must not block or raise."""
@@ -98,17 +98,16 @@ class Committer:
                 self._arrival.clear()
                 await self._arrival.wait()
                 continue
-            self._commits_in_flight += 1
+            self._in_flight += 1
             try:
                 await self._commit(*self._take_group())
             finally:
-                self._commits_in_flight -= 1
+                self._in_flight -= 1
         self._arrival.set()  # wakes the loops that waited for this commit
 
     def _should_commit(self) -> bool:
         # While a commit is in flight, small work waits to share the next one.
-        is_large = self._waiting_bytes >= _MIN_CONCURRENT_BYTES
-        return bool(self._waiting) and (is_large or not self._commits_in_flight)
+        return bool(self._waiting) and (not self._in_flight or self._waiting_bytes >= _MIN_CONCURRENT_BYTES)
 
     async def _commit(
         self, operations: Sequence[Operation], futures: Sequence[asyncio.Future[Result]]

@@ -32,8 +32,7 @@ class WriterThread:
 
     async def run(self, work: Callable[[Writer], T]) -> T:
         """Runs `work` with the writer."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, work, self._writer)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._writer)
 
     async def purge(self) -> None:
         """See `CommitLog.purge`."""

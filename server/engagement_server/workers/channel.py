@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,28 +16,24 @@ _READ_AHEAD_BYTES = 1024 * 1024
 
 
 class Kind(IntEnum):
-    """The kinds of messages."""
+    """The kinds of messages. A worker sends requests for commits, catching up and purging."""
 
     COMMIT = 1
-    """Request of a worker: an encoded commit."""
     CATCH_UP = 2
-    """Request of a worker."""
     PURGE = 3
-    """Request of a worker."""
     RESPONSE = 4
-    """Response of the parent: encoded results."""
+    """Encoded results of a request."""
     FAILED = 5
-    """Response of the parent: it could not handle the request. From a worker: why it cannot start."""
+    """The parent cannot handle a request; or a worker cannot start, and why."""
     APPLIED = 6
-    """From the parent: the changes of a commit by any worker or node."""
+    """To each worker: the changes of a commit by any worker or node."""
     FRESHNESS = 7
-    """From the parent: the freshness of the log; the first message, and whenever it changes."""
+    """To a worker: the freshness of the log, first of all, and whenever it changes."""
     SETTINGS = 8
-    """From the parent, once: the settings of the worker."""
     LISTENING = 9
     """From a worker: it accepts calls."""
     STOP = 10
-    """From the parent: the worker must end its calls and exit."""
+    """To a worker: it must end its calls and exit."""
 
 
 class Message(NamedTuple):
@@ -83,10 +80,8 @@ class Channel:
     async def close(self) -> None:
         """Sends the pending messages and closes the channel."""
         self._writer.close()
-        try:
+        with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
-        except ConnectionError:
-            return
 
     def abort(self) -> None:
         """Closes the channel at once and drops pending messages."""

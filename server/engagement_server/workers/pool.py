@@ -52,8 +52,7 @@ class WorkerPool:
         """Stops all workers: they end their calls and commit; late ones are killed."""
         for keeper in self._keepers:
             keeper.cancel()
-        if self._keepers:
-            await asyncio.wait(self._keepers)
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         if not self._running:
             return
         for worker in self._running.values():

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from engagement_server.faults import ConfigurationError
@@ -30,13 +30,25 @@ _log = logging.getLogger(__name__)
 class WorkerProcess:
     """A worker. When either process exits, the channels between them are closed."""
 
-    def __init__(self, number: int, process: subprocess.Popen[bytes], channels: Sequence[Channel]) -> None:
+    def __init__(
+        self,
+        number: int,
+        process: subprocess.Popen[bytes],
+        channels: Sequence[Channel],
+        logs: Iterable[RemoteLogServer],
+    ) -> None:
         self.pid = process.pid
         self._number = number
         self._process = process
-        self._control, *self._log_channels = channels
+        self._control, *log_channels = channels
         self._listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure = ""
+        self._serving = [
+            asyncio.create_task(self._serve(log, channel), name="worker-log")
+            for log, channel in zip(logs, log_channels, strict=True)
+        ]
+        self.end = asyncio.create_task(self._watch(), name="worker")
+        """Returns the exit status after the exit, once every operation it has sent is enqueued."""
 
     @classmethod
     async def start(cls, number: int, config: Config, logs: Mapping[int, RemoteLogServer]) -> Self:
@@ -49,13 +61,14 @@ class WorkerProcess:
             for end in theirs:
                 end.close()
         try:
-            worker = cls(number, process, [await Channel.open(end) for end in ours])
+            channels = [await Channel.open(end) for end in ours]
         except BaseException:
             process.kill()
             process.wait()
             raise
+        worker = cls(number, process, channels, logs.values())
         settings = WorkerSettings(number, config, dict(zip(logs, log_ends, strict=True)))
-        worker._begin(settings, list(logs.values()))
+        worker._control.send(Kind.SETTINGS, encode_settings(settings))
         return worker
 
     async def until_listening(self) -> None:
@@ -74,15 +87,6 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kills the process."""
         self._process.kill()
-
-    def _begin(self, settings: WorkerSettings, logs: Sequence[RemoteLogServer]) -> None:
-        self._control.send(Kind.SETTINGS, encode_settings(settings))
-        self._serving = [
-            asyncio.create_task(self._serve(log, channel), name="worker-log")
-            for log, channel in zip(logs, self._log_channels, strict=True)
-        ]
-        self.end = asyncio.create_task(self._watch(), name="worker")
-        """Returns the exit status after the exit, once every operation it has sent is enqueued."""
 
     async def _serve(self, log: RemoteLogServer, channel: Channel) -> None:
         try:
@@ -111,8 +115,8 @@ class WorkerProcess:
 
 def _spawn(ends: Sequence[int]) -> subprocess.Popen[bytes]:
     """Spawns a process that inherits these file descriptors; the first is its argument."""
-    # The process inherits the mask, so that it never gets the signals that Ctrl-C and service managers send to
-    # the whole process group: the parent tells it to stop.
+    # The process inherits the mask: signals to the whole process group, as Ctrl-C and service managers send
+    # them, do not reach it; the parent tells it to stop.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     try:
         return subprocess.Popen(  # noqa: S603  # no argument comes from outside

@@ -57,8 +57,7 @@ class RemoteLogServer:
             del self._kills[channel]
             for task in tasks:
                 task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await channel.close()
 
     def close(self) -> None:

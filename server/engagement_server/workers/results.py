@@ -46,7 +46,7 @@ _KINDS: dict[str, type] = {
     "x": _Error,
 }
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
-_ERRORS: dict[str, type[RequestError]] = {
+_ERRORS = {
     name: kind
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, RequestError)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.log.writer_thread import WriterThread
+from engagement_server.operations import LogEntry
 from engagement_server.store.log_position import LogPosition
 
 if TYPE_CHECKING:
-    from engagement_server.operations import Applied, LogEntry
+    from engagement_server.operations import Applied
     from engagement_server.store.database import DatabaseFile, Identity
 
 _log = logging.getLogger(__name__)
@@ -22,17 +23,13 @@ _RETRY_SECONDS = 0.2
 _MAX_RETRY_SECONDS = 5.0
 _PURGE_RETRY_SECONDS = 10.0
 
+DelayCallback = Callable[[Sequence[LogEntry], StoreUnavailableError], None]
+
 
 class Applier:
     """Applies every entry, in order, and purges the view after erasures."""
 
-    def __init__(
-        self,
-        database: DatabaseFile,
-        identity: Identity | None,
-        *,
-        on_delay: Callable[[Sequence[LogEntry], StoreUnavailableError], None],
-    ) -> None:
+    def __init__(self, database: DatabaseFile, identity: Identity | None, *, on_delay: DelayCallback) -> None:
         """Opens the view, a new one with the identity of the log. Raises ConfigurationError.
 
         `on_delay` is called with the entries that cannot be applied now.
@@ -41,7 +38,6 @@ class Applier:
         self.position = self._writer.position
         """The last entry that the view has applied."""
         self.last_erasure_ms = self._writer.last_erasure_ms
-        """See `WriterThread`."""
         self._on_delay = on_delay
         self._failure: StoreUnavailableError | None = None
         self._retry_now = asyncio.Event()

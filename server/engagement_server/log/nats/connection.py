@@ -35,6 +35,9 @@ _CLOSE_SECONDS = 1.0
 _RETRY_SECONDS = 0.1
 _PING_SECONDS = 1
 _MAX_UNANSWERED_PINGS = 3
+CALL_SECONDS = 5.0
+"""How long a call is retried by default."""
+_TRY_SECONDS = 1.4
 _SILENT: dict[type[Exception], str] = {TimeoutError: "no answer"}
 """Texts for errors that have none."""
 _FULL = frozenset({10002, 10023, 10047, 10077})
@@ -168,7 +171,9 @@ def translated() -> Any:  # Any: a generator that a decorator turns into somethi
             raise asyncio.CancelledError
 
 
-async def retry(call: Callable[[], Awaitable[T]], *, seconds: float, attempt_seconds: float) -> T:
+async def retry(
+    call: Callable[[], Awaitable[T]], *, seconds: float = CALL_SECONDS, attempt_seconds: float = _TRY_SECONDS
+) -> T:
     """Repeats an idempotent call until it is answered, which it never is while there is no leader.
 
     Raises LogUnreachableError if there is no answer in time, or the connection has ended.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
 
-_CREATE_SECONDS = 5.0
-_ATTEMPT_SECONDS = 1.4
 _HEARTBEAT_SECONDS = 1.0
 _MAX_SILENCE_SECONDS = 3.0
 # The server removes a consumer whose connection has ended after this long.
@@ -58,9 +56,7 @@ async def deliver(
             idle_heartbeat=_HEARTBEAT_SECONDS,
             inactive_threshold=_INACTIVE_SECONDS,
         )
-        await retry(
-            lambda: js.add_consumer(stream, config), seconds=_CREATE_SECONDS, attempt_seconds=_ATTEMPT_SECONDS
-        )
+        await retry(lambda: js.add_consumer(stream, config))
         delivery = _Delivery(client, subscription, first_sequence=after + 1)
         while True:
             with translated():

@@ -1,4 +1,4 @@
-"""Entries of a replicated log: the layout of each in a message of the stream, and how one is read.
+"""Entries of a replicated log: how each is laid out in a message of the stream, compressed, and read.
 
 An entry is a commit, a part of a commit that is larger than a message may be, the list of such parts, or the
 founding entry that a log begins with. Parts come before their list; the commit takes effect with the list.
@@ -6,14 +6,20 @@ founding entry that a log begins with. Parts come before their list; the commit 
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 from engagement_server.faults import LogUnreachableError, UnreadableCommitError
 from engagement_server.log.encoding import decode_commit, encode_commit
-from engagement_server.log.nats.compression import compress, decompress
 from engagement_server.operations import LogEntry
 from engagement_server.store.database import Identity
 
@@ -38,6 +44,10 @@ FOUNDING = _PREFIX + b"F"
 _KIND_BYTES = len(COMMIT)
 _UNNUMBERED = b"CPLF"
 """First bytes of the entries of format 1, which do not have the number."""
+# Higher levels cost more time than the saved bytes are worth.
+_LEVEL = 1
+# Compressing less takes no longer than starting a thread.
+_MIN_THREAD_BYTES = 64 * 1024
 
 
 class Founding(NamedTuple):
@@ -82,7 +92,10 @@ def check_format(entry: bytes) -> None:
 
 async def encode_entry(commit: Commit) -> bytes:
     """Encodes a commit as one entry, however large."""
-    return COMMIT + await compress(encode_commit(commit))
+    data = encode_commit(commit)
+    if len(data) < _MIN_THREAD_BYTES:
+        return COMMIT + zstd.compress(data, _LEVEL)
+    return COMMIT + await asyncio.to_thread(zstd.compress, data, _LEVEL)
 
 
 def split(entry: bytes, *, max_bytes: int) -> Iterator[bytes]:
@@ -122,8 +135,15 @@ async def read_entry(stream: NatsStream, message: Message, *, known: Commit | No
     if known is None:
         if kind == PART_LIST:
             entry = await _read_parts(stream, _decode(entry, list[int]))
-        known = decode_commit(decompress(entry[_KIND_BYTES:]))
+        known = _decompress(entry[_KIND_BYTES:])
     return LogEntry(message.sequence, message.message_id, publisher, number, known)
+
+
+def _decompress(data: bytes) -> Commit:
+    try:
+        return decode_commit(zstd.decompress(data))
+    except zstd.ZstdError as error:
+        raise UnreadableCommitError(str(error)) from error
 
 
 async def _read_parts(stream: NatsStream, sequences: Sequence[int]) -> bytes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.faults import LogUnreachableError
-from engagement_server.log.nats.view_age import ViewAge
 
 if TYPE_CHECKING:
     from engagement_server.log.base import FreshnessCallback
@@ -26,6 +26,38 @@ _PATIENCE_SECONDS = 0.7
 _MAX_SECONDS_WITHOUT_LEADER = 6.0
 # If this server is cut off from the others, another one may not be.
 _MAX_SECONDS_WITHOUT_QUORUM = 3.0
+_MAX_PROBES = 1000
+
+
+class ViewAge:
+    """Computes the age from probes, each of which found the end of the log at some time."""
+
+    def __init__(self, *, sequence: int, time_ms: int) -> None:
+        """A view that has applied everything up to a sequence, and everything before a time."""
+        self.sequence = sequence
+        """The last entry that the view has applied."""
+        self.time_ms = time_ms
+        """The view holds everything committed before this time, in epoch milliseconds."""
+        self.is_known = False
+        """Whether the view has reached the end that some probe found; before that, its age is unknown."""
+        self._probes: deque[tuple[int, int]] = deque(maxlen=_MAX_PROBES)
+
+    @property
+    def seconds(self) -> float:
+        """The time since `time_ms`."""
+        return max(0.0, time.time() - self.time_ms / 1000)
+
+    def probe(self, last_sequence: int, *, time_ms: int) -> None:
+        """Notes that the log ended with a sequence at a time, or later."""
+        self._probes.append((last_sequence, time_ms))
+        self.advance(self.sequence)
+
+    def advance(self, sequence: int) -> None:
+        """Notes that the view has applied everything up to a sequence."""
+        self.sequence = sequence
+        while self._probes and self._probes[0][0] <= sequence:
+            self.time_ms = self._probes.popleft()[1]
+            self.is_known = True
 
 
 class FreshnessMonitor:
@@ -33,7 +65,8 @@ class FreshnessMonitor:
 
     def __init__(self, position: LogPosition, *, max_age_seconds: float) -> None:
         self._max_age_seconds = max_age_seconds
-        self._age = ViewAge(sequence=position.sequence, time_ms=position.time_ms)
+        self.age = ViewAge(sequence=position.sequence, time_ms=position.time_ms)
+        """Time since the view was known to be complete."""
         self._last_sequence = position.sequence
         self._was_current = False
         self._patient_until = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
@@ -42,24 +75,14 @@ class FreshnessMonitor:
         self._changed = asyncio.Event()
 
     @property
-    def view_time_ms(self) -> int:
-        """See `CommitLog.view_time_ms`."""
-        return self._age.time_ms
-
-    @property
-    def age_seconds(self) -> float:
-        """Time since the view was known to be complete."""
-        return self._age.seconds
-
-    @property
     def lag_messages(self) -> int:
         """Messages in the log at the last poll that the view has not applied."""
-        return max(0, self._last_sequence - self._age.sequence)
+        return max(0, self._last_sequence - self.age.sequence)
 
     @property
     def is_current(self) -> bool:
         """See `CommitLog.is_current`."""
-        return self._age.is_known and self._age.seconds <= self._max_age_seconds
+        return self.age.is_known and self.age.seconds <= self._max_age_seconds
 
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
@@ -67,7 +90,7 @@ class FreshnessMonitor:
 
     def advance(self, sequence: int) -> None:
         """Notes that the view has applied everything up to a sequence."""
-        self._age.advance(sequence)
+        self.age.advance(sequence)
         self._wake_waiters()
 
     async def require_current(self) -> None:
@@ -88,7 +111,7 @@ class FreshnessMonitor:
         asked_ms = now_ms()
         try:
             async with asyncio.timeout(self._max_age_seconds):
-                while self._age.time_ms < asked_ms:
+                while self.age.time_ms < asked_ms:
                     self._poll_now.set()
                     await self._changed.wait()
         except TimeoutError:
@@ -111,7 +134,7 @@ class FreshnessMonitor:
             self._last_sequence = state.last_sequence
             if state.has_quorum:
                 since = time.monotonic()
-                self._age.probe(state.last_sequence, time_ms=time_ms)
+                self.age.probe(state.last_sequence, time_ms=time_ms)
                 self._wake_waiters()
             elif silent_seconds > _MAX_SECONDS_WITHOUT_QUORUM:
                 raise LogUnreachableError(f"{stream.server} sees no quorum")
@@ -131,7 +154,7 @@ class FreshnessMonitor:
                     await self._changed.wait()
 
     def _behind(self) -> StoreUnavailableError:
-        return StoreUnavailableError(f"behind the log for {self._age.seconds:.0f} s")
+        return StoreUnavailableError(f"behind the log for {self.age.seconds:.0f} s")
 
     def _wake_waiters(self) -> None:
         self._changed.set()

@@ -83,12 +83,7 @@ class JetStreamLog:
         self._applying: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._applying.set_result(None)
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._metrics = LogMetrics(
-            settings.name,
-            lag_messages=lambda: self._freshness.lag_messages,
-            view_age_seconds=lambda: self._freshness.age_seconds,
-            snapshot_age_seconds=lambda: self._snapshots.age_seconds,
-        )
+        self._metrics = LogMetrics(settings.name, self._freshness, self._snapshots)
         self._tasks = [
             asyncio.create_task(self._run(), name="log"),
             asyncio.create_task(self._freshness.notify(), name="log-freshness"),
@@ -102,7 +97,7 @@ class JetStreamLog:
     @property
     def view_time_ms(self) -> int:
         """See `CommitLog.view_time_ms`."""
-        return self._freshness.view_time_ms
+        return self._freshness.age.time_ms
 
     @property
     def is_current(self) -> bool:
@@ -174,24 +169,19 @@ class JetStreamLog:
 
     async def _run(self) -> None:
         """Replicates the stream over one connection after another."""
-        servers = Servers(self._settings)
+        servers, name = Servers(self._settings), self._settings.name
         silent_until = 0.0
         while True:
             try:
                 await self._applying  # the entries of the last connection
                 async with connect(servers, creates=self.position.sequence == 0) as stream:
                     await check_position(stream, self.position)
-                    _log.info(
-                        "replicating %s from %d through %s",
-                        self._settings.name,
-                        self.position.sequence,
-                        stream.server,
-                    )
+                    _log.info("replicating %s from %d via %s", name, self.position.sequence, stream.server)
                     silent_until = 0.0
                     await self._use(stream)
             except LogUnreachableError as error:
                 if time.monotonic() >= silent_until:
-                    _log.warning("%s is unreachable: %s", self._settings.name, error)
+                    _log.warning("%s is unreachable: %s", name, error)
                     silent_until = time.monotonic() + _REPORT_SECONDS
             except Exception as error:  # any other error makes the log unusable
                 self._fail(error)
@@ -279,7 +269,4 @@ async def _until_first(*coroutines: Coroutine[Any, Any, None]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.exception()  # only the first counts
+        await asyncio.gather(*tasks, return_exceptions=True)  # only the first counts

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge, Histogram, start_http_server
 
 from engagement_server.faults import ConfigurationError
+
+if TYPE_CHECKING:
+    from engagement_server.log.nats.freshness import FreshnessMonitor
+    from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
 
 _LABELS = ("log",)
 _publish_seconds = Histogram(
@@ -35,20 +39,13 @@ _snapshot_age_seconds = Gauge(
 class LogMetrics:
     """The metrics of one log."""
 
-    def __init__(
-        self,
-        log: str,
-        *,
-        lag_messages: Callable[[], float],
-        view_age_seconds: Callable[[], float],
-        snapshot_age_seconds: Callable[[], float],
-    ) -> None:
-        """Registers the gauges, whose functions are called when Prometheus scrapes them."""
+    def __init__(self, log: str, freshness: FreshnessMonitor, snapshots: SnapshotSchedule) -> None:
+        """Registers the gauges, which are read when Prometheus scrapes them."""
         self._log = log
         self._publish_seconds = _publish_seconds.labels(log)
-        _lag_messages.labels(log).set_function(lag_messages)
-        _view_age_seconds.labels(log).set_function(view_age_seconds)
-        _snapshot_age_seconds.labels(log).set_function(snapshot_age_seconds)
+        _lag_messages.labels(log).set_function(lambda: freshness.lag_messages)
+        _view_age_seconds.labels(log).set_function(lambda: freshness.age.seconds)
+        _snapshot_age_seconds.labels(log).set_function(lambda: snapshots.age_seconds)
 
     def published(self, *, seconds: float) -> None:
         """Notes that a commit has reached the log."""

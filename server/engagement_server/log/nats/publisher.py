@@ -40,10 +40,7 @@ class Publisher:
         self._connected.clear()
 
     def next_id(self) -> MessageId:
-        """Returns the id of the next commit.
-
-        If that commit is abandoned, later ones may still be published, but it may not.
-        """
+        """Returns the id of the next commit; after that is published, an earlier one never may be."""
         self._number += 1
         return MessageId(self._name, self._number)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from nats.js.api import DiscardPolicy, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from engagement_server.faults import ConfigurationError
-from engagement_server.log.nats.connection import retry, translated
+from engagement_server.log.nats.connection import CALL_SECONDS, retry, translated
 from engagement_server.log.nats.delivery import Message, deliver
 
 if TYPE_CHECKING:
@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _SUBJECT_TAKEN = 10065
 """Error code of NATS: another stream has the subject."""
 _NO_REPLICAS = 10074
 """Error code of NATS: the server does not belong to a cluster."""
 
-_ATTEMPT_SECONDS = 0.7
-_CALL_SECONDS = 5.0
+_REQUEST_SECONDS = 0.7
 PUBLISH_SECONDS = 15.0
 """How long publishing is retried: longer than the stream needs to elect another leader."""
 # A replica that the leader has not heard from for longer does not count towards the quorum.
@@ -71,29 +68,17 @@ class NatsStream:
     def __init__(self, connection: Connection, settings: NatsSettings) -> None:
         self._connection = connection
         self._client = connection.client
-        self._settings = settings
-        self._js: JetStreamContext = self._client.jetstream(timeout=_ATTEMPT_SECONDS)
         self._subject = settings.subject or f"{settings.name}.commits"
+        self.settings = settings
+        self.server = connection.server
+        """Address of the server that it is connected to."""
+        self.js: JetStreamContext = self._client.jetstream(timeout=_REQUEST_SECONDS)
+        """The JetStream API of the connection, for the snapshots."""
 
     @property
     def max_message_bytes(self) -> int:
         """Maximum size of a message."""
         return self._client.max_payload - _HEADER_BYTES
-
-    @property
-    def settings(self) -> NatsSettings:
-        """The settings of the stream and its servers."""
-        return self._settings
-
-    @property
-    def js(self) -> JetStreamContext:
-        """The JetStream API of the connection, for the snapshots."""
-        return self._js
-
-    @property
-    def server(self) -> str:
-        """The server that it is connected to."""
-        return self._connection.server
 
     async def lost(self) -> None:
         """Returns when the connection has ended."""
@@ -105,25 +90,25 @@ class NatsStream:
         Raises ConfigurationError if another stream has its subject, or no replicas are possible.
         """
         config = StreamConfig(
-            name=self._settings.name,
+            name=self.settings.name,
             subjects=[self._subject],
-            num_replicas=self._settings.replicas,
-            max_age=self._settings.max_age_seconds,
-            duplicate_window=min(_DUPLICATE_WINDOW_SECONDS, self._settings.max_age_seconds),
+            num_replicas=self.settings.replicas,
+            max_age=self.settings.max_age_seconds,
+            duplicate_window=min(_DUPLICATE_WINDOW_SECONDS, self.settings.max_age_seconds),
             # A full stream refuses new messages instead of dropping old ones.
             discard=DiscardPolicy.NEW,
         )
-        info = await self._info(seconds=_CALL_SECONDS)
+        info = await self._info()
         if info is None:
             if creates:
-                await self._call(lambda: self._create(config))
+                await retry(lambda: self._create(config))
             return
         present = info.config
         if (present.num_replicas, present.max_age) != (config.num_replicas, config.max_age):
-            _log.info("changing the settings of the stream %s", self._settings.name)
-            await self._call(lambda: self._js.update_stream(config))
+            _log.info("changing the settings of the stream %s", self.settings.name)
+            await retry(lambda: self.js.update_stream(config))
 
-    async def state(self, *, seconds: float = _CALL_SECONDS) -> StreamState:
+    async def state(self, *, seconds: float = CALL_SECONDS) -> StreamState:
         """Returns the extent of the stream; retries for some time if there is no answer."""
         info = await self._info(seconds=seconds)
         if info is None:
@@ -135,11 +120,11 @@ class NatsStream:
 
         async def get() -> RawStreamMsg | None:
             try:
-                return await self._js.get_msg(self._settings.name, seq=sequence)
+                return await self.js.get_msg(self.settings.name, seq=sequence)
             except NotFoundError:
                 return None
 
-        found = await self._call(get)
+        found = await retry(get)
         if found is None:
             return None
         return Message(sequence, (found.headers or {}).get("Nats-Msg-Id", ""), found.data or b"")
@@ -156,18 +141,18 @@ class NatsStream:
         if must_be_first:
             headers["Nats-Expected-Last-Sequence"] = "0"
         with translated():
-            ack = await self._js.publish(
-                self._subject, data, timeout=timeout_seconds, stream=self._settings.name, headers=headers
+            ack = await self.js.publish(
+                self._subject, data, timeout=timeout_seconds, stream=self.settings.name, headers=headers
             )
         return ack.seq
 
     def messages(self, *, after: int) -> AsyncGenerator[list[Message]]:
         """Yields all messages after a sequence in batches, in order, without a gap and without end."""
-        return deliver(self._client, self._js, self._settings.name, after=after)
+        return deliver(self._client, self.js, self.settings.name, after=after)
 
     async def _create(self, config: StreamConfig) -> None:
         try:
-            await self._js.add_stream(config)
+            await self.js.add_stream(config)
         except APIError as error:
             if error.err_code == _NO_REPLICAS:
                 raise ConfigurationError(
@@ -181,20 +166,16 @@ class NatsStream:
                 " cannot be changed, or another service has this name. Look at --partitions and --log-name"
             ) from error
 
-    async def _info(self, *, seconds: float) -> StreamInfo | None:
+    async def _info(self, *, seconds: float = CALL_SECONDS) -> StreamInfo | None:
         """Returns the leader's description of the stream, or None if there is no stream."""
 
         async def ask() -> StreamInfo | None:
             try:
-                return await self._js.stream_info(self._settings.name)
+                return await self.js.stream_info(self.settings.name)
             except NotFoundError:
                 return None
 
-        return await self._call(ask, seconds=seconds)
-
-    @staticmethod
-    async def _call(call: Callable[[], Awaitable[T]], *, seconds: float = _CALL_SECONDS) -> T:
-        return await retry(call, seconds=seconds, attempt_seconds=2 * _ATTEMPT_SECONDS)
+        return await retry(ask, seconds=seconds)
 
 
 def _has_quorum(info: StreamInfo) -> bool:
