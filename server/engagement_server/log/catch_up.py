@@ -1,4 +1,4 @@
-"""Lets a node find whatever any node acknowledged, though its own view may lag behind the log."""
+"""Finds data that any node acknowledged, even if the view of this node lags behind the log."""
 
 from __future__ import annotations
 

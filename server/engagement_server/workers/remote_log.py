@@ -44,8 +44,8 @@ def encode_freshness(freshness: Freshness) -> bytes:
 class RemoteLog:
     """Sends commits to the parent, which puts those of all workers into one order.
 
-    The parent decides the time of a commit. Callbacks get no results. If a commit is too large for one
-    group, only a part of it may be committed when the log fails: the results tell.
+    The parent sets the time of a commit. Callbacks get no results. If a commit is too large for one group
+    of the committer, some of its operations may be committed though others fail: the results tell.
     """
 
     # One is applied while the next is being sent.

@@ -69,20 +69,20 @@ class LogConfig:
         check_bounds(self)
         if not self.log:
             if self.metrics:
-                raise ConfigurationError("metrics are of a replicated log; set log as well")
+                raise ConfigurationError("metrics need a replicated log; set log as well")
             return
         for server in self.servers or [self.log]:
             _require_server(server)
         if not _LOG_NAME.fullmatch(self.log_name):
             raise ConfigurationError(
-                f"log_name must be of letters, digits, - and _, at most 64; got {self.log_name!r}"
+                f"log_name must be 1 to 64 letters, digits, - and _; got {self.log_name!r}"
             )
         if self.metrics:
             require_address("metrics", self.metrics, example="127.0.0.1:9464")
         if 2 * self.snapshot_hours > 24 * self.log_days:
             raise ConfigurationError(
-                f"the log must keep at least two snapshots' worth: snapshot_hours {self.snapshot_hours:g}"
-                f" is more than half of log_days {self.log_days:g}"
+                f"the log must keep the commits of two snapshot intervals: snapshot_hours"
+                f" {self.snapshot_hours:g} is more than half of log_days {self.log_days:g}"
             )
         if (self.log_tls_cert is None) != (self.log_tls_key is None):
             raise ConfigurationError("log_tls_cert and log_tls_key belong together; set both or none")

@@ -118,7 +118,7 @@ def encode_founding(founding: Founding) -> bytes:
 def decode_founding(entry: bytes) -> Founding:
     """Decodes the first entry of a log. Raises UnreadableCommitError."""
     if not entry.startswith(FOUNDING):
-        raise UnreadableCommitError("the stream does not begin as a log of this server does")
+        raise UnreadableCommitError("the first message of the stream is not the founding entry of a log")
     return _decode(entry, Founding)
 
 

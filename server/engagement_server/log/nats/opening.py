@@ -101,9 +101,9 @@ async def bootstrap(settings: NatsSettings, database: DatabaseFile) -> Identity 
             if last_sequence > 0:
                 await change_epoch(stream, epoch=store.identity.epoch)
             raise ConfigurationError(
-                f"{error}: the log was replaced, or restored from a backup, or is not the one that"
-                f" {database.folder} belongs to. Look at --log, or move the folder away: an empty one is"
-                " filled from the log"
+                f"{error}: the log was replaced, or restored from a backup, or is not the log of"
+                f" {database.folder}. Check --log, or move the folder away: an empty folder is filled from"
+                " the log"
             ) from error
         except StaleViewError as error:
             _log.warning("%s: the view is rebuilt", error)

@@ -156,14 +156,14 @@ class NatsStream:
         except APIError as error:
             if error.err_code == _NO_REPLICAS:
                 raise ConfigurationError(
-                    f"one server of the log alone cannot keep {config.num_replicas} replicas: give it two"
-                    " others, or set --log-replicas 1, which loses what that server loses"
+                    f"a single server of the log cannot keep {config.num_replicas} replicas: add two servers,"
+                    " or set --log-replicas 1, with which a lost server is lost data"
                 ) from error
             if error.err_code != _SUBJECT_TAKEN:
                 raise
             raise ConfigurationError(
-                f"the log has another stream for {self._subject}: its partitions are of another number, which"
-                " cannot be changed, or another service has this name. Look at --partitions and --log-name"
+                f"the log has another stream for {self._subject}: it has another partition count, which"
+                " cannot be changed, or another service uses this name. Check --partitions and --log-name"
             ) from error
 
     async def _info(self, *, seconds: float = CALL_SECONDS) -> StreamInfo | None:

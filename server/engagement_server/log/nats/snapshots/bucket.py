@@ -69,7 +69,7 @@ class Snapshot:
 
     name: str
     upload_id: str
-    """Part of the subject of its chunks."""
+    """In the subject of its chunks."""
     chunks: int
     packed_bytes: int
     digest: str

@@ -117,6 +117,6 @@ def _require_same_log(database: DatabaseFile, path: Path) -> None:
     # The epoch may have changed since; the key never does.
     if store is not None and store.identity.token_key != read_copy(path).identity.token_key:
         raise ConfigurationError(
-            f"{database.folder} holds a view of another log. Look at --log, or move the folder away: an"
-            " empty one is filled from the log"
+            f"{database.folder} holds a view of another log. Check --log, or move the folder away: an empty"
+            " folder is filled from the log"
         )

@@ -174,7 +174,7 @@ async def _chunks(packer: Packer, executor: ThreadPoolExecutor) -> AsyncGenerato
     """Packs each chunk while the previous one is being uploaded."""
     loop = asyncio.get_running_loop()
     packed = packer.pack()
-    following = loop.run_in_executor(executor, lambda: next(packed, None))
-    while (chunk := await following) is not None:
-        following = loop.run_in_executor(executor, lambda: next(packed, None))
+    next_chunk = loop.run_in_executor(executor, lambda: next(packed, None))
+    while (chunk := await next_chunk) is not None:
+        next_chunk = loop.run_in_executor(executor, lambda: next(packed, None))
         yield chunk
