@@ -1,15 +1,7 @@
-"""Everything that the server refuses, with the reason that clients branch on.
+"""What callers are told: each error has the reason that clients branch on.
 
     EngagementError
-    ├── ConfigurationError              the server cannot start like this
-    ├── LogError                        a replicated log cannot be followed
-    │   ├── LogUnreachableError
-    │   ├── LogReplacedError
-    │   ├── StaleViewError
-    │   ├── UnreadableCommitError
-    │   ├── DamagedSnapshotError
-    │   ├── WriterGoneError
-    │   └── WriterFailedError
+    ├── …                               faults.py: the server cannot start or go on
     └── RequestError                    a call, or one event of it, is refused
         ├── InvalidRequestError
         │   ├── FieldInvalidError
@@ -42,7 +34,7 @@
             ├── DrainingError
             └── StoreUnavailableError
 
-This module knows nothing of gRPC; `status.py` gives each family its code.
+They know nothing of gRPC; `api/grpc/status.py` gives each family its code.
 """
 
 from __future__ import annotations
@@ -58,42 +50,6 @@ if TYPE_CHECKING:
 
 class EngagementError(Exception):
     """Base of all errors that the server raises on purpose."""
-
-
-class ConfigurationError(EngagementError):
-    """The server cannot start with this configuration; the message says what to change."""
-
-
-class LogError(EngagementError):
-    """A replicated log cannot be followed; no caller sees it."""
-
-
-class LogUnreachableError(LogError):
-    """The log does not answer now; trying again helps."""
-
-
-class LogReplacedError(LogError):
-    """The log does not hold what this view was made from."""
-
-
-class StaleViewError(LogError):
-    """The log does not reach back to where this view ends; the next start makes the view anew."""
-
-
-class UnreadableCommitError(LogError):
-    """A message of the log is not a commit that this version knows."""
-
-
-class DamagedSnapshotError(LogError):
-    """A snapshot is not whole, or not what it is said to be; an older one may be."""
-
-
-class WriterGoneError(LogError):
-    """The process that writes for this one has ended, or has given it up."""
-
-
-class WriterFailedError(LogError):
-    """The process that writes for this one could not do it, for a reason that stands in its log."""
 
 
 class RequestError(EngagementError):
@@ -140,7 +96,7 @@ class FilterInvalidError(FieldInvalidError):
 
 
 class EntityUnknownError(FieldInvalidError):
-    """A value is not on a closed list; `item` is the place of its event in the batch.
+    """A value is not on a closed list; `index` is the place of its event in the batch.
 
     Its path starts at the event until `within` says where that stands in the request.
     """
@@ -148,16 +104,16 @@ class EntityUnknownError(FieldInvalidError):
     reason = "ENTITY_UNKNOWN"
     max_metadata_bytes = 2048
 
-    def __init__(self, violation: Violation, *, allowed: str, item: int = 0) -> None:
+    def __init__(self, violation: Violation, *, allowed: str, index: int = 0) -> None:
         super().__init__([violation])
         self.metadata["allowed"] = allowed
-        self.item = item
+        self.index = index
 
     def within(self, path: str) -> EntityUnknownError:
         """The same error with a path through the event at `path`."""
         (violation,) = self.violations
         moved = replace(violation, field=f"{path}.{violation.field}")
-        return EntityUnknownError(moved, allowed=self.metadata["allowed"], item=self.item)
+        return EntityUnknownError(moved, allowed=self.metadata["allowed"], index=self.index)
 
 
 class BatchTooLargeError(InvalidRequestError):

@@ -24,7 +24,7 @@ def tally_message(tally: Tally) -> v1.Tally:
 def verdict_message(verdict: Verdict, *, cursors: Cursors) -> v1.EventResult:
     """What became of one event."""
     result = v1.EventResult(
-        index=verdict.item,
+        index=verdict.index,
         event_id=verdict.event_id,
         outcome=v1.Outcome.Name(verdict.outcome),
         cursor=cursors.encode(verdict.position) if verdict.position else "",

@@ -40,11 +40,11 @@ class EventRecord(NamedTuple):
     """What the search index holds, in the order of its columns."""
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """An event that breaks a rule, and why."""
 
-    item: int
-    """Place of the event in its batch, from 0."""
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nothing calls
+    """Position of the event in its batch, from 0."""
     event_id: str
     error: bytes
     """A serialized `EventError`."""
@@ -53,8 +53,8 @@ class Refusal(NamedTuple):
 class Verdict(NamedTuple):
     """What became of one event of a batch."""
 
-    item: int
-    """Place of the event in its batch, from 0."""
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nothing calls
+    """Position of the event in its batch, from 0."""
     event_id: str
     outcome: Outcome
     position: int
@@ -65,12 +65,12 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events of one call or chunk: the good ones with their places in it, and the refused ones."""
+    """Events of one call or chunk: the valid ones with their indexes in it, and the rejected ones."""
 
     records: Sequence[EventRecord]
-    items: Sequence[int]
-    """Places of the records in the batch."""
-    refusals: Sequence[Refusal] = ()
+    indexes: Sequence[int]
+    """Indexes of the records in the batch."""
+    rejections: Sequence[Rejection] = ()
 
     @property
     def size_bytes(self) -> int:

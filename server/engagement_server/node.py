@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engagement_server.api.grpc.endpoint import MIN_KEEPALIVE_INTERVAL, Endpoint
 from engagement_server.api.server import Timings
-from engagement_server.errors import ConfigurationError
+from engagement_server.api.services import services
+from engagement_server.faults import ConfigurationError
 from engagement_server.jobs.retention import Ages
 from engagement_server.log.local import LocalLog
 from engagement_server.partitions import Partition, Partitions
@@ -48,12 +49,8 @@ class Server:
         self._partitions = Partitions(
             [_partition(config, assembly, ages=ages) for assembly in assemblies], count=config.partition_count
         )
-        self._endpoint = Endpoint(
-            self._partitions,
-            _timings(config),
-            version=version("engagement-attributes"),
-            shares_port=is_worker,
-        )
+        handlers = services(self._partitions, _timings(config), version=version("engagement-attributes"))
+        self._endpoint = Endpoint(handlers, self._partitions, shares_port=is_worker)
         self.address = ""
 
     @classmethod

@@ -126,10 +126,10 @@ class Partitions:
             return None
         return partition.log.view_time_ms
 
-    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
+    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
         """Has `watcher` called with `are_current` when that may have changed."""
         for partition in self:
-            partition.log.watch_currency(lambda _: watcher(self.are_current))
+            partition.log.watch_freshness(lambda _: watcher(self.are_current))
 
 
 def partition_number(account_id: str, *, count: int) -> int:

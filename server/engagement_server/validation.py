@@ -6,14 +6,14 @@ decided where the event is stored.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engagement import limits, rules, v1
 from engagement.uuid7 import uuid7
+from engagement_server.clock import now_ms
 from engagement_server.errors import FieldInvalidError
-from engagement_server.model import Batch, EventRecord, Refusal
+from engagement_server.model import Batch, EventRecord, Rejection
 from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, pa
     `envelope` is the request with other, good events. Raises FieldInvalidError, with paths from the
     request, where anything in the request is wrong.
     """
-    now_ms = _now_ms()
+    time_ms = now_ms()
     records = [_record(event) for event in events]
-    suspects = _suspects(events, records, now_ms)
+    suspects = _suspects(events, records, time_ms)
     require_valid(request if suspects else envelope)
     violations = [
         replace(violation, field=".".join(filter(None, (event_path(path, index), violation.field))))
         for index in suspects
         for violation in rules.check_limits(
-            events[index], size_bytes=len(records[index].payload), now_ms=now_ms
+            events[index], size_bytes=len(records[index].payload), now_ms=time_ms
         )
     ]
     if violations:
@@ -57,26 +57,26 @@ def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, pa
 
 
 def admit_partly(envelope: Message, events: Sequence[v1.Event]) -> Batch:
-    """Turns events into a batch of the good ones and refusals of the others.
+    """Turns events into a batch of the good ones and rejections of the others.
 
     `envelope` is the request with none of its events, or with other, good ones; it raises
     FieldInvalidError where it breaks a rule.
     """
     require_valid(envelope)
-    now_ms = _now_ms()
+    time_ms = now_ms()
     records = [_record(event) for event in events]
-    suspects = _suspects(events, records, now_ms)
+    suspects = _suspects(events, records, time_ms)
     if not suspects:
         return Batch(records, range(len(records)))
-    found = rules.check_events([events[index] for index in suspects], now_ms=now_ms)
-    refusals = [
-        Refusal(index, _shown_id(events[index]), event_error(violations).SerializeToString())
+    found = rules.check_events([events[index] for index in suspects], now_ms=time_ms)
+    rejections = [
+        Rejection(index, _shown_id(events[index]), event_error(violations).SerializeToString())
         for index, violations in zip(suspects, found, strict=True)
         if violations
     ]
-    refused = {refusal.item for refusal in refusals}
-    items = [item for item in range(len(records)) if item not in refused]
-    return Batch([records[item] for item in items], items, refusals)
+    refused = {rejection.index for rejection in rejections}
+    indexes = [index for index in range(len(records)) if index not in refused]
+    return Batch([records[index] for index in indexes], indexes, rejections)
 
 
 def _suspects(events: Sequence[v1.Event], records: Sequence[EventRecord], now_ms: int) -> list[int]:
@@ -132,7 +132,3 @@ def _record(event: v1.Event) -> EventRecord:
         event.SerializeToString(deterministic=True),
         indexed_texts(event),
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

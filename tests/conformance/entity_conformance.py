@@ -88,7 +88,7 @@ class EntityConformance(LogTests):
         events = [with_status("a", "gold"), customer_event("b", role="broker"), with_status("c", "tin")]
         (refused,) = await bench.commit(record(*events, is_atomic=True))
         assert isinstance(refused, EntityUnknownError)
-        assert (refused.item, refused.metadata["field"]) == (2, "customer_info.customer_status")
+        assert (refused.index, refused.metadata["field"]) == (2, "customer_info.customer_status")
         assert await bench.stored_ids() == []
 
     async def test_a_repeat_is_a_duplicate_after_the_list_was_closed(self, bench: LogBench) -> None:

@@ -215,7 +215,7 @@ class ErasureConformance(LogTests):
     async def test_erasing_and_expiring_wake_those_who_listen(self, bench: LogBench) -> None:
         await bench.record(*customer_events(3))
         heard: list[Applied] = []
-        bench.node.log.listen(heard.append)
+        bench.node.log.subscribe(heard.append)
         await change(bench, begin())
         await change(bench, EraseEvents("acme", "first"))
         await bench.commit(chunk(1), ExpireEvents("acme", bench.time_ms))

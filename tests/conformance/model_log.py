@@ -104,8 +104,8 @@ class ModelLog:
 
     def _record(self, account_id: str, batch: Batch, time_ms: int, *, is_atomic: bool) -> list[Verdict]:
         known = self.events.setdefault(account_id, {})
-        verdicts = [Verdict(item, name, Outcome.REJECTED, 0, error) for item, name, error in batch.refusals]
-        for item, record in zip(batch.items, batch.records, strict=True):
+        verdicts = [Verdict(item, name, Outcome.REJECTED, 0, error) for item, name, error in batch.rejections]
+        for item, record in zip(batch.indexes, batch.records, strict=True):
             name, outcome, error = record.event_id, Outcome.DUPLICATE, b""
             if name not in known:
                 try:
@@ -136,7 +136,7 @@ class ModelLog:
             same = [name for name in entities.names if value is not None and _are_same(name, value)]
             if entities.is_closed and value is not None and not same:
                 violation = Violation(f"customer_info.{attribute}", "", "")
-                raise EntityUnknownError(violation, allowed="", item=item)
+                raise EntityUnknownError(violation, allowed="", index=item)
             matched.append(same[0] if same else None)
         return matched
 
@@ -224,7 +224,7 @@ def comparable(result: Result | RequestError, *, ranks: Mapping[int, int]) -> ob
 
     match result:
         case EntityUnknownError():
-            return type(result), result.item, result.metadata["field"]
+            return type(result), result.index, result.metadata["field"]
         case RequestError():
             return type(result), result.metadata
         case Recorded():

@@ -26,7 +26,7 @@ class UploadConformance(LogTests):
         assert (opened.committed_through, opened.tally, opened.is_finished) == (0, Tally(), False)
         first = await bench.chunk(1, customer_event("a"), bad_event("b"), customer_event("a"))
         assert (first.committed_through, first.tally) == (1, Tally(accepted=1, duplicate=1, rejected=1))
-        assert [(verdict.item, verdict.outcome) for verdict in first.not_accepted] == [
+        assert [(verdict.index, verdict.outcome) for verdict in first.not_accepted] == [
             (1, REJECTED),
             (2, DUPLICATE),
         ]

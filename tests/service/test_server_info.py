@@ -10,8 +10,10 @@ import grpc
 import pytest
 
 from engagement import EngagementClient, v1
-from engagement.v1 import server_service_pb2_grpc
-from engagement_server.api.server import ServerServicer, Timings
+from engagement.v1 import server_service_pb2
+from engagement_server.api.grpc.call import RunningCalls
+from engagement_server.api.grpc.methods import service_handler
+from engagement_server.api.server import ServerHandlers, Timings
 from engagement_server.model import PartitionState
 from engagement_server.node import Server
 
@@ -37,8 +39,10 @@ def states() -> list[PartitionState]:
 async def node(states: list[PartitionState]) -> AsyncIterator[EngagementClient]:
     """A client of that node."""
     server = grpc.aio.server()
-    servicer = ServerServicer(_TIMINGS, version="1", partition_count=8, partitions=lambda: states)
-    server_service_pb2_grpc.add_ServerServiceServicer_to_server(servicer, server)
+    handlers = ServerHandlers(_TIMINGS, version="1", partition_count=8, partitions=lambda: states)
+    service = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
+    running = RunningCalls(view_time_ms=lambda _: None)
+    server.add_generic_rpc_handlers([service_handler(service, handlers, running=running)])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with EngagementClient(f"127.0.0.1:{port}", account_id="acme") as client:

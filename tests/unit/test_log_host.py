@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engagement_server.errors import DrainingError, StoreUnavailableError, WriterFailedError
+from engagement_server.errors import DrainingError, StoreUnavailableError
+from engagement_server.faults import WriterFailedError
 from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.operations import Applied, Commit, OpenUpload, Result
@@ -40,7 +41,7 @@ class LaggingLog(LocalLog):
     def is_current(self) -> bool:
         return self._is_current
 
-    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
+    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
         self._watchers.append(watcher)
 
     async def catch_up(self) -> bool:
@@ -97,8 +98,8 @@ async def test_every_worker_hears_of_every_commit_before_its_author_has_the_resu
         other = await RemoteLog.open(await bench.connect())
         heard: list[Applied] = []
         heard_elsewhere: asyncio.Queue[Applied] = asyncio.Queue()
-        author.listen(heard.append)
-        other.listen(heard_elsewhere.put_nowait)
+        author.subscribe(heard.append)
+        other.subscribe(heard_elsewhere.put_nowait)
         await author.commit(opening("first"))
         for applied in (*heard, await heard_elsewhere.get()):
             assert [opened.upload_id for opened in applied.openings] == ["first"]
@@ -113,7 +114,7 @@ async def test_a_worker_knows_how_well_the_log_is_followed(tmp_path: Path) -> No
         log = await RemoteLog.open(await bench.connect())
         assert (log.is_current, log.view_time_ms) == (True, 5)
         changes: asyncio.Queue[bool] = asyncio.Queue()
-        log.watch_currency(changes.put_nowait)
+        log.watch_freshness(changes.put_nowait)
         for is_current in (False, True):
             bench.log.change(is_current=is_current)
             assert await changes.get() == log.is_current == is_current
@@ -125,7 +126,7 @@ async def test_a_worker_knows_how_well_the_log_is_followed(tmp_path: Path) -> No
 async def test_commits_of_all_workers_share_one_commit_of_the_log(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
         groups: list[int] = []
-        bench.committer.listen(lambda operations: groups.append(len(operations)))
+        bench.committer.subscribe(lambda operations: groups.append(len(operations)))
         logs = [await RemoteLog.open(await bench.connect()) for _ in range(10)]
         await asyncio.gather(*(log.commit(opening(f"upload-{n}")) for n, log in enumerate(logs)))
         assert sum(groups) == 10

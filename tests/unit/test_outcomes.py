@@ -51,7 +51,7 @@ _results: st.SearchStrategy[Result] = st.one_of(
 _refusals: dict[str, st.SearchStrategy[RequestError]] = {
     "FieldInvalidError": st.builds(errors.FieldInvalidError, st.lists(_violations, min_size=1, max_size=3)),
     "FilterInvalidError": st.builds(errors.FilterInvalidError, st.lists(_violations, min_size=1, max_size=3)),
-    "EntityUnknownError": st.builds(EntityUnknownError, _violations, allowed=_TEXTS, item=_NUMBERS),
+    "EntityUnknownError": st.builds(EntityUnknownError, _violations, allowed=_TEXTS, index=_NUMBERS),
     "BatchTooLargeError": st.builds(
         errors.BatchTooLargeError, count=_NUMBERS, limit=_NUMBERS, unit=st.just("events")
     ),
@@ -91,7 +91,7 @@ def _comparable(outcome: Result | RequestError) -> object:
     if not isinstance(outcome, RequestError):
         return outcome
     violations = list(outcome.violations) if isinstance(outcome, InvalidRequestError) else None
-    item = outcome.item if isinstance(outcome, EntityUnknownError) else None
+    item = outcome.index if isinstance(outcome, EntityUnknownError) else None
     return type(outcome), str(outcome), outcome.message, outcome.metadata, violations, item, describe(outcome)
 
 
@@ -113,7 +113,7 @@ def test_outcomes_arrive_as_they_were(outcomes: Sequence[Result | RequestError])
 
 @given(_violations)
 def test_a_value_that_is_not_on_a_list_is_still_found_within_its_request(violation: Violation) -> None:
-    error = EntityUnknownError(violation, allowed="gold, tin", item=3)
+    error = EntityUnknownError(violation, allowed="gold, tin", index=3)
     (arrived,) = decode_outcomes(encode_outcomes([error]))
     assert isinstance(arrived, EntityUnknownError)
     assert _comparable(arrived.within("events[3]")) == _comparable(error.within("events[3]"))

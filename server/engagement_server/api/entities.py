@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engagement import v1
-from engagement.v1 import entity_service_pb2_grpc
 from engagement_server.model import EntityList
 from engagement_server.operations import DeleteEntity, PutEntities
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
-    import grpc
-
+    from engagement_server.api.call import Call
     from engagement_server.partitions import Partitions
 
-    Context = grpc.aio.ServicerContext[Any, Any]
 
-
-class EntityServicer(entity_service_pb2_grpc.EntityServiceServicer):
+class EntityHandlers:
     """Reads and changes lists."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
 
-    async def ListEntities(
-        self, request: v1.ListEntitiesRequest, context: Context
-    ) -> v1.ListEntitiesResponse:
+    async def list_entities(self, request: v1.ListEntitiesRequest, call: Call) -> v1.ListEntitiesResponse:
         """Reads a list."""
         require_valid(request)
         readers = self._partitions.of(request.account_id).readers
         entities = await readers.run(lambda reader: reader.entities(request.account_id, request.kind))
         return v1.ListEntitiesResponse(names=entities.names, closed=entities.is_closed)
 
-    async def PutEntities(self, request: v1.PutEntitiesRequest, context: Context) -> v1.PutEntitiesResponse:
+    async def put_entities(self, request: v1.PutEntitiesRequest, call: Call) -> v1.PutEntitiesResponse:
         """Adds names to a list, and closes or opens it."""
         require_valid(request)
         is_closed = request.closed if request.HasField("closed") else None
@@ -42,9 +36,7 @@ class EntityServicer(entity_service_pb2_grpc.EntityServiceServicer):
         entities = await committer.submit(operation, returns=EntityList)
         return v1.PutEntitiesResponse(names=entities.names, closed=entities.is_closed)
 
-    async def DeleteEntity(
-        self, request: v1.DeleteEntityRequest, context: Context
-    ) -> v1.DeleteEntityResponse:
+    async def delete_entity(self, request: v1.DeleteEntityRequest, call: Call) -> v1.DeleteEntityResponse:
         """Takes a name off a list."""
         require_valid(request)
         operation = DeleteEntity(request.account_id, request.kind, request.name)

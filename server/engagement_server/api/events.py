@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from engagement import v1
 from engagement.rules import Violation
-from engagement.v1 import event_service_pb2_grpc
 from engagement_server.api.paging import page_size
 from engagement_server.errors import EventNotFoundError, FieldInvalidError, LogEpochChangedError
 from engagement_server.log.second_look import look_twice
@@ -15,29 +14,26 @@ from engagement_server.store.reader import PageQuery
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
-    import grpc
     from google.protobuf.field_mask_pb2 import FieldMask
 
+    from engagement_server.api.call import Call
     from engagement_server.cursor import Cursors
     from engagement_server.model import StoredRow
     from engagement_server.partitions import Partitions
     from engagement_server.store.reader import Reader
-    from engagement_server.streams.subscriptions import Frame
-
-    Context = grpc.aio.ServicerContext[Any, Any]
 
 # Below the 4 MiB that gRPC clients accept by default.
 _MAX_PAGE_BYTES = 3 * 1024 * 1024
 _STORED_EVENT: Any = v1.StoredEvent.DESCRIPTOR  # Any: the stub has two types for it
 
 
-class EventServicer(event_service_pb2_grpc.EventServiceServicer):
+class EventHandlers:
     """Reads stored events."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
 
-    async def GetEvent(self, request: v1.GetEventRequest, context: Context) -> v1.GetEventResponse:
+    async def get_event(self, request: v1.GetEventRequest, call: Call) -> v1.GetEventResponse:
         """Reads one event."""
         require_valid(request)
         mask = _checked_mask(request.read_mask)
@@ -50,7 +46,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         stored = stored_event_message(row, cursors=partition.cursors)
         return v1.GetEventResponse(event=_masked(stored, mask))
 
-    async def ListEvents(self, request: v1.ListEventsRequest, context: Context) -> v1.ListEventsResponse:
+    async def list_events(self, request: v1.ListEventsRequest, call: Call) -> v1.ListEventsResponse:
         """Reads one page of events."""
         require_valid(request)
         mask = _checked_mask(request.read_mask)
@@ -82,21 +78,12 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
 
         return await look_twice(partition.log, lambda: partition.readers.run(read))
 
-    async def SubscribeEvents(  # type: ignore[override]  # writes through the context, which the stub omits
-        self, request: v1.SubscribeEventsRequest, context: Context
-    ) -> None:
+    async def subscribe_events(self, request: v1.SubscribeEventsRequest, call: Call) -> None:
         """Serves one subscription."""
         require_valid(request)
-        subscriptions = self._partitions.of(request.account_id).subscriptions
+        await self._partitions.of(request.account_id).subscriptions.serve(request, call.send)
 
-        async def send(frame: Frame) -> None:
-            # Each of many would compress the same: docs/decisions/0013-subscriptions-share-frames.md.
-            context.disable_next_message_compression()
-            await context.write(frame)
-
-        await subscriptions.serve(request, send)
-
-    async def GetProfile(self, request: v1.GetProfileRequest, context: Context) -> v1.GetProfileResponse:
+    async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
         """Reads one profile."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement.limits import MAX_BATCH_EVENTS
-from engagement.v1 import ingest_service_pb2_grpc
 from engagement_server.api.paging import page_size
 from engagement_server.errors import BatchTooLargeError, EntityUnknownError
 from engagement_server.log.second_look import look_twice
@@ -20,25 +19,22 @@ from engagement_server.validation import admit, admit_partly, event_path, requir
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import grpc
-
+    from engagement_server.api.call import Call
     from engagement_server.model import Batch, UploadState
     from engagement_server.partitions import Partition, Partitions
     from engagement_server.store.reader import Reader
-
-    Context = grpc.aio.ServicerContext[Any, Any]
 
 # Stands for the events where only the rest of a request is checked.
 _ANY_GOOD_EVENT = v1.Event(customer_info=v1.CustomerInfo())
 
 
-class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
+class IngestHandlers:
     """Records events and uploads."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
 
-    async def RecordEvent(self, request: v1.RecordEventRequest, context: Context) -> v1.RecordEventResponse:
+    async def record_event(self, request: v1.RecordEventRequest, call: Call) -> v1.RecordEventResponse:
         """Stores one event."""
         envelope = v1.RecordEventRequest(account_id=request.account_id)
         events = []
@@ -57,9 +53,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         )
         return v1.RecordEventResponse(result=verdict_message(verdict, cursors=partition.cursors))
 
-    async def RecordEvents(
-        self, request: v1.RecordEventsRequest, context: Context
-    ) -> v1.RecordEventsResponse:
+    async def record_events(self, request: v1.RecordEventsRequest, call: Call) -> v1.RecordEventsResponse:
         """Stores some events in one transaction."""
         if len(request.events) > MAX_BATCH_EVENTS:
             raise BatchTooLargeError(count=len(request.events), limit=MAX_BATCH_EVENTS, unit="events")
@@ -84,18 +78,17 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             tally=tally_message(count(verdicts)),
         )
 
-    async def UploadEvents(  # type: ignore[override]  # writes through the context, which the stub omits
-        self, request_iterator: AsyncIterator[v1.UploadEventsRequest], context: Context
-    ) -> None:
+    async def upload_events(self, requests: AsyncIterator[v1.UploadEventsRequest], call: Call) -> None:
         """Serves one upload stream."""
-        message = await anext(request_iterator, None)
+        message = await anext(requests, None)
         if message is None:
             return
         opening = require_opening(message)
+        call.account_id = opening.account_id
         uploads = self._partitions.of(opening.account_id).uploads
-        await uploads.serve(opening, request_iterator, context.write)
+        await uploads.serve(opening, requests, call.send)
 
-    async def GetUpload(self, request: v1.GetUploadRequest, context: Context) -> v1.GetUploadResponse:
+    async def get_upload(self, request: v1.GetUploadRequest, call: Call) -> v1.GetUploadResponse:
         """Reads an upload and a page of its rejected events."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
@@ -123,7 +116,7 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             )
         if len(rejections) > size:
             sequence, verdict = rejections[size - 1]
-            behind = sequence * MAX_BATCH_EVENTS + verdict.item
+            behind = sequence * MAX_BATCH_EVENTS + verdict.index
             response.next_page_token = partition.cursors.encode_page(behind, arguments=arguments)
         return response
 
@@ -149,4 +142,4 @@ async def _record(  # noqa: PLR0913  # all but three are named at the call
         operation = RecordBatch(account_id, batch, is_atomic)
         return (await partition.committer.submit(operation, returns=Recorded)).verdicts
     except EntityUnknownError as error:
-        raise error.within(event_path(path, error.item)) from error
+        raise error.within(event_path(path, error.index)) from error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement.uuid7 import uuid7
-from engagement.v1 import privacy_service_pb2_grpc
 from engagement_server.api.paging import page_size
 from engagement_server.log.second_look import look_twice
 from engagement_server.messages import erasure_message
@@ -17,13 +16,10 @@ from engagement_server.store.reader import PageQuery
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
-    import grpc
-
+    from engagement_server.api.call import Call
     from engagement_server.partitions import Partitions
     from engagement_server.store.reader import Page, Reader
     from engagement_server.store.readers import Readers
-
-    Context = grpc.aio.ServicerContext[Any, Any]
 
 _MAX_SAMPLE_IDS = 100
 _PREVIEW_PAGE_EVENTS = 1000
@@ -37,15 +33,13 @@ _KINDS = {
 }
 
 
-class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
+class PrivacyHandlers:
     """Erases, tells of erasures, and lifts suppressions."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
 
-    async def EraseConsumer(
-        self, request: v1.EraseConsumerRequest, context: Context
-    ) -> v1.EraseConsumerResponse:
+    async def erase_consumer(self, request: v1.EraseConsumerRequest, call: Call) -> v1.EraseConsumerResponse:
         """Erases the events of a subject, or counts them."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
@@ -60,7 +54,7 @@ class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
         )
         return v1.EraseConsumerResponse(erasure=erasure_message(await partition.erasures.erase(begin)))
 
-    async def GetErasure(self, request: v1.GetErasureRequest, context: Context) -> v1.GetErasureResponse:
+    async def get_erasure(self, request: v1.GetErasureRequest, call: Call) -> v1.GetErasureResponse:
         """Reads an erasure."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
@@ -71,9 +65,7 @@ class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
         state = await look_twice(partition.log, lambda: partition.readers.run(find))
         return v1.GetErasureResponse(erasure=erasure_message(state))
 
-    async def ListErasures(
-        self, request: v1.ListErasuresRequest, context: Context
-    ) -> v1.ListErasuresResponse:
+    async def list_erasures(self, request: v1.ListErasuresRequest, call: Call) -> v1.ListErasuresResponse:
         """Reads a page of erasures."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
@@ -93,8 +85,8 @@ class PrivacyServicer(privacy_service_pb2_grpc.PrivacyServiceServicer):
             response.next_page_token = partition.cursors.encode_page(last, arguments=arguments)
         return response
 
-    async def LiftSuppression(
-        self, request: v1.LiftSuppressionRequest, context: Context
+    async def lift_suppression(
+        self, request: v1.LiftSuppressionRequest, call: Call
     ) -> v1.LiftSuppressionResponse:
         """Lets events of a subject in again."""
         require_valid(request)

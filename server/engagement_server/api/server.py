@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engagement import limits, v1
-from engagement.v1 import server_service_pb2_grpc
 from engagement_server.api.paging import MAX_PAGE_SIZE
 from engagement_server.streams.subscriptions import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
 from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS
@@ -15,11 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
-    import grpc
-
+    from engagement_server.api.call import Call
     from engagement_server.model import PartitionState
-
-    Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,7 @@ class Timings:
     retention: timedelta
 
 
-class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
+class ServerHandlers:
     """Describes the server."""
 
     def __init__(
@@ -73,9 +69,7 @@ class ServerServicer(server_service_pb2_grpc.ServerServiceServicer):
         allowed.retention.FromTimedelta(timings.retention)
         allowed.min_keepalive_interval.FromTimedelta(timings.min_keepalive_interval)
 
-    async def GetServerInfo(
-        self, request: v1.GetServerInfoRequest, context: Context
-    ) -> v1.GetServerInfoResponse:
+    async def get_server_info(self, request: v1.GetServerInfoRequest, call: Call) -> v1.GetServerInfoResponse:
         """Reads version, limits and the state of the partitions."""
         response = v1.GetServerInfoResponse()
         response.CopyFrom(self._info)

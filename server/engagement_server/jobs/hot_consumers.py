@@ -92,7 +92,7 @@ class HotConsumers:
         """Accounts and consumers, in order."""
         self._arrival = asyncio.Event()
         self._saves: dict[tuple[str, str], asyncio.Task[None]] = {}
-        committer.listen(self._count)
+        committer.subscribe(self._count)
         self._task = asyncio.create_task(self._run(), name="hot-consumers")
 
     def close(self) -> None:

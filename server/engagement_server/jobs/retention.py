@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, UnavailableError
 from engagement_server.operations import ExpireEvents, ExpireUploads
 
@@ -57,7 +58,7 @@ class Retention:
     async def _run(self) -> None:
         while True:
             try:
-                await self._expire(now_ms=time.time_ns() // 1_000_000)
+                await self._expire(now_ms=now_ms())
             except DrainingError:
                 return
             except UnavailableError as error:

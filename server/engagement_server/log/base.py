@@ -41,13 +41,13 @@ class CommitLog(Protocol):
     def is_current(self) -> bool:
         """Whether commits are taken and readers see what is committed now, or was moments ago."""
 
-    def listen(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         """Has `listener` called on the event loop after every commit of any node, once readers see it.
 
         It must not block or raise.
         """
 
-    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
+    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
         """Has `watcher` called on the event loop when `is_current` changes."""
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:

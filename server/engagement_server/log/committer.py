@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, OverloadedError, RequestError
 from engagement_server.operations import Commit, CommitChunk, RecordBatch
 
@@ -53,7 +53,7 @@ class Committer:
         """Whether something is being committed or waits for it."""
         return bool(self._running or self._waiting)
 
-    def listen(self, listener: Callable[[Sequence[Operation]], None]) -> None:
+    def subscribe(self, listener: Callable[[Sequence[Operation]], None]) -> None:
         """Has `listener` called with the operations of every commit; it must not block or raise."""
         self._listeners.append(listener)
 
@@ -114,7 +114,7 @@ class Committer:
         self, operations: Sequence[Operation], futures: Sequence[asyncio.Future[Result]]
     ) -> None:
         try:
-            results = await self._log.commit(Commit(operations, time.time_ns() // 1_000_000))
+            results = await self._log.commit(Commit(operations, now_ms()))
         except Exception as error:  # every caller of the group is told, none waits for ever
             _log.error("a commit of %d operations failed: %s", len(operations), error.__cause__ or error)
             for future in futures:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engagement_server.errors import UnreadableCommitError
+from engagement_server.faults import UnreadableCommitError
 from engagement_server.operations import (
     BeginErasure,
     ChangeEpoch,

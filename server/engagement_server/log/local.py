@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
+from engagement_server.clock import now_ms
 from engagement_server.log.writer_thread import WriterThread
 
 if TYPE_CHECKING:
@@ -30,19 +30,19 @@ class LocalLog:
     @property
     def view_time_ms(self) -> int:
         """See `CommitLog.view_time_ms`."""
-        return time.time_ns() // 1_000_000
+        return now_ms()
 
     @property
     def is_current(self) -> bool:
         """See `CommitLog.is_current`."""
         return True
 
-    def listen(self, listener: Listener) -> None:
-        """See `CommitLog.listen`."""
+    def subscribe(self, listener: Listener) -> None:
+        """See `CommitLog.subscribe`."""
         self._listeners.append(listener)
 
-    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
-        """See `CommitLog.watch_currency`."""
+    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
+        """See `CommitLog.watch_freshness`."""
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`."""

@@ -153,7 +153,8 @@ class UploadRows:
 
     def _stored_results(self, number: int, chunk: CommitChunk) -> list[Verdict]:
         sent = {
-            item: record.event_id for item, record in zip(chunk.batch.items, chunk.batch.records, strict=True)
+            index: record.event_id
+            for index, record in zip(chunk.batch.indexes, chunk.batch.records, strict=True)
         }
         rows = self._connection.execute(
             "SELECT item, event_id, outcome, position, error FROM upload_results"
@@ -161,8 +162,8 @@ class UploadRows:
             (number, chunk.sequence),
         )
         return [
-            Verdict(item, event_id or sent.get(item, ""), Outcome(outcome), position, error)
-            for item, event_id, outcome, position, error in rows
+            Verdict(index, event_id or sent.get(index, ""), Outcome(outcome), position, error)
+            for index, event_id, outcome, position, error in rows
         ]
 
 

@@ -35,7 +35,7 @@ class Judgement(NamedTuple):
     """The new events with their places in the batch, and what became of all others."""
 
     fresh: Sequence[EventRecord]
-    fresh_items: Sequence[int]
+    fresh_indexes: Sequence[int]
     rulings: Sequence[Ruling]
     """One for each new event."""
     first_position: int
@@ -45,8 +45,8 @@ class Judgement(NamedTuple):
     def verdicts(self) -> list[Verdict]:
         """One verdict an event, in the order of the batch."""
         accepted = [
-            Verdict(item, record.event_id, Outcome.ACCEPTED, self.first_position + offset, b"")
-            for offset, (item, record) in enumerate(zip(self.fresh_items, self.fresh, strict=True))
+            Verdict(index, record.event_id, Outcome.ACCEPTED, self.first_position + offset, b"")
+            for offset, (index, record) in enumerate(zip(self.fresh_indexes, self.fresh, strict=True))
         ]
         return sorted([*accepted, *self.others])
 
@@ -66,8 +66,8 @@ def judge(  # noqa: PLR0913  # all but two are named at the call
     an id that is taken by other content and EntityUnknownError, with nothing added.
     """
     others = [
-        Verdict(refusal.item, refusal.event_id, Outcome.REJECTED, 0, refusal.error)
-        for refusal in batch.refusals
+        Verdict(rejection.index, rejection.event_id, Outcome.REJECTED, 0, rejection.error)
+        for rejection in batch.rejections
     ]
     added: dict[str, Stored] = {
         record.event_id: (position, record.payload)
@@ -77,31 +77,31 @@ def judge(  # noqa: PLR0913  # all but two are named at the call
     are_all_new = len(added) == len(batch.records) and known.keys().isdisjoint(added)
     if are_all_new and all(ruling.takes_event for ruling in rulings):
         known.update(added)
-        return Judgement(batch.records, batch.items, rulings, first_position, others)
+        return Judgement(batch.records, batch.indexes, rulings, first_position, others)
     added.clear()
     fresh: list[EventRecord] = []
-    fresh_items: list[int] = []
+    fresh_indexes: list[int] = []
     fresh_rulings: list[Ruling] = []
-    for item, record, ruling in zip(batch.items, batch.records, rulings, strict=True):
+    for index, record, ruling in zip(batch.indexes, batch.records, rulings, strict=True):
         event_id = record.event_id
         stored = known.get(event_id) or added.get(event_id)
         if stored is not None:
-            others.append(_judge_known(item, record, stored, read_payload, is_atomic=is_atomic))
+            others.append(_judge_known(index, record, stored, read_payload, is_atomic=is_atomic))
         elif ruling.is_suppressed:
-            others.append(Verdict(item, event_id, Outcome.SUPPRESSED, 0, b""))
+            others.append(Verdict(index, event_id, Outcome.SUPPRESSED, 0, b""))
         elif ruling.unknown is not None:
-            others.append(_refuse(item, event_id, ruling.unknown, is_atomic=is_atomic))
+            others.append(_refuse(index, event_id, ruling.unknown, is_atomic=is_atomic))
         else:
             added[event_id] = first_position + len(fresh), record.payload
             fresh.append(record)
-            fresh_items.append(item)
+            fresh_indexes.append(index)
             fresh_rulings.append(ruling)
     known.update(added)
-    return Judgement(fresh, fresh_items, fresh_rulings, first_position, sorted(others))
+    return Judgement(fresh, fresh_indexes, fresh_rulings, first_position, sorted(others))
 
 
 def _judge_known(
-    item: int, record: EventRecord, stored: Stored, read_payload: ReadPayload, *, is_atomic: bool
+    index: int, record: EventRecord, stored: Stored, read_payload: ReadPayload, *, is_atomic: bool
 ) -> Verdict:
     position, payload = stored
     event_id = record.event_id
@@ -110,14 +110,14 @@ def _judge_known(
         if not _is_same_content(payload, record.payload):
             if is_atomic:
                 raise EventIdConflictError(event_id)
-            return Verdict(item, event_id, Outcome.REJECTED, 0, _conflict(event_id))
-    return Verdict(item, event_id, Outcome.DUPLICATE, position, b"")
+            return Verdict(index, event_id, Outcome.REJECTED, 0, _conflict(event_id))
+    return Verdict(index, event_id, Outcome.DUPLICATE, position, b"")
 
 
-def _refuse(item: int, event_id: str, unknown: UnknownEntity, *, is_atomic: bool) -> Verdict:
+def _refuse(index: int, event_id: str, unknown: UnknownEntity, *, is_atomic: bool) -> Verdict:
     if is_atomic:
-        raise EntityUnknownError(unknown.violation, allowed=unknown.allowed, item=item)
-    return Verdict(item, event_id, Outcome.REJECTED, 0, unknown.error)
+        raise EntityUnknownError(unknown.violation, allowed=unknown.allowed, index=index)
+    return Verdict(index, event_id, Outcome.REJECTED, 0, unknown.error)
 
 
 def find_stored(

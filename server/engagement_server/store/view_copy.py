@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
 
-from engagement_server.errors import DamagedSnapshotError, StoreUnavailableError
+from engagement_server.errors import StoreUnavailableError
+from engagement_server.faults import DamagedSnapshotError
 from engagement_server.store.database import Identity, read_identity, unavailable
 from engagement_server.store.log_position import LogPosition, read_position
 from engagement_server.store.purge import Purge

@@ -74,8 +74,8 @@ class Subscriptions:
         self._running: set[Subscription] = set()
         self._is_draining = False
         self._log = log
-        log.listen(self._take_in)
-        log.watch_currency(self._follow_currency)
+        log.subscribe(self._take_in)
+        log.watch_freshness(self._on_freshness)
 
     async def serve(self, request: v1.SubscribeEventsRequest, send: Send) -> None:
         """Serves one subscription to its end. Raises what refuses it."""
@@ -105,7 +105,7 @@ class Subscriptions:
             subscription.close(Closing.REASON_DRAINING)
             asyncio.get_running_loop().call_later(_CLOSING_GRACE_SECONDS, subscription.cut_off)
 
-    def _follow_currency(self, is_current: bool) -> None:  # noqa: FBT001  # as the log calls it
+    def _on_freshness(self, is_current: bool) -> None:  # noqa: FBT001  # as the log calls it
         """Sends clients to another server where nothing new comes to this one."""
         if not is_current:
             for subscription in self._running:

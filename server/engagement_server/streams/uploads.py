@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from engagement import v1
 from engagement.limits import MAX_CHUNK_EVENTS, MAX_MESSAGE_BYTES
 from engagement.rules import Violation
-from engagement_server.errors import (
-    ChunkTooLargeError,
-    FieldInvalidError,
-    RequestError,
-    UploadTakenOverError,
-)
+from engagement_server.errors import ChunkTooLargeError, FieldInvalidError, RequestError, UploadTakenOverError
 from engagement_server.messages import tally_message, upload_message, verdict_message
 from engagement_server.model import Tally, UploadState
 from engagement_server.operations import ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
@@ -79,7 +74,7 @@ class Uploads:
         self.heartbeat_seconds = heartbeat_seconds
         self._max_age_seconds = max_age_seconds
         self._sessions: dict[tuple[str, str], UploadSession] = {}
-        log.listen(self._take_in)
+        log.subscribe(self._take_in)
 
     async def serve(
         self,

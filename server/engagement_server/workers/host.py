@@ -35,8 +35,8 @@ class LogHost:
         self._log = log
         self._committer = committer
         self._guests: dict[Channel, Callable[[], None]] = {}
-        log.listen(self._pass_on)
-        log.watch_currency(lambda _: self._tell_view())
+        log.subscribe(self._pass_on)
+        log.watch_freshness(lambda _: self._tell_view())
         self._task = asyncio.create_task(self._keep_telling(), name="log-host")
 
     async def serve(self, channel: Channel, *, give_up: Callable[[], None]) -> None:

@@ -25,7 +25,7 @@ class _Refusal(NamedTuple):
     message: str
     metadata: dict[str, str]
     violations: Sequence[Violation]
-    item: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nothing calls
 
 
 class _Change(NamedTuple):
@@ -84,8 +84,8 @@ def decode_applied(data: bytes) -> Applied:
 
 def _pack(error: RequestError) -> _Refusal:
     violations = error.violations if isinstance(error, InvalidRequestError) else ()
-    item = error.item if isinstance(error, EntityUnknownError) else 0
-    return _Refusal(type(error).__name__, error.message, error.metadata, violations, item)
+    index = error.index if isinstance(error, EntityUnknownError) else 0
+    return _Refusal(type(error).__name__, error.message, error.metadata, violations, index)
 
 
 def _unpack(refusal: _Refusal) -> RequestError:
@@ -97,5 +97,5 @@ def _unpack(refusal: _Refusal) -> RequestError:
     if isinstance(error, InvalidRequestError) and refusal.violations:
         error.violations = refusal.violations
     if isinstance(error, EntityUnknownError):
-        error.item = refusal.item
+        error.index = refusal.index
     return error

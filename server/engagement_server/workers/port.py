@@ -7,7 +7,7 @@ import contextlib
 import socket
 from typing import Any, Self
 
-from engagement_server.errors import ConfigurationError
+from engagement_server.faults import ConfigurationError
 
 PATIENCE_SECONDS = 1.0
 """How long a port may be taken: workers of a server that was killed end a moment after it."""

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
-from engagement_server.errors import (
-    StoreUnavailableError,
-    WriterFailedError,
-    WriterGoneError,
-)
+from engagement_server.errors import StoreUnavailableError
+from engagement_server.faults import WriterFailedError, WriterGoneError
 from engagement_server.log.encoding import encode_commit
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.outcomes import decode_applied, decode_outcomes
@@ -82,12 +79,12 @@ class RemoteLog:
         """See `CommitLog.is_current`."""
         return self._view.is_current
 
-    def listen(self, listener: Listener) -> None:
-        """See `CommitLog.listen`."""
+    def subscribe(self, listener: Listener) -> None:
+        """See `CommitLog.subscribe`."""
         self._listeners.append(listener)
 
-    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
-        """See `CommitLog.watch_currency`."""
+    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
+        """See `CommitLog.watch_freshness`."""
         self._watchers.append(watcher)
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:

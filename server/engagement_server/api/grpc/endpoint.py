@@ -1,4 +1,4 @@
-"""Where calls come in: the gRPC server with all services over the partitions. It knows no configuration."""
+"""The gRPC server: its transport settings, its services, and how it stops."""
 
 from __future__ import annotations
 
@@ -10,33 +10,19 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
-from engagement.v1 import (
-    entity_service_pb2_grpc,
-    event_service_pb2_grpc,
-    ingest_service_pb2_grpc,
-    privacy_service_pb2_grpc,
-    server_service_pb2_grpc,
-)
-from engagement_server.api.entities import EntityServicer
-from engagement_server.api.events import EventServicer
+from engagement_server.api.grpc.call import RunningCalls
 from engagement_server.api.grpc.health import HealthServicer
-from engagement_server.api.grpc.interceptors import CallInterceptor
+from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.reflection import add_reflection
-from engagement_server.api.ingest import IngestServicer
-from engagement_server.api.privacy import PrivacyServicer
-from engagement_server.api.server import ServerServicer, Timings
-from engagement_server.errors import ConfigurationError
+from engagement_server.faults import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf.descriptor import ServiceDescriptor
+
     from engagement_server.partitions import Partitions
 
-_SERVICES = (
-    "engagement.v1.IngestService",
-    "engagement.v1.EventService",
-    "engagement.v1.EntityService",
-    "engagement.v1.PrivacyService",
-    "engagement.v1.ServerService",
-)
 # Above the contract's limit, so that a message over it is refused with a reason; beyond this the
 # library drops the message unread.
 _TRANSPORT_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -60,19 +46,29 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 class Endpoint:
-    """The services of one process."""
+    """The gRPC server of one process."""
 
     def __init__(
-        self, partitions: Partitions, timings: Timings, *, version: str, shares_port: bool = False
+        self,
+        services: Mapping[ServiceDescriptor, object],
+        partitions: Partitions,
+        *,
+        shares_port: bool = False,
     ) -> None:
-        """Where it `shares_port`, other processes may take calls on the same one."""
-        self._health = HealthServicer(_SERVICES, is_current=partitions.are_current)
-        partitions.watch_currency(self._health.follow)
-        self._calls = CallInterceptor(view_time_ms=partitions.view_time_ms)
-        self._grpc = grpc.aio.server(
-            interceptors=[self._calls], options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port)))
+        """Serves the services. If it `shares_port`, other processes may listen on the same one."""
+        names = [service.full_name for service in services]
+        self._health = HealthServicer(names, is_current=partitions.are_current)
+        partitions.watch_freshness(self._health.follow)
+        self._running = RunningCalls(view_time_ms=partitions.view_time_ms)
+        self._grpc = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
+        self._grpc.add_generic_rpc_handlers(
+            [
+                service_handler(service, handlers, running=self._running)
+                for service, handlers in services.items()
+            ]
         )
-        self._add_services(partitions, timings, version)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        add_reflection((*names, health.SERVICE_NAME), self._grpc)
 
     async def listen(self, address: str) -> str:
         """Takes calls on HOST:PORT; the address with the port that was taken. Raises ConfigurationError."""
@@ -94,20 +90,6 @@ class Endpoint:
         """Refuses new calls, lets the running ones end, for some time, and closes the connections."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
-                await self._calls.running.drain()
+                await self._running.drain()
         # What is still open never asked for anything, or had its time.
         await self._grpc.stop(_CLOSE_CONNECTIONS_SECONDS)
-
-    def _add_services(self, partitions: Partitions, timings: Timings, version: str) -> None:
-        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestServicer(partitions), self._grpc)
-        event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(partitions), self._grpc)
-        entity_service_pb2_grpc.add_EntityServiceServicer_to_server(EntityServicer(partitions), self._grpc)
-        privacy_service_pb2_grpc.add_PrivacyServiceServicer_to_server(PrivacyServicer(partitions), self._grpc)
-        server_service_pb2_grpc.add_ServerServiceServicer_to_server(
-            ServerServicer(
-                timings, version=version, partition_count=partitions.count, partitions=partitions.states
-            ),
-            self._grpc,
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        add_reflection((*_SERVICES, health.SERVICE_NAME), self._grpc)

@@ -10,7 +10,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from engagement_server.errors import UnreadableCommitError
+from engagement_server.faults import UnreadableCommitError
 
 # Higher ones cost more time than they save bytes.
 _LEVEL = 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import LogReplacedError, LogUnreachableError, StaleViewError
+from engagement_server.clock import now_ms
+from engagement_server.faults import LogReplacedError, LogUnreachableError, StaleViewError
 from engagement_server.log.encoding import encode_commit
 from engagement_server.log.nats import framing
 from engagement_server.log.nats.compression import compress
@@ -69,7 +69,7 @@ async def goes_on_from(stream: NatsStream, position: LogPosition) -> bool:
 
 async def declare_replaced(stream: NatsStream, *, epoch: int) -> None:
     """Gives the log another epoch, unless that was done, so that no cursor of what is lost is believed."""
-    commit = Commit([ChangeEpoch(epoch, secrets.randbits(32))], time.time_ns() // 1_000_000)
+    commit = Commit([ChangeEpoch(epoch, secrets.randbits(32))], now_ms())
     await stream.publish(
         str(MessageId(secrets.token_hex(8), 1)),
         framing.COMMIT + await compress(encode_commit(commit)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import LogUnreachableError
+from engagement_server.faults import LogUnreachableError
 from engagement_server.log.encoding import decode_commit
 from engagement_server.log.nats import framing
 from engagement_server.log.nats.compression import decompress

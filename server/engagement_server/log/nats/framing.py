@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from engagement_server.errors import UnreadableCommitError
+from engagement_server.faults import UnreadableCommitError
 from engagement_server.store.database import Identity
 
 T = TypeVar("T")

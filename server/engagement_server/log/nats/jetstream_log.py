@@ -14,7 +14,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engagement_server.errors import LogError, LogUnreachableError, StoreUnavailableError
+from engagement_server.errors import StoreUnavailableError
+from engagement_server.faults import LogError, LogUnreachableError
 from engagement_server.log.encoding import encode_commit
 from engagement_server.log.nats.compression import compress
 from engagement_server.log.nats.connection import Servers
@@ -119,13 +120,13 @@ class JetStreamLog:
         """See `CommitLog.is_current`."""
         return self._sounding.is_current
 
-    def listen(self, listener: Listener) -> None:
-        """See `CommitLog.listen`."""
+    def subscribe(self, listener: Listener) -> None:
+        """See `CommitLog.subscribe`."""
         self._listeners.append(listener)
 
-    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
-        """See `CommitLog.watch_currency`."""
-        self._sounding.watch_currency(watcher)
+    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
+        """See `CommitLog.watch_freshness`."""
+        self._sounding.watch_freshness(watcher)
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`.

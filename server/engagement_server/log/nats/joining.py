@@ -6,12 +6,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import (
-    ConfigurationError,
-    LogReplacedError,
-    LogUnreachableError,
-    StaleViewError,
-)
+from engagement_server.faults import ConfigurationError, LogReplacedError, LogUnreachableError, StaleViewError
 from engagement_server.log.nats import framing
 from engagement_server.log.nats.connection import Servers
 from engagement_server.log.nats.continuity import check_position, declare_replaced, require_quorum

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import Gauge, Histogram, start_http_server
 
-from engagement_server.errors import ConfigurationError
+from engagement_server.faults import ConfigurationError
 
 _LABELS = ("log",)
 _publish_seconds = Histogram(

@@ -7,7 +7,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import LogUnreachableError
+from engagement_server.faults import LogUnreachableError
 from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.log.nats.jetstream_log import JetStreamLog
 from engagement_server.log.nats.joining import join

@@ -6,7 +6,8 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import LogUnreachableError, StoreUnavailableError
+from engagement_server.errors import StoreUnavailableError
+from engagement_server.faults import LogUnreachableError
 from engagement_server.log.nats import framing
 from engagement_server.log.nats.framing import MessageId
 

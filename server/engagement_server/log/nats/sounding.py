@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import LogUnreachableError, StoreUnavailableError
+from engagement_server.clock import now_ms
+from engagement_server.errors import StoreUnavailableError
+from engagement_server.faults import LogUnreachableError
 from engagement_server.log.nats.view_age import ViewAge
 
 if TYPE_CHECKING:
@@ -59,8 +61,8 @@ class Sounding:
         """See `CommitLog.is_current`."""
         return self._age.is_sounded and self._age.seconds <= self._max_age_seconds
 
-    def watch_currency(self, watcher: Callable[[bool], None]) -> None:
-        """See `CommitLog.watch_currency`."""
+    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
+        """See `CommitLog.watch_freshness`."""
         self._watchers.append(watcher)
 
     def advance(self, sequence: int) -> None:
@@ -83,7 +85,7 @@ class Sounding:
         Raises StoreUnavailableError, at once where the log is out of reach.
         """
         await self.require_current()
-        asked_ms = _now_ms()
+        asked_ms = now_ms()
         try:
             async with asyncio.timeout(self._max_age_seconds):
                 while self._age.time_ms < asked_ms:
@@ -97,7 +99,7 @@ class Sounding:
         since = time.monotonic()
         while True:
             self._wanted.clear()
-            time_ms = _now_ms()
+            time_ms = now_ms()
             silent_seconds = time.monotonic() - since
             try:
                 state = await stream.state(seconds=0)
@@ -131,7 +133,3 @@ class Sounding:
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from engagement_server.errors import ConfigurationError, LogUnreachableError
+from engagement_server.faults import ConfigurationError, LogUnreachableError
 from engagement_server.log.nats.connection import persistently, translated
 
 if TYPE_CHECKING:

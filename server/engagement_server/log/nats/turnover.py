@@ -15,6 +15,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from engagement_server.clock import now_ms
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.log.nats import framing
 from engagement_server.log.nats.stream import PUBLISH_SECONDS
@@ -46,7 +47,7 @@ class Turnover:
 
     def note_erasure(self) -> None:
         """Something was erased now."""
-        self._last_erasure_ms = _now_ms()
+        self._last_erasure_ms = now_ms()
 
     async def run(self, stream: NatsStream) -> None:
         """Fills a block at each interval where that is needed; never ends by itself.
@@ -65,7 +66,7 @@ class Turnover:
             self._taken_bytes = 0
 
     def _is_needed(self) -> bool:
-        since_seconds = (_now_ms() - self._last_erasure_ms) / 1000
+        since_seconds = (now_ms() - self._last_erasure_ms) / 1000
         return (
             since_seconds < self._max_age_seconds + 2 * _INTERVAL_SECONDS and self._taken_bytes < _BLOCK_BYTES
         )
@@ -82,7 +83,3 @@ async def _fill(stream: NatsStream) -> None:
 def _next_interval_seconds() -> float:
     # Whoever is first does it for all nodes: they see that the stream took enough.
     return _INTERVAL_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311  # no secret
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -26,7 +26,7 @@ import msgspec
 from nats.js.api import DiscardPolicy, Header, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from engagement_server.errors import DamagedSnapshotError, LogUnreachableError
+from engagement_server.faults import DamagedSnapshotError, LogUnreachableError
 from engagement_server.log.nats.connection import persistently, translated
 from engagement_server.store.log_position import LogPosition
 

@@ -8,11 +8,11 @@ import logging
 import math
 import random
 import secrets
-import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from engagement_server.clock import now_ms
 from engagement_server.errors import EngagementError
 from engagement_server.log.nats.continuity import goes_on_from
 from engagement_server.log.nats.snapshots.bucket import Snapshot, SnapshotBucket, SnapshotFacts
@@ -55,7 +55,7 @@ class SnapshotSchedule:
     @property
     def age_seconds(self) -> float:
         """Age of the latest snapshot; NaN where none is known."""
-        return math.nan if self.latest_time_ms is None else (_now_ms() - self.latest_time_ms) / 1000
+        return math.nan if self.latest_time_ms is None else (now_ms() - self.latest_time_ms) / 1000
 
     async def run(self, stream: NatsStream) -> None:
         """Looks again and again whether a snapshot is due; never ends by itself."""
@@ -110,11 +110,11 @@ class SnapshotSchedule:
         if view.position.sequence < latest.facts.sequence:
             return False
         # Where a clock was wrong, it is of the future.
-        return abs(_now_ms() - latest.facts.time_ms) > self._interval_ms
+        return abs(now_ms() - latest.facts.time_ms) > self._interval_ms
 
     async def _take(self, bucket: SnapshotBucket) -> Snapshot | None:
         """Works under the claim."""
-        time_ms = _now_ms()
+        time_ms = now_ms()
         await bucket.remove_remains()
         with ThreadPoolExecutor(1, thread_name_prefix="snapshot") as executor:
             try:
@@ -125,7 +125,7 @@ class SnapshotSchedule:
             finally:
                 await asyncio.get_running_loop().run_in_executor(executor, remove_copy, self._path)
         self.latest_time_ms = time_ms
-        _log.info("took the snapshot %s in %.1f s", snapshot.name, (_now_ms() - time_ms) / 1000)
+        _log.info("took the snapshot %s in %.1f s", snapshot.name, (now_ms() - time_ms) / 1000)
         for old in (await bucket.snapshots())[KEPT_SNAPSHOTS:]:
             await bucket.remove(old)
         return snapshot
@@ -178,7 +178,3 @@ async def _chunks(packer: Packer, executor: ThreadPoolExecutor) -> AsyncGenerato
     while (chunk := await following) is not None:
         following = loop.run_in_executor(executor, lambda: next(packed, None))
         yield chunk
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -1,0 +1,31 @@
+"""A call as handlers see it, whichever protocol carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
+class Call(Protocol):
+    """A running call. A handler ends it by returning, or by raising the RequestError that refuses it."""
+
+    account_id: str
+    """The account that the request names; empty if it names none, and until a stream's first message."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the caller sent along with the request, by key in lower case; without binary values."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the caller's deadline; None without one."""
+
+    async def send(self, message: Message | bytes) -> None:
+        """Sends a message of the response stream, or the bytes of one that is already serialized.
+
+        Waits while the reader is slow. Bytes are sent uncompressed: they are shared by many readers, and
+        each connection would compress them anew (docs/decisions/0013-subscriptions-share-frames.md).
+        """

@@ -1,0 +1,143 @@
+"""A gRPC call as handlers see it, and the set of those that run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+import grpc
+
+from engagement_server.api.grpc.status import describe, describe_internal
+from engagement_server.clock import now_ms
+from engagement_server.errors import DrainingError, RequestError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from engagement_server.api.grpc.status import Metadata
+
+_log = logging.getLogger(__name__)
+REQUEST_ID_KEY = "x-request-id"
+VIEW_AGE_KEY = "engagement-view-age-ms"
+_MAX_REQUEST_ID_CHARACTERS = 64
+# Compressing a smaller message costs more than it saves.
+_MIN_COMPRESSED_BYTES = 1024
+_FAREWELL_SECONDS = 0.2
+
+# Any: calls of all message types pass through here.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+ViewTime: TypeAlias = Callable[[str], int | None]
+"""Until when answers about an account are complete, in epoch milliseconds; None if that is now."""
+
+
+class GrpcCall:
+    """A `Call` over gRPC."""
+
+    def __init__(self, context: Context, *, account_id: str = "", age: Metadata | None = None) -> None:
+        """`age` tells how old answers may be; it is sent before the first message."""
+        self.account_id = account_id
+        self._context = context
+        self._age = age
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """See `Call.metadata`."""
+        sent = self._context.invocation_metadata() or ()
+        return {key: value for key, value in sent if isinstance(value, str)}
+
+    @property
+    def seconds_left(self) -> float | None:
+        """See `Call.seconds_left`."""
+        return self._context.time_remaining()
+
+    async def send(self, message: Message | bytes) -> None:
+        """See `Call.send`."""
+        await self._send_age()
+        if isinstance(message, bytes) or message.ByteSize() < _MIN_COMPRESSED_BYTES:
+            self._context.disable_next_message_compression()
+        await self._context.write(message)
+
+    async def answer(self, response: Message) -> Message:
+        """The response of a unary call, ready to be returned."""
+        # Only with an answer: a client's library does not retry a refusal that comes after metadata.
+        await self._send_age()
+        if response.ByteSize() < _MIN_COMPRESSED_BYTES:
+            self._context.disable_next_message_compression()
+        return response
+
+    async def end(self, error: Exception) -> NoReturn:
+        """Ends the call with the status of an error."""
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        request_id = self._request_id()
+        if isinstance(error, RequestError):
+            code, message, trailing = describe(error)
+        else:
+            _log.error("request %s failed", request_id, exc_info=error)
+            code, message, trailing = describe_internal(request_id)
+        await self._context.abort(code, message, (*trailing, (REQUEST_ID_KEY, request_id)))
+
+    def lose_client(self) -> None:
+        """Notes that the client has gone away, which needs no status and no alarm."""
+        _log.info("the client of request %s went away", self._request_id())
+
+    async def _send_age(self) -> None:
+        if self._age is not None:
+            age, self._age = self._age, None
+            await self._context.send_initial_metadata(age)
+
+    def _request_id(self) -> str:
+        """The caller's id of the request, or a new one."""
+        sent = self.metadata.get(REQUEST_ID_KEY, "")
+        return sent if 0 < len(sent) <= _MAX_REQUEST_ID_CHARACTERS else secrets.token_hex(8)
+
+
+class RunningCalls:
+    """The calls that run: each from its first message until its status is sent."""
+
+    def __init__(self, *, view_time_ms: ViewTime) -> None:
+        self._view_time_ms = view_time_ms
+        self._contexts: set[Context] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_draining = False
+
+    def begin(self, context: Context, request: object) -> GrpcCall:
+        """Counts a call from its request on. Raises DrainingError."""
+        self.count(context)
+        account_id: str | None = getattr(request, "account_id", None)
+        if account_id is None:
+            return GrpcCall(context)
+        return GrpcCall(context, account_id=account_id, age=self._age(account_id))
+
+    def count(self, context: Context) -> None:
+        """Counts a call, once, until it is done. Raises DrainingError."""
+        if context in self._contexts:
+            return
+        if self._is_draining:
+            raise DrainingError
+        self._contexts.add(context)
+        self._idle.clear()
+        context.add_done_callback(self._end)  # type: ignore[arg-type]  # any function is one
+
+    async def drain(self) -> None:
+        """Refuses new calls, and waits until the running ones have their answers."""
+        self._is_draining = True
+        if self._contexts:
+            await self._idle.wait()
+            # Callers that just got an answer call again, and should hear why that is refused.
+            await asyncio.sleep(_FAREWELL_SECONDS)
+
+    def _age(self, account_id: str) -> Metadata | None:
+        time_ms = self._view_time_ms(account_id)
+        if time_ms is None:
+            return None
+        return ((VIEW_AGE_KEY, str(max(0, now_ms() - time_ms))),)
+
+    def _end(self, context: Context) -> None:
+        self._contexts.remove(context)
+        if not self._contexts:
+            self._idle.set()

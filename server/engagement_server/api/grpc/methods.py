@@ -1,0 +1,134 @@
+"""Binds handlers to the methods of a service: reads requests, and turns every error into a status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from engagement.limits import MAX_MESSAGE_BYTES
+from engagement.rules import Violation
+from engagement_server.api.grpc.call import GrpcCall
+from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, FieldInvalidError, RequestError
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+    from engagement_server.api.grpc.call import Context, RunningCalls
+
+# Any: handlers of all message types pass through here.
+Handler: TypeAlias = Callable[[Any, GrpcCall], Awaitable[Any]]
+Behavior: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a message that could not be parsed, until the call can be refused properly."""
+
+    error: RequestError
+
+
+def service_handler(
+    service: ServiceDescriptor, handlers: object, *, running: RunningCalls
+) -> grpc.GenericRpcHandler:
+    """Serves a service with the methods of `handlers`: `RecordEvent` is its `record_event`."""
+    methods = {
+        method.name: _method_handler(method, getattr(handlers, _snake_case(method.name)), running)
+        for method in service.methods
+    }
+    return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _method_handler(
+    method: MethodDescriptor, handler: Handler, running: RunningCalls
+) -> grpc.RpcMethodHandler[Any, Any]:
+    read = _reader(GetMessageClass(method.input_type))
+    if method.client_streaming:
+        call = _stream_stream(handler, running)
+        return grpc.stream_stream_rpc_method_handler(call, read, _serialized)
+    if method.server_streaming:
+        call = _unary_stream(handler, running)
+        return grpc.unary_stream_rpc_method_handler(call, read, _serialized)
+    return grpc.unary_unary_rpc_method_handler(_unary_unary(handler, running), read, _serialized)
+
+
+def _reader(message_class: type[Message]) -> Callable[[bytes], Message | Unreadable]:
+    """The library answers a failed parse with an INTERNAL error that tells nothing."""
+
+    def read(data: bytes) -> Message | Unreadable:
+        if len(data) > MAX_MESSAGE_BYTES:
+            return Unreadable(BatchTooLargeError(count=len(data), limit=MAX_MESSAGE_BYTES, unit="bytes"))
+        try:
+            return message_class.FromString(data)
+        except DecodeError:
+            text = "is not a message of this contract: truncated, malformed, or text that is not UTF-8"
+            return Unreadable(FieldInvalidError([Violation("", "server.message.malformed", text)]))
+
+    return read
+
+
+def _serialized(response: Message | bytes) -> bytes:
+    """The bytes of a response; one that is sent to many is serialized already."""
+    return response if isinstance(response, bytes) else response.SerializeToString()
+
+
+def _unary_unary(handler: Handler, running: RunningCalls) -> Any:
+    async def call(request: Any, context: Context) -> Message:
+        try:
+            grpc_call = running.begin(context, request)
+            if isinstance(request, Unreadable):
+                raise request.error  # noqa: TRY301  # as any other refusal
+            return await grpc_call.answer(await handler(request, grpc_call))
+        except Exception as error:  # every failure gets a status
+            await GrpcCall(context).end(error)
+
+    return call
+
+
+def _unary_stream(handler: Handler, running: RunningCalls) -> Any:
+    async def call(request: Any, context: Context) -> None:
+        try:
+            grpc_call = running.begin(context, request)
+            if isinstance(request, Unreadable):
+                raise request.error  # noqa: TRY301  # as any other refusal
+            await handler(request, grpc_call)
+        except grpc.aio.InternalError:  # the library could not send
+            GrpcCall(context).lose_client()
+        except Exception as error:  # every failure gets a status
+            await GrpcCall(context).end(error)
+
+    return call
+
+
+def _stream_stream(handler: Handler, running: RunningCalls) -> Any:
+    async def call(requests: AsyncIterator[Any], context: Context) -> None:
+        grpc_call = GrpcCall(context)
+        try:
+            await handler(_readable(requests, context, running), grpc_call)
+        except grpc.aio.InternalError:  # the library could not send
+            grpc_call.lose_client()
+        except Exception as error:  # every failure gets a status
+            await grpc_call.end(error)
+
+    return call
+
+
+async def _readable(requests: AsyncIterator[Any], context: Context, running: RunningCalls) -> Any:
+    async for request in requests:
+        running.count(context)
+        if not isinstance(request, Unreadable):
+            yield request
+            continue
+        if isinstance(request.error, BatchTooLargeError):
+            size_bytes = int(request.error.metadata["count"])
+            raise ChunkTooLargeError(count=size_bytes, limit=MAX_MESSAGE_BYTES, unit="bytes")
+        raise request.error

@@ -1,0 +1,10 @@
+"""The clock that events and commits are timed by."""
+
+from __future__ import annotations
+
+import time
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch, in UTC."""
+    return time.time_ns() // 1_000_000
