@@ -18,6 +18,7 @@ from engagement.errors import error_from_rpc
 from engagement.retry import SERVICE_CONFIG
 from engagement_server.node import Server
 from tests.support.contract import Method, methods, services
+from tests.support.document import DOCUMENTED_ADDRESS, read_blocks
 
 CLIENTS = Path(__file__).parents[2] / "clients"
 # How the source of each client that has a member for each service makes it.
@@ -86,6 +87,15 @@ async def test_health_is_told_for_its_service(server: Server) -> None:
         for service in services():
             status = await health.Check(health_pb2.HealthCheckRequest(service=service.full_name))
             assert status.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("before_method", [f"{DOCUMENTED_ADDRESS} ", f"http://{DOCUMENTED_ADDRESS}/"])
+def test_there_is_a_recipe_for_it_with_both_tools(before_method: str) -> None:
+    """Recipes are run by tests/e2e/test_readme.py, against the reflection of a real server."""
+    recipes = "".join(block.text for block in read_blocks(CLIENTS.parent / "docs/grpcurl.md") if block.is_run)
+    for method in methods():
+        name = f"{method.containing_service.full_name}/{method.name}"
+        assert re.search(rf"{re.escape(before_method)}{name}\b", recipes), name
 
 
 @pytest.mark.parametrize("method", METHODS)
