@@ -77,7 +77,9 @@ def kinds(rules: Any) -> Iterator[tuple[str, Any]]:  # Any: each kind of rule ha
 
 def wrong_values(rules: Any) -> Iterator[tuple[str, Any]]:
     """Each rule of one value, with a value that breaks it."""
-    yield from ((rule, BREAKS[rule](bound)) for rule, bound in kinds(rules))
+    for rule, bound in kinds(rules):
+        assert rule in BREAKS, f"say in BREAKS which value breaks {rule}"
+        yield rule, BREAKS[rule](bound)
 
 
 def breaches(field: Field) -> Iterator[Breach]:

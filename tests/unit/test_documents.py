@@ -98,6 +98,19 @@ def test_tasks_of_make_are_in_the_makefile() -> None:
                 assert code.split()[1] in tasks, document
 
 
+def test_tests_that_documents_name_are_there() -> None:
+    sources = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("*.py"))
+    named = {
+        code
+        for document in DOCUMENTS
+        for code in inline_code(REPOSITORY / document)
+        if re.fullmatch(r"test_\w+", code)
+    }
+    assert named
+    for name in named:
+        assert f"def {name}(" in sources, name
+
+
 def test_documents_that_code_names_are_there() -> None:
     assert CODE
     for path in [*CODE, REPOSITORY / ".importlinter", REPOSITORY / "Makefile"]:
