@@ -1,9 +1,9 @@
-"""Compiles, generates, lints and compares the contract, all without a network.
+"""Generates code from the contract, lints it and checks its compatibility, all offline.
 
 Usage: python protos/contract.py generate | check | release | image FILE
 
-The rules of `buf.validate` come from the installed protovalidate package, so no copy
-of its proto is kept here.
+`buf/validate/validate.proto` comes from the installed protovalidate package, so the repository
+needs no copy of it.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ from pathlib import Path
 
 from google.protobuf import descriptor_pb2, duration_pb2, timestamp_pb2
 from grpc_tools import protoc
+from plain_protos import plain
 from protovalidate._gen.buf.validate import validate_pb
 
 PROTOS = Path(__file__).resolve().parent
 PYTHON_PACKAGES = PROTOS.parent / "clients" / "python"
 GENERATED_FOLDERS = ("engagement/v1", "buf/validate")
+PLAIN = PROTOS / "plain"
 RELEASED_IMAGE = PROTOS / "released" / "engagement.v1.binpb"
 RULES_PROTO = "buf/validate/validate.proto"
 WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
 
 
 def sources() -> list[str]:
-    """The contract's files, relative to the proto root, in a stable order."""
+    """The files of the contract, relative to the proto root, in a stable order."""
     return sorted(str(path.relative_to(PROTOS)) for path in PROTOS.glob("engagement/**/*.proto"))
 
 
-def compile_with(options: list[str], files: list[str], scratch: Path) -> None:
-    """Runs protoc over `files`; exits with its message where it refuses them."""
+def run_protoc(options: list[str], files: list[str], scratch: Path) -> None:
+    """Runs protoc on `files`. Exits if protoc reports an error, which it has printed."""
     imports = scratch / "imports.binpb"
     descriptors = descriptor_pb2.FileDescriptorSet()
     for module in (descriptor_pb2, duration_pb2, timestamp_pb2):
@@ -43,39 +45,43 @@ def compile_with(options: list[str], files: list[str], scratch: Path) -> None:
     imports.write_bytes(descriptors.SerializeToString())
     arguments = ["protoc", f"-I{PROTOS}", f"-I{WELL_KNOWN}", f"--descriptor_set_in={imports}"]
     if protoc.main([*arguments, *options, *files]) != 0:
-        sys.exit("protoc refused the contract")
+        sys.exit("protoc failed to compile the contract")
 
 
 def write_image(target: Path, scratch: Path) -> None:
-    """Writes the contract with its imports and comments as one FileDescriptorSet."""
+    """Writes the contract, with imports and comments, as one FileDescriptorSet."""
     options = ["--include_imports", "--include_source_info", f"--descriptor_set_out={target}"]
-    compile_with(options, sources(), scratch)
+    run_protoc(options, sources(), scratch)
 
 
 def generate(root: Path, scratch: Path) -> None:
-    """Generates the Python packages below `root`, replacing what is there."""
+    """Generates the Python packages under `root` and replaces the present ones."""
     for folder in GENERATED_FOLDERS:
         shutil.rmtree(root / folder, ignore_errors=True)
         (root / folder).mkdir(parents=True)
     messages = [f"--python_out={root}", f"--pyi_out={root}"]
-    compile_with(messages, [*sources(), RULES_PROTO], scratch)
-    compile_with([f"--grpc_python_out={root}", f"--mypy_grpc_out=quiet:{root}"], sources(), scratch)
-    (root / "engagement/v1/__init__.py").write_text(facade(root / "engagement/v1"))
+    run_protoc(messages, [*sources(), RULES_PROTO], scratch)
+    run_protoc([f"--grpc_python_out={root}", f"--mypy_grpc_out=quiet:{root}"], sources(), scratch)
+    (root / "engagement/v1/__init__.py").write_text(facade(scratch))
     for unused in (root / "engagement/v1").glob("*_pb2_grpc.py*"):
         if "_service_" not in unused.name:
             unused.unlink()
 
 
-def facade(package: Path) -> str:
-    """The text of the package's `__init__`: every public name of every generated module."""
+def generate_plain(root: Path) -> None:
+    """Writes the contract without validation rules under `root`, and removes files that it has no more."""
+    shutil.rmtree(root, ignore_errors=True)
+    for source in sources():
+        (root / source).parent.mkdir(parents=True, exist_ok=True)
+        (root / source).write_text(plain((PROTOS / source).read_text()))
+
+
+def facade(scratch: Path) -> str:
+    """The text of `engagement/v1/__init__.py`, which exports the public names of all generated modules."""
     namespace: dict[str, list[str]] = {}
-    scratch = package.parent.parent
     image = scratch / "facade.binpb"
     write_image(image, scratch)
-    files = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file
-    image.unlink()
-    (scratch / "imports.binpb").unlink(missing_ok=True)
-    for file in files:
+    for file in descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file:
         if file.package != "engagement.v1":
             continue
         stem = Path(file.name).stem
@@ -96,23 +102,27 @@ def facade(package: Path) -> str:
 
 
 def stale_files(scratch: Path) -> list[str]:
-    """Generated files that differ from what the contract says now."""
-    fresh = scratch / "fresh"
+    """Committed files that differ from freshly generated ones, are missing, or should not exist."""
+    fresh, fresh_plain = scratch / "fresh", scratch / "plain"
     fresh.mkdir()
     generate(fresh, scratch)
-    differing: list[str] = []
-    for folder in GENERATED_FOLDERS:
-        expected = {path.name for path in (fresh / folder).iterdir()}
-        present = {path.name for path in (PYTHON_PACKAGES / folder).glob("*") if path.is_file()}
-        _, mismatch, missing = filecmp.cmpfiles(
-            fresh / folder, PYTHON_PACKAGES / folder, sorted(expected), shallow=False
-        )
-        differing += [f"{folder}/{name}" for name in {*mismatch, *missing, *(present - expected)}]
-    return sorted(differing)
+    generate_plain(fresh_plain)
+    differing = [name for folder in GENERATED_FOLDERS for name in _differing(fresh, PYTHON_PACKAGES, folder)]
+    return sorted([*differing, *_differing(fresh_plain, PLAIN, "engagement/v1")])
+
+
+def _differing(expected_root: Path, present_root: Path, folder: str) -> list[str]:
+    expected = {path.name for path in (expected_root / folder).iterdir()}
+    present = {path.name for path in (present_root / folder).glob("*") if path.is_file()}
+    _, mismatch, missing = filecmp.cmpfiles(
+        expected_root / folder, present_root / folder, sorted(expected), shallow=False
+    )
+    differing = {*mismatch, *missing, *(present - expected)}
+    return [f"{present_root.name}/{folder}/{name}" for name in differing]
 
 
 def check(scratch: Path) -> list[str]:
-    """Everything that is wrong with the contract; empty where nothing is."""
+    """All problems of the contract: stale files, lint findings and breaking changes."""
     problems = [f"stale, run `make proto`: {name}" for name in stale_files(scratch)]
     image = scratch / "contract.binpb"
     write_image(image, scratch)
@@ -133,18 +143,19 @@ def main() -> None:
     parser.add_argument(
         "command",
         choices=("generate", "check", "release", "image"),
-        help="generate the Python packages; check freshness, lint and compatibility; "
-        "store today's contract as the released one; or write it as one FileDescriptorSet to FILE",
+        help="generate the Python packages and the plain protos; check freshness, lint and compatibility; "
+        "make the present contract the released one; or write it to FILE as one FileDescriptorSet",
     )
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="where to write the image")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="file that `image` writes")
     options = parser.parse_args()
     command = options.command
     if (command == "image") != (options.file is not None):
-        parser.error("image, and nothing else, takes a FILE")
+        parser.error("FILE is required for `image` and not allowed otherwise")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if command == "generate":
             generate(PYTHON_PACKAGES, scratch)
+            generate_plain(PLAIN)
         elif command == "release":
             RELEASED_IMAGE.parent.mkdir(exist_ok=True)
             write_image(RELEASED_IMAGE, scratch)

@@ -1,6 +1,6 @@
-"""Writes the cases that clients of all languages run: `python -m clients.vectors.make`.
+"""Writes the test vectors that the clients of all languages run: `python -m clients.vectors.make`.
 
-Bytes come from Google's own Python library; what is expected stands in `cases`.
+Wire bytes come from Google's own protobuf library for Python; the expectations are in `cases`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from clients.vectors.cases import calls, follow, messages, statuses, upload
 
 
 def files() -> dict[str, str]:
-    """The text of each file by its name."""
-    made = {
+    """The text of each file, by file name."""
+    vectors = {
         "events.json": messages.events(),
         "texts.json": messages.texts(),
         "errors.json": statuses.cases(),
         "conversations.json": [*calls.cases(), *follow.cases(), *upload.cases()],
     }
-    return {name: json.dumps({"cases": cases}, indent=1) + "\n" for name, cases in made.items()}
+    return {name: json.dumps({"cases": cases}, indent=1) + "\n" for name, cases in vectors.items()}
 
 
 def main() -> None:
-    """Writes all files."""
+    """Writes every file."""
     for name, text in files().items():
         (Path(__file__).parent / name).write_text(text)
 

@@ -1,8 +1,8 @@
 """A server that plays the conversations of `clients/vectors` with clients of any language.
 
-Each case is a list of calls that the server expects in this order, with what it receives, sends and waits
-for in each. The account id of a call names its case. What does not go as written is kept as a problem of
-the case; `ListEntities` of the account tells them all, with what was never played.
+A case lists the calls that the server expects, in order, and for each call the messages to receive and send
+and the times to wait. The account id of a call selects the case. The server records every deviation from
+the script; `ListEntities` of the account returns them, together with the calls that never came.
 
 Usage: python -m clients.vectors.scripted_server
 """
@@ -32,40 +32,40 @@ CONVERSATIONS = Path(__file__).parent / "conversations.json"
 _STEP_TIMEOUT_SECONDS = 20.0
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
-Json = Any  # what json.loads gives
+Json = Any  # a value that json.loads returns
 Context = grpc.aio.ServicerContext[Message, Message]
 if TYPE_CHECKING:
-    Handler = grpc.RpcMethodHandler[Any, Any]  # each method has its own messages
+    Handler = grpc.RpcMethodHandler[Any, Any]  # each method has message types of its own
 
 
 class ScriptError(Exception):
-    """A client did something else than the script says."""
+    """A client deviated from the script."""
 
 
 @dataclass
 class Conversation:
-    """One case while it is played."""
+    """The state of one case: the calls that are left and the deviations so far."""
 
     name: str
     calls: list[Json]
     problems: list[str] = field(default_factory=list)
     upload_pages: list[Json] = field(default_factory=list)
-    """What GetUpload answers, page by page, whenever it is asked."""
+    """Pages that every call of GetUpload reads from."""
     _names: dict[str, Json] = field(default_factory=dict)
     _last_end: float = 0.0
 
     def begin(self, method: str, metadata: Mapping[str, str]) -> list[Json]:
-        """The steps of the next call, which must be of this method."""
+        """Takes the steps of the next call. Raises ScriptError if the script expects another call."""
         if not self.calls:
-            raise ScriptError(f"an unexpected call of {method}")
+            raise ScriptError(f"unexpected call of {method}")
         call = self.calls[0]
         if call["method"] != method:
-            raise ScriptError(f"a call of {method}, where {call['method']} is next")
+            raise ScriptError(f"call of {method} instead of {call['method']}")
         if not call.get("repeats"):
             self.calls.pop(0)
         waited_seconds = time.monotonic() - self._last_end
         if waited_seconds < call.get("not_before_seconds", 0):
-            raise ScriptError(f"{method} came {waited_seconds:.3f} s after the call before it")
+            raise ScriptError(f"{method} came too early: {waited_seconds:.3f} s after the previous call")
         for key, value in call.get("metadata", {}).items():
             if metadata.get(key) != value:
                 raise ScriptError(f"{method}: metadata {key} is {metadata.get(key)!r}, not {value!r}")
@@ -73,14 +73,14 @@ class Conversation:
         return steps
 
     def end(self) -> None:
-        """A call has ended."""
+        """Notes the end of a call, from which the next one counts its delay."""
         self._last_end = time.monotonic()
 
     def compare(self, place: str, expected: Json, actual: Json) -> None:
-        """Raises ScriptError where a received value is not the expected one.
+        """Raises ScriptError if a received value differs from the expected one.
 
-        Members of objects that the script does not name are left out; those that it names null must be
-        absent. "$name" and "$uuid7:name" stand for a text that is the same wherever the name is.
+        Only the members that the script names are compared; a member that it names null must be absent.
+        "$name" matches any string and "$uuid7:name" any UUIDv7; later, each matches only the same string.
         """
         if isinstance(expected, dict) and isinstance(actual, dict):
             for key, value in expected.items():
@@ -91,14 +91,14 @@ class Conversation:
                 self.compare(f"{place}[{index}]", value, other)
         elif isinstance(expected, str) and expected.startswith("$"):
             if expected.startswith("$uuid7:") and not _UUID7.fullmatch(actual or ""):
-                raise ScriptError(f"{place} is {actual!r}, no UUIDv7")
+                raise ScriptError(f"{place} is {actual!r}, not a UUIDv7")
             if self._names.setdefault(expected, actual) != actual:
-                raise ScriptError(f"{place} is {actual!r}; it was {self._names[expected]!r}")
+                raise ScriptError(f"{place} is {actual!r}, not {self._names[expected]!r} as before")
         elif expected != actual:
             raise ScriptError(f"{place} is {json.dumps(actual)}, not {json.dumps(expected)}")
 
     def fill(self, value: Json) -> Json:
-        """What to send, with the texts that names stand for."""
+        """Replaces the names in a value to send with the strings that they matched."""
         if isinstance(value, dict):
             return {key: self.fill(member) for key, member in value.items()}
         if isinstance(value, list):
@@ -107,14 +107,14 @@ class Conversation:
 
 
 class ScriptedServer:
-    """Plays all cases; each once, from its first call on."""
+    """Plays every case once, beginning with its first call."""
 
     def __init__(self) -> None:
         cases = json.loads(CONVERSATIONS.read_text())["cases"]
         self._conversations = {case["name"]: Conversation(case["name"], case["server"]) for case in cases}
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """The services of the contract that conversations use."""
+        """Handlers for the methods that conversations use."""
         ingest = {
             "RecordEvent": self._unary(v1.RecordEventRequest, v1.RecordEventResponse),
             "RecordEvents": self._unary(v1.RecordEventsRequest, v1.RecordEventsResponse),
@@ -162,7 +162,7 @@ class ScriptedServer:
         conversation = self._conversation(request.account_id)
         pages = conversation.upload_pages
         if not pages:
-            await _refuse(context, conversation, "an unexpected call of GetUpload")
+            await _refuse(context, conversation, "unexpected call of GetUpload")
         number = int(request.page_token or 0)
         response = json_format.ParseDict(conversation.fill(pages[number]), v1.GetUploadResponse())
         if number + 1 < len(pages):
@@ -189,7 +189,7 @@ class ScriptedServer:
         await self._play("SubscribeEvents", call, request)
 
     async def _upload(self, _: object, context: Context) -> None:
-        # The account stands in the first message.
+        # The account id is in the first message.
         opening: Any = await context.read()
         call = _Call(context, v1.UploadEventsResponse, send=context.write, received=[opening])
         await self._play("UploadEvents", call, opening.open)
@@ -208,16 +208,17 @@ class ScriptedServer:
 
 @dataclass
 class _Call:
-    """One call, seen from the server."""
+    """One call as the server plays it."""
 
     context: Context
     response_type: type[Message]
     send: Callable[[Message], Awaitable[None]]
     received: list[Message]
-    """What was read already."""
+    """Messages that have been read and not yet compared."""
     _reading: asyncio.Future[Message] | None = None
 
     async def play(self, step: Json, conversation: Conversation) -> None:
+        """Plays one step. Raises ScriptError if the client deviates from it."""
         ((kind, value),) = step.items()
         match kind:
             case "receive":
@@ -240,21 +241,21 @@ class _Call:
                 conversation.end()
                 await self._abort(value)
             case _:
-                raise ScriptError(f"the script has a step {kind}")
+                raise ScriptError(f"unknown step {kind}")
 
     async def _read(self) -> Message | None:
-        """The next message, or None at the end."""
+        """The next message; None after a half-close."""
         if self.received:
             return self.received.pop()
         if not await self._has_arrived(_STEP_TIMEOUT_SECONDS):
-            raise ScriptError(f"nothing came for {_STEP_TIMEOUT_SECONDS:g} s")
+            raise ScriptError(f"no message for {_STEP_TIMEOUT_SECONDS:g} s")
         reading, self._reading = self._reading, None
         assert reading is not None
         message = reading.result()
         return message if isinstance(message, Message) else None
 
     async def _require_quiet(self, seconds: float) -> None:
-        """Nothing may come for so long; what comes later belongs to the next step."""
+        """Requires silence for so long. A later message belongs to the next step."""
         if self.received or await self._has_arrived(seconds):
             raise ScriptError(f"unexpected {_json(await self._read())}")
 
@@ -265,7 +266,7 @@ class _Call:
         return bool(done)
 
     async def _await_cancellation(self) -> None:
-        """Says nothing until the client gives the call up."""
+        """Stays silent until the client abandons the call."""
         async with asyncio.timeout(_STEP_TIMEOUT_SECONDS):
             await asyncio.Event().wait()
 

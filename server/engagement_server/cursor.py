@@ -1,7 +1,7 @@
-"""Cursors and page tokens: positions in the log as opaque, sealed text.
+"""Cursors and page tokens: positions in the log as opaque text.
 
-A position is `account_number << 40 | sequence`, so that the events of an account lie together in the
-order of acceptance. The text is base64url: it passes through a shell and JSON as it is.
+A position is `account_number << 40 | sequence`, so that an account's events are adjacent, in the order of
+acceptance. The text is base64url, which needs no quoting in a shell or in JSON.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from engagement_server.errors import (
 
 SEQUENCE_BITS = 40
 BLOCK_BITS = 12
-"""Positions that differ in these low bits only form a block; no block spans two accounts."""
+"""Positions that differ only in these low bits form a block; no block spans two accounts."""
 _CURSOR = struct.Struct(">BIQ")
 _PAGE_TOKEN = struct.Struct(">BIQ8s")
 _CURSOR_VERSION = 1
 _PAGE_TOKEN_VERSION = 2
 _CHECKSUM_BYTES = 6
-# Without a secret: a cursor of a replaced log is then told from a damaged one. Every event that is read
-# gets a cursor, and a copy costs half of a new hash.
+# Unkeyed, so that a cursor of a replaced log differs from a damaged one. Every event that is read gets a
+# cursor, and copying this hash costs half of creating one.
 _CHECKSUM = hashlib.blake2b(digest_size=_CHECKSUM_BYTES, person=b"engagement.v1")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
@@ -45,12 +45,12 @@ def last_position(account_number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cursors:
-    """Makes and reads cursors and page tokens of one log."""
+    """Encodes and decodes the cursors and page tokens of one log."""
 
     epoch: int
     """Identifies the log, 32 bits."""
     key: bytes
-    """Seals page tokens, so that only the server makes them."""
+    """Authenticates page tokens, so that only the server can make them."""
 
     def encode(self, position: int) -> str:
         """The cursor of a position."""
@@ -72,14 +72,14 @@ class Cursors:
         return int(position)
 
     def encode_page(self, position: int, *, arguments: bytes) -> str:
-        """A token to go on after `position`, bound to the arguments of the list."""
+        """A token to continue after `position`, bound to the arguments of the list."""
         digest = self._digest(position, arguments)
         return _seal(_PAGE_TOKEN.pack(_PAGE_TOKEN_VERSION, self.epoch, position, digest))
 
     def decode_page(self, token: str, *, arguments: bytes) -> int:
-        """The position after which to go on.
+        """The position to continue after.
 
-        Raises PageTokenMismatchError where the token is damaged or bound to other arguments, and
+        Raises PageTokenMismatchError if the token is damaged or bound to other arguments, and
         LogEpochChangedError.
         """
         payload = _unseal(token)
@@ -102,13 +102,13 @@ def _seal(payload: bytes) -> str:
 
 
 def _unseal(text: str) -> bytes | None:
-    """The payload, or None where the text is damaged."""
+    """The payload, or None if the text is damaged."""
     try:
         sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
     payload = sealed[:-_CHECKSUM_BYTES]
-    # Compared as text: base64 has several spellings of the same bytes.
+    # Compared as text, because base64 can spell the same bytes in several ways.
     return payload if text == _seal(payload) else None
 
 

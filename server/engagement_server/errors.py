@@ -53,11 +53,14 @@ class EngagementError(Exception):
 
 
 class RequestError(EngagementError):
-    """A refusal; `reason` is a name of `ErrorReason`, `metadata` holds all dynamic text of the message."""
+    """A call, or one event of it, is refused.
+
+    `reason` is a name of `ErrorReason`; `metadata` holds all dynamic text of the message.
+    """
 
     reason: ClassVar[str]
     max_metadata_bytes: ClassVar[int] = 512
-    """How much of each value of the metadata a client is shown."""
+    """Limit on each value of the metadata in an answer."""
 
     def __init__(self, message: str, **metadata: object) -> None:
         super().__init__(message)
@@ -96,9 +99,9 @@ class FilterInvalidError(FieldInvalidError):
 
 
 class EntityUnknownError(FieldInvalidError):
-    """A value is not on a closed list; `index` is the place of its event in the batch.
+    """A value is not on a closed list; `index` is the index of its event in the batch.
 
-    Its path starts at the event until `within` says where that stands in the request.
+    Its path starts at the event, until `within` adds the path of the event in the request.
     """
 
     reason = "ENTITY_UNKNOWN"
@@ -110,20 +113,20 @@ class EntityUnknownError(FieldInvalidError):
         self.index = index
 
     def within(self, path: str) -> EntityUnknownError:
-        """The same error with a path through the event at `path`."""
+        """The same error, with the path of the event in front of its own."""
         (violation,) = self.violations
         moved = replace(violation, field=f"{path}.{violation.field}")
         return EntityUnknownError(moved, allowed=self.metadata["allowed"], index=self.index)
 
 
 class BatchTooLargeError(InvalidRequestError):
-    """A call holds more than is allowed."""
+    """A call exceeds a limit."""
 
     reason = "BATCH_TOO_LARGE"
 
     def __init__(self, *, count: int, limit: int, unit: str) -> None:
         super().__init__(
-            f"at most {limit} {unit} are allowed in one message, got {count}; send less at once",
+            f"at most {limit} {unit} are allowed in one message, got {count}; split it",
             count=count,
             limit=limit,
             unit=unit,
@@ -131,22 +134,24 @@ class BatchTooLargeError(InvalidRequestError):
 
 
 class ChunkTooLargeError(BatchTooLargeError):
-    """A chunk of an upload holds more than is allowed."""
+    """A chunk of an upload exceeds a limit."""
 
     reason = "CHUNK_TOO_LARGE"
 
 
 class PageTokenMismatchError(InvalidRequestError):
-    """A page token is damaged, or was given for other arguments."""
+    """A page token is damaged, or belongs to other arguments."""
 
     reason = "PAGE_TOKEN_MISMATCH"
 
     def __init__(self) -> None:
-        super().__init__("page_token belongs to another account, filter or order; start the list again")
+        super().__init__(
+            "page_token belongs to another account, filter or order; restart from the first page"
+        )
 
 
 class CursorMalformedError(InvalidRequestError):
-    """A cursor is not one that this service made."""
+    """A cursor was not made by this service."""
 
     reason = "CURSOR_MALFORMED"
 
@@ -164,17 +169,17 @@ class CursorMismatchError(InvalidRequestError):
 
 
 class ConflictError(RequestError):
-    """Something else has this id."""
+    """The id is taken."""
 
 
 class EventIdConflictError(ConflictError):
-    """An event with the same id and other content is stored."""
+    """An event with this id and other content is stored."""
 
     reason = "EVENT_ID_CONFLICT"
 
     def __init__(self, event_id: str) -> None:
         super().__init__(
-            f"an event with id {event_id!r} and other content is stored; an id names one event for ever",
+            f"an event with id {event_id!r} and other content is stored; use an id for one event only",
             eventId=event_id,
         )
 
@@ -192,7 +197,7 @@ class RequestIdReusedError(ConflictError):
 
 
 class PreconditionError(RequestError):
-    """The state does not allow this; sending the same again does not help."""
+    """The current state does not allow this; repeating the call does not help."""
 
 
 class SequenceGapError(PreconditionError):
@@ -202,7 +207,7 @@ class SequenceGapError(PreconditionError):
 
     def __init__(self, *, upload_id: str, sequence: int, expected: int) -> None:
         super().__init__(
-            f"upload {upload_id!r} expects sequence {expected}, got {sequence}; go on with {expected}",
+            f"upload {upload_id!r} expects sequence {expected}, got {sequence}; continue with {expected}",
             uploadId=upload_id,
             sequence=sequence,
             expected=expected,
@@ -223,13 +228,13 @@ class UploadFinishedError(PreconditionError):
 
 
 class CursorExpiredError(PreconditionError):
-    """Events behind a cursor were removed because of their age."""
+    """Events after a cursor have expired."""
 
     reason = "CURSOR_EXPIRED"
 
     def __init__(self, earliest_cursor: str) -> None:
         super().__init__(
-            "events behind this cursor are older than the retention and gone; what is left starts behind"
+            f"the events after this cursor have expired; the earliest cursor to continue from is"
             f" {earliest_cursor}",
             earliestCursor=earliest_cursor,
         )
@@ -241,18 +246,18 @@ class LogEpochChangedError(PreconditionError):
     reason = "LOG_EPOCH_CHANGED"
 
     def __init__(self) -> None:
-        super().__init__("the log was replaced since this cursor was made; read again from the start")
+        super().__init__("the log was replaced after this cursor was made; read again from the start")
 
 
 class PartitionNotServedError(PreconditionError):
-    """The partition of the account is not one that this node carries."""
+    """The account's partition is served by other nodes only."""
 
     reason = "PARTITION_NOT_SERVED"
 
     def __init__(self, *, account_id: str, partition: int, partition_count: int) -> None:
         super().__init__(
             f"account {account_id!r} is in partition {partition} of {partition_count}, which this node does"
-            " not carry; call a node that does",
+            " not serve; call a node that does",
             accountId=account_id,
             partition=partition,
             partitionCount=partition_count,
@@ -260,7 +265,7 @@ class PartitionNotServedError(PreconditionError):
 
 
 class TakenOverError(RequestError):
-    """Somebody else goes on with this."""
+    """Another client has taken over."""
 
 
 class UploadTakenOverError(TakenOverError):
@@ -270,7 +275,7 @@ class UploadTakenOverError(TakenOverError):
 
     def __init__(self, upload_id: str) -> None:
         super().__init__(
-            f"another stream opened upload {upload_id!r} and goes on with it", uploadId=upload_id
+            f"another stream has opened upload {upload_id!r} and taken it over", uploadId=upload_id
         )
 
 
@@ -332,12 +337,12 @@ class UnavailableError(RequestError):
 
 
 class OverloadedError(UnavailableError):
-    """More work waits than is allowed."""
+    """Too much work is waiting."""
 
     reason = "OVERLOADED"
 
     def __init__(self) -> None:
-        super().__init__("the server has too much waiting work; retry with the same event ids")
+        super().__init__("the server is overloaded; retry with the same event ids")
 
 
 class DrainingError(UnavailableError):
@@ -350,7 +355,7 @@ class DrainingError(UnavailableError):
 
 
 class StoreUnavailableError(UnavailableError):
-    """The store cannot write or read."""
+    """The store cannot be written or read."""
 
     reason = "STORE_UNAVAILABLE"
 

@@ -22,32 +22,32 @@ class ConfigurationError(EngagementError):
 
 
 class LogError(EngagementError):
-    """A replicated log cannot be followed; no caller sees it."""
+    """A replicated log cannot be used."""
 
 
 class LogUnreachableError(LogError):
-    """The log does not answer now; trying again helps."""
+    """The log does not answer; trying again may help."""
 
 
 class LogReplacedError(LogError):
-    """The log does not hold what this view was made from."""
+    """The log is not the one that this view was made from."""
 
 
 class StaleViewError(LogError):
-    """The log does not reach back to where this view ends; the next start makes the view anew."""
+    """The log no longer holds the entries after this view; the next start rebuilds the view."""
 
 
 class UnreadableCommitError(LogError):
-    """A message of the log is not a commit that this version knows."""
+    """An entry of the log is not one that this version can read."""
 
 
 class DamagedSnapshotError(LogError):
-    """A snapshot is not whole, or not what it is said to be; an older one may be."""
+    """A snapshot is incomplete or corrupt; an older one may be fine."""
 
 
 class WriterGoneError(LogError):
-    """The process that writes for this one has ended, or has given it up."""
+    """The parent process has ended, or has dropped this worker."""
 
 
 class WriterFailedError(LogError):
-    """The process that writes for this one could not do it, for a reason that stands in its log."""
+    """The parent process failed to commit; its log has the cause."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def tally_message(tally: Tally) -> v1.Tally:
-    """The tally as the contract has it."""
+    """A tally as a message."""
     return v1.Tally(
         accepted=tally.accepted,
         duplicate=tally.duplicate,
@@ -22,7 +22,7 @@ def tally_message(tally: Tally) -> v1.Tally:
 
 
 def verdict_message(verdict: Verdict, *, cursors: Cursors) -> v1.EventResult:
-    """What became of one event."""
+    """The result of one event."""
     result = v1.EventResult(
         index=verdict.index,
         event_id=verdict.event_id,
@@ -48,7 +48,7 @@ def upload_message(state: UploadState) -> v1.Upload:
 
 
 def erasure_message(state: ErasureState) -> v1.Erasure:
-    """An erasure, as far as it is."""
+    """An erasure and its progress."""
     erasure = v1.Erasure(
         erasure_id=state.erasure_id,
         matched_events=state.erased_events,
@@ -64,7 +64,7 @@ def erasure_message(state: ErasureState) -> v1.Erasure:
 
 
 def stored_event_message(row: StoredRow, *, cursors: Cursors) -> v1.StoredEvent:
-    """A stored event, with what the producer left to the server filled in."""
+    """A stored event, with the fields that the server fills in."""
     stored = v1.StoredEvent(
         cursor=cursors.encode(row.position),
         matched_customer_status=row.matched_status,
@@ -74,7 +74,7 @@ def stored_event_message(row: StoredRow, *, cursors: Cursors) -> v1.StoredEvent:
     event.ParseFromString(row.payload)
     attributes = event.customer_info if event.HasField("customer_info") else event.personal_info
     attributes.server_time_stamp = row.server_time_ms
-    # `FromMilliseconds` takes longer than all the rest.
+    # `FromMilliseconds` takes longer than everything else here.
     stored.receive_time.seconds, milliseconds = divmod(row.receive_time_ms, 1000)
     stored.receive_time.nanos = milliseconds * 1_000_000
     return stored

@@ -1,7 +1,4 @@
-"""The values that travel between the layers: what is to be stored, and what is stored.
-
-They know nothing of gRPC or SQL.
-"""
+"""The values that travel between the layers. They know nothing of gRPC or SQL."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from engagement import v1
 
 
 class Outcome(IntEnum):
-    """What became of an event; the numbers of the contract."""
+    """What became of an event; the numbers are the contract's."""
 
     ACCEPTED = v1.Outcome.OUTCOME_ACCEPTED
     DUPLICATE = v1.Outcome.OUTCOME_DUPLICATE
@@ -22,26 +19,26 @@ class Outcome(IntEnum):
     SUPPRESSED = v1.Outcome.OUTCOME_SUPPRESSED
 
 
-# The next three are tuples, not dataclasses: one is made for every event, and a tuple costs a third.
+# The next three are tuples, not dataclasses: each event needs one, and a tuple costs a third.
 
 
 class EventRecord(NamedTuple):
-    """A checked event in the form in which the store keeps it."""
+    """A valid event as the store keeps it."""
 
     event_id: str
     attribute_set: int
     """A number of `AttributeSet`."""
     authenticated: bool
     server_time_ms: int
-    """0 where the producer left it to the server: then the time of the commit counts."""
+    """0 if the producer left it to the server: then the time of the commit counts."""
     payload: bytes
     """The serialized event as the producer sent it, with its id."""
     indexed_texts: tuple[str, str, str, str]
-    """What the search index holds, in the order of its columns."""
+    """Texts for the search index, in the order of its columns."""
 
 
 class Rejection(NamedTuple):
-    """An event that breaks a rule, and why."""
+    """An event that breaks a rule, and the reason."""
 
     index: int  # type: ignore[assignment]  # hides a method of tuples that nothing calls
     """Position of the event in its batch, from 0."""
@@ -58,14 +55,14 @@ class Verdict(NamedTuple):
     event_id: str
     outcome: Outcome
     position: int
-    """Position in the log of the stored event; 0 where there is none."""
+    """Position of the stored event in the log; 0 if it is not stored."""
     error: bytes
-    """A serialized `EventError` where rejected, else empty."""
+    """A serialized `EventError` if rejected, else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events of one call or chunk: the valid ones with their indexes in it, and the rejected ones."""
+    """The events of one call or chunk: the valid ones with their indexes, and the rejected ones."""
 
     records: Sequence[EventRecord]
     indexes: Sequence[int]
@@ -74,13 +71,13 @@ class Batch:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that the batch takes while it waits, at the most: a character may take four."""
+        """Upper bound of the memory that the batch takes while it waits: a character may take four bytes."""
         return sum([len(record.payload) + 4 * len(record.indexed_texts[0]) for record in self.records])
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many events had each outcome."""
+    """Number of events by outcome."""
 
     accepted: int = 0
     duplicate: int = 0
@@ -97,7 +94,7 @@ class Tally:
 
 
 def count(verdicts: Sequence[Verdict]) -> Tally:
-    """How many verdicts there are of each outcome."""
+    """The tally of verdicts."""
     outcomes = [verdict.outcome for verdict in verdicts]
     return Tally(
         outcomes.count(Outcome.ACCEPTED),
@@ -109,7 +106,7 @@ def count(verdicts: Sequence[Verdict]) -> Tally:
 
 @dataclass(frozen=True, slots=True)
 class UploadState:
-    """An upload as the store knows it; times are epoch milliseconds."""
+    """The state of an upload; times are epoch milliseconds."""
 
     upload_id: str
     is_finished: bool
@@ -121,14 +118,14 @@ class UploadState:
 
 @dataclass(frozen=True, slots=True)
 class EntityList:
-    """The names of one list in their canonical spelling, and whether other values are refused."""
+    """The names of one list in canonical spelling, and whether events with other values are rejected."""
 
     names: Sequence[str] = ()
     is_closed: bool = False
 
 
 class Subject(NamedTuple):
-    """Whom an erasure is about."""
+    """The person or conversation that an erasure is about."""
 
     kind: int
     """A number of `SubjectKind`."""
@@ -137,10 +134,10 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ErasureState:
-    """An erasure as the store knows it; times are epoch milliseconds."""
+    """The state of an erasure; times are epoch milliseconds."""
 
     number: int
-    """Grows with every erasure of the store."""
+    """Increases with every erasure in the store."""
     erasure_id: str
     request_id: str
     subject_kind: int
@@ -149,22 +146,22 @@ class ErasureState:
     create_time_ms: int
     complete_time_ms: int | None
     has_events_left: bool
-    """Whether there may be more to erase; afterwards the bytes are purged, and then it is complete."""
+    """Whether events may be left to erase. Once none is, the bytes are purged, and the erasure completes."""
 
 
 class LogBounds(NamedTuple):
-    """How far the log of an account reaches."""
+    """The bounds of an account's log."""
 
     account: int
     """Number of the account."""
     expired_position: int
-    """Everything up to here is gone because of its age; reading may start behind it."""
+    """Everything up to here has expired; reading may start after it."""
     last_position: int
-    """The newest position, of an event or a notice; what stood there may be erased."""
+    """The newest position, of an event or a notice; its event may have been erased."""
 
 
 class Notice(NamedTuple):
-    """Tells, in its place in the log, which events before it were erased."""
+    """A notice in the log that tells which events before it were erased."""
 
     position: int
     erasure_id: str
@@ -174,12 +171,12 @@ class Notice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FoldedProfile:
-    """All events of a consumer up to a position, folded in either way."""
+    """All events of a consumer up to a position, folded in both ways."""
 
     consumer_id: str
     through_position: int
     oldest_position: int
-    """Lowest position that a value comes from."""
+    """Lowest position that any value comes from."""
     merged: bytes
     """A serialized `Profile`."""
     replaced: bytes
@@ -187,25 +184,25 @@ class FoldedProfile:
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """A partition that this node carries, and how well it knows the partition's log."""
+    """A partition that this node serves, and how fresh its view is."""
 
     number: int
     """From 0."""
     log_epoch: str
     view_time_ms: int | None
-    """Everything that was accepted before this time, epoch milliseconds, is in the node's view; None
-    while no such time is known."""
+    """Watermark: the view holds everything accepted before this time, in epoch milliseconds; None while
+    unknown."""
     is_current: bool
-    """Whether the node follows the log without delay."""
+    """Whether the view keeps up with the log."""
 
 
 class StoredRow(NamedTuple):
-    """One stored event as it is read."""
+    """A stored event as read from the store."""
 
     position: int
     server_time_ms: int
     receive_time_ms: int
     payload: bytes
     matched_status: str | None
-    """Name of the entity that the event's customer status matched when it was accepted."""
+    """The entity that the event's customer status matched on acceptance."""
     matched_type: str | None

@@ -82,7 +82,7 @@ class Server:
 
     async def stop(self) -> None:
         """Reports NOT_SERVING, closes streams, lets running calls end, and closes the stores."""
-        self._endpoint.say_stopping()
+        self._endpoint.report_stopping()
         for partition in self._partitions:
             await partition.drain()
         await self._endpoint.end_calls(grace_seconds=self._config.stop_grace_seconds)

@@ -1,7 +1,7 @@
-"""What a commit holds, and what it answers.
+"""Commits: the operations that they hold, and the results.
 
-Each operation answers with the value that its docstring names, or is refused with a RequestError, in
-which case it changed nothing.
+The result of an operation has the type that its docstring names. An operation that raises a RequestError
+has changed nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
-    """Stores events; `Recorded`. Where `is_atomic`, one conflict refuses all: EventIdConflictError."""
+    """Stores events; returns `Recorded`. If `is_atomic`, one conflict fails all: EventIdConflictError."""
 
     account_id: str
     batch: Batch
@@ -36,19 +36,19 @@ class RecordBatch:
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
-    """Opens an upload, or goes on with it, for a new owner; `UploadState`."""
+    """Opens or resumes an upload for a new owner; returns `UploadState`."""
 
     account_id: str
     upload_id: str
     owner: str
-    """Names the stream; operations of earlier owners are refused from now on."""
+    """Identifies the stream; from now on operations of earlier owners raise UploadTakenOverError."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitChunk:
-    """Stores one chunk; `ChunkCommitted`. A chunk known already answers with its stored results.
+    """Stores one chunk; returns `ChunkCommitted`, with the stored results if it was committed before.
 
-    Refused with SequenceGapError, UploadFinishedError or UploadTakenOverError.
+    Raises SequenceGapError, UploadFinishedError and UploadTakenOverError.
     """
 
     account_id: str
@@ -60,7 +60,7 @@ class CommitChunk:
 
 @dataclass(frozen=True, slots=True)
 class FinishUpload:
-    """Ends an upload; `UploadState`. Refused with SequenceGapError or UploadTakenOverError."""
+    """Ends an upload; returns `UploadState`. Raises SequenceGapError and UploadTakenOverError."""
 
     account_id: str
     upload_id: str
@@ -70,36 +70,36 @@ class FinishUpload:
 
 @dataclass(frozen=True, slots=True)
 class ExpireUploads:
-    """Forgets uploads without a chunk since a time, a bounded number of rows; `int` rows."""
+    """Expires idle uploads, a bounded number of rows; returns the `int` number of rows."""
 
     idle_since_ms: int
-    """Counts for those that are not finished."""
+    """Time of the last chunk, at the latest, for unfinished uploads."""
     finished_before_ms: int = 0
-    """Counts for finished ones."""
+    """Time of the end, at the latest, for finished uploads."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAccount:
-    """Gives an account its number, where it has none; `int`, the number."""
+    """Numbers an account if it has no number; returns the `int` number."""
 
     account_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class PutEntities:
-    """Adds names to a list and closes or opens it; `EntityList`. Refused with FieldInvalidError."""
+    """Adds names to a list, and closes or opens it; returns `EntityList`. Raises FieldInvalidError."""
 
     account_id: str
     kind: int
     """A number of `EntityKind`."""
     names: Sequence[str]
     is_closed: bool | None
-    """None: as it is."""
+    """None: unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteEntity:
-    """Takes a name off a list; `EntityList`. Refused with EntityNotFoundError."""
+    """Removes a name from a list; returns `EntityList`. Raises EntityNotFoundError."""
 
     account_id: str
     kind: int
@@ -108,9 +108,9 @@ class DeleteEntity:
 
 @dataclass(frozen=True, slots=True)
 class BeginErasure:
-    """Registers an erasure of all that is stored now; `ErasureState`.
+    """Begins an erasure of all events stored so far; returns `ErasureState`.
 
-    The same request again answers with the same erasure. Refused with RequestIdReusedError.
+    A repeated request returns the same erasure. Raises RequestIdReusedError.
     """
 
     account_id: str
@@ -122,10 +122,7 @@ class BeginErasure:
 
 @dataclass(frozen=True, slots=True)
 class EraseEvents:
-    """Erases a bounded number of the events of an erasure; `ErasureState`.
-
-    Refused with ErasureNotFoundError.
-    """
+    """Erases a bounded number of events; returns `ErasureState`. Raises ErasureNotFoundError."""
 
     account_id: str
     erasure_id: str
@@ -133,7 +130,7 @@ class EraseEvents:
 
 @dataclass(frozen=True, slots=True)
 class CompleteErasure:
-    """Marks an erasure as complete, once its bytes are purged; `ErasureState`."""
+    """Completes an erasure whose bytes are purged; returns `ErasureState`."""
 
     account_id: str
     erasure_id: str
@@ -141,9 +138,9 @@ class CompleteErasure:
 
 @dataclass(frozen=True, slots=True)
 class LiftSuppression:
-    """Lets events of a subject, or of the subject of an erasure, in again; `int` suppressions lifted.
+    """Lifts the suppression of a subject, or of an erasure's subject; returns the `int` number lifted.
 
-    Refused with ErasureNotFoundError.
+    Raises ErasureNotFoundError.
     """
 
     account_id: str
@@ -153,7 +150,7 @@ class LiftSuppression:
 
 @dataclass(frozen=True, slots=True)
 class ExpireEvents:
-    """Removes a bounded number of an account's events accepted before a time; `int` events."""
+    """Expires a bounded number of an account's oldest events; returns the `int` number of events."""
 
     account_id: str
     accepted_before_ms: int
@@ -161,7 +158,7 @@ class ExpireEvents:
 
 @dataclass(frozen=True, slots=True)
 class SaveProfile:
-    """Keeps a consumer's folded events; `int` profiles saved, 0 where the account has changed meanwhile."""
+    """Saves a fold; returns the `int` number saved: 0 if events of the account were removed meanwhile."""
 
     account_id: str
     profile: FoldedProfile
@@ -169,9 +166,9 @@ class SaveProfile:
 
 @dataclass(frozen=True, slots=True)
 class ChangeEpoch:
-    """Gives the log another epoch, where it has the first one; `int` 1 where it had.
+    """Replaces the epoch of a log that still has the known one; returns `int` 1 if it had.
 
-    What was seen of the log is not in it any more: cursors from before are refused from now on.
+    Part of the log was lost after readers saw it: earlier cursors raise LogEpochChangedError from now on.
     """
 
     known: int
@@ -204,14 +201,14 @@ Operation = (
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One verdict an event, in the order of the batch."""
+    """One verdict for each event, in the order of the batch."""
 
     verdicts: Sequence[Verdict]
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkCommitted:
-    """The upload after a chunk, and the events of the chunk that were not accepted."""
+    """The state of the upload after a chunk, and the verdicts on events that were not accepted."""
 
     sequence: int
     committed_through: int
@@ -224,32 +221,32 @@ Result = Recorded | UploadState | ChunkCommitted | EntityList | ErasureState | i
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Operations that become durable together, and the time at which they do.
+    """Operations that become durable together, and the time of acceptance.
 
-    Applying a commit is deterministic: everything that a clock or chance decides is in it.
+    Applying a commit is deterministic: it contains everything that a clock or chance decides.
     """
 
     operations: Sequence[Operation]
     time_ms: int
-    """Where an earlier commit has a later time, that counts."""
+    """If an earlier commit has a later time, that one counts."""
 
 
 class LogEntry(NamedTuple):
-    """A message of a replicated log, as its views apply it."""
+    """An entry of a replicated log, as views apply it."""
 
     sequence: int
-    """Its place in the log, from 1."""
+    """Its sequence in the log, from 1."""
     message_id: str
     publisher: str
-    """Names the process that published it, once and for all."""
+    """Identifies the process that published it; never reused."""
     number: int
-    """Grows with every commit of the publisher."""
+    """Increases with every commit of the publisher."""
     commit: Commit | None
-    """None: nothing that changes a view."""
+    """None if it does not change a view."""
 
 
 class Opening(NamedTuple):
-    """An upload that somebody opened."""
+    """An upload that a stream has opened."""
 
     account_id: str
     upload_id: str
@@ -257,12 +254,12 @@ class Opening(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """What became of a commit that readers see."""
+    """The effects of a commit, which readers see now."""
 
     results: list[Result | RequestError]
-    """One an operation, in order."""
+    """One for each operation, in order."""
     tails: Mapping[str, int]
-    """The last positions of the accounts whose logs grew."""
+    """Last positions of the accounts whose logs grew."""
     has_removed: bool
     """Whether events were erased or expired."""
     openings: Sequence[Opening]

@@ -1,4 +1,4 @@
-"""Partitions: each has a log of its own and serves the accounts that belong to it."""
+"""Partitions: each serves the accounts of one log."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from engagement_server.errors import PartitionNotServedError
-from engagement_server.jobs.erasures import Erasures
 from engagement_server.jobs.hot_consumers import HotConsumers
-from engagement_server.jobs.retention import Retention
+from engagement_server.jobs.supervisor import Jobs
 from engagement_server.log.committer import Committer
 from engagement_server.model import PartitionState
 from engagement_server.profiles import Profiles
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Partition:
-    """What serves the accounts of one log."""
+    """Everything that serves the accounts of one log."""
 
     def __init__(  # noqa: PLR0913  # all are named at the call
         self,
@@ -37,7 +36,7 @@ class Partition:
         max_age_seconds: float,
         ages: Ages | None,
     ) -> None:
-        """A partition over a log; without `ages`, somebody else does what is to be done now and then."""
+        """Without `ages`, another process runs the partition's background jobs."""
         self.number = number
         self.log = log
         self.readers = readers
@@ -58,17 +57,15 @@ class Partition:
             heartbeat_seconds=heartbeat_seconds,
             max_age_seconds=max_age_seconds,
         )
-        self.erasures = Erasures(committer=self.committer, readers=readers, log=log, resumes=ages is not None)
+        self._jobs = Jobs(committer=self.committer, readers=readers, log=log, ages=ages)
+        self.erasures = self._jobs.erasures
         hot_consumers = HotConsumers(readers=readers, committer=self.committer)
         self.profiles = Profiles(readers=readers, hot_consumers=hot_consumers, cursors=cursors)
         self._hot_consumers = hot_consumers
-        self._retention = None
-        if ages is not None:
-            self._retention = Retention(ages, committer=self.committer, readers=readers)
 
     @property
     def state(self) -> PartitionState:
-        """What clients are told about it."""
+        """The partition as clients see it."""
         return PartitionState(
             number=self.number,
             log_epoch=f"{self.cursors.epoch:08x}",
@@ -77,15 +74,13 @@ class Partition:
         )
 
     async def drain(self) -> None:
-        """Asks streams to end, and lets what runs in the background end between two steps."""
-        if self._retention is not None:
-            await self._retention.stop()
+        """Asks the clients of streams to reconnect, and stops background jobs between two steps."""
         self.uploads.drain()
         self.subscriptions.drain()
-        await self.erasures.stop()
+        await self._jobs.stop()
 
     async def close(self) -> None:
-        """Commits what waits and ends the log."""
+        """Commits waiting operations, and closes the log."""
         self._hot_consumers.close()
         await self.committer.close()
         self.readers.close()
@@ -93,9 +88,10 @@ class Partition:
 
 
 class Partitions:
-    """Those that this server carries, of all that there are."""
+    """The partitions that this node serves."""
 
     def __init__(self, partitions: Sequence[Partition], *, count: int) -> None:
+        """`count` is the number of all partitions, on this and other nodes."""
         self.count = count
         self._partitions = {partition.number: partition for partition in partitions}
 
@@ -104,11 +100,11 @@ class Partitions:
 
     @property
     def are_current(self) -> bool:
-        """Whether all of them are."""
+        """Whether all of them are current: see `CommitLog.is_current`."""
         return all(partition.log.is_current for partition in self)
 
     def of(self, account_id: str) -> Partition:
-        """The one that an account belongs to. Raises PartitionNotServedError."""
+        """The partition of an account. Raises PartitionNotServedError."""
         number = partition_number(account_id, count=self.count)
         partition = self._partitions.get(number)
         if partition is None:
@@ -116,22 +112,22 @@ class Partitions:
         return partition
 
     def states(self) -> list[PartitionState]:
-        """What clients are told about them."""
+        """All of them as clients see them."""
         return [partition.state for partition in self]
 
     def view_time_ms(self, account_id: str) -> int | None:
-        """Until when answers about an account are complete; None where that is now."""
+        """The time up to which answers about an account are complete; None if they are current."""
         partition = self._partitions.get(partition_number(account_id, count=self.count))
         if partition is None or partition.log.is_current:
             return None
         return partition.log.view_time_ms
 
     def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
-        """Has `watcher` called with `are_current` when that may have changed."""
+        """Registers `watcher`, which is called with `are_current` when that may have changed."""
         for partition in self:
             partition.log.watch_freshness(lambda _: watcher(self.are_current))
 
 
 def partition_number(account_id: str, *, count: int) -> int:
-    """The partition of an account, as the contract has it."""
+    """The number of an account's partition, as the contract defines it."""
     return crc32(account_id.encode()) % count if count > 1 else 0

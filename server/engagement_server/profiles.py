@@ -1,4 +1,4 @@
-"""Profiles: what is known about one consumer, folded from the consumer's events."""
+"""Profiles: the latest values of one consumer, folded from the consumer's events."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Profiles:
         return profile
 
     def _fold(self, reader: Reader, request: v1.GetProfileRequest) -> tuple[v1.Profile, FoldedProfile | None]:
-        """The profile, and the fold where it was much work."""
-        with reader.one_moment():
+        """The profile, and its fold if that is worth keeping."""
+        with reader.transaction():
             bounds = reader.bounds(request.account_id)
             folding = None if bounds is None else _begin(reader.profiles, bounds, request)
             if folding is not None:

@@ -1,7 +1,7 @@
-"""Checks what producers send and turns good events into records.
+"""Validates requests, and turns valid events into records.
 
-The rules themselves are the contract's (`engagement.rules`); what needs the store (duplicates) is
-decided where the event is stored.
+The rules are the contract's (`engagement.rules`). Whatever needs the store, such as duplicates and closed
+lists, is decided when the event is committed.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 MAX_VIOLATIONS = 32
 _MAX_ERROR_BYTES = 2048
-# Looking an enum value up by its name takes as long as serializing an event.
+# Resolving an enum value by name takes as long as serializing an event.
 _CUSTOMER_INFO = v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO
 _PERSONAL_INFO = v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO
 
 
 def require_valid(request: Message) -> None:
-    """Raises FieldInvalidError where the request breaks a rule of the contract."""
+    """Raises FieldInvalidError if the request breaks a rule of the contract."""
     if violations := rules.check_message(request):
         raise FieldInvalidError(violations)
 
 
 def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, path: str) -> Batch:
-    """Turns the events at `path` of a request into a batch, all or nothing.
+    """The events at `path` of a request as a batch, all or nothing.
 
-    `envelope` is the request with other, good events. Raises FieldInvalidError, with paths from the
-    request, where anything in the request is wrong.
+    `envelope` is the request with valid events in place of its own. Raises FieldInvalidError, with paths from
+    the request, if anything in the request is invalid.
     """
     time_ms = now_ms()
     records = [_record(event) for event in events]
@@ -57,10 +57,10 @@ def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, pa
 
 
 def admit_partly(envelope: Message, events: Sequence[v1.Event]) -> Batch:
-    """Turns events into a batch of the good ones and rejections of the others.
+    """A batch of the valid events, and of rejections of the others.
 
-    `envelope` is the request with none of its events, or with other, good ones; it raises
-    FieldInvalidError where it breaks a rule.
+    `envelope` is the request without its events, or with valid ones in their place. Raises FieldInvalidError
+    if the envelope breaks a rule.
     """
     require_valid(envelope)
     time_ms = now_ms()
@@ -74,13 +74,13 @@ def admit_partly(envelope: Message, events: Sequence[v1.Event]) -> Batch:
         for index, violations in zip(suspects, found, strict=True)
         if violations
     ]
-    refused = {rejection.index for rejection in rejections}
-    indexes = [index for index in range(len(records)) if index not in refused]
+    rejected = {rejection.index for rejection in rejections}
+    indexes = [index for index in range(len(records)) if index not in rejected]
     return Batch([records[index] for index in indexes], indexes, rejections)
 
 
 def _suspects(events: Sequence[v1.Event], records: Sequence[EventRecord], now_ms: int) -> list[int]:
-    """The places of the events that a glance does not clear."""
+    """Indexes of the events that the quick check does not clear."""
     return [
         index
         for index, (event, record) in enumerate(zip(events, records, strict=True))
@@ -89,17 +89,17 @@ def _suspects(events: Sequence[v1.Event], records: Sequence[EventRecord], now_ms
 
 
 def event_path(path: str, index: int) -> str:
-    """Where an event of a batch stands in a request that has its event or events at `path`."""
+    """The field path of an event in a request that has its event, or events, at `path`."""
     return path if path == "event" else f"{path}[{index}]"
 
 
 def _shown_id(event: v1.Event) -> str:
-    # An id that is too long would make the answer as large as the request.
+    # Too long an id would make the answer as large as the request.
     return event.event_id[: limits.MAX_EVENT_ID_CHARACTERS]
 
 
 def event_error(violations: Sequence[rules.Violation]) -> v1.EventError:
-    """What the result of a refused event says; bounded, because an ack may hold many."""
+    """The error of a rejected event; bounded, because an ack may hold many."""
     error = v1.EventError(
         reason=v1.ErrorReason.ERROR_REASON_FIELD_INVALID,
         message=": ".join(filter(None, (violations[0].field, violations[0].description))),
@@ -114,7 +114,7 @@ def event_error(violations: Sequence[rules.Violation]) -> v1.EventError:
 
 
 def _record(event: v1.Event) -> EventRecord:
-    """The form in which the store keeps a good event; gives it an id where it has none."""
+    """A valid event as the store keeps it; an event without an id gets one."""
     event_id = event.event_id
     if not event_id:
         event_id = event.event_id = uuid7()

@@ -25,7 +25,7 @@ from engagement_server.operations import (
     Recorded,
     Result,
 )
-from engagement_server.store.reader import PageQuery
+from engagement_server.store.event_pages import PageQuery
 from engagement_server.store.readers import Readers
 from tests.support.events import batch_of
 

@@ -1,4 +1,4 @@
-"""The contract itself: generated, linted, compatible, and complete against its source document."""
+"""The contract itself: code is fresh, lint passes, releases stay compatible, and no attribute is missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engagement_server.errors import RequestError
 
 PROTOS = Path(__file__).parents[2] / "protos"
 
-# The two tables of the source document, row by row, and what its later revisions added.
+# The two tables of the source document, row by row, then the attributes of its later revisions.
 CUSTOMER_INFO = """
 serverTimeStamp customerStatus customerType balance customerId socialId imei userName accountName role
 lastPaymentDate registrationDate companySize storeZipCode storeNumber loginStatus
@@ -42,7 +42,7 @@ IDENTIFIES_A_PERSON = {
 
 
 def reasons_and_comments() -> dict[str, str]:
-    """The values of `ErrorReason`, each with the comment above it."""
+    """The comment of each value of `ErrorReason`."""
     text = (PROTOS / "engagement/v1/error_reason.proto").read_text()
     body = text[text.index("enum ErrorReason {") :]
     return {
@@ -72,10 +72,10 @@ def test_generated_code_is_fresh_and_the_contract_is_clean_and_compatible() -> N
 @pytest.mark.parametrize(
     ("message", "table"), [(v1.CustomerInfo, CUSTOMER_INFO), (v1.PersonalInfo, PERSONAL_INFO)]
 )
-def test_every_row_of_the_document_is_a_field_of_its_name_in_its_order(
+def test_every_row_of_the_document_is_a_field_with_its_name_in_its_order(
     message: type[Message], table: str
 ) -> None:
-    fields: list[Any] = [*message.DESCRIPTOR.fields]  # Any: the stubs have two types for descriptors
+    fields: list[Any] = [*message.DESCRIPTOR.fields]  # Any: two stubs type descriptors differently
     fields.sort(key=lambda field: field.number)
     assert [field.json_name for field in fields] == table.split()
     assert all(field.has_presence or field.is_repeated for field in fields)
@@ -85,7 +85,7 @@ def test_every_row_of_the_document_is_a_field_of_its_name_in_its_order(
 
 
 @pytest.mark.parametrize("message", IDENTIFIES_A_PERSON)
-def test_fields_that_identify_a_person_are_not_shown_in_logs(message: type[Message]) -> None:
+def test_fields_that_identify_a_person_are_redacted(message: type[Message]) -> None:
     redacted = {field.name for field in message.DESCRIPTOR.fields if field.GetOptions().debug_redact}
     assert redacted == IDENTIFIES_A_PERSON[message]
 
@@ -104,7 +104,7 @@ def test_every_reason_has_a_comment_with_its_code_and_an_example() -> None:
             assert re.search(codes, comment), name
 
 
-def test_every_error_of_the_server_has_a_reason_of_the_contract_with_its_code() -> None:
+def test_every_error_of_the_server_has_a_reason_in_the_contract_with_its_code() -> None:
     reasons = reasons_and_comments()
     named = [kind for kind in error_classes() if "reason" in vars(kind)]
     assert len({kind.reason for kind in named}) == len(named)
@@ -115,13 +115,14 @@ def test_every_error_of_the_server_has_a_reason_of_the_contract_with_its_code() 
     assert all(kind.__subclasses__() for kind in families)
 
 
-def test_the_partition_of_an_account_is_found_as_the_contract_says() -> None:
+def test_the_example_of_finding_a_partition_is_right() -> None:
     comments = " ".join(re.findall(r"// (.*)", (PROTOS / "engagement/v1/server_service.proto").read_text()))
     example = re.search(
-        r'that of "([\w-]+)" is (\d+), and with (\d+) partitions the account is in number (\d+)', comments
+        r'CRC-32 of "([\w-]+)" is (\d+); with (\d+) partitions, the account belongs to partition (\d+)',
+        comments,
     )
     assert example is not None
     account_id, (checksum, count, number) = example[1], map(int, example.group(2, 3, 4))
     assert (zlib.crc32(account_id.encode()), checksum % count) == (checksum, number)
-    # More than a signed number of 32 bits holds, so that the example catches a wrong sign.
+    # Above the signed 32-bit range, so that the example exposes a sign error.
     assert checksum >= 1 << 31

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -81,34 +82,88 @@ def size_of(path: Path) -> int:
         return -1
 
 
-def test_stopped_and_killed_exports_go_on_with_the_same_command(cli: Cli) -> None:
+def stop_once_it_writes(cli: Cli, *arguments: str, stop: signal.Signals) -> str:
+    """Starts an export and stops it in the middle of its file; what it says then.
+
+    An interrupted one has saved its state; a killed one may not have.
+    """
     chance = Random(11)
-    final, part = cli.folder / "e.ndjson", cli.folder / "e.ndjson.part"
-    stops = kills = 0
+    final = cli.folder / arguments[0]
+    part = final.with_name(f"{final.name}.part")
     for _ in range(20):
-        size = size_of(part)
-        with cli.start("export", "e.ndjson") as process:
+        size = max(0, size_of(part))
+        with cli.start("export", *arguments) as process:
             wait_until(lambda: final.exists() or size_of(part) > size)  # noqa: B023 - called at once
             with suppress(subprocess.TimeoutExpired):
                 process.wait(chance.uniform(0, 0.02))
-            process.send_signal(signal.SIGKILL if stops > kills else signal.SIGINT)
+            process.send_signal(stop)
             _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
-        kills += process.returncode == -signal.SIGKILL
-        if b"Interrupted. e.ndjson.part holds" in stderr:
-            stops += 1
-            assert process.returncode == 130
-            assert b"The same command goes on behind them" in stderr
-        if stops > 1 and kills:
-            break
+        if not final.exists() and (stop == signal.SIGKILL or b"Resume with:" in stderr):
+            assert process.returncode == (130 if stop == signal.SIGINT else -stop)
+            return stderr.decode()
         # It was faster than the signal.
         final.unlink(missing_ok=True)
-    assert not final.exists()
+    raise AssertionError("the export always ended before it could be stopped")
+
+
+def command_in(message: str) -> list[str]:
+    """The arguments of the only command that a message shows."""
+    (command,) = (line for line in message.splitlines() if line.startswith("  engagement "))
+    return shlex.split(command)[1:]
+
+
+def test_stopped_and_killed_exports_are_resumed_by_the_same_command(cli: Cli) -> None:
+    for stop in (signal.SIGINT, signal.SIGKILL, signal.SIGINT):
+        stderr = stop_once_it_writes(cli, "e.ndjson", stop=stop)
+        if stop == signal.SIGINT:
+            assert "Interrupted. e.ndjson.part holds" in stderr
+            assert command_in(stderr)[:2] == ["export", "e.ndjson"]
     result = cli.run("export", "e.ndjson")
     assert result.status == 0, result.stderr
-    assert final.read_text() == cli.run("list", "--json").stdout
+    assert (cli.folder / "e.ndjson").read_text() == cli.run("list", "--json").stdout
     assert [path.name for path in cli.folder.iterdir()] == ["e.ndjson"]
-    assert stops > 1
-    assert kills
+
+
+def test_the_command_that_an_interruption_shows_selects_the_same_events_wherever_it_is_run(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the time zone of the first process, the latter would exclude everything.
+    filters = ["--since", "2024-05-31 12:00", "--until", f"{datetime.now(UTC) + timedelta(minutes=5):%F %T}"]
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    stderr = stop_once_it_writes(cli, "e.ndjson", *filters, stop=signal.SIGINT)
+    monkeypatch.setenv("TZ", "America/Los_Angeles")
+    result = cli.run(*command_in(stderr))
+    assert (result.status, result.stderr.startswith("Resuming e.ndjson.part")) == (0, True), result.stderr
+    assert "--since=2024-05-31T12:00:00Z" in command_in(stderr)
+    assert (cli.folder / "e.ndjson").read_text() == cli.run("list", "--json").stdout
+
+
+def test_an_export_repeated_with_a_newly_computed_time_is_refused_with_the_command_that_resumes_it(
+    cli: Cli,
+) -> None:
+    first, second = (f"{datetime.now(UTC) - timedelta(hours=2, seconds=age):%FT%TZ}" for age in (1, 0))
+    stop_once_it_writes(cli, "e.ndjson", "--since", first, stop=signal.SIGINT)
+    part = (cli.folder / "e.ndjson.part").read_bytes()
+    repeated = cli.run("export", "e.ndjson", "--since", second)
+    assert (repeated.status, repeated.stdout) == (2, "")
+    assert "e.ndjson.part was started by another command. Resume it with:" in repeated.stderr
+    assert (cli.folder / "e.ndjson.part").read_bytes() == part
+    resumed = cli.run(*command_in(repeated.stderr))
+    assert (resumed.status, resumed.stderr.startswith("Resuming e.ndjson.part")) == (0, True), resumed.stderr
+    assert f"--since={first}" in command_in(repeated.stderr)
+    assert (cli.folder / "e.ndjson").read_text() == cli.run("list", "--json", "--since", first).stdout
+
+
+@pytest.mark.parametrize("command", [["list"], ["tail"], ["export", "e.ndjson"]], ids=" ".join)
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_a_relative_time_is_refused_by_every_command_that_selects_events(
+    command: list[str], option: str, cli: Cli
+) -> None:
+    result = cli.run(*command, option, "2 hours ago")
+    assert (result.status, result.stdout) == (2, "")
+    assert f"Invalid value for '{option}': '2 hours ago' is not an absolute time" in result.stderr
+    assert "write 2024-05-31, 2024-05-31T12:00:00Z or epoch milliseconds" in result.stderr
+    assert list(cli.folder.iterdir()) == []
 
 
 def test_a_file_that_exists_is_replaced_only_with_force(cli: Cli) -> None:
@@ -125,7 +180,7 @@ def test_a_file_that_exists_is_replaced_only_with_force(cli: Cli) -> None:
 def test_a_name_without_a_format_is_wrong_usage(cli: Cli) -> None:
     result = cli.run("export", "events.xls")
     assert result.status == 2
-    assert "let it end with .ndjson, .ndjson.gz," in result.stderr
+    assert "has no ending of a known format; use one of .ndjson, .ndjson.gz," in result.stderr
     assert result.stderr.splitlines()[-1] == "Try 'engagement export --help'."
 
 

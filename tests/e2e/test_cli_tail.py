@@ -86,7 +86,7 @@ def how_to_go_on(stderr: str) -> list[str]:
 
 def test_events_are_shown_as_they_come_and_the_printed_command_goes_on_behind_them(cli: Cli) -> None:
     record(cli, "1", "2")
-    with cli.start("tail", "--json", "--from-start", "--set", "customer") as process:
+    with cli.start("tail", "--json", "--from-start", "--since", "2024-05-31") as process:
         assert [balance_of(read_json(process)) for _ in range(2)] == ["1", "2"]
         record(cli, "3")
         assert balance_of(read_json(process)) == "3"
@@ -97,7 +97,7 @@ def test_events_are_shown_as_they_come_and_the_printed_command_goes_on_behind_th
     shown = [balance_of(json.loads(line)) for line in resumed.stdout.splitlines()]
     # An interrupt right behind a line may repeat it; none is ever left out.
     assert shown in (["4", "5"], ["3", "4"])
-    assert "--set=customer" in arguments
+    assert "--since=2024-05-31T00:00:00Z" in arguments
     assert "--json" in arguments
 
 

@@ -151,7 +151,10 @@ async def test_restart_forgets_what_is_there(client: EngagementClient, tmp_path:
 async def test_another_order_does_not_go_on_with_the_part(client: EngagementClient, tmp_path: Path) -> None:
     path = tmp_path / "e.ndjson"
     some = await export_some(client, path, FORMATS["ndjson"], events=2000)
-    with pytest.raises(CommandError, match=r'begun with \{"account": "acme"'), part_of(path, account="other"):
+    with (
+        pytest.raises(CommandError, match=r'belongs to another export: \{"account": "acme"'),
+        part_of(path, account="other"),
+    ):
         pass
     with part_of(path) as part:
         assert part.mark.events == some
@@ -163,7 +166,7 @@ async def test_a_state_that_makes_no_sense_is_told(client: EngagementClient, tmp
     path = tmp_path / "e.ndjson"
     await export_some(client, path, FORMATS["ndjson"], events=2000)
     (tmp_path / "e.ndjson.part.state").write_text("{")
-    with pytest.raises(CommandError, match="--restart begins anew"), part_of(path):
+    with pytest.raises(CommandError, match="start over with --restart"), part_of(path):
         pass
     with part_of(path, restart=True) as part:
         assert part.mark.events == 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engagement import v1
 from engagement_server import cursor
-from engagement_server.store import pending_events, reader
+from engagement_server.store import event_pages, pending_events
 from tests.support.calls import one, some
 from tests.support.events import customer_event, personal_event
 from tests.support.filter_strategies import START_MS, events_of_any_kind, filters, timestamp
@@ -34,10 +34,10 @@ tolerant = settings(
 @pytest.fixture
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes every bound of the store so small that a handful of events reaches it."""
-    for module in (cursor, pending_events, reader):
+    for module in (cursor, pending_events, event_pages):
         monkeypatch.setattr(module, "BLOCK_BITS", 2)
-    monkeypatch.setattr(reader, "_MAX_SCANNED_BLOCKS", 2)
-    monkeypatch.setattr(reader, "_MAX_CANDIDATES", 3)
+    monkeypatch.setattr(event_pages, "_MAX_SCANNED_BLOCKS", 2)
+    monkeypatch.setattr(event_pages, "_MAX_CANDIDATES", 3)
 
 
 async def walk(events: EventServiceAsyncStub, request: v1.ListEventsRequest) -> list[v1.StoredEvent]:

@@ -273,7 +273,7 @@ async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: Bare) -> None:
 async def test_a_client_that_ignores_closing_is_ended_ok_with_all_that_is_stored_acked(
     bare: Bare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engagement_server.streams.uploads._CLOSING_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("engagement_server.streams.uploads.GRACE_SECONDS", 0.1)
     uploads = bare.uploads(max_age_seconds=0.1)
     producer = Producer(chunk(n) for n in itertools.count(1))
     sent: list[Response] = []

@@ -43,9 +43,13 @@ class RawUpload:
 
     async def send(self, *requests: Request) -> None:
         """Writes requests, waiting while the transport takes no more, as long as the stream goes on."""
-        with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # reading tells why it ended
+        # Past `call.write`, which replaces the status of a stream that ends meanwhile with INTERNAL.
+        await self.call.wait_for_connection()
+        with suppress(grpc.aio.InternalError):  # reading tells why the stream has ended
             for request in requests:
-                await self.call.write(request)
+                await self.call._cython_call.send_serialized_message(  # type: ignore[attr-defined]
+                    request.SerializeToString()
+                )
 
     async def receive(self) -> Response:
         """The next message of the server; raises AioRpcError where it refuses."""

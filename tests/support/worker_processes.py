@@ -44,14 +44,15 @@ class Workers:
             before = self._connections()
             connection = await stack.enter_async_context(connect(self.server.address))
             await connection.channel.channel_ready()
-            (pid,) = (pid for pid, count in self._connections().items() if count > before[pid])
+            # By its sockets rather than their number: connections of earlier tests may be closing.
+            (pid,) = (pid for pid, sockets in self._connections().items() if sockets - before[pid])
             found.setdefault(pid, connection)
             if len(found) == len(before):
                 return found
         raise AssertionError("some workers get no connection")
 
-    def _connections(self) -> dict[int, int]:
-        return {pid: len(self._sockets(pid, _ESTABLISHED)) for pid in self.pids}
+    def _connections(self) -> dict[int, set[str]]:
+        return {pid: self._sockets(pid, _ESTABLISHED) for pid in self.pids}
 
     def _sockets(self, pid: int, state: str) -> set[str]:
         """The sockets of a process on the port that are in a state."""

@@ -1,4 +1,4 @@
-"""Chunks out of a source: their size, their order, and what they do to the source."""
+"""Chunks out of a source: their size, their order, and how they read the source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engagement.errors import SourceMismatchError
 from engagement.upload.chunking import Chunk, Chunker, Source
 
 MAX_BYTES = 100_000
-Refused = list[tuple[int, v1.Event, v1.EventError]]
+Rejected = list[tuple[int, v1.Event, v1.EventError]]
 
 
 def event(number: int, *, characters: int = 0) -> v1.Event:
@@ -26,10 +26,10 @@ def events(count: int) -> list[v1.Event]:
 
 @asynccontextmanager
 async def chunker(
-    source: Source, *, max_events: int = 10, skip_events: int = 0, refused: Refused | None = None
+    source: Source, *, max_events: int = 10, skip_events: int = 0, rejected: Rejected | None = None
 ) -> AsyncIterator[Chunker]:
-    found: Refused = [] if refused is None else refused
-    made = Chunker(source, chunk_events=None, refuse=lambda *refusal: found.append(refusal))
+    found: Rejected = [] if rejected is None else rejected
+    made = Chunker(source, chunk_events=None, reject=lambda *rejection: found.append(rejection))
     made.begin(max_events=max_events, max_bytes=MAX_BYTES, after_sequence=0, skip_events=skip_events)
     try:
         yield made
@@ -68,15 +68,15 @@ async def test_no_chunk_is_larger_than_allowed() -> None:
     assert all(chunk.request.ByteSize() <= MAX_BYTES for chunk in chunks)
 
 
-async def test_an_event_that_no_chunk_can_carry_is_refused_in_its_place() -> None:
-    refused: Refused = []
+async def test_an_event_that_no_chunk_can_carry_is_rejected_in_its_place() -> None:
+    rejected: Rejected = []
     source = [event(0), event(1, characters=MAX_BYTES), event(2)]
-    async with chunker(source, refused=refused) as made:
+    async with chunker(source, rejected=rejected) as made:
         chunks = await chunks_of(made)
     assert ids(chunks) == ["e-0", "e-2"]
     assert [chunk.first_position for chunk in chunks] == [0, 2]
-    ((position, refused_event, error),) = refused
-    assert (position, refused_event.event_id) == (1, "e-1")
+    ((position, rejected_event, error),) = rejected
+    assert (position, rejected_event.event_id) == (1, "e-1")
     assert error.reason == v1.ErrorReason.ERROR_REASON_FIELD_INVALID
     assert error.violations[0].rule == "server.event.max_bytes"
     assert str(MAX_BYTES - 64) in error.message

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagement import v1
-from engagement_server.streams.frames import batch_entry, batch_frame
+from engagement_server.streams.frames import batch_frame, serialized_event
 
 _stored = st.builds(
     lambda cursor, text, size, matched: v1.StoredEvent(
@@ -24,5 +24,5 @@ _stored = st.builds(
 @given(events=st.lists(_stored, min_size=1, max_size=5), cursor=st.text(min_size=1, max_size=40))
 def test_a_frame_from_parts_is_the_message(events: list[v1.StoredEvent], cursor: str) -> None:
     message = v1.SubscribeEventsResponse(cursor=cursor, batch=v1.SubscribeEventsResponse.Batch(events=events))
-    frame = batch_frame([batch_entry(stored) for stored in events], cursor=cursor)
+    frame = batch_frame([serialized_event(stored) for stored in events], cursor=cursor)
     assert frame == message.SerializeToString()

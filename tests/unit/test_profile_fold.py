@@ -141,7 +141,7 @@ class Store:
         self._apply(ExpireEvents(self._account_id, before_ms))
 
     def fold(self, consumer_id: str, *, step: int = -1) -> Folding:
-        with self._reader.one_moment():
+        with self._reader.transaction():
             folding = self._reader.profiles.fold_consumer(self._bounds(), consumer_id)
             while not self._reader.profiles.advance(folding, max_events=step):
                 pass

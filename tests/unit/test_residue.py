@@ -52,7 +52,7 @@ def test_a_purge_leaves_no_byte_of_deleted_rows_and_every_byte_of_others(
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     path = tmp_path / "engagement.db"
     assert MARKER in path.read_bytes(), "SQLite leaves nothing any more: the purge need not look for it"
-    for _ in Purge(connection).parts():
+    for _ in Purge(connection).steps():
         # What is written between the parts must not bring back what the connection has in its cache.
         connection.execute("UPDATE events SET receive_time_ms = receive_time_ms + 1 WHERE position % 50 = 0")
     connection.execute("UPDATE events SET receive_time_ms = receive_time_ms + 1")
@@ -64,7 +64,7 @@ def test_a_purge_leaves_no_byte_of_deleted_rows_and_every_byte_of_others(
 
 def test_a_zeroed_file_has_nothing_more_to_zero(connection: apsw.Connection, tmp_path: Path) -> None:
     fill_and_delete(connection)
-    for _ in Purge(connection).parts():
+    for _ in Purge(connection).steps():
         pass
     pages = DatabasePages(str(tmp_path / "engagement.db"))
     assert [found for found in pages.find_residue() if found] == []

@@ -102,7 +102,9 @@ def test_views_of_one_log_are_equal(
         one, other = Path(folder) / "one", Path(folder) / "other"
         with view(one) as writer:
             for sequence, number in enumerate(numbers, 1):
-                writer.follow([LogEntry(sequence, f"p.{number + 1}", "p", number + 1, messages[number])])
+                writer.apply_entries(
+                    [LogEntry(sequence, f"p.{number + 1}", "p", number + 1, messages[number])]
+                )
         with view(other):
             pass
         entries = [
@@ -115,6 +117,6 @@ def test_views_of_one_log_are_equal(
         while entries:
             size = next(sizes)
             with view(other) as writer:
-                writer.follow(entries[:size])
+                writer.apply_entries(entries[:size])
             del entries[:size]
         assert view_rows(one) == view_rows(other)

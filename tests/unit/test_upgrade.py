@@ -1,14 +1,12 @@
-"""A store of an earlier server becomes one of this server with all that it holds, or stays as it was."""
+"""A store of an earlier schema version is upgraded with all that it holds, or stays as it was."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import re
+import os
 import signal
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,112 +14,47 @@ import apsw
 import pytest
 
 from engagement import v1
-from engagement_server.model import StoredRow
-from engagement_server.operations import Commit, CommitChunk, OpenUpload, Operation, RecordBatch
-from engagement_server.store.database import SCHEMA_VERSION, DatabaseFile, read_cursors
-from engagement_server.store.reader import PageQuery, Reader
-from engagement_server.store.writer import Writer
-from tests.support.events import bad_event, batch_of, customer_event, customer_events, personal_event
-
-SCHEMA_1 = (Path(__file__).parent / "schema_1.sql").read_text()
-COPIED = {
-    "settings": "name, value",
-    "accounts": "number, account_id, last_sequence",
-    "events": "position, account, event_id, attribute_set, authenticated, server_time_ms, receive_time_ms,"
-    " payload",
-    "blocks": "block, min_ms, max_ms",
-    "uploads": "*",
-    "upload_results": "*",
-}
-# Opens the store, and dies at a statement.
-DYING = """
-import os, pathlib, re, signal, sys
-import apsw
+from engagement_server.faults import ConfigurationError
+from engagement_server.operations import Commit, RecordBatch
 from engagement_server.store.database import DatabaseFile
+from engagement_server.store.reader import Reader
+from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION, UPGRADES, Upgrade
+from engagement_server.store.writer import Writer
+from tests.support.events import batch_of, customer_events
 
-def die(cursor, statement, bindings):
-    if re.search(sys.argv[2], statement):
-        die.seen += 1
-        if die.seen == int(sys.argv[3]):
-            os.kill(os.getpid(), signal.SIGKILL)
-    return True
-
-die.seen = 0
-apsw.connection_hooks.append(lambda connection: setattr(connection, "exec_trace", die))
-DatabaseFile(pathlib.Path(sys.argv[1])).open_writer()
-"""
-FILTERS = [
-    v1.EventFilter(),
-    v1.EventFilter(customer_ids=["K-1", "k-2"]),
-    v1.EventFilter(consumer_ids=["ada"], customer_statuses=["ACTIVE"]),
-    v1.EventFilter(conversation_ids=["talk 1"]),
-    v1.EventFilter(text='"STRASSE 5" gold'),
-    v1.EventFilter(text="2014-10-15"),
-    v1.EventFilter(text="zoë"),
-    v1.EventFilter(attribute_sets=[v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO]),
-]
+EVENTS = 5
+DYING = "import pathlib, sys; from tests.unit import test_upgrade as t; t.die(pathlib.Path(sys.argv[1]))"
 
 
-def odd_events() -> list[v1.Event]:
-    """Events that each filter but the first finds some of."""
-    events = [
-        customer_event("a", customer_id="K-1", customer_status="Active"),
-        customer_event("b", customer_id="k-1", last_payment_date=v1.Date(year=2014, month=10, day=15)),
-        customer_event("c", account_name="Straße 5", role="GOLD"),
-        personal_event("d", name="ZOË"),
-        personal_event("e"),
-    ]
-    events[1].conversation_id = "talk 1"
-    events[4].additional_attributes["street"] = "strasse 5, gold"
-    return events
+def count_events(connection: apsw.Connection) -> None:
+    """The first upgrade: a table made of the rows of another."""
+    connection.execute("CREATE TABLE counts (events INTEGER); INSERT INTO counts SELECT count(*) FROM events")
 
 
-def write(data_dir: Path, *operations: Operation) -> None:
-    """Fills a store of this server."""
-    database = DatabaseFile(data_dir)
-    with contextlib.closing(database.open_writer()) as connection:
-        Writer(connection).apply(Commit(operations, 1_700_000_000_000))
-    database.close()
+def double_counts(connection: apsw.Connection) -> None:
+    """The second upgrade: it needs the first, and shows how often it ran."""
+    connection.execute("UPDATE counts SET events = events * 2")
 
 
-def record(*events: v1.Event, account_id: str = "acme") -> RecordBatch:
-    return RecordBatch(account_id, batch_of(events), is_atomic=False)
+def fail(connection: apsw.Connection) -> None:
+    connection.execute("INSERT INTO no_such_table VALUES (1)")
 
 
-def make_schema_1(new_dir: Path, old_dir: Path) -> None:
-    """A store of schema version 1 with the rows of a new one."""
-    old_dir.mkdir()
-    with contextlib.closing(apsw.Connection(str(old_dir / "engagement.db"))) as old:
-        old.execute(SCHEMA_1)
-        old.execute("ATTACH ? AS new", (str(new_dir / "engagement.db"),))
-        for table, columns in COPIED.items():
-            names = "" if columns == "*" else f"({columns})"
-            old.execute(f"INSERT INTO {table} {names} SELECT {columns} FROM new.{table}")
-        old.execute("DELETE FROM settings WHERE name = 'erasure_salt'")
-        # What an index of that time held does not matter, as long as it held something.
-        old.execute("INSERT INTO search (rowid, attributes) SELECT position, event_id FROM events")
-        old.pragma("user_version", 1)
+def die(data_dir: Path) -> None:
+    """Upgrades a store and kills this process before the upgrade is committed."""
 
+    def kill(connection: apsw.Connection) -> None:
+        double_counts(connection)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """A new store with events and an upload, and an old one with the same."""
-    new_dir, old_dir = tmp_path / "new", tmp_path / "old"
-    write(
-        new_dir,
-        record(*customer_events(1300), *odd_events()),
-        record(*odd_events(), account_id="other"),
-        OpenUpload("acme", "upload", "owner"),
-        CommitChunk("acme", "upload", "owner", 1, batch_of([bad_event("x"), *customer_events(2)])),
-    )
-    make_schema_1(new_dir, old_dir)
-    return new_dir, old_dir
+    with opened(data_dir, count_events, kill):
+        pass
 
 
 @contextlib.contextmanager
-def opened(data_dir: Path) -> Iterator[apsw.Connection]:
-    """A connection to a store as a server opens it."""
-    database = DatabaseFile(data_dir)
+def opened(data_dir: Path, *upgrades: Upgrade) -> Iterator[apsw.Connection]:
+    """A connection to a store as a server with further upgrades opens it."""
+    database = DatabaseFile(data_dir, upgrades=[*UPGRADES, *upgrades])
     try:
         with contextlib.closing(database.open_writer()) as connection:
             yield connection
@@ -129,102 +62,86 @@ def opened(data_dir: Path) -> Iterator[apsw.Connection]:
         database.close()
 
 
-def schema(connection: apsw.Connection) -> list[tuple[str, ...]]:
-    """All tables and indexes; blanks and comments in the text of a statement make no difference."""
-    rows = connection.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")
-    return sorted(
-        (*names, " ".join(re.findall(r"\w+|[^\w\s]", re.sub(r"--.*", "", sql)))) for *names, sql in rows
-    )
+def contents(data_dir: Path) -> list[str]:
+    """The version, the tables and the events of a store."""
+    with contextlib.closing(apsw.Connection(str(data_dir / "engagement.db"))) as connection:
+        assert connection.pragma("integrity_check") == "ok"
+        tables = connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+        rows = connection.execute("SELECT * FROM events ORDER BY position").fetchall()
+        return [str(connection.pragma("user_version")), *map(str, tables), *map(str, rows)]
 
 
-def found(data_dir: Path, wanted: v1.EventFilter, *, account_id: str) -> list[StoredRow]:
-    """Rows of the events that a filter takes."""
-    query = PageQuery(
-        account_id=account_id,
-        wanted=wanted,
-        after_position=None,
-        newest_first=False,
-        max_events=10_000,
-        max_bytes=1 << 30,
-    )
-    with opened(data_dir) as connection:
-        return [row for row, _ in Reader(connection).page(query).rows]
+def set_version(data_dir: Path, version: int) -> None:
+    with contextlib.closing(apsw.Connection(str(data_dir / "engagement.db"))) as connection:
+        connection.pragma("user_version", version)
 
 
-def test_an_upgraded_store_has_the_schema_of_a_fresh_one(folders: tuple[Path, Path]) -> None:
-    new_dir, old_dir = folders
-    with opened(new_dir) as new, opened(old_dir) as old:
-        assert schema(old) == schema(new)
-        assert old.pragma("user_version") == new.pragma("user_version") == SCHEMA_VERSION
-        for table in ("search_config", "uploads", "upload_results", "accounts", "events", "blocks"):
-            rows = [list(each.execute(f"SELECT * FROM {table} ORDER BY 1, 2")) for each in (old, new)]
-            assert rows[0] == rows[1]
-        assert read_cursors(old) == read_cursors(new)
-        assert old.pragma("integrity_check") == "ok"
-        old.execute("INSERT INTO search (search) VALUES ('integrity-check')")
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """The folder of a store of the current version, with events."""
+    with opened(tmp_path) as connection:
+        record(connection, time_ms=1)
+    return tmp_path
 
 
-@pytest.mark.parametrize("account_id", ["acme", "other"])
-def test_every_event_is_found_after_an_upgrade(folders: tuple[Path, Path], account_id: str) -> None:
-    new_dir, old_dir = folders
-    for wanted in FILTERS:
-        expected = found(new_dir, wanted, account_id=account_id)
-        assert expected
-        assert found(old_dir, wanted, account_id=account_id) == expected
-    with opened(old_dir) as connection:
-        for event in odd_events():
-            row = Reader(connection).find_by_id(account_id, event.event_id)
-            assert row is not None
-            assert v1.Event.FromString(row.payload) == event
+def record(connection: apsw.Connection, *, time_ms: int) -> None:
+    """Stores new events."""
+    batch = batch_of(customer_events(EVENTS))
+    Writer(connection).apply(Commit([RecordBatch(f"account {time_ms}", batch, is_atomic=False)], time_ms))
 
 
-def test_an_upgraded_store_goes_on(folders: tuple[Path, Path]) -> None:
-    _, old_dir = folders
-    with opened(old_dir):
+def test_each_upgrade_runs_once_and_in_order(data_dir: Path) -> None:
+    with opened(data_dir, count_events) as connection:
+        assert connection.pragma("user_version") == SCHEMA_VERSION + 1
+        assert connection.execute("SELECT events FROM counts").fetchall() == [(EVENTS,)]
+    for _ in range(2):
+        with opened(data_dir, count_events, double_counts) as connection:
+            assert connection.pragma("user_version") == SCHEMA_VERSION + 2
+            assert connection.execute("SELECT events FROM counts").fetchall() == [(2 * EVENTS,)]
+
+
+def test_an_upgraded_store_keeps_its_events_and_goes_on(data_dir: Path) -> None:
+    with opened(data_dir, count_events, double_counts) as connection:
+        record(connection, time_ms=2)
+        for account_id in ("account 1", "account 2"):
+            for event in customer_events(EVENTS):
+                row = Reader(connection).find_by_id(account_id, event.event_id)
+                assert row is not None
+                assert v1.Event.FromString(row.payload) == event
+
+
+def test_a_new_store_has_the_current_version_without_an_upgrade(tmp_path: Path) -> None:
+    with opened(tmp_path, fail) as connection:
+        assert connection.pragma("user_version") == SCHEMA_VERSION + 1
+
+
+def test_a_kill_in_the_middle_leaves_the_store_as_it_was(data_dir: Path) -> None:
+    before = contents(data_dir)
+    killed = subprocess.run([sys.executable, "-c", DYING, str(data_dir)], check=False, timeout=20)
+    assert killed.returncode == -signal.SIGKILL
+    assert contents(data_dir) == before
+    test_each_upgrade_runs_once_and_in_order(data_dir)
+
+
+def test_an_upgrade_that_fails_leaves_the_store_as_it_was(data_dir: Path) -> None:
+    before = contents(data_dir)
+    with (
+        pytest.raises(ConfigurationError, match="no such table: no_such_table"),
+        opened(data_dir, count_events, fail),
+    ):
         pass
-    write(old_dir, record(customer_event("new", customer_id="K-1"), *odd_events()))
-    rows = found(old_dir, v1.EventFilter(customer_ids=["K-1"]), account_id="acme")
-    assert [v1.Event.FromString(row.payload).event_id for row in rows] == ["a", "new"]
+    assert contents(data_dir) == before
 
 
 @pytest.mark.parametrize(
-    ("statement", "count"),
-    [
-        ("ALTER TABLE events", 1),
-        ("DROP TABLE search", 1),
-        (r"INSERT INTO search \(rowid", 2),
-        (r"INSERT INTO search \(rowid", 1310),
-    ],
+    ("version", "reason"), [(OLDEST_VERSION - 1, "too old"), (SCHEMA_VERSION + 1, "too new")]
 )
-def test_a_kill_in_the_middle_leaves_the_store_as_it_was(
-    folders: tuple[Path, Path], statement: str, count: int
+def test_a_store_that_cannot_be_upgraded_is_refused_and_left_alone(
+    data_dir: Path, version: int, reason: str
 ) -> None:
-    _, old_dir = folders
-    with contextlib.closing(apsw.Connection(str(old_dir / "engagement.db"))) as connection:
-        before = schema(connection)
-    arguments = [sys.executable, "-c", DYING, str(old_dir), statement, str(count)]
-    assert subprocess.run(arguments, check=False, timeout=20).returncode == -signal.SIGKILL
-    with contextlib.closing(apsw.Connection(str(old_dir / "engagement.db"))) as connection:
-        assert connection.pragma("user_version") == 1
-        assert schema(connection) == before
-        assert connection.pragma("integrity_check") == "ok"
-    test_an_upgraded_store_has_the_schema_of_a_fresh_one(folders)
-
-
-def test_an_upgrade_tells_how_far_it_is_and_takes_little_memory(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    texts = dict.fromkeys(("balance", "role", "imei", "currency"), "x" * 50_000)
-    large = [customer_event(f"large {number:03}", **texts) for number in range(100)]
-    write(tmp_path / "new", record(*large))
-    make_schema_1(tmp_path / "new", tmp_path / "old")
-    tracemalloc.start()
-    try:
-        with caplog.at_level(logging.INFO), opened(tmp_path / "old"):
-            _, peak_bytes = tracemalloc.get_traced_memory()
-            log_bytes = (tmp_path / "old/engagement.db-wal").stat().st_size
-    finally:
-        tracemalloc.stop()
-    assert peak_bytes < sum(event.ByteSize() for event in large) / 4
-    assert "upgrading the store to schema version 2: 100 events to index" in caplog.text
-    assert log_bytes == 0
+    set_version(data_dir, version)
+    before = (data_dir / "engagement.db").read_bytes()
+    expected = f"{data_dir}/engagement.db has schema version {version}, which is {reason} for this server; "
+    with pytest.raises(ConfigurationError, match=expected), opened(data_dir):
+        pass
+    assert (data_dir / "engagement.db").read_bytes() == before

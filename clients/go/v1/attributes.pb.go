@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: engagement/v1/attributes.proto
 
-// The two sets of engagement attributes: what a brand tells about a customer.
+// The two attribute sets: what a brand knows about a customer.
 
 package engagementv1
 
@@ -24,17 +24,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A full, real calendar day, without a time zone.
+// `Date` is a calendar day without a time zone.
 //
-// The same on the wire as `google.type.Date`, but never partial: a day that is
-// not in the calendar (30 February, month 13, year 0) is refused.
+// It is wire-compatible with `google.type.Date`, but is always a complete date
+// that exists: 30 February, month 13 and year 0 are invalid.
 type Date struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Year, 1 to 9999.
+	// Year, 1 to 9999. Required.
 	Year int32 `protobuf:"varint,1,opt,name=year,proto3" json:"year,omitempty"`
-	// Month of the year, 1 to 12.
+	// Month, 1 to 12. Required.
 	Month int32 `protobuf:"varint,2,opt,name=month,proto3" json:"month,omitempty"`
-	// Day of the month, 1 to 31.
+	// Day of the month, 1 to 31. Required.
 	Day           int32 `protobuf:"varint,3,opt,name=day,proto3" json:"day,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -91,39 +91,39 @@ func (x *Date) GetDay() int32 {
 	return 0
 }
 
-// What a brand tells about a customer as a customer: status, account, dates.
+// `CustomerInfo` describes a customer in business terms: status, account and
+// dates.
 //
-// Every member is optional: absent, the empty text and zero are three different
-// things. Text is free text of at most 50,000 characters (Unicode code points)
-// without NUL; amounts, sizes and flags are text too, exactly as the source
-// wrote them.
+// The producer sets every field, and every field is optional: an absent field,
+// an empty string and zero are three different values. A string is free text of
+// at most 50,000 characters (Unicode code points) without NUL. Amounts, sizes
+// and flags are strings too and are stored exactly as the source wrote them.
 type CustomerInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Time of the event, epoch milliseconds: after 0, before the year 10000, and
-	// at most 24 hours ahead of the server's clock. Unset: the server stores the
-	// time at which it accepted the event.
+	// Time of the event in epoch milliseconds: after 0, before the year 10000 and
+	// at most 24 hours ahead of the server's clock. If absent, the server sets it
+	// to the time of acceptance.
 	ServerTimeStamp *int64 `protobuf:"varint,1,opt,name=server_time_stamp,json=serverTimeStamp,proto3,oneof" json:"server_time_stamp,omitempty"`
-	// Status of the customer, such as "cancelled". Matched against the names of
-	// the account's customer statuses without regard to case; the text that was
-	// sent is always what comes out.
+	// Status of the customer, such as "cancelled". The server matches it,
+	// ignoring case, against the account's list of customer statuses and always
+	// stores and returns it as sent.
 	CustomerStatus *string `protobuf:"bytes,2,opt,name=customer_status,json=customerStatus,proto3,oneof" json:"customer_status,omitempty"`
-	// Type of the customer, such as "vip". Matched against the names of the
-	// account's customer types without regard to case; the text that was sent is
-	// always what comes out.
+	// Type of the customer, such as "vip". The server matches it, ignoring case,
+	// against the account's list of customer types and always stores and returns
+	// it as sent.
 	CustomerType *string `protobuf:"bytes,3,opt,name=customer_type,json=customerType,proto3,oneof" json:"customer_type,omitempty"`
 	// Current balance, such as "-400.99".
 	Balance *string `protobuf:"bytes,4,opt,name=balance,proto3,oneof" json:"balance,omitempty"`
 	// Id of the customer in the brand's own systems.
 	CustomerId *string `protobuf:"bytes,5,opt,name=customer_id,json=customerId,proto3,oneof" json:"customer_id,omitempty"`
-	// Id of the customer in a social network of the brand's choice.
+	// Id of the customer in a social network that the brand chooses.
 	SocialId *string `protobuf:"bytes,6,opt,name=social_id,json=socialId,proto3,oneof" json:"social_id,omitempty"`
 	// Unique identifier of the customer's phone.
 	Imei *string `protobuf:"bytes,7,opt,name=imei,proto3,oneof" json:"imei,omitempty"`
 	// Nickname or user name.
 	UserName *string `protobuf:"bytes,8,opt,name=user_name,json=userName,proto3,oneof" json:"user_name,omitempty"`
-	// Name of the customer's company or account; in business-to-business use,
-	// the nickname of the account. Sources give the one name both meanings and
-	// send one value.
+	// Name of the customer's company or account or, between businesses, the
+	// account's nickname. Sources use this one field for either meaning.
 	AccountName *string `protobuf:"bytes,9,opt,name=account_name,json=accountName,proto3,oneof" json:"account_name,omitempty"`
 	// Title of the customer's role in their organisation.
 	Role *string `protobuf:"bytes,10,opt,name=role,proto3,oneof" json:"role,omitempty"`
@@ -133,7 +133,7 @@ type CustomerInfo struct {
 	RegistrationDate *Date `protobuf:"bytes,12,opt,name=registration_date,json=registrationDate,proto3" json:"registration_date,omitempty"`
 	// Size of the customer's company.
 	CompanySize *string `protobuf:"bytes,13,opt,name=company_size,json=companySize,proto3,oneof" json:"company_size,omitempty"`
-	// Zip code of the store; leading zeros are kept.
+	// Zip code of the store. Leading zeros are kept.
 	StoreZipCode *string `protobuf:"bytes,14,opt,name=store_zip_code,json=storeZipCode,proto3,oneof" json:"store_zip_code,omitempty"`
 	// Number of the store.
 	StoreNumber *string `protobuf:"bytes,15,opt,name=store_number,json=storeNumber,proto3,oneof" json:"store_number,omitempty"`
@@ -303,33 +303,34 @@ func (x *CustomerInfo) GetCompanyBranch() string {
 	return ""
 }
 
-// What a brand tells about a customer as a person: name, age, contacts.
+// `PersonalInfo` describes a customer as a person: name, age and contacts.
 //
-// The same rules for text and absence as in `CustomerInfo`.
+// The producer sets every field. Text and absence follow the rules of
+// `CustomerInfo`.
 type PersonalInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Time of the event, epoch milliseconds: after 0, before the year 10000, and
-	// at most 24 hours ahead of the server's clock. Unset: the server stores the
-	// time at which it accepted the event.
+	// Time of the event in epoch milliseconds: after 0, before the year 10000 and
+	// at most 24 hours ahead of the server's clock. If absent, the server sets it
+	// to the time of acceptance.
 	ServerTimeStamp *int64 `protobuf:"varint,1,opt,name=server_time_stamp,json=serverTimeStamp,proto3,oneof" json:"server_time_stamp,omitempty"`
-	// Personal name (first name).
+	// First name.
 	Name *string `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	// Surname (last name).
+	// Last name.
 	Surname *string `protobuf:"bytes,3,opt,name=surname,proto3,oneof" json:"surname,omitempty"`
 	// Gender.
 	Gender *string `protobuf:"bytes,4,opt,name=gender,proto3,oneof" json:"gender,omitempty"`
-	// Company of the person.
+	// Company that the person belongs to.
 	Company *string `protobuf:"bytes,5,opt,name=company,proto3,oneof" json:"company,omitempty"`
-	// Year of birth, from which the age is calculated; not an age.
+	// Year of birth, not an age: readers calculate the age from it.
 	CustomerAge *string `protobuf:"bytes,6,opt,name=customer_age,json=customerAge,proto3,oneof" json:"customer_age,omitempty"`
-	// E-mail address of the first contact.
+	// Email address of the first contact.
 	Email *string `protobuf:"bytes,7,opt,name=email,proto3,oneof" json:"email,omitempty"`
 	// Phone number of the first contact.
 	Phone *string `protobuf:"bytes,8,opt,name=phone,proto3,oneof" json:"phone,omitempty"`
 	// Language of the person, as the source names it.
 	Language *string `protobuf:"bytes,9,opt,name=language,proto3,oneof" json:"language,omitempty"`
-	// Contacts after the first, in the source's order. The first is `email` and
-	// `phone`.
+	// Contacts after the first, in the source's order. The first contact is
+	// `email` and `phone`.
 	OtherContacts []*PersonalContact `protobuf:"bytes,20,rep,name=other_contacts,json=otherContacts,proto3" json:"other_contacts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -435,10 +436,11 @@ func (x *PersonalInfo) GetOtherContacts() []*PersonalContact {
 	return nil
 }
 
-// One way to reach a person.
+// `PersonalContact` is one way to reach a person. The producer sets both
+// fields, and both are optional.
 type PersonalContact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// E-mail address.
+	// Email address.
 	Email *string `protobuf:"bytes,1,opt,name=email,proto3,oneof" json:"email,omitempty"`
 	// Phone number.
 	Phone         *string `protobuf:"bytes,2,opt,name=phone,proto3,oneof" json:"phone,omitempty"`

@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: engagement/v1/entity_service.proto
 
-// The account's own lists of customer statuses and customer types.
+// The account's lists of customer statuses and customer types.
 
 package engagementv1
 
@@ -24,11 +24,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// The kinds of lists.
+// `EntityKind` selects a list.
 type EntityKind int32
 
 const (
-	// Not a kind; refused.
+	// Not a list; invalid in a request.
 	EntityKind_ENTITY_KIND_UNSPECIFIED EntityKind = 0
 	// Names for `customer_info.customer_status`.
 	EntityKind_ENTITY_KIND_CUSTOMER_STATUS EntityKind = 1
@@ -77,12 +77,12 @@ func (EntityKind) EnumDescriptor() ([]byte, []int) {
 	return file_engagement_v1_entity_service_proto_rawDescGZIP(), []int{0}
 }
 
-// Request of ListEntities.
+// `ListEntitiesRequest` is the request of `ListEntities`.
 type ListEntitiesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Which list.
+	// List to read. Required.
 	Kind          EntityKind `protobuf:"varint,2,opt,name=kind,proto3,enum=engagement.v1.EntityKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -132,13 +132,13 @@ func (x *ListEntitiesRequest) GetKind() EntityKind {
 	return EntityKind_ENTITY_KIND_UNSPECIFIED
 }
 
-// Response of ListEntities.
+// `ListEntitiesResponse` is the response of `ListEntities`.
 type ListEntitiesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The names in their canonical spelling, in the order in which they were
-	// added; at most 110.
+	// Names in their canonical spelling, in the order in which they were added.
+	// At most 110.
 	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
-	// Whether events with other values are refused.
+	// Whether events with other values are rejected.
 	Closed        bool `protobuf:"varint,2,opt,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -188,18 +188,19 @@ func (x *ListEntitiesResponse) GetClosed() bool {
 	return false
 }
 
-// Request of PutEntities.
+// `PutEntitiesRequest` is the request of `PutEntities`.
 type PutEntitiesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Which list.
+	// List to change. Required.
 	Kind EntityKind `protobuf:"varint,2,opt,name=kind,proto3,enum=engagement.v1.EntityKind" json:"kind,omitempty"`
-	// Names to add: at most 110, which is also the limit of the list, each 1 to
-	// 256 characters without NUL. May be empty where only `closed` is to change.
+	// Names to add: at most 110, which is also the limit of the list, each of 1
+	// to 256 characters without NUL. May be empty, to change only `closed`.
 	Names []string `protobuf:"bytes,3,rep,name=names,proto3" json:"names,omitempty"`
-	// Whether to refuse events with values that are not on the list, with
-	// ENTITY_UNKNOWN. Unset: as it is; a new list is open.
+	// Whether to reject events whose value is not in the list, with
+	// ENTITY_UNKNOWN. An event without a value is not checked. If absent, the
+	// setting stays as it is; a new list is open.
 	Closed        *bool `protobuf:"varint,4,opt,name=closed,proto3,oneof" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -263,12 +264,13 @@ func (x *PutEntitiesRequest) GetClosed() bool {
 	return false
 }
 
-// Response of PutEntities.
+// `PutEntitiesResponse` is the response of `PutEntities`.
 type PutEntitiesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All names of the list after the change.
+	// All names of the list after the change, in the order in which they were
+	// added.
 	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
-	// Whether events with other values are refused.
+	// Whether events with other values are rejected.
 	Closed        bool `protobuf:"varint,2,opt,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -318,14 +320,14 @@ func (x *PutEntitiesResponse) GetClosed() bool {
 	return false
 }
 
-// Request of DeleteEntity.
+// `DeleteEntityRequest` is the request of `DeleteEntity`.
 type DeleteEntityRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Which list.
+	// List to change. Required.
 	Kind EntityKind `protobuf:"varint,2,opt,name=kind,proto3,enum=engagement.v1.EntityKind" json:"kind,omitempty"`
-	// The name, in any case, 1 to 256 characters.
+	// Name to remove, in any case: 1 to 256 characters. Required.
 	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -382,12 +384,13 @@ func (x *DeleteEntityRequest) GetName() string {
 	return ""
 }
 
-// Response of DeleteEntity.
+// `DeleteEntityResponse` is the response of `DeleteEntity`.
 type DeleteEntityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All names of the list after the change.
+	// All names of the list after the change, in the order in which they were
+	// added.
 	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
-	// Whether events with other values are refused.
+	// Whether events with other values are rejected.
 	Closed        bool `protobuf:"varint,2,opt,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // - protoc             v7.35.1
 // source: engagement/v1/entity_service.proto
 
-// The account's own lists of customer statuses and customer types.
+// The account's lists of customer statuses and customer types.
 
 package engagementv1
 
@@ -30,21 +30,26 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Keeps the lists of names that customer statuses and customer types are matched
-// against when an event is accepted.
+// `EntityService` manages the lists of names that customer statuses and
+// customer types are matched against when an event is accepted.
 //
-// A name matches where the whole value is the same without regard to case
-// (Unicode case folding); blanks count. The value itself is always stored as it
-// was sent; the match is in `StoredEvent`. A change of a list takes effect in
-// order with events: for those accepted after it, never for stored ones.
+// A value matches a name if the two are equal as a whole, ignoring case
+// (Unicode case folding); white space counts. The value is always stored as it
+// was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+// with the account's events: it applies to events accepted after it and never
+// to stored ones.
 type EntityServiceClient interface {
-	// Reads a list; empty where nothing was ever put.
+	// `ListEntities` reads one list. A list that was never written is empty and
+	// open.
 	ListEntities(ctx context.Context, in *ListEntitiesRequest, opts ...grpc.CallOption) (*ListEntitiesResponse, error)
-	// Adds names to a list, closes or opens it, or both. A name that is there in
-	// another case gets the new spelling. Putting the same again changes nothing.
+	// `PutEntities` adds names to a list, closes or opens the list, or both. A
+	// name that differs from a listed one only in case replaces its spelling and
+	// keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+	// if the list would hold more than 110 names.
 	PutEntities(ctx context.Context, in *PutEntitiesRequest, opts ...grpc.CallOption) (*PutEntitiesResponse, error)
-	// Takes a name, in any case, off a list. NOT_FOUND / ENTITY_NOT_FOUND where the
-	// list does not have it. Events that matched it keep their match.
+	// `DeleteEntity` removes a name, in any case, from a list. Stored events keep
+	// their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
+	// name.
 	DeleteEntity(ctx context.Context, in *DeleteEntityRequest, opts ...grpc.CallOption) (*DeleteEntityResponse, error)
 }
 
@@ -90,21 +95,26 @@ func (c *entityServiceClient) DeleteEntity(ctx context.Context, in *DeleteEntity
 // All implementations must embed UnimplementedEntityServiceServer
 // for forward compatibility.
 //
-// Keeps the lists of names that customer statuses and customer types are matched
-// against when an event is accepted.
+// `EntityService` manages the lists of names that customer statuses and
+// customer types are matched against when an event is accepted.
 //
-// A name matches where the whole value is the same without regard to case
-// (Unicode case folding); blanks count. The value itself is always stored as it
-// was sent; the match is in `StoredEvent`. A change of a list takes effect in
-// order with events: for those accepted after it, never for stored ones.
+// A value matches a name if the two are equal as a whole, ignoring case
+// (Unicode case folding); white space counts. The value is always stored as it
+// was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+// with the account's events: it applies to events accepted after it and never
+// to stored ones.
 type EntityServiceServer interface {
-	// Reads a list; empty where nothing was ever put.
+	// `ListEntities` reads one list. A list that was never written is empty and
+	// open.
 	ListEntities(context.Context, *ListEntitiesRequest) (*ListEntitiesResponse, error)
-	// Adds names to a list, closes or opens it, or both. A name that is there in
-	// another case gets the new spelling. Putting the same again changes nothing.
+	// `PutEntities` adds names to a list, closes or opens the list, or both. A
+	// name that differs from a listed one only in case replaces its spelling and
+	// keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+	// if the list would hold more than 110 names.
 	PutEntities(context.Context, *PutEntitiesRequest) (*PutEntitiesResponse, error)
-	// Takes a name, in any case, off a list. NOT_FOUND / ENTITY_NOT_FOUND where the
-	// list does not have it. Events that matched it keep their match.
+	// `DeleteEntity` removes a name, in any case, from a list. Stored events keep
+	// their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
+	// name.
 	DeleteEntity(context.Context, *DeleteEntityRequest) (*DeleteEntityResponse, error)
 	mustEmbedUnimplementedEntityServiceServer()
 }

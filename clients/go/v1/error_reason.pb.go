@@ -23,19 +23,19 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Why a call or an event was refused.
+// `ErrorReason` says why a call was refused or an event was rejected.
 //
-// Every error status carries a `google.rpc.ErrorInfo` with domain
-// `engagement.v1` whose `reason` is the name of one of these values without
-// the prefix `ERROR_REASON_`. All dynamic text of the message is in its
-// metadata too. Clients must accept reasons that they do not know.
+// Every error status of this service carries a `google.rpc.ErrorInfo` with the
+// domain `engagement.v1`. Its `reason` is the name of one of these values
+// without the prefix `ERROR_REASON_`, and its metadata repeats every variable
+// part of the message. Clients must accept reasons that they do not know.
 type ErrorReason int32
 
 const (
 	// Not used.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
 	// A field breaks a rule of the contract. INVALID_ARGUMENT, with a
-	// `google.rpc.BadRequest`. Not retryable.
+	// `google.rpc.BadRequest` that lists up to 32 violations. Not retryable.
 	//
 	//	{"reason": "FIELD_INVALID", "domain": "engagement.v1",
 	//	 "metadata": {"field": "event.customer_info.balance",
@@ -45,37 +45,37 @@ const (
 	ErrorReason_ERROR_REASON_FIELD_INVALID ErrorReason = 1
 	// A value is not in a closed list of entities. INVALID_ARGUMENT, with a
 	// `google.rpc.BadRequest`. Not retryable: send one of the allowed names, or
-	// put the name on the list.
+	// add the name to the list.
 	//
 	//	{"reason": "ENTITY_UNKNOWN", "domain": "engagement.v1",
 	//	 "metadata": {"field": "event.customer_info.customer_status",
 	//	              "allowed": "\"active\", \"cancelled\""}}
 	ErrorReason_ERROR_REASON_ENTITY_UNKNOWN ErrorReason = 2
-	// A call holds more events or bytes than are allowed. INVALID_ARGUMENT. Not
-	// retryable as it is: send less in one call.
+	// A request holds more events or bytes than allowed. INVALID_ARGUMENT. Not
+	// retryable as it is: send less in one request.
 	//
 	//	{"reason": "BATCH_TOO_LARGE", "domain": "engagement.v1",
 	//	 "metadata": {"count": "501", "limit": "500", "unit": "events"}}
 	ErrorReason_ERROR_REASON_BATCH_TOO_LARGE ErrorReason = 3
-	// A chunk of an upload holds more events or bytes than are allowed.
+	// A chunk of an upload holds more events or bytes than allowed.
 	// INVALID_ARGUMENT. Not retryable as it is: send smaller chunks.
 	//
 	//	{"reason": "CHUNK_TOO_LARGE", "domain": "engagement.v1",
 	//	 "metadata": {"count": "501", "limit": "500", "unit": "events"}}
 	ErrorReason_ERROR_REASON_CHUNK_TOO_LARGE ErrorReason = 4
-	// A filter cannot be understood. INVALID_ARGUMENT, with a
-	// `google.rpc.BadRequest`. Not retryable.
+	// A filter has no meaning: its time range is empty, or its text cannot be
+	// parsed. INVALID_ARGUMENT, with a `google.rpc.BadRequest`. Not retryable.
 	//
 	//	{"reason": "FILTER_INVALID", "domain": "engagement.v1",
 	//	 "metadata": {"field": "filter.text"}}
 	ErrorReason_ERROR_REASON_FILTER_INVALID ErrorReason = 5
-	// A page token is damaged, or was given for another account, filter or
-	// order. INVALID_ARGUMENT. Not retryable: start the list again.
+	// A page token is damaged, or was issued for other arguments, such as another
+	// account, filter or order. INVALID_ARGUMENT. Not retryable: list again from
+	// the first page.
 	//
 	//	{"reason": "PAGE_TOKEN_MISMATCH", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_PAGE_TOKEN_MISMATCH ErrorReason = 6
-	// A cursor is not one that this service made. INVALID_ARGUMENT. Not
-	// retryable.
+	// A cursor was not created by this service. INVALID_ARGUMENT. Not retryable.
 	//
 	//	{"reason": "CURSOR_MALFORMED", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_CURSOR_MALFORMED ErrorReason = 7
@@ -84,52 +84,51 @@ const (
 	//	{"reason": "CURSOR_MISMATCH", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_CURSOR_MISMATCH ErrorReason = 8
 	// An event with the same id and other content is stored. ALREADY_EXISTS. Not
-	// retryable: correct the id.
+	// retryable: give the event an id of its own.
 	//
 	//	{"reason": "EVENT_ID_CONFLICT", "domain": "engagement.v1",
 	//	 "metadata": {"eventId": "0198a1b2-…"}}
 	ErrorReason_ERROR_REASON_EVENT_ID_CONFLICT ErrorReason = 20
-	// A request id was used for a different request. ALREADY_EXISTS. Not
+	// A request id was already used for a different request. ALREADY_EXISTS. Not
 	// retryable.
 	//
 	//	{"reason": "REQUEST_ID_REUSED", "domain": "engagement.v1",
 	//	 "metadata": {"requestId": "r-1"}}
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 21
 	// A chunk, or the end of an upload, does not follow the last committed chunk.
-	// FAILED_PRECONDITION. Go on with the expected sequence.
+	// FAILED_PRECONDITION. Resume at the expected sequence.
 	//
 	//	{"reason": "SEQUENCE_GAP", "domain": "engagement.v1",
 	//	 "metadata": {"uploadId": "u-1", "sequence": "9", "expected": "7"}}
 	ErrorReason_ERROR_REASON_SEQUENCE_GAP ErrorReason = 30
-	// A new chunk was sent to an upload that is finished. FAILED_PRECONDITION.
-	// Open an upload with another id.
+	// A new chunk was sent to a finished upload. FAILED_PRECONDITION. Open an
+	// upload with another id.
 	//
 	//	{"reason": "UPLOAD_FINISHED", "domain": "engagement.v1",
 	//	 "metadata": {"uploadId": "u-1", "committedThrough": "6"}}
 	ErrorReason_ERROR_REASON_UPLOAD_FINISHED ErrorReason = 31
-	// A cursor is older than the retention. FAILED_PRECONDITION. Start at the
-	// earliest cursor, which the metadata holds.
+	// A cursor is older than the retention. FAILED_PRECONDITION. The events that
+	// are left start after `earliestCursor` of the metadata.
 	//
 	//	{"reason": "CURSOR_EXPIRED", "domain": "engagement.v1",
 	//	 "metadata": {"earliestCursor": "…"}}
 	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 32
-	// The log was replaced (restored from a backup, for example), so that
-	// cursors and page tokens from before mean nothing. FAILED_PRECONDITION.
-	// Read again from the start.
+	// The log was replaced, for example restored from a backup, and older cursors
+	// and page tokens are void. FAILED_PRECONDITION. Read again from the start.
 	//
 	//	{"reason": "LOG_EPOCH_CHANGED", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_LOG_EPOCH_CHANGED ErrorReason = 33
-	// The server is one node of several, and does not carry the partition that
-	// the call's account is in. FAILED_PRECONDITION. Not retryable at this
-	// address: call a node that carries the partition. GetServerInfo tells how an
-	// account's partition is found, and which ones a node carries.
+	// This node does not carry the partition of the call's account.
+	// FAILED_PRECONDITION. Not retryable at this address: call a node that
+	// carries the partition. GetServerInfo describes how to find the partition of
+	// an account and which partitions a node carries.
 	//
 	//	{"reason": "PARTITION_NOT_SERVED", "domain": "engagement.v1",
 	//	 "metadata": {"accountId": "acme", "partition": "6",
 	//	              "partitionCount": "8"}}
 	ErrorReason_ERROR_REASON_PARTITION_NOT_SERVED ErrorReason = 34
-	// Another stream opened the same upload and goes on with it. ABORTED. The
-	// newer stream is the one to use.
+	// Another stream opened the same upload and owns it now. ABORTED. Leave the
+	// upload to the newer stream.
 	//
 	//	{"reason": "UPLOAD_TAKEN_OVER", "domain": "engagement.v1",
 	//	 "metadata": {"uploadId": "u-1"}}
@@ -163,11 +162,11 @@ const (
 	//
 	//	{"reason": "TOKEN_MISSING", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_TOKEN_MISSING ErrorReason = 60
-	// The token is not one that this service accepts. UNAUTHENTICATED.
+	// The service does not accept the token. UNAUTHENTICATED.
 	//
 	//	{"reason": "TOKEN_INVALID", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_TOKEN_INVALID ErrorReason = 61
-	// The token is too old. UNAUTHENTICATED. Retry with a new token.
+	// The token has expired. UNAUTHENTICATED. Retry with a new token.
 	//
 	//	{"reason": "TOKEN_EXPIRED", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_TOKEN_EXPIRED ErrorReason = 62
@@ -182,12 +181,13 @@ const (
 	//	 "metadata": {"scope": "ingest"}}
 	ErrorReason_ERROR_REASON_SCOPE_MISSING ErrorReason = 64
 	// The account has used up its quota. RESOURCE_EXHAUSTED, with
-	// `google.rpc.QuotaFailure` and `google.rpc.RetryInfo`. Retry after that.
+	// `google.rpc.QuotaFailure` and `google.rpc.RetryInfo`. Retry after the
+	// delay.
 	//
 	//	{"reason": "QUOTA_EXCEEDED", "domain": "engagement.v1",
 	//	 "metadata": {"limit": "1000", "unit": "events/s"}}
 	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 70
-	// The server has more waiting work than it allows. UNAVAILABLE, with
+	// The server has more work queued than it allows. UNAVAILABLE, with
 	// `google.rpc.RetryInfo`. Retry with the same ids.
 	//
 	//	{"reason": "OVERLOADED", "domain": "engagement.v1"}
@@ -197,14 +197,14 @@ const (
 	//
 	//	{"reason": "DRAINING", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_DRAINING ErrorReason = 81
-	// The store cannot write or read, because the disk is full, for example; or,
-	// where the log is replicated, it has no quorum or this node is cut off from
-	// it. UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
+	// The store cannot write or read, for example because the disk is full; or
+	// the replicated log has no quorum, or this node is cut off from it.
+	// UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
 	//
 	//	{"reason": "STORE_UNAVAILABLE", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 82
-	// The server failed in a way that it did not foresee. INTERNAL. The metadata
-	// holds the request id under which the server's log has the cause.
+	// The server failed unexpectedly. INTERNAL. The server's log has the cause
+	// under the request id in the metadata.
 	//
 	//	{"reason": "INTERNAL", "domain": "engagement.v1",
 	//	 "metadata": {"requestId": "…"}}

@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: engagement/v1/event.proto
 
-// The event: one attribute set about one customer, and what the server adds.
+// Events: one attribute set about one customer, and what the server adds to it.
 
 package engagementv1
 
@@ -25,11 +25,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// The kinds of attribute sets.
+// `AttributeSet` is a kind of attribute set.
 type AttributeSet int32
 
 const (
-	// Not a set; refused in a filter.
+	// Not a kind; invalid in a filter.
 	AttributeSet_ATTRIBUTE_SET_UNSPECIFIED AttributeSet = 0
 	// `CustomerInfo`.
 	AttributeSet_ATTRIBUTE_SET_CUSTOMER_INFO AttributeSet = 1
@@ -78,19 +78,20 @@ func (AttributeSet) EnumDescriptor() ([]byte, []int) {
 	return file_engagement_v1_event_proto_rawDescGZIP(), []int{0}
 }
 
-// What became of an event.
+// `Outcome` is the result of recording one event.
 type Outcome int32
 
 const (
 	// Not used.
 	Outcome_OUTCOME_UNSPECIFIED Outcome = 0
-	// Stored: durable, readable and searchable.
+	// The event is stored: durable, readable and searchable.
 	Outcome_OUTCOME_ACCEPTED Outcome = 1
-	// Stored before, with the same id and the same content; nothing was added.
+	// The event was stored before, with the same id and the same content, or an
+	// event with this id has been erased. Nothing was added.
 	Outcome_OUTCOME_DUPLICATE Outcome = 2
-	// Refused; `EventResult.error` says why. Nothing was stored.
+	// The event broke a rule and was not stored; `EventResult.error` says why.
 	Outcome_OUTCOME_REJECTED Outcome = 3
-	// Not stored, because the subject of the event has been erased and is
+	// The event was not stored, because its subject has been erased and is
 	// suppressed.
 	Outcome_OUTCOME_SUPPRESSED Outcome = 4
 )
@@ -140,40 +141,42 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_engagement_v1_event_proto_rawDescGZIP(), []int{1}
 }
 
-// One attribute set about one customer at one time, as a producer sends it.
+// `Event` is one attribute set about one customer at one time, as a producer
+// sends it.
 //
-// Serialized, an event takes at most 4 MiB. Fields that the server does not
-// know are kept and come out again.
+// A serialized event takes at most 4 MiB. The server stores and returns fields
+// that it does not know.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Idempotency key, unique in the account, at most 128 characters without NUL.
-	// Any text works; a UUIDv7 is best, because the store keeps time-ordered ids
-	// together. Empty: the server makes one, and the call is then not safe to
-	// repeat.
+	// Idempotency key, unique within the account: at most 128 characters without
+	// NUL. Any text works; a UUIDv7 is best, because the store keeps time-ordered
+	// ids together. If empty, the server generates an id, and the call is then
+	// not safe to retry.
 	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	// Whom the attributes describe: the id of the participant or visitor. It ties
-	// the two attribute sets together. May be empty.
+	// Id of the participant or visitor that the attributes describe. It links the
+	// two attribute sets. Optional: at most 50,000 characters without NUL.
 	ConsumerId string `protobuf:"bytes,2,opt,name=consumer_id,json=consumerId,proto3" json:"consumer_id,omitempty"`
-	// Conversation (or visit) in which the attributes were sent. May be empty.
+	// Id of the conversation or visit in which the attributes were sent.
+	// Optional: at most 50,000 characters without NUL.
 	ConversationId string `protobuf:"bytes,3,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
-	// True where the source vouched for the customer's identity.
+	// Whether the source vouched for the customer's identity.
 	Authenticated bool `protobuf:"varint,4,opt,name=authenticated,proto3" json:"authenticated,omitempty"`
-	// When the source created the event, epoch milliseconds: after 0 and before
-	// the year 10000. It may be later than `server_time_stamp`: sources' clocks
-	// differ.
+	// Time at which the source created the event, in epoch milliseconds: after 0
+	// and before the year 10000. Optional. It may be later than
+	// `server_time_stamp`, because the clocks of sources differ.
 	OriginalTimeStamp *int64 `protobuf:"varint,5,opt,name=original_time_stamp,json=originalTimeStamp,proto3,oneof" json:"original_time_stamp,omitempty"`
-	// Producing system, at most 64 characters without NUL. May be empty.
+	// Name of the producing system. Optional: at most 64 characters without NUL.
 	Source string `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`
-	// The attribute set. One is required.
+	// Attribute set of the event. Exactly one is required.
 	//
 	// Types that are valid to be assigned to Attributes:
 	//
 	//	*Event_CustomerInfo
 	//	*Event_PersonalInfo
 	Attributes isEvent_Attributes `protobuf_oneof:"attributes"`
-	// What the source sent and this contract does not model, keyed by the
-	// source's own path, such as "age.month". Keys and values are text of at most
-	// 50,000 characters without NUL; a key is not empty.
+	// Attributes that the source sent and this contract does not model, keyed by
+	// the source's own path, such as "age.month". Optional. Keys and values hold
+	// at most 50,000 characters without NUL; a key is not empty.
 	AdditionalAttributes map[string]string `protobuf:"bytes,20,rep,name=additional_attributes,json=additionalAttributes,proto3" json:"additional_attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
@@ -288,7 +291,7 @@ type isEvent_Attributes interface {
 }
 
 type Event_CustomerInfo struct {
-	// The customer as a customer.
+	// The customer in business terms.
 	CustomerInfo *CustomerInfo `protobuf:"bytes,10,opt,name=customer_info,json=customerInfo,proto3,oneof"`
 }
 
@@ -301,22 +304,24 @@ func (*Event_CustomerInfo) isEvent_Attributes() {}
 
 func (*Event_PersonalInfo) isEvent_Attributes() {}
 
-// An event as the server keeps it. All fields beside `event` are the server's.
+// `StoredEvent` is an event as the server stores it. The server sets every
+// field outside `event`.
 type StoredEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The event. What the producer left to the server (`event_id`,
-	// `server_time_stamp`) is filled in.
+	// The event as the producer sent it. The server fills in `event_id` and
+	// `server_time_stamp` if the producer left them out.
 	Event *Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	// Position of the event in its account's log: opaque text, always set. The
-	// order of cursors is the order of acceptance; only the server makes them.
+	// Position of the event in its account's log: opaque text that only the
+	// server creates. Always set. Events stand in the log in the order of
+	// acceptance.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// When the server accepted the event.
+	// Time at which the server accepted the event.
 	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
 	// Name in the account's list of customer statuses that `customer_status`
-	// matched when the event was accepted; empty where none did.
+	// matched at acceptance. Empty if none did.
 	MatchedCustomerStatus string `protobuf:"bytes,4,opt,name=matched_customer_status,json=matchedCustomerStatus,proto3" json:"matched_customer_status,omitempty"`
 	// Name in the account's list of customer types that `customer_type` matched
-	// when the event was accepted; empty where none did.
+	// at acceptance. Empty if none did.
 	MatchedCustomerType string `protobuf:"bytes,5,opt,name=matched_customer_type,json=matchedCustomerType,proto3" json:"matched_customer_type,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
@@ -387,37 +392,42 @@ func (x *StoredEvent) GetMatchedCustomerType() string {
 	return ""
 }
 
-// Which events a reader wants: all fields that are set must hold (AND), of a
-// list any value (OR). An empty filter takes everything.
+// `EventFilter` selects events. An event must match every field that is set
+// (AND) and any one value of a list (OR). An empty filter matches every event.
 type EventFilter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kinds of attribute sets.
+	// Kinds of attribute sets, at most 100.
 	AttributeSets []AttributeSet `protobuf:"varint,1,rep,packed,name=attribute_sets,json=attributeSets,proto3,enum=engagement.v1.AttributeSet" json:"attribute_sets,omitempty"`
-	// Values of `consumer_id`, at most 100, exact.
+	// Exact values of `consumer_id`, at most 100, each of at most 50,000
+	// characters.
 	ConsumerIds []string `protobuf:"bytes,2,rep,name=consumer_ids,json=consumerIds,proto3" json:"consumer_ids,omitempty"`
-	// Values of `conversation_id`, at most 100, exact.
+	// Exact values of `conversation_id`, at most 100, each of at most 50,000
+	// characters.
 	ConversationIds []string `protobuf:"bytes,3,rep,name=conversation_ids,json=conversationIds,proto3" json:"conversation_ids,omitempty"`
-	// Values of `customer_info.customer_id`, at most 100, exact.
+	// Exact values of `customer_info.customer_id`, at most 100, each of at most
+	// 50,000 characters.
 	CustomerIds []string `protobuf:"bytes,4,rep,name=customer_ids,json=customerIds,proto3" json:"customer_ids,omitempty"`
-	// Values of `customer_info.customer_status`, at most 100: the whole value,
-	// without regard to case.
+	// Whole values of `customer_info.customer_status`, ignoring case: at most
+	// 100, each of at most 50,000 characters.
 	CustomerStatuses []string `protobuf:"bytes,5,rep,name=customer_statuses,json=customerStatuses,proto3" json:"customer_statuses,omitempty"`
-	// Values of `customer_info.customer_type`, at most 100: the whole value,
-	// without regard to case.
+	// Whole values of `customer_info.customer_type`, ignoring case: at most 100,
+	// each of at most 50,000 characters.
 	CustomerTypes []string `protobuf:"bytes,6,rep,name=customer_types,json=customerTypes,proto3" json:"customer_types,omitempty"`
-	// Only events whose `authenticated` is the same. Unset: both.
+	// Value of `authenticated`. If absent, both match.
 	Authenticated *bool `protobuf:"varint,7,opt,name=authenticated,proto3,oneof" json:"authenticated,omitempty"`
-	// Earliest `server_time_stamp`, inclusive, 1970 to 9999. Unset: no bound.
+	// Start of the `server_time_stamp` range, inclusive, 1970 to 9999. If absent,
+	// the range has no start.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// End of the `server_time_stamp` range, exclusive, after `start_time`, 1970 to
-	// 9999. Unset: no bound.
+	// End of the `server_time_stamp` range, exclusive, 1970 to 9999, and after
+	// `start_time`. If absent, the range has no end.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Words that must all occur in the event's attribute values, in any order,
-	// without regard to case; at most 1,000 characters. Words are runs of letters
-	// and digits; what stands between them does not count. The words of "a quoted
-	// phrase", and those joined by punctuation as in `ada@example.com`, must stand
-	// side by side in that order in one value. FILTER_INVALID where a part has no
-	// letter or digit.
+	// Words that must all occur in the event's attribute values, in any order and
+	// ignoring case: at most 1,000 characters. A word is a run of letters and
+	// digits; other characters only separate words. The words of "a quoted
+	// phrase", and words joined by punctuation as in `ada@example.com`, must be
+	// adjacent and in that order within one value. A date is searched as
+	// `2014-10-15`. Refused with FILTER_INVALID if a quotation mark is not closed
+	// or a part has no letter or digit.
 	Text          string `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -523,19 +533,22 @@ func (x *EventFilter) GetText() string {
 	return ""
 }
 
-// What became of one event of a request.
+// `EventResult` is the result of one event of a request. The server sets every
+// field.
 type EventResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Position of the event in its request or chunk, from 0.
+	// Index of the event in its request or chunk, from 0.
 	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	// Id of the event; made by the server where the producer sent none.
+	// Id of the event, generated by the server if the producer sent none. An id
+	// that is too long is cut to 128 characters.
 	EventId string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	// What became of the event.
+	// Outcome of the event.
 	Outcome Outcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=engagement.v1.Outcome" json:"outcome,omitempty"`
-	// Cursor of the stored event, where accepted or a duplicate. Empty for a
-	// duplicate of an erased event and with `validate_only`.
+	// Cursor of the stored event: set if the event was accepted or is a
+	// duplicate. Empty for a duplicate of an erased event and, with
+	// `validate_only`, for an event that is not stored yet.
 	Cursor string `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Why the event was refused; only where rejected.
+	// Why the event was rejected. Set only for OUTCOME_REJECTED.
 	Error         *EventError `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -606,16 +619,18 @@ func (x *EventResult) GetError() *EventError {
 	return nil
 }
 
-// Why one event was refused.
+// `EventError` explains why one event was rejected. The server sets every
+// field.
 type EventError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Machine-readable reason.
+	// Reason for programs to branch on.
 	Reason ErrorReason `protobuf:"varint,1,opt,name=reason,proto3,enum=engagement.v1.ErrorReason" json:"reason,omitempty"`
-	// What is wrong, for people.
+	// Explanation for people.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// The fields that are wrong, at most 32, in the order of the event.
+	// Broken rules of fields, at most 32; fewer if their text is long. Empty for
+	// EVENT_ID_CONFLICT.
 	Violations []*FieldViolation `protobuf:"bytes,3,rep,name=violations,proto3" json:"violations,omitempty"`
-	// How many violations there are, including those not listed.
+	// Number of broken rules, including those not listed.
 	ViolationsTotal int32 `protobuf:"varint,4,opt,name=violations_total,json=violationsTotal,proto3" json:"violations_total,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -679,15 +694,18 @@ func (x *EventError) GetViolationsTotal() int32 {
 	return 0
 }
 
-// One broken rule of one field.
+// `FieldViolation` is one broken rule of one field. The server sets every
+// field.
 type FieldViolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path from the event, such as `customer_info.last_payment_date.month`.
+	// Path from the event, such as `customer_info.last_payment_date.month`. Empty
+	// if the event as a whole breaks the rule.
 	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
-	// Id of the rule as protovalidate names it, such as `string.max_len`; rules
-	// that need the server's clock or store have ids that start with `server.`.
+	// Id of the rule: for an annotation of this contract the id that
+	// protovalidate gives it, such as `string.max_len`; for any other rule one
+	// that starts with `server.`.
 	Rule string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
-	// What is wrong and the limit, for people. Never holds the value.
+	// Problem and limit, for people. Never contains the value.
 	Description   string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -744,16 +762,16 @@ func (x *FieldViolation) GetDescription() string {
 	return ""
 }
 
-// How many events had each outcome.
+// `Tally` counts events by outcome. The server sets every field.
 type Tally struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Events stored.
+	// Events that were stored.
 	Accepted int64 `protobuf:"varint,1,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	// Events that were stored before.
+	// Events that had been stored before.
 	Duplicate int64 `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
-	// Events refused.
+	// Events that broke a rule.
 	Rejected int64 `protobuf:"varint,3,opt,name=rejected,proto3" json:"rejected,omitempty"`
-	// Events not stored because their subject is suppressed.
+	// Events that were not stored because their subject is suppressed.
 	Suppressed    int64 `protobuf:"varint,4,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: engagement/v1/event_service.proto
 
-// Ways out: the stored events.
+// Reading: stored events, subscriptions and profiles.
 
 package engagementv1
 
@@ -27,19 +27,19 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// How the events of a consumer become one profile. In either way a value whose
-// source vouched for the identity (`authenticated`) wins over one that did not;
-// among equals the later event wins, by `server_time_stamp` and then by order of
-// acceptance.
+// `Folding` selects how events become a profile. In every folding a value whose
+// source vouched for the customer's identity (`authenticated`) beats one whose
+// source did not. Otherwise the later event wins: by `server_time_stamp`, then
+// by the order of acceptance.
 type Folding int32
 
 const (
 	// The same as FOLDING_MERGE.
 	Folding_FOLDING_UNSPECIFIED Folding = 0
-	// Every attribute has its latest value; what a later event does not mention
-	// stays.
+	// Each attribute has its winning value; an attribute that an event does not
+	// mention stays.
 	Folding_FOLDING_MERGE Folding = 1
-	// Of each attribute set the latest event replaces all before it.
+	// The winning event of each attribute set replaces all others of that set.
 	Folding_FOLDING_REPLACE Folding = 2
 )
 
@@ -84,7 +84,7 @@ func (Folding) EnumDescriptor() ([]byte, []int) {
 	return file_engagement_v1_event_service_proto_rawDescGZIP(), []int{0}
 }
 
-// Why the server closes a stream.
+// `Reason` says why the server closes a stream.
 type SubscribeEventsResponse_Closing_Reason int32
 
 const (
@@ -94,8 +94,8 @@ const (
 	SubscribeEventsResponse_Closing_REASON_DRAINING SubscribeEventsResponse_Closing_Reason = 1
 	// The stream has reached its maximum age.
 	SubscribeEventsResponse_Closing_REASON_MAX_AGE SubscribeEventsResponse_Closing_Reason = 2
-	// The node was cut off from the log or fell behind it. Another node goes
-	// on behind the cursor.
+	// The node was cut off from the log or fell behind it. Resume from the
+	// cursor at another node.
 	SubscribeEventsResponse_Closing_REASON_NOT_CURRENT SubscribeEventsResponse_Closing_Reason = 3
 )
 
@@ -142,12 +142,12 @@ func (SubscribeEventsResponse_Closing_Reason) EnumDescriptor() ([]byte, []int) {
 	return file_engagement_v1_event_service_proto_rawDescGZIP(), []int{5, 6, 0}
 }
 
-// Request of GetEvent.
+// `GetEventRequest` is the request of `GetEvent`.
 type GetEventRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Which event. One is required.
+	// Event to read. Exactly one is required.
 	//
 	// Types that are valid to be assigned to Key:
 	//
@@ -155,7 +155,7 @@ type GetEventRequest struct {
 	//	*GetEventRequest_Cursor
 	Key isGetEventRequest_Key `protobuf_oneof:"key"`
 	// Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-	// `*`: all.
+	// `*` returns all.
 	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,4,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -240,7 +240,7 @@ type GetEventRequest_EventId struct {
 }
 
 type GetEventRequest_Cursor struct {
-	// Cursor of the event.
+	// Cursor of the event, 1 to 128 characters.
 	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3,oneof"`
 }
 
@@ -248,7 +248,7 @@ func (*GetEventRequest_EventId) isGetEventRequest_Key() {}
 
 func (*GetEventRequest_Cursor) isGetEventRequest_Key() {}
 
-// Response of GetEvent.
+// `GetEventResponse` is the response of `GetEvent`.
 type GetEventResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The event.
@@ -294,24 +294,25 @@ func (x *GetEventResponse) GetEvent() *StoredEvent {
 	return nil
 }
 
-// Request of ListEvents.
+// `ListEventsRequest` is the request of `ListEvents`.
 type ListEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Which events. Unset: all.
+	// Events to return. If absent, all.
 	Filter *EventFilter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
-	// How many events to return: 100 where 0, at most 1,000; a larger number is
-	// taken as 1,000. A page takes at most 3 MiB unless its first event alone
+	// Maximum number of events to return: 100 if 0; a larger number than 1,000
+	// counts as 1,000. A page takes at most 3 MiB, unless its first event alone
 	// takes more.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Token of the page to return, from a response to a request with the same
-	// account, filter and order; empty for the first page.
+	// Page token of the page to return, from the response to a request with the
+	// same account, filter and order; empty for the first page. At most 1,024
+	// characters.
 	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Latest accepted first.
+	// Whether to list the events accepted last first.
 	NewestFirst bool `protobuf:"varint,5,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
 	// Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-	// `*`: all.
+	// `*` returns all.
 	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,6,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -389,12 +390,12 @@ func (x *ListEventsRequest) GetReadMask() *fieldmaskpb.FieldMask {
 	return nil
 }
 
-// Response of ListEvents.
+// `ListEventsResponse` is the response of `ListEvents`.
 type ListEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The events of this page.
+	// Events of this page.
 	Events []*StoredEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Token of the next page; empty on the last.
+	// Page token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -444,14 +445,14 @@ func (x *ListEventsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Request of SubscribeEvents.
+// `SubscribeEventsRequest` is the request of `SubscribeEvents`.
 type SubscribeEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Which events. Unset: all.
+	// Events to stream. If absent, all.
 	Filter *EventFilter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Where to start. One is required.
+	// Start of the stream. Exactly one is required.
 	//
 	// Types that are valid to be assigned to Start:
 	//
@@ -460,15 +461,15 @@ type SubscribeEventsRequest struct {
 	//	*SubscribeEventsRequest_Latest
 	//	*SubscribeEventsRequest_StartTime
 	Start isSubscribeEventsRequest_Start `protobuf_oneof:"start"`
-	// End the stream, with OK, once everything is sent that was accepted before
-	// the stream started.
+	// Whether to end the stream, with OK, once every event accepted before the
+	// stream started has been sent; `caught_up` is then the last message.
 	StopAtTail bool `protobuf:"varint,7,opt,name=stop_at_tail,json=stopAtTail,proto3" json:"stop_at_tail,omitempty"`
-	// How many events a batch may hold: 500 where 0, at most 1,000; a larger
-	// number is taken as 1,000. A batch takes at most 256 KiB unless its first
-	// event alone takes more.
+	// Maximum number of events in a batch: 500 if 0; a larger number than 1,000
+	// counts as 1,000. A batch takes at most 256 KiB, unless its first event
+	// alone takes more.
 	MaxBatchEvents int32 `protobuf:"varint,8,opt,name=max_batch_events,json=maxBatchEvents,proto3" json:"max_batch_events,omitempty"`
-	// Longest silence of the server, 5 to 60 seconds. Unset: the server's own
-	// interval, 15 seconds by default.
+	// Longest time between two messages of the server, 5 to 60 seconds. If
+	// absent, the server's own interval applies, 15 seconds by default.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,9,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -587,23 +588,23 @@ type isSubscribeEventsRequest_Start interface {
 }
 
 type SubscribeEventsRequest_AfterCursor struct {
-	// Behind this cursor: the first event is the next one.
+	// Start with the event after this cursor, 1 to 128 characters.
 	AfterCursor string `protobuf:"bytes,3,opt,name=after_cursor,json=afterCursor,proto3,oneof"`
 }
 
 type SubscribeEventsRequest_Earliest struct {
-	// With the earliest event that is kept; only true.
+	// Start with the earliest event that is retained. Must be true.
 	Earliest bool `protobuf:"varint,4,opt,name=earliest,proto3,oneof"`
 }
 
 type SubscribeEventsRequest_Latest struct {
-	// With the next event that is accepted; only true.
+	// Start with the next event that is accepted. Must be true.
 	Latest bool `protobuf:"varint,5,opt,name=latest,proto3,oneof"`
 }
 
 type SubscribeEventsRequest_StartTime struct {
-	// With the first event that was accepted at this time or later, 1970 to
-	// 9999.
+	// Start with the first event that was accepted at this time or later, 1970
+	// to 9999.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=start_time,json=startTime,proto3,oneof"`
 }
 
@@ -615,12 +616,13 @@ func (*SubscribeEventsRequest_Latest) isSubscribeEventsRequest_Start() {}
 
 func (*SubscribeEventsRequest_StartTime) isSubscribeEventsRequest_Start() {}
 
-// One message of a subscription.
+// `SubscribeEventsResponse` is one message of a subscription. The server sets
+// every field.
 type SubscribeEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Covers this message and everything before it; always set.
+	// Cursor that covers this message and everything before it. Always set.
 	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// What the server says.
+	// Message of the server.
 	//
 	// Types that are valid to be assigned to Message:
 	//
@@ -748,27 +750,27 @@ type isSubscribeEventsResponse_Message interface {
 }
 
 type SubscribeEventsResponse_Started_ struct {
-	// The subscription is accepted.
+	// The subscription is confirmed.
 	Started *SubscribeEventsResponse_Started `protobuf:"bytes,2,opt,name=started,proto3,oneof"`
 }
 
 type SubscribeEventsResponse_Batch_ struct {
-	// Some events.
+	// The next events.
 	Batch *SubscribeEventsResponse_Batch `protobuf:"bytes,3,opt,name=batch,proto3,oneof"`
 }
 
 type SubscribeEventsResponse_CaughtUp_ struct {
-	// Everything that is stored was sent.
+	// Every stored event was sent.
 	CaughtUp *SubscribeEventsResponse_CaughtUp `protobuf:"bytes,4,opt,name=caught_up,json=caughtUp,proto3,oneof"`
 }
 
 type SubscribeEventsResponse_FellBehind_ struct {
-	// The reader is too slow to be caught up.
+	// The reader does not keep up.
 	FellBehind *SubscribeEventsResponse_FellBehind `protobuf:"bytes,5,opt,name=fell_behind,json=fellBehind,proto3,oneof"`
 }
 
 type SubscribeEventsResponse_Progress_ struct {
-	// The server lives.
+	// Heartbeat.
 	Progress *SubscribeEventsResponse_Progress `protobuf:"bytes,6,opt,name=progress,proto3,oneof"`
 }
 
@@ -796,19 +798,19 @@ func (*SubscribeEventsResponse_ErasureNotice_) isSubscribeEventsResponse_Message
 
 func (*SubscribeEventsResponse_Closing_) isSubscribeEventsResponse_Message() {}
 
-// Request of GetProfile.
+// `GetProfileRequest` is the request of `GetProfile`.
 type GetProfileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Whose profile. One is required.
+	// Consumer to describe. Exactly one is required.
 	//
 	// Types that are valid to be assigned to Subject:
 	//
 	//	*GetProfileRequest_ConsumerId
 	//	*GetProfileRequest_CustomerId
 	Subject isGetProfileRequest_Subject `protobuf_oneof:"subject"`
-	// How to fold.
+	// How to fold the events. Optional.
 	Folding       Folding `protobuf:"varint,4,opt,name=folding,proto3,enum=engagement.v1.Folding" json:"folding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -888,14 +890,14 @@ type isGetProfileRequest_Subject interface {
 }
 
 type GetProfileRequest_ConsumerId struct {
-	// The consumer with this id.
+	// Id of the consumer, 1 to 50,000 characters.
 	ConsumerId string `protobuf:"bytes,2,opt,name=consumer_id,json=consumerId,proto3,oneof"`
 }
 
 type GetProfileRequest_CustomerId struct {
-	// The consumer of the event that was last accepted with this customer id.
-	// Where that event names no consumer, the profile is made of the events
-	// with this customer id.
+	// Customer id, 1 to 50,000 characters. It selects the consumer of the event
+	// last accepted with this id. If that event names no consumer, the profile
+	// is folded from the events with this customer id.
 	CustomerId string `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3,oneof"`
 }
 
@@ -903,7 +905,7 @@ func (*GetProfileRequest_ConsumerId) isGetProfileRequest_Subject() {}
 
 func (*GetProfileRequest_CustomerId) isGetProfileRequest_Subject() {}
 
-// Response of GetProfile.
+// `GetProfileResponse` is the response of `GetProfile`.
 type GetProfileResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The profile.
@@ -949,16 +951,17 @@ func (x *GetProfileResponse) GetProfile() *Profile {
 	return nil
 }
 
-// What is known about one consumer.
+// `Profile` holds the current attributes of one consumer. The server sets every
+// field.
 type Profile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The consumer; empty where the events name none.
+	// Id of the consumer; empty if the events name none.
 	ConsumerId string `protobuf:"bytes,1,opt,name=consumer_id,json=consumerId,proto3" json:"consumer_id,omitempty"`
-	// The customer as a customer; absent where no event says anything.
+	// The customer in business terms; absent if no event says anything.
 	CustomerInfo *CustomerInfo `protobuf:"bytes,2,opt,name=customer_info,json=customerInfo,proto3" json:"customer_info,omitempty"`
-	// The customer as a person; absent where no event says anything.
+	// The customer as a person; absent if no event says anything.
 	PersonalInfo *PersonalInfo `protobuf:"bytes,3,opt,name=personal_info,json=personalInfo,proto3" json:"personal_info,omitempty"`
-	// Where each attribute came from, by its path, such as
+	// Event that each attribute came from, by the attribute's path, such as
 	// `customer_info.balance`.
 	Sources       map[string]*ValueSource `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -1023,14 +1026,15 @@ func (x *Profile) GetSources() map[string]*ValueSource {
 	return nil
 }
 
-// The event that a value came from.
+// `ValueSource` is the event that a value came from. The server sets every
+// field.
 type ValueSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Cursor of the event.
 	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// Id of the event.
 	EventId string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	// Time of the event, epoch milliseconds.
+	// Time of the event in epoch milliseconds.
 	ServerTimeStamp int64 `protobuf:"varint,3,opt,name=server_time_stamp,json=serverTimeStamp,proto3" json:"server_time_stamp,omitempty"`
 	// Whether the source vouched for the customer's identity.
 	Authenticated bool `protobuf:"varint,4,opt,name=authenticated,proto3" json:"authenticated,omitempty"`
@@ -1096,15 +1100,18 @@ func (x *ValueSource) GetAuthenticated() bool {
 	return false
 }
 
-// The subscription is accepted; the first message of every stream.
+// `Started` confirms the subscription. It is the first message of every
+// stream.
 type SubscribeEventsResponse_Started struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Longest silence of the server; two of them mean that it is gone.
+	// Longest time between two messages of the server; after two silent
+	// intervals the connection is dead.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,1,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	// How many events a batch may hold.
+	// Maximum number of events in a batch.
 	MaxBatchEvents int32 `protobuf:"varint,2,opt,name=max_batch_events,json=maxBatchEvents,proto3" json:"max_batch_events,omitempty"`
-	// How many events the account's log holds behind the start, whether or not
-	// the filter takes them.
+	// Lag: number of events in the account's log after the start, whether or
+	// not the filter matches them. Erased events and erasure notices count as
+	// well.
 	LagEvents     int64 `protobuf:"varint,3,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1161,10 +1168,10 @@ func (x *SubscribeEventsResponse_Started) GetLagEvents() int64 {
 	return 0
 }
 
-// The next events that the filter takes.
+// `Batch` holds the next events that the filter matches.
 type SubscribeEventsResponse_Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The events, in the order of acceptance, at least one.
+	// Events in the order of acceptance, at least one.
 	Events        []*StoredEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1207,7 +1214,7 @@ func (x *SubscribeEventsResponse_Batch) GetEvents() []*StoredEvent {
 	return nil
 }
 
-// Everything that is stored was sent; what follows is new.
+// `CaughtUp` reports that every stored event was sent; later events are new.
 type SubscribeEventsResponse_CaughtUp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1244,12 +1251,14 @@ func (*SubscribeEventsResponse_CaughtUp) Descriptor() ([]byte, []int) {
 	return file_engagement_v1_event_service_proto_rawDescGZIP(), []int{5, 2}
 }
 
-// The reader was caught up and is not any more: it reads too slowly for what
-// is accepted. Nothing is lost; CaughtUp follows when it is back.
+// `FellBehind` reports that a reader that was caught up now reads too slowly
+// to keep up. Nothing is lost; `CaughtUp` follows once the reader is back at
+// the tail.
 type SubscribeEventsResponse_FellBehind struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many events the account's log holds behind the cursor, whether or not
-	// the filter takes them.
+	// Lag: number of events in the account's log after the cursor, whether or
+	// not the filter matches them. Erased events and erasure notices count as
+	// well.
 	LagEvents     int64 `protobuf:"varint,1,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1292,11 +1301,13 @@ func (x *SubscribeEventsResponse_FellBehind) GetLagEvents() int64 {
 	return 0
 }
 
-// The server lives; sent whenever nothing else was for an interval.
+// `Progress` is the heartbeat: sent when no other message was sent for an
+// interval.
 type SubscribeEventsResponse_Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many events the account's log holds behind the cursor, whether or not
-	// the filter takes them.
+	// Lag: number of events in the account's log after the cursor, whether or
+	// not the filter matches them. Erased events and erasure notices count as
+	// well.
 	LagEvents     int64 `protobuf:"varint,1,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1339,13 +1350,14 @@ func (x *SubscribeEventsResponse_Progress) GetLagEvents() int64 {
 	return 0
 }
 
-// Events were erased. Whoever keeps copies of them deletes these.
+// `ErasureNotice` is a tombstone, in log order: the named events were erased.
+// Delete your copies of them.
 type SubscribeEventsResponse_ErasureNotice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the erasure; a large one sends several notices.
+	// Id of the erasure. A large erasure sends several notices.
 	ErasureId string `protobuf:"bytes,1,opt,name=erasure_id,json=erasureId,proto3" json:"erasure_id,omitempty"`
-	// Cursors of the erased events, whether or not the filter took them; at most
-	// 1,000.
+	// Cursors of the erased events, whether or not the filter matched them. At
+	// most 1,000.
 	ErasedCursors []string `protobuf:"bytes,2,rep,name=erased_cursors,json=erasedCursors,proto3" json:"erased_cursors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1395,13 +1407,14 @@ func (x *SubscribeEventsResponse_ErasureNotice) GetErasedCursors() []string {
 	return nil
 }
 
-// The server ends the stream now, with OK. Subscribe again after the delay,
-// behind the last cursor.
+// `Closing` announces that the server now ends the stream with OK. After the
+// delay, subscribe again from the last cursor.
 type SubscribeEventsResponse_Closing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why the server closes the stream.
+	// Why the server closes the stream. Clients must accept reasons that they
+	// do not know.
 	Reason SubscribeEventsResponse_Closing_Reason `protobuf:"varint,1,opt,name=reason,proto3,enum=engagement.v1.SubscribeEventsResponse_Closing_Reason" json:"reason,omitempty"`
-	// How long to wait before subscribing again.
+	// Time to wait before subscribing again.
 	ReconnectDelay *durationpb.Duration `protobuf:"bytes,2,opt,name=reconnect_delay,json=reconnectDelay,proto3" json:"reconnect_delay,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: engagement/v1/ingest_service.proto
 
-// Ways in: one event, a few, or a stream of millions.
+// Ingest: one event, a batch, or a stream of millions.
 
 package engagementv1
 
@@ -26,7 +26,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Why the server closes a stream.
+// `Reason` says why the server closes a stream.
 type UploadEventsResponse_Closing_Reason int32
 
 const (
@@ -79,15 +79,15 @@ func (UploadEventsResponse_Closing_Reason) EnumDescriptor() ([]byte, []int) {
 	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5, 2, 0}
 }
 
-// What may be done with an upload.
+// `State` is the phase of an upload.
 type Upload_State int32
 
 const (
 	// Not used.
 	Upload_STATE_UNSPECIFIED Upload_State = 0
-	// It takes chunks.
+	// The upload takes chunks.
 	Upload_STATE_OPEN Upload_State = 1
-	// It takes no more chunks.
+	// The upload takes no more chunks.
 	Upload_STATE_FINISHED Upload_State = 2
 )
 
@@ -132,14 +132,15 @@ func (Upload_State) EnumDescriptor() ([]byte, []int) {
 	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{7, 0}
 }
 
-// Request of RecordEvent.
+// `RecordEventRequest` is the request of `RecordEvent`.
 type RecordEventRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// The event.
+	// Event to store. Required.
 	Event *Event `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
-	// Run every check, those against the store included, and store nothing.
+	// Whether to run every check, including those against the store, and store
+	// nothing. The outcomes are those that storing would have.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -196,10 +197,10 @@ func (x *RecordEventRequest) GetValidateOnly() bool {
 	return false
 }
 
-// Response of RecordEvent.
+// `RecordEventResponse` is the response of `RecordEvent`.
 type RecordEventResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What became of the event: accepted, duplicate or suppressed.
+	// Result of the event: accepted, duplicate or suppressed.
 	Result        *EventResult `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -242,18 +243,19 @@ func (x *RecordEventResponse) GetResult() *EventResult {
 	return nil
 }
 
-// Request of RecordEvents.
+// `RecordEventsRequest` is the request of `RecordEvents`.
 type RecordEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// 1 to 500 events. Of two copies in one call the first wins; the second is a
-	// duplicate or a conflict.
+	// Events to store, 1 to 500. If two events share an id, the first wins, and
+	// the second is a duplicate or a conflict.
 	Events []*Event `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
-	// Store the good events and report the bad ones in `results`, instead of
-	// refusing the call because of one bad event.
+	// Whether to store the good events and report the rejected ones in `results`,
+	// instead of refusing the call.
 	AllowPartial bool `protobuf:"varint,3,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"`
-	// Run every check, those against the store included, and store nothing.
+	// Whether to run every check, including those against the store, and store
+	// nothing. The outcomes are those that storing would have.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -317,12 +319,12 @@ func (x *RecordEventsRequest) GetValidateOnly() bool {
 	return false
 }
 
-// Response of RecordEvents.
+// `RecordEventsResponse` is the response of `RecordEvents`.
 type RecordEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What became of each event, in the order of the request.
+	// One result per event, in the order of the request.
 	Results []*EventResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	// How many events had each outcome.
+	// Number of events per outcome.
 	Tally         *Tally `protobuf:"bytes,2,opt,name=tally,proto3" json:"tally,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -372,10 +374,10 @@ func (x *RecordEventsResponse) GetTally() *Tally {
 	return nil
 }
 
-// One message from the client of an upload.
+// `UploadEventsRequest` is one message from the client of an upload.
 type UploadEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the client says. One is required; the first message is `open`.
+	// Message of the client. Exactly one is required.
 	//
 	// Types that are valid to be assigned to Message:
 	//
@@ -456,17 +458,18 @@ type isUploadEventsRequest_Message interface {
 }
 
 type UploadEventsRequest_Open_ struct {
-	// Starts the stream.
+	// Opens the upload. Required as the first message of the stream, and only
+	// there.
 	Open *UploadEventsRequest_Open `protobuf:"bytes,1,opt,name=open,proto3,oneof"`
 }
 
 type UploadEventsRequest_Chunk_ struct {
-	// Some events.
+	// The next events.
 	Chunk *UploadEventsRequest_Chunk `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
 }
 
 type UploadEventsRequest_Finish_ struct {
-	// Ends the upload.
+	// Completes the upload.
 	Finish *UploadEventsRequest_Finish `protobuf:"bytes,3,opt,name=finish,proto3,oneof"`
 }
 
@@ -476,10 +479,11 @@ func (*UploadEventsRequest_Chunk_) isUploadEventsRequest_Message() {}
 
 func (*UploadEventsRequest_Finish_) isUploadEventsRequest_Message() {}
 
-// One message to the client of an upload.
+// `UploadEventsResponse` is one message to the client of an upload. The server
+// sets every field.
 type UploadEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the server says.
+	// Message of the server.
 	//
 	// Types that are valid to be assigned to Message:
 	//
@@ -575,12 +579,12 @@ type UploadEventsResponse_Opened_ struct {
 }
 
 type UploadEventsResponse_Ack_ struct {
-	// Chunks are committed.
+	// Chunks are committed, or a heartbeat.
 	Ack *UploadEventsResponse_Ack `protobuf:"bytes,2,opt,name=ack,proto3,oneof"`
 }
 
 type UploadEventsResponse_Closing_ struct {
-	// The server ends the stream soon.
+	// The server is about to end the stream.
 	Closing *UploadEventsResponse_Closing `protobuf:"bytes,3,opt,name=closing,proto3,oneof"`
 }
 
@@ -597,12 +601,15 @@ func (*UploadEventsResponse_Closing_) isUploadEventsResponse_Message() {}
 
 func (*UploadEventsResponse_Finished_) isUploadEventsResponse_Message() {}
 
-// What became of one event of an upload.
+// `UploadResult` is the result of one event of an upload. The server sets every
+// field.
 type UploadResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sequence of the event's chunk.
+	// Sequence of the chunk that holds the event.
 	ChunkSequence int64 `protobuf:"varint,1,opt,name=chunk_sequence,json=chunkSequence,proto3" json:"chunk_sequence,omitempty"`
-	// What became of the event; `index` counts within the chunk.
+	// Result of the event; `index` counts within the chunk. Once an event with
+	// the same id is erased, the stored result keeps neither the id nor the
+	// violations.
 	Result        *EventResult `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -652,20 +659,21 @@ func (x *UploadResult) GetResult() *EventResult {
 	return nil
 }
 
-// The state of an upload.
+// `Upload` is the state of an upload. The server sets every field.
 type Upload struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The client's name for the upload.
+	// Id of the upload, chosen by the client.
 	UploadId string `protobuf:"bytes,1,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
-	// Whether it takes chunks.
+	// Whether the upload takes chunks.
 	State Upload_State `protobuf:"varint,2,opt,name=state,proto3,enum=engagement.v1.Upload_State" json:"state,omitempty"`
-	// Sequence of the last committed chunk, 0 where there is none.
+	// Sequence of the last committed chunk; 0 if there is none.
 	CommittedThrough int64 `protobuf:"varint,3,opt,name=committed_through,json=committedThrough,proto3" json:"committed_through,omitempty"`
 	// Totals of all committed chunks.
 	Tally *Tally `protobuf:"bytes,4,opt,name=tally,proto3" json:"tally,omitempty"`
-	// When it was first opened.
+	// Time at which the upload was first opened.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When its last chunk was committed or it was finished.
+	// Time at which the upload was finished, its last chunk was committed, or it
+	// was first opened, whichever is latest.
 	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -743,17 +751,18 @@ func (x *Upload) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// Request of GetUpload.
+// `GetUploadRequest` is the request of `GetUpload`.
 type GetUploadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// The client's name for the upload, 1 to 128 characters.
+	// Id of the upload, 1 to 128 characters without NUL. Required.
 	UploadId string `protobuf:"bytes,2,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
-	// How many results to return: 100 where 0, at most 1,000; a larger number is
-	// taken as 1,000.
+	// Maximum number of rejected events to return: 100 if 0; a larger number than
+	// 1,000 counts as 1,000.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Token of the page to return; empty for the first.
+	// Page token of the page to return; empty for the first page. At most 1,024
+	// characters.
 	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -817,14 +826,14 @@ func (x *GetUploadRequest) GetPageToken() string {
 	return ""
 }
 
-// Response of GetUpload.
+// `GetUploadResponse` is the response of `GetUpload`.
 type GetUploadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The state of the upload.
+	// State of the upload.
 	Upload *Upload `protobuf:"bytes,1,opt,name=upload,proto3" json:"upload,omitempty"`
-	// Its rejected events, in order.
+	// Rejected events of this page, in the order of the upload.
 	Rejections []*UploadResult `protobuf:"bytes,2,rep,name=rejections,proto3" json:"rejections,omitempty"`
-	// Token of the next page; empty on the last.
+	// Page token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -881,13 +890,14 @@ func (x *GetUploadResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Starts the stream: opens an upload or goes on with one.
+// `Open` opens an upload or resumes it.
 type UploadEventsRequest_Open struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// The client's name for this upload, unique in the account: 1 to 128
-	// characters without NUL. A newer stream with the same id takes over.
+	// Id of the upload, chosen by the client and unique within the account: 1
+	// to 128 characters without NUL. Required. The newest stream that opens an
+	// id owns the upload; an older stream ends with UPLOAD_TAKEN_OVER.
 	UploadId      string `protobuf:"bytes,2,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -937,13 +947,13 @@ func (x *UploadEventsRequest_Open) GetUploadId() string {
 	return ""
 }
 
-// A few hundred events that are stored in one transaction.
+// `Chunk` holds events that are stored in one transaction.
 type UploadEventsRequest_Chunk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Position of the chunk in the upload: 1, 2, 3… A chunk that is sent again
-	// must hold the same events.
+	// Position of the chunk in the upload: 1, 2, 3… Required. A chunk that is
+	// sent again must hold the same events.
 	Sequence int64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// At most 500 events.
+	// Events of the chunk, at most 500.
 	Events        []*Event `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -993,7 +1003,7 @@ func (x *UploadEventsRequest_Chunk) GetEvents() []*Event {
 	return nil
 }
 
-// Ends the upload: no chunk follows.
+// `Finish` completes the upload: no chunk follows.
 type UploadEventsRequest_Finish struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sequence of the last chunk; 0 for an upload without chunks.
@@ -1039,17 +1049,18 @@ func (x *UploadEventsRequest_Finish) GetLastSequence() int64 {
 	return 0
 }
 
-// The upload is open; the first message of every stream.
+// `Opened` confirms that the stream owns the upload. It is the first message
+// of every stream.
 type UploadEventsResponse_Opened struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sequence of the last committed chunk, 0 where there is none. Go on with
+	// Sequence of the last committed chunk; 0 if there is none. Continue with
 	// the next one.
 	CommittedThrough int64 `protobuf:"varint,1,opt,name=committed_through,json=committedThrough,proto3" json:"committed_through,omitempty"`
-	// How many events a chunk may hold.
+	// Maximum number of events in a chunk.
 	MaxChunkEvents int32 `protobuf:"varint,2,opt,name=max_chunk_events,json=maxChunkEvents,proto3" json:"max_chunk_events,omitempty"`
-	// How many bytes a chunk may take, serialized.
+	// Maximum size of a serialized chunk, in bytes.
 	MaxChunkBytes int64 `protobuf:"varint,3,opt,name=max_chunk_bytes,json=maxChunkBytes,proto3" json:"max_chunk_bytes,omitempty"`
-	// How many chunks the server reads ahead of its acks.
+	// Maximum number of chunks that the server reads ahead of its acks.
 	MaxUnackedChunks int32 `protobuf:"varint,4,opt,name=max_unacked_chunks,json=maxUnackedChunks,proto3" json:"max_unacked_chunks,omitempty"`
 	// Longest time between two messages of the server.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
@@ -1122,16 +1133,18 @@ func (x *UploadEventsResponse_Opened) GetHeartbeatInterval() *durationpb.Duratio
 	return nil
 }
 
-// Chunks are committed. Also sent without news, as a heartbeat.
+// `Ack` reports committed chunks. Without news it is a heartbeat.
 type UploadEventsResponse_Ack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sequence of the last committed chunk; all before it are committed too.
+	// Sequence of the last committed chunk; every earlier chunk is committed
+	// too.
 	CommittedThrough int64 `protobuf:"varint,1,opt,name=committed_through,json=committedThrough,proto3" json:"committed_through,omitempty"`
 	// Totals of the upload so far.
 	Tally *Tally `protobuf:"bytes,2,opt,name=tally,proto3" json:"tally,omitempty"`
-	// The events that were not accepted (duplicate, rejected, suppressed), of
-	// the chunks that this ack is the first to cover and of those that were
-	// sent again.
+	// Events that were not accepted (duplicate, rejected or suppressed), of the
+	// chunks that this ack is the first to cover and of chunks that were sent
+	// again. Many results are spread over several acks; the last of these is
+	// the first to cover the chunk.
 	Results       []*UploadResult `protobuf:"bytes,3,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1188,13 +1201,15 @@ func (x *UploadEventsResponse_Ack) GetResults() []*UploadResult {
 	return nil
 }
 
-// The server ends the stream soon; the upload stays open. What was sent is
-// acked first. Open the upload again after the delay.
+// `Closing` announces that the server is about to end the stream with OK; the
+// upload stays open. Half-close, read the remaining acks, and open the upload
+// again after the delay.
 type UploadEventsResponse_Closing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why the server closes the stream.
+	// Why the server closes the stream. Clients must accept reasons that they
+	// do not know.
 	Reason UploadEventsResponse_Closing_Reason `protobuf:"varint,1,opt,name=reason,proto3,enum=engagement.v1.UploadEventsResponse_Closing_Reason" json:"reason,omitempty"`
-	// How long to wait before opening again.
+	// Time to wait before opening the upload again.
 	ReconnectDelay *durationpb.Duration `protobuf:"bytes,2,opt,name=reconnect_delay,json=reconnectDelay,proto3" json:"reconnect_delay,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1244,10 +1259,11 @@ func (x *UploadEventsResponse_Closing) GetReconnectDelay() *durationpb.Duration 
 	return nil
 }
 
-// The upload is finished; the last message of the stream.
+// `Finished` confirms that the upload is finished. It is the last message of
+// the stream.
 type UploadEventsResponse_Finished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The final state of the upload.
+	// Final state of the upload.
 	Upload        *Upload `protobuf:"bytes,1,opt,name=upload,proto3" json:"upload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

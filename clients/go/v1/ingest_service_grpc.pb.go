@@ -4,7 +4,7 @@
 // - protoc             v7.35.1
 // source: engagement/v1/ingest_service.proto
 
-// Ways in: one event, a few, or a stream of millions.
+// Ingest: one event, a batch, or a stream of millions.
 
 package engagementv1
 
@@ -31,44 +31,66 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Takes events in. What it acknowledges is durable, readable and searchable at
-// that moment.
+// `IngestService` stores events. An acknowledged event is durable, readable and
+// searchable at that moment; with several nodes, at the node that acknowledged
+// it, and moments later at the others.
 //
-// After any ambiguous end (deadline, cancellation, UNAVAILABLE, a crash) send
-// the same events with the same ids again: the result is as if the first call
-// had answered. An event that is stored already with the same content is a
-// duplicate; with other content it is refused with EVENT_ID_CONFLICT.
+// The event id is the idempotency key. After any ambiguous end of a call
+// (deadline, cancellation, UNAVAILABLE, a crash), send the same events with the
+// same ids again: the effect is as if the first attempt had been answered. An
+// event that is already stored with the same content is a duplicate; with other
+// content it is rejected with EVENT_ID_CONFLICT. The server remembers an id
+// until the event expires and, as a hash, after the event is erased.
 type IngestServiceClient interface {
-	// Records one event. OK means accepted, duplicate or suppressed; a refused
-	// event is an error status: INVALID_ARGUMENT / FIELD_INVALID with the path of
-	// every bad field, or ALREADY_EXISTS / EVENT_ID_CONFLICT.
+	// `RecordEvent` stores one event.
+	//
+	// OK means accepted, duplicate or suppressed. A rejected event is an error
+	// status: INVALID_ARGUMENT / FIELD_INVALID with the paths of the bad fields,
+	// INVALID_ARGUMENT / ENTITY_UNKNOWN, or ALREADY_EXISTS / EVENT_ID_CONFLICT.
 	RecordEvent(ctx context.Context, in *RecordEventRequest, opts ...grpc.CallOption) (*RecordEventResponse, error)
-	// Records up to 500 events in one transaction. By default all or nothing: one
-	// bad event refuses the call and nothing is stored.
+	// `RecordEvents` stores up to 500 events in one transaction.
+	//
+	// By default it is all or nothing: one rejected event refuses the call with
+	// the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
+	// the good events are stored, and `results` reports the rejected ones.
+	// INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
+	// events or 8 MiB.
 	RecordEvents(ctx context.Context, in *RecordEventsRequest, opts ...grpc.CallOption) (*RecordEventsResponse, error)
-	// Uploads any number of events in numbered chunks, and survives lost
-	// connections, client crashes and server restarts.
+	// `UploadEvents` uploads any number of events in numbered chunks. An upload
+	// survives lost connections, client crashes and server restarts.
 	//
-	// Send `open`, then chunks with the sequences 1, 2, 3…, then `finish`. Each
-	// chunk is one transaction; `ack` says how far the upload is committed. Bad
-	// events are refused in the ack and the stream goes on. After a lost
-	// connection open the same `upload_id` and go on after `committed_through`;
-	// chunks that were committed before are not processed again, and their stored
-	// results are repeated. Chunks may be sent before `opened` arrives. Chunks
-	// beyond `max_unacked_chunks` wait in the transport until earlier ones are
-	// acked.
+	// The client sends `open`, then chunks with the sequences 1, 2, 3…, then
+	// `finish`. It may send chunks before `opened` arrives. Each chunk is one
+	// transaction, and `ack` reports how far the upload is committed. Rejected
+	// events are reported in the ack, and the stream goes on.
 	//
-	// A half-close without `finish` acks what was sent and ends OK; the upload
-	// stays open until 24 hours after its last chunk. The server sends an ack at
-	// least once every `heartbeat_interval`; two intervals of silence mean that
-	// the connection is dead.
+	// To resume after a lost connection, open the same `upload_id` and continue
+	// after `committed_through`. A chunk that is already committed is not
+	// processed again; its stored results are repeated. Opening a finished upload
+	// yields `opened` and `finished` again.
 	//
-	// Errors: FAILED_PRECONDITION / SEQUENCE_GAP (earlier chunks stand) or
-	// UPLOAD_FINISHED; ABORTED / UPLOAD_TAKEN_OVER where another stream opened
-	// the same upload; INVALID_ARGUMENT / CHUNK_TOO_LARGE or FIELD_INVALID.
+	// The server applies back-pressure: it reads at most `max_unacked_chunks`
+	// chunks ahead of its acks, and further chunks wait in the transport. It
+	// sends an ack at least once per `heartbeat_interval`, with or without news;
+	// after two silent intervals the connection is dead.
+	//
+	// A half-close without `finish` leaves the upload open: the server acks
+	// everything that was sent and ends the stream with OK. An unfinished upload
+	// expires 24 hours after its last chunk, unless `Limits.upload_idle_timeout`
+	// says otherwise.
+	//
+	// Errors:
+	//
+	//   - FAILED_PRECONDITION / SEQUENCE_GAP or UPLOAD_FINISHED; chunks committed
+	//     before stay committed.
+	//   - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
+	//   - INVALID_ARGUMENT / CHUNK_TOO_LARGE for more than 500 events in a chunk or
+	//     8 MiB in a message.
+	//   - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
+	//     chunk does not end the stream.
 	UploadEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UploadEventsRequest, UploadEventsResponse], error)
-	// Reads the state of an upload and its events that were not accepted.
-	// NOT_FOUND / UPLOAD_NOT_FOUND where nobody opened it.
+	// `GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
+	// / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
 	GetUpload(ctx context.Context, in *GetUploadRequest, opts ...grpc.CallOption) (*GetUploadResponse, error)
 }
 
@@ -127,44 +149,66 @@ func (c *ingestServiceClient) GetUpload(ctx context.Context, in *GetUploadReques
 // All implementations must embed UnimplementedIngestServiceServer
 // for forward compatibility.
 //
-// Takes events in. What it acknowledges is durable, readable and searchable at
-// that moment.
+// `IngestService` stores events. An acknowledged event is durable, readable and
+// searchable at that moment; with several nodes, at the node that acknowledged
+// it, and moments later at the others.
 //
-// After any ambiguous end (deadline, cancellation, UNAVAILABLE, a crash) send
-// the same events with the same ids again: the result is as if the first call
-// had answered. An event that is stored already with the same content is a
-// duplicate; with other content it is refused with EVENT_ID_CONFLICT.
+// The event id is the idempotency key. After any ambiguous end of a call
+// (deadline, cancellation, UNAVAILABLE, a crash), send the same events with the
+// same ids again: the effect is as if the first attempt had been answered. An
+// event that is already stored with the same content is a duplicate; with other
+// content it is rejected with EVENT_ID_CONFLICT. The server remembers an id
+// until the event expires and, as a hash, after the event is erased.
 type IngestServiceServer interface {
-	// Records one event. OK means accepted, duplicate or suppressed; a refused
-	// event is an error status: INVALID_ARGUMENT / FIELD_INVALID with the path of
-	// every bad field, or ALREADY_EXISTS / EVENT_ID_CONFLICT.
+	// `RecordEvent` stores one event.
+	//
+	// OK means accepted, duplicate or suppressed. A rejected event is an error
+	// status: INVALID_ARGUMENT / FIELD_INVALID with the paths of the bad fields,
+	// INVALID_ARGUMENT / ENTITY_UNKNOWN, or ALREADY_EXISTS / EVENT_ID_CONFLICT.
 	RecordEvent(context.Context, *RecordEventRequest) (*RecordEventResponse, error)
-	// Records up to 500 events in one transaction. By default all or nothing: one
-	// bad event refuses the call and nothing is stored.
+	// `RecordEvents` stores up to 500 events in one transaction.
+	//
+	// By default it is all or nothing: one rejected event refuses the call with
+	// the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
+	// the good events are stored, and `results` reports the rejected ones.
+	// INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
+	// events or 8 MiB.
 	RecordEvents(context.Context, *RecordEventsRequest) (*RecordEventsResponse, error)
-	// Uploads any number of events in numbered chunks, and survives lost
-	// connections, client crashes and server restarts.
+	// `UploadEvents` uploads any number of events in numbered chunks. An upload
+	// survives lost connections, client crashes and server restarts.
 	//
-	// Send `open`, then chunks with the sequences 1, 2, 3…, then `finish`. Each
-	// chunk is one transaction; `ack` says how far the upload is committed. Bad
-	// events are refused in the ack and the stream goes on. After a lost
-	// connection open the same `upload_id` and go on after `committed_through`;
-	// chunks that were committed before are not processed again, and their stored
-	// results are repeated. Chunks may be sent before `opened` arrives. Chunks
-	// beyond `max_unacked_chunks` wait in the transport until earlier ones are
-	// acked.
+	// The client sends `open`, then chunks with the sequences 1, 2, 3…, then
+	// `finish`. It may send chunks before `opened` arrives. Each chunk is one
+	// transaction, and `ack` reports how far the upload is committed. Rejected
+	// events are reported in the ack, and the stream goes on.
 	//
-	// A half-close without `finish` acks what was sent and ends OK; the upload
-	// stays open until 24 hours after its last chunk. The server sends an ack at
-	// least once every `heartbeat_interval`; two intervals of silence mean that
-	// the connection is dead.
+	// To resume after a lost connection, open the same `upload_id` and continue
+	// after `committed_through`. A chunk that is already committed is not
+	// processed again; its stored results are repeated. Opening a finished upload
+	// yields `opened` and `finished` again.
 	//
-	// Errors: FAILED_PRECONDITION / SEQUENCE_GAP (earlier chunks stand) or
-	// UPLOAD_FINISHED; ABORTED / UPLOAD_TAKEN_OVER where another stream opened
-	// the same upload; INVALID_ARGUMENT / CHUNK_TOO_LARGE or FIELD_INVALID.
+	// The server applies back-pressure: it reads at most `max_unacked_chunks`
+	// chunks ahead of its acks, and further chunks wait in the transport. It
+	// sends an ack at least once per `heartbeat_interval`, with or without news;
+	// after two silent intervals the connection is dead.
+	//
+	// A half-close without `finish` leaves the upload open: the server acks
+	// everything that was sent and ends the stream with OK. An unfinished upload
+	// expires 24 hours after its last chunk, unless `Limits.upload_idle_timeout`
+	// says otherwise.
+	//
+	// Errors:
+	//
+	//   - FAILED_PRECONDITION / SEQUENCE_GAP or UPLOAD_FINISHED; chunks committed
+	//     before stay committed.
+	//   - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
+	//   - INVALID_ARGUMENT / CHUNK_TOO_LARGE for more than 500 events in a chunk or
+	//     8 MiB in a message.
+	//   - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
+	//     chunk does not end the stream.
 	UploadEvents(grpc.BidiStreamingServer[UploadEventsRequest, UploadEventsResponse]) error
-	// Reads the state of an upload and its events that were not accepted.
-	// NOT_FOUND / UPLOAD_NOT_FOUND where nobody opened it.
+	// `GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
+	// / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
 	GetUpload(context.Context, *GetUploadRequest) (*GetUploadResponse, error)
 	mustEmbedUnimplementedIngestServiceServer()
 }

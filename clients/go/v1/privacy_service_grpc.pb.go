@@ -4,7 +4,7 @@
 // - protoc             v7.35.1
 // source: engagement/v1/privacy_service.proto
 
-// The right to be forgotten.
+// Erasure: the right to be forgotten.
 
 package engagementv1
 
@@ -31,25 +31,33 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Erases what is stored about a person, and keeps it from coming back.
+// `PrivacyService` erases the stored data of a person and can keep it from
+// coming back.
 type PrivacyServiceClient interface {
-	// Erases the events of one subject that were accepted before the call.
+	// `EraseConsumer` erases the events of one subject that were accepted before
+	// the call. It returns when the erasure is complete.
 	//
-	// When it answers with a `complete_time`, nothing that the events said is left
-	// in any file of the store. Of each event its id stays as a salted hash, so that sending
-	// it again answers OUTCOME_DUPLICATE and brings nothing back. Subscribers get
-	// an ErasureNotice in order. Idempotent: the same `request_id` again answers
-	// with the same erasure; with another subject it is refused with
-	// REQUEST_ID_REUSED. An erasure that was interrupted goes on by itself, also
-	// after a restart of the server.
+	// An erasure with a `complete_time` has left nothing of the events' content
+	// in any file of the answering node's store. Other nodes follow moments
+	// later; a replicated log and its snapshots drop the content by age. The id
+	// of each event stays as a salted hash, so that sending the event again
+	// yields OUTCOME_DUPLICATE and brings nothing back. Subscribers receive an
+	// `ErasureNotice` in log order.
+	//
+	// The call is idempotent: the same `request_id` returns the same erasure;
+	// with another subject or another `suppress` it is refused with
+	// REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
+	// restart of the server.
 	EraseConsumer(ctx context.Context, in *EraseConsumerRequest, opts ...grpc.CallOption) (*EraseConsumerResponse, error)
-	// Reads an erasure. NOT_FOUND / ERASURE_NOT_FOUND where there is none.
+	// `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
+	// none with this id.
 	GetErasure(ctx context.Context, in *GetErasureRequest, opts ...grpc.CallOption) (*GetErasureResponse, error)
-	// Lists the erasures of an account, latest first. They are kept for good.
+	// `ListErasures` lists the erasures of an account, latest first. Erasures are
+	// kept forever.
 	ListErasures(ctx context.Context, in *ListErasuresRequest, opts ...grpc.CallOption) (*ListErasuresResponse, error)
-	// Lets events of a suppressed subject in again, from now on. Lifting what is
-	// not suppressed changes nothing. NOT_FOUND / ERASURE_NOT_FOUND where no
-	// erasure has the id.
+	// `LiftSuppression` ends the suppression of a subject: events accepted from
+	// now on are stored again. Lifting a suppression that does not exist changes
+	// nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
 	LiftSuppression(ctx context.Context, in *LiftSuppressionRequest, opts ...grpc.CallOption) (*LiftSuppressionResponse, error)
 }
 
@@ -105,25 +113,33 @@ func (c *privacyServiceClient) LiftSuppression(ctx context.Context, in *LiftSupp
 // All implementations must embed UnimplementedPrivacyServiceServer
 // for forward compatibility.
 //
-// Erases what is stored about a person, and keeps it from coming back.
+// `PrivacyService` erases the stored data of a person and can keep it from
+// coming back.
 type PrivacyServiceServer interface {
-	// Erases the events of one subject that were accepted before the call.
+	// `EraseConsumer` erases the events of one subject that were accepted before
+	// the call. It returns when the erasure is complete.
 	//
-	// When it answers with a `complete_time`, nothing that the events said is left
-	// in any file of the store. Of each event its id stays as a salted hash, so that sending
-	// it again answers OUTCOME_DUPLICATE and brings nothing back. Subscribers get
-	// an ErasureNotice in order. Idempotent: the same `request_id` again answers
-	// with the same erasure; with another subject it is refused with
-	// REQUEST_ID_REUSED. An erasure that was interrupted goes on by itself, also
-	// after a restart of the server.
+	// An erasure with a `complete_time` has left nothing of the events' content
+	// in any file of the answering node's store. Other nodes follow moments
+	// later; a replicated log and its snapshots drop the content by age. The id
+	// of each event stays as a salted hash, so that sending the event again
+	// yields OUTCOME_DUPLICATE and brings nothing back. Subscribers receive an
+	// `ErasureNotice` in log order.
+	//
+	// The call is idempotent: the same `request_id` returns the same erasure;
+	// with another subject or another `suppress` it is refused with
+	// REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
+	// restart of the server.
 	EraseConsumer(context.Context, *EraseConsumerRequest) (*EraseConsumerResponse, error)
-	// Reads an erasure. NOT_FOUND / ERASURE_NOT_FOUND where there is none.
+	// `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
+	// none with this id.
 	GetErasure(context.Context, *GetErasureRequest) (*GetErasureResponse, error)
-	// Lists the erasures of an account, latest first. They are kept for good.
+	// `ListErasures` lists the erasures of an account, latest first. Erasures are
+	// kept forever.
 	ListErasures(context.Context, *ListErasuresRequest) (*ListErasuresResponse, error)
-	// Lets events of a suppressed subject in again, from now on. Lifting what is
-	// not suppressed changes nothing. NOT_FOUND / ERASURE_NOT_FOUND where no
-	// erasure has the id.
+	// `LiftSuppression` ends the suppression of a subject: events accepted from
+	// now on are stored again. Lifting a suppression that does not exist changes
+	// nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
 	LiftSuppression(context.Context, *LiftSuppressionRequest) (*LiftSuppressionResponse, error)
 	mustEmbedUnimplementedPrivacyServiceServer()
 }

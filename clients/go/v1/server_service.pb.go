@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: engagement/v1/server_service.proto
 
-// What this server is and what it allows.
+// The server itself: version, limits and partitions.
 
 package engagementv1
 
@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Request of GetServerInfo.
+// `GetServerInfoRequest` is the request of `GetServerInfo`.
 type GetServerInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -62,29 +62,28 @@ func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
 	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{0}
 }
 
-// Response of GetServerInfo.
+// `GetServerInfoResponse` is the response of `GetServerInfo`.
 type GetServerInfoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of the server software, such as "0.1.0".
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Proto package of the contract, `engagement.v1`.
 	Contract string `protobuf:"bytes,2,opt,name=contract,proto3" json:"contract,omitempty"`
-	// The limits of this server.
+	// Limits of this server.
 	Limits *Limits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
-	// Changes whenever cursors and page tokens from before mean nothing. Where
-	// there are several partitions, each has its own: this is that of the first
-	// one in `partitions`.
+	// Epoch of the log. A new epoch voids all older cursors and page tokens. Each
+	// partition has its own; this is the epoch of the first one in `partitions`.
 	LogEpoch string `protobuf:"bytes,4,opt,name=log_epoch,json=logEpoch,proto3" json:"log_epoch,omitempty"`
-	// How many partitions the accounts are spread over, on all nodes together.
-	// 1 on a single machine; take 0, which only older servers send, as 1.
+	// Number of partitions that accounts are spread over, on all nodes together.
+	// 1 on a single machine; treat 0, which only older servers send, as 1.
 	//
-	// An account is in the partition whose number is the CRC-32 of its id modulo
-	// this count. It is the CRC-32 of IEEE 802.3, as in zlib and gzip, over the
-	// UTF-8 bytes, as an unsigned number: that of "brand-1" is 2251213212, and
-	// with 8 partitions the account is in number 4.
+	// The partition of an account is the CRC-32 of its id modulo this count. The
+	// CRC-32 is that of IEEE 802.3, as in zlib and gzip, over the UTF-8 bytes of
+	// the id, as an unsigned number. For example, the CRC-32 of "brand-1" is
+	// 2251213212; with 8 partitions, the account belongs to partition 4.
 	PartitionCount int32 `protobuf:"varint,5,opt,name=partition_count,json=partitionCount,proto3" json:"partition_count,omitempty"`
-	// The partitions that this node carries, by number, as they are at the time
-	// of the call. Calls for accounts in others are refused with
+	// Partitions that this node carries, by number, in their state at the time of
+	// the call. Calls for accounts in other partitions are refused with
 	// PARTITION_NOT_SERVED. Empty only from older servers, which serve all
 	// accounts.
 	Partitions    []*Partition `protobuf:"bytes,6,rep,name=partitions,proto3" json:"partitions,omitempty"`
@@ -164,21 +163,23 @@ func (x *GetServerInfoResponse) GetPartitions() []*Partition {
 	return nil
 }
 
-// A share of the accounts with a log of its own, and how well a node knows that
-// log.
+// `Partition` is a share of the accounts with a log of its own, as this node
+// sees it. The server sets every field.
 type Partition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which one, from 0 to `partition_count` - 1.
+	// Number of the partition, from 0 to `partition_count` - 1.
 	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	// Changes whenever cursors and page tokens of the partition's accounts from
-	// before mean nothing.
+	// Epoch of the partition's log. A new epoch voids all older cursors and page
+	// tokens of the partition's accounts.
 	LogEpoch string `protobuf:"bytes,2,opt,name=log_epoch,json=logEpoch,proto3" json:"log_epoch,omitempty"`
-	// Everything that was accepted before this time is in this node's answers.
-	// Absent while the node, after its start, does not know of such a time.
+	// Watermark of the node's view: every event accepted before this time is in
+	// the node's answers. Absent after the start of the node until such a time is
+	// known.
 	ViewTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=view_time,json=viewTime,proto3" json:"view_time,omitempty"`
-	// Whether the node follows the log without delay. Where not, reads go on and
-	// may miss what was accepted since `view_time`, as EventService says, and
-	// writes are refused with STORE_UNAVAILABLE. Always true on a single machine.
+	// Whether the node keeps up with the partition's log. If not, its reads may
+	// miss events accepted since `view_time`, as `EventService` describes, and
+	// its writes are refused with STORE_UNAVAILABLE. Always true on a single
+	// machine.
 	Current       bool `protobuf:"varint,4,opt,name=current,proto3" json:"current,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -242,45 +243,46 @@ func (x *Partition) GetCurrent() bool {
 	return false
 }
 
-// The limits of a server. Requests beyond them are refused or coerced, as the
-// comment of each RPC says.
+// `Limits` holds the limits of a server. Requests beyond them are refused or
+// adjusted, as the comment of each RPC and field says.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Characters (Unicode code points) of a text value.
+	// Maximum characters (Unicode code points) of a text value.
 	MaxTextCharacters int32 `protobuf:"varint,1,opt,name=max_text_characters,json=maxTextCharacters,proto3" json:"max_text_characters,omitempty"`
-	// Characters of an event id.
+	// Maximum characters of an event id.
 	MaxEventIdCharacters int32 `protobuf:"varint,2,opt,name=max_event_id_characters,json=maxEventIdCharacters,proto3" json:"max_event_id_characters,omitempty"`
-	// Characters of a source.
+	// Maximum characters of a source.
 	MaxSourceCharacters int32 `protobuf:"varint,3,opt,name=max_source_characters,json=maxSourceCharacters,proto3" json:"max_source_characters,omitempty"`
-	// Bytes of one serialized event.
+	// Maximum bytes of one serialized event.
 	MaxEventBytes int64 `protobuf:"varint,4,opt,name=max_event_bytes,json=maxEventBytes,proto3" json:"max_event_bytes,omitempty"`
-	// Bytes of one message, after decompression.
+	// Maximum bytes of one message, after decompression.
 	MaxMessageBytes int64 `protobuf:"varint,5,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
-	// Events of one RecordEvents call.
+	// Maximum events of one RecordEvents call.
 	MaxBatchEvents int32 `protobuf:"varint,6,opt,name=max_batch_events,json=maxBatchEvents,proto3" json:"max_batch_events,omitempty"`
-	// Events of one chunk.
+	// Maximum events of one upload chunk.
 	MaxChunkEvents int32 `protobuf:"varint,7,opt,name=max_chunk_events,json=maxChunkEvents,proto3" json:"max_chunk_events,omitempty"`
-	// Chunks of one upload that the server reads ahead of its acks.
+	// Maximum chunks of one upload that the server reads ahead of its acks.
 	MaxUnackedChunks int32 `protobuf:"varint,8,opt,name=max_unacked_chunks,json=maxUnackedChunks,proto3" json:"max_unacked_chunks,omitempty"`
-	// Events of one page.
+	// Maximum events of one page.
 	MaxPageEvents int32 `protobuf:"varint,9,opt,name=max_page_events,json=maxPageEvents,proto3" json:"max_page_events,omitempty"`
-	// How far ahead of the server's clock an event's time may be.
+	// Maximum lead of an event's time over the server's clock.
 	MaxClockLead *durationpb.Duration `protobuf:"bytes,10,opt,name=max_clock_lead,json=maxClockLead,proto3" json:"max_clock_lead,omitempty"`
-	// Longest time between two messages of the server on a stream.
+	// Longest time between two messages of the server on a stream, unless the
+	// client asks for another.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,11,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	// Age at which the server closes streams, give or take a tenth.
+	// Age at which the server closes a stream, give or take a tenth.
 	MaxStreamAge *durationpb.Duration `protobuf:"bytes,12,opt,name=max_stream_age,json=maxStreamAge,proto3" json:"max_stream_age,omitempty"`
-	// How long an unfinished upload stays open after its last chunk.
+	// Time after its last chunk at which an unfinished upload expires.
 	UploadIdleTimeout *durationpb.Duration `protobuf:"bytes,13,opt,name=upload_idle_timeout,json=uploadIdleTimeout,proto3" json:"upload_idle_timeout,omitempty"`
 	// Shortest interval at which a client may ping an idle connection.
 	MinKeepaliveInterval *durationpb.Duration `protobuf:"bytes,14,opt,name=min_keepalive_interval,json=minKeepaliveInterval,proto3" json:"min_keepalive_interval,omitempty"`
-	// Names of one list of entities.
+	// Maximum names of one list of entities.
 	MaxEntityNames int32 `protobuf:"varint,15,opt,name=max_entity_names,json=maxEntityNames,proto3" json:"max_entity_names,omitempty"`
-	// Characters of the name of an entity.
+	// Maximum characters of an entity name.
 	MaxEntityNameCharacters int32 `protobuf:"varint,16,opt,name=max_entity_name_characters,json=maxEntityNameCharacters,proto3" json:"max_entity_name_characters,omitempty"`
-	// Events of one batch of a subscription.
+	// Maximum events of one batch of a subscription.
 	MaxSubscriptionBatchEvents int32 `protobuf:"varint,17,opt,name=max_subscription_batch_events,json=maxSubscriptionBatchEvents,proto3" json:"max_subscription_batch_events,omitempty"`
-	// Age, since their acceptance, at which events are removed.
+	// Age, counted from acceptance, at which events are removed.
 	Retention     *durationpb.Duration `protobuf:"bytes,18,opt,name=retention,proto3" json:"retention,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

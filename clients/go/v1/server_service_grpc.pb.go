@@ -4,7 +4,7 @@
 // - protoc             v7.35.1
 // source: engagement/v1/server_service.proto
 
-// What this server is and what it allows.
+// The server itself: version, limits and partitions.
 
 package engagementv1
 
@@ -28,9 +28,10 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Describes the server.
+// `ServerService` describes the server.
 type ServerServiceClient interface {
-	// Reads the server's version and limits, and which accounts it serves.
+	// `GetServerInfo` reads the version of the server, its limits, and which
+	// accounts it serves.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
 
@@ -56,9 +57,10 @@ func (c *serverServiceClient) GetServerInfo(ctx context.Context, in *GetServerIn
 // All implementations must embed UnimplementedServerServiceServer
 // for forward compatibility.
 //
-// Describes the server.
+// `ServerService` describes the server.
 type ServerServiceServer interface {
-	// Reads the server's version and limits, and which accounts it serves.
+	// `GetServerInfo` reads the version of the server, its limits, and which
+	// accounts it serves.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedServerServiceServer()
 }

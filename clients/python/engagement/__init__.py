@@ -1,4 +1,4 @@
-"""Clients for the engagement attributes service."""
+"""The Python client of the engagement attributes service."""
 
 from engagement.client import EngagementClient
 from engagement.errors import (
@@ -17,8 +17,8 @@ from engagement.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from engagement.follow.follower import EventBatch, Follower
-from engagement.upload.uploader import Progress, RejectedEvent, Uploader, UploadSummary
+from engagement.follow import EventBatch, Follower
+from engagement.upload import Progress, RejectedEvent, Uploader, UploadSummary
 
 __all__ = [
     "ConflictError",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from engagement import v1
+from engagement.channel import open_channel
 from engagement.errors import typed_errors
-from engagement.follow.follower import Follower
-from engagement.retry import SERVICE_CONFIG
+from engagement.follow import Follower
 from engagement.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -21,26 +21,10 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from engagement.follow.follower import OnErasure, OnReconnect
+    from engagement.follow import OnErasure, OnReconnect, SubscribeCall
+    from engagement.upload import UploadCall
 
-    SubscribeCall = grpc.aio.UnaryStreamCall[v1.SubscribeEventsRequest, v1.SubscribeEventsResponse]
-    UploadCall = grpc.aio.StreamStreamCall[v1.UploadEventsRequest, v1.UploadEventsResponse]
-
-MAX_RECEIVED_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _REJECTIONS_PAGE_SIZE = 1000
-_OPTIONS: Final = (
-    ("grpc.service_config", SERVICE_CONFIG),
-    ("grpc.max_receive_message_length", MAX_RECEIVED_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # The library's own pings would hold up those above for a minute where nothing answers.
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    # Without it pings stop after two on a stream that waits for a slow source.
-    ("grpc.http2.max_pings_without_data", 0),
-    # The library waits up to two minutes before it connects again.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-)
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -50,8 +34,8 @@ class EngagementClient:
     """Talks to one server for one account, over one channel.
 
     Create it inside a running event loop, best with `async with`. Every call is safe to repeat: events
-    without an id get a UUIDv7 before they are sent, and calls that end UNAVAILABLE are tried up to five
-    times. Any number of tasks may share a client. All errors are EngagementErrors.
+    without an id get a UUIDv7 before they are sent, and calls that fail as UNAVAILABLE are tried up to five
+    times. Any number of tasks may share a client. Every error is an EngagementError.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first are named at the call
@@ -64,15 +48,11 @@ class EngagementClient:
         timeout_seconds: float = 30.0,
         compression: grpc.Compression | None = None,
     ) -> None:
-        """Without `credentials` the connection, the token included, is in plain text."""
+        """Without `credentials` the connection is in plain text, including the token."""
         self.account_id = account_id
         self.timeout_seconds = timeout_seconds
         self._metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
-        self._channel = (
-            grpc.aio.insecure_channel(target, options=_OPTIONS, compression=compression)
-            if credentials is None
-            else grpc.aio.secure_channel(target, credentials, options=_OPTIONS, compression=compression)
-        )
+        self._channel = open_channel(target, credentials=credentials, compression=compression)
         self._ingest = v1.IngestServiceStub(self._channel)
         self._events = v1.EventServiceStub(self._channel)
         self._entities = v1.EntityServiceStub(self._channel)
@@ -91,13 +71,13 @@ class EngagementClient:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the channel; calls that still run are cancelled."""
+        """Closes the channel and cancels calls in progress."""
         await self._channel.close()
 
     async def record_event(self, event: v1.Event, *, validate_only: bool = False) -> v1.EventResult:
         """Records one event; the result is ACCEPTED, DUPLICATE or SUPPRESSED.
 
-        Raises InvalidArgumentError and ConflictError where the event is refused.
+        Raises InvalidArgumentError and ConflictError if the event is rejected.
         """
         request = v1.RecordEventRequest(
             account_id=self.account_id, event=_with_id(event), validate_only=validate_only
@@ -108,9 +88,9 @@ class EngagementClient:
     async def record_events(
         self, events: Sequence[v1.Event], *, allow_partial: bool = False, validate_only: bool = False
     ) -> v1.RecordEventsResponse:
-        """Records up to 500 events, all or none; with `allow_partial` the good ones.
+        """Records up to 500 events, all or none; with `allow_partial`, the valid ones.
 
-        Raises InvalidArgumentError and ConflictError where one bad event refuses the call.
+        Without it a single rejected event raises InvalidArgumentError or ConflictError.
         """
         request = v1.RecordEventsRequest(
             account_id=self.account_id,
@@ -140,7 +120,7 @@ class EngagementClient:
             request.page_token = response.next_page_token
 
     def upload_events(self) -> UploadCall:
-        """The bare upload stream, for a driver of its own; an Uploader does all that it takes."""
+        """Opens a raw upload stream; an Uploader drives one for you."""
         return self._ingest.UploadEvents(metadata=self._metadata)
 
     async def get_event(
@@ -163,7 +143,7 @@ class EngagementClient:
         page_size: int = 1000,
         read_mask: Sequence[str] = (),
     ) -> AsyncIterator[v1.StoredEvent]:
-        """The events that a filter takes, page by page, without gaps or repeats."""
+        """The events that match a filter, page by page, without gaps or repeats."""
         request = v1.ListEventsRequest(
             account_id=self.account_id,
             filter=filter,
@@ -175,7 +155,7 @@ class EngagementClient:
             response = await self._call(self._events.ListEvents, request)
             for event in response.events:
                 yield event
-            # A page without events is not the last one: the token says which is.
+            # A page may be empty without being the last; only the token tells.
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
@@ -195,11 +175,11 @@ class EngagementClient:
         on_erasure: OnErasure | None = None,
         on_reconnect: OnReconnect | None = None,
     ) -> Follower:
-        """Follows the events that a filter takes; it connects when it is first asked for one.
+        """Follows the events that match a filter; connects when the first one is requested.
 
-        It starts at exactly one of: behind `after_cursor`, with the `earliest` event that is kept, with
-        the `latest`, which is the next that is accepted, or with the first that was accepted at
-        `start_time`. `stop_at_tail` ends it behind what is stored already. See Follower for the rest.
+        The start is exactly one of: after `after_cursor`, at the `earliest` stored event, at the `latest`,
+        that is the next event to be accepted, or at the first event accepted at `start_time` or later.
+        `stop_at_tail` ends it after the events that are already stored. See Follower for the rest.
         """
         if [after_cursor is not None, earliest, latest, start_time is not None].count(True) != 1:
             raise TypeError("follow takes exactly one of after_cursor, earliest, latest and start_time")
@@ -216,15 +196,16 @@ class EngagementClient:
         if heartbeat_seconds is not None:
             request.heartbeat_interval.FromTimedelta(timedelta(seconds=heartbeat_seconds))
         return Follower(
-            self,
+            self.subscribe_events,
             request,
+            silence_seconds=self.timeout_seconds,
             on_erasure=on_erasure,
             on_reconnect=on_reconnect,
             max_outage_seconds=max_outage_seconds,
         )
 
     def subscribe_events(self, request: v1.SubscribeEventsRequest) -> SubscribeCall:
-        """The bare stream of a subscription, for a reader of its own; a Follower does all that it takes."""
+        """Opens a raw subscription stream; a Follower reads one for you."""
         return self._events.SubscribeEvents(request, metadata=self._metadata)
 
     async def get_profile(
@@ -234,7 +215,7 @@ class EngagementClient:
         customer_id: str | None = None,
         folding: v1.Folding = v1.Folding.FOLDING_MERGE,
     ) -> v1.Profile:
-        """What is known about one consumer, and which events say so. Raises NotFoundError."""
+        """The latest attributes of one consumer, each with its source event. Raises NotFoundError."""
         if (consumer_id is None) == (customer_id is None):
             raise TypeError("get_profile takes either consumer_id or customer_id")
         request = v1.GetProfileRequest(
@@ -244,22 +225,22 @@ class EngagementClient:
         return response.profile
 
     async def list_entities(self, kind: v1.EntityKind) -> v1.ListEntitiesResponse:
-        """The names that statuses or types are matched against; empty where nothing was ever put."""
+        """The names that statuses or types are matched against; empty until some are added."""
         request = v1.ListEntitiesRequest(account_id=self.account_id, kind=kind)
         return await self._call(self._entities.ListEntities, request)
 
     async def put_entities(
         self, kind: v1.EntityKind, names: Sequence[str] = (), *, closed: bool | None = None
     ) -> v1.PutEntitiesResponse:
-        """Adds names to a list; a closed one refuses events with other values from now on.
+        """Adds names to a list, and closes or opens it; a closed list rejects new events with other values.
 
-        Without `closed` the list stays as it is. Raises InvalidArgumentError where it would grow too long.
+        Without `closed` it stays open or closed. Raises InvalidArgumentError if it would become too long.
         """
         request = v1.PutEntitiesRequest(account_id=self.account_id, kind=kind, names=names, closed=closed)
         return await self._call(self._entities.PutEntities, request)
 
     async def delete_entity(self, kind: v1.EntityKind, name: str) -> v1.DeleteEntityResponse:
-        """Takes a name, in any case, off a list. Raises NotFoundError."""
+        """Removes a name from a list, ignoring case. Raises NotFoundError."""
         request = v1.DeleteEntityRequest(account_id=self.account_id, kind=kind, name=name)
         return await self._call(self._entities.DeleteEntity, request)
 
@@ -273,10 +254,11 @@ class EngagementClient:
         suppress: bool = False,
         validate_only: bool = False,
     ) -> v1.Erasure:
-        """Erases what is stored about exactly one of a consumer, a customer and a conversation.
+        """Erases everything stored about exactly one of a consumer, a customer and a conversation.
 
-        Returns when it is complete. After a DeadlineError it goes on; the same call with the same
-        `request_id` waits for it again. Raises ConflictError where the id was used for something else.
+        Returns once the erasure is complete. After a DeadlineError it continues on the server; repeat the
+        call with the same `request_id` to wait for it again. Raises ConflictError if that id was used for
+        something else.
         """
         if [consumer_id, customer_id, conversation_id].count(None) != 2:
             raise TypeError("erase_consumer takes exactly one of consumer_id, customer_id, conversation_id")
@@ -293,13 +275,13 @@ class EngagementClient:
         return response.erasure
 
     async def get_erasure(self, erasure_id: str) -> v1.Erasure:
-        """An erasure, as far as it is. Raises NotFoundError."""
+        """The current state of an erasure. Raises NotFoundError."""
         request = v1.GetErasureRequest(account_id=self.account_id, erasure_id=erasure_id)
         response = await self._call(self._privacy.GetErasure, request)
         return response.erasure
 
     async def list_erasures(self, *, page_size: int = 1000) -> AsyncIterator[v1.Erasure]:
-        """All erasures of the account, the latest first."""
+        """All erasures of the account, newest first."""
         request = v1.ListErasuresRequest(account_id=self.account_id, page_size=page_size)
         while True:
             response = await self._call(self._privacy.ListErasures, request)
@@ -317,9 +299,9 @@ class EngagementClient:
         conversation_id: str | None = None,
         erasure_id: str | None = None,
     ) -> bool:
-        """Lets events of a subject, or of the subject of an erasure, in again; whether it was suppressed.
+        """Ends the suppression of a subject, named directly or by an erasure; false if there was none.
 
-        Raises NotFoundError where no erasure has the id.
+        Raises NotFoundError if no erasure has the id.
         """
         request = v1.LiftSuppressionRequest(
             account_id=self.account_id,
@@ -343,7 +325,7 @@ class EngagementClient:
 
 
 def _with_id(event: v1.Event) -> v1.Event:
-    """The event itself, or a copy with a new id where it has none."""
+    """The event itself, or a copy with a new id if it has none."""
     if event.event_id:
         return event
     copy = v1.Event(event_id=uuid7())

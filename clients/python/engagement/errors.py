@@ -1,20 +1,20 @@
-"""The errors that a client raises, translated from gRPC statuses here and nowhere else.
+"""The errors of the client, and their translation from gRPC statuses.
 
     EngagementError
     ├── InvalidArgumentError    INVALID_ARGUMENT: correct the request
-    ├── ConflictError           ALREADY_EXISTS: the id stands for other content
-    ├── PreconditionError       FAILED_PRECONDITION: not in this state
-    ├── TakenOverError          ABORTED: a newer stream goes on with the upload
+    ├── ConflictError           ALREADY_EXISTS: the id is taken by other content
+    ├── PreconditionError       FAILED_PRECONDITION: not in the current state
+    ├── TakenOverError          ABORTED: a newer stream has taken the upload over
     ├── NotFoundError           NOT_FOUND
     ├── UnauthenticatedError    UNAUTHENTICATED: get a (new) token
     ├── PermissionDeniedError   PERMISSION_DENIED: the token does not cover this
     ├── QuotaExceededError      RESOURCE_EXHAUSTED: wait for `retry_delay_seconds`
-    ├── UnavailableError        UNAVAILABLE: try again with the same ids
-    ├── DeadlineError           DEADLINE_EXCEEDED: may have happened; try again with the same ids
+    ├── UnavailableError        UNAVAILABLE: retry with the same ids
+    ├── DeadlineError           DEADLINE_EXCEEDED: may have taken effect; retry with the same ids
     ├── InternalError           INTERNAL, UNKNOWN, DATA_LOSS: the server's log has the cause
-    └── SourceMismatchError     raised here: a resumed upload got a source that is too short
+    └── SourceMismatchError     from the uploader: the source of a resumed upload is too short
 
-Codes that stand nowhere above are a plain EngagementError. Cancellation is asyncio's own.
+Any other code is a plain EngagementError. Cancellation is asyncio's own.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class FieldViolation:
     rule: str
     """Id of the rule, such as `string.max_len`."""
     description: str
-    """What is wrong and the limit, for people."""
+    """The problem and the limit, for people."""
 
     def __str__(self) -> str:
-        place = f"{self.field}: " if self.field else ""
-        return f"{place}{self.description} ({self.rule})"
+        path = f"{self.field}: " if self.field else ""
+        return f"{path}{self.description} ({self.rule})"
 
 
 @dataclass(frozen=True, slots=True)
 class _Details:
-    """What a status carries beside its code and message."""
+    """The details of a status, besides its code and message."""
 
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -58,7 +58,7 @@ class _Details:
 
 
 class EngagementError(Exception):
-    """A call that failed: why, for programs and for people."""
+    """A failed call, with its cause for programs and for people."""
 
     def __init__(  # noqa: PLR0913 - all but the first are named at the call
         self,
@@ -73,14 +73,14 @@ class EngagementError(Exception):
         super().__init__(message)
         self.message = message
         self.code = code
-        """Code of the status; None where the client itself found the error."""
+        """The status code; None if the client itself detected the error."""
         self.reason = reason
-        """Name of an `ErrorReason` without its prefix; empty where the status came from elsewhere."""
+        """Name of an `ErrorReason` without its prefix; empty if the status is not the service's own."""
         self.metadata: Mapping[str, str] = metadata or {}
         self.violations = tuple(violations)
-        """The fields that are wrong; the server names at most 32."""
+        """The invalid fields; the server lists at most 32."""
         self.retry_delay_seconds = retry_delay_seconds
-        """How long the server asks to wait before the next try, if it does."""
+        """How long the server asks to wait before a retry, if it does."""
 
     def __str__(self) -> str:
         kind = " / ".join(part for part in (self.code.name if self.code else "", self.reason) if part)
@@ -94,7 +94,7 @@ class EngagementError(Exception):
 
 
 class InvalidArgumentError(EngagementError):
-    """The request breaks a rule of the contract; `violations` says where."""
+    """The request breaks a rule of the contract; see `violations`."""
 
 
 class ConflictError(EngagementError):
@@ -102,19 +102,19 @@ class ConflictError(EngagementError):
 
 
 class PreconditionError(EngagementError):
-    """The request is right, but not in the present state, of an upload for example."""
+    """The request is valid, but not in the current state, for example of an upload."""
 
 
 class TakenOverError(EngagementError):
-    """A newer stream goes on with the upload; this one must not."""
+    """A newer stream has taken the upload over; this one must stop."""
 
 
 class NotFoundError(EngagementError):
-    """There is nothing with this id, cursor or name."""
+    """Nothing has this id, cursor or name."""
 
 
 class UnauthenticatedError(EngagementError):
-    """The token is missing, wrong or too old."""
+    """The token is missing, invalid or expired."""
 
 
 class PermissionDeniedError(EngagementError):
@@ -122,23 +122,23 @@ class PermissionDeniedError(EngagementError):
 
 
 class QuotaExceededError(EngagementError):
-    """A limit on the use of the service is reached."""
+    """A usage limit of the service has been reached."""
 
 
 class UnavailableError(EngagementError):
-    """The service cannot be reached or cannot answer now; trying again with the same ids is safe."""
+    """The service is unreachable or cannot answer now; a retry with the same ids is safe."""
 
 
 class DeadlineError(EngagementError):
-    """No answer in time: the call may have happened; trying again with the same ids is safe."""
+    """No answer in time: the call may have taken effect; a retry with the same ids is safe."""
 
 
 class InternalError(EngagementError):
-    """The server failed in a way that it did not foresee."""
+    """The server failed unexpectedly."""
 
 
 class SourceMismatchError(EngagementError):
-    """A resumed upload got a source that holds fewer events than are committed."""
+    """The source of a resumed upload has fewer events than are already committed."""
 
 
 _CLASSES: Mapping[grpc.StatusCode, type[EngagementError]] = {
@@ -160,7 +160,7 @@ _CLASSES: Mapping[grpc.StatusCode, type[EngagementError]] = {
 
 @contextmanager
 def typed_errors() -> Iterator[None]:
-    """Raises the EngagementError that stands for a gRPC error raised in the block."""
+    """Translates a gRPC error that is raised in the block into an EngagementError."""
     try:
         yield
     except grpc.aio.AioRpcError as error:
@@ -168,7 +168,7 @@ def typed_errors() -> Iterator[None]:
 
 
 def error_from_rpc(error: grpc.aio.AioRpcError) -> EngagementError:
-    """The typed error for a gRPC error, with what the server's status details say."""
+    """The typed error for a gRPC error, with the details of its status."""
     code = error.code()
     details = _read_details(error)
     return _CLASSES.get(code, EngagementError)(
@@ -187,7 +187,7 @@ def _read_details(error: grpc.aio.AioRpcError) -> _Details:
             try:
                 return _parse_details(value)
             except DecodeError:
-                # Something between us and the service wrote it: the code and the message must do.
+                # A proxy wrote it; the code and the message have to suffice.
                 break
     return _Details()
 

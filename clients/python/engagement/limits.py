@@ -1,4 +1,4 @@
-"""The limits of the contract, read from its own annotations wherever they stand there."""
+"""The limits of the contract, read from its annotations if they are expressed there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_ENTITY_NAMES: Final[int] = _rules(v1.PutEntitiesRequest, "names").repeated.m
 MAX_ENTITY_NAME_CHARACTERS: Final[int] = _rules(v1.PutEntitiesRequest, "names").repeated.items.string.max_len
 END_OF_TIME_MS: Final[int] = _rules(v1.CustomerInfo, "server_time_stamp").int64.lt
 
-# What annotations cannot say: serialized sizes, and times that depend on the clock.
+# Annotations cannot express serialized sizes, or times relative to the clock.
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 MAX_CLOCK_LEAD_MS: Final = 24 * 60 * 60 * 1000

@@ -1,4 +1,4 @@
-"""When a client tries again by itself, and how long it waits before."""
+"""When a client retries on its own, and how long it waits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import grpc
 
 from engagement.errors import DeadlineError, EngagementError, QuotaExceededError, UnavailableError
 
-# An empty name stands for every method. Uploads and subscriptions resume themselves: retried by the
-# library as well, each message of an upload would be copied into a retry buffer, and a subscription would
-# wait unseen.
+# An empty name matches every method. Uploads and subscriptions resume on their own and are excluded: the
+# library would copy each message of an upload into a retry buffer, and hide that a subscription waits.
 SERVICE_CONFIG: Final = json.dumps(
     {
         "methodConfig": [
@@ -40,7 +39,7 @@ SERVICE_CONFIG: Final = json.dumps(
 
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 5.0
-# Without a reason of the service these come from a broken connection or from a proxy.
+# Without a reason from the service, these come from a broken connection or a proxy.
 _TRANSIENT_WITHOUT_REASON = frozenset(
     {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED}
 )
@@ -56,7 +55,7 @@ def is_transient(error: EngagementError) -> bool:
 
 
 class Outage:
-    """The time since the last progress, and the growing waits in it."""
+    """The time without progress, and the growing delays between attempts."""
 
     def __init__(self, *, max_seconds: float) -> None:
         self._max_seconds = max_seconds
@@ -64,12 +63,12 @@ class Outage:
         self._failures = 0
 
     def end(self) -> None:
-        """There was progress: the next failure begins a new outage."""
+        """Notes progress: the next failure starts a new outage."""
         self._began_at = None
         self._failures = 0
 
     def delay_after(self, error: EngagementError) -> float:
-        """How many seconds to wait before the next try. Raises the error where that is too late."""
+        """Seconds to wait before the next attempt. Raises the error if that exceeds the limit."""
         now = time.monotonic()
         if self._began_at is None:
             self._began_at = now

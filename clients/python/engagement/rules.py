@@ -1,7 +1,7 @@
 """Checks messages against the contract: the same rules in a client, offline, and in the server.
 
 Most rules are annotations that protovalidate runs. The two that annotations cannot express, the size
-of an event and times in the future, are here. What needs a store (duplicates) is not.
+of an event and times in the future, are here. Checks that need a store, such as duplicates, are not.
 """
 
 from __future__ import annotations
@@ -9,15 +9,23 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import protovalidate
-
 from engagement import limits, v1
+from engagement.extras import explain_missing
+from engagement.violation import Violation
+
+try:
+    import protovalidate
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        explain_missing("Checking events", error, extra="validate"), name=error.name
+    ) from error
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+__all__ = ["Violation", "check_events", "check_limits", "check_message", "is_plainly_valid"]
 
 _MAX_PATH_CHARACTERS = 256
 _IN_CHUNK = re.compile(r"events\[([0-9]+)\]\.")
@@ -33,29 +41,13 @@ _ONEOFS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken rule of one field; it never holds the field's value."""
-
-    field: str
-    """Path from the message that was checked, such as `events[3].customer_info.balance`."""
-    rule: str
-    """Id of the rule as protovalidate names it; ids of rules beyond it start with `server.`."""
-    description: str
-    """What is wrong and the limit, for people."""
-
-    def below(self, prefix: str) -> Violation:
-        """The same violation seen from inside `prefix`."""
-        return replace(self, field=self.field.removeprefix(prefix))
-
-
 def check_message(message: Message) -> list[Violation]:
     """Violations of the contract's annotations, in the order of the fields."""
     return [_convert(violation) for violation in protovalidate.collect_violations(message)]
 
 
 def check_events(events: Sequence[v1.Event], *, now_ms: int) -> list[list[Violation]]:
-    """What is wrong with each event, with paths from the event; an empty list where nothing is."""
+    """The violations of each event, with paths from the event; an empty list for a valid one."""
     found: list[list[Violation]] = [[] for _ in events]
     payloads = [event.SerializePartialToString() for event in events]
     suspects = [
@@ -64,22 +56,22 @@ def check_events(events: Sequence[v1.Event], *, now_ms: int) -> list[list[Violat
         if not is_plainly_valid(event, payloads[index], now_ms=now_ms)
     ]
     for start in range(0, len(suspects), limits.MAX_CHUNK_EVENTS):
-        part = suspects[start : start + limits.MAX_CHUNK_EVENTS]
-        chunk = v1.UploadEventsRequest.Chunk(sequence=1, events=[events[index] for index in part])
+        indexes = suspects[start : start + limits.MAX_CHUNK_EVENTS]
+        chunk = v1.UploadEventsRequest.Chunk(sequence=1, events=[events[index] for index in indexes])
         for violation in check_message(chunk):
             if (match := _IN_CHUNK.match(violation.field)) is not None:
-                found[part[int(match[1])]].append(violation.below(match[0]))
+                found[indexes[int(match[1])]].append(violation.below(match[0]))
     for index in suspects:
         found[index] += check_limits(events[index], size_bytes=len(payloads[index]), now_ms=now_ms)
     return found
 
 
 def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
-    """True only where no rule can be broken, which a glance at the serialized event shows for most.
+    """Whether a glance at the serialized event shows that it breaks no rule, as it does for most.
 
-    protovalidate looks at every field, which is half of the cost of taking an event in. Here the size of
-    all of them bounds the length of each, and one search finds any NUL. An explicit zero is a zero byte
-    too, so that 0 stands for an absent time below. False decides nothing: then protovalidate does.
+    protovalidate visits every field, which is half of the cost of ingesting an event. Here the size of the
+    event bounds the length of each field, and one search finds any NUL. An explicit zero is a zero byte
+    too, so below 0 means an absent time. False means undecided: protovalidate has to check.
     """
     if len(payload) > limits.MAX_TEXT_CHARACTERS or b"\0" in payload:
         return False
@@ -113,7 +105,7 @@ def _is_calendar_day(date: v1.Date) -> bool:
 
 
 def check_limits(event: v1.Event, *, size_bytes: int, now_ms: int) -> Iterator[Violation]:
-    """The rules beyond annotations for one event."""
+    """The violations of one event that annotations cannot express."""
     if size_bytes > limits.MAX_EVENT_BYTES:
         limit = f"must take at most {limits.MAX_EVENT_BYTES} bytes, takes {size_bytes}"
         yield Violation("", "server.event.max_bytes", limit)
@@ -135,7 +127,7 @@ def _convert(violation: protovalidate.Violation) -> Violation:
 
 
 def _render(path: protovalidate.FieldPathPb | None) -> str:
-    """A field path as text; long map keys are cut, because they come from the producer."""
+    """A field path as text; truncated, because map keys come from the producer."""
     if path is None:
         return ""
     parts: list[str] = []

@@ -1,4 +1,4 @@
-"""UUIDv7 (RFC 9562): ids that grow with time, so that the store keeps neighbours together."""
+"""UUIDv7 (RFC 9562): ids that increase with time, so that ids made together are stored together."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _counter = 0
 
 
 def uuid7() -> str:
-    """A new UUIDv7 as text, greater than all that this process made before.
+    """A new UUIDv7 as text, greater than every one that this process made before.
 
-    After the 48 bits of epoch milliseconds stand a counter of 42 bits, which starts at a random number
-    every millisecond, and 32 random bits.
+    48 bits of epoch milliseconds precede a 42-bit counter, which starts at a random number every
+    millisecond, and 32 random bits.
     """
     global _last_ms, _counter  # noqa: PLW0603  # the order holds for the whole process
     with _lock:
@@ -26,8 +26,8 @@ def uuid7() -> str:
             _last_ms = now_ms
             _counter = secrets.randbits(_COUNTER_BITS - 1)
         else:
-            # Also when the clock goes back. Half the counter is free: it cannot run over within the
-            # life of a process.
+            # This also covers a clock that goes back. The counter starts in its lower half, so it cannot
+            # overflow within the life of a process.
             _counter += 1
         milliseconds, counter = _last_ms, _counter
     high, low = divmod(counter, 1 << 30)

@@ -1,4 +1,4 @@
-"""Conversations of single calls."""
+"""Conversations of unary calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clients.vectors.cases.script import (
 
 
 def cases() -> list[Json]:
-    """All of them."""
+    """All conversations of unary calls."""
     got_new_id = receive(event={**event(), "eventId": "$uuid7:id"})
     duplicate = {"eventId": "$uuid7:id", "outcome": "OUTCOME_DUPLICATE", "cursor": "c1"}
     accepted = {"eventId": "e1", "outcome": "OUTCOME_ACCEPTED", "cursor": "c1"}
@@ -26,21 +26,21 @@ def cases() -> list[Json]:
     bare = {"record_event": {"event": event("e1")}}
     return [
         {
-            "name": "record-again-with-the-same-id",
+            "name": "record-retries-with-the-same-id",
             "rules": ["C4", "C8"],
             "call": {"record_event": {"event": event()}},
             "server": [lost, lost, unary("RecordEvent", got_new_id, send(result=duplicate))],
             "expected": {"result": {"outcome": "OUTCOME_DUPLICATE", "cursor": "c1"}},
         },
         {
-            "name": "record-five-times-and-no-more",
+            "name": "record-gives-up-after-five-attempts",
             "rules": ["C4", "E1"],
             "call": {"record_event": {"event": event()}},
             "server": [lost] * 5,
             "expected": {"error": {"kind": "unavailable", "reason": "OVERLOADED"}},
         },
         {
-            "name": "record-waits-as-long-as-the-server-says",
+            "name": "record-honors-the-pushback",
             "rules": ["C4"],
             "call": bare,
             "server": [
@@ -52,7 +52,7 @@ def cases() -> list[Json]:
             "expected": {"result": accepted},
         },
         {
-            "name": "record-not-again-where-the-server-forbids-it",
+            "name": "record-does-not-retry-if-the-server-forbids-it",
             "rules": ["C4"],
             "call": bare,
             "server": [
@@ -76,7 +76,7 @@ def cases() -> list[Json]:
             "expected": {"error": {"kind": "invalid_argument", "reason": "FIELD_INVALID"}},
         },
         {
-            "name": "record-not-again-at-a-node-without-the-account",
+            "name": "record-does-not-retry-at-a-node-without-the-partition",
             "rules": ["C4", "E6"],
             "call": bare,
             "server": [
@@ -120,7 +120,7 @@ def cases() -> list[Json]:
             "expected": {"result": accepted},
         },
         {
-            "name": "record-events-in-part",
+            "name": "record-events-with-allow-partial",
             "rules": ["C8"],
             "call": {"record_events": {"events": [event("e1"), event()], "allow_partial": True}},
             "server": [
@@ -157,7 +157,7 @@ def cases() -> list[Json]:
             "expected": {"error": {"kind": "conflict", "reason": "EVENT_ID_CONFLICT"}},
         },
         {
-            "name": "list-over-an-empty-page",
+            "name": "list-continues-past-an-empty-page",
             "rules": [],
             "call": {"list_events": {}},
             "server": [

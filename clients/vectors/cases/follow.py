@@ -1,4 +1,4 @@
-"""Conversations of followers."""
+"""Conversations of followers, which resume a subscription after every interruption."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ def started(cursor: str = "c0", *, heartbeat: str = "15s") -> Json:
 
 
 def batch(cursor: str, *members: tuple[str, str]) -> Json:
-    """A batch of events, each an id and a cursor."""
+    """A batch of events, each given as its id and cursor."""
     return send(cursor=cursor, batch={"events": [stored(*member) for member in members]})
 
 
 def subscribe(*steps: Json, **options: Json) -> Json:
-    """One stream of a subscription."""
+    """One stream of the subscription."""
     return {"method": "SubscribeEvents", **options, "steps": list(steps)}
 
 
 def follow(request: Json, **more: Json) -> Json:
-    """The client's side of a subscription."""
+    """The client's side of the subscription."""
     return {"follow": {"request": request, **more}}
 
 
 def step(event_id: str, cursor: str) -> Json:
-    """An event that was handed out, and the follower's cursor behind it."""
+    """An event that the caller received, and the follower's cursor after it."""
     return {"event_id": event_id, "cursor": cursor}
 
 
@@ -35,16 +35,16 @@ _TO_TAIL = {"earliest": True, "stopAtTail": True}
 
 
 def cases() -> list[Json]:
-    """All of them."""
+    """All conversations of followers."""
     from_start = receive(earliest=True, afterCursor=None)
     to_tail = receive(earliest=True, afterCursor=None, stopAtTail=True)
 
-    def behind(cursor: str) -> Json:
+    def after(cursor: str) -> Json:
         return receive(afterCursor=cursor, earliest=None, latest=None, startTime=None)
 
     return [
         {
-            "name": "follow-cursors",
+            "name": "follow-tracks-the-cursor",
             "rules": ["F2", "F6", "F9"],
             "call": follow(_TO_TAIL),
             "server": [
@@ -73,14 +73,14 @@ def cases() -> list[Json]:
             "expected": {"steps": [step("e1", "c1")], "cursor": "c1", "erasures": []},
         },
         {
-            "name": "follow-starts-behind-a-cursor",
+            "name": "follow-starts-after-a-cursor",
             "rules": ["F1"],
             "call": follow({"afterCursor": "c7"}, take=1),
-            "server": [subscribe(behind("c7"), started("c7"), batch("c8", ("e8", "c8")), {"silence": True})],
+            "server": [subscribe(after("c7"), started("c7"), batch("c8", ("e8", "c8")), {"silence": True})],
             "expected": {"steps": [step("e8", "c8")], "cursor": "c8", "erasures": []},
         },
         {
-            "name": "follow-starts-with-the-latest",
+            "name": "follow-starts-at-latest",
             "rules": ["F1"],
             "call": follow({"latest": True}, take=1),
             "server": [
@@ -110,7 +110,7 @@ def cases() -> list[Json]:
             "expected": {"steps": [step("e8", "c8")], "cursor": "c8", "erasures": []},
         },
         {
-            "name": "follow-with-a-filter",
+            "name": "follow-keeps-its-filter",
             "rules": ["F3"],
             "call": follow(
                 {**_FROM_START, "filter": {"consumerIds": ["a", "b"], "authenticated": False}}, take=1
@@ -131,13 +131,13 @@ def cases() -> list[Json]:
             "expected": {"steps": [step("e1", "c1")], "cursor": "c1", "erasures": []},
         },
         {
-            "name": "follow-through-a-lost-connection",
+            "name": "follow-resumes-after-a-lost-connection",
             "rules": ["F3"],
             "call": follow(_TO_TAIL),
             "server": [
                 subscribe(to_tail, started(), batch("c3", ("e1", "c1"), ("e2", "c2")), {"status": LOST}),
                 subscribe(
-                    behind("c3"), started("c3"), batch("c4", ("e3", "c4")), send(cursor="c4", caughtUp={})
+                    after("c3"), started("c3"), batch("c4", ("e3", "c4")), send(cursor="c4", caughtUp={})
                 ),
             ],
             "expected": {
@@ -147,7 +147,7 @@ def cases() -> list[Json]:
             },
         },
         {
-            "name": "follow-behind-progress",
+            "name": "follow-resumes-after-progress",
             "rules": ["F2", "F3"],
             "call": follow(_TO_TAIL),
             "server": [
@@ -157,12 +157,12 @@ def cases() -> list[Json]:
                     send(cursor="c9", progress={"lagEvents": "4"}),
                     {"status": OVERLOADED},
                 ),
-                subscribe(behind("c9"), started("c9"), send(cursor="c9", caughtUp={})),
+                subscribe(after("c9"), started("c9"), send(cursor="c9", caughtUp={})),
             ],
             "expected": {"steps": [], "cursor": "c9", "erasures": []},
         },
         {
-            "name": "follow-through-closing",
+            "name": "follow-resumes-after-closing",
             "rules": ["F6"],
             "call": follow(_TO_TAIL),
             "server": [
@@ -173,7 +173,7 @@ def cases() -> list[Json]:
                     send(cursor="c2", closing={"reason": "REASON_DRAINING", "reconnectDelay": "0.5s"}),
                 ),
                 subscribe(
-                    behind("c2"),
+                    after("c2"),
                     started("c2"),
                     batch("c3", ("e3", "c3")),
                     send(cursor="c3", caughtUp={}),
@@ -183,7 +183,7 @@ def cases() -> list[Json]:
             "expected": {"steps": [step("e1", "c1"), step("e3", "c3")], "cursor": "c3", "erasures": []},
         },
         {
-            "name": "follow-through-closing-for-any-reason",
+            "name": "follow-resumes-after-closing-for-any-reason",
             "rules": ["F6"],
             "call": follow(_TO_TAIL),
             "server": [
@@ -194,14 +194,14 @@ def cases() -> list[Json]:
                     send(cursor="c1", closing={"reason": "REASON_NOT_CURRENT", "reconnectDelay": "0.1s"}),
                 ),
                 subscribe(
-                    behind("c1"),
+                    after("c1"),
                     started("c1"),
                     batch("c2", ("e2", "c2")),
-                    # A reason that this version of the contract does not have.
+                    # A reason that this version of the contract does not define.
                     send(cursor="c2", closing={"reason": 1000, "reconnectDelay": "0.1s"}),
                 ),
                 subscribe(
-                    behind("c2"), started("c2"), batch("c3", ("e3", "c3")), send(cursor="c3", caughtUp={})
+                    after("c2"), started("c2"), batch("c3", ("e3", "c3")), send(cursor="c3", caughtUp={})
                 ),
             ],
             "expected": {
@@ -211,49 +211,49 @@ def cases() -> list[Json]:
             },
         },
         {
-            "name": "follow-through-an-end-without-closing",
+            "name": "follow-resumes-after-an-end-without-closing",
             "rules": ["F6"],
             "call": follow(_FROM_START, take=2),
             "server": [
                 subscribe(from_start, started(), batch("c1", ("e1", "c1"))),
-                subscribe(behind("c1"), started("c1"), batch("c2", ("e2", "c2")), {"silence": True}),
+                subscribe(after("c1"), started("c1"), batch("c2", ("e2", "c2")), {"silence": True}),
             ],
             "expected": {"steps": [step("e1", "c1"), step("e2", "c2")], "cursor": "c2", "erasures": []},
         },
         {
-            "name": "follow-through-silence",
+            "name": "follow-resumes-after-silence",
             "rules": ["F5"],
             "call": follow(_FROM_START, take=2),
             "server": [
                 subscribe(
                     from_start, started(heartbeat="0.4s"), batch("c1", ("e1", "c1")), {"silence": True}
                 ),
-                subscribe(behind("c1"), started("c1"), batch("c2", ("e2", "c2")), {"silence": True}),
+                subscribe(after("c1"), started("c1"), batch("c2", ("e2", "c2")), {"silence": True}),
             ],
             "expected": {"steps": [step("e1", "c1"), step("e2", "c2")], "cursor": "c2", "erasures": []},
         },
         {
-            "name": "follow-through-a-broken-connection",
+            "name": "follow-resumes-after-a-broken-connection",
             "rules": ["E4", "F3"],
             "call": follow(_FROM_START, take=1),
             "server": [
                 subscribe(from_start, started(), status("INTERNAL", message="RST_STREAM")),
-                subscribe(behind("c0"), started(), batch("c1", ("e1", "c1")), {"silence": True}),
+                subscribe(after("c0"), started(), batch("c1", ("e1", "c1")), {"silence": True}),
             ],
             "expected": {"steps": [step("e1", "c1")], "cursor": "c1", "erasures": []},
         },
         {
-            "name": "follow-through-a-cancellation-from-afar",
+            "name": "follow-resumes-after-a-remote-cancellation",
             "rules": ["E4", "E5", "F3"],
             "call": follow(_FROM_START, take=1),
             "server": [
                 subscribe(from_start, started(), status("CANCELLED", message="by something in between")),
-                subscribe(behind("c0"), started(), batch("c1", ("e1", "c1")), {"silence": True}),
+                subscribe(after("c0"), started(), batch("c1", ("e1", "c1")), {"silence": True}),
             ],
             "expected": {"steps": [step("e1", "c1")], "cursor": "c1", "erasures": []},
         },
         {
-            "name": "follow-ends-where-the-server-fails",
+            "name": "follow-ends-on-an-internal-error",
             "rules": ["E4"],
             "call": follow(_FROM_START, take=1),
             "server": [subscribe(from_start, started(), status("INTERNAL", reason="INTERNAL"))],
@@ -265,7 +265,7 @@ def cases() -> list[Json]:
             },
         },
         {
-            "name": "follow-tells-erasures-in-their-place",
+            "name": "follow-reports-erasures-in-order",
             "rules": ["F7"],
             "call": follow(_TO_TAIL),
             "server": [
@@ -277,7 +277,7 @@ def cases() -> list[Json]:
                     {"status": LOST},
                 ),
                 subscribe(
-                    behind("c2"),
+                    after("c2"),
                     started("c2"),
                     send(cursor="c3", erasureNotice={"erasureId": "erasure-2", "erasedCursors": []}),
                     batch("c4", ("e2", "c4")),
@@ -291,12 +291,12 @@ def cases() -> list[Json]:
             },
         },
         {
-            "name": "follow-expired-cursor",
+            "name": "follow-ends-on-an-expired-cursor",
             "rules": ["E2", "F3"],
             "call": follow({"afterCursor": "c1"}),
             "server": [
                 subscribe(
-                    behind("c1"),
+                    after("c1"),
                     status("FAILED_PRECONDITION", reason="CURSOR_EXPIRED", metadata={"earliestCursor": "c5"}),
                 )
             ],
@@ -308,7 +308,7 @@ def cases() -> list[Json]:
             },
         },
         {
-            "name": "follow-ends-at-a-node-without-the-account",
+            "name": "follow-ends-at-a-node-without-the-partition",
             "rules": ["E4", "E6", "F3"],
             "call": follow(_FROM_START),
             "server": [
@@ -318,7 +318,7 @@ def cases() -> list[Json]:
                     batch("c1", ("e1", "c1")),
                     {"status": LOST},
                 ),
-                subscribe(behind("c1"), status("FAILED_PRECONDITION", reason="PARTITION_NOT_SERVED")),
+                subscribe(after("c1"), status("FAILED_PRECONDITION", reason="PARTITION_NOT_SERVED")),
             ],
             "expected": {
                 "steps": [step("e1", "c1")],

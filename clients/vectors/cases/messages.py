@@ -1,4 +1,4 @@
-"""Messages with their bytes and their JSON, and texts at the edges of their limit."""
+"""Messages with their wire bytes and JSON, and texts at the limit of their length."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def events() -> list[Json]:
         additional_attributes={"age.month": "11"},
     )
     unknown = v1.Event(event_id="e1", customer_info=v1.CustomerInfo(balance="1"))
-    # Field 14 (reserved for a set to come) and, inside the set, field 40; JSON has no place for them.
+    # Unknown fields, which JSON drops: 14, reserved for a future attribute set, and 40 inside the set.
     later = v1.Event.FromString(b"\x0a\x02e1\x52\x08\x22\x011\xc2\x02\x02hi" + b"\x72\x05\x0a\x03new")
     cases: list[tuple[str, Message]] = [
         ("every-field-of-a-customer", full),
         ("every-field-of-a-person", v1.Event(event_id="e1", personal_info=person)),
-        ("nothing", v1.Event()),
-        ("an-empty-set", v1.Event(event_id="e1", personal_info=v1.PersonalInfo())),
+        ("empty-event", v1.Event()),
+        ("empty-attribute-set", v1.Event(event_id="e1", personal_info=v1.PersonalInfo())),
         (
             "empty-is-not-absent",
             v1.Event(event_id="e1", customer_info=v1.CustomerInfo(customer_status="", balance="0", role="")),
@@ -94,12 +94,12 @@ def events() -> list[Json]:
         ),
         (
             # The first integer that a double cannot hold.
-            "beyond-the-integers-of-a-double",
+            "integer-that-no-double-holds",
             v1.Event(customer_info=v1.CustomerInfo(server_time_stamp=2**53 + 1)),
         ),
-        ("an-empty-date", v1.Event(customer_info=v1.CustomerInfo(last_payment_date=v1.Date()))),
+        ("empty-date", v1.Event(customer_info=v1.CustomerInfo(last_payment_date=v1.Date()))),
         (
-            "text-of-all-kinds",
+            "unusual-text",
             v1.Event(
                 consumer_id="\u00e9 \u65e5\u672c\u8a9e \u0639\u0631\u0628\u064a",
                 customer_info=v1.CustomerInfo(
@@ -110,9 +110,9 @@ def events() -> list[Json]:
                 additional_attributes={"contexts[0].\u65e5\u672c": "\u2028\u2029\ufeff"},
             ),
         ),
-        ("a-date", v1.Date(year=9999, month=12, day=31)),
+        ("date", v1.Date(year=9999, month=12, day=31)),
         (
-            "a-stored-event",
+            "stored-event",
             v1.StoredEvent(
                 event=unknown,
                 cursor="AexF_HYAAAEAAAAAAUyemsWxmw",
@@ -122,7 +122,7 @@ def events() -> list[Json]:
             ),
         ),
         (
-            "a-filter",
+            "filter",
             v1.EventFilter(
                 attribute_sets=[v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO],
                 consumer_ids=["a", ""],
@@ -132,7 +132,7 @@ def events() -> list[Json]:
             ),
         ),
         (
-            "a-result",
+            "rejected-result",
             v1.EventResult(
                 index=3,
                 event_id="e1",
@@ -171,7 +171,7 @@ def _event_case(name: str, message: Message) -> Json:
 
 
 def _other_wires(message: Message) -> list[bytes]:
-    """The same event with the attribute set behind the additional attributes."""
+    """The same event with the attribute set after the additional attributes."""
     if not isinstance(message, v1.Event) or not message.additional_attributes:
         return []
     rest, attributes = v1.Event(), v1.Event()
@@ -192,7 +192,7 @@ def texts() -> list[Json]:
         ("longest-of-four-bytes", _FOUR_BYTES, _MAX_CHARACTERS, None),
         ("one-too-many-of-one-byte", "a", _MAX_CHARACTERS + 1, "string.max_len"),
         ("one-too-many-of-four-bytes", _FOUR_BYTES, _MAX_CHARACTERS + 1, "string.max_len"),
-        # A letter and two marks are three characters, however they look.
+        # A letter and two combining marks look like one character and count as three.
         ("marks-count", "e\u0301\u0323", _MAX_CHARACTERS // 3 + 1, "string.max_len"),
         ("nul", "a\x00b", 1, "string.not_contains"),
         ("no-text", "", 1, None),

@@ -1,4 +1,4 @@
-"""The words that conversations are written in."""
+"""The vocabulary of all conversations."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ BROKEN_RULE = {
 
 
 def event(event_id: str = "", *, balance: str = "1") -> Json:
-    """A small event."""
+    """A small event; without an id unless one is given."""
     return {**({"eventId": event_id} if event_id else {}), "customerInfo": {"balance": balance}}
 
 
 def events(*ids: str) -> list[Json]:
-    """Small events with these ids."""
+    """Small events with the given ids."""
     return [event(event_id) for event_id in ids]
 
 
 def unary(method: str, *steps: Json, **options: Json) -> Json:
-    """One call with one answer."""
+    """One unary call."""
     return {"method": method, **options, "steps": list(steps)}
 
 
 def receive(**message: Json) -> Json:
-    """What the server must get; null stands for an absent member."""
+    """A message that the server must receive; null means that the member must be absent."""
     return {"receive": message}
 
 
 def send(**message: Json) -> Json:
-    """What the server says."""
+    """A message that the server sends."""
     return {"send": message}
 
 
 def status(code: str, **more: Json) -> Json:
-    """How the server ends a call."""
+    """A status that ends the call."""
     return {"status": {"code": code, **more}}
 
 
 def stored(event_id: str, cursor: str) -> Json:
-    """A stored event."""
+    """A stored small event."""
     return {"event": event(event_id), "cursor": cursor, "receiveTime": "2026-01-02T03:04:05Z"}

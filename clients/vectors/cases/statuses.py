@@ -1,4 +1,4 @@
-"""Statuses as they arrive, and what the typed errors hold that are made of them."""
+"""Statuses as they arrive on the wire, and the typed errors that clients make of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = Any  # what json.dumps takes
 
 _DOMAIN = "engagement.v1"
 
-# Reason -> code, example of the metadata.
+# Reason: its code and example metadata.
 _REASONS: dict[str, tuple[str, dict[str, str]]] = {
     "FIELD_INVALID": ("INVALID_ARGUMENT", {"field": "event.customer_info.balance", "violationsTotal": "2"}),
     "ENTITY_UNKNOWN": ("INVALID_ARGUMENT", {"allowed": '"active", "cancelled"'}),
@@ -88,7 +88,7 @@ def cases() -> list[Json]:
     """The cases of errors.json."""
     made = [_reason_case(reason, code, metadata) for reason, (code, metadata) in _REASONS.items()]
     made.append(_reason_case("INVENTED_LATER", "FAILED_PRECONDITION", {"key": "value"}))
-    # Statuses that the service did not make: by the library, or by something in between.
+    # Statuses from elsewhere: the gRPC library or an intermediary.
     for code in sorted(_KINDS):
         is_transient = code in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"}
         made.append(_error_case(f"bare-{code}", code, None, is_transient=is_transient))

@@ -1,4 +1,4 @@
-"""Conversations of uploads."""
+"""Conversations of uploads, which resume after every interruption."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from clients.vectors.cases.upload_script import (
     finished,
     opened,
     rejected,
+    reported,
     stream,
     summary,
-    told,
     upload,
     upload_state,
 )
 
 
 def cases() -> list[Json]:
-    """All of them."""
+    """All conversations of uploads."""
     six = ("e1", "e2", "e3", "e4", "e5", "e6")
     lost = {"status": LOST}
     both_stored = stream(
@@ -54,14 +54,14 @@ def cases() -> list[Json]:
             "expected": {"summary": summary(5, accepted=5), "rejections": []},
         },
         {
-            "name": "upload-of-nothing",
+            "name": "upload-without-events",
             "rules": ["U7"],
             "call": upload([]),
             "server": [stream(opened(), finish(0), finished(0))],
             "expected": {"summary": summary(0), "rejections": []},
         },
         {
-            "name": "upload-keeps-to-the-window",
+            "name": "upload-honors-max-unacked-chunks",
             "rules": ["U1"],
             "call": upload(events(*six)),
             "server": [
@@ -72,7 +72,7 @@ def cases() -> list[Json]:
                     {"quiet_seconds": 0.4},
                     ack(1, accepted=2),
                     chunk(3, "e5", "e6"),
-                    # Finish may wait for room, as a chunk would.
+                    # Finish may wait for the window, as a chunk does.
                     ack(3, accepted=6),
                     finish(3),
                     finished(3, accepted=6),
@@ -81,7 +81,7 @@ def cases() -> list[Json]:
             "expected": {"summary": summary(6, accepted=6), "rejections": []},
         },
         {
-            "name": "upload-keeps-to-smaller-chunks-of-the-server",
+            "name": "upload-honors-max-chunk-events",
             "rules": ["U2"],
             "call": upload(events("e1", "e2")),
             "server": [
@@ -97,8 +97,8 @@ def cases() -> list[Json]:
             "expected": {"summary": summary(2, accepted=2), "rejections": []},
         },
         {
-            # An event with a two-letter id takes 9 bytes and 64 beside: two fit into 146 bytes, three do not.
-            "name": "upload-keeps-to-the-bytes-of-a-chunk",
+            # An event with a two-letter id counts as 9 + 64 bytes: two fit into 146 bytes, three do not.
+            "name": "upload-honors-max-chunk-bytes",
             "rules": ["U2"],
             "call": upload(events("e1", "e2", "e3"), chunk_events=10),
             "server": [
@@ -114,7 +114,7 @@ def cases() -> list[Json]:
             "expected": {"summary": summary(3, accepted=3), "rejections": []},
         },
         {
-            "name": "upload-refuses-what-no-chunk-can-carry",
+            "name": "upload-rejects-an-event-too-large-for-any-chunk",
             "rules": ["U12"],
             "call": upload([event("e1"), event("e2", balance="9" * 200), event("e3")], chunk_events=1),
             "server": [
@@ -127,10 +127,10 @@ def cases() -> list[Json]:
                     finished(2, accepted=2),
                 )
             ],
-            "expected": {"summary": summary(3, accepted=2, rejected=1), "rejections": [told(1, "e2")]},
+            "expected": {"summary": summary(3, accepted=2, rejected=1), "rejections": [reported(1, "e2")]},
         },
         {
-            "name": "upload-sends-again-what-was-not-acked",
+            "name": "upload-resends-unacked-chunks",
             "rules": ["U3", "U4", "C8"],
             "call": upload(no_ids),
             "server": [
@@ -146,7 +146,7 @@ def cases() -> list[Json]:
             "expected": {"summary": summary(4, reconnects=1, accepted=4), "rejections": []},
         },
         {
-            "name": "upload-hears-of-rejections-whose-ack-was-lost",
+            "name": "upload-reads-rejections-whose-ack-was-lost",
             "rules": ["U4", "U6"],
             "call": upload(events(*six)),
             "server": [
@@ -178,11 +178,11 @@ def cases() -> list[Json]:
             ],
             "expected": {
                 "summary": summary(6, reconnects=1, accepted=4, rejected=2),
-                "rejections": [told(1, "e2"), told(2, "e3")],
+                "rejections": [reported(1, "e2"), reported(2, "e3")],
             },
         },
         {
-            "name": "upload-tells-each-rejection-once",
+            "name": "upload-reports-each-rejection-once",
             "rules": ["U6"],
             "call": upload(events("e1", "e2")),
             "server": [
@@ -197,11 +197,11 @@ def cases() -> list[Json]:
             ],
             "expected": {
                 "summary": summary(2, reconnects=1, rejected=2),
-                "rejections": [told(0, "e1"), told(1, "e2")],
+                "rejections": [reported(0, "e1"), reported(1, "e2")],
             },
         },
         {
-            "name": "upload-goes-on-for-a-new-run",
+            "name": "upload-resumes-in-a-new-run",
             "rules": ["U5"],
             "call": upload(events(*six)),
             "server": [
@@ -216,11 +216,11 @@ def cases() -> list[Json]:
             ],
             "expected": {
                 "summary": summary(6, skipped=4, accepted=4, rejected=2),
-                "rejections": [told(5, "e6")],
+                "rejections": [reported(5, "e6")],
             },
         },
         {
-            "name": "upload-of-another-source",
+            "name": "upload-detects-another-source",
             "rules": ["U5"],
             "call": upload(events(*six[:3])),
             "server": [
@@ -233,7 +233,7 @@ def cases() -> list[Json]:
             "expected": {"error": {"kind": "source_mismatch", "reason": ""}, "rejections": []},
         },
         {
-            "name": "upload-that-is-finished",
+            "name": "upload-already-finished",
             "rules": ["U5"],
             "call": upload(events(*six), fails_after=0),
             "server": [
@@ -246,7 +246,7 @@ def cases() -> list[Json]:
             "expected": {"summary": summary(6, accepted=5, duplicate=1), "rejections": []},
         },
         {
-            "name": "upload-through-closing",
+            "name": "upload-resumes-after-closing",
             "rules": ["U9"],
             "call": upload(events("e1", "e2", "e3")),
             "server": [
@@ -269,7 +269,7 @@ def cases() -> list[Json]:
             "expected": {"summary": summary(3, reconnects=1, accepted=3), "rejections": []},
         },
         {
-            "name": "upload-through-silence",
+            "name": "upload-resumes-after-silence",
             "rules": ["U8"],
             "call": upload(events("e1", "e2")),
             "server": [
@@ -279,7 +279,7 @@ def cases() -> list[Json]:
             "expected": {"summary": summary(2, reconnects=1, accepted=2), "rejections": []},
         },
         {
-            "name": "upload-through-silence-before-opened",
+            "name": "upload-resumes-after-silence-before-opened",
             "rules": ["U8"],
             "call": upload(events("e1", "e2")),
             "server": [
@@ -289,7 +289,7 @@ def cases() -> list[Json]:
             "expected": {"summary": summary(2, reconnects=1, accepted=2), "rejections": []},
         },
         {
-            "name": "upload-waits-for-its-quota",
+            "name": "upload-waits-for-the-quota",
             "rules": ["E4", "U10"],
             "call": upload(events("e1")),
             "server": [
@@ -315,7 +315,7 @@ def cases() -> list[Json]:
             "expected": {"error": {"kind": "taken_over", "reason": "UPLOAD_TAKEN_OVER"}, "rejections": []},
         },
         {
-            "name": "upload-of-a-source-that-fails",
+            "name": "upload-with-a-failing-source",
             "rules": ["U11"],
             "call": upload(events(*six), fails_after=3),
             "server": [
@@ -326,8 +326,8 @@ def cases() -> list[Json]:
             "expected": {"error": {"kind": "source", "reason": ""}, "rejections": []},
         },
         {
-            # Two such waits are longer than the outage that is allowed; each is one of its own.
-            "name": "upload-that-moves-while-it-is-away",
+            # Two of these waits exceed the allowed outage, but progress starts a new one.
+            "name": "upload-progress-ends-an-outage",
             "rules": ["U10"],
             "max_outage_seconds": 1,
             "call": upload(events(*six)),

@@ -1,4 +1,4 @@
-"""The words that conversations of uploads are written in, besides those of all."""
+"""The vocabulary of the conversations of uploads, in addition to `script`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPENED = {
 
 
 def opened(committed_through: int = 0, **changes: Json) -> Json:
-    """The first message to an upload."""
+    """The first message from the server."""
     sequence = {"committedThrough": str(committed_through)} if committed_through else {}
     return send(opened={**sequence, **OPENED, **changes})
 
@@ -24,24 +24,24 @@ def chunk(sequence: int, *ids: str) -> Json:
 
 
 def ack(committed_through: int, *results: Json, **tally: int) -> Json:
-    """Chunks are committed."""
+    """An ack with results and the tally so far."""
     return send(
         ack={"committedThrough": str(committed_through), "tally": _longs(tally), "results": list(results)}
     )
 
 
 def finish(last_sequence: int) -> Json:
-    """The end of an upload."""
+    """The last message from the client."""
     return receive(finish={"lastSequence": str(last_sequence)} if last_sequence else {})
 
 
 def finished(committed_through: int, **tally: int) -> Json:
-    """The last message to an upload."""
+    """The last message from the server."""
     return send(finished={"upload": upload_state("STATE_FINISHED", committed_through, **tally)})
 
 
 def upload_state(state: str, committed_through: int, **tally: int) -> Json:
-    """The state of an upload, named u-1."""
+    """The state of the upload, whose id is u-1."""
     return {
         "uploadId": "u-1",
         "state": state,
@@ -55,18 +55,18 @@ def _longs(tally: dict[str, int]) -> Json:
 
 
 def rejected(sequence: int, index: int, event_id: str) -> Json:
-    """An event that was refused."""
+    """The result of a rejected event."""
     result = {"index": index, "eventId": event_id, "outcome": "OUTCOME_REJECTED", "error": BROKEN_RULE}
     return {"chunkSequence": str(sequence), "result": result}
 
 
-def told(position: int, event_id: str) -> Json:
-    """What the caller is told of a refused event."""
+def reported(position: int, event_id: str) -> Json:
+    """A rejection as the client reports it to its caller."""
     return {"position": position, "event_id": event_id, "reason": "FIELD_INVALID"}
 
 
 def upload(source: list[Json], **more: Json) -> Json:
-    """The client's side of an upload, two events a chunk."""
+    """The client's side of the upload, with two events per chunk."""
     return {"upload": {"upload_id": "u-1", "chunk_events": 2, "events": source, **more}}
 
 
@@ -76,10 +76,10 @@ def stream(*steps: Json, **options: Json) -> Json:
 
 
 def committed(through: int) -> Json:
-    """So far the upload is from now on, two accepted events a chunk; GetUpload tells it."""
+    """Makes GetUpload answer from now on that chunks are committed, each with two accepted events."""
     return {"get_upload": [{"upload": upload_state("STATE_OPEN", through, accepted=2 * through)}]}
 
 
 def summary(events_count: int, *, reconnects: int = 0, skipped: int = 0, **tally: int) -> Json:
-    """The summary of a finished upload."""
+    """The client's summary of the finished upload."""
     return {"tally": tally, "events": events_count, "reconnects": reconnects, "skipped_events": skipped}

@@ -1,1 +1,1 @@
-"""The services of the contract: each converts a request, asks the layer below, and converts back."""
+"""Handlers of the contract's services: each converts a request, asks the layer below, and converts back."""

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class EntityHandlers:
-    """Reads and changes lists."""
+    """Handlers of EntityService."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
 
     async def list_entities(self, request: v1.ListEntitiesRequest, call: Call) -> v1.ListEntitiesResponse:
-        """Reads a list."""
+        """Returns a list."""
         require_valid(request)
         readers = self._partitions.of(request.account_id).readers
         entities = await readers.run(lambda reader: reader.entities(request.account_id, request.kind))
@@ -37,7 +37,7 @@ class EntityHandlers:
         return v1.PutEntitiesResponse(names=entities.names, closed=entities.is_closed)
 
     async def delete_entity(self, request: v1.DeleteEntityRequest, call: Call) -> v1.DeleteEntityResponse:
-        """Takes a name off a list."""
+        """Removes a name from a list."""
         require_valid(request)
         operation = DeleteEntity(request.account_id, request.kind, request.name)
         committer = self._partitions.of(request.account_id).committer

@@ -1,4 +1,4 @@
-"""EventService: ways out."""
+"""EventService: reading events and profiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engagement_server.api.paging import page_size
 from engagement_server.errors import EventNotFoundError, FieldInvalidError, LogEpochChangedError
 from engagement_server.log.second_look import look_twice
 from engagement_server.messages import stored_event_message
-from engagement_server.store.reader import PageQuery
+from engagement_server.store.event_pages import PageQuery
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ _STORED_EVENT: Any = v1.StoredEvent.DESCRIPTOR  # Any: the stub has two types fo
 
 
 class EventHandlers:
-    """Reads stored events."""
+    """Handlers of EventService."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
 
     async def get_event(self, request: v1.GetEventRequest, call: Call) -> v1.GetEventResponse:
-        """Reads one event."""
+        """Returns one event."""
         require_valid(request)
         mask = _checked_mask(request.read_mask)
         partition = self._partitions.of(request.account_id)
@@ -47,7 +47,7 @@ class EventHandlers:
         return v1.GetEventResponse(event=_masked(stored, mask))
 
     async def list_events(self, request: v1.ListEventsRequest, call: Call) -> v1.ListEventsResponse:
-        """Reads one page of events."""
+        """Returns one page of events."""
         require_valid(request)
         mask = _checked_mask(request.read_mask)
         partition = self._partitions.of(request.account_id)
@@ -79,12 +79,12 @@ class EventHandlers:
         return await look_twice(partition.log, lambda: partition.readers.run(read))
 
     async def subscribe_events(self, request: v1.SubscribeEventsRequest, call: Call) -> None:
-        """Serves one subscription."""
+        """Serves a subscription."""
         require_valid(request)
         await self._partitions.of(request.account_id).subscriptions.serve(request, call.send)
 
     async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
-        """Reads one profile."""
+        """Returns one profile."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
         profile = await look_twice(partition.log, lambda: partition.profiles.read(request))
@@ -106,14 +106,14 @@ def _find(reader: Reader, request: v1.GetEventRequest, cursors: Cursors) -> Stor
 
 
 def _require_position(reader: Reader, account_id: str, position: int) -> None:
-    """Refuses to go on from where the log does not reach. Raises LogEpochChangedError."""
+    """Raises LogEpochChangedError if the position is ahead of the log."""
     bounds = reader.bounds(account_id)
     if bounds is None or position > bounds.last_position:
         raise LogEpochChangedError
 
 
 def _page_arguments(request: v1.ListEventsRequest) -> bytes:
-    """What a page token is bound to."""
+    """The arguments that a page token is bound to."""
     bound = v1.ListEventsRequest(
         account_id=request.account_id, filter=request.filter, newest_first=request.newest_first
     )
@@ -121,7 +121,7 @@ def _page_arguments(request: v1.ListEventsRequest) -> bytes:
 
 
 def _checked_mask(mask: FieldMask) -> FieldMask:
-    """The mask with each path once: it costs its length for every event. Raises FieldInvalidError."""
+    """The mask without repeated paths, which would cost time for each event. Raises FieldInvalidError."""
     checked = type(mask)(paths=sorted(set(mask.paths)))
     for path in checked.paths:
         if path != "*" and not type(mask)(paths=[path]).IsValidForDescriptor(_STORED_EVENT):

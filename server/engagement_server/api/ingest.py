@@ -1,4 +1,4 @@
-"""IngestService: ways in."""
+"""IngestService: single events, batches and uploads."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from engagement_server.partitions import Partition, Partitions
     from engagement_server.store.reader import Reader
 
-# Stands for the events where only the rest of a request is checked.
-_ANY_GOOD_EVENT = v1.Event(customer_info=v1.CustomerInfo())
+# Stands in for events when only the rest of a request is validated.
+_VALID_EVENT = v1.Event(customer_info=v1.CustomerInfo())
 
 
 class IngestHandlers:
-    """Records events and uploads."""
+    """Handlers of IngestService."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
@@ -39,7 +39,7 @@ class IngestHandlers:
         envelope = v1.RecordEventRequest(account_id=request.account_id)
         events = []
         if request.HasField("event"):
-            envelope.event.CopyFrom(_ANY_GOOD_EVENT)
+            envelope.event.CopyFrom(_VALID_EVENT)
             events.append(request.event)
         batch = admit(request, envelope, events, path="event")
         partition = self._partitions.of(request.account_id)
@@ -54,11 +54,11 @@ class IngestHandlers:
         return v1.RecordEventResponse(result=verdict_message(verdict, cursors=partition.cursors))
 
     async def record_events(self, request: v1.RecordEventsRequest, call: Call) -> v1.RecordEventsResponse:
-        """Stores some events in one transaction."""
+        """Stores a batch of events in one transaction."""
         if len(request.events) > MAX_BATCH_EVENTS:
             raise BatchTooLargeError(count=len(request.events), limit=MAX_BATCH_EVENTS, unit="events")
         envelope = v1.RecordEventsRequest(
-            account_id=request.account_id, events=[_ANY_GOOD_EVENT] if request.events else []
+            account_id=request.account_id, events=[_VALID_EVENT] if request.events else []
         )
         if request.allow_partial:
             batch = admit_partly(envelope, request.events)
@@ -79,7 +79,7 @@ class IngestHandlers:
         )
 
     async def upload_events(self, requests: AsyncIterator[v1.UploadEventsRequest], call: Call) -> None:
-        """Serves one upload stream."""
+        """Serves an upload stream."""
         message = await anext(requests, None)
         if message is None:
             return
@@ -89,7 +89,7 @@ class IngestHandlers:
         await uploads.serve(opening, requests, call.send)
 
     async def get_upload(self, request: v1.GetUploadRequest, call: Call) -> v1.GetUploadResponse:
-        """Reads an upload and a page of its rejected events."""
+        """Returns an upload, and a page of its rejected events."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
         size = page_size(request.page_size)
@@ -130,9 +130,9 @@ async def _record(  # noqa: PLR0913  # all but three are named at the call
     is_atomic: bool,
     validate_only: bool,
 ) -> Sequence[Verdict]:
-    """One verdict an event of the request's `path`.
+    """One verdict for each event at the request's `path`.
 
-    Raises EventIdConflictError and EntityUnknownError where `is_atomic`.
+    If `is_atomic`, raises EventIdConflictError and EntityUnknownError.
     """
     try:
         if validate_only:

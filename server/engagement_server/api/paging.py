@@ -7,5 +7,5 @@ MAX_PAGE_SIZE = 1000
 
 
 def page_size(asked: int) -> int:
-    """How many items a page holds: the default where 0 is asked, never more than the maximum."""
+    """Number of results on a page: the default if 0 is requested, and at most the maximum."""
     return min(asked or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)

@@ -1,4 +1,4 @@
-"""PrivacyService: the right to be forgotten."""
+"""PrivacyService: erasures and suppressions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from engagement_server.messages import erasure_message
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, LiftSuppression
 from engagement_server.store.erasure_rows import filter_of
-from engagement_server.store.reader import PageQuery
+from engagement_server.store.event_pages import PageQuery
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
     from engagement_server.api.call import Call
     from engagement_server.partitions import Partitions
-    from engagement_server.store.reader import Page, Reader
+    from engagement_server.store.event_pages import Page
+    from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
 
 _MAX_SAMPLE_IDS = 100
 _PREVIEW_PAGE_EVENTS = 1000
 _PREVIEW_PAGE_BYTES = 16 * 1024 * 1024
-# Numbers of erasures stay below it.
+# Above the number of any erasure.
 _NO_NUMBER = 1 << 62
 _KINDS = {
     "consumer_id": v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID,
@@ -34,13 +35,13 @@ _KINDS = {
 
 
 class PrivacyHandlers:
-    """Erases, tells of erasures, and lifts suppressions."""
+    """Handlers of PrivacyService."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
 
     async def erase_consumer(self, request: v1.EraseConsumerRequest, call: Call) -> v1.EraseConsumerResponse:
-        """Erases the events of a subject, or counts them."""
+        """Erases the events of a subject, or counts them if the request only validates."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
         if request.validate_only:
@@ -55,7 +56,7 @@ class PrivacyHandlers:
         return v1.EraseConsumerResponse(erasure=erasure_message(await partition.erasures.erase(begin)))
 
     async def get_erasure(self, request: v1.GetErasureRequest, call: Call) -> v1.GetErasureResponse:
-        """Reads an erasure."""
+        """Returns an erasure."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
 
@@ -66,7 +67,7 @@ class PrivacyHandlers:
         return v1.GetErasureResponse(erasure=erasure_message(state))
 
     async def list_erasures(self, request: v1.ListErasuresRequest, call: Call) -> v1.ListErasuresResponse:
-        """Reads a page of erasures."""
+        """Returns a page of erasures, newest first."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
         size = page_size(request.page_size)
@@ -88,7 +89,7 @@ class PrivacyHandlers:
     async def lift_suppression(
         self, request: v1.LiftSuppressionRequest, call: Call
     ) -> v1.LiftSuppressionResponse:
-        """Lets events of a subject in again."""
+        """Lifts a suppression."""
         require_valid(request)
         is_by_erasure = request.WhichOneof("subject") == "erasure_id"
         target = request.erasure_id if is_by_erasure else _subject(request)
@@ -98,7 +99,7 @@ class PrivacyHandlers:
 
 
 async def _preview(readers: Readers, request: v1.EraseConsumerRequest) -> v1.Erasure:
-    """What the erasure would be; reads page by page, so that other reads get their turn."""
+    """A preview of an erasure; reads page by page, so that other reads get their turn."""
     subject = _subject(request)
     erasure = v1.Erasure(
         request_id=request.request_id,

@@ -1,4 +1,4 @@
-"""ServerService: what this server is, what it allows and which accounts it serves."""
+"""ServerService: version, limits, and the partitions that this node serves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """The limits in time that an operator sets."""
+    """Durations that an operator sets."""
 
     heartbeat_interval: timedelta
     max_stream_age: timedelta
@@ -30,7 +30,7 @@ class Timings:
 
 
 class ServerHandlers:
-    """Describes the server."""
+    """Handlers of ServerService."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class ServerHandlers:
         partition_count: int,
         partitions: Callable[[], Sequence[PartitionState]],
     ) -> None:
-        """`partitions` gives those that this node carries, by number, as they are when it is called."""
+        """`partitions` returns the current state of the partitions that this node serves, by number."""
         self._partitions = partitions
         self._info = v1.GetServerInfoResponse(
             version=version,
@@ -70,7 +70,7 @@ class ServerHandlers:
         allowed.min_keepalive_interval.FromTimedelta(timings.min_keepalive_interval)
 
     async def get_server_info(self, request: v1.GetServerInfoRequest, call: Call) -> v1.GetServerInfoResponse:
-        """Reads version, limits and the state of the partitions."""
+        """Returns version, limits and the state of the partitions."""
         response = v1.GetServerInfoResponse()
         response.CopyFrom(self._info)
         for state in self._partitions():

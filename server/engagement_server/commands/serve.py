@@ -100,8 +100,8 @@ def serve(**settings: Any) -> int:  # Any: each option has its own type
         from engagement_server.app import serve as run_server  # noqa: PLC0415 - the server is an extra
     except ModuleNotFoundError as error:
         raise ServeError(
-            f"The server is not installed ({error.name} is missing). "
-            "Install it with: pip install 'engagement-attributes[server]'"
+            f"The server needs {error.name}, which is not installed: run "
+            "pip install 'engagement-attributes[server]', or pip install '.[server]' in a checkout."
         ) from error
     try:
         run_server(**dict(_sections(settings)))

@@ -1,4 +1,4 @@
-"""Runs erasures to their end: events first, then the bytes in the files. It knows nothing of gRPC."""
+"""Runs erasures to completion: erases the events, then purges their bytes from the files."""
 
 from __future__ import annotations
 
@@ -16,25 +16,22 @@ if TYPE_CHECKING:
     from engagement_server.store.readers import Readers
 
 MAX_RUNNING_ERASURES = 1000
-"""Erasures that run or wait; more are refused. They are worked on one after the other."""
-# Between two commits of an erasure come those of ingest: a few steps share one, which holds others up for a
-# tenth of a second.
+"""Limit on erasures that run or wait; more are refused. They run one after the other."""
+# Commits of ingest run between those of an erasure. Several steps share a commit, which then holds up other
+# work for about a tenth of a second.
 _STEPS_A_COMMIT = 3
 _MIN_RETRY_SECONDS = 0.2
 _MAX_RETRY_SECONDS = 10.0
-# Where two servers work on one erasure it is only more work.
+# Two nodes that run the same erasure do no harm, only work twice.
 _RESUME_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
 
 class Erasures:
-    """All erasures of this server: one run each, however many calls wait for it."""
+    """All erasures of a partition: each runs once, however many calls wait for it."""
 
-    def __init__(
-        self, *, committer: Committer, readers: Readers, log: CommitLog, resumes: bool = True
-    ) -> None:
-        """Where it `resumes`, it goes on with what another server began and did not complete."""
+    def __init__(self, *, committer: Committer, readers: Readers, log: CommitLog) -> None:
         self._committer = committer
         self._readers = readers
         self._commit_log = log
@@ -44,14 +41,11 @@ class Erasures:
         self._next_purge: asyncio.Task[None] | None = None
         self._purges: set[asyncio.Task[None]] = set()
         self._is_stopping = False
-        self._resuming: set[asyncio.Task[None]] = set()
-        if resumes:
-            self._resuming.add(asyncio.create_task(self._resume(), name="erasures-resume"))
 
     async def erase(self, begin: BeginErasure) -> ErasureState:
-        """Begins an erasure, or joins the one of the same request, and returns when it is complete.
+        """Begins an erasure, or joins that of the same request, and returns once it is complete.
 
-        Cancelling the caller never stops it. Raises RequestIdReusedError, OverloadedError,
+        Cancelling the caller does not stop it. Raises RequestIdReusedError, OverloadedError,
         StoreUnavailableError and DrainingError.
         """
         if len(self._runs) >= MAX_RUNNING_ERASURES:
@@ -68,21 +62,21 @@ class Erasures:
         return run.result()
 
     async def stop(self) -> None:
-        """Ends between two steps; what is left goes on when the server starts again."""
+        """Ends running erasures between two steps; they are resumed after a restart."""
         self._is_stopping = True
-        tasks = [*self._resuming, *self._runs.values(), *self._purges]
+        tasks = [*self._runs.values(), *self._purges]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _resume(self) -> None:
-        """Goes on with erasures that nobody works on: their server was stopped, or is gone for good."""
+    async def resume(self) -> None:
+        """Keeps resuming incomplete erasures whose node has stopped or is gone; never returns."""
         while True:
             try:
                 running = await self._readers.run(lambda reader: reader.erasures.running())
             except UnavailableError as error:
-                _log.warning("erasures wait for the store: %s", error)
+                _log.warning("erasures are waiting for the store: %s", error)
                 await asyncio.sleep(_MAX_RETRY_SECONDS)
                 continue
             for account_id, erasure_id in running:
@@ -95,11 +89,11 @@ class Erasures:
         if run is None:
             run = self._runs[key] = asyncio.create_task(self._run(*key), name=f"erasure-{erasure_id}")
             run.add_done_callback(lambda _: self._runs.pop(key))
-            run.add_done_callback(_look_at)
+            run.add_done_callback(_retrieve_error)
         return run
 
     async def _run(self, account_id: str, erasure_id: str) -> ErasureState:
-        """Works until the erasure is complete, whatever is unavailable meanwhile."""
+        """Runs an erasure until it is complete, through any outage."""
         delay_seconds = _MIN_RETRY_SECONDS
         while True:
             try:
@@ -107,9 +101,9 @@ class Erasures:
             except DrainingError:
                 raise
             except UnavailableError as error:
-                _log.warning("erasure %s goes on in %.1f s: %s", erasure_id, delay_seconds, error)
+                _log.warning("erasure %s resumes in %.1f s: %s", erasure_id, delay_seconds, error)
             except Exception:
-                _log.exception("erasure %s failed and is tried again later", erasure_id)
+                _log.exception("erasure %s failed; it is retried later", erasure_id)
                 raise
             await asyncio.sleep(delay_seconds)
             delay_seconds = min(2 * delay_seconds, _MAX_RETRY_SECONDS)
@@ -124,16 +118,16 @@ class Erasures:
         return await self._submit(CompleteErasure(account_id, erasure_id))
 
     async def _submit(self, operation: EraseEvents | CompleteErasure) -> ErasureState:
-        await self._committer.wait_for_room()  # an erasure can wait, where a single call is refused
+        await self._committer.wait_for_room()  # unlike a single call, an erasure can wait
         return await self._committer.submit(operation, returns=ErasureState)
 
     async def _purge(self) -> None:
-        """Purges once for all erasures that wait for a purge to begin."""
+        """Purges once for all erasures that wait for the next purge."""
         if self._next_purge is None:
             self._next_purge = asyncio.create_task(self._begin_purge(), name="purge")
             self._purges.add(self._next_purge)
             self._next_purge.add_done_callback(self._purges.discard)
-            self._next_purge.add_done_callback(_look_at)
+            self._next_purge.add_done_callback(_retrieve_error)
         await asyncio.shield(self._next_purge)
 
     async def _begin_purge(self) -> None:
@@ -142,7 +136,7 @@ class Erasures:
             await self._commit_log.purge()
 
 
-def _look_at(task: asyncio.Task[Any]) -> None:  # Any: whatever it returns
-    """Keeps the loop from complaining about an error that nobody waits for any more; it is logged."""
+def _retrieve_error(task: asyncio.Task[Any]) -> None:  # Any: the result does not matter
+    """Keeps the loop from reporting an error that was logged and that no caller waits for."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""Keeps the events of consumers who have many folded, so that a profile never has to read them all.
+"""Folds the events of consumers that have many, so that no profile read has to fold them all.
 
 docs/decisions/0015-kept-folds.md says how such consumers are found.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement_server.errors import RequestError
+from engagement_server.jobs.supervisor import supervise
 from engagement_server.operations import CommitChunk, RecordBatch, SaveProfile
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from engagement_server.store.readers import Readers
 
 MIN_KEPT_EVENTS = 200
-"""Fewer events are read as fast as a kept fold of them."""
+"""Fewer events are folded as fast as a kept fold is read."""
 MAX_NEW_EVENTS = 500
-"""About so many new events of one consumer are folded in the background."""
+"""Approximate number of new events of one consumer after which they are folded in the background."""
 # Counting every event would cost ingest a fifteenth of its rate.
 _EVENTS_A_SAMPLE = 8
 MAX_SAMPLES = MAX_NEW_EVENTS // _EVENTS_A_SAMPLE
@@ -37,7 +38,7 @@ MAX_COUNTERS = 32_768
 _MAX_DUE = 10_000
 _MAX_SAVES = 32
 _STEP_EVENTS = 500
-# Times that the pause after a step is longer than it: a tenth of a thread beside ingest, else a quarter.
+# Pause after each step, in durations of the step: a tenth of a thread beside ingest, else a quarter.
 _BUSY_PAUSE = 9
 _IDLE_PAUSE = 3
 
@@ -45,9 +46,9 @@ _log = logging.getLogger(__name__)
 
 
 class ConsumerCounts:
-    """Counts samples by token in bounded space: the counts of the rare ones are given up first.
+    """Counts samples by token in bounded space, at the expense of rare tokens.
 
-    A count is never too high, and too low by at most one of `max_counters` of all samples.
+    A count is never too high, and too low by at most 1 / `max_counters` of all samples.
     """
 
     def __init__(self, *, max_counters: int = MAX_COUNTERS) -> None:
@@ -55,10 +56,10 @@ class ConsumerCounts:
         self._counters: dict[str, Counter[str]] = {}
         """By account."""
         self.size = 0
-        """How many counters there are, at most two times `max_counters`."""
+        """Number of counters, at most twice `max_counters`."""
 
     def add(self, account_id: str, tokens: Sequence[str]) -> list[str]:
-        """Counts a sample a token; those that are due for folding, whose counts begin anew."""
+        """Counts one sample for each token; returns the tokens due for folding, and resets their counts."""
         counter = self._counters.setdefault(account_id, Counter())
         size = len(counter)
         counter.update(tokens)
@@ -66,7 +67,7 @@ class ConsumerCounts:
         for token in due:
             del counter[token]
         self.size += len(counter) - size
-        # Room for as many again, so that it is made once for many events.
+        # Evicting down to half makes room for many events at once.
         if self.size > 2 * self._max_counters:
             while self.size > self._max_counters:
                 self._lower_all()
@@ -82,27 +83,27 @@ class ConsumerCounts:
 
 
 class HotConsumers:
-    """Finds them among what is committed, and folds their events in the background, a little at a time."""
+    """Finds hot consumers among the commits, and folds their events in the background, in small steps."""
 
     def __init__(self, *, readers: Readers, committer: Committer) -> None:
         self._readers = readers
         self._committer = committer
         self._counts = ConsumerCounts()
         self._due: dict[tuple[str, str], None] = {}
-        """Accounts and consumers, in order."""
+        """Accounts and consumers to fold, oldest first."""
         self._arrival = asyncio.Event()
         self._saves: dict[tuple[str, str], asyncio.Task[None]] = {}
         committer.subscribe(self._count)
-        self._task = asyncio.create_task(self._run(), name="hot-consumers")
+        self._task = asyncio.create_task(supervise("hot-consumers", self._run), name="hot-consumers")
 
     def close(self) -> None:
-        """Ends the work in the background; what is not kept is folded again when it is needed."""
+        """Ends the background work; folds that were not saved are made again when needed."""
         self._task.cancel()
         for task in self._saves.values():
             task.cancel()
 
     def keep(self, account_id: str, profile: FoldedProfile) -> None:
-        """Saves a fold in the background, where that is not done already."""
+        """Saves a fold in the background, unless that is already under way."""
         key = account_id, profile.consumer_id
         if key not in self._saves and len(self._saves) < _MAX_SAVES:
             self._saves[key] = asyncio.create_task(self._save(account_id, profile))
@@ -115,7 +116,7 @@ class HotConsumers:
 
     def _count_records(self, account_id: str, records: Sequence[EventRecord]) -> None:
         # A random start, so that no order of events hides a consumer.
-        sample = records[random.randrange(_EVENTS_A_SAMPLE) :: _EVENTS_A_SAMPLE]  # noqa: S311  # hides nothing
+        sample = records[random.randrange(_EVENTS_A_SAMPLE) :: _EVENTS_A_SAMPLE]  # noqa: S311  # no secret
         # Events without a consumer have the empty token.
         tokens = [token for record in sample if (token := record.indexed_texts[1])]
         due = self._counts.add(account_id, tokens)
@@ -133,19 +134,19 @@ class HotConsumers:
             if not self._due:
                 self._arrival.clear()
                 continue
-            # Taken out first: who becomes due again meanwhile is folded again.
+            # Taken out first, so that a consumer that becomes due meanwhile is folded again.
             account_id, consumer_id = next(iter(self._due))
             del self._due[account_id, consumer_id]
             try:
                 await self._refresh(account_id, consumer_id)
             except RequestError as error:
-                _log.info("the events of a consumer stay unfolded for now: %s", error)
+                _log.info("folding the events of a consumer is postponed: %s", error)
 
     async def _refresh(self, account_id: str, consumer_id: str) -> None:
-        """Folds what is new, and keeps it where nothing was removed in the meantime."""
+        """Folds new events, and saves the fold unless events were removed in the meantime."""
 
         def begin(reader: Reader) -> Folding | None:
-            with reader.one_moment():
+            with reader.transaction():
                 bounds = reader.bounds(account_id)
                 return None if bounds is None else reader.profiles.fold_consumer(bounds, consumer_id)
 
@@ -163,11 +164,11 @@ class HotConsumers:
         try:
             await self._committer.submit(SaveProfile(account_id, profile), returns=int)
         except RequestError as error:
-            _log.info("a folded profile is not kept: %s", error)
+            _log.info("a folded profile was not saved: %s", error)
 
 
 def _advance(reader: Reader, folding: Folding) -> tuple[bool, float]:
-    """Whether the step was the last one, and the processor's seconds that it took."""
+    """Whether this step was the last, and the processor seconds that it took."""
     start = time.thread_time()
     is_complete = reader.profiles.advance(folding, max_events=_STEP_EVENTS)
     return is_complete, time.thread_time() - start

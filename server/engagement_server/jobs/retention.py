@@ -1,4 +1,4 @@
-"""Removes what is too old: events by their age since acceptance, and uploads that nobody goes on with."""
+"""Expires events by their age since acceptance, and uploads that have gone idle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engagement_server.store.readers import Readers
 
 _INTERVAL_SECONDS = 3600.0
-# After each step commits have the writer for this many times as long as the step took.
+# Pause after each step, in durations of the step, in which the writer is free for other commits.
 _PAUSE_FACTOR = 4
 
 _log = logging.getLogger(__name__)
@@ -27,14 +27,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How long the server keeps things."""
+    """How long events and idle uploads are kept."""
 
     events: timedelta
     idle_uploads: timedelta
 
 
 class Retention:
-    """A task that removes a little at a time, so that it never holds up others for long."""
+    """A job that expires a few rows at a time, so that it never holds up other commits for long."""
 
     def __init__(
         self,
@@ -48,21 +48,16 @@ class Retention:
         self._committer = committer
         self._readers = readers
         self._interval_seconds = interval_seconds
-        self._task = asyncio.create_task(self._run(), name="retention")
 
-    async def stop(self) -> None:
-        """Ends between two steps."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Expires now and at every interval; returns once the server drains."""
         while True:
             try:
                 await self._expire(now_ms=now_ms())
             except DrainingError:
                 return
             except UnavailableError as error:
-                _log.warning("what is too old stays for now: %s", error)
+                _log.warning("expiry is postponed: %s", error)
             await asyncio.sleep(self._interval_seconds)
 
     async def _expire(self, *, now_ms: int) -> None:
@@ -76,7 +71,7 @@ class Retention:
             await self._repeat(ExpireEvents(account_id, events_before_ms))
 
     async def _repeat(self, operation: ExpireUploads | ExpireEvents) -> None:
-        """Repeats a bounded operation until nothing is left for it."""
+        """Repeats a bounded operation until it finds nothing left to expire."""
         while True:
             await self._committer.wait_for_room()
             began = time.monotonic()

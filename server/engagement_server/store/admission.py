@@ -1,72 +1,75 @@
-"""What an account makes of new events: their entities, closed lists, and suppressed subjects."""
+"""Checks new events against the rules of their account: closed lists of entities, and suppressions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
-from engagement_server.store.entity_lists import UnknownEntity, described_by
-from engagement_server.store.forgotten import subjects_of
+from engagement_server.store.entity_lists import UnknownEntity, entity_values
+from engagement_server.store.tombstones import subjects_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engagement_server.model import EventRecord
     from engagement_server.store.entity_lists import EntityLists
-    from engagement_server.store.forgotten import Forgotten
+    from engagement_server.store.tombstones import Suppressions
 
 
-class Ruling(NamedTuple):
-    """What is to become of one new event."""
+class Admission(NamedTuple):
+    """Whether a new event may be stored, and the entities that it matches."""
 
     matched_status: str | None = None
     matched_type: str | None = None
     unknown: UnknownEntity | None = None
-    """Refused because of this."""
+    """Set if the event is rejected for this value."""
     is_suppressed: bool = False
 
     @property
-    def takes_event(self) -> bool:
-        """True where the event is neither refused nor suppressed."""
+    def is_granted(self) -> bool:
+        """Whether the event may be stored."""
         return self.unknown is None and not self.is_suppressed
 
 
-TAKEN = Ruling()
+_GRANTED = Admission()
 
 
-class Admission:
-    """The rules of one account as they are at this point of the log."""
+class AdmissionRules:
+    """The rules of one account at this point of the log."""
 
-    def __init__(self, account: int, *, lists: EntityLists, forgotten: Forgotten) -> None:
+    def __init__(self, account: int, *, lists: EntityLists, suppressions: Suppressions) -> None:
         self._account = account
         self._lists = lists
-        self._forgotten = forgotten
-        self._has_suppressions = forgotten.has_suppressions(account)
+        self._suppressions = suppressions
+        self._has_suppressions = suppressions.has_any(account)
 
-    def rule(self, records: Sequence[EventRecord]) -> list[Ruling]:
-        """One ruling an event."""
-        if self._lists.decide_nothing and not self._has_suppressions:
-            return [TAKEN] * len(records)
+    def check(self, records: Sequence[EventRecord]) -> list[Admission]:
+        """The admission of each event, in order."""
+        if self._lists.are_unused and not self._has_suppressions:
+            return [_GRANTED] * len(records)
         events = [v1.Event.FromString(record.payload) for record in records]
-        rulings = [TAKEN] * len(records) if self._lists.decide_nothing else self._match(events)
+        admissions = [_GRANTED] * len(records) if self._lists.are_unused else self._match(events)
         if self._has_suppressions:
             subjects = [subjects_of(event) for event in events]
-            suppressed = self._forgotten.find_suppressed(self._account, set().union(*subjects))
-            for place, named in enumerate(subjects):
+            suppressed = self._suppressions.find(self._account, set().union(*subjects))
+            for number, named in enumerate(subjects):
                 if not suppressed.isdisjoint(named):
-                    rulings[place] = Ruling(is_suppressed=True)
-        return rulings
+                    admissions[number] = Admission(is_suppressed=True)
+        return admissions
 
-    def _match(self, events: Sequence[v1.Event]) -> list[Ruling]:
-        # Few values are behind many events: each is matched once a batch.
-        found: dict[tuple[str | None, str | None], Ruling] = {}
-        rulings: list[Ruling] = []
+    def _match(self, events: Sequence[v1.Event]) -> list[Admission]:
+        # Many events share few values: each pair is matched once a batch.
+        found: dict[tuple[str | None, str | None], Admission] = {}
+        admissions: list[Admission] = []
         for event in events:
-            values = described_by(event)
-            ruling = found.get(values)
-            if ruling is None:
+            values = entity_values(event)
+            admission = found.get(values)
+            if admission is None:
                 matched = self._lists.match(*values)
-                ruling = Ruling(unknown=matched) if isinstance(matched, UnknownEntity) else Ruling(*matched)
-                found[values] = ruling
-            rulings.append(ruling)
-        return rulings
+                if isinstance(matched, UnknownEntity):
+                    admission = Admission(unknown=matched)
+                else:
+                    admission = Admission(*matched)
+                found[values] = admission
+            admissions.append(admission)
+        return admissions

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import secrets
-from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
@@ -15,12 +14,14 @@ from engagement_server.cursor import Cursors
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.faults import ConfigurationError
 from engagement_server.store.log_position import LogPosition, read_position
-from engagement_server.store.upgrade import OLDEST_VERSION, upgrade
+from engagement_server.store.schema import UPGRADES, prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-SCHEMA_VERSION = 3
+    from engagement_server.store.schema import Upgrade
+
 FILE_NAME = "engagement.db"
 """Of the store, in its folder."""
 # 16 MiB of log between checkpoints: few enough fsyncs, a short recovery.
@@ -48,8 +49,9 @@ class Identity(NamedTuple):
 
 
 class StoreState(NamedTuple):
-    """What a store is, and how far it has followed a log."""
+    """The schema of a store, the log that it belongs to, and how much of the log it has applied."""
 
+    schema_version: int
     identity: Identity
     position: LogPosition
 
@@ -57,7 +59,14 @@ class StoreState(NamedTuple):
 class DatabaseFile:
     """The data folder, locked against other servers while this object is open."""
 
-    def __init__(self, data_dir: Path, *, is_view: bool = False, is_lent: bool = False) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        is_view: bool = False,
+        is_lent: bool = False,
+        upgrades: Sequence[Upgrade] = UPGRADES,
+    ) -> None:
         """Creates what is missing. Raises ConfigurationError where the folder cannot be used.
 
         A view follows a log and can be made again from it, so that its commits need not be on disk when
@@ -65,6 +74,7 @@ class DatabaseFile:
         it is only read.
         """
         self._is_view = is_view
+        self._upgrades = upgrades
         self._path = data_dir / FILE_NAME
         self._lock: int | None = None
         if not is_lent:
@@ -75,15 +85,15 @@ class DatabaseFile:
         """Where there is room for what becomes the store."""
         return self._path.parent
 
-    def look(self) -> StoreState | None:
-        """What the store is before it is opened; None where there is none.
+    def inspect(self) -> StoreState | None:
+        """The state of the store, upgraded if necessary; None if there is no store.
 
-        Raises ConfigurationError where the file cannot be used.
+        Raises ConfigurationError if the file cannot be used.
         """
         if not self._path.exists():
             return None
         with contextlib.closing(self.open_writer()) as connection:
-            return StoreState(read_identity(connection), read_position(connection))
+            return read_state(connection)
 
     def replace(self, path: Path) -> None:
         """Puts another file in the place of the store. Nothing may have it open."""
@@ -103,7 +113,7 @@ class DatabaseFile:
             connection.pragma("synchronous", "normal" if self._is_view else "full")
             connection.pragma("secure_delete", "on")
             connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
-            self._migrate(connection, identity or Identity.new())
+            prepare(connection, identity or Identity.new(), upgrades=self._upgrades)
         except apsw.Error as error:
             raise ConfigurationError(f"{self._path} cannot be used: {error}") from error
         if not self._is_view and read_position(connection).sequence > 0:
@@ -132,30 +142,6 @@ class DatabaseFile:
         connection.pragma("temp_store", "memory")
         return connection
 
-    def _migrate(self, connection: apsw.Connection, identity: Identity) -> None:
-        version = connection.pragma("user_version")
-        if version == SCHEMA_VERSION:
-            return
-        if OLDEST_VERSION <= version < SCHEMA_VERSION:
-            with connection:
-                upgrade(connection, version=version)
-                connection.pragma("user_version", SCHEMA_VERSION)
-            # All of the index is in the log now.
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            return
-        if version != 0:
-            raise ConfigurationError(
-                f"{self._path} has schema version {version}; this server reads {SCHEMA_VERSION}. "
-                "Start the server version that wrote it"
-            )
-        with connection:
-            connection.execute(resources.files(__package__).joinpath("schema.sql").read_text())
-            connection.execute(
-                "INSERT INTO settings VALUES ('log_epoch', ?), ('token_key', ?), ('erasure_salt', ?)",
-                identity,
-            )
-            connection.pragma("user_version", SCHEMA_VERSION)
-
 
 def _lock(data_dir: Path) -> int:
     """The open lock of a folder, which is made where it does not exist. Raises ConfigurationError."""
@@ -179,6 +165,12 @@ def read_identity(connection: apsw.Connection) -> Identity:
     rows: Any = connection.execute("SELECT name, value FROM settings")  # Any: each setting has its own type
     settings = dict(rows.fetchall())
     return Identity(settings["log_epoch"], settings["token_key"], settings["erasure_salt"])
+
+
+def read_state(connection: apsw.Connection) -> StoreState:
+    """The state of the store behind a connection."""
+    version = connection.pragma("user_version")
+    return StoreState(version, read_identity(connection), read_position(connection))
 
 
 def read_cursors(connection: apsw.Connection) -> Cursors:

@@ -38,7 +38,7 @@ class _List:
         self._field = field
         self._names = {name.casefold(): name for name in stored.names}
         self._is_closed = stored.is_closed
-        self.decides_nothing = not self._names and not self._is_closed
+        self.is_unused = not self._names and not self._is_closed
 
     def match(self, value: str | None) -> str | UnknownEntity | None:
         """The name that a value stands for; None where there is no value, or no such name."""
@@ -50,8 +50,8 @@ class _List:
     @cached_property
     def _unknown(self) -> UnknownEntity:
         names = [*self._names.values()]
-        allowed = _shown(names, max_bytes=_MAX_ALLOWED_BYTES)
-        described = _shown(names, max_bytes=_MAX_DESCRIBED_BYTES)
+        allowed = _quote_names(names, max_bytes=_MAX_ALLOWED_BYTES)
+        described = _quote_names(names, max_bytes=_MAX_DESCRIBED_BYTES)
         description = f"is not on the account's closed list; allowed: {described}"
         violation = Violation(f"customer_info.{self._field}", "server.entity.unknown", description)
         error = v1.EventError(
@@ -69,7 +69,7 @@ class EntityLists:
     def __init__(self, *, statuses: EntityList, types: EntityList) -> None:
         self._statuses = _List(statuses, field="customer_status")
         self._types = _List(types, field="customer_type")
-        self.decide_nothing = self._statuses.decides_nothing and self._types.decides_nothing
+        self.are_unused = self._statuses.is_unused and self._types.is_unused
         """True where every event is taken, and matches nothing."""
 
     def match(
@@ -85,7 +85,7 @@ class EntityLists:
         return matched_status, matched_type
 
 
-def described_by(event: v1.Event) -> tuple[str | None, str | None]:
+def entity_values(event: v1.Event) -> tuple[str | None, str | None]:
     """Status and type of the customer, as an event has them; None where it does not say."""
     if not event.HasField("customer_info"):
         return None, None
@@ -96,7 +96,7 @@ def described_by(event: v1.Event) -> tuple[str | None, str | None]:
     )
 
 
-def _shown(names: Sequence[str], *, max_bytes: int) -> str:
+def _quote_names(names: Sequence[str], *, max_bytes: int) -> str:
     """The names in quotation marks, as many as there is room for."""
     if not names:
         return "nothing"

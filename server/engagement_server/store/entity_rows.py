@@ -55,7 +55,7 @@ class EntityRows:
             lists = self._lists[account] = read_lists(self._connection, account)
         return lists
 
-    def forget(self) -> None:
+    def discard_cache(self) -> None:
         """Reads lists again before they are used: what this transaction changed is rolled back."""
         self._lists.clear()
 

@@ -8,11 +8,13 @@ from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.errors import ErasureNotFoundError, RequestIdReusedError
 from engagement_server.model import ErasureState, Subject
+from engagement_server.store.account_rows import open_account
+from engagement_server.store.erasure_states import ErasureStates
+from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
 from engagement_server.store.notice_rows import MAX_NOTICE_EVENTS, pack_positions
-from engagement_server.store.pending_events import open_account
-from engagement_server.store.reader import PageQuery, Reader
 from engagement_server.store.removal import Removal
+from engagement_server.store.tombstones import Suppressions, Tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     import apsw
 
     from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents, LiftSuppression
-    from engagement_server.store.forgotten import Forgotten
     from engagement_server.store.index_merges import IndexMerges
 
 _MAX_STEP_BYTES = 16 * 1024 * 1024
@@ -34,7 +35,7 @@ class ErasureStep(NamedTuple):
     """Where the account's log ends now, if it grew."""
 
 
-class _Running(NamedTuple):
+class _RunningErasure(NamedTuple):
     """The part of a row that says what is left to erase."""
 
     number: int
@@ -47,16 +48,18 @@ class _Running(NamedTuple):
 class ErasureRows:
     """Works inside the transactions of the writer."""
 
-    def __init__(self, connection: apsw.Connection, *, forgotten: Forgotten, merges: IndexMerges) -> None:
+    def __init__(self, connection: apsw.Connection, *, merges: IndexMerges) -> None:
         self._connection = connection
-        self._forgotten = forgotten
-        self._reader = Reader(connection)
+        self._suppressions = Suppressions(connection)
+        self._tombstones = Tombstones(connection)
+        self._states = ErasureStates(connection)
+        self._pages = EventPages(connection)
         self._removal = Removal(connection, merges=merges)
         self._purge = IndexPurge(connection)
 
     def begin(self, operation: BeginErasure, account: int, time_ms: int) -> ErasureState:
         """Registers an erasure, or finds the one of the same request. Raises RequestIdReusedError."""
-        subject_hash = self._forgotten.hash_subject(account, operation.subject)
+        subject_hash = self._suppressions.hash_subject(account, operation.subject)
         known = self._connection.execute(
             "SELECT erasure_id, subject_hash, suppress FROM erasures WHERE account = ? AND request_id = ?",
             (account, operation.request_id),
@@ -65,9 +68,9 @@ class ErasureRows:
             erasure_id, known_hash, suppress = known
             if known_hash != subject_hash or bool(suppress) != operation.suppress:
                 raise RequestIdReusedError(operation.request_id)
-            return self._reader.erasures.find(operation.account_id, erasure_id)
+            return self._states.find(operation.account_id, erasure_id)
         if operation.suppress:
-            self._forgotten.suppress(account, subject_hash)
+            self._suppressions.add(account, subject_hash)
         self._connection.execute(
             "INSERT INTO erasures (account, erasure_id, request_id, kind, subject, subject_hash, suppress,"
             " through_position, progress, erased_events, create_time_ms)"
@@ -84,14 +87,14 @@ class ErasureRows:
                 account,
             ),
         )
-        return self._reader.erasures.find(operation.account_id, operation.erasure_id)
+        return self._states.find(operation.account_id, operation.erasure_id)
 
     def erase(self, operation: EraseEvents, account: int) -> ErasureStep:
         """Erases the next events and tells of them in the log. Raises ErasureNotFoundError."""
-        running = self._running(operation.erasure_id, account)
+        running = self._find_running(operation.erasure_id, account)
         if running.subject is None:
-            return ErasureStep(self._reader.erasures.find(operation.account_id, operation.erasure_id), None)
-        page = self._reader.page(
+            return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), None)
+        page = self._pages.read(
             PageQuery(
                 account_id=operation.account_id,
                 wanted=filter_of(Subject(running.kind, running.subject)),
@@ -105,16 +108,16 @@ class ErasureRows:
         tail = None
         if events:
             if self._removal.erase(account, events):
-                self._purge.require()
-            self._forgotten.remember_erased(account, [event.event_id for _, event in events])
-            tail = self._notify(operation, account, [row.position for row, _ in events])
+                self._purge.schedule()
+            self._tombstones.add(account, [event.event_id for _, event in events])
+            tail = self._append_notice(operation, account, [row.position for row, _ in events])
         is_last = page.next_position is None or page.next_position >= running.through_position
         self._connection.execute(
             "UPDATE erasures SET erased_events = erased_events + ?, progress = ?,"
             " subject = iif(?, NULL, subject) WHERE number = ?",
             (len(events), page.next_position or running.through_position, is_last, running.number),
         )
-        return ErasureStep(self._reader.erasures.find(operation.account_id, operation.erasure_id), tail)
+        return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), tail)
 
     def complete(self, operation: CompleteErasure, account: int, time_ms: int) -> ErasureState:
         """Marks an erasure as complete; again, it changes nothing. Raises ErasureNotFoundError."""
@@ -123,21 +126,23 @@ class ErasureRows:
             " WHERE account = ? AND erasure_id = ? AND subject IS NULL AND complete_time_ms IS NULL",
             (time_ms, account, operation.erasure_id),
         )
-        return self._reader.erasures.find(operation.account_id, operation.erasure_id)
+        return self._states.find(operation.account_id, operation.erasure_id)
 
     def lift(self, operation: LiftSuppression, account: int) -> int:
         """Lets events of a subject in again; 0 where it was not suppressed. Raises ErasureNotFoundError."""
         if isinstance(operation.target, Subject):
-            return self._forgotten.lift(account, self._forgotten.hash_subject(account, operation.target))
+            return self._suppressions.lift(
+                account, self._suppressions.hash_subject(account, operation.target)
+            )
         row = self._connection.execute(
             "SELECT subject_hash FROM erasures WHERE account = ? AND erasure_id = ?",
             (account, operation.target),
         ).fetchone()
         if row is None:
             raise ErasureNotFoundError(operation.target)
-        return self._forgotten.lift(account, bytes(row[0]))
+        return self._suppressions.lift(account, bytes(row[0]))
 
-    def _running(self, erasure_id: str, account: int) -> _Running:
+    def _find_running(self, erasure_id: str, account: int) -> _RunningErasure:
         row = self._connection.execute(
             "SELECT number, kind, subject, through_position, progress FROM erasures"
             " WHERE account = ? AND erasure_id = ?",
@@ -145,11 +150,11 @@ class ErasureRows:
         ).fetchone()
         if row is None:
             raise ErasureNotFoundError(erasure_id)
-        return _Running(*row)
+        return _RunningErasure(*row)
 
-    def _notify(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
+    def _append_notice(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
         """Puts a notice at the end of the account's log; its position."""
-        position = open_account(self._connection, operation.account_id) + 1
+        position = open_account(self._connection, operation.account_id).last_position + 1
         self._connection.execute(
             "UPDATE accounts SET last_sequence = last_sequence + 1 WHERE number = ?", (account,)
         )

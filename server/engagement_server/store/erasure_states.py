@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from engagement_server.errors import ErasureNotFoundError
 from engagement_server.model import ErasureState
+from engagement_server.store.tombstones import Suppressions
 
 if TYPE_CHECKING:
     import apsw
-
-    from engagement_server.store.forgotten import Forgotten
 
 _COLUMNS = (
     "account, subject_hash, number, erasure_id, request_id, kind, erased_events, create_time_ms,"
@@ -21,9 +20,9 @@ _COLUMNS = (
 class ErasureStates:
     """Reads through the connection of the caller."""
 
-    def __init__(self, connection: apsw.Connection, *, forgotten: Forgotten) -> None:
+    def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._forgotten = forgotten
+        self._suppressions = Suppressions(connection)
 
     def find(self, account_id: str, erasure_id: str) -> ErasureState:
         """One erasure. Raises ErasureNotFoundError."""
@@ -62,7 +61,7 @@ class ErasureStates:
             request_id=request_id,
             subject_kind=kind,
             erased_events=erased_events,
-            is_suppressing=self._forgotten.is_suppressed(account, subject_hash),
+            is_suppressing=self._suppressions.has(account, subject_hash),
             create_time_ms=create_time_ms,
             complete_time_ms=complete_time_ms,
             has_events_left=bool(is_left),

@@ -31,7 +31,7 @@ class EventExpiry:
 
     def expire(self, operation: ExpireEvents, account: int) -> int:
         """Removes some of the oldest events of an account; how many."""
-        rows = self._oldest(account, accepted_before_ms=operation.accepted_before_ms)
+        rows = self._find_oldest(account, accepted_before_ms=operation.accepted_before_ms)
         if not rows:
             return 0
         self._removal.remove(account, [(row, v1.Event.FromString(row.payload)) for row in rows])
@@ -50,7 +50,7 @@ class EventExpiry:
         )
         return len(rows)
 
-    def _oldest(self, account: int, *, accepted_before_ms: int) -> Sequence[StoredRow]:
+    def _find_oldest(self, account: int, *, accepted_before_ms: int) -> Sequence[StoredRow]:
         rows = self._connection.execute(
             "SELECT e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status,"
             " e.matched_type FROM accounts AS a JOIN events AS e"

@@ -33,7 +33,7 @@ class IndexMerges:
         self._events = int(events)
         self._due_pages = 0.0
 
-    def after_insert(self, *, rows: int, text_characters: int) -> None:
+    def merge_share(self, *, rows: int, text_characters: int) -> None:
         """Merges the share of new events, which one statement has inserted."""
         self._events += rows
         levels = max(1.0, math.log(self._events / rows, _MERGED_SEGMENTS))

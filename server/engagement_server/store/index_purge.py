@@ -27,7 +27,7 @@ class IndexPurge:
         self._connection = connection
         self._merged: frozenset[int] | None = None
 
-    def require(self) -> None:
+    def schedule(self) -> None:
         """Has the next purge drop what was removed until now."""
         self._connection.execute("INSERT OR REPLACE INTO settings VALUES ('index_purge', 'due')")
 

@@ -32,7 +32,7 @@ class PositionRows:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def is_known(self, entry: LogEntry) -> bool:
+    def is_applied(self, entry: LogEntry) -> bool:
         """Whether this commit, or a later one of its publisher, was applied before."""
         row = self._connection.execute(
             "SELECT last_number FROM publishers WHERE publisher = ?", (entry.publisher,)
@@ -46,7 +46,7 @@ class PositionRows:
             "INSERT INTO log_position VALUES (?, ?, ?)", (entry.sequence, entry.message_id, time_ms)
         )
 
-    def remember(self, entry: LogEntry, *, time_ms: int) -> None:
+    def mark_applied(self, entry: LogEntry, *, time_ms: int) -> None:
         """Knows a commit from now on."""
         self._connection.execute(
             "INSERT INTO publishers VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
@@ -62,6 +62,6 @@ class PositionRows:
         )
         return self._connection.changes()
 
-    def forget_publishers(self, *, silent_since_ms: int) -> None:
+    def expire_publishers(self, *, silent_since_ms: int) -> None:
         """Forgets publishers without a commit since a time: nothing of theirs is under way any more."""
         self._connection.execute("DELETE FROM publishers WHERE time_ms < ?", (silent_since_ms,))

@@ -1,19 +1,28 @@
-"""Decides whether an event passes an `EventFilter`: the one meaning of a filter, whatever found the event."""
+"""Decides whether an event matches an `EventFilter`, whichever way the event was found."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.errors import FilterInvalidError
-from engagement_server.store.search import TextQuery, Tokenizer, attribute_values, parse_text
+from engagement_server.store.search import Tokenizer, attribute_values, contains_phrases, parse_text
+
+if TYPE_CHECKING:
+    from engagement_server.model import StoredRow
+
+_SET_NUMBERS = {
+    "customer_info": v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO,
+    "personal_info": v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """A filter, prepared for many events; empty parts take everything."""
+    """A filter, prepared for many events; its empty fields match every event."""
 
     attribute_sets: Collection[int]
     consumer_ids: Collection[str]
@@ -24,11 +33,12 @@ class Predicate:
     is_authenticated: bool | None
     start_ms: int | None
     end_ms: int | None
-    text: TextQuery
+    phrases: Sequence[Sequence[str]]
+    tokenize: Tokenizer
 
     @classmethod
     def of(cls, wanted: v1.EventFilter, *, tokenize: Tokenizer) -> Predicate:
-        """Prepares a filter. Raises FilterInvalidError where it cannot be understood."""
+        """Prepares a filter. Raises FilterInvalidError if it is malformed."""
         if wanted.HasField("start_time") and wanted.HasField("end_time"):
             _require_order(wanted.start_time.ToNanoseconds(), wanted.end_time.ToNanoseconds())
         return cls(
@@ -41,11 +51,21 @@ class Predicate:
             is_authenticated=wanted.authenticated if wanted.HasField("authenticated") else None,
             start_ms=_ceil_ms(wanted.start_time.ToNanoseconds()) if wanted.HasField("start_time") else None,
             end_ms=_ceil_ms(wanted.end_time.ToNanoseconds()) if wanted.HasField("end_time") else None,
-            text=parse_text(wanted.text, tokenize=tokenize),
+            phrases=parse_text(wanted.text, tokenize=tokenize),
+            tokenize=tokenize,
         )
 
-    def takes_envelope(self, *, attribute_set: int, authenticated: bool, server_time_ms: int) -> bool:
-        """Whether the parts that need no look inside the event hold."""
+    def matches(self, row: StoredRow) -> bool:
+        """Whether the event in a row matches."""
+        event = v1.Event.FromString(row.payload)
+        return self.matches_envelope(
+            attribute_set=_SET_NUMBERS[event.WhichOneof("attributes")],
+            authenticated=event.authenticated,
+            server_time_ms=row.server_time_ms,
+        ) and self.matches_content(event)
+
+    def matches_envelope(self, *, attribute_set: int, authenticated: bool, server_time_ms: int) -> bool:
+        """Whether the values match that are known without parsing the event."""
         return (
             (not self.attribute_sets or attribute_set in self.attribute_sets)
             and (self.is_authenticated is None or self.is_authenticated == authenticated)
@@ -53,8 +73,8 @@ class Predicate:
             and (self.end_ms is None or server_time_ms < self.end_ms)
         )
 
-    def takes_content(self, event: v1.Event, *, tokenize: Tokenizer) -> bool:
-        """Whether the parts about the event's own values hold."""
+    def matches_content(self, event: v1.Event) -> bool:
+        """Whether the values inside of an event match."""
         customer = event.customer_info
         return (
             (not self.consumer_ids or event.consumer_id in self.consumer_ids)
@@ -77,7 +97,10 @@ class Predicate:
                     and customer.customer_type.casefold() in self.folded_types
                 )
             )
-            and (not self.text.phrases or self.text.matches(attribute_values(event), tokenize=tokenize))
+            and (
+                not self.phrases
+                or contains_phrases(attribute_values(event), self.phrases, tokenize=self.tokenize)
+            )
         )
 
 
@@ -88,5 +111,5 @@ def _require_order(start_ns: int, end_ns: int) -> None:
 
 
 def _ceil_ms(nanoseconds: int) -> int:
-    # Event times are whole milliseconds: a bound between two of them is the later one.
+    # Event times are whole milliseconds: a bound between two of them means the later one.
     return -(-nanoseconds // 1_000_000)

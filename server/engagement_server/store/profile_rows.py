@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from engagement_server.model import LogBounds
     from engagement_server.operations import SaveProfile
 
-Takes = Callable[[v1.Event], bool]
 _NO_LIMIT = -1
 
 
@@ -30,8 +29,8 @@ class Folding:
     """Empty where the events name none."""
     expression: str
     """Finds candidates in the index."""
-    takes: Takes
-    """Tells which of the candidates are meant."""
+    matches: Callable[[v1.Event], bool]
+    """Whether an event is one of the consumer's."""
     after_position: int
     """What stands up to here is in the fold, or gone."""
     through_position: int
@@ -82,7 +81,7 @@ class ProfileRows:
             bounds,
             consumer_id=consumer_id,
             expression=f'consumer_id : "{identifier_token(consumer_id)}"',
-            takes=lambda event: event.consumer_id == consumer_id,
+            matches=lambda event: event.consumer_id == consumer_id,
         )
         row = self._connection.execute(
             "SELECT through_position, merged, replaced FROM profiles"
@@ -100,14 +99,14 @@ class ProfileRows:
             bounds,
             consumer_id="",
             expression=f'customer_id : "{identifier_token(customer_id)}"',
-            takes=lambda event: event.customer_info.customer_id == customer_id,
+            matches=lambda event: event.customer_info.customer_id == customer_id,
         )
 
     def advance(self, folding: Folding, *, max_events: int = _NO_LIMIT) -> bool:
         """Folds the next events; whether these were the last."""
         added = ProfileFold()
         read = 0
-        parse, takes, position = v1.Event.FromString, folding.takes, folding.next_position
+        parse, matches, position = v1.Event.FromString, folding.matches, folding.next_position
         for position, event_id, authenticated, server_time_ms, payload in self._connection.execute(
             "SELECT e.position, e.event_id, e.authenticated, e.server_time_ms, e.payload"
             " FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ? AND rowid < ?"
@@ -116,7 +115,7 @@ class ProfileRows:
         ):
             read += 1
             event = parse(payload)
-            if takes(event):
+            if matches(event):
                 added.add(Source(bool(authenticated), server_time_ms, position, event_id), event)
         folding.next_position = position
         folding.events += read
@@ -148,11 +147,13 @@ class ProfileRows:
         return self._connection.changes()
 
 
-def _begin(bounds: LogBounds, *, consumer_id: str, expression: str, takes: Takes) -> Folding:
+def _begin(
+    bounds: LogBounds, *, consumer_id: str, expression: str, matches: Callable[[v1.Event], bool]
+) -> Folding:
     return Folding(
         consumer_id=consumer_id,
         expression=expression,
-        takes=takes,
+        matches=matches,
         after_position=bounds.expired_position,
         through_position=bounds.last_position,
         next_position=bounds.last_position + 1,

@@ -32,7 +32,7 @@ class Purge:
         self._held_since = time.monotonic()
 
     @staticmethod
-    def require(connection: apsw.Connection) -> None:
+    def schedule(connection: apsw.Connection) -> None:
         """Makes a purge due; works inside the transaction of the caller."""
         connection.execute("INSERT OR REPLACE INTO settings VALUES ('purge', 'due')")
 
@@ -42,7 +42,7 @@ class Purge:
         row = self._connection.execute("SELECT 1 FROM settings WHERE name = 'purge'").fetchone()
         return row is not None
 
-    def parts(self) -> Generator[float]:
+    def steps(self) -> Generator[float]:
         """Does a part, then yields for how many seconds commits should pass; ends when nothing is left.
 
         Raises StoreUnavailableError where a reader holds on to the write-ahead log for too long.

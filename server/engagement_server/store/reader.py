@@ -4,60 +4,31 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import apsw
-
-from engagement import v1
-from engagement.limits import END_OF_TIME_MS
-from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position, last_position
-from engagement_server.model import EntityList, LogBounds, Notice, StoredRow, Verdict
-from engagement_server.store.admission import Admission
+from engagement_server.cursor import SEQUENCE_BITS
+from engagement_server.model import EntityList, Notice, StoredRow, Verdict
+from engagement_server.store.account_rows import find_account, find_bounds
 from engagement_server.store.entity_rows import read_list, read_lists
 from engagement_server.store.erasure_states import ErasureStates
-from engagement_server.store.forgotten import Forgotten
+from engagement_server.store.event_pages import EventPages
 from engagement_server.store.notice_rows import unpack_positions
-from engagement_server.store.predicate import Predicate
 from engagement_server.store.profile_rows import ProfileRows
-from engagement_server.store.search import match_expression
+from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.upload_rows import find_upload
-from engagement_server.store.verdicts import find_stored, judge, payload_reader
+from engagement_server.store.verdicts import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from engagement_server.model import Batch, UploadState
+    import apsw
 
-# What one page may cost, whatever the filter: the page then ends early and says where to go on.
-_MAX_SCANNED_BLOCKS = 50
-_MAX_CANDIDATES = 20_000
+    from engagement import v1
+    from engagement_server.model import Batch, LogBounds, UploadState
+    from engagement_server.store.event_pages import Page, PageQuery
+    from engagement_server.store.predicate import Predicate
+
 _ROW = "position, server_time_ms, receive_time_ms, payload, matched_status, matched_type"
-_SET_NUMBERS = {
-    "customer_info": v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO,
-    "personal_info": v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class PageQuery:
-    """Which events of an account to read, from where, and how many."""
-
-    account_id: str
-    wanted: v1.EventFilter
-    after_position: int | None
-    """Go on behind this position, in the order of the walk; None: from its start."""
-    newest_first: bool
-    max_events: int
-    max_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Rows in the order of the walk, and where to go on; None: the walk is at its end."""
-
-    rows: Sequence[tuple[StoredRow, v1.Event]]
-    next_position: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,50 +39,30 @@ class Scan:
     is_complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """Rows that may pass, where the look-up stopped early, and how many rows that takes."""
-
-    rows: Iterator[tuple[Any, ...]]
-    """Columns of a `StoredRow`, its attribute set and whether it is authenticated."""
-    budget: int | None
-    stop_position: int | None
-
-
 class Reader:
     """Reads through one connection. Not safe to share between threads."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._forgotten = Forgotten(connection)
-        self.erasures = ErasureStates(connection, forgotten=self._forgotten)
+        self._suppressions = Suppressions(connection)
+        self._tombstones = Tombstones(connection)
+        self.erasures = ErasureStates(connection)
         self.profiles = ProfileRows(connection)
-        self._tokenizer = connection.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])
+        self._pages = EventPages(connection)
 
     @contextmanager
-    def one_moment(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """All that is read inside is the state of one moment."""
         with self._connection:
             yield
 
     def account_number(self, account_id: str) -> int | None:
-        """The number of an account; None where nothing was ever stored for it."""
-        row = self._connection.execute(
-            "SELECT number FROM accounts WHERE account_id = ?", (account_id,)
-        ).fetchone()
-        return None if row is None else int(row[0])
+        """The number of an account; None if nothing was ever stored for it."""
+        return find_account(self._connection, account_id)
 
     def bounds(self, account_id: str) -> LogBounds | None:
-        """How far the log of an account reaches; None where nothing was ever stored for it."""
-        row = self._connection.execute(
-            "SELECT number, expired_sequence, last_sequence FROM accounts WHERE account_id = ?",
-            (account_id,),
-        ).fetchone()
-        if row is None:
-            return None
-        number, expired_sequence, last_sequence = row
-        first = first_position(number)
-        return LogBounds(number, first + expired_sequence, first + last_sequence)
+        """How far the log of an account reaches; None if nothing was ever stored for it."""
+        return find_bounds(self._connection, account_id)
 
     def notices(self, *, after: int, through: int, max_notices: int) -> list[Notice]:
         """The first notices behind a position, up to and with another, in order."""
@@ -155,19 +106,9 @@ class Reader:
             rows.append(row)
         return Scan(rows, is_complete=True)
 
-    def matcher(self, wanted: v1.EventFilter) -> Callable[[StoredRow], bool]:
-        """What tells whether a filter takes an event; good on this thread only. Raises FilterInvalidError."""
-        predicate = Predicate.of(wanted, tokenize=self._tokenize)
-
-        def takes(row: StoredRow) -> bool:
-            event = v1.Event.FromString(row.payload)
-            return predicate.takes_envelope(
-                attribute_set=_SET_NUMBERS[event.WhichOneof("attributes")],
-                authenticated=event.authenticated,
-                server_time_ms=row.server_time_ms,
-            ) and predicate.takes_content(event, tokenize=self._tokenize)
-
-        return takes
+    def predicate(self, wanted: v1.EventFilter) -> Predicate:
+        """Prepares a filter, for use on this thread only. Raises FilterInvalidError."""
+        return self._pages.predicate(wanted)
 
     def find_by_id(self, account_id: str, event_id: str) -> StoredRow | None:
         """The event with this id."""
@@ -182,32 +123,7 @@ class Reader:
 
     def page(self, query: PageQuery) -> Page:
         """Reads one page. Raises FilterInvalidError."""
-        predicate = Predicate.of(query.wanted, tokenize=self._tokenize)
-        account = self.account_number(query.account_id)
-        if account is None:
-            return Page((), None)
-        candidates = self._candidates(query, predicate, account)
-        rows: list[tuple[StoredRow, v1.Event]] = []
-        size_bytes, examined, position = 0, 0, 0
-        for *columns, attribute_set, authenticated in candidates.rows:
-            row = StoredRow(*columns)
-            examined, position = examined + 1, row.position
-            if not predicate.takes_envelope(
-                attribute_set=attribute_set,
-                authenticated=bool(authenticated),
-                server_time_ms=row.server_time_ms,
-            ):
-                continue
-            event = v1.Event.FromString(row.payload)
-            if not predicate.takes_content(event, tokenize=self._tokenize):
-                continue
-            size_bytes += len(row.payload)
-            if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
-                return Page(rows, rows[-1][0].position)
-            rows.append((row, event))
-        if examined == candidates.budget:
-            return Page(rows, position)
-        return Page(rows, candidates.stop_position)
+        return self._pages.read(query)
 
     def upload(self, account_id: str, upload_id: str) -> UploadState:
         """The state of an upload. Raises UploadNotFoundError."""
@@ -219,10 +135,10 @@ class Reader:
         """Rejected events of an upload with the sequences of their chunks, behind (sequence, index)."""
         number = find_upload(self._connection, account_id, upload_id).number
         rows = self._connection.execute(
-            "SELECT chunk_sequence, item, event_id, outcome, position, error FROM upload_results"
+            "SELECT chunk_sequence, event_index, event_id, outcome, position, error FROM upload_results"
             " INDEXED BY upload_rejections"
-            " WHERE upload = ? AND outcome = 3 AND (chunk_sequence, item) > (?, ?)"
-            " ORDER BY chunk_sequence, item LIMIT ?",
+            " WHERE upload = ? AND outcome = 3 AND (chunk_sequence, event_index) > (?, ?)"
+            " ORDER BY chunk_sequence, event_index LIMIT ?",
             (number, *after, max_results),
         )
         return [(sequence, Verdict(*verdict)) for sequence, *verdict in rows]
@@ -247,101 +163,16 @@ class Reader:
         Raises EventIdConflictError and EntityUnknownError where `is_atomic`.
         """
         account = self.account_number(account_id) or 0
-        event_ids = [record.event_id for record in batch.records]
-        known = find_stored(self._connection, account, event_ids, forgotten=self._forgotten)
-        judgement = judge(
-            batch,
-            known,
-            admission=Admission(
-                account, lists=read_lists(self._connection, account), forgotten=self._forgotten
-            ),
-            read_payload=payload_reader(self._connection),
-            first_position=1,  # 0 stands for what was erased
-            is_atomic=is_atomic,
+        judge = Judge(
+            self._connection,
+            account,
+            [record.event_id for record in batch.records],
+            lists=read_lists(self._connection, account),
+            suppressions=self._suppressions,
+            tombstones=self._tombstones,
         )
-        # A position below every account's range belongs to an event that would be new.
-        return [
-            verdict if verdict.position >= first_position(1) else verdict._replace(position=0)
-            for verdict in judgement.verdicts()
-        ]
-
-    def _candidates(self, query: PageQuery, predicate: Predicate, account: int) -> _Candidates:
-        low, high = first_position(account), last_position(account) + 1
-        if query.after_position is not None:
-            if query.newest_first:
-                high = min(high, query.after_position)
-            else:
-                low = max(low, query.after_position)
-        order = "DESC" if query.newest_first else "ASC"
-        expression = match_expression(query.wanted, predicate.text, tokenize=self._tokenize)
-        columns = f"e.{_ROW.replace(', ', ', e.')}, e.attribute_set, e.authenticated"
-        if expression is not None:
-            found = self._connection.execute(
-                f"SELECT {columns} FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
-                f" AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
-                f" CROSS JOIN events AS e ON e.position = hit.rowid",
-                (expression, low, high, _MAX_CANDIDATES),
-            )
-            return _Candidates(found, _MAX_CANDIDATES, None)
-        blocks, stop_position = self._blocks(low, high, predicate, newest_first=query.newest_first)
-        conditions, arguments = _envelope_conditions(predicate)
-        statement = (
-            f"SELECT {columns} FROM events AS e WHERE e.position > ? AND e.position < ?{conditions}"  # noqa: S608
-            f" ORDER BY e.position {order}"
-        )
-        scanned = chain.from_iterable(
-            self._connection.execute(
-                statement,
-                (max(low, (block << BLOCK_BITS) - 1), min(high, block + 1 << BLOCK_BITS), *arguments),
-            )
-            for block in blocks
-        )
-        return _Candidates(scanned, None, stop_position)
-
-    def _blocks(
-        self, low: int, high: int, predicate: Predicate, *, newest_first: bool
-    ) -> tuple[list[int], int | None]:
-        """The next blocks whose times may pass, and where to go on behind them."""
-        order = "DESC" if newest_first else "ASC"
-        found = self._connection.execute(
-            "SELECT block FROM blocks WHERE block BETWEEN ? AND ? AND max_ms >= ? AND min_ms < ?"  # noqa: S608
-            f" ORDER BY block {order} LIMIT ?",
-            (
-                low >> BLOCK_BITS,
-                high - 1 >> BLOCK_BITS,
-                0 if predicate.start_ms is None else predicate.start_ms,
-                END_OF_TIME_MS if predicate.end_ms is None else predicate.end_ms,
-                _MAX_SCANNED_BLOCKS + 1,
-            ),
-        )
-        blocks = [block for (block,) in found]
-        if len(blocks) <= _MAX_SCANNED_BLOCKS:
-            return blocks, None
-        *scanned, following = blocks
-        if newest_first:
-            return scanned, following + 1 << BLOCK_BITS
-        return scanned, (following << BLOCK_BITS) - 1
+        return judge.judge(batch, positions=[0] * len(batch.records), is_atomic=is_atomic).verdicts()
 
     def _row(self, statement: str, arguments: tuple[object, ...]) -> StoredRow | None:
         row = self._connection.execute(statement, arguments).fetchone()
         return None if row is None else StoredRow(*row)
-
-    def _tokenize(self, text: str) -> list[str]:
-        tokens: Any = self._tokenizer(  # Any: its options decide what it returns
-            text.encode(), apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False
-        )
-        return list(tokens)
-
-
-def _envelope_conditions(predicate: Predicate) -> tuple[str, list[int]]:
-    """The parts of a filter that are columns, so that a scan skips rows without reading them out."""
-    conditions: list[tuple[str, int]] = []
-    if predicate.start_ms is not None:
-        conditions.append(("e.server_time_ms >= ?", predicate.start_ms))
-    if predicate.end_ms is not None:
-        conditions.append(("e.server_time_ms < ?", predicate.end_ms))
-    if predicate.is_authenticated is not None:
-        conditions.append(("e.authenticated = ?", predicate.is_authenticated))
-    if len(predicate.attribute_sets) == 1:
-        conditions.append(("e.attribute_set = ?", next(iter(predicate.attribute_sets))))
-    return "".join(f" AND {text}" for text, _ in conditions), [value for _, value in conditions]

@@ -46,12 +46,12 @@ class Removal:
         Their words stay in the files, where no search sees them, until the index is purged or merged.
         """
         for start in range(0, len(events), _ROWS_A_STATEMENT):
-            self._forget_words(events[start : start + _ROWS_A_STATEMENT])
+            self._delete_words(events[start : start + _ROWS_A_STATEMENT])
         self._connection.execute(
             "DELETE FROM events WHERE position IN (SELECT value FROM json_each(?))",
             (json.dumps([row.position for row, _ in events]),),
         )
-        self._blank_results(account, [event.event_id for _, event in events])
+        self._redact_results(account, [event.event_id for _, event in events])
         self._connection.execute(
             "DELETE FROM profiles WHERE account = ? AND consumer_id IN (SELECT value FROM json_each(?))",
             (account, json.dumps(sorted({event.consumer_id for _, event in events}))),
@@ -60,35 +60,35 @@ class Removal:
     def _set_secure_delete(self, value: int) -> None:
         self._connection.execute("INSERT INTO search (search, rank) VALUES ('secure-delete', ?)", (value,))
 
-    def _forget_words(self, events: Sequence[tuple[StoredRow, v1.Event]]) -> None:
+    def _delete_words(self, events: Sequence[tuple[StoredRow, v1.Event]]) -> None:
         values: list[apsw.SQLiteValue] = []
         text_characters = 0
         for row, event in events:
             texts = indexed_texts(event)
             values += (row.position, *texts)
             text_characters += len(texts[0])
-        self._connection.execute(_FORGET_WORDS + ",".join([_WORDS_ROW] * len(events)), values)
+        self._connection.execute(_DELETE_WORDS + ",".join([_WORDS_ROW] * len(events)), values)
         # A mark takes as many merges as what it marks.
-        self._merges.after_insert(rows=len(events), text_characters=text_characters)
+        self._merges.merge_share(rows=len(events), text_characters=text_characters)
 
-    def _blank_results(self, account: int, event_ids: Sequence[str]) -> None:
+    def _redact_results(self, account: int, event_ids: Sequence[str]) -> None:
         """Takes the ids, and errors that may quote the events, out of the results of uploads."""
         found: Any = self._connection.execute(  # Any: each column has its own type
-            "SELECT r.upload, r.chunk_sequence, r.item, r.error FROM json_each(?) AS wanted"
+            "SELECT r.upload, r.chunk_sequence, r.event_index, r.error FROM json_each(?) AS wanted"
             " CROSS JOIN upload_results AS r INDEXED BY upload_results_by_event ON r.event_id = wanted.value"
             " JOIN uploads AS u ON u.number = r.upload"
             " WHERE u.account_id = (SELECT account_id FROM accounts WHERE number = ?)",
             (json.dumps(event_ids), account),
         ).fetchall()
-        for upload, sequence, item, error in found:
+        for upload, sequence, event_index, error in found:
             self._connection.execute(
                 "UPDATE upload_results SET event_id = '', error = ?"
-                " WHERE upload = ? AND chunk_sequence = ? AND item = ?",
-                (_blanked(error), upload, sequence, item),
+                " WHERE upload = ? AND chunk_sequence = ? AND event_index = ?",
+                (_redacted(error), upload, sequence, event_index),
             )
 
 
-def _blanked(error: bytes) -> bytes:
+def _redacted(error: bytes) -> bytes:
     """What is left of a serialized `EventError`: its reason."""
     if not error:
         return error
@@ -100,7 +100,7 @@ def _blanked(error: bytes) -> bytes:
     ).SerializeToString()
 
 
-_FORGET_WORDS = (
+_DELETE_WORDS = (
     "INSERT INTO search (search, rowid, attributes, consumer_id, conversation_id, customer_id) VALUES "
 )
 _WORDS_ROW = "('delete', ?, ?, ?, ?, ?)"

@@ -67,14 +67,14 @@ CREATE TABLE uploads (
 CREATE TABLE upload_results (
     upload         INTEGER NOT NULL,
     chunk_sequence INTEGER NOT NULL,
-    item           INTEGER NOT NULL,
+    event_index    INTEGER NOT NULL,
     event_id       TEXT NOT NULL,
     outcome        INTEGER NOT NULL,
     position       INTEGER NOT NULL,
     error          BLOB NOT NULL,
-    PRIMARY KEY (upload, chunk_sequence, item)
+    PRIMARY KEY (upload, chunk_sequence, event_index)
 ) WITHOUT ROWID;
-CREATE INDEX upload_rejections ON upload_results (upload, chunk_sequence, item) WHERE outcome = 3;
+CREATE INDEX upload_rejections ON upload_results (upload, chunk_sequence, event_index) WHERE outcome = 3;
 -- An erasure blanks the ids of its events here too.
 CREATE INDEX upload_results_by_event ON upload_results (event_id);
 
@@ -95,7 +95,7 @@ CREATE TABLE entities (
 );
 
 -- What is left of erased events and of suppressed subjects: salted hashes. Kinds are numbers of `SubjectKind`.
-CREATE TABLE erased_ids (
+CREATE TABLE tombstones (
     account INTEGER NOT NULL,
     hash    BLOB NOT NULL,
     PRIMARY KEY (account, hash)

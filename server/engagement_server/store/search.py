@@ -7,11 +7,12 @@ folding), so that the candidates are never too few.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
+from typing import Any
 from zlib import crc32
 
+import apsw
 from google.protobuf.message import Message
 
 from engagement import v1
@@ -88,51 +89,55 @@ def indexed_texts(event: v1.Event) -> tuple[str, str, str, str]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class TextQuery:
-    """Phrases that must all occur; each is a run of tokens within one value."""
+def index_tokenizer(connection: apsw.Connection) -> Tokenizer:
+    """The tokenizer of the index, for use on the thread of the connection only."""
+    split: Any = connection.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])  # Any: has no type
 
-    phrases: Sequence[Sequence[str]]
+    def tokenize(text: str) -> list[str]:
+        tokens: list[str] = split(
+            text.encode(), apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False
+        )
+        return tokens
 
-    @property
-    def is_exact_in_index(self) -> bool:
-        """True where the index alone decides, because no phrase could reach across two values."""
-        return all(len(phrase) == 1 for phrase in self.phrases)
-
-    def matches(self, values: Iterable[str], *, tokenize: Tokenizer) -> bool:
-        """Whether every phrase occurs in some value."""
-        joined = [f" {' '.join(tokenize(value.casefold()))} " for value in values]
-        return all(any(f" {' '.join(phrase)} " in text for text in joined) for phrase in self.phrases)
+    return tokenize
 
 
-def parse_text(text: str, *, tokenize: Tokenizer) -> TextQuery:
-    """Reads the words and quoted phrases of `EventFilter.text`.
+def parse_text(text: str, *, tokenize: Tokenizer) -> list[list[str]]:
+    """The words and quoted phrases of `EventFilter.text`: each is a run of tokens within one value.
 
     Raises FilterInvalidError for an open quotation mark and for words without letters or digits.
     """
-    parts = text.casefold().split('"')
-    if len(parts) % 2 == 0:
+    pieces = text.casefold().split('"')
+    if len(pieces) % 2 == 0:
         raise _invalid_text("a quotation mark is not closed")
-    phrases: list[Sequence[str]] = []
-    for number, part in enumerate(parts):
+    phrases: list[list[str]] = []
+    for number, piece in enumerate(pieces):
         is_quoted = number % 2 == 1
-        for phrase in [part] if is_quoted else part.split():
+        for phrase in [piece] if is_quoted else piece.split():
             tokens = tokenize(phrase)
             if not tokens:
                 raise _invalid_text(
                     f"{phrase[:_MAX_SHOWN_CHARACTERS]!r} has no letters or digits to search for"
                 )
             phrases.append(tokens)
-    return TextQuery(phrases)
+    return phrases
+
+
+def contains_phrases(values: Iterable[str], phrases: Iterable[Sequence[str]], *, tokenize: Tokenizer) -> bool:
+    """Whether each phrase occurs in some value."""
+    joined = [f" {' '.join(tokenize(value.casefold()))} " for value in values]
+    return all(any(f" {' '.join(phrase)} " in text for text in joined) for phrase in phrases)
 
 
 def _invalid_text(description: str) -> FilterInvalidError:
     return FilterInvalidError([Violation("filter.text", "server.filter.text", description)])
 
 
-def match_expression(wanted: v1.EventFilter, text: TextQuery, *, tokenize: Tokenizer) -> str | None:
+def match_expression(
+    wanted: v1.EventFilter, phrases: Iterable[Sequence[str]], *, tokenize: Tokenizer
+) -> str | None:
     """The index query whose rows include all events that pass; None where the index cannot help."""
-    clauses = [f"attributes : {_phrase(phrase)}" for phrase in text.phrases]
+    clauses = [f"attributes : {_quote(phrase)}" for phrase in phrases]
     for column, values, fold in (
         ("consumer_id", wanted.consumer_ids, identifier_token),
         ("conversation_id", wanted.conversation_ids, identifier_token),
@@ -140,11 +145,11 @@ def match_expression(wanted: v1.EventFilter, text: TextQuery, *, tokenize: Token
         ("attributes", wanted.customer_statuses, str.casefold),
         ("attributes", wanted.customer_types, str.casefold),
     ):
-        phrases = [tokenize(fold(value)) for value in values]
-        if phrases and all(phrases):
-            clauses.append(f"{column} : ({' OR '.join(map(_phrase, phrases))})")
+        choices = [tokenize(fold(value)) for value in values]
+        if choices and all(choices):
+            clauses.append(f"{column} : ({' OR '.join(map(_quote, choices))})")
     return " AND ".join(clauses) or None
 
 
-def _phrase(tokens: Sequence[str]) -> str:
+def _quote(tokens: Sequence[str]) -> str:
     return '"' + " ".join(tokens[:_MAX_PHRASE_TOKENS]) + '"'

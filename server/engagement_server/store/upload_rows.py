@@ -86,9 +86,9 @@ class UploadRows:
                 sequence=chunk.sequence,
                 expected=state.committed_through + 1,
             )
-        judgement = pending.judge(chunk.batch, is_atomic=False)
-        not_accepted = judgement.others
-        tally = state.tally + count(not_accepted) + Tally(accepted=len(judgement.fresh))
+        judged = pending.judge(chunk.batch, is_atomic=False)
+        not_accepted = judged.other_verdicts
+        tally = state.tally + count(not_accepted) + Tally(accepted=len(judged.new_records))
         self._connection.execute(
             "UPDATE uploads SET committed_through = ?, accepted = ?, duplicate = ?, rejected = ?,"
             " suppressed = ?, update_time_ms = ? WHERE number = ?",
@@ -134,8 +134,8 @@ class UploadRows:
         deleted = 0
         for (number,) in idle:
             self._connection.execute(
-                "DELETE FROM upload_results WHERE (upload, chunk_sequence, item) IN (SELECT upload,"
-                " chunk_sequence, item FROM upload_results WHERE upload = ? ORDER BY 1, 2, 3 LIMIT ?)",
+                "DELETE FROM upload_results WHERE (upload, chunk_sequence, event_index) IN (SELECT upload,"
+                " chunk_sequence, event_index FROM upload_results WHERE upload = ? ORDER BY 1, 2, 3 LIMIT ?)",
                 (number, _EXPIRED_RESULTS_A_COMMIT - deleted),
             )
             deleted += self._connection.changes()
@@ -157,8 +157,8 @@ class UploadRows:
             for index, record in zip(chunk.batch.indexes, chunk.batch.records, strict=True)
         }
         rows = self._connection.execute(
-            "SELECT item, event_id, outcome, position, error FROM upload_results"
-            " WHERE upload = ? AND chunk_sequence = ? ORDER BY item",
+            "SELECT event_index, event_id, outcome, position, error FROM upload_results"
+            " WHERE upload = ? AND chunk_sequence = ? ORDER BY event_index",
             (number, chunk.sequence),
         )
         return [

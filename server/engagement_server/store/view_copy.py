@@ -5,32 +5,23 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import apsw
 
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.faults import DamagedSnapshotError
-from engagement_server.store.database import Identity, read_identity, unavailable
-from engagement_server.store.log_position import LogPosition, read_position
+from engagement_server.store.database import read_state, unavailable
 from engagement_server.store.purge import Purge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engagement_server.store.database import DatabaseFile
+    from engagement_server.store.database import DatabaseFile, StoreState
 
 # Room on the disk that a copy leaves to the store itself.
 _SPARE_BYTES = 64 * 1024 * 1024
 _STEPS_BETWEEN_LOOKS = 100_000
-
-
-class ViewState(NamedTuple):
-    """What a file holds of which log."""
-
-    schema_version: int
-    identity: Identity
-    position: LogPosition
 
 
 class ViewCopy:
@@ -45,7 +36,7 @@ class ViewCopy:
         """Has `make` raise before long."""
         self._is_stopped.set()
 
-    def make(self) -> ViewState:
+    def make(self) -> StoreState:
         """Writes the copy, as of one moment; it has no free page and nothing of what was erased.
 
         Readers and the writer go on, but the write-ahead log cannot be emptied meanwhile.
@@ -60,7 +51,7 @@ class ViewCopy:
                 connection.execute("VACUUM INTO ?", (str(self._path),))
             with contextlib.closing(apsw.Connection(str(self._path))) as copy:
                 self._purge(copy)
-                return _state(copy)
+                return read_state(copy)
         except apsw.Error as error:
             raise unavailable(error) from error
 
@@ -79,31 +70,27 @@ class ViewCopy:
         copy.pragma("synchronous", "off")
         copy.pragma("journal_mode", "memory")
         copy.pragma("secure_delete", "on")
-        for _ in Purge(copy).parts():
+        for _ in Purge(copy).steps():
             if self._is_stopped.is_set():
                 raise StoreUnavailableError("stopped")
 
 
-def read_state(database: DatabaseFile) -> ViewState:
+def read_view(database: DatabaseFile) -> StoreState:
     """How far the view is now. Raises StoreUnavailableError."""
     try:
         with contextlib.closing(database.open_reader()) as connection:
-            return _state(connection)
+            return read_state(connection)
     except apsw.Error as error:
         raise unavailable(error) from error
 
 
-def read_copy(path: Path) -> ViewState:
+def read_copy(path: Path) -> StoreState:
     """What a copy holds. Raises DamagedSnapshotError."""
     try:
         with contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-            return _state(connection)
+            return read_state(connection)
     except (apsw.Error, KeyError) as error:
         raise DamagedSnapshotError(f"it is not a view: {error}") from error
-
-
-def _state(connection: apsw.Connection) -> ViewState:
-    return ViewState(connection.pragma("user_version"), read_identity(connection), read_position(connection))
 
 
 def remove_copy(path: Path) -> None:

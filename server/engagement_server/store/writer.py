@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
-from engagement_server.cursor import SEQUENCE_BITS
 from engagement_server.errors import RequestError
 from engagement_server.operations import (
     Applied,
@@ -32,17 +31,19 @@ from engagement_server.operations import (
     Recorded,
     SaveProfile,
 )
+from engagement_server.store.account_rows import open_account
 from engagement_server.store.database import unavailable
 from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
-from engagement_server.store.forgotten import Forgotten
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.log_position import PositionRows, read_position
-from engagement_server.store.pending_events import PendingEvents, open_account
+from engagement_server.store.pending_events import PendingEvents
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.purge import Purge
+from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.upload_rows import UploadRows
+from engagement_server.store.verdicts import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -58,11 +59,12 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._forgotten = Forgotten(connection)
+        self._suppressions = Suppressions(connection)
+        self._tombstones = Tombstones(connection)
         self._merges = IndexMerges(connection)
         self._uploads = UploadRows(connection)
         self._entities = EntityRows(connection)
-        self._erasures = ErasureRows(connection, forgotten=self._forgotten, merges=self._merges)
+        self._erasures = ErasureRows(connection, merges=self._merges)
         self._expiry = EventExpiry(connection, merges=self._merges)
         self._profiles = ProfileRows(connection)
         self._position = PositionRows(connection)
@@ -80,14 +82,14 @@ class Writer:
         Guarantees that all of the commit is on disk when it returns, or none of it after it raised.
         Raises StoreUnavailableError.
         """
-        return self._in_transaction(lambda: self._apply_all(commit))
+        return self._in_transaction(lambda: self._apply_commit(commit))
 
-    def follow(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
+    def apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
         """Applies entries of a log, all or none of them; None for those that change nothing.
 
         Raises StoreUnavailableError.
         """
-        return self._in_transaction(lambda: self._follow_all(entries))
+        return self._in_transaction(lambda: self._apply_entries(entries))
 
     @property
     def position(self) -> LogPosition:
@@ -106,8 +108,8 @@ class Writer:
         return Purge(self._connection).is_due
 
     def purge(self) -> Generator[float]:
-        """Removes what deleted rows left in the files, in parts: see `Purge.parts`."""
-        return Purge(self._connection).parts()
+        """Removes what deleted rows left in the files, in parts: see `Purge.steps`."""
+        return Purge(self._connection).steps()
 
     def _in_transaction(self, work: Callable[[], T]) -> T:
         time_before_ms = self._last_time_ms
@@ -116,7 +118,7 @@ class Writer:
             result = work()
             self._connection.execute("COMMIT")
         except Exception as error:
-            self._entities.forget()
+            self._entities.discard_cache()
             self._last_time_ms = time_before_ms
             if isinstance(error, apsw.Error):
                 raise unavailable(error) from error
@@ -127,30 +129,30 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         return result
 
-    def _follow_all(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
+    def _apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
         applied: list[Applied | None] = []
         for entry in entries:
-            if entry.commit is None or self._position.is_known(entry):
+            if entry.commit is None or self._position.is_applied(entry):
                 applied.append(None)
                 continue
-            applied.append(self._apply_all(entry.commit))
-            self._position.remember(entry, time_ms=self._last_time_ms)
+            applied.append(self._apply_commit(entry.commit))
+            self._position.mark_applied(entry, time_ms=self._last_time_ms)
             if any(isinstance(operation, EraseEvents) for operation in entry.commit.operations):
-                Purge.require(self._connection)
+                Purge.schedule(self._connection)
         self._position.advance(entries[-1], time_ms=self._last_time_ms)
         return applied
 
-    def _apply_all(self, commit: Commit) -> Applied:
+    def _apply_commit(self, commit: Commit) -> Applied:
         # Events are accepted in the order of their times, also where clocks are set back or differ.
         time_ms = self._last_time_ms = max(self._last_time_ms, commit.time_ms)
         self._event_ids = _event_ids(commit)
         self._tails, self._has_removed, self._openings = {}, False, []
-        results = [self._attempt(operation, time_ms) for operation in commit.operations]
+        results = [self._try_apply(operation, time_ms) for operation in commit.operations]
         for account_id in list(self._pending):
-            self._settle(account_id)
+            self._flush(account_id)
         return Applied(results, self._tails, self._has_removed, self._openings)
 
-    def _attempt(self, operation: Operation, time_ms: int) -> Result | RequestError:
+    def _try_apply(self, operation: Operation, time_ms: int) -> Result | RequestError:
         try:
             return self._apply(operation, time_ms)
         except RequestError as refusal:
@@ -172,18 +174,18 @@ class Writer:
             case FinishUpload():
                 return self._uploads.finish(operation, time_ms)
             case ExpireUploads():
-                self._position.forget_publishers(silent_since_ms=operation.idle_since_ms)
+                self._position.expire_publishers(silent_since_ms=operation.idle_since_ms)
                 return self._uploads.expire(operation)
             case ChangeEpoch():
                 return self._position.change_epoch(operation)
             case SaveProfile():
                 return self._profiles.save(operation, self._open_account(operation.account_id))
             case _:
-                return self._change(operation, time_ms)
+                return self._apply_to_account(operation, time_ms)
 
-    def _change(self, operation: AccountOperation, time_ms: int) -> Result:
+    def _apply_to_account(self, operation: AccountOperation, time_ms: int) -> Result:
         """Applies what looks at the stored events of an account or changes what is made of new ones."""
-        self._settle(operation.account_id)
+        self._flush(operation.account_id)
         account = self._open_account(operation.account_id)
         match operation:
             case OpenAccount():
@@ -193,9 +195,9 @@ class Writer:
             case DeleteEntity():
                 return self._entities.delete(operation, account)
             case BeginErasure() | EraseEvents() | CompleteErasure() | LiftSuppression() | ExpireEvents():
-                return self._forget(operation, account, time_ms)
+                return self._erase_or_expire(operation, account, time_ms)
 
-    def _forget(
+    def _erase_or_expire(
         self,
         operation: BeginErasure | EraseEvents | CompleteErasure | LiftSuppression | ExpireEvents,
         account: int,
@@ -220,24 +222,31 @@ class Writer:
                 return expired
 
     def _open_account(self, account_id: str) -> int:
-        return open_account(self._connection, account_id) >> SEQUENCE_BITS
+        return open_account(self._connection, account_id).account
 
     def _pending_of(self, account_id: str, time_ms: int) -> PendingEvents:
         """The new events of an account; its first use looks up all ids that the commit brings."""
         pending = self._pending.get(account_id)
         if pending is None:
+            bounds = open_account(self._connection, account_id)
+            judge = Judge(
+                self._connection,
+                bounds.account,
+                self._event_ids[account_id],
+                lists=self._entities.lists_of(bounds.account),
+                suppressions=self._suppressions,
+                tombstones=self._tombstones,
+            )
             pending = self._pending[account_id] = PendingEvents(
                 self._connection,
-                account_id,
-                self._event_ids[account_id],
-                forgotten=self._forgotten,
-                entities=self._entities,
+                bounds.last_position,
+                judge=judge,
                 merges=self._merges,
                 time_ms=time_ms,
             )
         return pending
 
-    def _settle(self, account_id: str) -> None:
+    def _flush(self, account_id: str) -> None:
         """Writes the new events of an account that were judged so far."""
         pending = self._pending.pop(account_id, None)
         if pending is not None:

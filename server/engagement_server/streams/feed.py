@@ -1,4 +1,4 @@
-"""Reads the logs for subscriptions. Subscribers at the same place share one read and one serialization."""
+"""Reads logs for subscriptions: subscribers at the same position share one read and one serialization."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement_server.messages import stored_event_message
-from engagement_server.store.reader import PageQuery
-from engagement_server.streams.frames import batch_entry
+from engagement_server.store.event_pages import PageQuery
+from engagement_server.streams.frames import serialized_event
 
 if TYPE_CHECKING:
     from engagement import v1
@@ -19,44 +19,44 @@ if TYPE_CHECKING:
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
 
-# Segments start at multiples of this, so that subscribers at different places in one still share it.
+# Segments start at multiples of this, so that subscribers at different positions in one still share it.
 _SEGMENT_POSITIONS = 1024
 _SEGMENT_BYTES = 1024 * 1024
 _MAX_CACHED_BYTES = 16 * 1024 * 1024
-# A filter that is further behind uses the index, as a list does, instead of looking at every event.
+# A filtered subscriber that lags further searches the index, as a list does, instead of reading every event.
 _SEARCH_BEYOND_POSITIONS = 16 * _SEGMENT_POSITIONS
 _SEARCH_EVENTS = 1000
-# Each tells of up to a thousand events.
+# Each covers up to a thousand events.
 _MAX_NOTICES = 32
-# What an event takes in memory beside its bytes.
-_ENTRY_BYTES = 200
+# Memory that an event takes beside its bytes.
+_EVENT_OVERHEAD_BYTES = 200
 
 
-class Entry(NamedTuple):
-    """A serialized event, as `frames` puts it into batches."""
+class SerializedEvent(NamedTuple):
+    """An event as `frames` puts it into batches."""
 
     position: int
-    part: bytes
+    serialized: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What a filter takes of a run of positions."""
+    """The events of a range of positions that match a filter."""
 
     through: int
-    """Last position of the run."""
-    entries: Sequence[Entry]
+    """Last position of the range."""
+    events: Sequence[SerializedEvent]
     notices: Sequence[Notice]
     expired_position: int
-    """Events up to here may have been missing when the run was read."""
+    """Events up to here had possibly expired when the range was read."""
     size_bytes: int
-    """Bytes that the segment takes in memory, about."""
+    """Approximate memory that the segment takes."""
     rows: Sequence[StoredRow] = ()
-    """The events once more, where other filters are to look at them."""
+    """The events as stored, kept only while other filters may select from them."""
 
 
 class Feed:
-    """Reads runs of positions, and keeps those that were read last for others. Lives on the event loop."""
+    """Reads segments, and caches the most recent ones for other subscribers. Lives on the event loop."""
 
     def __init__(self, *, readers: Readers, cursors: Cursors) -> None:
         self._readers = readers
@@ -65,9 +65,9 @@ class Feed:
         self._cached_bytes = 0
 
     async def read(self, account_id: str, wanted: v1.EventFilter, *, after: int, tail: int) -> Segment:
-        """What the filter takes of the next positions behind `after`, at most up to `tail`.
+        """The next segment after a position, at most up to `tail`.
 
-        Its run covers at least one position behind `after`. Raises StoreUnavailableError.
+        It covers at least one position after `after`. Raises StoreUnavailableError.
         """
         if wanted.ByteSize() and tail - after > _SEARCH_BEYOND_POSITIONS:
             return await self._readers.run(
@@ -80,8 +80,8 @@ class Feed:
             segment = await self._segment(account_id, wanted, after, end)
         return segment
 
-    def forget(self) -> None:
-        """Drops what is kept, because events were erased or removed."""
+    def evict(self) -> None:
+        """Empties the cache, because events were erased or expired."""
         self._segments.clear()
         self._cached_bytes = 0
 
@@ -102,17 +102,17 @@ class Feed:
         return await self._readers.run(lambda reader: _select(reader, whole, wanted))
 
     async def _once(self, key: object, work: Callable[[], Coroutine[Any, Any, Segment]]) -> Segment:
-        """The result of the work; who asks for the same meanwhile or soon after shares it."""
+        """The result of the work, shared by all callers that ask for the same key while it is cached."""
         task = self._segments.get(key)
         if task is None:
             task = self._segments[key] = asyncio.create_task(work(), name="feed")
             task.add_done_callback(lambda done: self._keep(key, done))
         else:
             self._segments.move_to_end(key)
-        return await asyncio.shield(task)  # one that goes away must not take it from the others
+        return await asyncio.shield(task)  # a caller that goes away must not cancel it for the others
 
     def _keep(self, key: object, task: asyncio.Task[Segment]) -> None:
-        if self._segments.get(key) is not task:  # forgotten meanwhile
+        if self._segments.get(key) is not task:  # evicted meanwhile
             return
         if task.cancelled() or task.exception() is not None:
             del self._segments[key]
@@ -124,7 +124,7 @@ class Feed:
                 return
             self._cached_bytes -= self._segments.pop(oldest).result().size_bytes
 
-    # On a thread of the readers.
+    # The rest runs on reader threads.
 
     def _scan(self, reader: Reader, account_id: str, after: int, through: int) -> Segment:
         rows = reader.scan(after=after, through=through, max_bytes=_SEGMENT_BYTES)
@@ -159,21 +159,24 @@ class Feed:
         keep_rows: bool,
     ) -> Segment:
         notices = reader.notices(after=after, through=through, max_notices=_MAX_NOTICES)
-        if len(notices) == _MAX_NOTICES:  # the next segment goes on behind the last of them
+        if len(notices) == _MAX_NOTICES:  # the next segment starts after the last of them
             through = notices[-1].position
             rows = [row for row in rows if row.position <= through]
-        entries = [
-            Entry(row.position, batch_entry(stored_event_message(row, cursors=self._cursors))) for row in rows
+        events = [
+            SerializedEvent(row.position, serialized_event(stored_event_message(row, cursors=self._cursors)))
+            for row in rows
         ]
-        # Read last: what had expired before was missing in the rows at the most.
+        # Read last, so that it covers every expiry that the rows may lack events to.
         bounds = reader.bounds(account_id)
         expired_position = 0 if bounds is None else bounds.expired_position
-        size_bytes = (1 + keep_rows) * sum([len(entry.part) + _ENTRY_BYTES for entry in entries])
-        return Segment(through, entries, notices, expired_position, size_bytes, rows if keep_rows else ())
+        size_bytes = (1 + keep_rows) * sum(
+            [len(event.serialized) + _EVENT_OVERHEAD_BYTES for event in events]
+        )
+        return Segment(through, events, notices, expired_position, size_bytes, rows if keep_rows else ())
 
 
 def _select(reader: Reader, whole: Segment, wanted: v1.EventFilter) -> Segment:
-    takes = reader.matcher(wanted)
-    entries = [entry for entry, row in zip(whole.entries, whole.rows, strict=True) if takes(row)]
-    size_bytes = _ENTRY_BYTES * len(entries)  # the parts are those of the whole
-    return replace(whole, entries=entries, size_bytes=size_bytes, rows=())
+    matches = reader.predicate(wanted).matches
+    events = [event for event, row in zip(whole.events, whole.rows, strict=True) if matches(row)]
+    size_bytes = _EVENT_OVERHEAD_BYTES * len(events)  # the bytes are shared with the whole
+    return replace(whole, events=events, size_bytes=size_bytes, rows=())

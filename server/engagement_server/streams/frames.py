@@ -1,4 +1,4 @@
-"""Messages of subscriptions, put together from parts that are serialized once and sent many times.
+"""Frames of subscriptions, put together from events that are serialized once and sent many times.
 
 Serializing a batch anew for each of many subscribers costs more than everything else about it. On the
 wire a message is the sequence of its fields, so a batch is its serialized events, one after the other.
@@ -16,14 +16,14 @@ _BATCH = v1.SubscribeEventsResponse.BATCH_FIELD_NUMBER
 _EVENTS = v1.SubscribeEventsResponse.Batch.EVENTS_FIELD_NUMBER
 
 
-def batch_entry(stored: v1.StoredEvent) -> bytes:
-    """A stored event as a part of a batch."""
+def serialized_event(stored: v1.StoredEvent) -> bytes:
+    """A stored event as a field of a batch."""
     return _field(_EVENTS, stored.SerializeToString())
 
 
-def batch_frame(entries: Sequence[bytes], *, cursor: str) -> bytes:
-    """A serialized `SubscribeEventsResponse` with a batch of these entries."""
-    return _field(_CURSOR, cursor.encode()) + _field(_BATCH, b"".join(entries))
+def batch_frame(events: Sequence[bytes], *, cursor: str) -> bytes:
+    """A serialized `SubscribeEventsResponse` with a batch of these serialized events."""
+    return _field(_CURSOR, cursor.encode()) + _field(_BATCH, b"".join(events))
 
 
 def _field(number: int, payload: bytes) -> bytes:

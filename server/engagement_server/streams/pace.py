@@ -1,4 +1,4 @@
-"""Lets subscriptions take what ingest leaves of the processor."""
+"""Keeps subscriptions from taking processor time that ingest needs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engagement_server.log.committer import Committer
 
-# Beside ingest all subscriptions together send so many messages a second at the most: enough for tens of
-# subscribers to follow the fastest upload, and a small part of a core.
+# Limit on frames a second, over all subscriptions, while ingest runs: enough for tens of subscribers to
+# keep up with the fastest upload, at a small share of a core.
 _TURNS_A_SECOND = 100
 
 
 class Pace:
-    """Gives turns, at once while nothing is being committed and evenly spaced while something is."""
+    """Grants turns: at once while nothing is being committed, evenly spaced otherwise."""
 
     def __init__(self, committer: Committer) -> None:
         self._committer = committer

@@ -1,4 +1,4 @@
-"""The server's side of subscriptions: finds the start, sends what is stored, then what is new.
+"""The server's side of subscriptions: finds the start, catches up from the store, then sends new events.
 
 It knows nothing of gRPC: messages go to a function, which waits while the reader is slow.
 """
@@ -6,8 +6,8 @@ It knows nothing of gRPC: messages go to a function, which waits while the reade
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from engagement import v1
@@ -21,6 +21,7 @@ from engagement_server.errors import (
 from engagement_server.log.second_look import look_twice
 from engagement_server.model import LogBounds
 from engagement_server.operations import OpenAccount
+from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
 from engagement_server.streams.feed import Feed
 from engagement_server.streams.frames import batch_frame
 from engagement_server.streams.pace import Pace
@@ -39,14 +40,12 @@ if TYPE_CHECKING:
 MAX_BATCH_EVENTS = 1000
 _DEFAULT_BATCH_EVENTS = 500
 _MAX_BATCH_BYTES = 256 * 1024
-# A reader that was caught up and is further behind than this is told so.
+# A reader that had caught up and lags further than this is told so.
 _FELL_BEHIND_EVENTS = 20_000
-_RECONNECT_DELAY_SECONDS = 1
-_CLOSING_GRACE_SECONDS = 2.0
 
 Closing = v1.SubscribeEventsResponse.Closing
 Frame: TypeAlias = v1.SubscribeEventsResponse | bytes
-"""A message, or one that is serialized already."""
+"""A message, or the bytes of one that is already serialized."""
 Send = Callable[[Frame], Awaitable[None]]
 
 
@@ -74,59 +73,58 @@ class Subscriptions:
         self._running: set[Subscription] = set()
         self._is_draining = False
         self._log = log
-        log.subscribe(self._take_in)
+        log.subscribe(self._on_applied)
         log.watch_freshness(self._on_freshness)
 
     async def serve(self, request: v1.SubscribeEventsRequest, send: Send) -> None:
-        """Serves one subscription to its end. Raises what refuses it."""
+        """Serves one subscription to its end. Raises the RequestError that ends it."""
         if self._is_draining:
             raise DrainingError
         if not self._log.is_current and not request.stop_at_tail:
             raise StoreUnavailableError("this server is behind the log; another one may not be")
         with self._tails.watch(request.account_id) as tail:
             position = await look_twice(self._log, lambda: self._begin(request, tail))
-            if self._is_draining:  # meanwhile
+            if self._is_draining:  # since the check above
                 raise DrainingError
             subscription = Subscription(self, request, send, position=position, tail=tail)
             self._running.add(subscription)
-            age_seconds = self._max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311  # spreads reconnects
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(age_seconds, subscription.close, Closing.REASON_MAX_AGE)
             try:
-                await subscription.run()
+                with closed_at_age(
+                    self._max_age_seconds, partial(subscription.close, Closing.REASON_MAX_AGE)
+                ):
+                    await subscription.run()
             finally:
-                timer.cancel()
                 self._running.remove(subscription)
 
     def drain(self) -> None:
-        """Asks all streams to end; those whose readers do not read are cut off after a moment."""
+        """Asks all clients to reconnect, and soon cuts off those that do not read."""
         self._is_draining = True
         for subscription in self._running:
             subscription.close(Closing.REASON_DRAINING)
-            asyncio.get_running_loop().call_later(_CLOSING_GRACE_SECONDS, subscription.cut_off)
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, subscription.cut_off)
 
     def _on_freshness(self, is_current: bool) -> None:  # noqa: FBT001  # as the log calls it
-        """Sends clients to another server where nothing new comes to this one."""
+        """Sends followers to another node once this one falls behind the log."""
         if not is_current:
             for subscription in self._running:
-                subscription.cut()
+                subscription.leave_stale_node()
 
-    def _take_in(self, applied: Applied) -> None:
+    def _on_applied(self, applied: Applied) -> None:
         if applied.has_removed:
-            self.feed.forget()
+            self.feed.evict()
         self._tails.advance(applied.tails)
 
     async def _begin(self, request: v1.SubscribeEventsRequest, tail: Tail) -> int:
-        """The position behind which to start, once the tail is known."""
+        """The position after which to start; the tail is known from here on."""
         bounds = await self._bounds(request)
         tail.advance(bounds.last_position)
         return await self._start(request, bounds)
 
     async def _bounds(self, request: v1.SubscribeEventsRequest) -> LogBounds:
-        """How far the account's log reaches. Raises FilterInvalidError and CursorMismatchError."""
+        """The bounds of the account's log. Raises FilterInvalidError and CursorMismatchError."""
 
         def read(reader: Reader) -> LogBounds | None:
-            reader.matcher(request.filter)  # refused now rather than with the first event
+            reader.predicate(request.filter)  # refuses a bad filter now, not at the first event
             return reader.bounds(request.account_id)
 
         bounds = await self._readers.run(read)
@@ -134,18 +132,18 @@ class Subscriptions:
             return bounds
         if request.HasField("after_cursor"):
             self.cursors.decode(request.after_cursor, account_number=0)
-        # Whoever waits for the first event of an account needs a cursor to start from.
+        # A subscriber that waits for an account's first event needs a cursor to start from.
         account = await self._committer.submit(OpenAccount(request.account_id), returns=int)
         return LogBounds(account, first_position(account), first_position(account))
 
     async def _start(self, request: v1.SubscribeEventsRequest, bounds: LogBounds) -> int:
-        """The position behind which to start."""
+        """The position after which the request starts."""
         match request.WhichOneof("start"):
             case "after_cursor":
                 position = self.cursors.decode(request.after_cursor, account_number=bounds.account)
                 if position < bounds.expired_position:
                     raise CursorExpiredError(self.cursors.encode(bounds.expired_position))
-                if position > bounds.last_position:  # from a log that an older copy has replaced
+                if position > bounds.last_position:  # from a log that was since replaced by an older copy
                     raise LogEpochChangedError
                 return position
             case "start_time":
@@ -160,7 +158,7 @@ class Subscriptions:
 
 
 class Subscription:
-    """One stream; holds one batch at the most."""
+    """One stream; it holds at most one batch."""
 
     def __init__(
         self,
@@ -182,7 +180,7 @@ class Subscription:
         )
         self._send_frame = send
         self._position = position
-        """Everything up to here was sent, or is not wanted."""
+        """Watermark: everything up to here was sent, or does not match the filter."""
         self._tail = tail
         self._stop_position = tail.position if request.stop_at_tail else None
         self._is_caught_up = False
@@ -191,12 +189,12 @@ class Subscription:
         self._silent_since = 0.0
 
     def close(self, reason: Closing.Reason) -> None:
-        """Asks the client to go away, once it has read what is on its way."""
+        """Asks the client to reconnect, after the frames that are on their way."""
         self._closing = reason
-        self._tail.news.set()
+        self._tail.growth.set()
 
-    def cut(self) -> None:
-        """Asks the client to follow elsewhere; an export only reads what is there."""
+    def leave_stale_node(self) -> None:
+        """Asks the client to follow another node; an export goes on, as it only reads stored events."""
         if self._stop_position is None:
             self.close(Closing.REASON_NOT_CURRENT)
 
@@ -210,14 +208,13 @@ class Subscription:
         await self._send(self._started())
         while self._closing is None:
             if self._stop_position is not None and self._position >= self._stop_position:
-                await self._say_caught_up()
+                await self._send_caught_up()
                 return
             if self._position < self._tail.position:
                 await self._deliver()
             else:
                 await self._wait()
-        closing = Closing(reason=self._closing)
-        closing.reconnect_delay.FromSeconds(_RECONNECT_DELAY_SECONDS)
+        closing = delayed(Closing(reason=self._closing))
         await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, closing=closing))
 
     @property
@@ -229,7 +226,7 @@ class Subscription:
         return max(0, self._tail.position - self._position)
 
     async def _deliver(self) -> None:
-        """Sends what is wanted of the next run of positions."""
+        """Sends the matching events of the next segment."""
         if self._is_caught_up and self._lag_events > _FELL_BEHIND_EVENTS:
             self._is_caught_up = False
             fell_behind = v1.SubscribeEventsResponse.FellBehind(lag_events=self._lag_events)
@@ -249,24 +246,24 @@ class Subscription:
         await self._send_heartbeat()
 
     def _frames(self, segment: Segment) -> Iterator[tuple[int, Frame]]:
-        """The messages for a run, each with the position that it covers; notices stand in their places."""
+        """The frames of a segment, each with the position that it covers; notices keep their order."""
         start = self._position
         notices = [notice for notice in segment.notices if notice.position > start]
-        parts: list[bytes] = []
+        batch: list[bytes] = []
         last, size_bytes = start, 0
-        for position, part in segment.entries:
+        for position, serialized in segment.events:
             if position <= start:
                 continue
-            is_full = len(parts) == self._max_batch_events or size_bytes + len(part) > _MAX_BATCH_BYTES
-            if parts and (is_full or (notices and notices[0].position < position)):
-                yield last, batch_frame(parts, cursor=self._cursors.encode(last))
-                parts, size_bytes = [], 0
+            is_full = len(batch) == self._max_batch_events or size_bytes + len(serialized) > _MAX_BATCH_BYTES
+            if batch and (is_full or (notices and notices[0].position < position)):
+                yield last, batch_frame(batch, cursor=self._cursors.encode(last))
+                batch, size_bytes = [], 0
             while notices and notices[0].position < position:
                 yield self._notice(notices.pop(0))
-            parts.append(part)
-            last, size_bytes = position, size_bytes + len(part)
-        if parts:
-            yield last, batch_frame(parts, cursor=self._cursors.encode(last))
+            batch.append(serialized)
+            last, size_bytes = position, size_bytes + len(serialized)
+        if batch:
+            yield last, batch_frame(batch, cursor=self._cursors.encode(last))
         yield from map(self._notice, notices)
 
     def _notice(self, notice: Notice) -> tuple[int, Frame]:
@@ -277,25 +274,25 @@ class Subscription:
         return notice.position, v1.SubscribeEventsResponse(cursor=cursor, erasure_notice=erased)
 
     async def _wait(self) -> None:
-        """Waits for more, and says that nothing is left meanwhile."""
+        """Waits until the log grows; tells the client that it has caught up."""
         if not self._is_caught_up:
-            await self._say_caught_up()
-        self._tail.news.clear()
+            await self._send_caught_up()
+        self._tail.growth.clear()
         if self._position < self._tail.position or self._closing is not None:
             return
         try:
             async with asyncio.timeout_at(self._silent_since + self._heartbeat_seconds):
-                await self._tail.news.wait()
+                await self._tail.growth.wait()
         except TimeoutError:
             await self._send_heartbeat()
 
-    async def _say_caught_up(self) -> None:
+    async def _send_caught_up(self) -> None:
         self._is_caught_up = True
         caught_up = v1.SubscribeEventsResponse.CaughtUp()
         await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, caught_up=caught_up))
 
     async def _send_heartbeat(self) -> None:
-        """Says how far it is, where nothing else was said for an interval."""
+        """Sends Progress if nothing else was sent for an interval."""
         if asyncio.get_running_loop().time() >= self._silent_since + self._heartbeat_seconds:
             progress = v1.SubscribeEventsResponse.Progress(lag_events=self._lag_events)
             await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, progress=progress))

@@ -1,4 +1,4 @@
-"""The server's side of one upload stream: reads chunks, has them committed in order, acks them.
+"""The server's side of upload streams: reads chunks, commits them in order, and acks them.
 
 It knows nothing of gRPC: messages come from an iterator and go to a function.
 """
@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import secrets
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from engagement import v1
 from engagement.limits import MAX_CHUNK_EVENTS, MAX_MESSAGE_BYTES
 from engagement.rules import Violation
-from engagement_server.errors import ChunkTooLargeError, FieldInvalidError, RequestError, UploadTakenOverError
+from engagement_server.errors import ChunkTooLargeError, FieldInvalidError, UploadTakenOverError
 from engagement_server.messages import tally_message, upload_message, verdict_message
 from engagement_server.model import Tally, UploadState
 from engagement_server.operations import ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
+from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
 from engagement_server.validation import admit_partly, require_valid
 
 if TYPE_CHECKING:
@@ -29,14 +31,12 @@ if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
-    from engagement_server.operations import Applied, Opening, Result
+    from engagement_server.operations import Applied, Result
 
 MAX_UNACKED_CHUNKS = 8
-# Room for other fields beside the events of a chunk, whose message may not exceed the limit.
+# Leaves room for the fields around the events of a chunk, whose message has a limit of its own.
 MAX_CHUNK_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
 _MAX_ACK_BYTES = 1024 * 1024
-_RECONNECT_DELAY_SECONDS = 1
-_CLOSING_GRACE_SECONDS = 2.0
 _FAREWELL_SECONDS = 0.5
 
 Closing = v1.UploadEventsResponse.Closing
@@ -48,17 +48,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """No more messages come, or none is wanted; `error` says what ends the stream, if anything does."""
+    """The end of the stream; `error` is the reason, if there is one."""
 
     error: BaseException | None = None
 
 
-_Item: TypeAlias = "asyncio.Future[Result] | Closing.Reason | _End"
-"""What the acks wait for, in order: a commit, a reason to close, or the end."""
+_Due: TypeAlias = "asyncio.Future[Result] | Closing.Reason | _End"
+"""What a stream answers, in order: a commit, a reason to close, or the end."""
 
 
 class Uploads:
-    """All upload streams of this server: one owner an upload, and closing them together."""
+    """All upload streams of this server.
+
+    The log decides who owns an upload: the stream that opened it last, on whichever node. Streams that
+    owned it before end with UploadTakenOverError once that opening is applied.
+    """
 
     def __init__(
         self,
@@ -73,8 +77,8 @@ class Uploads:
         self.cursors = cursors
         self.heartbeat_seconds = heartbeat_seconds
         self._max_age_seconds = max_age_seconds
-        self._sessions: dict[tuple[str, str], UploadSession] = {}
-        log.subscribe(self._take_in)
+        self._sessions: defaultdict[tuple[str, str], set[UploadSession]] = defaultdict(set)
+        log.subscribe(self._on_applied)
 
     async def serve(
         self,
@@ -82,32 +86,27 @@ class Uploads:
         incoming: AsyncIterator[v1.UploadEventsRequest],
         send: Send,
     ) -> None:
-        """Serves one stream to its end. Raises what refuses it."""
+        """Serves one stream to its end. Raises the RequestError that ends it."""
         key = opening.account_id, opening.upload_id
         session = UploadSession(self, *key, send=send)
-        if (previous := self._sessions.get(key)) is not None:
-            previous.end(UploadTakenOverError(previous.upload_id))
-        self._sessions[key] = session
-        age_seconds = self._max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311  # spreads reconnects
-        timer = asyncio.get_running_loop().call_later(age_seconds, session.close, Closing.REASON_MAX_AGE)
+        self._sessions[key].add(session)
         try:
-            await session.run(incoming)
+            with closed_at_age(self._max_age_seconds, partial(session.close, Closing.REASON_MAX_AGE)):
+                await session.run(incoming)
         finally:
-            timer.cancel()
-            if self._sessions.get(key) is session:
+            self._sessions[key].remove(session)
+            if not self._sessions[key]:
                 del self._sessions[key]
 
-    def _take_in(self, applied: Applied) -> None:
-        """Ends streams whose uploads were opened at another server."""
-        for opening in applied.openings:
-            session = self._sessions.get((opening.account_id, opening.upload_id))
-            if session is not None:
-                session.take_in(opening)
-
     def drain(self) -> None:
-        """Asks all streams to end."""
-        for session in self._sessions.values():
+        """Asks the clients of all streams to reconnect."""
+        for session in chain.from_iterable(self._sessions.values()):
             session.close(Closing.REASON_DRAINING)
+
+    def _on_applied(self, applied: Applied) -> None:
+        for opening in applied.openings:
+            for session in self._sessions.get((opening.account_id, opening.upload_id), ()):
+                session.change_owner(opening.owner)
 
 
 class UploadSession:
@@ -121,36 +120,32 @@ class UploadSession:
         self._cursors = uploads.cursors
         self._heartbeat_seconds = uploads.heartbeat_seconds
         self._send = send
-        # Bounded by the slots, beside a few signals.
-        self._items: deque[_Item] = deque()
-        self._news = asyncio.Event()
+        # Bounded by the slots, plus a few reasons to close.
+        self._due: deque[_Due] = deque()
+        self._arrival = asyncio.Event()
         self._slots = asyncio.Semaphore(MAX_UNACKED_CHUNKS)
         self._reader: asyncio.Task[None] | None = None
         self._is_open = False
         self._committed_through = 0
         self._tally = Tally()
 
-    def take_in(self, opening: Opening) -> None:
-        """The upload was opened: by this stream, or by one that goes on with it."""
-        if opening.owner == self._owner:
+    def change_owner(self, owner: str) -> None:
+        """Ends the stream, after the acks that are due, if another stream opened the upload after it."""
+        if owner == self._owner:
             self._is_open = True
         elif self._is_open:
-            self.end(UploadTakenOverError(self.upload_id))
+            self._put(_End(UploadTakenOverError(self.upload_id)))
 
     def close(self, reason: Closing.Reason) -> None:
-        """Asks the client to go away; what it sent is still acked."""
+        """Asks the client to reconnect; chunks that it already sent are still acked."""
         self._put(reason)
 
-    def end(self, error: RequestError) -> None:
-        """Ends the stream with an error, after the acks that are due."""
-        self._put(_End(error))
-
-    def _put(self, item: _Item) -> None:
-        self._items.append(item)
-        self._news.set()
+    def _put(self, due: _Due) -> None:
+        self._due.append(due)
+        self._arrival.set()
 
     async def run(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
-        """Serves the stream to its end. Raises what ends it."""
+        """Serves the stream to its end. Raises the error that ends it."""
         await self._committer.wait_for_room()  # an upload can wait, where a single call is refused
         state = await self._committer.submit(
             OpenUpload(self._account_id, self.upload_id, self._owner), returns=UploadState
@@ -167,16 +162,16 @@ class UploadSession:
         finally:
             self._reader.cancel()
             await asyncio.wait([self._reader])
-            self._forget_items()
+            self._discard_due()
 
-    def _forget_items(self) -> None:
-        """Lets go of commits that nobody waits for any more; they are not taken back."""
-        for item in self._items:
-            if isinstance(item, asyncio.Future) and not item.cancel() and not item.cancelled():
-                item.exception()  # else the loop complains that nobody looked at it
+    def _discard_due(self) -> None:
+        """Abandons the answers to commits, which go on all the same."""
+        for due in self._due:
+            if isinstance(due, asyncio.Future) and not due.cancel() and not due.cancelled():
+                due.exception()  # retrieved, or the loop logs it
 
     async def _read(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
-        """Submits what the client sends, a bounded number of chunks ahead of the acks."""
+        """Submits chunks as the client sends them, a bounded number ahead of the acks."""
         end = _End()
         try:
             while True:
@@ -186,17 +181,17 @@ class UploadSession:
                     return
                 await self._committer.wait_for_room()
                 operation = self._operation(message)
-                del message  # it may take megabytes, and the next one may be long in coming
+                del message  # it may hold megabytes, and the next one may take long to arrive
                 self._put(self._committer.enqueue(operation))
                 if isinstance(operation, FinishUpload):
                     return
-        except Exception as error:  # raised to the client behind the acks that are due
+        except Exception as error:  # ends the stream after the acks that are due
             end = _End(error)
         finally:
             self._put(end)
 
     def _operation(self, message: v1.UploadEventsRequest) -> CommitChunk | FinishUpload:
-        """What a message asks for. Raises FieldInvalidError and ChunkTooLargeError."""
+        """The operation that a message asks for. Raises FieldInvalidError and ChunkTooLargeError."""
         if message.HasField("chunk"):
             events = message.chunk.events
             if len(events) > MAX_CHUNK_EVENTS:
@@ -213,43 +208,43 @@ class UploadSession:
         return FinishUpload(self._account_id, self.upload_id, self._owner, message.finish.last_sequence)
 
     async def _acknowledge(self) -> None:
-        """Acks what is committed, in order, until the stream ends."""
+        """Acks commits in order until the stream ends."""
         while True:
-            item = await self._next_item()
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
+            due = await self._next_due()
+            if isinstance(due, _End):
+                if due.error is not None:
+                    raise due.error
                 return
-            if not isinstance(item, asyncio.Future):
-                await self._send_closing(item)
+            if not isinstance(due, asyncio.Future):
+                await self._send_closing(due)
                 continue
-            result = await self._with_heartbeats(item)
+            result = await self._with_heartbeats(due)
             if isinstance(result, ChunkCommitted):
                 await self._send_acks([result, *self._more_committed()])
             elif isinstance(result, UploadState):
                 await self._send_finished(result)
                 return
 
-    async def _next_item(self) -> _Item:
-        while not self._items:
-            self._news.clear()
-            await self._with_heartbeats(self._news.wait())
-        return self._items.popleft()
+    async def _next_due(self) -> _Due:
+        while not self._due:
+            self._arrival.clear()
+            await self._with_heartbeats(self._arrival.wait())
+        return self._due.popleft()
 
     def _more_committed(self) -> Iterator[ChunkCommitted]:
-        """The chunks behind an acked one that were committed with it, so that one ack covers them."""
-        while self._items:
-            item = self._items[0]
-            if not isinstance(item, asyncio.Future) or not item.done() or item.exception() is not None:
+        """Chunks committed together with the one being acked, so that one ack covers them all."""
+        while self._due:
+            due = self._due[0]
+            if not isinstance(due, asyncio.Future) or not due.done() or due.exception() is not None:
                 return
-            result = item.result()
+            result = due.result()
             if not isinstance(result, ChunkCommitted):
                 return
-            self._items.popleft()
+            self._due.popleft()
             yield result
 
     async def _with_heartbeats(self, awaitable: Awaitable[T]) -> T:
-        """Waits, and tells the client meanwhile that the server lives."""
+        """Waits, and sends heartbeats meanwhile."""
         future = asyncio.ensure_future(awaitable)
         try:
             while not (await asyncio.wait([future], timeout=self._heartbeat_seconds))[0]:
@@ -259,9 +254,9 @@ class UploadSession:
             future.cancel()
 
     async def _send_acks(self, chunks: Sequence[ChunkCommitted]) -> None:
-        """Sends one ack for the chunks, or more where their results would make it too large.
+        """Sends one ack for the chunks, or several if their results are too large for one.
 
-        An ack covers a chunk only once all of the chunk's results are sent.
+        An ack covers a chunk only once all results of the chunk have been sent.
         """
         ack = self._ack()
         size_bytes = 0
@@ -297,12 +292,10 @@ class UploadSession:
         return v1.UploadEventsResponse(opened=opened)
 
     async def _send_closing(self, reason: Closing.Reason) -> None:
-        closing = Closing(reason=reason)
-        closing.reconnect_delay.FromSeconds(_RECONNECT_DELAY_SECONDS)
-        await self._send(v1.UploadEventsResponse(closing=closing))
+        await self._send(v1.UploadEventsResponse(closing=delayed(Closing(reason=reason))))
         if self._reader is not None:
             # The client half-closes when it has read this; one that does not is cut off.
-            asyncio.get_running_loop().call_later(_CLOSING_GRACE_SECONDS, self._reader.cancel)
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._reader.cancel)
 
     async def _send_finished(self, state: UploadState) -> None:
         finished = v1.UploadEventsResponse.Finished(upload=upload_message(state))
@@ -310,7 +303,7 @@ class UploadSession:
 
 
 def require_opening(message: v1.UploadEventsRequest) -> v1.UploadEventsRequest.Open:
-    """The opening, which must be the first message of a stream. Raises FieldInvalidError."""
+    """The opening, if this first message of a stream is one. Raises FieldInvalidError."""
     require_valid(message)
     if not message.HasField("open"):
         raise FieldInvalidError(
@@ -320,7 +313,7 @@ def require_opening(message: v1.UploadEventsRequest) -> v1.UploadEventsRequest.O
 
 
 async def _let_finish(incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
-    """Reads to the end, for a moment: to some libraries a stream that ends while they write has failed."""
+    """Briefly reads on: some libraries report a stream that ends while they write as failed."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_FAREWELL_SECONDS):
             async for message in incoming:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from engagement_server.jobs.erasures import Erasures
-from engagement_server.jobs.retention import Retention
+from engagement_server.jobs.supervisor import Jobs
 from engagement_server.log.committer import Committer
 from engagement_server.node import open_assemblies, retention_ages
 from engagement_server.store.readers import Readers
@@ -38,13 +37,11 @@ class OwnedPartition:
         self._committer = Committer(log)
         self.host = LogHost(log, self._committer)
         self._readers = Readers(database, threads=_READER_THREADS)
-        self._retention = Retention(ages, committer=self._committer, readers=self._readers)
-        self._erasures = Erasures(committer=self._committer, readers=self._readers, log=log)
+        self._jobs = Jobs(committer=self._committer, readers=self._readers, log=log, ages=ages)
 
     async def close(self) -> None:
         """Commits what waits, and ends the log."""
-        await self._retention.stop()
-        await self._erasures.stop()
+        await self._jobs.stop()
         self.host.close()
         await self._committer.close()
         self._readers.close()

@@ -1,5 +1,5 @@
 """The command line: the commands of `engagement`."""
 
-from engagement.cli.program import main
+from engagement.cli.entry import main
 
 __all__ = ["main"]

@@ -2,6 +2,6 @@
 
 import sys
 
-from engagement.cli.program import main
+from engagement.cli.entry import main
 
 sys.exit(main())

@@ -14,8 +14,8 @@ from engagement.cli.outcomes import Place, Rejection
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.client import EngagementClient
-from engagement.rules import Violation
-from engagement.upload.uploader import Progress, RejectedEvent, Uploader
+from engagement.upload import Progress, RejectedEvent, Uploader
+from engagement.violation import Violation
 
 
 class Delivery:

@@ -1,4 +1,4 @@
-"""The options that choose events: the same for every command that reads many of them."""
+"""The options that select events: the same in list, tail and export, and on each run of a command."""
 
 from __future__ import annotations
 
@@ -41,12 +41,22 @@ _OPTIONS: Final = (
         default=None,
         help="Only events whose source vouched for the customer, or only others.  [default: both]",
     ),
-    click.option("--since", callback=read_moment, metavar="TIME", help="Not before this time."),
+    click.option("--since", callback=read_moment, metavar="TIME", help="At this time or later."),
     click.option("--until", callback=read_moment, metavar="TIME", help="Before this time."),
     click.option(
         "--text", default="", metavar="WORDS", help='With all these words; "a phrase" keeps its order.'
     ),
 )
+
+
+_HELP: Final = """
+Events must match every option given; an option given several times matches any
+of its values.
+
+TIME is a date, RFC 3339 or epoch milliseconds, in UTC unless it names a zone.
+Relative times, such as '2 hours ago', are refused: a command that is repeated or
+resumed must select the same events.
+"""
 
 
 def filter_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -57,6 +67,7 @@ def filter_options(command: Callable[..., int]) -> Callable[..., int]:
         choices = {name: parameters.pop(name) for name in _NAMES}
         return command(*arguments, wanted=_to_filter(**choices), **parameters)
 
+    with_filter.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n{_HELP}"
     decorated: Callable[..., int] = with_filter
     for option in reversed(_OPTIONS):
         decorated = option(decorated)

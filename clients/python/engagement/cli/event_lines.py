@@ -10,7 +10,7 @@ from engagement.cli.outcomes import FoundEvent, Rejection
 from engagement.cli.proto_json import EventSyntaxError, parse_event
 from engagement.limits import MAX_SOURCE_CHARACTERS
 from engagement.liveperson.identity import make_event_id
-from engagement.rules import Violation
+from engagement.violation import Violation
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _SHOWN_CHARACTERS: Final = 200

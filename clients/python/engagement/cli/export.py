@@ -1,12 +1,14 @@
-"""`engagement export`: writes all events that a filter takes to a file."""
+"""`engagement export`: writes all events that match a filter to a file."""
 
 from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final  # Any: JSON of the state of a part
 
 import click
 from google.protobuf import json_format
@@ -18,10 +20,11 @@ from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_text import CsvFormat, NdjsonFormat
 from engagement.cli.failures import CommandError, ExitStatus
 from engagement.cli.options import account_option, server_option
-from engagement.cli.part_file import PartFile
+from engagement.cli.part_file import OtherOrderError, PartFile
 from engagement.cli.progress import ExportBar
 from engagement.cli.transfer import ErasedMeanwhileError, Transfer
 from engagement.client import EngagementClient
+from engagement.extras import explain_missing
 
 _EPILOG = """\b
 Examples:
@@ -39,10 +42,7 @@ def _parquet() -> ExportFormat:
     try:
         from engagement.cli.export_parquet import ParquetFormat  # noqa: PLC0415 - its library is an extra
     except ModuleNotFoundError as error:
-        raise CommandError(
-            f"Parquet files need a library that is not installed ({error.name} is missing). "
-            "Install it with: pip install 'engagement-attributes[parquet]'"
-        ) from error
+        raise CommandError(explain_missing("The Parquet format", error, extra="parquet")) from error
     return ParquetFormat()
 
 
@@ -58,13 +58,13 @@ _FORMATS: Final[dict[str, Callable[[], ExportFormat]]] = {
 
 
 class ExportInterruptedError(CommandError):
-    """Somebody stopped the export."""
+    """The export was stopped with Ctrl-C."""
 
     exit_code = ExitStatus.INTERRUPTED
 
 
 class ExportErasedError(CommandError):
-    """The half export held what must not be kept."""
+    """The unfinished export held events that have been erased."""
 
     exit_code = ExitStatus.INCOMPLETE
 
@@ -72,8 +72,8 @@ class ExportErasedError(CommandError):
 @click.command(epilog=_EPILOG)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @filter_options
-@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
-@click.option("--restart", is_flag=True, help="Begin anew instead of going on with an interrupted export.")
+@click.option("--force", is_flag=True, help="Replace an existing FILE.")
+@click.option("--restart", is_flag=True, help="Discard an interrupted export and start over.")
 @server_option
 @account_option
 def export(  # noqa: PLR0913 - one for each option
@@ -81,37 +81,34 @@ def export(  # noqa: PLR0913 - one for each option
 ) -> int:
     """Write stored events to FILE, in the order of their acceptance.
 
-    The name tells the format: .ndjson or .jsonl is a StoredEvent in proto-JSON
-    on each line, .csv a table with a line of names, both also with .gz, and
+    The ending of FILE selects the format: .ndjson or .jsonl is a StoredEvent in
+    proto-JSON on each line, .csv a table with a header, both also with .gz, and
     .parquet a table with types. In CSV an absent value is an empty cell and an
     empty text is "".
 
-    The events are those that are stored when it starts. What is written goes to
-    FILE.part; only the complete file gets the name FILE. After an interruption
-    the same command goes on where it was.
-
-    Several different options must all hold; of one option given several times
-    any value will do.
+    An export holds the events that are stored when the command starts. It is
+    written to FILE.part, and renamed to FILE once it is complete. To resume an
+    interrupted export, repeat the command. Options that select other events are
+    then refused, with the command that resumes it.
     """
     format_ = _format_of(file)
     if file.exists() and not force:
         raise CommandError(f"{file} exists; --force replaces it.")
-    order = {"account": account, "filter": json_format.MessageToDict(wanted)}
+    order = _Order(file=file, force=force, server=server, account=account, wanted=wanted)
     started = time.monotonic()
     with connect(server, account=account) as connection:
-        # Whether there is a server shows before anything is written.
+        # An unreachable server shows before anything is written.
         connection.ask(EngagementClient.get_server_info)
-        with PartFile(file, order=order, restart=restart) as part:
+        with _open_part(order, restart=restart) as part:
             earlier_events = part.mark.events
             if earlier_events:
-                click.echo(f"Going on with {part.path}: {earlier_events:,} events are in it.", err=True)
+                click.echo(f"Resuming {part.path}, which holds {earlier_events:,} events.", err=True)
             with ExportBar(file.name) as bar:
                 transfer = Transfer(part, format_, wanted=wanted, on_progress=bar.show)
-                _run(part, lambda: connection.ask(transfer.run))
+                _run(order, part, lambda: connection.ask(transfer.run))
             part.complete(format_.finish(part.path))
     _report(file, part, events=part.mark.events - earlier_events, seconds=time.monotonic() - started)
-    how = ["engagement", "tail", "--account", account, "--server", server, *to_arguments(wanted)]
-    click.echo(f"What comes next:\n  {shlex.join([*how, f'--after={part.mark.cursor}'])}", err=True)
+    click.echo(f"Follow new events with:\n  {order.tail_command(after=part.mark.cursor)}", err=True)
     return ExitStatus.OK
 
 
@@ -120,30 +117,76 @@ def _format_of(file: Path) -> ExportFormat:
     for suffix, make in _FORMATS.items():
         if name.endswith(suffix):
             return make()
-    raise click.UsageError(f"The name of {file} tells no format; let it end with {', '.join(_FORMATS)}.")
+    raise click.UsageError(f"{file} has no ending of a known format; use one of {', '.join(_FORMATS)}.")
 
 
-def _run(part: PartFile, transfer: Callable[[], None]) -> None:
-    """Runs the transfer; a failure tells how to go on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """An export that is asked for; its times are absolute, however often it is resumed."""
+
+    file: Path
+    force: bool
+    server: str
+    account: str
+    wanted: v1.EventFilter
+
+    def to_json(self) -> dict[str, Any]:
+        """Which events belong into the file."""
+        return {"account": self.account, "filter": json_format.MessageToDict(self.wanted)}
+
+    def with_events(self, selected: Mapping[str, Any]) -> _Order:
+        """An order for the same file and other events. Raises ParseError and KeyError."""
+        wanted = json_format.ParseDict(selected["filter"], v1.EventFilter())
+        return replace(self, account=selected["account"], wanted=wanted)
+
+    def export_command(self) -> str:
+        """The command that starts and resumes this export."""
+        force = ["--force"] if self.force else []
+        return shlex.join(["engagement", "export", str(self.file), *force, *self._arguments()])
+
+    def tail_command(self, *, after: str) -> str:
+        """The command that follows the events behind a cursor."""
+        return shlex.join(["engagement", "tail", *self._arguments(), f"--after={after}"])
+
+    def _arguments(self) -> list[str]:
+        return ["--account", self.account, "--server", self.server, *to_arguments(self.wanted)]
+
+
+@contextmanager
+def _open_part(order: _Order, *, restart: bool) -> Iterator[PartFile]:
+    """The part of an order. Raises CommandError if it was started for other events."""
+    try:
+        with PartFile(order.file, order=order.to_json(), restart=restart) as part:
+            yield part
+    except OtherOrderError as error:
+        try:
+            earlier = order.with_events(error.order)
+        except (json_format.ParseError, KeyError):
+            raise error from None
+        raise CommandError(
+            f"{error.path} was started by another command. Resume it with:\n  {earlier.export_command()}\n"
+            "Or discard it with --restart, or name another file."
+        ) from error
+
+
+def _run(order: _Order, part: PartFile, transfer: Callable[[], None]) -> None:
+    """Runs the transfer; a failure says how to resume."""
     try:
         transfer()
     except KeyboardInterrupt:
-        raise ExportInterruptedError(f"Interrupted. {_how_to_go_on(part)}") from None
+        raise ExportInterruptedError(f"Interrupted. {_how_to_resume(order, part)}") from None
     except ErasedMeanwhileError as error:
         part.remove()
         raise ExportErasedError(
             f"{error.events:,} of the exported events were erased meanwhile, so {part.path} was removed. "
-            "Run the command again: it begins anew."
+            "Run the command again to start over."
         ) from None
     except CommandError as error:
-        raise CommandError(f"{error.message}\n{_how_to_go_on(part)}") from error
+        raise CommandError(f"{error.message}\n{_how_to_resume(order, part)}") from error
 
 
-def _how_to_go_on(part: PartFile) -> str:
-    return (
-        f"{part.path} holds {part.mark.events:,} events. "
-        "The same command goes on behind them; with --restart it begins anew."
-    )
+def _how_to_resume(order: _Order, part: PartFile) -> str:
+    return f"{part.path} holds {part.mark.events:,} events. Resume with:\n  {order.export_command()}"
 
 
 def _report(file: Path, part: PartFile, *, events: int, seconds: float) -> None:

@@ -10,7 +10,7 @@ from engagement import liveperson
 from engagement.cli.event_lines import EventLines
 from engagement.cli.input_file import DAMAGE, InputFile
 from engagement.cli.outcomes import FoundEvent, Rejection
-from engagement.rules import Violation
+from engagement.violation import Violation
 
 BATCH_EVENTS: Final = 200
 BATCH_BYTES: Final = 4 * 1024 * 1024

@@ -1,4 +1,8 @@
-"""A time on the command line: RFC 3339, a date, or epoch milliseconds."""
+"""A time on the command line: RFC 3339, a date, or epoch milliseconds.
+
+Only absolute times are accepted. A relative one would mean another time when the command is repeated, for
+example to resume an export.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,15 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read_moment(_context: click.Context, _option: click.Parameter, value: str | None) -> Timestamp | None:
-    """The moment that an option names; without a zone it is in UTC, a date alone is its first moment."""
+    """The time that an option names: in UTC unless it has a zone; a date alone is its first moment."""
     if value is None:
         return None
     try:
         moment = _parse(value)
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{value!r} is no time; write 2024-05-31, 2024-05-31T12:00:00Z or epoch milliseconds"
+            f"{value!r} is not an absolute time; write 2024-05-31, 2024-05-31T12:00:00Z "
+            "or epoch milliseconds, which mean the same on every run."
         ) from None
     timestamp = Timestamp()
     timestamp.FromDatetime(moment)
@@ -34,7 +39,7 @@ def _parse(value: str) -> datetime:
 
 
 def write_epoch_ms(epoch_ms: int) -> str:
-    """Epoch milliseconds as RFC 3339 in UTC, or as a number where no calendar reaches."""
+    """Epoch milliseconds as RFC 3339 in UTC, or as a number beyond the years of a calendar."""
     try:
         moment = _EPOCH + timedelta(milliseconds=epoch_ms)
     except OverflowError:

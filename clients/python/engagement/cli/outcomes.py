@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engagement import v1
-from engagement.rules import Violation
+from engagement.violation import Violation
 
 Place = int | str
 """Where something stands in its input: the number of a line, or a path inside a document."""

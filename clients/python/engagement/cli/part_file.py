@@ -1,6 +1,6 @@
-"""A file that grows across interruptions: `FILE.part`, and beside it how far it is good.
+"""A file that grows across interruptions: `FILE.part`, and beside it how much of it is valid.
 
-Under its final name there is never anything but the whole file.
+Only a complete file ever gets the final name.
 """
 
 from __future__ import annotations
@@ -24,26 +24,37 @@ _CHECKPOINT_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place up to which a part is good."""
+    """The end of the valid content of a part."""
 
     cursor: str = ""
-    """Covers what the part holds."""
+    """Covers the content of the part."""
     size_bytes: int = 0
     events: int = 0
     erased_cursors: Sequence[str] = ()
     """Events that were erased up to here; the part may hold some of them."""
 
 
-class PartFile:
-    """The unfinished file of one order, which says what belongs into it.
+class OtherOrderError(CommandError):
+    """A part belongs to another order, and must not be mixed with this one."""
 
-    Entering it goes on behind the last checkpoint where there is one, and raises CommandError where that
-    belongs to another order. Leaving it closes it: what was written behind the last checkpoint counts for
-    nothing.
+    def __init__(self, path: Path, order: Mapping[str, Any]) -> None:
+        super().__init__(
+            f"{path} belongs to another export: {json.dumps(order, ensure_ascii=False)}. "
+            "Name another file, or discard it with --restart."
+        )
+        self.path = path
+        self.order = order
+
+
+class PartFile:
+    """The unfinished file of an order, which defines its content.
+
+    Entering it resumes at the last checkpoint, if there is one, and raises OtherOrderError if that belongs to
+    another order. Leaving it closes it; data written after the last checkpoint is discarded on the next run.
     """
 
     def __init__(self, path: Path, *, order: Mapping[str, Any], restart: bool = False) -> None:
-        """With `restart` it begins anew, whatever is there."""
+        """`restart` discards an existing part."""
         self.path = path.with_name(f"{path.name}.part")
         self.mark = Mark()
         self._final_path = path
@@ -77,7 +88,7 @@ class PartFile:
         self._checkpoint_at = time.monotonic() + _CHECKPOINT_SECONDS
 
     def append(self, block: bytes, *, mark: Mark) -> None:
-        """Adds a block; the mark says what is then in the part, and gets its size here."""
+        """Adds a block; the mark describes the part with it, and gets its size here."""
         view = memoryview(block)
         while view:
             view = view[self._file.write(view) :]
@@ -87,7 +98,7 @@ class PartFile:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """From here on it goes on, whatever happens."""
+        """Makes the present state durable: a later run resumes here."""
         os.fsync(self._file.fileno())
         scratch = self._state_path.with_name(f"{self._state_path.name}.new")
         scratch.write_text(json.dumps({"order": self._order, "mark": asdict(self.mark)}))
@@ -95,19 +106,19 @@ class PartFile:
         self._checkpoint_at = time.monotonic() + _CHECKPOINT_SECONDS
 
     def complete(self, finished: Path) -> None:
-        """Gives the finished file, which may be another one than the part, its final name."""
+        """Gives the finished file, which may be another file than the part, its final name."""
         with finished.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(finished, self._final_path)
         self.remove()
 
     def remove(self) -> None:
-        """Removes the part and what is known about it."""
+        """Removes the part and its state."""
         self.path.unlink(missing_ok=True)
         self._state_path.unlink(missing_ok=True)
 
     def _lock(self) -> None:
-        """Two commands that write one part would make rubbish of it."""
+        """Two commands that write to one part would corrupt it."""
         if sys.platform != "win32":
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,11 +132,7 @@ class PartFile:
         except FileNotFoundError:
             return Mark()
         except (ValueError, TypeError, KeyError) as error:
-            raise CommandError(f"Cannot make sense of {self._state_path}; --restart begins anew.") from error
+            raise CommandError(f"{self._state_path} is damaged; start over with --restart.") from error
         if order != self._order:
-            raise CommandError(
-                f"{self.path} was begun with {json.dumps(order, ensure_ascii=False)}, and this is "
-                f"{json.dumps(self._order, ensure_ascii=False)}.\n"
-                "Name another file, repeat the first command, or begin anew with --restart."
-            )
+            raise OtherOrderError(self.path, order)
         return mark

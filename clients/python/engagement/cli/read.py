@@ -81,10 +81,6 @@ def list_events(  # noqa: PLR0913 - one for each option
 ) -> int:
     """List stored events in the order of their acceptance.
 
-    Several different options must all hold; of one option given several times
-    any value will do. TIME is RFC 3339, a date, or epoch milliseconds; without a
-    zone it is UTC.
-
     On a terminal this is a table that leaves out ids and cuts long values. In a
     pipe or file it is tab-separated, with a line of names, control characters as
     escapes, and the ids at the end. --json is complete and exact.

@@ -21,7 +21,7 @@ from engagement.cli.moment import read_moment
 from engagement.cli.options import account_option, server_option
 from engagement.client import EngagementClient
 from engagement.errors import EngagementError
-from engagement.follow.follower import EventBatch, Follower
+from engagement.follow import EventBatch, Follower
 
 _MAX_CELL_CHARACTERS = 60
 _FLUSHED_EVENTS = 50
@@ -73,9 +73,6 @@ def tail(  # noqa: PLR0913 - one for each option
     """Show events as they are accepted, until stopped with Ctrl-C.
 
     It begins with the next event, or with older ones where an option says so.
-    Several different options must all hold; of one option given several times
-    any value will do.
-
     Lost connections and restarts of the server leave no gap and repeat nothing.
     When it stops it prints the command that goes on behind the last event shown.
 

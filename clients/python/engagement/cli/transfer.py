@@ -13,7 +13,7 @@ from engagement.cli.export_format import ExportFormat
 from engagement.cli.part_file import Mark, PartFile
 from engagement.client import EngagementClient
 from engagement.errors import EngagementError
-from engagement.follow.follower import EventBatch
+from engagement.follow import EventBatch
 
 _BATCH_EVENTS: Final = 1000
 # A block is written when it has so many events or batches, which are small in bytes, or is so old.

@@ -1,4 +1,4 @@
-"""Follows the events of an account through lost connections and restarts of the server."""
+"""Follows the events of an account across lost connections and restarts of the server."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Self
 
 from engagement import v1
 from engagement.errors import EngagementError
-from engagement.follow.stream import FollowStream
+from engagement.follow.stream import FollowStream, Subscribe
 from engagement.retry import Outage, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from types import TracebackType
-
-    from engagement.client import EngagementClient
 
 OnErasure = Callable[[v1.SubscribeEventsResponse.ErasureNotice], Awaitable[None] | None]
 OnReconnect = Callable[[EngagementError], None]
@@ -25,49 +23,52 @@ OnReconnect = Callable[[EngagementError], None]
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Some events, one after the other."""
+    """Consecutive events."""
 
     events: Sequence[v1.StoredEvent]
     cursor: str
-    """Covers the events and everything before them."""
+    """Covers these events and everything before them."""
 
 
 class Follower:
-    """Hands out the events that a filter takes, in the order of acceptance, each as soon as it is there.
+    """Delivers the events that match a filter, in the order of acceptance, as soon as they are accepted.
 
-    `EngagementClient.follow` makes it. Iterate over it for single events, or over `batches` where there
-    are many; both go on where the other stopped. What it hands out has no gap and no repeat, whatever
-    happens to the connection or to the server. Whatever ends a wait for the next event, a cancellation
-    or an error, loses nothing: the next wait goes on behind `cursor`.
+    `EngagementClient.follow` creates it. Iterate over it for single events, or over `batches` for bulk;
+    each continues where the other stopped. There is no gap and no repeat, whatever happens to the
+    connection or the server. A wait that ends early, by cancellation or an error, loses nothing: the next
+    one continues after `cursor`.
 
-    Memory holds one batch. The stream is not read before somebody asks for an event; a reader that takes
-    its time slows down nobody else. One task at a time may iterate.
+    Memory holds one batch. The stream is read only when an event is requested, and a slow reader delays
+    no other. Only one task at a time may iterate.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first two are named at the call
         self,
-        client: EngagementClient,
+        subscribe: Subscribe,
         request: v1.SubscribeEventsRequest,
         *,
+        silence_seconds: float,
         on_erasure: OnErasure | None = None,
         on_reconnect: OnReconnect | None = None,
         max_outage_seconds: float = 300.0,
     ) -> None:
-        """Starts where the request says.
+        """Starts where the request says; `subscribe` opens a stream.
 
-        `on_erasure` is called, and awaited where it is asynchronous, between the events before and after
-        the erasure; what it raises comes out of the iteration, and the notice comes again. `on_reconnect`
-        is called with the error that ended a connection. `max_outage_seconds` is how long to go on
-        reconnecting without any news.
+        `silence_seconds` is how long to wait for the first message of a stream; the server sets the limit
+        for later ones. `on_erasure` is called, and awaited if it is asynchronous, between the events before
+        and after the erasure; an exception from it comes out of the iteration, and the notice is repeated.
+        `on_reconnect` is called with the error that ended a connection. `max_outage_seconds` is how long to
+        keep reconnecting without progress.
         """
-        self._client = client
+        self._subscribe = subscribe
+        self._silence_seconds = silence_seconds
         self._request = request
         self._on_erasure = on_erasure
         self._on_reconnect = on_reconnect
         self._outage = Outage(max_seconds=max_outage_seconds)
         self._stream: FollowStream | None = None
         self._cursor = request.after_cursor
-        # Last one first: what is handed out is not held any longer.
+        # In reverse order, so that a delivered event can be popped and freed.
         self._held: list[v1.StoredEvent] = []
         self._held_cursor = ""
         self._lag_events = 0
@@ -76,24 +77,24 @@ class Follower:
 
     @property
     def cursor(self) -> str:
-        """Covers exactly what was handed out, and what the filter does not take before and behind it.
+        """Covers exactly the delivered events, and those around them that do not match the filter.
 
-        Whoever stores it after handling an event, and starts again with `after_cursor`, misses nothing
-        and repeats only what came after it was last stored. It moves with a filter that takes nothing,
-        too. Empty until the server has accepted the subscription.
+        Store it after handling an event, and restart with it as `after_cursor`: no event is missed, and
+        only those after the stored cursor are repeated. It advances even if no event matches. Empty until
+        the server has accepted the subscription.
         """
         return self._cursor
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether everything that was stored has been handed out; false while there is no connection."""
+        """Whether every stored event has been delivered; false while disconnected."""
         return self._is_caught_up and not self._held
 
     @property
     def lag_events(self) -> int:
-        """How many events were stored behind the cursor when the server last said so.
+        """How many stored events were after the cursor at the last report of the server.
 
-        What was handed out since is taken off. Those that the filter does not take are counted.
+        Events delivered since then are subtracted. Events that do not match the filter are included.
         """
         return self._lag_events + len(self._held)
 
@@ -109,7 +110,7 @@ class Follower:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the call and the iteration; `cursor` stays."""
+        """Ends the call and the iteration; `cursor` stays valid."""
         self._has_ended = True
         self._held.clear()
         self._disconnect()
@@ -120,9 +121,9 @@ class Follower:
     async def __anext__(self) -> v1.StoredEvent:
         """The next event.
 
-        Raises PreconditionError where the cursor is older than what is kept or of another log,
-        InvalidArgumentError where the cursor or the filter is wrong, the error that explains an outage
-        that lasts too long, and any other EngagementError at once.
+        Raises PreconditionError if the cursor is older than the retention or belongs to another log,
+        InvalidArgumentError if the cursor or the filter is invalid, the error behind an outage that lasts
+        too long, and any other EngagementError at once.
         """
         if not self._held and not await self._load():
             raise StopAsyncIteration
@@ -131,9 +132,9 @@ class Follower:
         return event
 
     async def batches(self) -> AsyncGenerator[EventBatch, None]:
-        """The events in the batches in which they come, each with the cursor that covers it.
+        """The events in batches, as the server sends them, each with the cursor that covers it.
 
-        Much faster than single events. Raises what the iteration over single events raises.
+        Much faster than single events. Raises the same errors as the iteration over single events.
         """
         while self._held or await self._load():
             events = self._held[::-1]
@@ -142,7 +143,7 @@ class Follower:
             yield EventBatch(events, self._cursor)
 
     async def _load(self) -> bool:
-        """Holds the next batch; false where there will be none."""
+        """Loads the next batch; false at the end of the stream."""
         try:
             while (message := await self._receive()) is not None:
                 if message.HasField("batch"):
@@ -151,9 +152,9 @@ class Follower:
                     self._lag_events = max(0, self._lag_events - len(self._held))
                     self._outage.end()
                     return True
-                await self._take(message)
+                await self._apply(message)
         except BaseException:
-            # What was read and not taken in comes again.
+            # A message that was read but not applied is delivered again.
             self._disconnect()
             raise
         self._disconnect()
@@ -163,7 +164,7 @@ class Follower:
         """The next message, over as many connections as it takes; None at the end."""
         while not self._has_ended:
             if self._stream is None:
-                self._stream = FollowStream(self._client, self._next_request())
+                self._stream = self._connect()
             try:
                 message = await self._stream.read()
             except EngagementError as error:
@@ -173,8 +174,8 @@ class Follower:
             return message
         return None
 
-    async def _take(self, message: v1.SubscribeEventsResponse) -> None:
-        """Takes in what is no event."""
+    async def _apply(self, message: v1.SubscribeEventsResponse) -> None:
+        """Applies a message without events."""
         match message.WhichOneof("message"):
             case "started":
                 self._lag_events = message.started.lag_events
@@ -195,7 +196,7 @@ class Follower:
             self._outage.end()
 
     async def _await_reconnect(self, error: EngagementError) -> None:
-        """Waits until it is time for another connection. Raises the error where another cannot help."""
+        """Waits until the next connection is due. Raises the error if another connection cannot help."""
         self._disconnect()
         if not is_transient(error):
             raise error
@@ -204,12 +205,16 @@ class Follower:
             self._on_reconnect(error)
         await asyncio.sleep(delay_seconds)
 
-    def _next_request(self) -> v1.SubscribeEventsRequest:
+    def _connect(self) -> FollowStream:
         request = v1.SubscribeEventsRequest()
         request.CopyFrom(self._request)
         if self._cursor:
             request.after_cursor = self._cursor
-        return request
+        return FollowStream(
+            self._subscribe(request),
+            stops_at_tail=request.stop_at_tail,
+            silence_seconds=self._silence_seconds,
+        )
 
     def _disconnect(self) -> None:
         self._is_caught_up = False

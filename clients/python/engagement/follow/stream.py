@@ -1,32 +1,37 @@
-"""One connection of a follower: reads what the server says, and tells an end from a loss."""
+"""One connection of a follower: reads its messages, and tells its end from its loss."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TypeAlias
+
+import grpc
 
 from engagement import v1
 from engagement.errors import UnavailableError, typed_errors
 
-if TYPE_CHECKING:
-    from engagement.client import EngagementClient
+# Text, because the library's classes take type arguments only in its stubs.
+SubscribeCall: TypeAlias = "grpc.aio.UnaryStreamCall[v1.SubscribeEventsRequest, v1.SubscribeEventsResponse]"
+Subscribe: TypeAlias = Callable[[v1.SubscribeEventsRequest], SubscribeCall]
 
 
 class FollowStream:
-    """One stream of SubscribeEvents. It is read a message at a time, never ahead of who asks."""
+    """One SubscribeEvents stream, read one message at a time and never ahead of the reader."""
 
-    def __init__(self, client: EngagementClient, request: v1.SubscribeEventsRequest) -> None:
-        self._call = client.subscribe_events(request)
-        self._stops_at_tail = request.stop_at_tail
-        self._silence_seconds = client.timeout_seconds
+    def __init__(self, call: SubscribeCall, *, stops_at_tail: bool, silence_seconds: float) -> None:
+        """`silence_seconds` applies until the server has announced its heartbeat interval."""
+        self._call = call
+        self._stops_at_tail = stops_at_tail
+        self._silence_seconds = silence_seconds
         self._reconnect_delay_seconds: float | None = None
         self._is_closing = False
 
     async def read(self) -> v1.SubscribeEventsResponse | None:
-        """The next message; None behind the last one where the stream was to stop at the tail.
+        """The next message; None after the last one of a stream that stops at the tail.
 
-        Raises EngagementError, which is an UnavailableError where the server closes the stream or is
-        silent for two of its intervals.
+        Raises EngagementError: an UnavailableError if the server closes the stream or is silent for two
+        heartbeat intervals.
         """
         message = await self._read()
         if message is None:

@@ -1,4 +1,4 @@
-"""Cuts a source of events into chunks, and reads it no faster than they are taken."""
+"""Cuts a source of events into chunks, and reads it no faster than they are sent."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Source: TypeAlias = Iterable[v1.Event] | AsyncIterable[v1.Event]
-Refuse = Callable[[int, v1.Event, v1.EventError], None]
+Reject = Callable[[int, v1.Event, v1.EventError], None]
 
 FLUSH_SECONDS = 0.2
-# Room for an event's tag and length, an id where it has none, and its share of the message around it.
+# Allowance for an event's tag and length, a generated id, and its share of the enclosing message.
 _FRAMING_BYTES = 64
 _EVENTS_BETWEEN_PAUSES = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Events that are sent, committed and, where needed, sent again together."""
+    """Events that are sent, committed and resent together."""
 
     sequence: int
     first_position: int
-    """Position of the first event in the source, from 0; the others follow it without a gap."""
+    """Position of its first event in the source, from 0; the others come after it without a gap."""
     request: v1.UploadEventsRequest
     reported: set[int] = field(default_factory=set)
-    """Indexes of the events whose rejection the caller knows of."""
+    """Indexes of the events whose rejection has been reported to the caller."""
 
     @property
     def events(self) -> Sequence[v1.Event]:
-        """The events as sent: those that came without an id have one."""
+        """The events as sent, with generated ids."""
         return self.request.chunk.events
 
     @property
     def end_position(self) -> int:
-        """Position behind the last event."""
+        """Position after the last event."""
         return self.first_position + len(self.events)
 
 
 class Chunker:
     """Reads a source in a task of its own and keeps the events of one chunk ready.
 
-    A chunk is complete when it is full. When the source makes it wait, it is taken as it is, so that a
-    source without an end is never far behind. An event that is too large for any chunk is refused here.
+    A chunk is complete when it is full. If the source pauses, it is taken as it is, so that the events of
+    an endless source are not held back. An event that is too large for any chunk is rejected here.
     """
 
-    def __init__(self, source: Source, *, chunk_events: int | None, refuse: Refuse) -> None:
+    def __init__(self, source: Source, *, chunk_events: int | None, reject: Reject) -> None:
         self._source = source
         self._chunk_events = chunk_events
-        self._refuse = refuse
+        self._reject = reject
         self._reader: asyncio.Task[None] | None = None
         self._request = v1.UploadEventsRequest()
         self._events = self._request.chunk.events
@@ -71,7 +71,7 @@ class Chunker:
         self.last_sequence = 0
         """Sequence of the last chunk that was taken or skipped."""
         self.error: Exception | None = None
-        """What the source raised; what it gave before comes as chunks all the same."""
+        """The exception that the source raised; its earlier events are still delivered in chunks."""
 
     @property
     def has_begun(self) -> bool:
@@ -80,11 +80,11 @@ class Chunker:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the source has ended, in whatever way, and its last chunk was taken."""
+        """Whether the source has ended or failed, and its last chunk was taken."""
         return self._has_ended and not self._events
 
     def begin(self, *, max_events: int, max_bytes: int, after_sequence: int, skip_events: int) -> None:
-        """Starts to read, behind the events that are committed already."""
+        """Starts to read, after the events that are already committed."""
         self._max_events = min(self._chunk_events or max_events, max_events)
         self._max_bytes = max_bytes
         self.last_sequence = after_sequence
@@ -98,7 +98,7 @@ class Chunker:
             await asyncio.wait([self._reader])
 
     async def next(self) -> Chunk | None:
-        """The next chunk, or None behind the last; when it is cancelled nothing is lost."""
+        """The next chunk, or None after the last; cancelling the wait loses nothing."""
         await self._has_some.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
@@ -141,7 +141,7 @@ class Chunker:
         size_bytes = len(serialized) + _FRAMING_BYTES
         if size_bytes > self._max_bytes:
             await self._complete()
-            self._refuse(position, event, _too_large(size_bytes, max_bytes=self._max_bytes))
+            self._reject(position, event, _too_large(size_bytes, max_bytes=self._max_bytes))
             return
         if self._skip_events:
             self._skip_events -= 1
@@ -162,7 +162,7 @@ class Chunker:
             await self._complete()
 
     async def _complete(self) -> None:
-        """Lets the chunk be taken as it is, and waits for that."""
+        """Marks the chunk as complete, and waits until it is taken."""
         if self._events:
             self._has_room.clear()
             self._is_complete.set()
@@ -172,12 +172,12 @@ class Chunker:
         if self._skip_events:
             raise SourceMismatchError(
                 f"the source ends {self._skip_events} events before the point that the upload has reached: "
-                "it is not the source that the upload began with"
+                "it is not the source that the upload started with"
             )
 
 
 def _too_large(size_bytes: int, *, max_bytes: int) -> v1.EventError:
-    """Why an event is refused that no chunk can carry, in the server's terms."""
+    """The rejection of an event that no chunk can carry, in the server's terms."""
     description = f"must take at most {max_bytes - _FRAMING_BYTES} bytes, takes {size_bytes - _FRAMING_BYTES}"
     return v1.EventError(
         reason=v1.ErrorReason.ERROR_REASON_FIELD_INVALID,

@@ -1,4 +1,4 @@
-"""The books of one upload: what is on the way, the totals, and what the caller is told of both."""
+"""The books of one upload: unacknowledged chunks, totals, and the reports to the caller."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an upload is, counted in events of its source."""
+    """The progress of an upload, counted in events of its source."""
 
     sent: int
-    """Events given to the connection, in this run or in an earlier one."""
+    """Events handed to the connection, in this run or an earlier one."""
     acknowledged: int
-    """Events with an outcome: those of the tally together."""
+    """Events with an outcome: the sum of the tally."""
     tally: v1.Tally
     reconnects: int
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedEvent:
-    """An event that was refused."""
+    """An event that was rejected."""
 
     position: int
     """Position in the source, from 0."""
     event: v1.Event
-    """The event as sent, with the id that it got where it had none."""
+    """The event as sent, with a generated id if it had none."""
     error: v1.EventError
 
 
@@ -42,12 +42,12 @@ class UploadSummary:
 
     upload_id: str
     tally: v1.Tally
-    """Totals of the whole upload, of earlier runs too, and of the events refused by the client itself."""
+    """Totals of the whole upload, including earlier runs and events that the client itself rejected."""
     reconnects: int
     events: int
-    """Events of the whole upload; every one has one of the tally's outcomes."""
+    """Events of the whole upload; each has one of the tally's outcomes."""
     skipped_events: int
-    """Events of the source that an earlier run had committed. Where there are some,
+    """Events of the source that an earlier run had committed. If there are any,
     `EngagementClient.upload_rejections` has all rejections of the server."""
 
 
@@ -56,61 +56,61 @@ OnRejection = Callable[[RejectedEvent], None]
 
 
 def total(tally: v1.Tally) -> int:
-    """Number of events in a tally."""
+    """The number of events in a tally."""
     return tally.accepted + tally.duplicate + tally.rejected + tally.suppressed
 
 
 class UploadLedger:
-    """Keeps the chunks that are not known to be committed, and tells the caller what became of events.
+    """Keeps the chunks that are not known to be committed, and reports outcomes to the caller.
 
-    Each rejection is told once, with the event's position in the source, whatever connections are lost.
+    Each rejection is reported once, with the event's position in the source, whatever connections are lost.
     """
 
     def __init__(self, *, on_progress: OnProgress | None, on_rejection: OnRejection | None) -> None:
         self._on_progress = on_progress
         self._on_rejection = on_rejection
         self.unacked: deque[Chunk] = deque()
-        """Chunks to send again after a lost connection; the stream bounds their number."""
+        """Chunks to resend after a lost connection; the stream bounds their number."""
         self.committed_through = 0
         self.skipped_events = 0
         self.is_finished = False
         self._tally = v1.Tally()
         self._sent = 0
-        self._refused = 0
+        self._rejected_here = 0
         self._reconnects = 0
 
     def skip_committed(self) -> int:
-        """Begins behind what an earlier run had committed; how many events that is."""
+        """Starts after the events that an earlier run committed; returns their number."""
         self._sent = self.skipped_events = total(self._tally)
         return self.skipped_events
 
     def add(self, chunk: Chunk) -> None:
-        """A chunk is about to be sent."""
+        """Notes a chunk that is about to be sent."""
         self.unacked.append(chunk)
         self._sent = chunk.end_position
 
     def acknowledge(self, ack: v1.UploadEventsResponse.Ack) -> bool:
-        """Takes in an ack; whether the upload moves or has nothing to wait for."""
-        has_moved = ack.committed_through > self.committed_through
+        """Applies an ack; returns whether the upload advances or has nothing left to wait for."""
+        has_advanced = ack.committed_through > self.committed_through
         self._settle(ack.committed_through, ack.tally, ack.results)
-        return has_moved or not self.unacked
+        return has_advanced or not self.unacked
 
     def misses_rejections(self, upload: v1.Upload) -> bool:
-        """Whether rejections of chunks on the way were not heard of."""
+        """Whether rejections of unacknowledged chunks are missing."""
         return bool(self._on_rejection and self.unacked and upload.tally.rejected > self._tally.rejected)
 
     def catch_up(self, upload: v1.Upload, missed: Iterable[v1.UploadResult]) -> None:
-        """Takes in the state of the upload, with the rejections that were not heard of."""
+        """Applies the state of the upload, with the rejections that were missing."""
         self._settle(upload.committed_through, upload.tally, missed)
         self.is_finished = upload.state == v1.Upload.STATE_FINISHED
 
-    def refuse(self, position: int, event: v1.Event, error: v1.EventError) -> None:
-        """An event that cannot be sent at all."""
-        self._refused += 1
+    def reject(self, position: int, event: v1.Event, error: v1.EventError) -> None:
+        """Reports an event that cannot be sent at all."""
+        self._rejected_here += 1
         self._report(RejectedEvent(position, event, error))
 
     def note_reconnect(self) -> None:
-        """The connection was lost and is made again."""
+        """Counts a lost connection."""
         self._reconnects += 1
         self._report_progress()
 
@@ -135,7 +135,7 @@ class UploadLedger:
             if result.outcome != v1.Outcome.OUTCOME_REJECTED:
                 continue
             chunk = chunks.get(item.chunk_sequence)
-            # A lost connection can cut the results of a chunk in two, and all of them come again.
+            # A lost connection can split the results of a chunk; then all of them are sent again.
             if chunk is not None and result.index not in chunk.reported:
                 chunk.reported.add(result.index)
                 event = chunk.events[result.index]
@@ -143,7 +143,7 @@ class UploadLedger:
 
     def _report(self, rejected: RejectedEvent) -> None:
         if self._on_rejection is not None:
-            # Copies: a part of a message would keep the whole message in memory.
+            # Copied, because a submessage keeps its whole message in memory.
             event, error = v1.Event(), v1.EventError()
             event.CopyFrom(rejected.event)
             error.CopyFrom(rejected.error)
@@ -157,5 +157,5 @@ class UploadLedger:
     def _full_tally(self) -> v1.Tally:
         tally = v1.Tally()
         tally.CopyFrom(self._tally)
-        tally.rejected += self._refused
+        tally.rejected += self._rejected_here
         return tally

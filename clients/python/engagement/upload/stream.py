@@ -1,4 +1,4 @@
-"""One connection of an upload: opens it, sends what is not committed, takes in what the server says."""
+"""One connection of an upload: opens it, sends uncommitted chunks, and applies the answers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from engagement.errors import UnavailableError, typed_errors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from engagement.client import EngagementClient, UploadCall
     from engagement.retry import Outage
     from engagement.upload.chunking import Chunk, Chunker
+    from engagement.upload.client import UploadCall, UploadClient
     from engagement.upload.ledger import UploadLedger
 
 _STATUS_SECONDS = 2.0
 
 
 class UploadStream:
-    """Goes on with an upload until it is finished, the source has failed, or the connection is lost."""
+    """Continues an upload until it is finished, the source has failed, or the connection is lost."""
 
     def __init__(
         self,
-        client: EngagementClient,
+        client: UploadClient,
         *,
         upload_id: str,
         chunker: Chunker,
@@ -49,10 +49,10 @@ class UploadStream:
         self._is_half_closed = False
 
     async def run(self) -> None:
-        """Returns when all that the source gave is committed; raises an EngagementError before that."""
+        """Returns once every event of the source is committed; raises an EngagementError before that."""
         try:
             with typed_errors():
-                async with _beside(self._send()):
+                async with _concurrently(self._send()):
                     await self._receive()
         finally:
             self._call.cancel()
@@ -85,7 +85,7 @@ class UploadStream:
                     await self._await_status()
 
     async def _read(self) -> v1.UploadEventsResponse | None:
-        """The next message, or None at the end. Raises UnavailableError where the server is silent."""
+        """The next message, or None at the end. Raises UnavailableError if the server is silent."""
         try:
             async with asyncio.timeout(self._silence_seconds):
                 message = await self._call.read()
@@ -114,7 +114,7 @@ class UploadStream:
         self._is_open.set()
 
     async def _catch_up(self, upload: v1.Upload) -> None:
-        """Takes in what was committed without an ack that arrived."""
+        """Applies commits whose acks were lost."""
         missed = []
         if self._ledger.misses_rejections(upload):
             first = self._ledger.unacked[0].sequence
@@ -123,13 +123,13 @@ class UploadStream:
         self._ledger.catch_up(upload, missed)
 
     async def _await_status(self) -> None:
-        """Lets the server end the call, which it does at once: it would see a cancellation otherwise."""
+        """Lets the server end the call, which it does at once, instead of cancelling it."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_STATUS_SECONDS):
                 await self._call.code()
 
     async def _send(self) -> None:
-        # The same failures end the reading side, which reports them.
+        # These failures also end the receiving side, which reports them.
         with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             opening = v1.UploadEventsRequest.Open(
                 account_id=self._client.account_id, upload_id=self._upload_id
@@ -156,7 +156,7 @@ class UploadStream:
     async def _write(self, request: v1.UploadEventsRequest) -> None:
         async with self._writing:
             if self._is_half_closed:
-                raise asyncio.InvalidStateError("nothing follows a half-close")
+                raise asyncio.InvalidStateError("the stream is half-closed")
             await _write(self._call, request)
 
     async def _half_close(self) -> None:
@@ -166,11 +166,11 @@ class UploadStream:
 
 
 async def _write(call: UploadCall, request: v1.UploadEventsRequest) -> None:
-    """Sends a message behind the first one, and leaves the status alone where the server ends the stream.
+    """Sends a message after the first one, and preserves the status if the server ends the stream.
 
-    The library's own `write` puts INTERNAL in the place of that status, and the reason is lost: a newer
-    stream that took the upload over would look like a broken connection. That is what happens where the
-    inner call is not to be had, behind an interceptor for example.
+    The library's own `write` replaces that status with INTERNAL, which loses the reason: an upload that a
+    newer stream has taken over would look like a broken connection. It remains the fallback if the inner
+    call is not accessible, for example behind an interceptor.
     """
     inner = getattr(call, "_cython_call", None)
     if inner is None:
@@ -182,8 +182,8 @@ async def _write(call: UploadCall, request: v1.UploadEventsRequest) -> None:
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Runs `work` beside the block and ends it with the block; a failure of one ends both."""
+async def _concurrently(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Runs `work` while the block runs, and cancels it at the end; a failure of either ends both."""
     try:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(work)

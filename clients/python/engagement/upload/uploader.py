@@ -8,31 +8,29 @@ from typing import TYPE_CHECKING
 from engagement.errors import EngagementError
 from engagement.retry import Outage, is_transient
 from engagement.upload.chunking import Chunker
-from engagement.upload.ledger import Progress, RejectedEvent, UploadLedger, UploadSummary
+from engagement.upload.ledger import UploadLedger
 from engagement.upload.stream import UploadStream
 from engagement.uuid7 import uuid7
 
 if TYPE_CHECKING:
-    from engagement.client import EngagementClient
     from engagement.upload.chunking import Source
-    from engagement.upload.ledger import OnProgress, OnRejection
-
-__all__ = ["Progress", "RejectedEvent", "UploadSummary", "Uploader"]
+    from engagement.upload.client import UploadClient
+    from engagement.upload.ledger import OnProgress, OnRejection, UploadSummary
 
 
 class Uploader:
     """Uploads a source of events of any length, in bounded memory.
 
-    An upload is resumed by a new Uploader, of another process too, with the same `upload_id` and the
-    same source from its start: the events that are committed are skipped by their number. An upload
-    that is finished gives its summary again and reads nothing. One upload id names one source.
+    To resume an upload, in another process too, create an Uploader with the same `upload_id` and give it
+    the same source from the start: as many events as are committed are skipped. A finished upload returns
+    its summary again and reads nothing. One upload id names one source.
 
-    Memory holds the chunks that the server has not acked, at most as many as it allows, and the next.
+    Memory holds the unacknowledged chunks, at most as many as the server allows, and the next one.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first are named at the call
         self,
-        client: EngagementClient,
+        client: UploadClient,
         *,
         upload_id: str | None = None,
         chunk_events: int | None = None,
@@ -42,9 +40,9 @@ class Uploader:
     ) -> None:
         """By default the upload gets a new id, and chunks are as large as the server allows.
 
-        `on_progress` is called at every ack and every reconnect; `on_rejection` for each event that is
-        refused in this run, once. Both are called in the event loop and must not block; what they raise
-        ends the run. `max_outage_seconds` is how long to go on reconnecting without any progress.
+        `on_progress` is called at every ack and every reconnect; `on_rejection` once for each event that is
+        rejected in this run. Both are called in the event loop and must not block; an exception from them
+        ends the run. `max_outage_seconds` is how long to keep reconnecting without progress.
         """
         self.upload_id = upload_id or uuid7()
         self._client = client
@@ -56,20 +54,20 @@ class Uploader:
     async def upload(self, events: Source) -> UploadSummary:
         """Uploads all events of the source and finishes the upload.
 
-        Events without an id are sent with a UUIDv7. An event that no chunk can carry is refused here:
-        `on_rejection` gets it and the summary's tally counts it. The source is read in the event loop,
-        no faster than the server commits; what blocks belongs into an asynchronous source, which may
-        pause for any time: what it gave before is sent meanwhile.
+        Events without an id are sent with a UUIDv7. An event that no chunk can carry is rejected here:
+        `on_rejection` gets it and the summary's tally counts it. The source is read in the event loop, no
+        faster than the server commits. Blocking work belongs in an asynchronous source, which may pause
+        for any time: its earlier events are sent meanwhile.
 
-        What the source raises comes out of here after all that it gave before is committed; the upload
-        then stays open, as after a cancellation.
+        An exception of the source is raised after all of its earlier events are committed; the upload then
+        stays open, as after a cancellation.
 
-        Raises TakenOverError where a newer stream goes on with the upload, SourceMismatchError where
-        the source is too short to be the one that the upload began with, the error that explains an
-        outage that lasts too long, and any other EngagementError at once.
+        Raises TakenOverError if a newer stream has taken the upload over, SourceMismatchError if the source
+        is too short to be the one that the upload started with, the error behind an outage that lasts too
+        long, and any other EngagementError at once.
         """
         ledger = UploadLedger(on_progress=self._on_progress, on_rejection=self._on_rejection)
-        chunker = Chunker(events, chunk_events=self._chunk_events, refuse=ledger.refuse)
+        chunker = Chunker(events, chunk_events=self._chunk_events, reject=ledger.reject)
         try:
             await self._stream(chunker, ledger)
         finally:
@@ -79,7 +77,7 @@ class Uploader:
         return ledger.summarize(self.upload_id)
 
     async def _stream(self, chunker: Chunker, ledger: UploadLedger) -> None:
-        """Makes one connection after the other until everything is committed."""
+        """Opens connections, one at a time, until everything is committed."""
         outage = Outage(max_seconds=self._max_outage_seconds)
         while True:
             stream = UploadStream(

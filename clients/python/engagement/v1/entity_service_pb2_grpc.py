@@ -26,13 +26,14 @@ if _version_not_supported:
 
 
 class EntityServiceStub:
-    """Keeps the lists of names that customer statuses and customer types are matched
-    against when an event is accepted.
+    """`EntityService` manages the lists of names that customer statuses and
+    customer types are matched against when an event is accepted.
 
-    A name matches where the whole value is the same without regard to case
-    (Unicode case folding); blanks count. The value itself is always stored as it
-    was sent; the match is in `StoredEvent`. A change of a list takes effect in
-    order with events: for those accepted after it, never for stored ones.
+    A value matches a name if the two are equal as a whole, ignoring case
+    (Unicode case folding); white space counts. The value is always stored as it
+    was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+    with the account's events: it applies to events accepted after it and never
+    to stored ones.
     """
 
     def __init__(self, channel):
@@ -59,33 +60,38 @@ class EntityServiceStub:
 
 
 class EntityServiceServicer:
-    """Keeps the lists of names that customer statuses and customer types are matched
-    against when an event is accepted.
+    """`EntityService` manages the lists of names that customer statuses and
+    customer types are matched against when an event is accepted.
 
-    A name matches where the whole value is the same without regard to case
-    (Unicode case folding); blanks count. The value itself is always stored as it
-    was sent; the match is in `StoredEvent`. A change of a list takes effect in
-    order with events: for those accepted after it, never for stored ones.
+    A value matches a name if the two are equal as a whole, ignoring case
+    (Unicode case folding); white space counts. The value is always stored as it
+    was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+    with the account's events: it applies to events accepted after it and never
+    to stored ones.
     """
 
     def ListEntities(self, request, context):
-        """Reads a list; empty where nothing was ever put.
+        """`ListEntities` reads one list. A list that was never written is empty and
+        open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PutEntities(self, request, context):
-        """Adds names to a list, closes or opens it, or both. A name that is there in
-        another case gets the new spelling. Putting the same again changes nothing.
+        """`PutEntities` adds names to a list, closes or opens the list, or both. A
+        name that differs from a listed one only in case replaces its spelling and
+        keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+        if the list would hold more than 110 names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteEntity(self, request, context):
-        """Takes a name, in any case, off a list. NOT_FOUND / ENTITY_NOT_FOUND where the
-        list does not have it. Events that matched it keep their match.
+        """`DeleteEntity` removes a name, in any case, from a list. Stored events keep
+        their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
+        name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,13 +124,14 @@ def add_EntityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EntityService:
-    """Keeps the lists of names that customer statuses and customer types are matched
-    against when an event is accepted.
+    """`EntityService` manages the lists of names that customer statuses and
+    customer types are matched against when an event is accepted.
 
-    A name matches where the whole value is the same without regard to case
-    (Unicode case folding); blanks count. The value itself is always stored as it
-    was sent; the match is in `StoredEvent`. A change of a list takes effect in
-    order with events: for those accepted after it, never for stored ones.
+    A value matches a name if the two are equal as a whole, ignoring case
+    (Unicode case folding); white space counts. The value is always stored as it
+    was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+    with the account's events: it applies to events accepted after it and never
+    to stored ones.
     """
 
     @staticmethod

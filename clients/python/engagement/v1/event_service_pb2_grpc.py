@@ -26,12 +26,15 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """Reads stored events, follows new ones, and folds them into profiles.
+    """`EventService` reads stored events, streams new ones, and folds events into
+    profiles.
 
-    Where there are several nodes, each answers from its own view of the log.
-    Where a node's view may be old, responses carry the initial metadata
-    `engagement-view-age-ms`: milliseconds since the view was known to be
-    complete. What was accepted since then may be missing in the answer.
+    With several nodes, each one answers from its own view of the log. Cursors
+    and page tokens are valid at every node of the account's partition: a node
+    catches up with the log before it reports that an id or a cursor is unknown.
+    Responses of a node whose view may be stale carry the initial metadata
+    `engagement-view-age-ms`: the milliseconds since the view was known to be
+    complete. Events accepted since then may be missing from the response.
     """
 
     def __init__(self, channel):
@@ -63,55 +66,63 @@ class EventServiceStub:
 
 
 class EventServiceServicer:
-    """Reads stored events, follows new ones, and folds them into profiles.
+    """`EventService` reads stored events, streams new ones, and folds events into
+    profiles.
 
-    Where there are several nodes, each answers from its own view of the log.
-    Where a node's view may be old, responses carry the initial metadata
-    `engagement-view-age-ms`: milliseconds since the view was known to be
-    complete. What was accepted since then may be missing in the answer.
+    With several nodes, each one answers from its own view of the log. Cursors
+    and page tokens are valid at every node of the account's partition: a node
+    catches up with the log before it reports that an id or a cursor is unknown.
+    Responses of a node whose view may be stale carry the initial metadata
+    `engagement-view-age-ms`: the milliseconds since the view was known to be
+    complete. Events accepted since then may be missing from the response.
     """
 
     def GetEvent(self, request, context):
-        """Reads one event by its id or its cursor. NOT_FOUND / EVENT_NOT_FOUND where
-        the account has none.
+        """`GetEvent` reads one event by its id or its cursor. NOT_FOUND /
+        EVENT_NOT_FOUND if the account has no such event.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
-        """Lists the events that a filter takes, in the order of acceptance or the
-        reverse. A walk through all pages neither skips nor repeats an event,
-        whatever arrives meanwhile; oldest first, it also meets what arrived.
+        """`ListEvents` lists the events that a filter matches, in the order of
+        acceptance or in reverse. A walk through all pages neither skips nor
+        repeats an event, whatever is accepted meanwhile; oldest first, the walk
+        also reaches newly accepted events.
 
-        A page may hold fewer events than asked for, even none, while
-        `next_page_token` is set: the server bounds the work for one page.
+        The server bounds the work per page: a page may hold fewer events than
+        requested, even none, while `next_page_token` is set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubscribeEvents(self, request, context):
-        """Follows the events that a filter takes: first those that are stored, from
-        the asked start on, then each as soon as it is accepted.
+        """`SubscribeEvents` streams the events that a filter matches: first the
+        stored ones from the requested start, then each new one as soon as it is
+        accepted.
 
-        Events come in the order of acceptance, without a gap and without a repeat
-        in one stream. Every message has a cursor that covers everything up to it:
-        after any end of the stream, start again behind the last cursor that was
-        stored, and nothing is missed. A reader that is slow gets the events at its
-        own pace and is never dropped.
+        Events arrive in the order of acceptance, without a gap and without a
+        repeat within one stream. Every message carries a cursor that covers
+        everything up to it: to resume after any end of the stream, subscribe after
+        the last cursor that you stored, and you miss nothing. A slow reader
+        receives events at its own pace and is never dropped for being slow.
 
-        Refused with CURSOR_EXPIRED where the start is older than the retention,
-        CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED and FILTER_INVALID.
+        Refused with CURSOR_EXPIRED if the start is older than the retention, and
+        with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
+        FILTER_INVALID. A reader that falls behind the retention ends with
+        CURSOR_EXPIRED. A node whose view is not current refuses new subscriptions
+        with STORE_UNAVAILABLE, except those with `stop_at_tail`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetProfile(self, request, context):
-        """Reads what is known about one consumer: of every attribute the latest
-        value, with the event that it came from. NOT_FOUND / PROFILE_NOT_FOUND where
-        no event describes the consumer.
+        """`GetProfile` reads the profile of one consumer: the winning value of every
+        attribute (see `Folding`) and the event that it came from. NOT_FOUND /
+        PROFILE_NOT_FOUND if no event describes the consumer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,12 +160,15 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """Reads stored events, follows new ones, and folds them into profiles.
+    """`EventService` reads stored events, streams new ones, and folds events into
+    profiles.
 
-    Where there are several nodes, each answers from its own view of the log.
-    Where a node's view may be old, responses carry the initial metadata
-    `engagement-view-age-ms`: milliseconds since the view was known to be
-    complete. What was accepted since then may be missing in the answer.
+    With several nodes, each one answers from its own view of the log. Cursors
+    and page tokens are valid at every node of the account's partition: a node
+    catches up with the log before it reports that an id or a cursor is unknown.
+    Responses of a node whose view may be stale carry the initial metadata
+    `engagement-view-age-ms`: the milliseconds since the view was known to be
+    complete. Events accepted since then may be missing from the response.
     """
 
     @staticmethod

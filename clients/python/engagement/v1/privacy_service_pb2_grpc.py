@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PrivacyServiceStub:
-    """Erases what is stored about a person, and keeps it from coming back.
+    """`PrivacyService` erases the stored data of a person and can keep it from
+    coming back.
     """
 
     def __init__(self, channel):
@@ -58,42 +59,50 @@ class PrivacyServiceStub:
 
 
 class PrivacyServiceServicer:
-    """Erases what is stored about a person, and keeps it from coming back.
+    """`PrivacyService` erases the stored data of a person and can keep it from
+    coming back.
     """
 
     def EraseConsumer(self, request, context):
-        """Erases the events of one subject that were accepted before the call.
+        """`EraseConsumer` erases the events of one subject that were accepted before
+        the call. It returns when the erasure is complete.
 
-        When it answers with a `complete_time`, nothing that the events said is left
-        in any file of the store. Of each event its id stays as a salted hash, so that sending
-        it again answers OUTCOME_DUPLICATE and brings nothing back. Subscribers get
-        an ErasureNotice in order. Idempotent: the same `request_id` again answers
-        with the same erasure; with another subject it is refused with
-        REQUEST_ID_REUSED. An erasure that was interrupted goes on by itself, also
-        after a restart of the server.
+        An erasure with a `complete_time` has left nothing of the events' content
+        in any file of the answering node's store. Other nodes follow moments
+        later; a replicated log and its snapshots drop the content by age. The id
+        of each event stays as a salted hash, so that sending the event again
+        yields OUTCOME_DUPLICATE and brings nothing back. Subscribers receive an
+        `ErasureNotice` in log order.
+
+        The call is idempotent: the same `request_id` returns the same erasure;
+        with another subject or another `suppress` it is refused with
+        REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
+        restart of the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetErasure(self, request, context):
-        """Reads an erasure. NOT_FOUND / ERASURE_NOT_FOUND where there is none.
+        """`GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
+        none with this id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListErasures(self, request, context):
-        """Lists the erasures of an account, latest first. They are kept for good.
+        """`ListErasures` lists the erasures of an account, latest first. Erasures are
+        kept forever.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LiftSuppression(self, request, context):
-        """Lets events of a suppressed subject in again, from now on. Lifting what is
-        not suppressed changes nothing. NOT_FOUND / ERASURE_NOT_FOUND where no
-        erasure has the id.
+        """`LiftSuppression` ends the suppression of a subject: events accepted from
+        now on are stored again. Lifting a suppression that does not exist changes
+        nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +140,8 @@ def add_PrivacyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PrivacyService:
-    """Erases what is stored about a person, and keeps it from coming back.
+    """`PrivacyService` erases the stored data of a person and can keep it from
+    coming back.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ServerServiceStub:
-    """Describes the server.
+    """`ServerService` describes the server.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,12 @@ class ServerServiceStub:
 
 
 class ServerServiceServicer:
-    """Describes the server.
+    """`ServerService` describes the server.
     """
 
     def GetServerInfo(self, request, context):
-        """Reads the server's version and limits, and which accounts it serves.
+        """`GetServerInfo` reads the version of the server, its limits, and which
+        accounts it serves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +71,7 @@ def add_ServerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ServerService:
-    """Describes the server.
+    """`ServerService` describes the server.
     """
 
     @staticmethod

@@ -9,15 +9,15 @@ use ::core::option::Option;
 use ::buffa::alloc::string::String;
 use ::buffa_types::google::protobuf::Timestamp;
 use ::buffa::alloc::vec::Vec;
-/// A full, real calendar day, without a time zone.
+/// `Date` is a calendar day without a time zone.
 ///
-/// The same on the wire as `google.type.Date`, but never partial: a day that is
-/// not in the calendar (30 February, month 13, year 0) is refused.
+/// It is wire-compatible with `google.type.Date`, but is always a complete date
+/// that exists: 30 February, month 13 and year 0 are invalid.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct Date {
-    /// Year, 1 to 9999.
+    /// Year, 1 to 9999. Required.
     ///
     /// Field 1: `year`
     #[cfg_attr(
@@ -29,7 +29,7 @@ pub struct Date {
         )
     )]
     pub year: i32,
-    /// Month of the year, 1 to 12.
+    /// Month, 1 to 12. Required.
     ///
     /// Field 2: `month`
     #[cfg_attr(
@@ -41,7 +41,7 @@ pub struct Date {
         )
     )]
     pub month: i32,
-    /// Day of the month, 1 to 31.
+    /// Day of the month, 1 to 31. Required.
     ///
     /// Field 3: `day`
     #[cfg_attr(
@@ -200,19 +200,20 @@ pub const __DATE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_
     from_json: ::buffa::type_registry::any_from_json::<Date>,
     is_wkt: false,
 };
-/// What a brand tells about a customer as a customer: status, account, dates.
+/// `CustomerInfo` describes a customer in business terms: status, account and
+/// dates.
 ///
-/// Every member is optional: absent, the empty text and zero are three different
-/// things. Text is free text of at most 50,000 characters (Unicode code points)
-/// without NUL; amounts, sizes and flags are text too, exactly as the source
-/// wrote them.
+/// The producer sets every field, and every field is optional: an absent field,
+/// an empty string and zero are three different values. A string is free text of
+/// at most 50,000 characters (Unicode code points) without NUL. Amounts, sizes
+/// and flags are strings too and are stored exactly as the source wrote them.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct CustomerInfo {
-    /// Time of the event, epoch milliseconds: after 0, before the year 10000, and
-    /// at most 24 hours ahead of the server's clock. Unset: the server stores the
-    /// time at which it accepted the event.
+    /// Time of the event in epoch milliseconds: after 0, before the year 10000 and
+    /// at most 24 hours ahead of the server's clock. If absent, the server sets it
+    /// to the time of acceptance.
     ///
     /// Field 1: `server_time_stamp`
     #[cfg_attr(
@@ -225,9 +226,9 @@ pub struct CustomerInfo {
         )
     )]
     pub server_time_stamp: Option<i64>,
-    /// Status of the customer, such as "cancelled". Matched against the names of
-    /// the account's customer statuses without regard to case; the text that was
-    /// sent is always what comes out.
+    /// Status of the customer, such as "cancelled". The server matches it,
+    /// ignoring case, against the account's list of customer statuses and always
+    /// stores and returns it as sent.
     ///
     /// Field 2: `customer_status`
     #[cfg_attr(
@@ -239,9 +240,9 @@ pub struct CustomerInfo {
         )
     )]
     pub customer_status: Option<String>,
-    /// Type of the customer, such as "vip". Matched against the names of the
-    /// account's customer types without regard to case; the text that was sent is
-    /// always what comes out.
+    /// Type of the customer, such as "vip". The server matches it, ignoring case,
+    /// against the account's list of customer types and always stores and returns
+    /// it as sent.
     ///
     /// Field 3: `customer_type`
     #[cfg_attr(
@@ -276,7 +277,7 @@ pub struct CustomerInfo {
         )
     )]
     pub customer_id: Option<String>,
-    /// Id of the customer in a social network of the brand's choice.
+    /// Id of the customer in a social network that the brand chooses.
     ///
     /// Field 6: `social_id`
     #[cfg_attr(
@@ -308,9 +309,8 @@ pub struct CustomerInfo {
         )
     )]
     pub user_name: Option<String>,
-    /// Name of the customer's company or account; in business-to-business use,
-    /// the nickname of the account. Sources give the one name both meanings and
-    /// send one value.
+    /// Name of the customer's company or account or, between businesses, the
+    /// account's nickname. Sources use this one field for either meaning.
     ///
     /// Field 9: `account_name`
     #[cfg_attr(
@@ -366,7 +366,7 @@ pub struct CustomerInfo {
         )
     )]
     pub company_size: Option<String>,
-    /// Zip code of the store; leading zeros are kept.
+    /// Zip code of the store. Leading zeros are kept.
     ///
     /// Field 14: `store_zip_code`
     #[cfg_attr(
@@ -1010,16 +1010,17 @@ pub const __CUSTOMER_INFO_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buf
     from_json: ::buffa::type_registry::any_from_json::<CustomerInfo>,
     is_wkt: false,
 };
-/// What a brand tells about a customer as a person: name, age, contacts.
+/// `PersonalInfo` describes a customer as a person: name, age and contacts.
 ///
-/// The same rules for text and absence as in `CustomerInfo`.
+/// The producer sets every field. Text and absence follow the rules of
+/// `CustomerInfo`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct PersonalInfo {
-    /// Time of the event, epoch milliseconds: after 0, before the year 10000, and
-    /// at most 24 hours ahead of the server's clock. Unset: the server stores the
-    /// time at which it accepted the event.
+    /// Time of the event in epoch milliseconds: after 0, before the year 10000 and
+    /// at most 24 hours ahead of the server's clock. If absent, the server sets it
+    /// to the time of acceptance.
     ///
     /// Field 1: `server_time_stamp`
     #[cfg_attr(
@@ -1032,7 +1033,7 @@ pub struct PersonalInfo {
         )
     )]
     pub server_time_stamp: Option<i64>,
-    /// Personal name (first name).
+    /// First name.
     ///
     /// Field 2: `name`
     #[cfg_attr(
@@ -1040,7 +1041,7 @@ pub struct PersonalInfo {
         serde(rename = "name", skip_serializing_if = "::core::option::Option::is_none")
     )]
     pub name: Option<String>,
-    /// Surname (last name).
+    /// Last name.
     ///
     /// Field 3: `surname`
     #[cfg_attr(
@@ -1059,7 +1060,7 @@ pub struct PersonalInfo {
         serde(rename = "gender", skip_serializing_if = "::core::option::Option::is_none")
     )]
     pub gender: Option<String>,
-    /// Company of the person.
+    /// Company that the person belongs to.
     ///
     /// Field 5: `company`
     #[cfg_attr(
@@ -1070,7 +1071,7 @@ pub struct PersonalInfo {
         )
     )]
     pub company: Option<String>,
-    /// Year of birth, from which the age is calculated; not an age.
+    /// Year of birth, not an age: readers calculate the age from it.
     ///
     /// Field 6: `customer_age`
     #[cfg_attr(
@@ -1082,7 +1083,7 @@ pub struct PersonalInfo {
         )
     )]
     pub customer_age: Option<String>,
-    /// E-mail address of the first contact.
+    /// Email address of the first contact.
     ///
     /// Field 7: `email`
     #[cfg_attr(
@@ -1109,8 +1110,8 @@ pub struct PersonalInfo {
         )
     )]
     pub language: Option<String>,
-    /// Contacts after the first, in the source's order. The first is `email` and
-    /// `phone`.
+    /// Contacts after the first, in the source's order. The first contact is
+    /// `email` and `phone`.
     ///
     /// Field 20: `other_contacts`
     #[cfg_attr(
@@ -1485,12 +1486,13 @@ pub const __PERSONAL_INFO_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buf
     from_json: ::buffa::type_registry::any_from_json::<PersonalInfo>,
     is_wkt: false,
 };
-/// One way to reach a person.
+/// `PersonalContact` is one way to reach a person. The producer sets both
+/// fields, and both are optional.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct PersonalContact {
-    /// E-mail address.
+    /// Email address.
     ///
     /// Field 1: `email`
     #[cfg_attr(
@@ -1660,12 +1662,12 @@ pub const __PERSONAL_CONTACT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::
     from_json: ::buffa::type_registry::any_from_json::<PersonalContact>,
     is_wkt: false,
 };
-/// The kinds of lists.
+/// `EntityKind` selects a list.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i32)]
 pub enum EntityKind {
-    /// Not a kind; refused.
+    /// Not a list; invalid in a request.
     ENTITY_KIND_UNSPECIFIED = 0i32,
     /// Names for `customer_info.customer_status`.
     ENTITY_KIND_CUSTOMER_STATUS = 1i32,
@@ -1820,12 +1822,12 @@ impl ::buffa::Enumeration for EntityKind {
         ]
     }
 }
-/// Request of ListEntities.
+/// `ListEntitiesRequest` is the request of `ListEntities`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct ListEntitiesRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -1838,7 +1840,7 @@ pub struct ListEntitiesRequest {
         )
     )]
     pub account_id: String,
-    /// Which list.
+    /// List to read. Required.
     ///
     /// Field 2: `kind`
     #[cfg_attr(
@@ -1988,13 +1990,13 @@ pub const __LIST_ENTITIES_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry
     from_json: ::buffa::type_registry::any_from_json::<ListEntitiesRequest>,
     is_wkt: false,
 };
-/// Response of ListEntities.
+/// `ListEntitiesResponse` is the response of `ListEntities`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct ListEntitiesResponse {
-    /// The names in their canonical spelling, in the order in which they were
-    /// added; at most 110.
+    /// Names in their canonical spelling, in the order in which they were added.
+    /// At most 110.
     ///
     /// Field 1: `names`
     #[cfg_attr(
@@ -2006,7 +2008,7 @@ pub struct ListEntitiesResponse {
         )
     )]
     pub names: Vec<String>,
-    /// Whether events with other values are refused.
+    /// Whether events with other values are rejected.
     ///
     /// Field 2: `closed`
     #[cfg_attr(
@@ -2154,12 +2156,12 @@ pub const __LIST_ENTITIES_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntr
     from_json: ::buffa::type_registry::any_from_json::<ListEntitiesResponse>,
     is_wkt: false,
 };
-/// Request of PutEntities.
+/// `PutEntitiesRequest` is the request of `PutEntities`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct PutEntitiesRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -2172,7 +2174,7 @@ pub struct PutEntitiesRequest {
         )
     )]
     pub account_id: String,
-    /// Which list.
+    /// List to change. Required.
     ///
     /// Field 2: `kind`
     #[cfg_attr(
@@ -2184,8 +2186,8 @@ pub struct PutEntitiesRequest {
         )
     )]
     pub kind: EnumValue<EntityKind>,
-    /// Names to add: at most 110, which is also the limit of the list, each 1 to
-    /// 256 characters without NUL. May be empty where only `closed` is to change.
+    /// Names to add: at most 110, which is also the limit of the list, each of 1
+    /// to 256 characters without NUL. May be empty, to change only `closed`.
     ///
     /// Field 3: `names`
     #[cfg_attr(
@@ -2197,8 +2199,9 @@ pub struct PutEntitiesRequest {
         )
     )]
     pub names: Vec<String>,
-    /// Whether to refuse events with values that are not on the list, with
-    /// ENTITY_UNKNOWN. Unset: as it is; a new list is open.
+    /// Whether to reject events whose value is not in the list, with
+    /// ENTITY_UNKNOWN. An event without a value is not checked. If absent, the
+    /// setting stays as it is; a new list is open.
     ///
     /// Field 4: `closed`
     #[cfg_attr(
@@ -2389,12 +2392,13 @@ pub const __PUT_ENTITIES_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry 
     from_json: ::buffa::type_registry::any_from_json::<PutEntitiesRequest>,
     is_wkt: false,
 };
-/// Response of PutEntities.
+/// `PutEntitiesResponse` is the response of `PutEntities`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct PutEntitiesResponse {
-    /// All names of the list after the change.
+    /// All names of the list after the change, in the order in which they were
+    /// added.
     ///
     /// Field 1: `names`
     #[cfg_attr(
@@ -2406,7 +2410,7 @@ pub struct PutEntitiesResponse {
         )
     )]
     pub names: Vec<String>,
-    /// Whether events with other values are refused.
+    /// Whether events with other values are rejected.
     ///
     /// Field 2: `closed`
     #[cfg_attr(
@@ -2554,12 +2558,12 @@ pub const __PUT_ENTITIES_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry
     from_json: ::buffa::type_registry::any_from_json::<PutEntitiesResponse>,
     is_wkt: false,
 };
-/// Request of DeleteEntity.
+/// `DeleteEntityRequest` is the request of `DeleteEntity`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct DeleteEntityRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -2572,7 +2576,7 @@ pub struct DeleteEntityRequest {
         )
     )]
     pub account_id: String,
-    /// Which list.
+    /// List to change. Required.
     ///
     /// Field 2: `kind`
     #[cfg_attr(
@@ -2584,7 +2588,7 @@ pub struct DeleteEntityRequest {
         )
     )]
     pub kind: EnumValue<EntityKind>,
-    /// The name, in any case, 1 to 256 characters.
+    /// Name to remove, in any case: 1 to 256 characters. Required.
     ///
     /// Field 3: `name`
     #[cfg_attr(
@@ -2749,12 +2753,13 @@ pub const __DELETE_ENTITY_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry
     from_json: ::buffa::type_registry::any_from_json::<DeleteEntityRequest>,
     is_wkt: false,
 };
-/// Response of DeleteEntity.
+/// `DeleteEntityResponse` is the response of `DeleteEntity`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct DeleteEntityResponse {
-    /// All names of the list after the change.
+    /// All names of the list after the change, in the order in which they were
+    /// added.
     ///
     /// Field 1: `names`
     #[cfg_attr(
@@ -2766,7 +2771,7 @@ pub struct DeleteEntityResponse {
         )
     )]
     pub names: Vec<String>,
-    /// Whether events with other values are refused.
+    /// Whether events with other values are rejected.
     ///
     /// Field 2: `closed`
     #[cfg_attr(
@@ -2914,12 +2919,12 @@ pub const __DELETE_ENTITY_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntr
     from_json: ::buffa::type_registry::any_from_json::<DeleteEntityResponse>,
     is_wkt: false,
 };
-/// Why a call or an event was refused.
+/// `ErrorReason` says why a call was refused or an event was rejected.
 ///
-/// Every error status carries a `google.rpc.ErrorInfo` with domain
-/// `engagement.v1` whose `reason` is the name of one of these values without
-/// the prefix `ERROR_REASON_`. All dynamic text of the message is in its
-/// metadata too. Clients must accept reasons that they do not know.
+/// Every error status of this service carries a `google.rpc.ErrorInfo` with the
+/// domain `engagement.v1`. Its `reason` is the name of one of these values
+/// without the prefix `ERROR_REASON_`, and its metadata repeats every variable
+/// part of the message. Clients must accept reasons that they do not know.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i32)]
@@ -2927,7 +2932,7 @@ pub enum ErrorReason {
     /// Not used.
     ERROR_REASON_UNSPECIFIED = 0i32,
     /// A field breaks a rule of the contract. INVALID_ARGUMENT, with a
-    /// `google.rpc.BadRequest`. Not retryable.
+    /// `google.rpc.BadRequest` that lists up to 32 violations. Not retryable.
     ///
     /// ```text
     /// {"reason": "FIELD_INVALID", "domain": "engagement.v1",
@@ -2939,7 +2944,7 @@ pub enum ErrorReason {
     ERROR_REASON_FIELD_INVALID = 1i32,
     /// A value is not in a closed list of entities. INVALID_ARGUMENT, with a
     /// `google.rpc.BadRequest`. Not retryable: send one of the allowed names, or
-    /// put the name on the list.
+    /// add the name to the list.
     ///
     /// ```text
     /// {"reason": "ENTITY_UNKNOWN", "domain": "engagement.v1",
@@ -2947,15 +2952,15 @@ pub enum ErrorReason {
     ///               "allowed": "\"active\", \"cancelled\""}}
     /// ```
     ERROR_REASON_ENTITY_UNKNOWN = 2i32,
-    /// A call holds more events or bytes than are allowed. INVALID_ARGUMENT. Not
-    /// retryable as it is: send less in one call.
+    /// A request holds more events or bytes than allowed. INVALID_ARGUMENT. Not
+    /// retryable as it is: send less in one request.
     ///
     /// ```text
     /// {"reason": "BATCH_TOO_LARGE", "domain": "engagement.v1",
     ///  "metadata": {"count": "501", "limit": "500", "unit": "events"}}
     /// ```
     ERROR_REASON_BATCH_TOO_LARGE = 3i32,
-    /// A chunk of an upload holds more events or bytes than are allowed.
+    /// A chunk of an upload holds more events or bytes than allowed.
     /// INVALID_ARGUMENT. Not retryable as it is: send smaller chunks.
     ///
     /// ```text
@@ -2963,23 +2968,23 @@ pub enum ErrorReason {
     ///  "metadata": {"count": "501", "limit": "500", "unit": "events"}}
     /// ```
     ERROR_REASON_CHUNK_TOO_LARGE = 4i32,
-    /// A filter cannot be understood. INVALID_ARGUMENT, with a
-    /// `google.rpc.BadRequest`. Not retryable.
+    /// A filter has no meaning: its time range is empty, or its text cannot be
+    /// parsed. INVALID_ARGUMENT, with a `google.rpc.BadRequest`. Not retryable.
     ///
     /// ```text
     /// {"reason": "FILTER_INVALID", "domain": "engagement.v1",
     ///  "metadata": {"field": "filter.text"}}
     /// ```
     ERROR_REASON_FILTER_INVALID = 5i32,
-    /// A page token is damaged, or was given for another account, filter or
-    /// order. INVALID_ARGUMENT. Not retryable: start the list again.
+    /// A page token is damaged, or was issued for other arguments, such as another
+    /// account, filter or order. INVALID_ARGUMENT. Not retryable: list again from
+    /// the first page.
     ///
     /// ```text
     /// {"reason": "PAGE_TOKEN_MISMATCH", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_PAGE_TOKEN_MISMATCH = 6i32,
-    /// A cursor is not one that this service made. INVALID_ARGUMENT. Not
-    /// retryable.
+    /// A cursor was not created by this service. INVALID_ARGUMENT. Not retryable.
     ///
     /// ```text
     /// {"reason": "CURSOR_MALFORMED", "domain": "engagement.v1"}
@@ -2992,14 +2997,14 @@ pub enum ErrorReason {
     /// ```
     ERROR_REASON_CURSOR_MISMATCH = 8i32,
     /// An event with the same id and other content is stored. ALREADY_EXISTS. Not
-    /// retryable: correct the id.
+    /// retryable: give the event an id of its own.
     ///
     /// ```text
     /// {"reason": "EVENT_ID_CONFLICT", "domain": "engagement.v1",
     ///  "metadata": {"eventId": "0198a1b2-…"}}
     /// ```
     ERROR_REASON_EVENT_ID_CONFLICT = 20i32,
-    /// A request id was used for a different request. ALREADY_EXISTS. Not
+    /// A request id was already used for a different request. ALREADY_EXISTS. Not
     /// retryable.
     ///
     /// ```text
@@ -3008,41 +3013,40 @@ pub enum ErrorReason {
     /// ```
     ERROR_REASON_REQUEST_ID_REUSED = 21i32,
     /// A chunk, or the end of an upload, does not follow the last committed chunk.
-    /// FAILED_PRECONDITION. Go on with the expected sequence.
+    /// FAILED_PRECONDITION. Resume at the expected sequence.
     ///
     /// ```text
     /// {"reason": "SEQUENCE_GAP", "domain": "engagement.v1",
     ///  "metadata": {"uploadId": "u-1", "sequence": "9", "expected": "7"}}
     /// ```
     ERROR_REASON_SEQUENCE_GAP = 30i32,
-    /// A new chunk was sent to an upload that is finished. FAILED_PRECONDITION.
-    /// Open an upload with another id.
+    /// A new chunk was sent to a finished upload. FAILED_PRECONDITION. Open an
+    /// upload with another id.
     ///
     /// ```text
     /// {"reason": "UPLOAD_FINISHED", "domain": "engagement.v1",
     ///  "metadata": {"uploadId": "u-1", "committedThrough": "6"}}
     /// ```
     ERROR_REASON_UPLOAD_FINISHED = 31i32,
-    /// A cursor is older than the retention. FAILED_PRECONDITION. Start at the
-    /// earliest cursor, which the metadata holds.
+    /// A cursor is older than the retention. FAILED_PRECONDITION. The events that
+    /// are left start after `earliestCursor` of the metadata.
     ///
     /// ```text
     /// {"reason": "CURSOR_EXPIRED", "domain": "engagement.v1",
     ///  "metadata": {"earliestCursor": "…"}}
     /// ```
     ERROR_REASON_CURSOR_EXPIRED = 32i32,
-    /// The log was replaced (restored from a backup, for example), so that
-    /// cursors and page tokens from before mean nothing. FAILED_PRECONDITION.
-    /// Read again from the start.
+    /// The log was replaced, for example restored from a backup, and older cursors
+    /// and page tokens are void. FAILED_PRECONDITION. Read again from the start.
     ///
     /// ```text
     /// {"reason": "LOG_EPOCH_CHANGED", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_LOG_EPOCH_CHANGED = 33i32,
-    /// The server is one node of several, and does not carry the partition that
-    /// the call's account is in. FAILED_PRECONDITION. Not retryable at this
-    /// address: call a node that carries the partition. GetServerInfo tells how an
-    /// account's partition is found, and which ones a node carries.
+    /// This node does not carry the partition of the call's account.
+    /// FAILED_PRECONDITION. Not retryable at this address: call a node that
+    /// carries the partition. GetServerInfo describes how to find the partition of
+    /// an account and which partitions a node carries.
     ///
     /// ```text
     /// {"reason": "PARTITION_NOT_SERVED", "domain": "engagement.v1",
@@ -3050,8 +3054,8 @@ pub enum ErrorReason {
     ///               "partitionCount": "8"}}
     /// ```
     ERROR_REASON_PARTITION_NOT_SERVED = 34i32,
-    /// Another stream opened the same upload and goes on with it. ABORTED. The
-    /// newer stream is the one to use.
+    /// Another stream opened the same upload and owns it now. ABORTED. Leave the
+    /// upload to the newer stream.
     ///
     /// ```text
     /// {"reason": "UPLOAD_TAKEN_OVER", "domain": "engagement.v1",
@@ -3099,13 +3103,13 @@ pub enum ErrorReason {
     /// {"reason": "TOKEN_MISSING", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_TOKEN_MISSING = 60i32,
-    /// The token is not one that this service accepts. UNAUTHENTICATED.
+    /// The service does not accept the token. UNAUTHENTICATED.
     ///
     /// ```text
     /// {"reason": "TOKEN_INVALID", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_TOKEN_INVALID = 61i32,
-    /// The token is too old. UNAUTHENTICATED. Retry with a new token.
+    /// The token has expired. UNAUTHENTICATED. Retry with a new token.
     ///
     /// ```text
     /// {"reason": "TOKEN_EXPIRED", "domain": "engagement.v1"}
@@ -3126,14 +3130,15 @@ pub enum ErrorReason {
     /// ```
     ERROR_REASON_SCOPE_MISSING = 64i32,
     /// The account has used up its quota. RESOURCE_EXHAUSTED, with
-    /// `google.rpc.QuotaFailure` and `google.rpc.RetryInfo`. Retry after that.
+    /// `google.rpc.QuotaFailure` and `google.rpc.RetryInfo`. Retry after the
+    /// delay.
     ///
     /// ```text
     /// {"reason": "QUOTA_EXCEEDED", "domain": "engagement.v1",
     ///  "metadata": {"limit": "1000", "unit": "events/s"}}
     /// ```
     ERROR_REASON_QUOTA_EXCEEDED = 70i32,
-    /// The server has more waiting work than it allows. UNAVAILABLE, with
+    /// The server has more work queued than it allows. UNAVAILABLE, with
     /// `google.rpc.RetryInfo`. Retry with the same ids.
     ///
     /// ```text
@@ -3147,16 +3152,16 @@ pub enum ErrorReason {
     /// {"reason": "DRAINING", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_DRAINING = 81i32,
-    /// The store cannot write or read, because the disk is full, for example; or,
-    /// where the log is replicated, it has no quorum or this node is cut off from
-    /// it. UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
+    /// The store cannot write or read, for example because the disk is full; or
+    /// the replicated log has no quorum, or this node is cut off from it.
+    /// UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
     ///
     /// ```text
     /// {"reason": "STORE_UNAVAILABLE", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_STORE_UNAVAILABLE = 82i32,
-    /// The server failed in a way that it did not foresee. INTERNAL. The metadata
-    /// holds the request id under which the server's log has the cause.
+    /// The server failed unexpectedly. INTERNAL. The server's log has the cause
+    /// under the request id in the metadata.
     ///
     /// ```text
     /// {"reason": "INTERNAL", "domain": "engagement.v1",
@@ -3577,12 +3582,12 @@ impl ::buffa::Enumeration for ErrorReason {
         ]
     }
 }
-/// The kinds of attribute sets.
+/// `AttributeSet` is a kind of attribute set.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i32)]
 pub enum AttributeSet {
-    /// Not a set; refused in a filter.
+    /// Not a kind; invalid in a filter.
     ATTRIBUTE_SET_UNSPECIFIED = 0i32,
     /// `CustomerInfo`.
     ATTRIBUTE_SET_CUSTOMER_INFO = 1i32,
@@ -3737,20 +3742,21 @@ impl ::buffa::Enumeration for AttributeSet {
         ]
     }
 }
-/// What became of an event.
+/// `Outcome` is the result of recording one event.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i32)]
 pub enum Outcome {
     /// Not used.
     OUTCOME_UNSPECIFIED = 0i32,
-    /// Stored: durable, readable and searchable.
+    /// The event is stored: durable, readable and searchable.
     OUTCOME_ACCEPTED = 1i32,
-    /// Stored before, with the same id and the same content; nothing was added.
+    /// The event was stored before, with the same id and the same content, or an
+    /// event with this id has been erased. Nothing was added.
     OUTCOME_DUPLICATE = 2i32,
-    /// Refused; `EventResult.error` says why. Nothing was stored.
+    /// The event broke a rule and was not stored; `EventResult.error` says why.
     OUTCOME_REJECTED = 3i32,
-    /// Not stored, because the subject of the event has been erased and is
+    /// The event was not stored, because its subject has been erased and is
     /// suppressed.
     OUTCOME_SUPPRESSED = 4i32,
 }
@@ -3912,18 +3918,19 @@ impl ::buffa::Enumeration for Outcome {
         ]
     }
 }
-/// One attribute set about one customer at one time, as a producer sends it.
+/// `Event` is one attribute set about one customer at one time, as a producer
+/// sends it.
 ///
-/// Serialized, an event takes at most 4 MiB. Fields that the server does not
-/// know are kept and come out again.
+/// A serialized event takes at most 4 MiB. The server stores and returns fields
+/// that it does not know.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct Event {
-    /// Idempotency key, unique in the account, at most 128 characters without NUL.
-    /// Any text works; a UUIDv7 is best, because the store keeps time-ordered ids
-    /// together. Empty: the server makes one, and the call is then not safe to
-    /// repeat.
+    /// Idempotency key, unique within the account: at most 128 characters without
+    /// NUL. Any text works; a UUIDv7 is best, because the store keeps time-ordered
+    /// ids together. If empty, the server generates an id, and the call is then
+    /// not safe to retry.
     ///
     /// Field 1: `event_id`
     #[cfg_attr(
@@ -3936,8 +3943,8 @@ pub struct Event {
         )
     )]
     pub event_id: String,
-    /// Whom the attributes describe: the id of the participant or visitor. It ties
-    /// the two attribute sets together. May be empty.
+    /// Id of the participant or visitor that the attributes describe. It links the
+    /// two attribute sets. Optional: at most 50,000 characters without NUL.
     ///
     /// Field 2: `consumer_id`
     #[cfg_attr(
@@ -3950,7 +3957,8 @@ pub struct Event {
         )
     )]
     pub consumer_id: String,
-    /// Conversation (or visit) in which the attributes were sent. May be empty.
+    /// Id of the conversation or visit in which the attributes were sent.
+    /// Optional: at most 50,000 characters without NUL.
     ///
     /// Field 3: `conversation_id`
     #[cfg_attr(
@@ -3963,7 +3971,7 @@ pub struct Event {
         )
     )]
     pub conversation_id: String,
-    /// True where the source vouched for the customer's identity.
+    /// Whether the source vouched for the customer's identity.
     ///
     /// Field 4: `authenticated`
     #[cfg_attr(
@@ -3975,9 +3983,9 @@ pub struct Event {
         )
     )]
     pub authenticated: bool,
-    /// When the source created the event, epoch milliseconds: after 0 and before
-    /// the year 10000. It may be later than `server_time_stamp`: sources' clocks
-    /// differ.
+    /// Time at which the source created the event, in epoch milliseconds: after 0
+    /// and before the year 10000. Optional. It may be later than
+    /// `server_time_stamp`, because the clocks of sources differ.
     ///
     /// Field 5: `original_time_stamp`
     #[cfg_attr(
@@ -3990,7 +3998,7 @@ pub struct Event {
         )
     )]
     pub original_time_stamp: Option<i64>,
-    /// Producing system, at most 64 characters without NUL. May be empty.
+    /// Name of the producing system. Optional: at most 64 characters without NUL.
     ///
     /// Field 6: `source`
     #[cfg_attr(
@@ -4002,9 +4010,9 @@ pub struct Event {
         )
     )]
     pub source: String,
-    /// What the source sent and this contract does not model, keyed by the
-    /// source's own path, such as "age.month". Keys and values are text of at most
-    /// 50,000 characters without NUL; a key is not empty.
+    /// Attributes that the source sent and this contract does not model, keyed by
+    /// the source's own path, such as "age.month". Optional. Keys and values hold
+    /// at most 50,000 characters without NUL; a key is not empty.
     ///
     /// Field 20: `additional_attributes`
     #[cfg_attr(
@@ -4559,13 +4567,14 @@ pub mod event {
     #[doc(inline)]
     pub use super::__buffa::oneof::event::Attributes;
 }
-/// An event as the server keeps it. All fields beside `event` are the server's.
+/// `StoredEvent` is an event as the server stores it. The server sets every
+/// field outside `event`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct StoredEvent {
-    /// The event. What the producer left to the server (`event_id`,
-    /// `server_time_stamp`) is filled in.
+    /// The event as the producer sent it. The server fills in `event_id` and
+    /// `server_time_stamp` if the producer left them out.
     ///
     /// Field 1: `event`
     #[cfg_attr(
@@ -4576,8 +4585,9 @@ pub struct StoredEvent {
         )
     )]
     pub event: MessageField<Event, ::buffa::Inline<Event>>,
-    /// Position of the event in its account's log: opaque text, always set. The
-    /// order of cursors is the order of acceptance; only the server makes them.
+    /// Position of the event in its account's log: opaque text that only the
+    /// server creates. Always set. Events stand in the log in the order of
+    /// acceptance.
     ///
     /// Field 2: `cursor`
     #[cfg_attr(
@@ -4589,7 +4599,7 @@ pub struct StoredEvent {
         )
     )]
     pub cursor: String,
-    /// When the server accepted the event.
+    /// Time at which the server accepted the event.
     ///
     /// Field 3: `receive_time`
     #[cfg_attr(
@@ -4602,7 +4612,7 @@ pub struct StoredEvent {
     )]
     pub receive_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
     /// Name in the account's list of customer statuses that `customer_status`
-    /// matched when the event was accepted; empty where none did.
+    /// matched at acceptance. Empty if none did.
     ///
     /// Field 4: `matched_customer_status`
     #[cfg_attr(
@@ -4616,7 +4626,7 @@ pub struct StoredEvent {
     )]
     pub matched_customer_status: String,
     /// Name in the account's list of customer types that `customer_type` matched
-    /// when the event was accepted; empty where none did.
+    /// at acceptance. Empty if none did.
     ///
     /// Field 5: `matched_customer_type`
     #[cfg_attr(
@@ -4840,13 +4850,13 @@ pub const __STORED_EVENT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buff
     from_json: ::buffa::type_registry::any_from_json::<StoredEvent>,
     is_wkt: false,
 };
-/// Which events a reader wants: all fields that are set must hold (AND), of a
-/// list any value (OR). An empty filter takes everything.
+/// `EventFilter` selects events. An event must match every field that is set
+/// (AND) and any one value of a list (OR). An empty filter matches every event.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct EventFilter {
-    /// Kinds of attribute sets.
+    /// Kinds of attribute sets, at most 100.
     ///
     /// Field 1: `attribute_sets`
     #[cfg_attr(
@@ -4859,7 +4869,8 @@ pub struct EventFilter {
         )
     )]
     pub attribute_sets: Vec<EnumValue<AttributeSet>>,
-    /// Values of `consumer_id`, at most 100, exact.
+    /// Exact values of `consumer_id`, at most 100, each of at most 50,000
+    /// characters.
     ///
     /// Field 2: `consumer_ids`
     #[cfg_attr(
@@ -4872,7 +4883,8 @@ pub struct EventFilter {
         )
     )]
     pub consumer_ids: Vec<String>,
-    /// Values of `conversation_id`, at most 100, exact.
+    /// Exact values of `conversation_id`, at most 100, each of at most 50,000
+    /// characters.
     ///
     /// Field 3: `conversation_ids`
     #[cfg_attr(
@@ -4885,7 +4897,8 @@ pub struct EventFilter {
         )
     )]
     pub conversation_ids: Vec<String>,
-    /// Values of `customer_info.customer_id`, at most 100, exact.
+    /// Exact values of `customer_info.customer_id`, at most 100, each of at most
+    /// 50,000 characters.
     ///
     /// Field 4: `customer_ids`
     #[cfg_attr(
@@ -4898,8 +4911,8 @@ pub struct EventFilter {
         )
     )]
     pub customer_ids: Vec<String>,
-    /// Values of `customer_info.customer_status`, at most 100: the whole value,
-    /// without regard to case.
+    /// Whole values of `customer_info.customer_status`, ignoring case: at most
+    /// 100, each of at most 50,000 characters.
     ///
     /// Field 5: `customer_statuses`
     #[cfg_attr(
@@ -4912,8 +4925,8 @@ pub struct EventFilter {
         )
     )]
     pub customer_statuses: Vec<String>,
-    /// Values of `customer_info.customer_type`, at most 100: the whole value,
-    /// without regard to case.
+    /// Whole values of `customer_info.customer_type`, ignoring case: at most 100,
+    /// each of at most 50,000 characters.
     ///
     /// Field 6: `customer_types`
     #[cfg_attr(
@@ -4926,7 +4939,7 @@ pub struct EventFilter {
         )
     )]
     pub customer_types: Vec<String>,
-    /// Only events whose `authenticated` is the same. Unset: both.
+    /// Value of `authenticated`. If absent, both match.
     ///
     /// Field 7: `authenticated`
     #[cfg_attr(
@@ -4937,7 +4950,8 @@ pub struct EventFilter {
         )
     )]
     pub authenticated: Option<bool>,
-    /// Earliest `server_time_stamp`, inclusive, 1970 to 9999. Unset: no bound.
+    /// Start of the `server_time_stamp` range, inclusive, 1970 to 9999. If absent,
+    /// the range has no start.
     ///
     /// Field 8: `start_time`
     #[cfg_attr(
@@ -4949,8 +4963,8 @@ pub struct EventFilter {
         )
     )]
     pub start_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
-    /// End of the `server_time_stamp` range, exclusive, after `start_time`, 1970 to
-    /// 9999. Unset: no bound.
+    /// End of the `server_time_stamp` range, exclusive, 1970 to 9999, and after
+    /// `start_time`. If absent, the range has no end.
     ///
     /// Field 9: `end_time`
     #[cfg_attr(
@@ -4962,12 +4976,13 @@ pub struct EventFilter {
         )
     )]
     pub end_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
-    /// Words that must all occur in the event's attribute values, in any order,
-    /// without regard to case; at most 1,000 characters. Words are runs of letters
-    /// and digits; what stands between them does not count. The words of "a quoted
-    /// phrase", and those joined by punctuation as in `ada@example.com`, must stand
-    /// side by side in that order in one value. FILTER_INVALID where a part has no
-    /// letter or digit.
+    /// Words that must all occur in the event's attribute values, in any order and
+    /// ignoring case: at most 1,000 characters. A word is a run of letters and
+    /// digits; other characters only separate words. The words of "a quoted
+    /// phrase", and words joined by punctuation as in `ada@example.com`, must be
+    /// adjacent and in that order within one value. A date is searched as
+    /// `2014-10-15`. Refused with FILTER_INVALID if a quotation mark is not closed
+    /// or a part has no letter or digit.
     ///
     /// Field 10: `text`
     #[cfg_attr(
@@ -5334,12 +5349,13 @@ pub const __EVENT_FILTER_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buff
     from_json: ::buffa::type_registry::any_from_json::<EventFilter>,
     is_wkt: false,
 };
-/// What became of one event of a request.
+/// `EventResult` is the result of one event of a request. The server sets every
+/// field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct EventResult {
-    /// Position of the event in its request or chunk, from 0.
+    /// Index of the event in its request or chunk, from 0.
     ///
     /// Field 1: `index`
     #[cfg_attr(
@@ -5351,7 +5367,8 @@ pub struct EventResult {
         )
     )]
     pub index: i32,
-    /// Id of the event; made by the server where the producer sent none.
+    /// Id of the event, generated by the server if the producer sent none. An id
+    /// that is too long is cut to 128 characters.
     ///
     /// Field 2: `event_id`
     #[cfg_attr(
@@ -5364,7 +5381,7 @@ pub struct EventResult {
         )
     )]
     pub event_id: String,
-    /// What became of the event.
+    /// Outcome of the event.
     ///
     /// Field 3: `outcome`
     #[cfg_attr(
@@ -5376,8 +5393,9 @@ pub struct EventResult {
         )
     )]
     pub outcome: EnumValue<Outcome>,
-    /// Cursor of the stored event, where accepted or a duplicate. Empty for a
-    /// duplicate of an erased event and with `validate_only`.
+    /// Cursor of the stored event: set if the event was accepted or is a
+    /// duplicate. Empty for a duplicate of an erased event and, with
+    /// `validate_only`, for an event that is not stored yet.
     ///
     /// Field 4: `cursor`
     #[cfg_attr(
@@ -5389,7 +5407,7 @@ pub struct EventResult {
         )
     )]
     pub cursor: String,
-    /// Why the event was refused; only where rejected.
+    /// Why the event was rejected. Set only for OUTCOME_REJECTED.
     ///
     /// Field 5: `error`
     #[cfg_attr(
@@ -5599,12 +5617,13 @@ pub const __EVENT_RESULT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buff
     from_json: ::buffa::type_registry::any_from_json::<EventResult>,
     is_wkt: false,
 };
-/// Why one event was refused.
+/// `EventError` explains why one event was rejected. The server sets every
+/// field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct EventError {
-    /// Machine-readable reason.
+    /// Reason for programs to branch on.
     ///
     /// Field 1: `reason`
     #[cfg_attr(
@@ -5616,7 +5635,7 @@ pub struct EventError {
         )
     )]
     pub reason: EnumValue<ErrorReason>,
-    /// What is wrong, for people.
+    /// Explanation for people.
     ///
     /// Field 2: `message`
     #[cfg_attr(
@@ -5628,7 +5647,8 @@ pub struct EventError {
         )
     )]
     pub message: String,
-    /// The fields that are wrong, at most 32, in the order of the event.
+    /// Broken rules of fields, at most 32; fewer if their text is long. Empty for
+    /// EVENT_ID_CONFLICT.
     ///
     /// Field 3: `violations`
     #[cfg_attr(
@@ -5640,7 +5660,7 @@ pub struct EventError {
         )
     )]
     pub violations: Vec<FieldViolation>,
-    /// How many violations there are, including those not listed.
+    /// Number of broken rules, including those not listed.
     ///
     /// Field 4: `violations_total`
     #[cfg_attr(
@@ -5840,12 +5860,14 @@ pub const __EVENT_ERROR_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa
     from_json: ::buffa::type_registry::any_from_json::<EventError>,
     is_wkt: false,
 };
-/// One broken rule of one field.
+/// `FieldViolation` is one broken rule of one field. The server sets every
+/// field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct FieldViolation {
-    /// Path from the event, such as `customer_info.last_payment_date.month`.
+    /// Path from the event, such as `customer_info.last_payment_date.month`. Empty
+    /// if the event as a whole breaks the rule.
     ///
     /// Field 1: `field`
     #[cfg_attr(
@@ -5857,8 +5879,9 @@ pub struct FieldViolation {
         )
     )]
     pub field: String,
-    /// Id of the rule as protovalidate names it, such as `string.max_len`; rules
-    /// that need the server's clock or store have ids that start with `server.`.
+    /// Id of the rule: for an annotation of this contract the id that
+    /// protovalidate gives it, such as `string.max_len`; for any other rule one
+    /// that starts with `server.`.
     ///
     /// Field 2: `rule`
     #[cfg_attr(
@@ -5870,7 +5893,7 @@ pub struct FieldViolation {
         )
     )]
     pub rule: String,
-    /// What is wrong and the limit, for people. Never holds the value.
+    /// Problem and limit, for people. Never contains the value.
     ///
     /// Field 3: `description`
     #[cfg_attr(
@@ -6029,12 +6052,12 @@ pub const __FIELD_VIOLATION_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::b
     from_json: ::buffa::type_registry::any_from_json::<FieldViolation>,
     is_wkt: false,
 };
-/// How many events had each outcome.
+/// `Tally` counts events by outcome. The server sets every field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct Tally {
-    /// Events stored.
+    /// Events that were stored.
     ///
     /// Field 1: `accepted`
     #[cfg_attr(
@@ -6046,7 +6069,7 @@ pub struct Tally {
         )
     )]
     pub accepted: i64,
-    /// Events that were stored before.
+    /// Events that had been stored before.
     ///
     /// Field 2: `duplicate`
     #[cfg_attr(
@@ -6058,7 +6081,7 @@ pub struct Tally {
         )
     )]
     pub duplicate: i64,
-    /// Events refused.
+    /// Events that broke a rule.
     ///
     /// Field 3: `rejected`
     #[cfg_attr(
@@ -6070,7 +6093,7 @@ pub struct Tally {
         )
     )]
     pub rejected: i64,
-    /// Events not stored because their subject is suppressed.
+    /// Events that were not stored because their subject is suppressed.
     ///
     /// Field 4: `suppressed`
     #[cfg_attr(
@@ -6244,20 +6267,20 @@ pub const __TALLY_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type
     from_json: ::buffa::type_registry::any_from_json::<Tally>,
     is_wkt: false,
 };
-/// How the events of a consumer become one profile. In either way a value whose
-/// source vouched for the identity (`authenticated`) wins over one that did not;
-/// among equals the later event wins, by `server_time_stamp` and then by order of
-/// acceptance.
+/// `Folding` selects how events become a profile. In every folding a value whose
+/// source vouched for the customer's identity (`authenticated`) beats one whose
+/// source did not. Otherwise the later event wins: by `server_time_stamp`, then
+/// by the order of acceptance.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i32)]
 pub enum Folding {
     /// The same as FOLDING_MERGE.
     FOLDING_UNSPECIFIED = 0i32,
-    /// Every attribute has its latest value; what a later event does not mention
-    /// stays.
+    /// Each attribute has its winning value; an attribute that an event does not
+    /// mention stays.
     FOLDING_MERGE = 1i32,
-    /// Of each attribute set the latest event replaces all before it.
+    /// The winning event of each attribute set replaces all others of that set.
     FOLDING_REPLACE = 2i32,
 }
 impl Folding {
@@ -6398,12 +6421,12 @@ impl ::buffa::Enumeration for Folding {
         &[Self::FOLDING_UNSPECIFIED, Self::FOLDING_MERGE, Self::FOLDING_REPLACE]
     }
 }
-/// Request of GetEvent.
+/// `GetEventRequest` is the request of `GetEvent`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct GetEventRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -6417,7 +6440,7 @@ pub struct GetEventRequest {
     )]
     pub account_id: String,
     /// Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-    /// `*`: all.
+    /// `*` returns all.
     ///
     /// Field 4: `read_mask`
     #[cfg_attr(
@@ -6741,7 +6764,7 @@ pub mod get_event_request {
     #[doc(inline)]
     pub use super::__buffa::oneof::get_event_request::Key;
 }
-/// Response of GetEvent.
+/// `GetEventResponse` is the response of `GetEvent`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -6886,12 +6909,12 @@ pub const __GET_EVENT_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = 
     from_json: ::buffa::type_registry::any_from_json::<GetEventResponse>,
     is_wkt: false,
 };
-/// Request of ListEvents.
+/// `ListEventsRequest` is the request of `ListEvents`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct ListEventsRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -6904,7 +6927,7 @@ pub struct ListEventsRequest {
         )
     )]
     pub account_id: String,
-    /// Which events. Unset: all.
+    /// Events to return. If absent, all.
     ///
     /// Field 2: `filter`
     #[cfg_attr(
@@ -6915,8 +6938,8 @@ pub struct ListEventsRequest {
         )
     )]
     pub filter: MessageField<EventFilter, ::buffa::Inline<EventFilter>>,
-    /// How many events to return: 100 where 0, at most 1,000; a larger number is
-    /// taken as 1,000. A page takes at most 3 MiB unless its first event alone
+    /// Maximum number of events to return: 100 if 0; a larger number than 1,000
+    /// counts as 1,000. A page takes at most 3 MiB, unless its first event alone
     /// takes more.
     ///
     /// Field 3: `page_size`
@@ -6930,8 +6953,9 @@ pub struct ListEventsRequest {
         )
     )]
     pub page_size: i32,
-    /// Token of the page to return, from a response to a request with the same
-    /// account, filter and order; empty for the first page.
+    /// Page token of the page to return, from the response to a request with the
+    /// same account, filter and order; empty for the first page. At most 1,024
+    /// characters.
     ///
     /// Field 4: `page_token`
     #[cfg_attr(
@@ -6944,7 +6968,7 @@ pub struct ListEventsRequest {
         )
     )]
     pub page_token: String,
-    /// Latest accepted first.
+    /// Whether to list the events accepted last first.
     ///
     /// Field 5: `newest_first`
     #[cfg_attr(
@@ -6958,7 +6982,7 @@ pub struct ListEventsRequest {
     )]
     pub newest_first: bool,
     /// Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-    /// `*`: all.
+    /// `*` returns all.
     ///
     /// Field 6: `read_mask`
     #[cfg_attr(
@@ -7190,12 +7214,12 @@ pub const __LIST_EVENTS_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry =
     from_json: ::buffa::type_registry::any_from_json::<ListEventsRequest>,
     is_wkt: false,
 };
-/// Response of ListEvents.
+/// `ListEventsResponse` is the response of `ListEvents`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct ListEventsResponse {
-    /// The events of this page.
+    /// Events of this page.
     ///
     /// Field 1: `events`
     #[cfg_attr(
@@ -7207,7 +7231,7 @@ pub struct ListEventsResponse {
         )
     )]
     pub events: Vec<StoredEvent>,
-    /// Token of the next page; empty on the last.
+    /// Page token of the next page; empty on the last page.
     ///
     /// Field 2: `next_page_token`
     #[cfg_attr(
@@ -7369,12 +7393,12 @@ pub const __LIST_EVENTS_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry 
     from_json: ::buffa::type_registry::any_from_json::<ListEventsResponse>,
     is_wkt: false,
 };
-/// Request of SubscribeEvents.
+/// `SubscribeEventsRequest` is the request of `SubscribeEvents`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct SubscribeEventsRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -7387,7 +7411,7 @@ pub struct SubscribeEventsRequest {
         )
     )]
     pub account_id: String,
-    /// Which events. Unset: all.
+    /// Events to stream. If absent, all.
     ///
     /// Field 2: `filter`
     #[cfg_attr(
@@ -7398,8 +7422,8 @@ pub struct SubscribeEventsRequest {
         )
     )]
     pub filter: MessageField<EventFilter, ::buffa::Inline<EventFilter>>,
-    /// End the stream, with OK, once everything is sent that was accepted before
-    /// the stream started.
+    /// Whether to end the stream, with OK, once every event accepted before the
+    /// stream started has been sent; `caught_up` is then the last message.
     ///
     /// Field 7: `stop_at_tail`
     #[cfg_attr(
@@ -7412,9 +7436,9 @@ pub struct SubscribeEventsRequest {
         )
     )]
     pub stop_at_tail: bool,
-    /// How many events a batch may hold: 500 where 0, at most 1,000; a larger
-    /// number is taken as 1,000. A batch takes at most 256 KiB unless its first
-    /// event alone takes more.
+    /// Maximum number of events in a batch: 500 if 0; a larger number than 1,000
+    /// counts as 1,000. A batch takes at most 256 KiB, unless its first event
+    /// alone takes more.
     ///
     /// Field 8: `max_batch_events`
     #[cfg_attr(
@@ -7427,8 +7451,8 @@ pub struct SubscribeEventsRequest {
         )
     )]
     pub max_batch_events: i32,
-    /// Longest silence of the server, 5 to 60 seconds. Unset: the server's own
-    /// interval, 15 seconds by default.
+    /// Longest time between two messages of the server, 5 to 60 seconds. If
+    /// absent, the server's own interval applies, 15 seconds by default.
     ///
     /// Field 9: `heartbeat_interval`
     #[cfg_attr(
@@ -7964,12 +7988,13 @@ pub mod subscribe_events_request {
     #[doc(inline)]
     pub use super::__buffa::oneof::subscribe_events_request::Start;
 }
-/// One message of a subscription.
+/// `SubscribeEventsResponse` is one message of a subscription. The server sets
+/// every field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct SubscribeEventsResponse {
-    /// Covers this message and everything before it; always set.
+    /// Cursor that covers this message and everything before it. Always set.
     ///
     /// Field 1: `cursor`
     #[cfg_attr(
@@ -8617,12 +8642,14 @@ pub const __SUBSCRIBE_EVENTS_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyE
 pub mod subscribe_events_response {
     #[allow(unused_imports)]
     use super::*;
-    /// The subscription is accepted; the first message of every stream.
+    /// `Started` confirms the subscription. It is the first message of every
+    /// stream.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Started {
-        /// Longest silence of the server; two of them mean that it is gone.
+        /// Longest time between two messages of the server; after two silent
+        /// intervals the connection is dead.
         ///
         /// Field 1: `heartbeat_interval`
         #[cfg_attr(
@@ -8637,7 +8664,7 @@ pub mod subscribe_events_response {
             ::buffa_types::google::protobuf::Duration,
             ::buffa::Inline<::buffa_types::google::protobuf::Duration>,
         >,
-        /// How many events a batch may hold.
+        /// Maximum number of events in a batch.
         ///
         /// Field 2: `max_batch_events`
         #[cfg_attr(
@@ -8650,8 +8677,9 @@ pub mod subscribe_events_response {
             )
         )]
         pub max_batch_events: i32,
-        /// How many events the account's log holds behind the start, whether or not
-        /// the filter takes them.
+        /// Lag: number of events in the account's log after the start, whether or
+        /// not the filter matches them. Erased events and erasure notices count as
+        /// well.
         ///
         /// Field 3: `lag_events`
         #[cfg_attr(
@@ -8828,12 +8856,12 @@ pub mod subscribe_events_response {
         from_json: ::buffa::type_registry::any_from_json::<Started>,
         is_wkt: false,
     };
-    /// The next events that the filter takes.
+    /// `Batch` holds the next events that the filter matches.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Batch {
-        /// The events, in the order of acceptance, at least one.
+        /// Events in the order of acceptance, at least one.
         ///
         /// Field 1: `events`
         #[cfg_attr(
@@ -8975,7 +9003,7 @@ pub mod subscribe_events_response {
         from_json: ::buffa::type_registry::any_from_json::<Batch>,
         is_wkt: false,
     };
-    /// Everything that is stored was sent; what follows is new.
+    /// `CaughtUp` reports that every stored event was sent; later events are new.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
@@ -9081,14 +9109,16 @@ pub mod subscribe_events_response {
         from_json: ::buffa::type_registry::any_from_json::<CaughtUp>,
         is_wkt: false,
     };
-    /// The reader was caught up and is not any more: it reads too slowly for what
-    /// is accepted. Nothing is lost; CaughtUp follows when it is back.
+    /// `FellBehind` reports that a reader that was caught up now reads too slowly
+    /// to keep up. Nothing is lost; `CaughtUp` follows once the reader is back at
+    /// the tail.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct FellBehind {
-        /// How many events the account's log holds behind the cursor, whether or not
-        /// the filter takes them.
+        /// Lag: number of events in the account's log after the cursor, whether or
+        /// not the filter matches them. Erased events and erasure notices count as
+        /// well.
         ///
         /// Field 1: `lag_events`
         #[cfg_attr(
@@ -9216,13 +9246,15 @@ pub mod subscribe_events_response {
         from_json: ::buffa::type_registry::any_from_json::<FellBehind>,
         is_wkt: false,
     };
-    /// The server lives; sent whenever nothing else was for an interval.
+    /// `Progress` is the heartbeat: sent when no other message was sent for an
+    /// interval.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Progress {
-        /// How many events the account's log holds behind the cursor, whether or not
-        /// the filter takes them.
+        /// Lag: number of events in the account's log after the cursor, whether or
+        /// not the filter matches them. Erased events and erasure notices count as
+        /// well.
         ///
         /// Field 1: `lag_events`
         #[cfg_attr(
@@ -9350,12 +9382,13 @@ pub mod subscribe_events_response {
         from_json: ::buffa::type_registry::any_from_json::<Progress>,
         is_wkt: false,
     };
-    /// Events were erased. Whoever keeps copies of them deletes these.
+    /// `ErasureNotice` is a tombstone, in log order: the named events were erased.
+    /// Delete your copies of them.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct ErasureNotice {
-        /// Id of the erasure; a large one sends several notices.
+        /// Id of the erasure. A large erasure sends several notices.
         ///
         /// Field 1: `erasure_id`
         #[cfg_attr(
@@ -9368,8 +9401,8 @@ pub mod subscribe_events_response {
             )
         )]
         pub erasure_id: ::buffa::alloc::string::String,
-        /// Cursors of the erased events, whether or not the filter took them; at most
-        /// 1,000.
+        /// Cursors of the erased events, whether or not the filter matched them. At
+        /// most 1,000.
         ///
         /// Field 2: `erased_cursors`
         #[cfg_attr(
@@ -9520,13 +9553,14 @@ pub mod subscribe_events_response {
         from_json: ::buffa::type_registry::any_from_json::<ErasureNotice>,
         is_wkt: false,
     };
-    /// The server ends the stream now, with OK. Subscribe again after the delay,
-    /// behind the last cursor.
+    /// `Closing` announces that the server now ends the stream with OK. After the
+    /// delay, subscribe again from the last cursor.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Closing {
-        /// Why the server closes the stream.
+        /// Why the server closes the stream. Clients must accept reasons that they
+        /// do not know.
         ///
         /// Field 1: `reason`
         #[cfg_attr(
@@ -9540,7 +9574,7 @@ pub mod subscribe_events_response {
         pub reason: ::buffa::EnumValue<
             super::subscribe_events_response::closing::Reason,
         >,
-        /// How long to wait before subscribing again.
+        /// Time to wait before subscribing again.
         ///
         /// Field 2: `reconnect_delay`
         #[cfg_attr(
@@ -9712,7 +9746,7 @@ pub mod subscribe_events_response {
     pub mod closing {
         #[allow(unused_imports)]
         use super::*;
-        /// Why the server closes a stream.
+        /// `Reason` says why the server closes a stream.
         #[allow(non_camel_case_types)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(i32)]
@@ -9723,8 +9757,8 @@ pub mod subscribe_events_response {
             REASON_DRAINING = 1i32,
             /// The stream has reached its maximum age.
             REASON_MAX_AGE = 2i32,
-            /// The node was cut off from the log or fell behind it. Another node goes
-            /// on behind the cursor.
+            /// The node was cut off from the log or fell behind it. Resume from the
+            /// cursor at another node.
             REASON_NOT_CURRENT = 3i32,
         }
         impl Reason {
@@ -9892,12 +9926,12 @@ pub mod subscribe_events_response {
     #[doc(inline)]
     pub use super::__buffa::oneof::subscribe_events_response::Message;
 }
-/// Request of GetProfile.
+/// `GetProfileRequest` is the request of `GetProfile`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct GetProfileRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -9910,7 +9944,7 @@ pub struct GetProfileRequest {
         )
     )]
     pub account_id: String,
-    /// How to fold.
+    /// How to fold the events. Optional.
     ///
     /// Field 4: `folding`
     #[cfg_attr(
@@ -10233,7 +10267,7 @@ pub mod get_profile_request {
     #[doc(inline)]
     pub use super::__buffa::oneof::get_profile_request::Subject;
 }
-/// Response of GetProfile.
+/// `GetProfileResponse` is the response of `GetProfile`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -10378,12 +10412,13 @@ pub const __GET_PROFILE_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry 
     from_json: ::buffa::type_registry::any_from_json::<GetProfileResponse>,
     is_wkt: false,
 };
-/// What is known about one consumer.
+/// `Profile` holds the current attributes of one consumer. The server sets every
+/// field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct Profile {
-    /// The consumer; empty where the events name none.
+    /// Id of the consumer; empty if the events name none.
     ///
     /// Field 1: `consumer_id`
     #[cfg_attr(
@@ -10396,7 +10431,7 @@ pub struct Profile {
         )
     )]
     pub consumer_id: String,
-    /// The customer as a customer; absent where no event says anything.
+    /// The customer in business terms; absent if no event says anything.
     ///
     /// Field 2: `customer_info`
     #[cfg_attr(
@@ -10408,7 +10443,7 @@ pub struct Profile {
         )
     )]
     pub customer_info: MessageField<CustomerInfo, ::buffa::Inline<CustomerInfo>>,
-    /// The customer as a person; absent where no event says anything.
+    /// The customer as a person; absent if no event says anything.
     ///
     /// Field 3: `personal_info`
     #[cfg_attr(
@@ -10420,7 +10455,7 @@ pub struct Profile {
         )
     )]
     pub personal_info: MessageField<PersonalInfo, ::buffa::Inline<PersonalInfo>>,
-    /// Where each attribute came from, by its path, such as
+    /// Event that each attribute came from, by the attribute's path, such as
     /// `customer_info.balance`.
     ///
     /// Field 4: `sources`
@@ -10632,7 +10667,8 @@ pub const __PROFILE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::ty
     from_json: ::buffa::type_registry::any_from_json::<Profile>,
     is_wkt: false,
 };
-/// The event that a value came from.
+/// `ValueSource` is the event that a value came from. The server sets every
+/// field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -10662,7 +10698,7 @@ pub struct ValueSource {
         )
     )]
     pub event_id: String,
-    /// Time of the event, epoch milliseconds.
+    /// Time of the event in epoch milliseconds.
     ///
     /// Field 3: `server_time_stamp`
     #[cfg_attr(
@@ -10851,12 +10887,12 @@ pub const __VALUE_SOURCE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buff
     from_json: ::buffa::type_registry::any_from_json::<ValueSource>,
     is_wkt: false,
 };
-/// Request of RecordEvent.
+/// `RecordEventRequest` is the request of `RecordEvent`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct RecordEventRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -10869,7 +10905,7 @@ pub struct RecordEventRequest {
         )
     )]
     pub account_id: String,
-    /// The event.
+    /// Event to store. Required.
     ///
     /// Field 2: `event`
     #[cfg_attr(
@@ -10880,7 +10916,8 @@ pub struct RecordEventRequest {
         )
     )]
     pub event: MessageField<Event, ::buffa::Inline<Event>>,
-    /// Run every check, those against the store included, and store nothing.
+    /// Whether to run every check, including those against the store, and store
+    /// nothing. The outcomes are those that storing would have.
     ///
     /// Field 3: `validate_only`
     #[cfg_attr(
@@ -11054,12 +11091,12 @@ pub const __RECORD_EVENT_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry 
     from_json: ::buffa::type_registry::any_from_json::<RecordEventRequest>,
     is_wkt: false,
 };
-/// Response of RecordEvent.
+/// `RecordEventResponse` is the response of `RecordEvent`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct RecordEventResponse {
-    /// What became of the event: accepted, duplicate or suppressed.
+    /// Result of the event: accepted, duplicate or suppressed.
     ///
     /// Field 1: `result`
     #[cfg_attr(
@@ -11199,12 +11236,12 @@ pub const __RECORD_EVENT_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry
     from_json: ::buffa::type_registry::any_from_json::<RecordEventResponse>,
     is_wkt: false,
 };
-/// Request of RecordEvents.
+/// `RecordEventsRequest` is the request of `RecordEvents`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct RecordEventsRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -11217,8 +11254,8 @@ pub struct RecordEventsRequest {
         )
     )]
     pub account_id: String,
-    /// 1 to 500 events. Of two copies in one call the first wins; the second is a
-    /// duplicate or a conflict.
+    /// Events to store, 1 to 500. If two events share an id, the first wins, and
+    /// the second is a duplicate or a conflict.
     ///
     /// Field 2: `events`
     #[cfg_attr(
@@ -11230,8 +11267,8 @@ pub struct RecordEventsRequest {
         )
     )]
     pub events: Vec<Event>,
-    /// Store the good events and report the bad ones in `results`, instead of
-    /// refusing the call because of one bad event.
+    /// Whether to store the good events and report the rejected ones in `results`,
+    /// instead of refusing the call.
     ///
     /// Field 3: `allow_partial`
     #[cfg_attr(
@@ -11244,7 +11281,8 @@ pub struct RecordEventsRequest {
         )
     )]
     pub allow_partial: bool,
-    /// Run every check, those against the store included, and store nothing.
+    /// Whether to run every check, including those against the store, and store
+    /// nothing. The outcomes are those that storing would have.
     ///
     /// Field 4: `validate_only`
     #[cfg_attr(
@@ -11434,12 +11472,12 @@ pub const __RECORD_EVENTS_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry
     from_json: ::buffa::type_registry::any_from_json::<RecordEventsRequest>,
     is_wkt: false,
 };
-/// Response of RecordEvents.
+/// `RecordEventsResponse` is the response of `RecordEvents`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct RecordEventsResponse {
-    /// What became of each event, in the order of the request.
+    /// One result per event, in the order of the request.
     ///
     /// Field 1: `results`
     #[cfg_attr(
@@ -11451,7 +11489,7 @@ pub struct RecordEventsResponse {
         )
     )]
     pub results: Vec<EventResult>,
-    /// How many events had each outcome.
+    /// Number of events per outcome.
     ///
     /// Field 2: `tally`
     #[cfg_attr(
@@ -11623,7 +11661,7 @@ pub const __RECORD_EVENTS_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntr
     from_json: ::buffa::type_registry::any_from_json::<RecordEventsResponse>,
     is_wkt: false,
 };
-/// One message from the client of an upload.
+/// `UploadEventsRequest` is one message from the client of an upload.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -11970,12 +12008,12 @@ pub const __UPLOAD_EVENTS_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry
 pub mod upload_events_request {
     #[allow(unused_imports)]
     use super::*;
-    /// Starts the stream: opens an upload or goes on with one.
+    /// `Open` opens an upload or resumes it.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Open {
-        /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+        /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
         ///
         /// Field 1: `account_id`
         #[cfg_attr(
@@ -11988,8 +12026,9 @@ pub mod upload_events_request {
             )
         )]
         pub account_id: ::buffa::alloc::string::String,
-        /// The client's name for this upload, unique in the account: 1 to 128
-        /// characters without NUL. A newer stream with the same id takes over.
+        /// Id of the upload, chosen by the client and unique within the account: 1
+        /// to 128 characters without NUL. Required. The newest stream that opens an
+        /// id owns the upload; an older stream ends with UPLOAD_TAKEN_OVER.
         ///
         /// Field 2: `upload_id`
         #[cfg_attr(
@@ -12137,13 +12176,13 @@ pub mod upload_events_request {
         from_json: ::buffa::type_registry::any_from_json::<Open>,
         is_wkt: false,
     };
-    /// A few hundred events that are stored in one transaction.
+    /// `Chunk` holds events that are stored in one transaction.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Chunk {
-        /// Position of the chunk in the upload: 1, 2, 3… A chunk that is sent again
-        /// must hold the same events.
+        /// Position of the chunk in the upload: 1, 2, 3… Required. A chunk that is
+        /// sent again must hold the same events.
         ///
         /// Field 1: `sequence`
         #[cfg_attr(
@@ -12155,7 +12194,7 @@ pub mod upload_events_request {
             )
         )]
         pub sequence: i64,
-        /// At most 500 events.
+        /// Events of the chunk, at most 500.
         ///
         /// Field 2: `events`
         #[cfg_attr(
@@ -12314,7 +12353,7 @@ pub mod upload_events_request {
         from_json: ::buffa::type_registry::any_from_json::<Chunk>,
         is_wkt: false,
     };
-    /// Ends the upload: no chunk follows.
+    /// `Finish` completes the upload: no chunk follows.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
@@ -12452,7 +12491,8 @@ pub mod upload_events_request {
     #[doc(inline)]
     pub use super::__buffa::oneof::upload_events_request::Message;
 }
-/// One message to the client of an upload.
+/// `UploadEventsResponse` is one message to the client of an upload. The server
+/// sets every field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -12863,12 +12903,13 @@ pub const __UPLOAD_EVENTS_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntr
 pub mod upload_events_response {
     #[allow(unused_imports)]
     use super::*;
-    /// The upload is open; the first message of every stream.
+    /// `Opened` confirms that the stream owns the upload. It is the first message
+    /// of every stream.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Opened {
-        /// Sequence of the last committed chunk, 0 where there is none. Go on with
+        /// Sequence of the last committed chunk; 0 if there is none. Continue with
         /// the next one.
         ///
         /// Field 1: `committed_through`
@@ -12882,7 +12923,7 @@ pub mod upload_events_response {
             )
         )]
         pub committed_through: i64,
-        /// How many events a chunk may hold.
+        /// Maximum number of events in a chunk.
         ///
         /// Field 2: `max_chunk_events`
         #[cfg_attr(
@@ -12895,7 +12936,7 @@ pub mod upload_events_response {
             )
         )]
         pub max_chunk_events: i32,
-        /// How many bytes a chunk may take, serialized.
+        /// Maximum size of a serialized chunk, in bytes.
         ///
         /// Field 3: `max_chunk_bytes`
         #[cfg_attr(
@@ -12908,7 +12949,7 @@ pub mod upload_events_response {
             )
         )]
         pub max_chunk_bytes: i64,
-        /// How many chunks the server reads ahead of its acks.
+        /// Maximum number of chunks that the server reads ahead of its acks.
         ///
         /// Field 4: `max_unacked_chunks`
         #[cfg_attr(
@@ -13138,12 +13179,13 @@ pub mod upload_events_response {
         from_json: ::buffa::type_registry::any_from_json::<Opened>,
         is_wkt: false,
     };
-    /// Chunks are committed. Also sent without news, as a heartbeat.
+    /// `Ack` reports committed chunks. Without news it is a heartbeat.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Ack {
-        /// Sequence of the last committed chunk; all before it are committed too.
+        /// Sequence of the last committed chunk; every earlier chunk is committed
+        /// too.
         ///
         /// Field 1: `committed_through`
         #[cfg_attr(
@@ -13167,9 +13209,10 @@ pub mod upload_events_response {
             )
         )]
         pub tally: ::buffa::MessageField<super::Tally, ::buffa::Inline<super::Tally>>,
-        /// The events that were not accepted (duplicate, rejected, suppressed), of
-        /// the chunks that this ack is the first to cover and of those that were
-        /// sent again.
+        /// Events that were not accepted (duplicate, rejected or suppressed), of the
+        /// chunks that this ack is the first to cover and of chunks that were sent
+        /// again. Many results are spread over several acks; the last of these is
+        /// the first to cover the chunk.
         ///
         /// Field 3: `results`
         #[cfg_attr(
@@ -13360,13 +13403,15 @@ pub mod upload_events_response {
         from_json: ::buffa::type_registry::any_from_json::<Ack>,
         is_wkt: false,
     };
-    /// The server ends the stream soon; the upload stays open. What was sent is
-    /// acked first. Open the upload again after the delay.
+    /// `Closing` announces that the server is about to end the stream with OK; the
+    /// upload stays open. Half-close, read the remaining acks, and open the upload
+    /// again after the delay.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Closing {
-        /// Why the server closes the stream.
+        /// Why the server closes the stream. Clients must accept reasons that they
+        /// do not know.
         ///
         /// Field 1: `reason`
         #[cfg_attr(
@@ -13378,7 +13423,7 @@ pub mod upload_events_response {
             )
         )]
         pub reason: ::buffa::EnumValue<super::upload_events_response::closing::Reason>,
-        /// How long to wait before opening again.
+        /// Time to wait before opening the upload again.
         ///
         /// Field 2: `reconnect_delay`
         #[cfg_attr(
@@ -13550,7 +13595,7 @@ pub mod upload_events_response {
     pub mod closing {
         #[allow(unused_imports)]
         use super::*;
-        /// Why the server closes a stream.
+        /// `Reason` says why the server closes a stream.
         #[allow(non_camel_case_types)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(i32)]
@@ -13711,12 +13756,13 @@ pub mod upload_events_response {
             }
         }
     }
-    /// The upload is finished; the last message of the stream.
+    /// `Finished` confirms that the upload is finished. It is the last message of
+    /// the stream.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Finished {
-        /// The final state of the upload.
+        /// Final state of the upload.
         ///
         /// Field 1: `upload`
         #[cfg_attr(
@@ -13859,12 +13905,13 @@ pub mod upload_events_response {
     #[doc(inline)]
     pub use super::__buffa::oneof::upload_events_response::Message;
 }
-/// What became of one event of an upload.
+/// `UploadResult` is the result of one event of an upload. The server sets every
+/// field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct UploadResult {
-    /// Sequence of the event's chunk.
+    /// Sequence of the chunk that holds the event.
     ///
     /// Field 1: `chunk_sequence`
     #[cfg_attr(
@@ -13877,7 +13924,9 @@ pub struct UploadResult {
         )
     )]
     pub chunk_sequence: i64,
-    /// What became of the event; `index` counts within the chunk.
+    /// Result of the event; `index` counts within the chunk. Once an event with
+    /// the same id is erased, the stored result keeps neither the id nor the
+    /// violations.
     ///
     /// Field 2: `result`
     #[cfg_attr(
@@ -14034,12 +14083,12 @@ pub const __UPLOAD_RESULT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buf
     from_json: ::buffa::type_registry::any_from_json::<UploadResult>,
     is_wkt: false,
 };
-/// The state of an upload.
+/// `Upload` is the state of an upload. The server sets every field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct Upload {
-    /// The client's name for the upload.
+    /// Id of the upload, chosen by the client.
     ///
     /// Field 1: `upload_id`
     #[cfg_attr(
@@ -14052,7 +14101,7 @@ pub struct Upload {
         )
     )]
     pub upload_id: String,
-    /// Whether it takes chunks.
+    /// Whether the upload takes chunks.
     ///
     /// Field 2: `state`
     #[cfg_attr(
@@ -14064,7 +14113,7 @@ pub struct Upload {
         )
     )]
     pub state: EnumValue<upload::State>,
-    /// Sequence of the last committed chunk, 0 where there is none.
+    /// Sequence of the last committed chunk; 0 if there is none.
     ///
     /// Field 3: `committed_through`
     #[cfg_attr(
@@ -14088,7 +14137,7 @@ pub struct Upload {
         )
     )]
     pub tally: MessageField<Tally, ::buffa::Inline<Tally>>,
-    /// When it was first opened.
+    /// Time at which the upload was first opened.
     ///
     /// Field 5: `create_time`
     #[cfg_attr(
@@ -14100,7 +14149,8 @@ pub struct Upload {
         )
     )]
     pub create_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
-    /// When its last chunk was committed or it was finished.
+    /// Time at which the upload was finished, its last chunk was committed, or it
+    /// was first opened, whichever is latest.
     ///
     /// Field 6: `update_time`
     #[cfg_attr(
@@ -14359,16 +14409,16 @@ pub const __UPLOAD_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::typ
 pub mod upload {
     #[allow(unused_imports)]
     use super::*;
-    /// What may be done with an upload.
+    /// `State` is the phase of an upload.
     #[allow(non_camel_case_types)]
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[repr(i32)]
     pub enum State {
         /// Not used.
         STATE_UNSPECIFIED = 0i32,
-        /// It takes chunks.
+        /// The upload takes chunks.
         STATE_OPEN = 1i32,
-        /// It takes no more chunks.
+        /// The upload takes no more chunks.
         STATE_FINISHED = 2i32,
     }
     impl State {
@@ -14512,12 +14562,12 @@ pub mod upload {
         }
     }
 }
-/// Request of GetUpload.
+/// `GetUploadRequest` is the request of `GetUpload`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct GetUploadRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -14530,7 +14580,7 @@ pub struct GetUploadRequest {
         )
     )]
     pub account_id: String,
-    /// The client's name for the upload, 1 to 128 characters.
+    /// Id of the upload, 1 to 128 characters without NUL. Required.
     ///
     /// Field 2: `upload_id`
     #[cfg_attr(
@@ -14543,8 +14593,8 @@ pub struct GetUploadRequest {
         )
     )]
     pub upload_id: String,
-    /// How many results to return: 100 where 0, at most 1,000; a larger number is
-    /// taken as 1,000.
+    /// Maximum number of rejected events to return: 100 if 0; a larger number than
+    /// 1,000 counts as 1,000.
     ///
     /// Field 3: `page_size`
     #[cfg_attr(
@@ -14557,7 +14607,8 @@ pub struct GetUploadRequest {
         )
     )]
     pub page_size: i32,
-    /// Token of the page to return; empty for the first.
+    /// Page token of the page to return; empty for the first page. At most 1,024
+    /// characters.
     ///
     /// Field 4: `page_token`
     #[cfg_attr(
@@ -14732,12 +14783,12 @@ pub const __GET_UPLOAD_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = 
     from_json: ::buffa::type_registry::any_from_json::<GetUploadRequest>,
     is_wkt: false,
 };
-/// Response of GetUpload.
+/// `GetUploadResponse` is the response of `GetUpload`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct GetUploadResponse {
-    /// The state of the upload.
+    /// State of the upload.
     ///
     /// Field 1: `upload`
     #[cfg_attr(
@@ -14748,7 +14799,7 @@ pub struct GetUploadResponse {
         )
     )]
     pub upload: MessageField<Upload, ::buffa::Inline<Upload>>,
-    /// Its rejected events, in order.
+    /// Rejected events of this page, in the order of the upload.
     ///
     /// Field 2: `rejections`
     #[cfg_attr(
@@ -14760,7 +14811,7 @@ pub struct GetUploadResponse {
         )
     )]
     pub rejections: Vec<UploadResult>,
-    /// Token of the next page; empty on the last.
+    /// Page token of the next page; empty on the last page.
     ///
     /// Field 3: `next_page_token`
     #[cfg_attr(
@@ -14951,7 +15002,7 @@ pub const __GET_UPLOAD_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry =
     from_json: ::buffa::type_registry::any_from_json::<GetUploadResponse>,
     is_wkt: false,
 };
-/// What a subject is named by.
+/// `SubjectKind` is the kind of id that names a subject.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i32)]
@@ -15122,12 +15173,12 @@ impl ::buffa::Enumeration for SubjectKind {
         ]
     }
 }
-/// Request of EraseConsumer.
+/// `EraseConsumerRequest` is the request of `EraseConsumer`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct EraseConsumerRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -15140,9 +15191,10 @@ pub struct EraseConsumerRequest {
         )
     )]
     pub account_id: String,
-    /// The client's name for this request, unique in the account: at most 128
-    /// characters without NUL. Required unless `validate_only` is set. It is kept
-    /// with the erasure, so it should not name the person.
+    /// Idempotency key of this request, chosen by the client and unique within the
+    /// account: at most 128 characters without NUL. Required unless
+    /// `validate_only` is set. It is kept with the erasure, so it should not
+    /// identify the person.
     ///
     /// Field 2: `request_id`
     #[cfg_attr(
@@ -15155,8 +15207,8 @@ pub struct EraseConsumerRequest {
         )
     )]
     pub request_id: String,
-    /// Answer later events of the subject with OUTCOME_SUPPRESSED and do not store
-    /// them, until LiftSuppression.
+    /// Whether to suppress later events of the subject: they yield
+    /// OUTCOME_SUPPRESSED and are not stored, until LiftSuppression.
     ///
     /// Field 6: `suppress`
     #[cfg_attr(
@@ -15168,7 +15220,8 @@ pub struct EraseConsumerRequest {
         )
     )]
     pub suppress: bool,
-    /// Count the events and show the ids of some; erase nothing.
+    /// Whether to only count the events and show a sample of their ids. Nothing is
+    /// erased or suppressed.
     ///
     /// Field 7: `validate_only`
     #[cfg_attr(
@@ -15597,12 +15650,12 @@ pub mod erase_consumer_request {
     #[doc(inline)]
     pub use super::__buffa::oneof::erase_consumer_request::Subject;
 }
-/// Response of EraseConsumer.
+/// `EraseConsumerResponse` is the response of `EraseConsumer`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct EraseConsumerResponse {
-    /// The erasure; with `validate_only`, what it would be.
+    /// The erasure; with `validate_only`, a preview of it.
     ///
     /// Field 1: `erasure`
     #[cfg_attr(
@@ -15742,12 +15795,13 @@ pub const __ERASE_CONSUMER_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEnt
     from_json: ::buffa::type_registry::any_from_json::<EraseConsumerResponse>,
     is_wkt: false,
 };
-/// One erasure. It does not name the subject, which is forgotten too.
+/// `Erasure` is the record of one erasure. It does not name the subject, which
+/// is forgotten too. The server sets every field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct Erasure {
-    /// The server's id of the erasure; empty with `validate_only`.
+    /// Id of the erasure, generated by the server. Empty with `validate_only`.
     ///
     /// Field 1: `erasure_id`
     #[cfg_attr(
@@ -15760,7 +15814,7 @@ pub struct Erasure {
         )
     )]
     pub erasure_id: String,
-    /// How many events were found; while the erasure runs, so far.
+    /// Number of events found; while the erasure runs, the number so far.
     ///
     /// Field 2: `matched_events`
     #[cfg_attr(
@@ -15773,7 +15827,8 @@ pub struct Erasure {
         )
     )]
     pub matched_events: i64,
-    /// How many events were erased; 0 with `validate_only`.
+    /// Number of events erased; while the erasure runs, the number so far. 0 with
+    /// `validate_only`.
     ///
     /// Field 3: `erased_events`
     #[cfg_attr(
@@ -15786,7 +15841,8 @@ pub struct Erasure {
         )
     )]
     pub erased_events: i64,
-    /// Whether later events of the subject are suppressed now.
+    /// Whether later events of the subject are suppressed now; with
+    /// `validate_only`, whether they would be.
     ///
     /// Field 4: `suppressing`
     #[cfg_attr(
@@ -15798,7 +15854,7 @@ pub struct Erasure {
         )
     )]
     pub suppressing: bool,
-    /// When the erasure was asked for; unset with `validate_only`.
+    /// Time at which the erasure was requested. Absent with `validate_only`.
     ///
     /// Field 5: `create_time`
     #[cfg_attr(
@@ -15810,7 +15866,8 @@ pub struct Erasure {
         )
     )]
     pub create_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
-    /// When nothing was left; unset while it runs and with `validate_only`.
+    /// Time at which nothing was left. Absent while the erasure runs and with
+    /// `validate_only`.
     ///
     /// Field 6: `complete_time`
     #[cfg_attr(
@@ -15822,7 +15879,8 @@ pub struct Erasure {
         )
     )]
     pub complete_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
-    /// Ids of events that would be erased, at most 100; only with `validate_only`.
+    /// Ids of events that would be erased, at most 100. Set only with
+    /// `validate_only`.
     ///
     /// Field 7: `sample_event_ids`
     #[cfg_attr(
@@ -15835,7 +15893,7 @@ pub struct Erasure {
         )
     )]
     pub sample_event_ids: Vec<String>,
-    /// The client's name for the request.
+    /// Idempotency key of the request, as the client sent it.
     ///
     /// Field 8: `request_id`
     #[cfg_attr(
@@ -15848,7 +15906,7 @@ pub struct Erasure {
         )
     )]
     pub request_id: String,
-    /// What the subject was named by.
+    /// Kind of id that named the subject.
     ///
     /// Field 9: `subject_kind`
     #[cfg_attr(
@@ -16138,12 +16196,12 @@ pub const __ERASURE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::ty
     from_json: ::buffa::type_registry::any_from_json::<Erasure>,
     is_wkt: false,
 };
-/// Request of GetErasure.
+/// `GetErasureRequest` is the request of `GetErasure`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct GetErasureRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -16156,7 +16214,7 @@ pub struct GetErasureRequest {
         )
     )]
     pub account_id: String,
-    /// Id of the erasure, 1 to 128 characters.
+    /// Id of the erasure, 1 to 128 characters. Required.
     ///
     /// Field 2: `erasure_id`
     #[cfg_attr(
@@ -16301,7 +16359,7 @@ pub const __GET_ERASURE_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry =
     from_json: ::buffa::type_registry::any_from_json::<GetErasureRequest>,
     is_wkt: false,
 };
-/// Response of GetErasure.
+/// `GetErasureResponse` is the response of `GetErasure`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -16446,12 +16504,12 @@ pub const __GET_ERASURE_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry 
     from_json: ::buffa::type_registry::any_from_json::<GetErasureResponse>,
     is_wkt: false,
 };
-/// Request of ListErasures.
+/// `ListErasuresRequest` is the request of `ListErasures`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct ListErasuresRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -16464,8 +16522,8 @@ pub struct ListErasuresRequest {
         )
     )]
     pub account_id: String,
-    /// How many erasures to return: 100 where 0, at most 1,000; a larger number is
-    /// taken as 1,000.
+    /// Maximum number of erasures to return: 100 if 0; a larger number than 1,000
+    /// counts as 1,000.
     ///
     /// Field 2: `page_size`
     #[cfg_attr(
@@ -16478,7 +16536,8 @@ pub struct ListErasuresRequest {
         )
     )]
     pub page_size: i32,
-    /// Token of the page to return; empty for the first.
+    /// Page token of the page to return; empty for the first page. At most 1,024
+    /// characters.
     ///
     /// Field 3: `page_token`
     #[cfg_attr(
@@ -16638,12 +16697,12 @@ pub const __LIST_ERASURES_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry
     from_json: ::buffa::type_registry::any_from_json::<ListErasuresRequest>,
     is_wkt: false,
 };
-/// Response of ListErasures.
+/// `ListErasuresResponse` is the response of `ListErasures`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct ListErasuresResponse {
-    /// The erasures of this page, latest first.
+    /// Erasures of this page, latest first.
     ///
     /// Field 1: `erasures`
     #[cfg_attr(
@@ -16655,7 +16714,7 @@ pub struct ListErasuresResponse {
         )
     )]
     pub erasures: Vec<Erasure>,
-    /// Token of the next page; empty on the last.
+    /// Page token of the next page; empty on the last page.
     ///
     /// Field 2: `next_page_token`
     #[cfg_attr(
@@ -16817,12 +16876,12 @@ pub const __LIST_ERASURES_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntr
     from_json: ::buffa::type_registry::any_from_json::<ListErasuresResponse>,
     is_wkt: false,
 };
-/// Request of LiftSuppression.
+/// `LiftSuppressionRequest` is the request of `LiftSuppression`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct LiftSuppressionRequest {
-    /// The brand's account: 1 to 64 letters, digits, `-` and `_`.
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
     ///
     /// Field 1: `account_id`
     #[cfg_attr(
@@ -17190,12 +17249,12 @@ pub mod lift_suppression_request {
     #[doc(inline)]
     pub use super::__buffa::oneof::lift_suppression_request::Subject;
 }
-/// Response of LiftSuppression.
+/// `LiftSuppressionResponse` is the response of `LiftSuppression`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct LiftSuppressionResponse {
-    /// Whether the subject was suppressed until now.
+    /// Whether the subject was suppressed before the call.
     ///
     /// Field 1: `lifted`
     #[cfg_attr(
@@ -17322,7 +17381,7 @@ pub const __LIFT_SUPPRESSION_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyE
     from_json: ::buffa::type_registry::any_from_json::<LiftSuppressionResponse>,
     is_wkt: false,
 };
-/// Request of GetServerInfo.
+/// `GetServerInfoRequest` is the request of `GetServerInfo`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -17428,7 +17487,7 @@ pub const __GET_SERVER_INFO_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEnt
     from_json: ::buffa::type_registry::any_from_json::<GetServerInfoRequest>,
     is_wkt: false,
 };
-/// Response of GetServerInfo.
+/// `GetServerInfoResponse` is the response of `GetServerInfo`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -17457,7 +17516,7 @@ pub struct GetServerInfoResponse {
         )
     )]
     pub contract: String,
-    /// The limits of this server.
+    /// Limits of this server.
     ///
     /// Field 3: `limits`
     #[cfg_attr(
@@ -17468,9 +17527,8 @@ pub struct GetServerInfoResponse {
         )
     )]
     pub limits: MessageField<Limits, ::buffa::Inline<Limits>>,
-    /// Changes whenever cursors and page tokens from before mean nothing. Where
-    /// there are several partitions, each has its own: this is that of the first
-    /// one in `partitions`.
+    /// Epoch of the log. A new epoch voids all older cursors and page tokens. Each
+    /// partition has its own; this is the epoch of the first one in `partitions`.
     ///
     /// Field 4: `log_epoch`
     #[cfg_attr(
@@ -17483,13 +17541,13 @@ pub struct GetServerInfoResponse {
         )
     )]
     pub log_epoch: String,
-    /// How many partitions the accounts are spread over, on all nodes together.
-    /// 1 on a single machine; take 0, which only older servers send, as 1.
+    /// Number of partitions that accounts are spread over, on all nodes together.
+    /// 1 on a single machine; treat 0, which only older servers send, as 1.
     ///
-    /// An account is in the partition whose number is the CRC-32 of its id modulo
-    /// this count. It is the CRC-32 of IEEE 802.3, as in zlib and gzip, over the
-    /// UTF-8 bytes, as an unsigned number: that of "brand-1" is 2251213212, and
-    /// with 8 partitions the account is in number 4.
+    /// The partition of an account is the CRC-32 of its id modulo this count. The
+    /// CRC-32 is that of IEEE 802.3, as in zlib and gzip, over the UTF-8 bytes of
+    /// the id, as an unsigned number. For example, the CRC-32 of "brand-1" is
+    /// 2251213212; with 8 partitions, the account belongs to partition 4.
     ///
     /// Field 5: `partition_count`
     #[cfg_attr(
@@ -17502,8 +17560,8 @@ pub struct GetServerInfoResponse {
         )
     )]
     pub partition_count: i32,
-    /// The partitions that this node carries, by number, as they are at the time
-    /// of the call. Calls for accounts in others are refused with
+    /// Partitions that this node carries, by number, in their state at the time of
+    /// the call. Calls for accounts in other partitions are refused with
     /// PARTITION_NOT_SERVED. Empty only from older servers, which serve all
     /// accounts.
     ///
@@ -17739,13 +17797,13 @@ pub const __GET_SERVER_INFO_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEn
     from_json: ::buffa::type_registry::any_from_json::<GetServerInfoResponse>,
     is_wkt: false,
 };
-/// A share of the accounts with a log of its own, and how well a node knows that
-/// log.
+/// `Partition` is a share of the accounts with a log of its own, as this node
+/// sees it. The server sets every field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct Partition {
-    /// Which one, from 0 to `partition_count` - 1.
+    /// Number of the partition, from 0 to `partition_count` - 1.
     ///
     /// Field 1: `number`
     #[cfg_attr(
@@ -17757,8 +17815,8 @@ pub struct Partition {
         )
     )]
     pub number: i32,
-    /// Changes whenever cursors and page tokens of the partition's accounts from
-    /// before mean nothing.
+    /// Epoch of the partition's log. A new epoch voids all older cursors and page
+    /// tokens of the partition's accounts.
     ///
     /// Field 2: `log_epoch`
     #[cfg_attr(
@@ -17771,8 +17829,9 @@ pub struct Partition {
         )
     )]
     pub log_epoch: String,
-    /// Everything that was accepted before this time is in this node's answers.
-    /// Absent while the node, after its start, does not know of such a time.
+    /// Watermark of the node's view: every event accepted before this time is in
+    /// the node's answers. Absent after the start of the node until such a time is
+    /// known.
     ///
     /// Field 3: `view_time`
     #[cfg_attr(
@@ -17784,9 +17843,10 @@ pub struct Partition {
         )
     )]
     pub view_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
-    /// Whether the node follows the log without delay. Where not, reads go on and
-    /// may miss what was accepted since `view_time`, as EventService says, and
-    /// writes are refused with STORE_UNAVAILABLE. Always true on a single machine.
+    /// Whether the node keeps up with the partition's log. If not, its reads may
+    /// miss events accepted since `view_time`, as `EventService` describes, and
+    /// its writes are refused with STORE_UNAVAILABLE. Always true on a single
+    /// machine.
     ///
     /// Field 4: `current`
     #[cfg_attr(
@@ -17974,13 +18034,13 @@ pub const __PARTITION_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::
     from_json: ::buffa::type_registry::any_from_json::<Partition>,
     is_wkt: false,
 };
-/// The limits of a server. Requests beyond them are refused or coerced, as the
-/// comment of each RPC says.
+/// `Limits` holds the limits of a server. Requests beyond them are refused or
+/// adjusted, as the comment of each RPC and field says.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct Limits {
-    /// Characters (Unicode code points) of a text value.
+    /// Maximum characters (Unicode code points) of a text value.
     ///
     /// Field 1: `max_text_characters`
     #[cfg_attr(
@@ -17993,7 +18053,7 @@ pub struct Limits {
         )
     )]
     pub max_text_characters: i32,
-    /// Characters of an event id.
+    /// Maximum characters of an event id.
     ///
     /// Field 2: `max_event_id_characters`
     #[cfg_attr(
@@ -18006,7 +18066,7 @@ pub struct Limits {
         )
     )]
     pub max_event_id_characters: i32,
-    /// Characters of a source.
+    /// Maximum characters of a source.
     ///
     /// Field 3: `max_source_characters`
     #[cfg_attr(
@@ -18019,7 +18079,7 @@ pub struct Limits {
         )
     )]
     pub max_source_characters: i32,
-    /// Bytes of one serialized event.
+    /// Maximum bytes of one serialized event.
     ///
     /// Field 4: `max_event_bytes`
     #[cfg_attr(
@@ -18032,7 +18092,7 @@ pub struct Limits {
         )
     )]
     pub max_event_bytes: i64,
-    /// Bytes of one message, after decompression.
+    /// Maximum bytes of one message, after decompression.
     ///
     /// Field 5: `max_message_bytes`
     #[cfg_attr(
@@ -18045,7 +18105,7 @@ pub struct Limits {
         )
     )]
     pub max_message_bytes: i64,
-    /// Events of one RecordEvents call.
+    /// Maximum events of one RecordEvents call.
     ///
     /// Field 6: `max_batch_events`
     #[cfg_attr(
@@ -18058,7 +18118,7 @@ pub struct Limits {
         )
     )]
     pub max_batch_events: i32,
-    /// Events of one chunk.
+    /// Maximum events of one upload chunk.
     ///
     /// Field 7: `max_chunk_events`
     #[cfg_attr(
@@ -18071,7 +18131,7 @@ pub struct Limits {
         )
     )]
     pub max_chunk_events: i32,
-    /// Chunks of one upload that the server reads ahead of its acks.
+    /// Maximum chunks of one upload that the server reads ahead of its acks.
     ///
     /// Field 8: `max_unacked_chunks`
     #[cfg_attr(
@@ -18084,7 +18144,7 @@ pub struct Limits {
         )
     )]
     pub max_unacked_chunks: i32,
-    /// Events of one page.
+    /// Maximum events of one page.
     ///
     /// Field 9: `max_page_events`
     #[cfg_attr(
@@ -18097,7 +18157,7 @@ pub struct Limits {
         )
     )]
     pub max_page_events: i32,
-    /// How far ahead of the server's clock an event's time may be.
+    /// Maximum lead of an event's time over the server's clock.
     ///
     /// Field 10: `max_clock_lead`
     #[cfg_attr(
@@ -18109,7 +18169,8 @@ pub struct Limits {
         )
     )]
     pub max_clock_lead: MessageField<Duration, ::buffa::Inline<Duration>>,
-    /// Longest time between two messages of the server on a stream.
+    /// Longest time between two messages of the server on a stream, unless the
+    /// client asks for another.
     ///
     /// Field 11: `heartbeat_interval`
     #[cfg_attr(
@@ -18121,7 +18182,7 @@ pub struct Limits {
         )
     )]
     pub heartbeat_interval: MessageField<Duration, ::buffa::Inline<Duration>>,
-    /// Age at which the server closes streams, give or take a tenth.
+    /// Age at which the server closes a stream, give or take a tenth.
     ///
     /// Field 12: `max_stream_age`
     #[cfg_attr(
@@ -18133,7 +18194,7 @@ pub struct Limits {
         )
     )]
     pub max_stream_age: MessageField<Duration, ::buffa::Inline<Duration>>,
-    /// How long an unfinished upload stays open after its last chunk.
+    /// Time after its last chunk at which an unfinished upload expires.
     ///
     /// Field 13: `upload_idle_timeout`
     #[cfg_attr(
@@ -18157,7 +18218,7 @@ pub struct Limits {
         )
     )]
     pub min_keepalive_interval: MessageField<Duration, ::buffa::Inline<Duration>>,
-    /// Names of one list of entities.
+    /// Maximum names of one list of entities.
     ///
     /// Field 15: `max_entity_names`
     #[cfg_attr(
@@ -18170,7 +18231,7 @@ pub struct Limits {
         )
     )]
     pub max_entity_names: i32,
-    /// Characters of the name of an entity.
+    /// Maximum characters of an entity name.
     ///
     /// Field 16: `max_entity_name_characters`
     #[cfg_attr(
@@ -18183,7 +18244,7 @@ pub struct Limits {
         )
     )]
     pub max_entity_name_characters: i32,
-    /// Events of one batch of a subscription.
+    /// Maximum events of one batch of a subscription.
     ///
     /// Field 17: `max_subscription_batch_events`
     #[cfg_attr(
@@ -18196,7 +18257,7 @@ pub struct Limits {
         )
     )]
     pub max_subscription_batch_events: i32,
-    /// Age, since their acceptance, at which events are removed.
+    /// Age, counted from acceptance, at which events are removed.
     ///
     /// Field 18: `retention`
     #[cfg_attr(
@@ -18714,7 +18775,7 @@ pub mod __buffa {
         pub mod event {
             #[allow(unused_imports)]
             use super::*;
-            /// The attribute set. One is required.
+            /// Attribute set of the event. Exactly one is required.
             #[derive(Clone, PartialEq, Debug)]
             pub enum Attributes {
                 CustomerInfo(
@@ -18770,7 +18831,7 @@ pub mod __buffa {
         pub mod get_event_request {
             #[allow(unused_imports)]
             use super::*;
-            /// Which event. One is required.
+            /// Event to read. Exactly one is required.
             #[derive(Clone, PartialEq, Debug)]
             pub enum Key {
                 EventId(::buffa::alloc::string::String),
@@ -18800,7 +18861,7 @@ pub mod __buffa {
         pub mod subscribe_events_request {
             #[allow(unused_imports)]
             use super::*;
-            /// Where to start. One is required.
+            /// Start of the stream. Exactly one is required.
             #[derive(Clone, PartialEq, Debug)]
             pub enum Start {
                 AfterCursor(::buffa::alloc::string::String),
@@ -18847,7 +18908,7 @@ pub mod __buffa {
         pub mod subscribe_events_response {
             #[allow(unused_imports)]
             use super::*;
-            /// What the server says.
+            /// Message of the server.
             #[derive(Clone, PartialEq, Debug)]
             pub enum Message {
                 Started(
@@ -19037,7 +19098,7 @@ pub mod __buffa {
         pub mod get_profile_request {
             #[allow(unused_imports)]
             use super::*;
-            /// Whose profile. One is required.
+            /// Consumer to describe. Exactly one is required.
             #[derive(Clone, PartialEq, Debug)]
             pub enum Subject {
                 ConsumerId(::buffa::alloc::string::String),
@@ -19067,7 +19128,7 @@ pub mod __buffa {
         pub mod upload_events_request {
             #[allow(unused_imports)]
             use super::*;
-            /// What the client says. One is required; the first message is `open`.
+            /// Message of the client. Exactly one is required.
             #[derive(Clone, PartialEq, Debug)]
             pub enum Message {
                 Open(
@@ -19146,7 +19207,7 @@ pub mod __buffa {
         pub mod upload_events_response {
             #[allow(unused_imports)]
             use super::*;
-            /// What the server says.
+            /// Message of the server.
             #[derive(Clone, PartialEq, Debug)]
             pub enum Message {
                 Opened(
@@ -19253,7 +19314,7 @@ pub mod __buffa {
         pub mod erase_consumer_request {
             #[allow(unused_imports)]
             use super::*;
-            /// Whose events to erase: those that carry exactly this id. One is required.
+            /// Subject to erase: all events with exactly this id. Exactly one is required.
             #[derive(Clone, PartialEq, Debug)]
             pub enum Subject {
                 ConsumerId(::buffa::alloc::string::String),
@@ -19287,7 +19348,7 @@ pub mod __buffa {
         pub mod lift_suppression_request {
             #[allow(unused_imports)]
             use super::*;
-            /// Whose events to let in again. One is required.
+            /// Subject whose suppression ends. Exactly one is required.
             #[derive(Clone, PartialEq, Debug)]
             pub enum Subject {
                 ConsumerId(::buffa::alloc::string::String),

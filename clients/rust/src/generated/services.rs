@@ -11,13 +11,14 @@ pub mod entity_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Keeps the lists of names that customer statuses and customer types are matched
-    /// against when an event is accepted.
+    /// `EntityService` manages the lists of names that customer statuses and
+    /// customer types are matched against when an event is accepted.
     ///
-    /// A name matches where the whole value is the same without regard to case
-    /// (Unicode case folding); blanks count. The value itself is always stored as it
-    /// was sent; the match is in `StoredEvent`. A change of a list takes effect in
-    /// order with events: for those accepted after it, never for stored ones.
+    /// A value matches a name if the two are equal as a whole, ignoring case
+    /// (Unicode case folding); white space counts. The value is always stored as it
+    /// was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+    /// with the account's events: it applies to events accepted after it and never
+    /// to stored ones.
     #[derive(Debug, Clone)]
     pub struct EntityServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -87,7 +88,8 @@ pub mod entity_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Reads a list; empty where nothing was ever put.
+        /// `ListEntities` reads one list. A list that was never written is empty and
+        /// open.
         pub async fn list_entities(
             &mut self,
             request: impl tonic::IntoRequest<super::ListEntitiesRequest>,
@@ -112,8 +114,10 @@ pub mod entity_service_client {
                 .insert(GrpcMethod::new("engagement.v1.EntityService", "ListEntities"));
             self.inner.unary(req, path, codec).await
         }
-        /// Adds names to a list, closes or opens it, or both. A name that is there in
-        /// another case gets the new spelling. Putting the same again changes nothing.
+        /// `PutEntities` adds names to a list, closes or opens the list, or both. A
+        /// name that differs from a listed one only in case replaces its spelling and
+        /// keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+        /// if the list would hold more than 110 names.
         pub async fn put_entities(
             &mut self,
             request: impl tonic::IntoRequest<super::PutEntitiesRequest>,
@@ -138,8 +142,9 @@ pub mod entity_service_client {
                 .insert(GrpcMethod::new("engagement.v1.EntityService", "PutEntities"));
             self.inner.unary(req, path, codec).await
         }
-        /// Takes a name, in any case, off a list. NOT_FOUND / ENTITY_NOT_FOUND where the
-        /// list does not have it. Events that matched it keep their match.
+        /// `DeleteEntity` removes a name, in any case, from a list. Stored events keep
+        /// their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
+        /// name.
         pub async fn delete_entity(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteEntityRequest>,
@@ -178,12 +183,15 @@ pub mod event_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Reads stored events, follows new ones, and folds them into profiles.
+    /// `EventService` reads stored events, streams new ones, and folds events into
+    /// profiles.
     ///
-    /// Where there are several nodes, each answers from its own view of the log.
-    /// Where a node's view may be old, responses carry the initial metadata
-    /// `engagement-view-age-ms`: milliseconds since the view was known to be
-    /// complete. What was accepted since then may be missing in the answer.
+    /// With several nodes, each one answers from its own view of the log. Cursors
+    /// and page tokens are valid at every node of the account's partition: a node
+    /// catches up with the log before it reports that an id or a cursor is unknown.
+    /// Responses of a node whose view may be stale carry the initial metadata
+    /// `engagement-view-age-ms`: the milliseconds since the view was known to be
+    /// complete. Events accepted since then may be missing from the response.
     #[derive(Debug, Clone)]
     pub struct EventServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -253,8 +261,8 @@ pub mod event_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Reads one event by its id or its cursor. NOT_FOUND / EVENT_NOT_FOUND where
-        /// the account has none.
+        /// `GetEvent` reads one event by its id or its cursor. NOT_FOUND /
+        /// EVENT_NOT_FOUND if the account has no such event.
         pub async fn get_event(
             &mut self,
             request: impl tonic::IntoRequest<super::GetEventRequest>,
@@ -279,12 +287,13 @@ pub mod event_service_client {
                 .insert(GrpcMethod::new("engagement.v1.EventService", "GetEvent"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists the events that a filter takes, in the order of acceptance or the
-        /// reverse. A walk through all pages neither skips nor repeats an event,
-        /// whatever arrives meanwhile; oldest first, it also meets what arrived.
+        /// `ListEvents` lists the events that a filter matches, in the order of
+        /// acceptance or in reverse. A walk through all pages neither skips nor
+        /// repeats an event, whatever is accepted meanwhile; oldest first, the walk
+        /// also reaches newly accepted events.
         ///
-        /// A page may hold fewer events than asked for, even none, while
-        /// `next_page_token` is set: the server bounds the work for one page.
+        /// The server bounds the work per page: a page may hold fewer events than
+        /// requested, even none, while `next_page_token` is set.
         pub async fn list_events(
             &mut self,
             request: impl tonic::IntoRequest<super::ListEventsRequest>,
@@ -309,17 +318,21 @@ pub mod event_service_client {
                 .insert(GrpcMethod::new("engagement.v1.EventService", "ListEvents"));
             self.inner.unary(req, path, codec).await
         }
-        /// Follows the events that a filter takes: first those that are stored, from
-        /// the asked start on, then each as soon as it is accepted.
+        /// `SubscribeEvents` streams the events that a filter matches: first the
+        /// stored ones from the requested start, then each new one as soon as it is
+        /// accepted.
         ///
-        /// Events come in the order of acceptance, without a gap and without a repeat
-        /// in one stream. Every message has a cursor that covers everything up to it:
-        /// after any end of the stream, start again behind the last cursor that was
-        /// stored, and nothing is missed. A reader that is slow gets the events at its
-        /// own pace and is never dropped.
+        /// Events arrive in the order of acceptance, without a gap and without a
+        /// repeat within one stream. Every message carries a cursor that covers
+        /// everything up to it: to resume after any end of the stream, subscribe after
+        /// the last cursor that you stored, and you miss nothing. A slow reader
+        /// receives events at its own pace and is never dropped for being slow.
         ///
-        /// Refused with CURSOR_EXPIRED where the start is older than the retention,
-        /// CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED and FILTER_INVALID.
+        /// Refused with CURSOR_EXPIRED if the start is older than the retention, and
+        /// with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
+        /// FILTER_INVALID. A reader that falls behind the retention ends with
+        /// CURSOR_EXPIRED. A node whose view is not current refuses new subscriptions
+        /// with STORE_UNAVAILABLE, except those with `stop_at_tail`.
         pub async fn subscribe_events(
             &mut self,
             request: impl tonic::IntoRequest<super::SubscribeEventsRequest>,
@@ -346,9 +359,9 @@ pub mod event_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Reads what is known about one consumer: of every attribute the latest
-        /// value, with the event that it came from. NOT_FOUND / PROFILE_NOT_FOUND where
-        /// no event describes the consumer.
+        /// `GetProfile` reads the profile of one consumer: the winning value of every
+        /// attribute (see `Folding`) and the event that it came from. NOT_FOUND /
+        /// PROFILE_NOT_FOUND if no event describes the consumer.
         pub async fn get_profile(
             &mut self,
             request: impl tonic::IntoRequest<super::GetProfileRequest>,
@@ -387,13 +400,16 @@ pub mod ingest_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Takes events in. What it acknowledges is durable, readable and searchable at
-    /// that moment.
+    /// `IngestService` stores events. An acknowledged event is durable, readable and
+    /// searchable at that moment; with several nodes, at the node that acknowledged
+    /// it, and moments later at the others.
     ///
-    /// After any ambiguous end (deadline, cancellation, UNAVAILABLE, a crash) send
-    /// the same events with the same ids again: the result is as if the first call
-    /// had answered. An event that is stored already with the same content is a
-    /// duplicate; with other content it is refused with EVENT_ID_CONFLICT.
+    /// The event id is the idempotency key. After any ambiguous end of a call
+    /// (deadline, cancellation, UNAVAILABLE, a crash), send the same events with the
+    /// same ids again: the effect is as if the first attempt had been answered. An
+    /// event that is already stored with the same content is a duplicate; with other
+    /// content it is rejected with EVENT_ID_CONFLICT. The server remembers an id
+    /// until the event expires and, as a hash, after the event is erased.
     #[derive(Debug, Clone)]
     pub struct IngestServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -463,9 +479,11 @@ pub mod ingest_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Records one event. OK means accepted, duplicate or suppressed; a refused
-        /// event is an error status: INVALID_ARGUMENT / FIELD_INVALID with the path of
-        /// every bad field, or ALREADY_EXISTS / EVENT_ID_CONFLICT.
+        /// `RecordEvent` stores one event.
+        ///
+        /// OK means accepted, duplicate or suppressed. A rejected event is an error
+        /// status: INVALID_ARGUMENT / FIELD_INVALID with the paths of the bad fields,
+        /// INVALID_ARGUMENT / ENTITY_UNKNOWN, or ALREADY_EXISTS / EVENT_ID_CONFLICT.
         pub async fn record_event(
             &mut self,
             request: impl tonic::IntoRequest<super::RecordEventRequest>,
@@ -490,8 +508,13 @@ pub mod ingest_service_client {
                 .insert(GrpcMethod::new("engagement.v1.IngestService", "RecordEvent"));
             self.inner.unary(req, path, codec).await
         }
-        /// Records up to 500 events in one transaction. By default all or nothing: one
-        /// bad event refuses the call and nothing is stored.
+        /// `RecordEvents` stores up to 500 events in one transaction.
+        ///
+        /// By default it is all or nothing: one rejected event refuses the call with
+        /// the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
+        /// the good events are stored, and `results` reports the rejected ones.
+        /// INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
+        /// events or 8 MiB.
         pub async fn record_events(
             &mut self,
             request: impl tonic::IntoRequest<super::RecordEventsRequest>,
@@ -516,26 +539,38 @@ pub mod ingest_service_client {
                 .insert(GrpcMethod::new("engagement.v1.IngestService", "RecordEvents"));
             self.inner.unary(req, path, codec).await
         }
-        /// Uploads any number of events in numbered chunks, and survives lost
-        /// connections, client crashes and server restarts.
+        /// `UploadEvents` uploads any number of events in numbered chunks. An upload
+        /// survives lost connections, client crashes and server restarts.
         ///
-        /// Send `open`, then chunks with the sequences 1, 2, 3…, then `finish`. Each
-        /// chunk is one transaction; `ack` says how far the upload is committed. Bad
-        /// events are refused in the ack and the stream goes on. After a lost
-        /// connection open the same `upload_id` and go on after `committed_through`;
-        /// chunks that were committed before are not processed again, and their stored
-        /// results are repeated. Chunks may be sent before `opened` arrives. Chunks
-        /// beyond `max_unacked_chunks` wait in the transport until earlier ones are
-        /// acked.
+        /// The client sends `open`, then chunks with the sequences 1, 2, 3…, then
+        /// `finish`. It may send chunks before `opened` arrives. Each chunk is one
+        /// transaction, and `ack` reports how far the upload is committed. Rejected
+        /// events are reported in the ack, and the stream goes on.
         ///
-        /// A half-close without `finish` acks what was sent and ends OK; the upload
-        /// stays open until 24 hours after its last chunk. The server sends an ack at
-        /// least once every `heartbeat_interval`; two intervals of silence mean that
-        /// the connection is dead.
+        /// To resume after a lost connection, open the same `upload_id` and continue
+        /// after `committed_through`. A chunk that is already committed is not
+        /// processed again; its stored results are repeated. Opening a finished upload
+        /// yields `opened` and `finished` again.
         ///
-        /// Errors: FAILED_PRECONDITION / SEQUENCE_GAP (earlier chunks stand) or
-        /// UPLOAD_FINISHED; ABORTED / UPLOAD_TAKEN_OVER where another stream opened
-        /// the same upload; INVALID_ARGUMENT / CHUNK_TOO_LARGE or FIELD_INVALID.
+        /// The server applies back-pressure: it reads at most `max_unacked_chunks`
+        /// chunks ahead of its acks, and further chunks wait in the transport. It
+        /// sends an ack at least once per `heartbeat_interval`, with or without news;
+        /// after two silent intervals the connection is dead.
+        ///
+        /// A half-close without `finish` leaves the upload open: the server acks
+        /// everything that was sent and ends the stream with OK. An unfinished upload
+        /// expires 24 hours after its last chunk, unless `Limits.upload_idle_timeout`
+        /// says otherwise.
+        ///
+        /// Errors:
+        ///
+        /// - FAILED_PRECONDITION / SEQUENCE_GAP or UPLOAD_FINISHED; chunks committed
+        ///   before stay committed.
+        /// - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
+        /// - INVALID_ARGUMENT / CHUNK_TOO_LARGE for more than 500 events in a chunk or
+        ///   8 MiB in a message.
+        /// - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
+        ///   chunk does not end the stream.
         pub async fn upload_events(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -562,8 +597,8 @@ pub mod ingest_service_client {
                 .insert(GrpcMethod::new("engagement.v1.IngestService", "UploadEvents"));
             self.inner.streaming(req, path, codec).await
         }
-        /// Reads the state of an upload and its events that were not accepted.
-        /// NOT_FOUND / UPLOAD_NOT_FOUND where nobody opened it.
+        /// `GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
+        /// / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
         pub async fn get_upload(
             &mut self,
             request: impl tonic::IntoRequest<super::GetUploadRequest>,
@@ -602,7 +637,8 @@ pub mod privacy_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Erases what is stored about a person, and keeps it from coming back.
+    /// `PrivacyService` erases the stored data of a person and can keep it from
+    /// coming back.
     #[derive(Debug, Clone)]
     pub struct PrivacyServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -672,15 +708,20 @@ pub mod privacy_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Erases the events of one subject that were accepted before the call.
+        /// `EraseConsumer` erases the events of one subject that were accepted before
+        /// the call. It returns when the erasure is complete.
         ///
-        /// When it answers with a `complete_time`, nothing that the events said is left
-        /// in any file of the store. Of each event its id stays as a salted hash, so that sending
-        /// it again answers OUTCOME_DUPLICATE and brings nothing back. Subscribers get
-        /// an ErasureNotice in order. Idempotent: the same `request_id` again answers
-        /// with the same erasure; with another subject it is refused with
-        /// REQUEST_ID_REUSED. An erasure that was interrupted goes on by itself, also
-        /// after a restart of the server.
+        /// An erasure with a `complete_time` has left nothing of the events' content
+        /// in any file of the answering node's store. Other nodes follow moments
+        /// later; a replicated log and its snapshots drop the content by age. The id
+        /// of each event stays as a salted hash, so that sending the event again
+        /// yields OUTCOME_DUPLICATE and brings nothing back. Subscribers receive an
+        /// `ErasureNotice` in log order.
+        ///
+        /// The call is idempotent: the same `request_id` returns the same erasure;
+        /// with another subject or another `suppress` it is refused with
+        /// REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
+        /// restart of the server.
         pub async fn erase_consumer(
             &mut self,
             request: impl tonic::IntoRequest<super::EraseConsumerRequest>,
@@ -707,7 +748,8 @@ pub mod privacy_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Reads an erasure. NOT_FOUND / ERASURE_NOT_FOUND where there is none.
+        /// `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
+        /// none with this id.
         pub async fn get_erasure(
             &mut self,
             request: impl tonic::IntoRequest<super::GetErasureRequest>,
@@ -732,7 +774,8 @@ pub mod privacy_service_client {
                 .insert(GrpcMethod::new("engagement.v1.PrivacyService", "GetErasure"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists the erasures of an account, latest first. They are kept for good.
+        /// `ListErasures` lists the erasures of an account, latest first. Erasures are
+        /// kept forever.
         pub async fn list_erasures(
             &mut self,
             request: impl tonic::IntoRequest<super::ListErasuresRequest>,
@@ -757,9 +800,9 @@ pub mod privacy_service_client {
                 .insert(GrpcMethod::new("engagement.v1.PrivacyService", "ListErasures"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lets events of a suppressed subject in again, from now on. Lifting what is
-        /// not suppressed changes nothing. NOT_FOUND / ERASURE_NOT_FOUND where no
-        /// erasure has the id.
+        /// `LiftSuppression` ends the suppression of a subject: events accepted from
+        /// now on are stored again. Lifting a suppression that does not exist changes
+        /// nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
         pub async fn lift_suppression(
             &mut self,
             request: impl tonic::IntoRequest<super::LiftSuppressionRequest>,
@@ -800,7 +843,7 @@ pub mod server_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Describes the server.
+    /// `ServerService` describes the server.
     #[derive(Debug, Clone)]
     pub struct ServerServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -870,7 +913,8 @@ pub mod server_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Reads the server's version and limits, and which accounts it serves.
+        /// `GetServerInfo` reads the version of the server, its limits, and which
+        /// accounts it serves.
         pub async fn get_server_info(
             &mut self,
             request: impl tonic::IntoRequest<super::GetServerInfoRequest>,

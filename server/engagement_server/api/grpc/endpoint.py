@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
     from engagement_server.partitions import Partitions
 
-# Above the contract's limit, so that a message over it is refused with a reason; beyond this the
-# library drops the message unread.
+# Above the contract's limit, so that messages over that limit are refused with a reason. Beyond this one the
+# library drops messages unread.
 _TRANSPORT_MESSAGE_BYTES = 16 * 1024 * 1024
 MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
-"""The library allows a ping every five minutes, which gets usual Go and Java clients thrown out."""
+"""By default the library allows one ping in five minutes, and disconnects common Go and Java clients."""
 _CLOSE_CONNECTIONS_SECONDS = 0.5
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
-    # Compressed for those who accept it; the lowest level is gzip, which more clients know than deflate.
+    # For clients that accept compression; the lowest level is gzip, which more of them support than deflate.
     ("grpc.default_compression_level", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", int(MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000)),
     (
@@ -58,7 +58,7 @@ class Endpoint:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
         names = [service.full_name for service in services]
         self._health = HealthServicer(names, is_current=partitions.are_current)
-        partitions.watch_freshness(self._health.follow)
+        partitions.watch_freshness(self._health.set_current)
         self._running = RunningCalls(view_time_ms=partitions.view_time_ms)
         self._grpc = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
         self._grpc.add_generic_rpc_handlers(
@@ -71,7 +71,7 @@ class Endpoint:
         add_reflection((*names, health.SERVICE_NAME), self._grpc)
 
     async def listen(self, address: str) -> str:
-        """Takes calls on HOST:PORT; the address with the port that was taken. Raises ConfigurationError."""
+        """Takes calls on HOST:PORT; returns the address with its actual port. Raises ConfigurationError."""
         host, _, _ = address.rpartition(":")
         try:
             port = self._grpc.add_insecure_port(address)
@@ -82,14 +82,14 @@ class Endpoint:
         await self._grpc.start()
         return f"{host}:{port}"
 
-    def say_stopping(self) -> None:
-        """Says NOT_SERVING from now on."""
+    def report_stopping(self) -> None:
+        """Reports NOT_SERVING from now on."""
         self._health.stop()
 
     async def end_calls(self, *, grace_seconds: float) -> None:
-        """Refuses new calls, lets the running ones end, for some time, and closes the connections."""
+        """Refuses new calls, gives running ones time to end, and closes the connections."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
                 await self._running.drain()
-        # What is still open never asked for anything, or had its time.
+        # Calls that are still open never sent a request, or have had their time.
         await self._grpc.stop(_CLOSE_CONNECTIONS_SECONDS)

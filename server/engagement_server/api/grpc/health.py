@@ -1,7 +1,7 @@
-"""The standard health service: SERVING while the server answers at its best, and until it stops.
+"""The standard health service: SERVING while the node is current, and until it stops.
 
-The library's own holds a lock while it writes to a watcher, so that one watcher that does not read
-would hold up all others, and the stop of the server.
+The library's own holds a lock while it writes to a watcher: one watcher that does not read would block all
+others, and the server's shutdown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Response = health_pb2.HealthCheckResponse
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
-    """Answers for the server as a whole, whose name is empty, and for each of its services."""
+    """Answers for the server as a whole, under the empty name, and for each of its services."""
 
     def __init__(self, services: Iterable[str], *, is_current: bool) -> None:
         self._services = frozenset(("", *services))
@@ -28,35 +28,35 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._is_stopping = False
         self._change = asyncio.Event()
 
-    def follow(self, is_current: bool) -> None:  # noqa: FBT001  # as the logs call it
-        """Says NOT_SERVING while the server is behind or cut off."""
+    def set_current(self, is_current: bool) -> None:  # noqa: FBT001  # as the logs call it
+        """Reports NOT_SERVING while the node is behind the log or cut off from it."""
         self._is_current = is_current
-        self._tell()
+        self._notify()
 
     def stop(self) -> None:
-        """Says NOT_SERVING from now on."""
+        """Reports NOT_SERVING from now on."""
         self._is_stopping = True
-        self._tell()
+        self._notify()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> _Response:
-        """Tells the status of a service."""
+        """Returns the status of a service."""
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "the server has no such service")
         return _Response(status=self._status(request.service))
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
-        """Tells the status of a service now, and again whenever it changes."""
-        told = None
+        """Sends the status of a service now, and whenever it changes."""
+        sent = None
         while True:
             change, is_last, status = self._change, self._is_stopping, self._status(request.service)
-            if status != told:
+            if status != sent:
                 await context.write(_Response(status=status))
-                told = status
+                sent = status
             if is_last:
                 return
             await change.wait()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._change.set()
         self._change = asyncio.Event()
 

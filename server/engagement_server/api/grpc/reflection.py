@@ -1,4 +1,4 @@
-"""Server reflection under both of its names, so that new and old tools work without the protos."""
+"""Server reflection under both of its names, so that old and new tools work without the protos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import grpc
 
-# Reflection must know the details of errors, or tools cannot show them.
+# Without these messages tools cannot show the details of errors.
 from google.rpc import error_details_pb2  # noqa: F401
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 

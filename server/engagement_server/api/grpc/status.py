@@ -1,4 +1,4 @@
-"""Errors as gRPC statuses with details: the only place that knows both."""
+"""Errors as gRPC statuses with details."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 def code_of(error: RequestError) -> grpc.StatusCode:
-    """The gRPC code of an error's family."""
+    """The gRPC code of an error."""
     return next(code for family, code in _CODES.items() if isinstance(error, family))
 
 
 def describe(error: RequestError) -> tuple[grpc.StatusCode, str, Metadata]:
-    """Code, message and trailing metadata of a refusal."""
+    """Code, message and trailing metadata for an error."""
     code = code_of(error)
     message = _bounded(error.message)
     info = error_details_pb2.ErrorInfo(
@@ -67,7 +67,7 @@ def describe(error: RequestError) -> tuple[grpc.StatusCode, str, Metadata]:
 
 
 def describe_internal(request_id: str) -> tuple[grpc.StatusCode, str, Metadata]:
-    """The status of a failure that nobody foresaw: no internals, but where to find them."""
+    """Code, message and trailing metadata for an unexpected failure, without internals."""
     message = f"internal error; the server's log has the cause under request id {request_id}"
     info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"requestId": request_id})
     code = grpc.StatusCode.INTERNAL

@@ -282,7 +282,7 @@ class JetStreamLog:
         delay_seconds = _RETRY_SECONDS
         while True:
             try:
-                applied = await self._writer.run(lambda writer: writer.follow(entries))
+                applied = await self._writer.run(lambda writer: writer.apply_entries(entries))
             except StoreUnavailableError as error:
                 _log.error("the view cannot be written: %s", error)
                 self._store_failure = error

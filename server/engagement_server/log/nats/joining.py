@@ -34,7 +34,7 @@ async def join(settings: NatsSettings, database: DatabaseFile) -> Identity | Non
     Raises LogUnreachableError where the log does not answer or has no snapshot that is needed, and
     ConfigurationError where the folder holds something else.
     """
-    store = database.look()
+    store = database.inspect()
     creates = store is None or store.position.sequence == 0
     async with connect(Servers(settings), creates=creates) as stream:
         is_empty = (await require_quorum(stream)).last_sequence == 0

@@ -39,7 +39,7 @@ async def open_log(
             if str(error) != reported:
                 _log.warning("waiting for the log %s: %s", settings.name, error)
                 reported = str(error)
-        store = database.look()
+        store = database.inspect()
         if store is not None and store.position.sequence > 0 and loop.time() > deadline:
             _log.warning("reads begin without the log %s, from the view as it was", settings.name)
             break

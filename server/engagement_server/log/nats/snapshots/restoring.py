@@ -17,8 +17,7 @@ from engagement_server.faults import (
 from engagement_server.log.nats.continuity import check_position, declare_replaced
 from engagement_server.log.nats.snapshots.bucket import SnapshotBucket
 from engagement_server.log.nats.snapshots.packing import Unpacker
-from engagement_server.store.database import SCHEMA_VERSION
-from engagement_server.store.upgrade import OLDEST_VERSION
+from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION
 from engagement_server.store.view_copy import read_copy, remove_copy
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ async def _fetch(
 
 def _require_same_log(database: DatabaseFile, path: Path) -> None:
     """Keeps the view of another log from being replaced. Raises ConfigurationError."""
-    store = database.look()
+    store = database.inspect()
     # The epoch may have changed since; the key never does.
     if store is not None and store.identity.token_key != read_copy(path).identity.token_key:
         raise ConfigurationError(

@@ -17,12 +17,11 @@ from engagement_server.errors import EngagementError
 from engagement_server.log.nats.continuity import goes_on_from
 from engagement_server.log.nats.snapshots.bucket import Snapshot, SnapshotBucket, SnapshotFacts
 from engagement_server.log.nats.snapshots.packing import Packer
-from engagement_server.store.view_copy import ViewCopy, read_state, remove_copy
+from engagement_server.store.view_copy import ViewCopy, read_view, remove_copy
 
 if TYPE_CHECKING:
     from engagement_server.log.nats.stream import NatsStream
-    from engagement_server.store.database import DatabaseFile
-    from engagement_server.store.view_copy import ViewState
+    from engagement_server.store.database import DatabaseFile, StoreState
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +100,7 @@ class SnapshotSchedule:
 
     async def _is_due(self, stream: NatsStream, bucket: SnapshotBucket) -> bool:
         with ThreadPoolExecutor(1, thread_name_prefix="snapshot") as executor:
-            view = await asyncio.get_running_loop().run_in_executor(executor, read_state, self._database)
+            view = await asyncio.get_running_loop().run_in_executor(executor, read_view, self._database)
         latest = next(iter(await bucket.snapshots()), None)
         if latest is None or not await goes_on_from(stream, latest.facts.position):
             self.latest_time_ms = None
@@ -130,7 +129,7 @@ class SnapshotSchedule:
             await bucket.remove(old)
         return snapshot
 
-    async def _copy(self, executor: ThreadPoolExecutor) -> ViewState:
+    async def _copy(self, executor: ThreadPoolExecutor) -> StoreState:
         """Copies the view to a file."""
         copy = ViewCopy(self._database, self._path)
         loop = asyncio.get_running_loop()
@@ -141,7 +140,7 @@ class SnapshotSchedule:
             copy.stop()
 
     async def _upload(
-        self, bucket: SnapshotBucket, view: ViewState, time_ms: int, executor: ThreadPoolExecutor
+        self, bucket: SnapshotBucket, view: StoreState, time_ms: int, executor: ThreadPoolExecutor
     ) -> Snapshot:
         """Makes a snapshot of the file."""
         packer = Packer(self._path, chunk_bytes=bucket.chunk_bytes)

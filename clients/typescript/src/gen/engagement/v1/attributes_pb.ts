@@ -2,7 +2,7 @@
 // @generated from file engagement/v1/attributes.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// The two sets of engagement attributes: what a brand tells about a customer.
+// The two attribute sets: what a brand knows about a customer.
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
@@ -16,30 +16,30 @@ export const file_engagement_v1_attributes: GenFile = /*@__PURE__*/
   fileDesc("Ch5lbmdhZ2VtZW50L3YxL2F0dHJpYnV0ZXMucHJvdG8SDWVuZ2FnZW1lbnQudjEi7QIKBERhdGUSGAoEeWVhchgBIAEoBUIKukgHGgUYj04oARIYCgVtb250aBgCIAEoBUIJukgGGgQYDCgBEhYKA2RheRgDIAEoBUIJukgGGgQYHygBOpgCukiUAhqRAgoRZGF0ZS5jYWxlbmRhcl9kYXkSHW11c3QgYmUgYSBkYXkgb2YgdGhlIGNhbGVuZGFyGtwBdGhpcy5tb250aCA8IDEgfHwgdGhpcy5tb250aCA+IDEyIHx8IHRoaXMuZGF5IDwgMSB8fCB0aGlzLmRheSA+IDMxIHx8IHRoaXMuZGF5IDw9ICh0aGlzLm1vbnRoIGluIFs0LCA2LCA5LCAxMV0gPyAzMCA6IHRoaXMubW9udGggIT0gMiA/IDMxIDogdGhpcy55ZWFyICUgNCA9PSAwICYmICh0aGlzLnllYXIgJSAxMDAgIT0gMCB8fCB0aGlzLnllYXIgJSA0MDAgPT0gMCkgPyAyOSA6IDI4KSKDCAoMQ3VzdG9tZXJJbmZvEi8KEXNlcnZlcl90aW1lX3N0YW1wGAEgASgDQg+6SAwiChCAuP+Q/c45IABIAIgBARIrCg9jdXN0b21lcl9zdGF0dXMYAiABKAlCDbpICnIIGNCGA7oBAQBIAYgBARIpCg1jdXN0b21lcl90eXBlGAMgASgJQg26SApyCBjQhgO6AQEASAKIAQESIwoHYmFsYW5jZRgEIAEoCUINukgKcggY0IYDugEBAEgDiAEBEicKC2N1c3RvbWVyX2lkGAUgASgJQg26SApyCBjQhgO6AQEASASIAQESKAoJc29jaWFsX2lkGAYgASgJQhCAAQG6SApyCBjQhgO6AQEASAWIAQESIwoEaW1laRgHIAEoCUIQgAEBukgKcggY0IYDugEBAEgGiAEBEigKCXVzZXJfbmFtZRgIIAEoCUIQgAEBukgKcggY0IYDugEBAEgHiAEBEigKDGFjY291bnRfbmFtZRgJIAEoCUINukgKcggY0IYDugEBAEgIiAEBEiAKBHJvbGUYCiABKAlCDbpICnIIGNCGA7oBAQBICYgBARIuChFsYXN0X3BheW1lbnRfZGF0ZRgLIAEoCzITLmVuZ2FnZW1lbnQudjEuRGF0ZRIuChFyZWdpc3RyYXRpb25fZGF0ZRgMIAEoCzITLmVuZ2FnZW1lbnQudjEuRGF0ZRIoCgxjb21wYW55X3NpemUYDSABKAlCDbpICnIIGNCGA7oBAQBICogBARIqCg5zdG9yZV96aXBfY29kZRgOIAEoCUINukgKcggY0IYDugEBAEgLiAEBEigKDHN0b3JlX251bWJlchgPIAEoCUINukgKcggY0IYDugEBAEgMiAEBEigKDGxvZ2luX3N0YXR1cxgQIAEoCUINukgKcggY0IYDugEBAEgNiAEBEiQKCGN1cnJlbmN5GBQgASgJQg26SApyCBjQhgO6AQEASA6IAQESKgoOY29tcGFueV9icmFuY2gYFSABKAlCDbpICnIIGNCGA7oBAQBID4gBAUIUChJfc2VydmVyX3RpbWVfc3RhbXBCEgoQX2N1c3RvbWVyX3N0YXR1c0IQCg5fY3VzdG9tZXJfdHlwZUIKCghfYmFsYW5jZUIOCgxfY3VzdG9tZXJfaWRCDAoKX3NvY2lhbF9pZEIHCgVfaW1laUIMCgpfdXNlcl9uYW1lQg8KDV9hY2NvdW50X25hbWVCBwoFX3JvbGVCDwoNX2NvbXBhbnlfc2l6ZUIRCg9fc3RvcmVfemlwX2NvZGVCDwoNX3N0b3JlX251bWJlckIPCg1fbG9naW5fc3RhdHVzQgsKCV9jdXJyZW5jeUIRCg9fY29tcGFueV9icmFuY2gipQQKDFBlcnNvbmFsSW5mbxIvChFzZXJ2ZXJfdGltZV9zdGFtcBgBIAEoA0IPukgMIgoQgLj/kP3OOSAASACIAQESIwoEbmFtZRgCIAEoCUIQgAEBukgKcggY0IYDugEBAEgBiAEBEiYKB3N1cm5hbWUYAyABKAlCEIABAbpICnIIGNCGA7oBAQBIAogBARIiCgZnZW5kZXIYBCABKAlCDbpICnIIGNCGA7oBAQBIA4gBARIjCgdjb21wYW55GAUgASgJQg26SApyCBjQhgO6AQEASASIAQESKwoMY3VzdG9tZXJfYWdlGAYgASgJQhCAAQG6SApyCBjQhgO6AQEASAWIAQESJAoFZW1haWwYByABKAlCEIABAbpICnIIGNCGA7oBAQBIBogBARIkCgVwaG9uZRgIIAEoCUIQgAEBukgKcggY0IYDugEBAEgHiAEBEiQKCGxhbmd1YWdlGAkgASgJQg26SApyCBjQhgO6AQEASAiIAQESOwoOb3RoZXJfY29udGFjdHMYFCADKAsyHi5lbmdhZ2VtZW50LnYxLlBlcnNvbmFsQ29udGFjdEIDgAEBQhQKEl9zZXJ2ZXJfdGltZV9zdGFtcEIHCgVfbmFtZUIKCghfc3VybmFtZUIJCgdfZ2VuZGVyQgoKCF9jb21wYW55Qg8KDV9jdXN0b21lcl9hZ2VCCAoGX2VtYWlsQggKBl9waG9uZUILCglfbGFuZ3VhZ2UicQoPUGVyc29uYWxDb250YWN0EiQKBWVtYWlsGAEgASgJQhCAAQG6SApyCBjQhgO6AQEASACIAQESJAoFcGhvbmUYAiABKAlCEIABAbpICnIIGNCGA7oBAQBIAYgBAUIICgZfZW1haWxCCAoGX3Bob25lQngKIWlvLmdpdGh1Yi5lbmdhZ2VtZW50YXR0cmlidXRlcy52MVABWlFnaXRodWIuY29tL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvY2xpZW50cy9nby92MTtlbmdhZ2VtZW50djFiBnByb3RvMw", [file_buf_validate_validate]);
 
 /**
- * A full, real calendar day, without a time zone.
+ * `Date` is a calendar day without a time zone.
  *
- * The same on the wire as `google.type.Date`, but never partial: a day that is
- * not in the calendar (30 February, month 13, year 0) is refused.
+ * It is wire-compatible with `google.type.Date`, but is always a complete date
+ * that exists: 30 February, month 13 and year 0 are invalid.
  *
  * @generated from message engagement.v1.Date
  */
 export type Date = Message<"engagement.v1.Date"> & {
   /**
-   * Year, 1 to 9999.
+   * Year, 1 to 9999. Required.
    *
    * @generated from field: int32 year = 1;
    */
   year: number;
 
   /**
-   * Month of the year, 1 to 12.
+   * Month, 1 to 12. Required.
    *
    * @generated from field: int32 month = 2;
    */
   month: number;
 
   /**
-   * Day of the month, 1 to 31.
+   * Day of the month, 1 to 31. Required.
    *
    * @generated from field: int32 day = 3;
    */
@@ -54,38 +54,39 @@ export const DateSchema: GenMessage<Date> = /*@__PURE__*/
   messageDesc(file_engagement_v1_attributes, 0);
 
 /**
- * What a brand tells about a customer as a customer: status, account, dates.
+ * `CustomerInfo` describes a customer in business terms: status, account and
+ * dates.
  *
- * Every member is optional: absent, the empty text and zero are three different
- * things. Text is free text of at most 50,000 characters (Unicode code points)
- * without NUL; amounts, sizes and flags are text too, exactly as the source
- * wrote them.
+ * The producer sets every field, and every field is optional: an absent field,
+ * an empty string and zero are three different values. A string is free text of
+ * at most 50,000 characters (Unicode code points) without NUL. Amounts, sizes
+ * and flags are strings too and are stored exactly as the source wrote them.
  *
  * @generated from message engagement.v1.CustomerInfo
  */
 export type CustomerInfo = Message<"engagement.v1.CustomerInfo"> & {
   /**
-   * Time of the event, epoch milliseconds: after 0, before the year 10000, and
-   * at most 24 hours ahead of the server's clock. Unset: the server stores the
-   * time at which it accepted the event.
+   * Time of the event in epoch milliseconds: after 0, before the year 10000 and
+   * at most 24 hours ahead of the server's clock. If absent, the server sets it
+   * to the time of acceptance.
    *
    * @generated from field: optional int64 server_time_stamp = 1;
    */
   serverTimeStamp?: bigint | undefined;
 
   /**
-   * Status of the customer, such as "cancelled". Matched against the names of
-   * the account's customer statuses without regard to case; the text that was
-   * sent is always what comes out.
+   * Status of the customer, such as "cancelled". The server matches it,
+   * ignoring case, against the account's list of customer statuses and always
+   * stores and returns it as sent.
    *
    * @generated from field: optional string customer_status = 2;
    */
   customerStatus?: string | undefined;
 
   /**
-   * Type of the customer, such as "vip". Matched against the names of the
-   * account's customer types without regard to case; the text that was sent is
-   * always what comes out.
+   * Type of the customer, such as "vip". The server matches it, ignoring case,
+   * against the account's list of customer types and always stores and returns
+   * it as sent.
    *
    * @generated from field: optional string customer_type = 3;
    */
@@ -106,7 +107,7 @@ export type CustomerInfo = Message<"engagement.v1.CustomerInfo"> & {
   customerId?: string | undefined;
 
   /**
-   * Id of the customer in a social network of the brand's choice.
+   * Id of the customer in a social network that the brand chooses.
    *
    * @generated from field: optional string social_id = 6;
    */
@@ -127,9 +128,8 @@ export type CustomerInfo = Message<"engagement.v1.CustomerInfo"> & {
   userName?: string | undefined;
 
   /**
-   * Name of the customer's company or account; in business-to-business use,
-   * the nickname of the account. Sources give the one name both meanings and
-   * send one value.
+   * Name of the customer's company or account or, between businesses, the
+   * account's nickname. Sources use this one field for either meaning.
    *
    * @generated from field: optional string account_name = 9;
    */
@@ -164,7 +164,7 @@ export type CustomerInfo = Message<"engagement.v1.CustomerInfo"> & {
   companySize?: string | undefined;
 
   /**
-   * Zip code of the store; leading zeros are kept.
+   * Zip code of the store. Leading zeros are kept.
    *
    * @generated from field: optional string store_zip_code = 14;
    */
@@ -207,31 +207,32 @@ export const CustomerInfoSchema: GenMessage<CustomerInfo> = /*@__PURE__*/
   messageDesc(file_engagement_v1_attributes, 1);
 
 /**
- * What a brand tells about a customer as a person: name, age, contacts.
+ * `PersonalInfo` describes a customer as a person: name, age and contacts.
  *
- * The same rules for text and absence as in `CustomerInfo`.
+ * The producer sets every field. Text and absence follow the rules of
+ * `CustomerInfo`.
  *
  * @generated from message engagement.v1.PersonalInfo
  */
 export type PersonalInfo = Message<"engagement.v1.PersonalInfo"> & {
   /**
-   * Time of the event, epoch milliseconds: after 0, before the year 10000, and
-   * at most 24 hours ahead of the server's clock. Unset: the server stores the
-   * time at which it accepted the event.
+   * Time of the event in epoch milliseconds: after 0, before the year 10000 and
+   * at most 24 hours ahead of the server's clock. If absent, the server sets it
+   * to the time of acceptance.
    *
    * @generated from field: optional int64 server_time_stamp = 1;
    */
   serverTimeStamp?: bigint | undefined;
 
   /**
-   * Personal name (first name).
+   * First name.
    *
    * @generated from field: optional string name = 2;
    */
   name?: string | undefined;
 
   /**
-   * Surname (last name).
+   * Last name.
    *
    * @generated from field: optional string surname = 3;
    */
@@ -245,21 +246,21 @@ export type PersonalInfo = Message<"engagement.v1.PersonalInfo"> & {
   gender?: string | undefined;
 
   /**
-   * Company of the person.
+   * Company that the person belongs to.
    *
    * @generated from field: optional string company = 5;
    */
   company?: string | undefined;
 
   /**
-   * Year of birth, from which the age is calculated; not an age.
+   * Year of birth, not an age: readers calculate the age from it.
    *
    * @generated from field: optional string customer_age = 6;
    */
   customerAge?: string | undefined;
 
   /**
-   * E-mail address of the first contact.
+   * Email address of the first contact.
    *
    * @generated from field: optional string email = 7;
    */
@@ -280,8 +281,8 @@ export type PersonalInfo = Message<"engagement.v1.PersonalInfo"> & {
   language?: string | undefined;
 
   /**
-   * Contacts after the first, in the source's order. The first is `email` and
-   * `phone`.
+   * Contacts after the first, in the source's order. The first contact is
+   * `email` and `phone`.
    *
    * @generated from field: repeated engagement.v1.PersonalContact other_contacts = 20;
    */
@@ -296,13 +297,14 @@ export const PersonalInfoSchema: GenMessage<PersonalInfo> = /*@__PURE__*/
   messageDesc(file_engagement_v1_attributes, 2);
 
 /**
- * One way to reach a person.
+ * `PersonalContact` is one way to reach a person. The producer sets both
+ * fields, and both are optional.
  *
  * @generated from message engagement.v1.PersonalContact
  */
 export type PersonalContact = Message<"engagement.v1.PersonalContact"> & {
   /**
-   * E-mail address.
+   * Email address.
    *
    * @generated from field: optional string email = 1;
    */

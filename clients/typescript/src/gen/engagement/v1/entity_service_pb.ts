@@ -2,7 +2,7 @@
 // @generated from file engagement/v1/entity_service.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// The account's own lists of customer statuses and customer types.
+// The account's lists of customer statuses and customer types.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -16,20 +16,20 @@ export const file_engagement_v1_entity_service: GenFile = /*@__PURE__*/
   fileDesc("CiJlbmdhZ2VtZW50L3YxL2VudGl0eV9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxInwKE0xpc3RFbnRpdGllc1JlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIzCgRraW5kGAIgASgOMhkuZW5nYWdlbWVudC52MS5FbnRpdHlLaW5kQgq6SAeCAQQQASAAIjUKFExpc3RFbnRpdGllc1Jlc3BvbnNlEg0KBW5hbWVzGAEgAygJEg4KBmNsb3NlZBgCIAEoCCLBAQoSUHV0RW50aXRpZXNSZXF1ZXN0EjAKCmFjY291bnRfaWQYASABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSMwoEa2luZBgCIAEoDjIZLmVuZ2FnZW1lbnQudjEuRW50aXR5S2luZEIKukgHggEEEAEgABIkCgVuYW1lcxgDIAMoCUIVukgSkgEPEG4iC3IJEAEYgAK6AQEAEhMKBmNsb3NlZBgEIAEoCEgAiAEBQgkKB19jbG9zZWQiNAoTUHV0RW50aXRpZXNSZXNwb25zZRINCgVuYW1lcxgBIAMoCRIOCgZjbG9zZWQYAiABKAgilgEKE0RlbGV0ZUVudGl0eVJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIzCgRraW5kGAIgASgOMhkuZW5nYWdlbWVudC52MS5FbnRpdHlLaW5kQgq6SAeCAQQQASAAEhgKBG5hbWUYAyABKAlCCrpIB3IFEAEYgAIiNQoURGVsZXRlRW50aXR5UmVzcG9uc2USDQoFbmFtZXMYASADKAkSDgoGY2xvc2VkGAIgASgIKmkKCkVudGl0eUtpbmQSGwoXRU5USVRZX0tJTkRfVU5TUEVDSUZJRUQQABIfChtFTlRJVFlfS0lORF9DVVNUT01FUl9TVEFUVVMQARIdChlFTlRJVFlfS0lORF9DVVNUT01FUl9UWVBFEAIylwIKDUVudGl0eVNlcnZpY2USVwoMTGlzdEVudGl0aWVzEiIuZW5nYWdlbWVudC52MS5MaXN0RW50aXRpZXNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5MaXN0RW50aXRpZXNSZXNwb25zZRJUCgtQdXRFbnRpdGllcxIhLmVuZ2FnZW1lbnQudjEuUHV0RW50aXRpZXNSZXF1ZXN0GiIuZW5nYWdlbWVudC52MS5QdXRFbnRpdGllc1Jlc3BvbnNlElcKDERlbGV0ZUVudGl0eRIiLmVuZ2FnZW1lbnQudjEuRGVsZXRlRW50aXR5UmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuRGVsZXRlRW50aXR5UmVzcG9uc2VCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate]);
 
 /**
- * Request of ListEntities.
+ * `ListEntitiesRequest` is the request of `ListEntities`.
  *
  * @generated from message engagement.v1.ListEntitiesRequest
  */
 export type ListEntitiesRequest = Message<"engagement.v1.ListEntitiesRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * Which list.
+   * List to read. Required.
    *
    * @generated from field: engagement.v1.EntityKind kind = 2;
    */
@@ -44,21 +44,21 @@ export const ListEntitiesRequestSchema: GenMessage<ListEntitiesRequest> = /*@__P
   messageDesc(file_engagement_v1_entity_service, 0);
 
 /**
- * Response of ListEntities.
+ * `ListEntitiesResponse` is the response of `ListEntities`.
  *
  * @generated from message engagement.v1.ListEntitiesResponse
  */
 export type ListEntitiesResponse = Message<"engagement.v1.ListEntitiesResponse"> & {
   /**
-   * The names in their canonical spelling, in the order in which they were
-   * added; at most 110.
+   * Names in their canonical spelling, in the order in which they were added.
+   * At most 110.
    *
    * @generated from field: repeated string names = 1;
    */
   names: string[];
 
   /**
-   * Whether events with other values are refused.
+   * Whether events with other values are rejected.
    *
    * @generated from field: bool closed = 2;
    */
@@ -73,36 +73,37 @@ export const ListEntitiesResponseSchema: GenMessage<ListEntitiesResponse> = /*@_
   messageDesc(file_engagement_v1_entity_service, 1);
 
 /**
- * Request of PutEntities.
+ * `PutEntitiesRequest` is the request of `PutEntities`.
  *
  * @generated from message engagement.v1.PutEntitiesRequest
  */
 export type PutEntitiesRequest = Message<"engagement.v1.PutEntitiesRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * Which list.
+   * List to change. Required.
    *
    * @generated from field: engagement.v1.EntityKind kind = 2;
    */
   kind: EntityKind;
 
   /**
-   * Names to add: at most 110, which is also the limit of the list, each 1 to
-   * 256 characters without NUL. May be empty where only `closed` is to change.
+   * Names to add: at most 110, which is also the limit of the list, each of 1
+   * to 256 characters without NUL. May be empty, to change only `closed`.
    *
    * @generated from field: repeated string names = 3;
    */
   names: string[];
 
   /**
-   * Whether to refuse events with values that are not on the list, with
-   * ENTITY_UNKNOWN. Unset: as it is; a new list is open.
+   * Whether to reject events whose value is not in the list, with
+   * ENTITY_UNKNOWN. An event without a value is not checked. If absent, the
+   * setting stays as it is; a new list is open.
    *
    * @generated from field: optional bool closed = 4;
    */
@@ -117,20 +118,21 @@ export const PutEntitiesRequestSchema: GenMessage<PutEntitiesRequest> = /*@__PUR
   messageDesc(file_engagement_v1_entity_service, 2);
 
 /**
- * Response of PutEntities.
+ * `PutEntitiesResponse` is the response of `PutEntities`.
  *
  * @generated from message engagement.v1.PutEntitiesResponse
  */
 export type PutEntitiesResponse = Message<"engagement.v1.PutEntitiesResponse"> & {
   /**
-   * All names of the list after the change.
+   * All names of the list after the change, in the order in which they were
+   * added.
    *
    * @generated from field: repeated string names = 1;
    */
   names: string[];
 
   /**
-   * Whether events with other values are refused.
+   * Whether events with other values are rejected.
    *
    * @generated from field: bool closed = 2;
    */
@@ -145,27 +147,27 @@ export const PutEntitiesResponseSchema: GenMessage<PutEntitiesResponse> = /*@__P
   messageDesc(file_engagement_v1_entity_service, 3);
 
 /**
- * Request of DeleteEntity.
+ * `DeleteEntityRequest` is the request of `DeleteEntity`.
  *
  * @generated from message engagement.v1.DeleteEntityRequest
  */
 export type DeleteEntityRequest = Message<"engagement.v1.DeleteEntityRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * Which list.
+   * List to change. Required.
    *
    * @generated from field: engagement.v1.EntityKind kind = 2;
    */
   kind: EntityKind;
 
   /**
-   * The name, in any case, 1 to 256 characters.
+   * Name to remove, in any case: 1 to 256 characters. Required.
    *
    * @generated from field: string name = 3;
    */
@@ -180,20 +182,21 @@ export const DeleteEntityRequestSchema: GenMessage<DeleteEntityRequest> = /*@__P
   messageDesc(file_engagement_v1_entity_service, 4);
 
 /**
- * Response of DeleteEntity.
+ * `DeleteEntityResponse` is the response of `DeleteEntity`.
  *
  * @generated from message engagement.v1.DeleteEntityResponse
  */
 export type DeleteEntityResponse = Message<"engagement.v1.DeleteEntityResponse"> & {
   /**
-   * All names of the list after the change.
+   * All names of the list after the change, in the order in which they were
+   * added.
    *
    * @generated from field: repeated string names = 1;
    */
   names: string[];
 
   /**
-   * Whether events with other values are refused.
+   * Whether events with other values are rejected.
    *
    * @generated from field: bool closed = 2;
    */
@@ -208,13 +211,13 @@ export const DeleteEntityResponseSchema: GenMessage<DeleteEntityResponse> = /*@_
   messageDesc(file_engagement_v1_entity_service, 5);
 
 /**
- * The kinds of lists.
+ * `EntityKind` selects a list.
  *
  * @generated from enum engagement.v1.EntityKind
  */
 export enum EntityKind {
   /**
-   * Not a kind; refused.
+   * Not a list; invalid in a request.
    *
    * @generated from enum value: ENTITY_KIND_UNSPECIFIED = 0;
    */
@@ -242,19 +245,21 @@ export const EntityKindSchema: GenEnum<EntityKind> = /*@__PURE__*/
   enumDesc(file_engagement_v1_entity_service, 0);
 
 /**
- * Keeps the lists of names that customer statuses and customer types are matched
- * against when an event is accepted.
+ * `EntityService` manages the lists of names that customer statuses and
+ * customer types are matched against when an event is accepted.
  *
- * A name matches where the whole value is the same without regard to case
- * (Unicode case folding); blanks count. The value itself is always stored as it
- * was sent; the match is in `StoredEvent`. A change of a list takes effect in
- * order with events: for those accepted after it, never for stored ones.
+ * A value matches a name if the two are equal as a whole, ignoring case
+ * (Unicode case folding); white space counts. The value is always stored as it
+ * was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+ * with the account's events: it applies to events accepted after it and never
+ * to stored ones.
  *
  * @generated from service engagement.v1.EntityService
  */
 export const EntityService: GenService<{
   /**
-   * Reads a list; empty where nothing was ever put.
+   * `ListEntities` reads one list. A list that was never written is empty and
+   * open.
    *
    * @generated from rpc engagement.v1.EntityService.ListEntities
    */
@@ -264,8 +269,10 @@ export const EntityService: GenService<{
     output: typeof ListEntitiesResponseSchema;
   },
   /**
-   * Adds names to a list, closes or opens it, or both. A name that is there in
-   * another case gets the new spelling. Putting the same again changes nothing.
+   * `PutEntities` adds names to a list, closes or opens the list, or both. A
+   * name that differs from a listed one only in case replaces its spelling and
+   * keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+   * if the list would hold more than 110 names.
    *
    * @generated from rpc engagement.v1.EntityService.PutEntities
    */
@@ -275,8 +282,9 @@ export const EntityService: GenService<{
     output: typeof PutEntitiesResponseSchema;
   },
   /**
-   * Takes a name, in any case, off a list. NOT_FOUND / ENTITY_NOT_FOUND where the
-   * list does not have it. Events that matched it keep their match.
+   * `DeleteEntity` removes a name, in any case, from a list. Stored events keep
+   * their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
+   * name.
    *
    * @generated from rpc engagement.v1.EntityService.DeleteEntity
    */

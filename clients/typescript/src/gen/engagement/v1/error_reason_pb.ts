@@ -14,12 +14,12 @@ export const file_engagement_v1_error_reason: GenFile = /*@__PURE__*/
   fileDesc("CiBlbmdhZ2VtZW50L3YxL2Vycm9yX3JlYXNvbi5wcm90bxINZW5nYWdlbWVudC52MSrBCAoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASHgoaRVJST1JfUkVBU09OX0ZJRUxEX0lOVkFMSUQQARIfChtFUlJPUl9SRUFTT05fRU5USVRZX1VOS05PV04QAhIgChxFUlJPUl9SRUFTT05fQkFUQ0hfVE9PX0xBUkdFEAMSIAocRVJST1JfUkVBU09OX0NIVU5LX1RPT19MQVJHRRAEEh8KG0VSUk9SX1JFQVNPTl9GSUxURVJfSU5WQUxJRBAFEiQKIEVSUk9SX1JFQVNPTl9QQUdFX1RPS0VOX01JU01BVENIEAYSIQodRVJST1JfUkVBU09OX0NVUlNPUl9NQUxGT1JNRUQQBxIgChxFUlJPUl9SRUFTT05fQ1VSU09SX01JU01BVENIEAgSIgoeRVJST1JfUkVBU09OX0VWRU5UX0lEX0NPTkZMSUNUEBQSIgoeRVJST1JfUkVBU09OX1JFUVVFU1RfSURfUkVVU0VEEBUSHQoZRVJST1JfUkVBU09OX1NFUVVFTkNFX0dBUBAeEiAKHEVSUk9SX1JFQVNPTl9VUExPQURfRklOSVNIRUQQHxIfChtFUlJPUl9SRUFTT05fQ1VSU09SX0VYUElSRUQQIBIiCh5FUlJPUl9SRUFTT05fTE9HX0VQT0NIX0NIQU5HRUQQIRIlCiFFUlJPUl9SRUFTT05fUEFSVElUSU9OX05PVF9TRVJWRUQQIhIiCh5FUlJPUl9SRUFTT05fVVBMT0FEX1RBS0VOX09WRVIQKBIgChxFUlJPUl9SRUFTT05fRVZFTlRfTk9UX0ZPVU5EEDISIQodRVJST1JfUkVBU09OX1VQTE9BRF9OT1RfRk9VTkQQMxIhCh1FUlJPUl9SRUFTT05fRU5USVRZX05PVF9GT1VORBA0EiIKHkVSUk9SX1JFQVNPTl9FUkFTVVJFX05PVF9GT1VORBA1EiIKHkVSUk9SX1JFQVNPTl9QUk9GSUxFX05PVF9GT1VORBA2Eh4KGkVSUk9SX1JFQVNPTl9UT0tFTl9NSVNTSU5HEDwSHgoaRVJST1JfUkVBU09OX1RPS0VOX0lOVkFMSUQQPRIeChpFUlJPUl9SRUFTT05fVE9LRU5fRVhQSVJFRBA+EiIKHkVSUk9SX1JFQVNPTl9BQ0NPVU5UX0ZPUkJJRERFThA/Eh4KGkVSUk9SX1JFQVNPTl9TQ09QRV9NSVNTSU5HEEASHwobRVJST1JfUkVBU09OX1FVT1RBX0VYQ0VFREVEEEYSGwoXRVJST1JfUkVBU09OX09WRVJMT0FERUQQUBIZChVFUlJPUl9SRUFTT05fRFJBSU5JTkcQURIiCh5FUlJPUl9SRUFTT05fU1RPUkVfVU5BVkFJTEFCTEUQUhIZChVFUlJPUl9SRUFTT05fSU5URVJOQUwQWkJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM");
 
 /**
- * Why a call or an event was refused.
+ * `ErrorReason` says why a call was refused or an event was rejected.
  *
- * Every error status carries a `google.rpc.ErrorInfo` with domain
- * `engagement.v1` whose `reason` is the name of one of these values without
- * the prefix `ERROR_REASON_`. All dynamic text of the message is in its
- * metadata too. Clients must accept reasons that they do not know.
+ * Every error status of this service carries a `google.rpc.ErrorInfo` with the
+ * domain `engagement.v1`. Its `reason` is the name of one of these values
+ * without the prefix `ERROR_REASON_`, and its metadata repeats every variable
+ * part of the message. Clients must accept reasons that they do not know.
  *
  * @generated from enum engagement.v1.ErrorReason
  */
@@ -33,7 +33,7 @@ export enum ErrorReason {
 
   /**
    * A field breaks a rule of the contract. INVALID_ARGUMENT, with a
-   * `google.rpc.BadRequest`. Not retryable.
+   * `google.rpc.BadRequest` that lists up to 32 violations. Not retryable.
    *
    *     {"reason": "FIELD_INVALID", "domain": "engagement.v1",
    *      "metadata": {"field": "event.customer_info.balance",
@@ -48,7 +48,7 @@ export enum ErrorReason {
   /**
    * A value is not in a closed list of entities. INVALID_ARGUMENT, with a
    * `google.rpc.BadRequest`. Not retryable: send one of the allowed names, or
-   * put the name on the list.
+   * add the name to the list.
    *
    *     {"reason": "ENTITY_UNKNOWN", "domain": "engagement.v1",
    *      "metadata": {"field": "event.customer_info.customer_status",
@@ -59,8 +59,8 @@ export enum ErrorReason {
   ENTITY_UNKNOWN = 2,
 
   /**
-   * A call holds more events or bytes than are allowed. INVALID_ARGUMENT. Not
-   * retryable as it is: send less in one call.
+   * A request holds more events or bytes than allowed. INVALID_ARGUMENT. Not
+   * retryable as it is: send less in one request.
    *
    *     {"reason": "BATCH_TOO_LARGE", "domain": "engagement.v1",
    *      "metadata": {"count": "501", "limit": "500", "unit": "events"}}
@@ -70,7 +70,7 @@ export enum ErrorReason {
   BATCH_TOO_LARGE = 3,
 
   /**
-   * A chunk of an upload holds more events or bytes than are allowed.
+   * A chunk of an upload holds more events or bytes than allowed.
    * INVALID_ARGUMENT. Not retryable as it is: send smaller chunks.
    *
    *     {"reason": "CHUNK_TOO_LARGE", "domain": "engagement.v1",
@@ -81,8 +81,8 @@ export enum ErrorReason {
   CHUNK_TOO_LARGE = 4,
 
   /**
-   * A filter cannot be understood. INVALID_ARGUMENT, with a
-   * `google.rpc.BadRequest`. Not retryable.
+   * A filter has no meaning: its time range is empty, or its text cannot be
+   * parsed. INVALID_ARGUMENT, with a `google.rpc.BadRequest`. Not retryable.
    *
    *     {"reason": "FILTER_INVALID", "domain": "engagement.v1",
    *      "metadata": {"field": "filter.text"}}
@@ -92,8 +92,9 @@ export enum ErrorReason {
   FILTER_INVALID = 5,
 
   /**
-   * A page token is damaged, or was given for another account, filter or
-   * order. INVALID_ARGUMENT. Not retryable: start the list again.
+   * A page token is damaged, or was issued for other arguments, such as another
+   * account, filter or order. INVALID_ARGUMENT. Not retryable: list again from
+   * the first page.
    *
    *     {"reason": "PAGE_TOKEN_MISMATCH", "domain": "engagement.v1"}
    *
@@ -102,8 +103,7 @@ export enum ErrorReason {
   PAGE_TOKEN_MISMATCH = 6,
 
   /**
-   * A cursor is not one that this service made. INVALID_ARGUMENT. Not
-   * retryable.
+   * A cursor was not created by this service. INVALID_ARGUMENT. Not retryable.
    *
    *     {"reason": "CURSOR_MALFORMED", "domain": "engagement.v1"}
    *
@@ -122,7 +122,7 @@ export enum ErrorReason {
 
   /**
    * An event with the same id and other content is stored. ALREADY_EXISTS. Not
-   * retryable: correct the id.
+   * retryable: give the event an id of its own.
    *
    *     {"reason": "EVENT_ID_CONFLICT", "domain": "engagement.v1",
    *      "metadata": {"eventId": "0198a1b2-…"}}
@@ -132,7 +132,7 @@ export enum ErrorReason {
   EVENT_ID_CONFLICT = 20,
 
   /**
-   * A request id was used for a different request. ALREADY_EXISTS. Not
+   * A request id was already used for a different request. ALREADY_EXISTS. Not
    * retryable.
    *
    *     {"reason": "REQUEST_ID_REUSED", "domain": "engagement.v1",
@@ -144,7 +144,7 @@ export enum ErrorReason {
 
   /**
    * A chunk, or the end of an upload, does not follow the last committed chunk.
-   * FAILED_PRECONDITION. Go on with the expected sequence.
+   * FAILED_PRECONDITION. Resume at the expected sequence.
    *
    *     {"reason": "SEQUENCE_GAP", "domain": "engagement.v1",
    *      "metadata": {"uploadId": "u-1", "sequence": "9", "expected": "7"}}
@@ -154,8 +154,8 @@ export enum ErrorReason {
   SEQUENCE_GAP = 30,
 
   /**
-   * A new chunk was sent to an upload that is finished. FAILED_PRECONDITION.
-   * Open an upload with another id.
+   * A new chunk was sent to a finished upload. FAILED_PRECONDITION. Open an
+   * upload with another id.
    *
    *     {"reason": "UPLOAD_FINISHED", "domain": "engagement.v1",
    *      "metadata": {"uploadId": "u-1", "committedThrough": "6"}}
@@ -165,8 +165,8 @@ export enum ErrorReason {
   UPLOAD_FINISHED = 31,
 
   /**
-   * A cursor is older than the retention. FAILED_PRECONDITION. Start at the
-   * earliest cursor, which the metadata holds.
+   * A cursor is older than the retention. FAILED_PRECONDITION. The events that
+   * are left start after `earliestCursor` of the metadata.
    *
    *     {"reason": "CURSOR_EXPIRED", "domain": "engagement.v1",
    *      "metadata": {"earliestCursor": "…"}}
@@ -176,9 +176,8 @@ export enum ErrorReason {
   CURSOR_EXPIRED = 32,
 
   /**
-   * The log was replaced (restored from a backup, for example), so that
-   * cursors and page tokens from before mean nothing. FAILED_PRECONDITION.
-   * Read again from the start.
+   * The log was replaced, for example restored from a backup, and older cursors
+   * and page tokens are void. FAILED_PRECONDITION. Read again from the start.
    *
    *     {"reason": "LOG_EPOCH_CHANGED", "domain": "engagement.v1"}
    *
@@ -187,10 +186,10 @@ export enum ErrorReason {
   LOG_EPOCH_CHANGED = 33,
 
   /**
-   * The server is one node of several, and does not carry the partition that
-   * the call's account is in. FAILED_PRECONDITION. Not retryable at this
-   * address: call a node that carries the partition. GetServerInfo tells how an
-   * account's partition is found, and which ones a node carries.
+   * This node does not carry the partition of the call's account.
+   * FAILED_PRECONDITION. Not retryable at this address: call a node that
+   * carries the partition. GetServerInfo describes how to find the partition of
+   * an account and which partitions a node carries.
    *
    *     {"reason": "PARTITION_NOT_SERVED", "domain": "engagement.v1",
    *      "metadata": {"accountId": "acme", "partition": "6",
@@ -201,8 +200,8 @@ export enum ErrorReason {
   PARTITION_NOT_SERVED = 34,
 
   /**
-   * Another stream opened the same upload and goes on with it. ABORTED. The
-   * newer stream is the one to use.
+   * Another stream opened the same upload and owns it now. ABORTED. Leave the
+   * upload to the newer stream.
    *
    *     {"reason": "UPLOAD_TAKEN_OVER", "domain": "engagement.v1",
    *      "metadata": {"uploadId": "u-1"}}
@@ -271,7 +270,7 @@ export enum ErrorReason {
   TOKEN_MISSING = 60,
 
   /**
-   * The token is not one that this service accepts. UNAUTHENTICATED.
+   * The service does not accept the token. UNAUTHENTICATED.
    *
    *     {"reason": "TOKEN_INVALID", "domain": "engagement.v1"}
    *
@@ -280,7 +279,7 @@ export enum ErrorReason {
   TOKEN_INVALID = 61,
 
   /**
-   * The token is too old. UNAUTHENTICATED. Retry with a new token.
+   * The token has expired. UNAUTHENTICATED. Retry with a new token.
    *
    *     {"reason": "TOKEN_EXPIRED", "domain": "engagement.v1"}
    *
@@ -310,7 +309,8 @@ export enum ErrorReason {
 
   /**
    * The account has used up its quota. RESOURCE_EXHAUSTED, with
-   * `google.rpc.QuotaFailure` and `google.rpc.RetryInfo`. Retry after that.
+   * `google.rpc.QuotaFailure` and `google.rpc.RetryInfo`. Retry after the
+   * delay.
    *
    *     {"reason": "QUOTA_EXCEEDED", "domain": "engagement.v1",
    *      "metadata": {"limit": "1000", "unit": "events/s"}}
@@ -320,7 +320,7 @@ export enum ErrorReason {
   QUOTA_EXCEEDED = 70,
 
   /**
-   * The server has more waiting work than it allows. UNAVAILABLE, with
+   * The server has more work queued than it allows. UNAVAILABLE, with
    * `google.rpc.RetryInfo`. Retry with the same ids.
    *
    *     {"reason": "OVERLOADED", "domain": "engagement.v1"}
@@ -340,9 +340,9 @@ export enum ErrorReason {
   DRAINING = 81,
 
   /**
-   * The store cannot write or read, because the disk is full, for example; or,
-   * where the log is replicated, it has no quorum or this node is cut off from
-   * it. UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
+   * The store cannot write or read, for example because the disk is full; or
+   * the replicated log has no quorum, or this node is cut off from it.
+   * UNAVAILABLE, with `google.rpc.RetryInfo`. Retry with the same ids.
    *
    *     {"reason": "STORE_UNAVAILABLE", "domain": "engagement.v1"}
    *
@@ -351,8 +351,8 @@ export enum ErrorReason {
   STORE_UNAVAILABLE = 82,
 
   /**
-   * The server failed in a way that it did not foresee. INTERNAL. The metadata
-   * holds the request id under which the server's log has the cause.
+   * The server failed unexpectedly. INTERNAL. The server's log has the cause
+   * under the request id in the metadata.
    *
    *     {"reason": "INTERNAL", "domain": "engagement.v1",
    *      "metadata": {"requestId": "…"}}

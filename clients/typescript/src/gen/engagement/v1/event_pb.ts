@@ -2,7 +2,7 @@
 // @generated from file engagement/v1/event.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// The event: one attribute set about one customer, and what the server adds.
+// Events: one attribute set about one customer, and what the server adds to it.
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
@@ -22,70 +22,72 @@ export const file_engagement_v1_event: GenFile = /*@__PURE__*/
   fileDesc("ChllbmdhZ2VtZW50L3YxL2V2ZW50LnByb3RvEg1lbmdhZ2VtZW50LnYxIqcECgVFdmVudBIeCghldmVudF9pZBgBIAEoCUIMukgJcgcYgAG6AQEAEiIKC2NvbnN1bWVyX2lkGAIgASgJQg26SApyCBjQhgO6AQEAEiYKD2NvbnZlcnNhdGlvbl9pZBgDIAEoCUINukgKcggY0IYDugEBABIVCg1hdXRoZW50aWNhdGVkGAQgASgIEjEKE29yaWdpbmFsX3RpbWVfc3RhbXAYBSABKANCD7pIDCIKEIC4/5D9zjkgAEgBiAEBEhsKBnNvdXJjZRgGIAEoCUILukgIcgYYQLoBAQASNAoNY3VzdG9tZXJfaW5mbxgKIAEoCzIbLmVuZ2FnZW1lbnQudjEuQ3VzdG9tZXJJbmZvSAASNAoNcGVyc29uYWxfaW5mbxgLIAEoCzIbLmVuZ2FnZW1lbnQudjEuUGVyc29uYWxJbmZvSAASbwoVYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBQgAygLMi4uZW5nYWdlbWVudC52MS5FdmVudC5BZGRpdGlvbmFsQXR0cmlidXRlc0VudHJ5QiC6SB2aARoiDHIKEAEY0IYDugEBACoKcggY0IYDugEBABo7ChlBZGRpdGlvbmFsQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEwoKYXR0cmlidXRlcxIFukgCCAFCFgoUX29yaWdpbmFsX3RpbWVfc3RhbXBKBAgMEBQitAEKC1N0b3JlZEV2ZW50EiMKBWV2ZW50GAEgASgLMhQuZW5nYWdlbWVudC52MS5FdmVudBIOCgZjdXJzb3IYAiABKAkSMAoMcmVjZWl2ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIfChdtYXRjaGVkX2N1c3RvbWVyX3N0YXR1cxgEIAEoCRIdChVtYXRjaGVkX2N1c3RvbWVyX3R5cGUYBSABKAki8gMKC0V2ZW50RmlsdGVyEkYKDmF0dHJpYnV0ZV9zZXRzGAEgAygOMhsuZW5nYWdlbWVudC52MS5BdHRyaWJ1dGVTZXRCEbpIDpIBCxBkIgeCAQQQASAAEiYKDGNvbnN1bWVyX2lkcxgCIAMoCUIQukgNkgEKEGQiBnIEGNCGAxIqChBjb252ZXJzYXRpb25faWRzGAMgAygJQhC6SA2SAQoQZCIGcgQY0IYDEiYKDGN1c3RvbWVyX2lkcxgEIAMoCUIQukgNkgEKEGQiBnIEGNCGAxIrChFjdXN0b21lcl9zdGF0dXNlcxgFIAMoCUIQukgNkgEKEGQiBnIEGNCGAxIoCg5jdXN0b21lcl90eXBlcxgGIAMoCUIQukgNkgEKEGQiBnIEGNCGAxIaCg1hdXRoZW50aWNhdGVkGAcgASgISACIAQESQQoKc3RhcnRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCyIHCP+C0f+vBzIAEj8KCGVuZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgASFgoEdGV4dBgKIAEoCUIIukgFcgMY6AdCEAoOX2F1dGhlbnRpY2F0ZWQikQEKC0V2ZW50UmVzdWx0Eg0KBWluZGV4GAEgASgFEhAKCGV2ZW50X2lkGAIgASgJEicKB291dGNvbWUYAyABKA4yFi5lbmdhZ2VtZW50LnYxLk91dGNvbWUSDgoGY3Vyc29yGAQgASgJEigKBWVycm9yGAUgASgLMhkuZW5nYWdlbWVudC52MS5FdmVudEVycm9yIpYBCgpFdmVudEVycm9yEioKBnJlYXNvbhgBIAEoDjIaLmVuZ2FnZW1lbnQudjEuRXJyb3JSZWFzb24SDwoHbWVzc2FnZRgCIAEoCRIxCgp2aW9sYXRpb25zGAMgAygLMh0uZW5nYWdlbWVudC52MS5GaWVsZFZpb2xhdGlvbhIYChB2aW9sYXRpb25zX3RvdGFsGAQgASgFIkIKDkZpZWxkVmlvbGF0aW9uEg0KBWZpZWxkGAEgASgJEgwKBHJ1bGUYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkiUgoFVGFsbHkSEAoIYWNjZXB0ZWQYASABKAMSEQoJZHVwbGljYXRlGAIgASgDEhAKCHJlamVjdGVkGAMgASgDEhIKCnN1cHByZXNzZWQYBCABKAMqbwoMQXR0cmlidXRlU2V0Eh0KGUFUVFJJQlVURV9TRVRfVU5TUEVDSUZJRUQQABIfChtBVFRSSUJVVEVfU0VUX0NVU1RPTUVSX0lORk8QARIfChtBVFRSSUJVVEVfU0VUX1BFUlNPTkFMX0lORk8QAip9CgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIUChBPVVRDT01FX0FDQ0VQVEVEEAESFQoRT1VUQ09NRV9EVVBMSUNBVEUQAhIUChBPVVRDT01FX1JFSkVDVEVEEAMSFgoST1VUQ09NRV9TVVBQUkVTU0VEEARCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate, file_engagement_v1_attributes, file_engagement_v1_error_reason, file_google_protobuf_timestamp]);
 
 /**
- * One attribute set about one customer at one time, as a producer sends it.
+ * `Event` is one attribute set about one customer at one time, as a producer
+ * sends it.
  *
- * Serialized, an event takes at most 4 MiB. Fields that the server does not
- * know are kept and come out again.
+ * A serialized event takes at most 4 MiB. The server stores and returns fields
+ * that it does not know.
  *
  * @generated from message engagement.v1.Event
  */
 export type Event = Message<"engagement.v1.Event"> & {
   /**
-   * Idempotency key, unique in the account, at most 128 characters without NUL.
-   * Any text works; a UUIDv7 is best, because the store keeps time-ordered ids
-   * together. Empty: the server makes one, and the call is then not safe to
-   * repeat.
+   * Idempotency key, unique within the account: at most 128 characters without
+   * NUL. Any text works; a UUIDv7 is best, because the store keeps time-ordered
+   * ids together. If empty, the server generates an id, and the call is then
+   * not safe to retry.
    *
    * @generated from field: string event_id = 1;
    */
   eventId: string;
 
   /**
-   * Whom the attributes describe: the id of the participant or visitor. It ties
-   * the two attribute sets together. May be empty.
+   * Id of the participant or visitor that the attributes describe. It links the
+   * two attribute sets. Optional: at most 50,000 characters without NUL.
    *
    * @generated from field: string consumer_id = 2;
    */
   consumerId: string;
 
   /**
-   * Conversation (or visit) in which the attributes were sent. May be empty.
+   * Id of the conversation or visit in which the attributes were sent.
+   * Optional: at most 50,000 characters without NUL.
    *
    * @generated from field: string conversation_id = 3;
    */
   conversationId: string;
 
   /**
-   * True where the source vouched for the customer's identity.
+   * Whether the source vouched for the customer's identity.
    *
    * @generated from field: bool authenticated = 4;
    */
   authenticated: boolean;
 
   /**
-   * When the source created the event, epoch milliseconds: after 0 and before
-   * the year 10000. It may be later than `server_time_stamp`: sources' clocks
-   * differ.
+   * Time at which the source created the event, in epoch milliseconds: after 0
+   * and before the year 10000. Optional. It may be later than
+   * `server_time_stamp`, because the clocks of sources differ.
    *
    * @generated from field: optional int64 original_time_stamp = 5;
    */
   originalTimeStamp?: bigint | undefined;
 
   /**
-   * Producing system, at most 64 characters without NUL. May be empty.
+   * Name of the producing system. Optional: at most 64 characters without NUL.
    *
    * @generated from field: string source = 6;
    */
   source: string;
 
   /**
-   * The attribute set. One is required.
+   * Attribute set of the event. Exactly one is required.
    *
    * @generated from oneof engagement.v1.Event.attributes
    */
   attributes: {
     /**
-     * The customer as a customer.
+     * The customer in business terms.
      *
      * @generated from field: engagement.v1.CustomerInfo customer_info = 10;
      */
@@ -102,9 +104,9 @@ export type Event = Message<"engagement.v1.Event"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * What the source sent and this contract does not model, keyed by the
-   * source's own path, such as "age.month". Keys and values are text of at most
-   * 50,000 characters without NUL; a key is not empty.
+   * Attributes that the source sent and this contract does not model, keyed by
+   * the source's own path, such as "age.month". Optional. Keys and values hold
+   * at most 50,000 characters without NUL; a key is not empty.
    *
    * @generated from field: map<string, string> additional_attributes = 20;
    */
@@ -119,29 +121,31 @@ export const EventSchema: GenMessage<Event> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event, 0);
 
 /**
- * An event as the server keeps it. All fields beside `event` are the server's.
+ * `StoredEvent` is an event as the server stores it. The server sets every
+ * field outside `event`.
  *
  * @generated from message engagement.v1.StoredEvent
  */
 export type StoredEvent = Message<"engagement.v1.StoredEvent"> & {
   /**
-   * The event. What the producer left to the server (`event_id`,
-   * `server_time_stamp`) is filled in.
+   * The event as the producer sent it. The server fills in `event_id` and
+   * `server_time_stamp` if the producer left them out.
    *
    * @generated from field: engagement.v1.Event event = 1;
    */
   event?: Event | undefined;
 
   /**
-   * Position of the event in its account's log: opaque text, always set. The
-   * order of cursors is the order of acceptance; only the server makes them.
+   * Position of the event in its account's log: opaque text that only the
+   * server creates. Always set. Events stand in the log in the order of
+   * acceptance.
    *
    * @generated from field: string cursor = 2;
    */
   cursor: string;
 
   /**
-   * When the server accepted the event.
+   * Time at which the server accepted the event.
    *
    * @generated from field: google.protobuf.Timestamp receive_time = 3;
    */
@@ -149,7 +153,7 @@ export type StoredEvent = Message<"engagement.v1.StoredEvent"> & {
 
   /**
    * Name in the account's list of customer statuses that `customer_status`
-   * matched when the event was accepted; empty where none did.
+   * matched at acceptance. Empty if none did.
    *
    * @generated from field: string matched_customer_status = 4;
    */
@@ -157,7 +161,7 @@ export type StoredEvent = Message<"engagement.v1.StoredEvent"> & {
 
   /**
    * Name in the account's list of customer types that `customer_type` matched
-   * when the event was accepted; empty where none did.
+   * at acceptance. Empty if none did.
    *
    * @generated from field: string matched_customer_type = 5;
    */
@@ -172,85 +176,90 @@ export const StoredEventSchema: GenMessage<StoredEvent> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event, 1);
 
 /**
- * Which events a reader wants: all fields that are set must hold (AND), of a
- * list any value (OR). An empty filter takes everything.
+ * `EventFilter` selects events. An event must match every field that is set
+ * (AND) and any one value of a list (OR). An empty filter matches every event.
  *
  * @generated from message engagement.v1.EventFilter
  */
 export type EventFilter = Message<"engagement.v1.EventFilter"> & {
   /**
-   * Kinds of attribute sets.
+   * Kinds of attribute sets, at most 100.
    *
    * @generated from field: repeated engagement.v1.AttributeSet attribute_sets = 1;
    */
   attributeSets: AttributeSet[];
 
   /**
-   * Values of `consumer_id`, at most 100, exact.
+   * Exact values of `consumer_id`, at most 100, each of at most 50,000
+   * characters.
    *
    * @generated from field: repeated string consumer_ids = 2;
    */
   consumerIds: string[];
 
   /**
-   * Values of `conversation_id`, at most 100, exact.
+   * Exact values of `conversation_id`, at most 100, each of at most 50,000
+   * characters.
    *
    * @generated from field: repeated string conversation_ids = 3;
    */
   conversationIds: string[];
 
   /**
-   * Values of `customer_info.customer_id`, at most 100, exact.
+   * Exact values of `customer_info.customer_id`, at most 100, each of at most
+   * 50,000 characters.
    *
    * @generated from field: repeated string customer_ids = 4;
    */
   customerIds: string[];
 
   /**
-   * Values of `customer_info.customer_status`, at most 100: the whole value,
-   * without regard to case.
+   * Whole values of `customer_info.customer_status`, ignoring case: at most
+   * 100, each of at most 50,000 characters.
    *
    * @generated from field: repeated string customer_statuses = 5;
    */
   customerStatuses: string[];
 
   /**
-   * Values of `customer_info.customer_type`, at most 100: the whole value,
-   * without regard to case.
+   * Whole values of `customer_info.customer_type`, ignoring case: at most 100,
+   * each of at most 50,000 characters.
    *
    * @generated from field: repeated string customer_types = 6;
    */
   customerTypes: string[];
 
   /**
-   * Only events whose `authenticated` is the same. Unset: both.
+   * Value of `authenticated`. If absent, both match.
    *
    * @generated from field: optional bool authenticated = 7;
    */
   authenticated?: boolean | undefined;
 
   /**
-   * Earliest `server_time_stamp`, inclusive, 1970 to 9999. Unset: no bound.
+   * Start of the `server_time_stamp` range, inclusive, 1970 to 9999. If absent,
+   * the range has no start.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 8;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * End of the `server_time_stamp` range, exclusive, after `start_time`, 1970 to
-   * 9999. Unset: no bound.
+   * End of the `server_time_stamp` range, exclusive, 1970 to 9999, and after
+   * `start_time`. If absent, the range has no end.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 9;
    */
   endTime?: Timestamp | undefined;
 
   /**
-   * Words that must all occur in the event's attribute values, in any order,
-   * without regard to case; at most 1,000 characters. Words are runs of letters
-   * and digits; what stands between them does not count. The words of "a quoted
-   * phrase", and those joined by punctuation as in `ada@example.com`, must stand
-   * side by side in that order in one value. FILTER_INVALID where a part has no
-   * letter or digit.
+   * Words that must all occur in the event's attribute values, in any order and
+   * ignoring case: at most 1,000 characters. A word is a run of letters and
+   * digits; other characters only separate words. The words of "a quoted
+   * phrase", and words joined by punctuation as in `ada@example.com`, must be
+   * adjacent and in that order within one value. A date is searched as
+   * `2014-10-15`. Refused with FILTER_INVALID if a quotation mark is not closed
+   * or a part has no letter or digit.
    *
    * @generated from field: string text = 10;
    */
@@ -265,42 +274,45 @@ export const EventFilterSchema: GenMessage<EventFilter> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event, 2);
 
 /**
- * What became of one event of a request.
+ * `EventResult` is the result of one event of a request. The server sets every
+ * field.
  *
  * @generated from message engagement.v1.EventResult
  */
 export type EventResult = Message<"engagement.v1.EventResult"> & {
   /**
-   * Position of the event in its request or chunk, from 0.
+   * Index of the event in its request or chunk, from 0.
    *
    * @generated from field: int32 index = 1;
    */
   index: number;
 
   /**
-   * Id of the event; made by the server where the producer sent none.
+   * Id of the event, generated by the server if the producer sent none. An id
+   * that is too long is cut to 128 characters.
    *
    * @generated from field: string event_id = 2;
    */
   eventId: string;
 
   /**
-   * What became of the event.
+   * Outcome of the event.
    *
    * @generated from field: engagement.v1.Outcome outcome = 3;
    */
   outcome: Outcome;
 
   /**
-   * Cursor of the stored event, where accepted or a duplicate. Empty for a
-   * duplicate of an erased event and with `validate_only`.
+   * Cursor of the stored event: set if the event was accepted or is a
+   * duplicate. Empty for a duplicate of an erased event and, with
+   * `validate_only`, for an event that is not stored yet.
    *
    * @generated from field: string cursor = 4;
    */
   cursor: string;
 
   /**
-   * Why the event was refused; only where rejected.
+   * Why the event was rejected. Set only for OUTCOME_REJECTED.
    *
    * @generated from field: engagement.v1.EventError error = 5;
    */
@@ -315,34 +327,36 @@ export const EventResultSchema: GenMessage<EventResult> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event, 3);
 
 /**
- * Why one event was refused.
+ * `EventError` explains why one event was rejected. The server sets every
+ * field.
  *
  * @generated from message engagement.v1.EventError
  */
 export type EventError = Message<"engagement.v1.EventError"> & {
   /**
-   * Machine-readable reason.
+   * Reason for programs to branch on.
    *
    * @generated from field: engagement.v1.ErrorReason reason = 1;
    */
   reason: ErrorReason;
 
   /**
-   * What is wrong, for people.
+   * Explanation for people.
    *
    * @generated from field: string message = 2;
    */
   message: string;
 
   /**
-   * The fields that are wrong, at most 32, in the order of the event.
+   * Broken rules of fields, at most 32; fewer if their text is long. Empty for
+   * EVENT_ID_CONFLICT.
    *
    * @generated from field: repeated engagement.v1.FieldViolation violations = 3;
    */
   violations: FieldViolation[];
 
   /**
-   * How many violations there are, including those not listed.
+   * Number of broken rules, including those not listed.
    *
    * @generated from field: int32 violations_total = 4;
    */
@@ -357,28 +371,31 @@ export const EventErrorSchema: GenMessage<EventError> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event, 4);
 
 /**
- * One broken rule of one field.
+ * `FieldViolation` is one broken rule of one field. The server sets every
+ * field.
  *
  * @generated from message engagement.v1.FieldViolation
  */
 export type FieldViolation = Message<"engagement.v1.FieldViolation"> & {
   /**
-   * Path from the event, such as `customer_info.last_payment_date.month`.
+   * Path from the event, such as `customer_info.last_payment_date.month`. Empty
+   * if the event as a whole breaks the rule.
    *
    * @generated from field: string field = 1;
    */
   field: string;
 
   /**
-   * Id of the rule as protovalidate names it, such as `string.max_len`; rules
-   * that need the server's clock or store have ids that start with `server.`.
+   * Id of the rule: for an annotation of this contract the id that
+   * protovalidate gives it, such as `string.max_len`; for any other rule one
+   * that starts with `server.`.
    *
    * @generated from field: string rule = 2;
    */
   rule: string;
 
   /**
-   * What is wrong and the limit, for people. Never holds the value.
+   * Problem and limit, for people. Never contains the value.
    *
    * @generated from field: string description = 3;
    */
@@ -393,34 +410,34 @@ export const FieldViolationSchema: GenMessage<FieldViolation> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event, 5);
 
 /**
- * How many events had each outcome.
+ * `Tally` counts events by outcome. The server sets every field.
  *
  * @generated from message engagement.v1.Tally
  */
 export type Tally = Message<"engagement.v1.Tally"> & {
   /**
-   * Events stored.
+   * Events that were stored.
    *
    * @generated from field: int64 accepted = 1;
    */
   accepted: bigint;
 
   /**
-   * Events that were stored before.
+   * Events that had been stored before.
    *
    * @generated from field: int64 duplicate = 2;
    */
   duplicate: bigint;
 
   /**
-   * Events refused.
+   * Events that broke a rule.
    *
    * @generated from field: int64 rejected = 3;
    */
   rejected: bigint;
 
   /**
-   * Events not stored because their subject is suppressed.
+   * Events that were not stored because their subject is suppressed.
    *
    * @generated from field: int64 suppressed = 4;
    */
@@ -435,13 +452,13 @@ export const TallySchema: GenMessage<Tally> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event, 6);
 
 /**
- * The kinds of attribute sets.
+ * `AttributeSet` is a kind of attribute set.
  *
  * @generated from enum engagement.v1.AttributeSet
  */
 export enum AttributeSet {
   /**
-   * Not a set; refused in a filter.
+   * Not a kind; invalid in a filter.
    *
    * @generated from enum value: ATTRIBUTE_SET_UNSPECIFIED = 0;
    */
@@ -469,7 +486,7 @@ export const AttributeSetSchema: GenEnum<AttributeSet> = /*@__PURE__*/
   enumDesc(file_engagement_v1_event, 0);
 
 /**
- * What became of an event.
+ * `Outcome` is the result of recording one event.
  *
  * @generated from enum engagement.v1.Outcome
  */
@@ -482,28 +499,29 @@ export enum Outcome {
   UNSPECIFIED = 0,
 
   /**
-   * Stored: durable, readable and searchable.
+   * The event is stored: durable, readable and searchable.
    *
    * @generated from enum value: OUTCOME_ACCEPTED = 1;
    */
   ACCEPTED = 1,
 
   /**
-   * Stored before, with the same id and the same content; nothing was added.
+   * The event was stored before, with the same id and the same content, or an
+   * event with this id has been erased. Nothing was added.
    *
    * @generated from enum value: OUTCOME_DUPLICATE = 2;
    */
   DUPLICATE = 2,
 
   /**
-   * Refused; `EventResult.error` says why. Nothing was stored.
+   * The event broke a rule and was not stored; `EventResult.error` says why.
    *
    * @generated from enum value: OUTCOME_REJECTED = 3;
    */
   REJECTED = 3,
 
   /**
-   * Not stored, because the subject of the event has been erased and is
+   * The event was not stored, because its subject has been erased and is
    * suppressed.
    *
    * @generated from enum value: OUTCOME_SUPPRESSED = 4;

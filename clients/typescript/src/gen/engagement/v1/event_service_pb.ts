@@ -2,7 +2,7 @@
 // @generated from file engagement/v1/event_service.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// Ways out: the stored events.
+// Reading: stored events, subscriptions and profiles.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -22,20 +22,20 @@ export const file_engagement_v1_event_service: GenFile = /*@__PURE__*/
   fileDesc("CiFlbmdhZ2VtZW50L3YxL2V2ZW50X3NlcnZpY2UucHJvdG8SDWVuZ2FnZW1lbnQudjEivgEKD0dldEV2ZW50UmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEh4KCGV2ZW50X2lkGAIgASgJQgq6SAdyBRABGIABSAASHAoGY3Vyc29yGAMgASgJQgq6SAdyBRABGIABSAASLQoJcmVhZF9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IMCgNrZXkSBbpIAggBIj0KEEdldEV2ZW50UmVzcG9uc2USKQoFZXZlbnQYASABKAsyGi5lbmdhZ2VtZW50LnYxLlN0b3JlZEV2ZW50IvABChFMaXN0RXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEioKBmZpbHRlchgCIAEoCzIaLmVuZ2FnZW1lbnQudjEuRXZlbnRGaWx0ZXISGgoJcGFnZV9zaXplGAMgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YBCABKAlCCLpIBXIDGIAIEhQKDG5ld2VzdF9maXJzdBgFIAEoCBItCglyZWFkX21hc2sYBiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIlkKEkxpc3RFdmVudHNSZXNwb25zZRIqCgZldmVudHMYASADKAsyGi5lbmdhZ2VtZW50LnYxLlN0b3JlZEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKnAwoWU3Vic2NyaWJlRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEioKBmZpbHRlchgCIAEoCzIaLmVuZ2FnZW1lbnQudjEuRXZlbnRGaWx0ZXISIgoMYWZ0ZXJfY3Vyc29yGAMgASgJQgq6SAdyBRABGIABSAASGwoIZWFybGllc3QYBCABKAhCB7pIBGoCCAFIABIZCgZsYXRlc3QYBSABKAhCB7pIBGoCCAFIABJDCgpzdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgBIABIUCgxzdG9wX2F0X3RhaWwYByABKAgSIQoQbWF4X2JhdGNoX2V2ZW50cxgIIAEoBUIHukgEGgIoABJFChJoZWFydGJlYXRfaW50ZXJ2YWwYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCICCDwyAggFQg4KBXN0YXJ0EgW6SAIIASK4CAoXU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2USDgoGY3Vyc29yGAEgASgJEkEKB3N0YXJ0ZWQYAiABKAsyLi5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLlN0YXJ0ZWRIABI9CgViYXRjaBgDIAEoCzIsLmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UuQmF0Y2hIABJECgljYXVnaHRfdXAYBCABKAsyLy5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLkNhdWdodFVwSAASSAoLZmVsbF9iZWhpbmQYBSABKAsyMS5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLkZlbGxCZWhpbmRIABJDCghwcm9ncmVzcxgGIAEoCzIvLmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UuUHJvZ3Jlc3NIABJOCg5lcmFzdXJlX25vdGljZRgHIAEoCzI0LmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UuRXJhc3VyZU5vdGljZUgAEkEKB2Nsb3NpbmcYCCABKAsyLi5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLkNsb3NpbmdIABpuCgdTdGFydGVkEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfYmF0Y2hfZXZlbnRzGAIgASgFEhIKCmxhZ19ldmVudHMYAyABKAMaMwoFQmF0Y2gSKgoGZXZlbnRzGAEgAygLMhouZW5nYWdlbWVudC52MS5TdG9yZWRFdmVudBoKCghDYXVnaHRVcBogCgpGZWxsQmVoaW5kEhIKCmxhZ19ldmVudHMYASABKAMaHgoIUHJvZ3Jlc3MSEgoKbGFnX2V2ZW50cxgBIAEoAxo7Cg1FcmFzdXJlTm90aWNlEhIKCmVyYXN1cmVfaWQYASABKAkSFgoOZXJhc2VkX2N1cnNvcnMYAiADKAka5wEKB0Nsb3NpbmcSRQoGcmVhc29uGAEgASgOMjUuZW5nYWdlbWVudC52MS5TdWJzY3JpYmVFdmVudHNSZXNwb25zZS5DbG9zaW5nLlJlYXNvbhIyCg9yZWNvbm5lY3RfZGVsYXkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iYQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhMKD1JFQVNPTl9EUkFJTklORxABEhIKDlJFQVNPTl9NQVhfQUdFEAISFgoSUkVBU09OX05PVF9DVVJSRU5UEANCCQoHbWVzc2FnZSLSAQoRR2V0UHJvZmlsZVJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIiCgtjb25zdW1lcl9pZBgCIAEoCUILukgIcgYQARjQhgNIABIiCgtjdXN0b21lcl9pZBgDIAEoCUILukgIcgYQARjQhgNIABIxCgdmb2xkaW5nGAQgASgOMhYuZW5nYWdlbWVudC52MS5Gb2xkaW5nQgi6SAWCAQIQAUIQCgdzdWJqZWN0EgW6SAIIASI9ChJHZXRQcm9maWxlUmVzcG9uc2USJwoHcHJvZmlsZRgBIAEoCzIWLmVuZ2FnZW1lbnQudjEuUHJvZmlsZSKIAgoHUHJvZmlsZRITCgtjb25zdW1lcl9pZBgBIAEoCRIyCg1jdXN0b21lcl9pbmZvGAIgASgLMhsuZW5nYWdlbWVudC52MS5DdXN0b21lckluZm8SMgoNcGVyc29uYWxfaW5mbxgDIAEoCzIbLmVuZ2FnZW1lbnQudjEuUGVyc29uYWxJbmZvEjQKB3NvdXJjZXMYBCADKAsyIy5lbmdhZ2VtZW50LnYxLlByb2ZpbGUuU291cmNlc0VudHJ5GkoKDFNvdXJjZXNFbnRyeRILCgNrZXkYASABKAkSKQoFdmFsdWUYAiABKAsyGi5lbmdhZ2VtZW50LnYxLlZhbHVlU291cmNlOgI4ASJhCgtWYWx1ZVNvdXJjZRIOCgZjdXJzb3IYASABKAkSEAoIZXZlbnRfaWQYAiABKAkSGQoRc2VydmVyX3RpbWVfc3RhbXAYAyABKAMSFQoNYXV0aGVudGljYXRlZBgEIAEoCCpKCgdGb2xkaW5nEhcKE0ZPTERJTkdfVU5TUEVDSUZJRUQQABIRCg1GT0xESU5HX01FUkdFEAESEwoPRk9MRElOR19SRVBMQUNFEAIy5QIKDEV2ZW50U2VydmljZRJLCghHZXRFdmVudBIeLmVuZ2FnZW1lbnQudjEuR2V0RXZlbnRSZXF1ZXN0Gh8uZW5nYWdlbWVudC52MS5HZXRFdmVudFJlc3BvbnNlElEKCkxpc3RFdmVudHMSIC5lbmdhZ2VtZW50LnYxLkxpc3RFdmVudHNSZXF1ZXN0GiEuZW5nYWdlbWVudC52MS5MaXN0RXZlbnRzUmVzcG9uc2USYgoPU3Vic2NyaWJlRXZlbnRzEiUuZW5nYWdlbWVudC52MS5TdWJzY3JpYmVFdmVudHNSZXF1ZXN0GiYuZW5nYWdlbWVudC52MS5TdWJzY3JpYmVFdmVudHNSZXNwb25zZTABElEKCkdldFByb2ZpbGUSIC5lbmdhZ2VtZW50LnYxLkdldFByb2ZpbGVSZXF1ZXN0GiEuZW5nYWdlbWVudC52MS5HZXRQcm9maWxlUmVzcG9uc2VCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate, file_engagement_v1_attributes, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
- * Request of GetEvent.
+ * `GetEventRequest` is the request of `GetEvent`.
  *
  * @generated from message engagement.v1.GetEventRequest
  */
 export type GetEventRequest = Message<"engagement.v1.GetEventRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * Which event. One is required.
+   * Event to read. Exactly one is required.
    *
    * @generated from oneof engagement.v1.GetEventRequest.key
    */
@@ -49,7 +49,7 @@ export type GetEventRequest = Message<"engagement.v1.GetEventRequest"> & {
     case: "eventId";
   } | {
     /**
-     * Cursor of the event.
+     * Cursor of the event, 1 to 128 characters.
      *
      * @generated from field: string cursor = 3;
      */
@@ -59,7 +59,7 @@ export type GetEventRequest = Message<"engagement.v1.GetEventRequest"> & {
 
   /**
    * Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-   * `*`: all.
+   * `*` returns all.
    *
    * @generated from field: google.protobuf.FieldMask read_mask = 4;
    */
@@ -74,7 +74,7 @@ export const GetEventRequestSchema: GenMessage<GetEventRequest> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event_service, 0);
 
 /**
- * Response of GetEvent.
+ * `GetEventResponse` is the response of `GetEvent`.
  *
  * @generated from message engagement.v1.GetEventResponse
  */
@@ -95,28 +95,28 @@ export const GetEventResponseSchema: GenMessage<GetEventResponse> = /*@__PURE__*
   messageDesc(file_engagement_v1_event_service, 1);
 
 /**
- * Request of ListEvents.
+ * `ListEventsRequest` is the request of `ListEvents`.
  *
  * @generated from message engagement.v1.ListEventsRequest
  */
 export type ListEventsRequest = Message<"engagement.v1.ListEventsRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * Which events. Unset: all.
+   * Events to return. If absent, all.
    *
    * @generated from field: engagement.v1.EventFilter filter = 2;
    */
   filter?: EventFilter | undefined;
 
   /**
-   * How many events to return: 100 where 0, at most 1,000; a larger number is
-   * taken as 1,000. A page takes at most 3 MiB unless its first event alone
+   * Maximum number of events to return: 100 if 0; a larger number than 1,000
+   * counts as 1,000. A page takes at most 3 MiB, unless its first event alone
    * takes more.
    *
    * @generated from field: int32 page_size = 3;
@@ -124,15 +124,16 @@ export type ListEventsRequest = Message<"engagement.v1.ListEventsRequest"> & {
   pageSize: number;
 
   /**
-   * Token of the page to return, from a response to a request with the same
-   * account, filter and order; empty for the first page.
+   * Page token of the page to return, from the response to a request with the
+   * same account, filter and order; empty for the first page. At most 1,024
+   * characters.
    *
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
 
   /**
-   * Latest accepted first.
+   * Whether to list the events accepted last first.
    *
    * @generated from field: bool newest_first = 5;
    */
@@ -140,7 +141,7 @@ export type ListEventsRequest = Message<"engagement.v1.ListEventsRequest"> & {
 
   /**
    * Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-   * `*`: all.
+   * `*` returns all.
    *
    * @generated from field: google.protobuf.FieldMask read_mask = 6;
    */
@@ -155,20 +156,20 @@ export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE_
   messageDesc(file_engagement_v1_event_service, 2);
 
 /**
- * Response of ListEvents.
+ * `ListEventsResponse` is the response of `ListEvents`.
  *
  * @generated from message engagement.v1.ListEventsResponse
  */
 export type ListEventsResponse = Message<"engagement.v1.ListEventsResponse"> & {
   /**
-   * The events of this page.
+   * Events of this page.
    *
    * @generated from field: repeated engagement.v1.StoredEvent events = 1;
    */
   events: StoredEvent[];
 
   /**
-   * Token of the next page; empty on the last.
+   * Page token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -183,33 +184,33 @@ export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PUR
   messageDesc(file_engagement_v1_event_service, 3);
 
 /**
- * Request of SubscribeEvents.
+ * `SubscribeEventsRequest` is the request of `SubscribeEvents`.
  *
  * @generated from message engagement.v1.SubscribeEventsRequest
  */
 export type SubscribeEventsRequest = Message<"engagement.v1.SubscribeEventsRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * Which events. Unset: all.
+   * Events to stream. If absent, all.
    *
    * @generated from field: engagement.v1.EventFilter filter = 2;
    */
   filter?: EventFilter | undefined;
 
   /**
-   * Where to start. One is required.
+   * Start of the stream. Exactly one is required.
    *
    * @generated from oneof engagement.v1.SubscribeEventsRequest.start
    */
   start: {
     /**
-     * Behind this cursor: the first event is the next one.
+     * Start with the event after this cursor, 1 to 128 characters.
      *
      * @generated from field: string after_cursor = 3;
      */
@@ -217,7 +218,7 @@ export type SubscribeEventsRequest = Message<"engagement.v1.SubscribeEventsReque
     case: "afterCursor";
   } | {
     /**
-     * With the earliest event that is kept; only true.
+     * Start with the earliest event that is retained. Must be true.
      *
      * @generated from field: bool earliest = 4;
      */
@@ -225,7 +226,7 @@ export type SubscribeEventsRequest = Message<"engagement.v1.SubscribeEventsReque
     case: "earliest";
   } | {
     /**
-     * With the next event that is accepted; only true.
+     * Start with the next event that is accepted. Must be true.
      *
      * @generated from field: bool latest = 5;
      */
@@ -233,8 +234,8 @@ export type SubscribeEventsRequest = Message<"engagement.v1.SubscribeEventsReque
     case: "latest";
   } | {
     /**
-     * With the first event that was accepted at this time or later, 1970 to
-     * 9999.
+     * Start with the first event that was accepted at this time or later, 1970
+     * to 9999.
      *
      * @generated from field: google.protobuf.Timestamp start_time = 6;
      */
@@ -243,25 +244,25 @@ export type SubscribeEventsRequest = Message<"engagement.v1.SubscribeEventsReque
   } | { case: undefined; value?: undefined };
 
   /**
-   * End the stream, with OK, once everything is sent that was accepted before
-   * the stream started.
+   * Whether to end the stream, with OK, once every event accepted before the
+   * stream started has been sent; `caught_up` is then the last message.
    *
    * @generated from field: bool stop_at_tail = 7;
    */
   stopAtTail: boolean;
 
   /**
-   * How many events a batch may hold: 500 where 0, at most 1,000; a larger
-   * number is taken as 1,000. A batch takes at most 256 KiB unless its first
-   * event alone takes more.
+   * Maximum number of events in a batch: 500 if 0; a larger number than 1,000
+   * counts as 1,000. A batch takes at most 256 KiB, unless its first event
+   * alone takes more.
    *
    * @generated from field: int32 max_batch_events = 8;
    */
   maxBatchEvents: number;
 
   /**
-   * Longest silence of the server, 5 to 60 seconds. Unset: the server's own
-   * interval, 15 seconds by default.
+   * Longest time between two messages of the server, 5 to 60 seconds. If
+   * absent, the server's own interval applies, 15 seconds by default.
    *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 9;
    */
@@ -276,26 +277,27 @@ export const SubscribeEventsRequestSchema: GenMessage<SubscribeEventsRequest> = 
   messageDesc(file_engagement_v1_event_service, 4);
 
 /**
- * One message of a subscription.
+ * `SubscribeEventsResponse` is one message of a subscription. The server sets
+ * every field.
  *
  * @generated from message engagement.v1.SubscribeEventsResponse
  */
 export type SubscribeEventsResponse = Message<"engagement.v1.SubscribeEventsResponse"> & {
   /**
-   * Covers this message and everything before it; always set.
+   * Cursor that covers this message and everything before it. Always set.
    *
    * @generated from field: string cursor = 1;
    */
   cursor: string;
 
   /**
-   * What the server says.
+   * Message of the server.
    *
    * @generated from oneof engagement.v1.SubscribeEventsResponse.message
    */
   message: {
     /**
-     * The subscription is accepted.
+     * The subscription is confirmed.
      *
      * @generated from field: engagement.v1.SubscribeEventsResponse.Started started = 2;
      */
@@ -303,7 +305,7 @@ export type SubscribeEventsResponse = Message<"engagement.v1.SubscribeEventsResp
     case: "started";
   } | {
     /**
-     * Some events.
+     * The next events.
      *
      * @generated from field: engagement.v1.SubscribeEventsResponse.Batch batch = 3;
      */
@@ -311,7 +313,7 @@ export type SubscribeEventsResponse = Message<"engagement.v1.SubscribeEventsResp
     case: "batch";
   } | {
     /**
-     * Everything that is stored was sent.
+     * Every stored event was sent.
      *
      * @generated from field: engagement.v1.SubscribeEventsResponse.CaughtUp caught_up = 4;
      */
@@ -319,7 +321,7 @@ export type SubscribeEventsResponse = Message<"engagement.v1.SubscribeEventsResp
     case: "caughtUp";
   } | {
     /**
-     * The reader is too slow to be caught up.
+     * The reader does not keep up.
      *
      * @generated from field: engagement.v1.SubscribeEventsResponse.FellBehind fell_behind = 5;
      */
@@ -327,7 +329,7 @@ export type SubscribeEventsResponse = Message<"engagement.v1.SubscribeEventsResp
     case: "fellBehind";
   } | {
     /**
-     * The server lives.
+     * Heartbeat.
      *
      * @generated from field: engagement.v1.SubscribeEventsResponse.Progress progress = 6;
      */
@@ -360,28 +362,31 @@ export const SubscribeEventsResponseSchema: GenMessage<SubscribeEventsResponse> 
   messageDesc(file_engagement_v1_event_service, 5);
 
 /**
- * The subscription is accepted; the first message of every stream.
+ * `Started` confirms the subscription. It is the first message of every
+ * stream.
  *
  * @generated from message engagement.v1.SubscribeEventsResponse.Started
  */
 export type SubscribeEventsResponse_Started = Message<"engagement.v1.SubscribeEventsResponse.Started"> & {
   /**
-   * Longest silence of the server; two of them mean that it is gone.
+   * Longest time between two messages of the server; after two silent
+   * intervals the connection is dead.
    *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 1;
    */
   heartbeatInterval?: Duration | undefined;
 
   /**
-   * How many events a batch may hold.
+   * Maximum number of events in a batch.
    *
    * @generated from field: int32 max_batch_events = 2;
    */
   maxBatchEvents: number;
 
   /**
-   * How many events the account's log holds behind the start, whether or not
-   * the filter takes them.
+   * Lag: number of events in the account's log after the start, whether or
+   * not the filter matches them. Erased events and erasure notices count as
+   * well.
    *
    * @generated from field: int64 lag_events = 3;
    */
@@ -396,13 +401,13 @@ export const SubscribeEventsResponse_StartedSchema: GenMessage<SubscribeEventsRe
   messageDesc(file_engagement_v1_event_service, 5, 0);
 
 /**
- * The next events that the filter takes.
+ * `Batch` holds the next events that the filter matches.
  *
  * @generated from message engagement.v1.SubscribeEventsResponse.Batch
  */
 export type SubscribeEventsResponse_Batch = Message<"engagement.v1.SubscribeEventsResponse.Batch"> & {
   /**
-   * The events, in the order of acceptance, at least one.
+   * Events in the order of acceptance, at least one.
    *
    * @generated from field: repeated engagement.v1.StoredEvent events = 1;
    */
@@ -417,7 +422,7 @@ export const SubscribeEventsResponse_BatchSchema: GenMessage<SubscribeEventsResp
   messageDesc(file_engagement_v1_event_service, 5, 1);
 
 /**
- * Everything that is stored was sent; what follows is new.
+ * `CaughtUp` reports that every stored event was sent; later events are new.
  *
  * @generated from message engagement.v1.SubscribeEventsResponse.CaughtUp
  */
@@ -432,15 +437,17 @@ export const SubscribeEventsResponse_CaughtUpSchema: GenMessage<SubscribeEventsR
   messageDesc(file_engagement_v1_event_service, 5, 2);
 
 /**
- * The reader was caught up and is not any more: it reads too slowly for what
- * is accepted. Nothing is lost; CaughtUp follows when it is back.
+ * `FellBehind` reports that a reader that was caught up now reads too slowly
+ * to keep up. Nothing is lost; `CaughtUp` follows once the reader is back at
+ * the tail.
  *
  * @generated from message engagement.v1.SubscribeEventsResponse.FellBehind
  */
 export type SubscribeEventsResponse_FellBehind = Message<"engagement.v1.SubscribeEventsResponse.FellBehind"> & {
   /**
-   * How many events the account's log holds behind the cursor, whether or not
-   * the filter takes them.
+   * Lag: number of events in the account's log after the cursor, whether or
+   * not the filter matches them. Erased events and erasure notices count as
+   * well.
    *
    * @generated from field: int64 lag_events = 1;
    */
@@ -455,14 +462,16 @@ export const SubscribeEventsResponse_FellBehindSchema: GenMessage<SubscribeEvent
   messageDesc(file_engagement_v1_event_service, 5, 3);
 
 /**
- * The server lives; sent whenever nothing else was for an interval.
+ * `Progress` is the heartbeat: sent when no other message was sent for an
+ * interval.
  *
  * @generated from message engagement.v1.SubscribeEventsResponse.Progress
  */
 export type SubscribeEventsResponse_Progress = Message<"engagement.v1.SubscribeEventsResponse.Progress"> & {
   /**
-   * How many events the account's log holds behind the cursor, whether or not
-   * the filter takes them.
+   * Lag: number of events in the account's log after the cursor, whether or
+   * not the filter matches them. Erased events and erasure notices count as
+   * well.
    *
    * @generated from field: int64 lag_events = 1;
    */
@@ -477,21 +486,22 @@ export const SubscribeEventsResponse_ProgressSchema: GenMessage<SubscribeEventsR
   messageDesc(file_engagement_v1_event_service, 5, 4);
 
 /**
- * Events were erased. Whoever keeps copies of them deletes these.
+ * `ErasureNotice` is a tombstone, in log order: the named events were erased.
+ * Delete your copies of them.
  *
  * @generated from message engagement.v1.SubscribeEventsResponse.ErasureNotice
  */
 export type SubscribeEventsResponse_ErasureNotice = Message<"engagement.v1.SubscribeEventsResponse.ErasureNotice"> & {
   /**
-   * Id of the erasure; a large one sends several notices.
+   * Id of the erasure. A large erasure sends several notices.
    *
    * @generated from field: string erasure_id = 1;
    */
   erasureId: string;
 
   /**
-   * Cursors of the erased events, whether or not the filter took them; at most
-   * 1,000.
+   * Cursors of the erased events, whether or not the filter matched them. At
+   * most 1,000.
    *
    * @generated from field: repeated string erased_cursors = 2;
    */
@@ -506,21 +516,22 @@ export const SubscribeEventsResponse_ErasureNoticeSchema: GenMessage<SubscribeEv
   messageDesc(file_engagement_v1_event_service, 5, 5);
 
 /**
- * The server ends the stream now, with OK. Subscribe again after the delay,
- * behind the last cursor.
+ * `Closing` announces that the server now ends the stream with OK. After the
+ * delay, subscribe again from the last cursor.
  *
  * @generated from message engagement.v1.SubscribeEventsResponse.Closing
  */
 export type SubscribeEventsResponse_Closing = Message<"engagement.v1.SubscribeEventsResponse.Closing"> & {
   /**
-   * Why the server closes the stream.
+   * Why the server closes the stream. Clients must accept reasons that they
+   * do not know.
    *
    * @generated from field: engagement.v1.SubscribeEventsResponse.Closing.Reason reason = 1;
    */
   reason: SubscribeEventsResponse_Closing_Reason;
 
   /**
-   * How long to wait before subscribing again.
+   * Time to wait before subscribing again.
    *
    * @generated from field: google.protobuf.Duration reconnect_delay = 2;
    */
@@ -535,7 +546,7 @@ export const SubscribeEventsResponse_ClosingSchema: GenMessage<SubscribeEventsRe
   messageDesc(file_engagement_v1_event_service, 5, 6);
 
 /**
- * Why the server closes a stream.
+ * `Reason` says why the server closes a stream.
  *
  * @generated from enum engagement.v1.SubscribeEventsResponse.Closing.Reason
  */
@@ -562,8 +573,8 @@ export enum SubscribeEventsResponse_Closing_Reason {
   MAX_AGE = 2,
 
   /**
-   * The node was cut off from the log or fell behind it. Another node goes
-   * on behind the cursor.
+   * The node was cut off from the log or fell behind it. Resume from the
+   * cursor at another node.
    *
    * @generated from enum value: REASON_NOT_CURRENT = 3;
    */
@@ -577,26 +588,26 @@ export const SubscribeEventsResponse_Closing_ReasonSchema: GenEnum<SubscribeEven
   enumDesc(file_engagement_v1_event_service, 5, 6, 0);
 
 /**
- * Request of GetProfile.
+ * `GetProfileRequest` is the request of `GetProfile`.
  *
  * @generated from message engagement.v1.GetProfileRequest
  */
 export type GetProfileRequest = Message<"engagement.v1.GetProfileRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * Whose profile. One is required.
+   * Consumer to describe. Exactly one is required.
    *
    * @generated from oneof engagement.v1.GetProfileRequest.subject
    */
   subject: {
     /**
-     * The consumer with this id.
+     * Id of the consumer, 1 to 50,000 characters.
      *
      * @generated from field: string consumer_id = 2;
      */
@@ -604,9 +615,9 @@ export type GetProfileRequest = Message<"engagement.v1.GetProfileRequest"> & {
     case: "consumerId";
   } | {
     /**
-     * The consumer of the event that was last accepted with this customer id.
-     * Where that event names no consumer, the profile is made of the events
-     * with this customer id.
+     * Customer id, 1 to 50,000 characters. It selects the consumer of the event
+     * last accepted with this id. If that event names no consumer, the profile
+     * is folded from the events with this customer id.
      *
      * @generated from field: string customer_id = 3;
      */
@@ -615,7 +626,7 @@ export type GetProfileRequest = Message<"engagement.v1.GetProfileRequest"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * How to fold.
+   * How to fold the events. Optional.
    *
    * @generated from field: engagement.v1.Folding folding = 4;
    */
@@ -630,7 +641,7 @@ export const GetProfileRequestSchema: GenMessage<GetProfileRequest> = /*@__PURE_
   messageDesc(file_engagement_v1_event_service, 6);
 
 /**
- * Response of GetProfile.
+ * `GetProfileResponse` is the response of `GetProfile`.
  *
  * @generated from message engagement.v1.GetProfileResponse
  */
@@ -651,34 +662,35 @@ export const GetProfileResponseSchema: GenMessage<GetProfileResponse> = /*@__PUR
   messageDesc(file_engagement_v1_event_service, 7);
 
 /**
- * What is known about one consumer.
+ * `Profile` holds the current attributes of one consumer. The server sets every
+ * field.
  *
  * @generated from message engagement.v1.Profile
  */
 export type Profile = Message<"engagement.v1.Profile"> & {
   /**
-   * The consumer; empty where the events name none.
+   * Id of the consumer; empty if the events name none.
    *
    * @generated from field: string consumer_id = 1;
    */
   consumerId: string;
 
   /**
-   * The customer as a customer; absent where no event says anything.
+   * The customer in business terms; absent if no event says anything.
    *
    * @generated from field: engagement.v1.CustomerInfo customer_info = 2;
    */
   customerInfo?: CustomerInfo | undefined;
 
   /**
-   * The customer as a person; absent where no event says anything.
+   * The customer as a person; absent if no event says anything.
    *
    * @generated from field: engagement.v1.PersonalInfo personal_info = 3;
    */
   personalInfo?: PersonalInfo | undefined;
 
   /**
-   * Where each attribute came from, by its path, such as
+   * Event that each attribute came from, by the attribute's path, such as
    * `customer_info.balance`.
    *
    * @generated from field: map<string, engagement.v1.ValueSource> sources = 4;
@@ -694,7 +706,8 @@ export const ProfileSchema: GenMessage<Profile> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event_service, 8);
 
 /**
- * The event that a value came from.
+ * `ValueSource` is the event that a value came from. The server sets every
+ * field.
  *
  * @generated from message engagement.v1.ValueSource
  */
@@ -714,7 +727,7 @@ export type ValueSource = Message<"engagement.v1.ValueSource"> & {
   eventId: string;
 
   /**
-   * Time of the event, epoch milliseconds.
+   * Time of the event in epoch milliseconds.
    *
    * @generated from field: int64 server_time_stamp = 3;
    */
@@ -736,10 +749,10 @@ export const ValueSourceSchema: GenMessage<ValueSource> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event_service, 9);
 
 /**
- * How the events of a consumer become one profile. In either way a value whose
- * source vouched for the identity (`authenticated`) wins over one that did not;
- * among equals the later event wins, by `server_time_stamp` and then by order of
- * acceptance.
+ * `Folding` selects how events become a profile. In every folding a value whose
+ * source vouched for the customer's identity (`authenticated`) beats one whose
+ * source did not. Otherwise the later event wins: by `server_time_stamp`, then
+ * by the order of acceptance.
  *
  * @generated from enum engagement.v1.Folding
  */
@@ -752,15 +765,15 @@ export enum Folding {
   UNSPECIFIED = 0,
 
   /**
-   * Every attribute has its latest value; what a later event does not mention
-   * stays.
+   * Each attribute has its winning value; an attribute that an event does not
+   * mention stays.
    *
    * @generated from enum value: FOLDING_MERGE = 1;
    */
   MERGE = 1,
 
   /**
-   * Of each attribute set the latest event replaces all before it.
+   * The winning event of each attribute set replaces all others of that set.
    *
    * @generated from enum value: FOLDING_REPLACE = 2;
    */
@@ -774,19 +787,22 @@ export const FoldingSchema: GenEnum<Folding> = /*@__PURE__*/
   enumDesc(file_engagement_v1_event_service, 0);
 
 /**
- * Reads stored events, follows new ones, and folds them into profiles.
+ * `EventService` reads stored events, streams new ones, and folds events into
+ * profiles.
  *
- * Where there are several nodes, each answers from its own view of the log.
- * Where a node's view may be old, responses carry the initial metadata
- * `engagement-view-age-ms`: milliseconds since the view was known to be
- * complete. What was accepted since then may be missing in the answer.
+ * With several nodes, each one answers from its own view of the log. Cursors
+ * and page tokens are valid at every node of the account's partition: a node
+ * catches up with the log before it reports that an id or a cursor is unknown.
+ * Responses of a node whose view may be stale carry the initial metadata
+ * `engagement-view-age-ms`: the milliseconds since the view was known to be
+ * complete. Events accepted since then may be missing from the response.
  *
  * @generated from service engagement.v1.EventService
  */
 export const EventService: GenService<{
   /**
-   * Reads one event by its id or its cursor. NOT_FOUND / EVENT_NOT_FOUND where
-   * the account has none.
+   * `GetEvent` reads one event by its id or its cursor. NOT_FOUND /
+   * EVENT_NOT_FOUND if the account has no such event.
    *
    * @generated from rpc engagement.v1.EventService.GetEvent
    */
@@ -796,12 +812,13 @@ export const EventService: GenService<{
     output: typeof GetEventResponseSchema;
   },
   /**
-   * Lists the events that a filter takes, in the order of acceptance or the
-   * reverse. A walk through all pages neither skips nor repeats an event,
-   * whatever arrives meanwhile; oldest first, it also meets what arrived.
+   * `ListEvents` lists the events that a filter matches, in the order of
+   * acceptance or in reverse. A walk through all pages neither skips nor
+   * repeats an event, whatever is accepted meanwhile; oldest first, the walk
+   * also reaches newly accepted events.
    *
-   * A page may hold fewer events than asked for, even none, while
-   * `next_page_token` is set: the server bounds the work for one page.
+   * The server bounds the work per page: a page may hold fewer events than
+   * requested, even none, while `next_page_token` is set.
    *
    * @generated from rpc engagement.v1.EventService.ListEvents
    */
@@ -811,17 +828,21 @@ export const EventService: GenService<{
     output: typeof ListEventsResponseSchema;
   },
   /**
-   * Follows the events that a filter takes: first those that are stored, from
-   * the asked start on, then each as soon as it is accepted.
+   * `SubscribeEvents` streams the events that a filter matches: first the
+   * stored ones from the requested start, then each new one as soon as it is
+   * accepted.
    *
-   * Events come in the order of acceptance, without a gap and without a repeat
-   * in one stream. Every message has a cursor that covers everything up to it:
-   * after any end of the stream, start again behind the last cursor that was
-   * stored, and nothing is missed. A reader that is slow gets the events at its
-   * own pace and is never dropped.
+   * Events arrive in the order of acceptance, without a gap and without a
+   * repeat within one stream. Every message carries a cursor that covers
+   * everything up to it: to resume after any end of the stream, subscribe after
+   * the last cursor that you stored, and you miss nothing. A slow reader
+   * receives events at its own pace and is never dropped for being slow.
    *
-   * Refused with CURSOR_EXPIRED where the start is older than the retention,
-   * CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED and FILTER_INVALID.
+   * Refused with CURSOR_EXPIRED if the start is older than the retention, and
+   * with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
+   * FILTER_INVALID. A reader that falls behind the retention ends with
+   * CURSOR_EXPIRED. A node whose view is not current refuses new subscriptions
+   * with STORE_UNAVAILABLE, except those with `stop_at_tail`.
    *
    * @generated from rpc engagement.v1.EventService.SubscribeEvents
    */
@@ -831,9 +852,9 @@ export const EventService: GenService<{
     output: typeof SubscribeEventsResponseSchema;
   },
   /**
-   * Reads what is known about one consumer: of every attribute the latest
-   * value, with the event that it came from. NOT_FOUND / PROFILE_NOT_FOUND where
-   * no event describes the consumer.
+   * `GetProfile` reads the profile of one consumer: the winning value of every
+   * attribute (see `Folding`) and the event that it came from. NOT_FOUND /
+   * PROFILE_NOT_FOUND if no event describes the consumer.
    *
    * @generated from rpc engagement.v1.EventService.GetProfile
    */

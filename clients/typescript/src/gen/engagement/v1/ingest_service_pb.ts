@@ -2,7 +2,7 @@
 // @generated from file engagement/v1/ingest_service.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// Ways in: one event, a few, or a stream of millions.
+// Ingest: one event, a batch, or a stream of millions.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -20,27 +20,28 @@ export const file_engagement_v1_ingest_service: GenFile = /*@__PURE__*/
   fileDesc("CiJlbmdhZ2VtZW50L3YxL2luZ2VzdF9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIooBChJSZWNvcmRFdmVudFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIrCgVldmVudBgCIAEoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCBrpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkEKE1JlY29yZEV2ZW50UmVzcG9uc2USKgoGcmVzdWx0GAEgASgLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdCKoAQoTUmVjb3JkRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEjEKBmV2ZW50cxgCIAMoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCC7pICJIBBQgBEPQDEhUKDWFsbG93X3BhcnRpYWwYAyABKAgSFQoNdmFsaWRhdGVfb25seRgEIAEoCCJoChRSZWNvcmRFdmVudHNSZXNwb25zZRIrCgdyZXN1bHRzGAEgAygLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdBIjCgV0YWxseRgCIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkitAMKE1VwbG9hZEV2ZW50c1JlcXVlc3QSNwoEb3BlbhgBIAEoCzInLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5PcGVuSAASOQoFY2h1bmsYAiABKAsyKC5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1JlcXVlc3QuQ2h1bmtIABI7CgZmaW5pc2gYAyABKAsyKS5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1JlcXVlc3QuRmluaXNoSAAaWwoET3BlbhIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEiEKCXVwbG9hZF9pZBgCIAEoCUIOukgLcgkQARiAAboBAQAaUwoFQ2h1bmsSGQoIc2VxdWVuY2UYASABKANCB7pIBCICIAASLwoGZXZlbnRzGAIgAygLMhQuZW5nYWdlbWVudC52MS5FdmVudEIJukgGkgEDEPQDGigKBkZpbmlzaBIeCg1sYXN0X3NlcXVlbmNlGAEgASgDQge6SAQiAigAQhAKB21lc3NhZ2USBbpIAggBIrwGChRVcGxvYWRFdmVudHNSZXNwb25zZRI8CgZvcGVuZWQYASABKAsyKi5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLk9wZW5lZEgAEjYKA2FjaxgCIAEoCzInLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuQWNrSAASPgoHY2xvc2luZxgDIAEoCzIrLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuQ2xvc2luZ0gAEkAKCGZpbmlzaGVkGAQgASgLMiwuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5GaW5pc2hlZEgAGqkBCgZPcGVuZWQSGQoRY29tbWl0dGVkX3Rocm91Z2gYASABKAMSGAoQbWF4X2NodW5rX2V2ZW50cxgCIAEoBRIXCg9tYXhfY2h1bmtfYnl0ZXMYAyABKAMSGgoSbWF4X3VuYWNrZWRfY2h1bmtzGAQgASgFEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhpzCgNBY2sSGQoRY29tbWl0dGVkX3Rocm91Z2gYASABKAMSIwoFdGFsbHkYAiABKAsyFC5lbmdhZ2VtZW50LnYxLlRhbGx5EiwKB3Jlc3VsdHMYAyADKAsyGy5lbmdhZ2VtZW50LnYxLlVwbG9hZFJlc3VsdBrMAQoHQ2xvc2luZxJCCgZyZWFzb24YASABKA4yMi5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkNsb3NpbmcuUmVhc29uEjIKD3JlY29ubmVjdF9kZWxheRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJJCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEwoPUkVBU09OX0RSQUlOSU5HEAESEgoOUkVBU09OX01BWF9BR0UQAhoxCghGaW5pc2hlZBIlCgZ1cGxvYWQYASABKAsyFS5lbmdhZ2VtZW50LnYxLlVwbG9hZEIJCgdtZXNzYWdlIlIKDFVwbG9hZFJlc3VsdBIWCg5jaHVua19zZXF1ZW5jZRgBIAEoAxIqCgZyZXN1bHQYAiABKAsyGi5lbmdhZ2VtZW50LnYxLkV2ZW50UmVzdWx0Iq0CCgZVcGxvYWQSEQoJdXBsb2FkX2lkGAEgASgJEioKBXN0YXRlGAIgASgOMhsuZW5nYWdlbWVudC52MS5VcGxvYWQuU3RhdGUSGQoRY29tbWl0dGVkX3Rocm91Z2gYAyABKAMSIwoFdGFsbHkYBCABKAsyFC5lbmdhZ2VtZW50LnYxLlRhbGx5Ei8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIOCgpTVEFURV9PUEVOEAESEgoOU1RBVEVfRklOSVNIRUQQAiKhAQoQR2V0VXBsb2FkUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEiEKCXVwbG9hZF9pZBgCIAEoCUIOukgLcgkQARiAAboBAQASGgoJcGFnZV9zaXplGAMgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YBCABKAlCCLpIBXIDGIAIIoQBChFHZXRVcGxvYWRSZXNwb25zZRIlCgZ1cGxvYWQYASABKAsyFS5lbmdhZ2VtZW50LnYxLlVwbG9hZBIvCgpyZWplY3Rpb25zGAIgAygLMhsuZW5nYWdlbWVudC52MS5VcGxvYWRSZXN1bHQSFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJMusCCg1Jbmdlc3RTZXJ2aWNlElQKC1JlY29yZEV2ZW50EiEuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudFJlcXVlc3QaIi5lbmdhZ2VtZW50LnYxLlJlY29yZEV2ZW50UmVzcG9uc2USVwoMUmVjb3JkRXZlbnRzEiIuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudHNSZXNwb25zZRJbCgxVcGxvYWRFdmVudHMSIi5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1JlcXVlc3QaIy5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlKAEwARJOCglHZXRVcGxvYWQSHy5lbmdhZ2VtZW50LnYxLkdldFVwbG9hZFJlcXVlc3QaIC5lbmdhZ2VtZW50LnYxLkdldFVwbG9hZFJlc3BvbnNlQngKIWlvLmdpdGh1Yi5lbmdhZ2VtZW50YXR0cmlidXRlcy52MVABWlFnaXRodWIuY29tL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvY2xpZW50cy9nby92MTtlbmdhZ2VtZW50djFiBnByb3RvMw", [file_buf_validate_validate, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
- * Request of RecordEvent.
+ * `RecordEventRequest` is the request of `RecordEvent`.
  *
  * @generated from message engagement.v1.RecordEventRequest
  */
 export type RecordEventRequest = Message<"engagement.v1.RecordEventRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * The event.
+   * Event to store. Required.
    *
    * @generated from field: engagement.v1.Event event = 2;
    */
   event?: Event | undefined;
 
   /**
-   * Run every check, those against the store included, and store nothing.
+   * Whether to run every check, including those against the store, and store
+   * nothing. The outcomes are those that storing would have.
    *
    * @generated from field: bool validate_only = 3;
    */
@@ -55,13 +56,13 @@ export const RecordEventRequestSchema: GenMessage<RecordEventRequest> = /*@__PUR
   messageDesc(file_engagement_v1_ingest_service, 0);
 
 /**
- * Response of RecordEvent.
+ * `RecordEventResponse` is the response of `RecordEvent`.
  *
  * @generated from message engagement.v1.RecordEventResponse
  */
 export type RecordEventResponse = Message<"engagement.v1.RecordEventResponse"> & {
   /**
-   * What became of the event: accepted, duplicate or suppressed.
+   * Result of the event: accepted, duplicate or suppressed.
    *
    * @generated from field: engagement.v1.EventResult result = 1;
    */
@@ -76,36 +77,37 @@ export const RecordEventResponseSchema: GenMessage<RecordEventResponse> = /*@__P
   messageDesc(file_engagement_v1_ingest_service, 1);
 
 /**
- * Request of RecordEvents.
+ * `RecordEventsRequest` is the request of `RecordEvents`.
  *
  * @generated from message engagement.v1.RecordEventsRequest
  */
 export type RecordEventsRequest = Message<"engagement.v1.RecordEventsRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * 1 to 500 events. Of two copies in one call the first wins; the second is a
-   * duplicate or a conflict.
+   * Events to store, 1 to 500. If two events share an id, the first wins, and
+   * the second is a duplicate or a conflict.
    *
    * @generated from field: repeated engagement.v1.Event events = 2;
    */
   events: Event[];
 
   /**
-   * Store the good events and report the bad ones in `results`, instead of
-   * refusing the call because of one bad event.
+   * Whether to store the good events and report the rejected ones in `results`,
+   * instead of refusing the call.
    *
    * @generated from field: bool allow_partial = 3;
    */
   allowPartial: boolean;
 
   /**
-   * Run every check, those against the store included, and store nothing.
+   * Whether to run every check, including those against the store, and store
+   * nothing. The outcomes are those that storing would have.
    *
    * @generated from field: bool validate_only = 4;
    */
@@ -120,20 +122,20 @@ export const RecordEventsRequestSchema: GenMessage<RecordEventsRequest> = /*@__P
   messageDesc(file_engagement_v1_ingest_service, 2);
 
 /**
- * Response of RecordEvents.
+ * `RecordEventsResponse` is the response of `RecordEvents`.
  *
  * @generated from message engagement.v1.RecordEventsResponse
  */
 export type RecordEventsResponse = Message<"engagement.v1.RecordEventsResponse"> & {
   /**
-   * What became of each event, in the order of the request.
+   * One result per event, in the order of the request.
    *
    * @generated from field: repeated engagement.v1.EventResult results = 1;
    */
   results: EventResult[];
 
   /**
-   * How many events had each outcome.
+   * Number of events per outcome.
    *
    * @generated from field: engagement.v1.Tally tally = 2;
    */
@@ -148,19 +150,20 @@ export const RecordEventsResponseSchema: GenMessage<RecordEventsResponse> = /*@_
   messageDesc(file_engagement_v1_ingest_service, 3);
 
 /**
- * One message from the client of an upload.
+ * `UploadEventsRequest` is one message from the client of an upload.
  *
  * @generated from message engagement.v1.UploadEventsRequest
  */
 export type UploadEventsRequest = Message<"engagement.v1.UploadEventsRequest"> & {
   /**
-   * What the client says. One is required; the first message is `open`.
+   * Message of the client. Exactly one is required.
    *
    * @generated from oneof engagement.v1.UploadEventsRequest.message
    */
   message: {
     /**
-     * Starts the stream.
+     * Opens the upload. Required as the first message of the stream, and only
+     * there.
      *
      * @generated from field: engagement.v1.UploadEventsRequest.Open open = 1;
      */
@@ -168,7 +171,7 @@ export type UploadEventsRequest = Message<"engagement.v1.UploadEventsRequest"> &
     case: "open";
   } | {
     /**
-     * Some events.
+     * The next events.
      *
      * @generated from field: engagement.v1.UploadEventsRequest.Chunk chunk = 2;
      */
@@ -176,7 +179,7 @@ export type UploadEventsRequest = Message<"engagement.v1.UploadEventsRequest"> &
     case: "chunk";
   } | {
     /**
-     * Ends the upload.
+     * Completes the upload.
      *
      * @generated from field: engagement.v1.UploadEventsRequest.Finish finish = 3;
      */
@@ -193,21 +196,22 @@ export const UploadEventsRequestSchema: GenMessage<UploadEventsRequest> = /*@__P
   messageDesc(file_engagement_v1_ingest_service, 4);
 
 /**
- * Starts the stream: opens an upload or goes on with one.
+ * `Open` opens an upload or resumes it.
  *
  * @generated from message engagement.v1.UploadEventsRequest.Open
  */
 export type UploadEventsRequest_Open = Message<"engagement.v1.UploadEventsRequest.Open"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * The client's name for this upload, unique in the account: 1 to 128
-   * characters without NUL. A newer stream with the same id takes over.
+   * Id of the upload, chosen by the client and unique within the account: 1
+   * to 128 characters without NUL. Required. The newest stream that opens an
+   * id owns the upload; an older stream ends with UPLOAD_TAKEN_OVER.
    *
    * @generated from field: string upload_id = 2;
    */
@@ -222,21 +226,21 @@ export const UploadEventsRequest_OpenSchema: GenMessage<UploadEventsRequest_Open
   messageDesc(file_engagement_v1_ingest_service, 4, 0);
 
 /**
- * A few hundred events that are stored in one transaction.
+ * `Chunk` holds events that are stored in one transaction.
  *
  * @generated from message engagement.v1.UploadEventsRequest.Chunk
  */
 export type UploadEventsRequest_Chunk = Message<"engagement.v1.UploadEventsRequest.Chunk"> & {
   /**
-   * Position of the chunk in the upload: 1, 2, 3… A chunk that is sent again
-   * must hold the same events.
+   * Position of the chunk in the upload: 1, 2, 3… Required. A chunk that is
+   * sent again must hold the same events.
    *
    * @generated from field: int64 sequence = 1;
    */
   sequence: bigint;
 
   /**
-   * At most 500 events.
+   * Events of the chunk, at most 500.
    *
    * @generated from field: repeated engagement.v1.Event events = 2;
    */
@@ -251,7 +255,7 @@ export const UploadEventsRequest_ChunkSchema: GenMessage<UploadEventsRequest_Chu
   messageDesc(file_engagement_v1_ingest_service, 4, 1);
 
 /**
- * Ends the upload: no chunk follows.
+ * `Finish` completes the upload: no chunk follows.
  *
  * @generated from message engagement.v1.UploadEventsRequest.Finish
  */
@@ -272,13 +276,14 @@ export const UploadEventsRequest_FinishSchema: GenMessage<UploadEventsRequest_Fi
   messageDesc(file_engagement_v1_ingest_service, 4, 2);
 
 /**
- * One message to the client of an upload.
+ * `UploadEventsResponse` is one message to the client of an upload. The server
+ * sets every field.
  *
  * @generated from message engagement.v1.UploadEventsResponse
  */
 export type UploadEventsResponse = Message<"engagement.v1.UploadEventsResponse"> & {
   /**
-   * What the server says.
+   * Message of the server.
    *
    * @generated from oneof engagement.v1.UploadEventsResponse.message
    */
@@ -292,7 +297,7 @@ export type UploadEventsResponse = Message<"engagement.v1.UploadEventsResponse">
     case: "opened";
   } | {
     /**
-     * Chunks are committed.
+     * Chunks are committed, or a heartbeat.
      *
      * @generated from field: engagement.v1.UploadEventsResponse.Ack ack = 2;
      */
@@ -300,7 +305,7 @@ export type UploadEventsResponse = Message<"engagement.v1.UploadEventsResponse">
     case: "ack";
   } | {
     /**
-     * The server ends the stream soon.
+     * The server is about to end the stream.
      *
      * @generated from field: engagement.v1.UploadEventsResponse.Closing closing = 3;
      */
@@ -325,13 +330,14 @@ export const UploadEventsResponseSchema: GenMessage<UploadEventsResponse> = /*@_
   messageDesc(file_engagement_v1_ingest_service, 5);
 
 /**
- * The upload is open; the first message of every stream.
+ * `Opened` confirms that the stream owns the upload. It is the first message
+ * of every stream.
  *
  * @generated from message engagement.v1.UploadEventsResponse.Opened
  */
 export type UploadEventsResponse_Opened = Message<"engagement.v1.UploadEventsResponse.Opened"> & {
   /**
-   * Sequence of the last committed chunk, 0 where there is none. Go on with
+   * Sequence of the last committed chunk; 0 if there is none. Continue with
    * the next one.
    *
    * @generated from field: int64 committed_through = 1;
@@ -339,21 +345,21 @@ export type UploadEventsResponse_Opened = Message<"engagement.v1.UploadEventsRes
   committedThrough: bigint;
 
   /**
-   * How many events a chunk may hold.
+   * Maximum number of events in a chunk.
    *
    * @generated from field: int32 max_chunk_events = 2;
    */
   maxChunkEvents: number;
 
   /**
-   * How many bytes a chunk may take, serialized.
+   * Maximum size of a serialized chunk, in bytes.
    *
    * @generated from field: int64 max_chunk_bytes = 3;
    */
   maxChunkBytes: bigint;
 
   /**
-   * How many chunks the server reads ahead of its acks.
+   * Maximum number of chunks that the server reads ahead of its acks.
    *
    * @generated from field: int32 max_unacked_chunks = 4;
    */
@@ -375,13 +381,14 @@ export const UploadEventsResponse_OpenedSchema: GenMessage<UploadEventsResponse_
   messageDesc(file_engagement_v1_ingest_service, 5, 0);
 
 /**
- * Chunks are committed. Also sent without news, as a heartbeat.
+ * `Ack` reports committed chunks. Without news it is a heartbeat.
  *
  * @generated from message engagement.v1.UploadEventsResponse.Ack
  */
 export type UploadEventsResponse_Ack = Message<"engagement.v1.UploadEventsResponse.Ack"> & {
   /**
-   * Sequence of the last committed chunk; all before it are committed too.
+   * Sequence of the last committed chunk; every earlier chunk is committed
+   * too.
    *
    * @generated from field: int64 committed_through = 1;
    */
@@ -395,9 +402,10 @@ export type UploadEventsResponse_Ack = Message<"engagement.v1.UploadEventsRespon
   tally?: Tally | undefined;
 
   /**
-   * The events that were not accepted (duplicate, rejected, suppressed), of
-   * the chunks that this ack is the first to cover and of those that were
-   * sent again.
+   * Events that were not accepted (duplicate, rejected or suppressed), of the
+   * chunks that this ack is the first to cover and of chunks that were sent
+   * again. Many results are spread over several acks; the last of these is
+   * the first to cover the chunk.
    *
    * @generated from field: repeated engagement.v1.UploadResult results = 3;
    */
@@ -412,21 +420,23 @@ export const UploadEventsResponse_AckSchema: GenMessage<UploadEventsResponse_Ack
   messageDesc(file_engagement_v1_ingest_service, 5, 1);
 
 /**
- * The server ends the stream soon; the upload stays open. What was sent is
- * acked first. Open the upload again after the delay.
+ * `Closing` announces that the server is about to end the stream with OK; the
+ * upload stays open. Half-close, read the remaining acks, and open the upload
+ * again after the delay.
  *
  * @generated from message engagement.v1.UploadEventsResponse.Closing
  */
 export type UploadEventsResponse_Closing = Message<"engagement.v1.UploadEventsResponse.Closing"> & {
   /**
-   * Why the server closes the stream.
+   * Why the server closes the stream. Clients must accept reasons that they
+   * do not know.
    *
    * @generated from field: engagement.v1.UploadEventsResponse.Closing.Reason reason = 1;
    */
   reason: UploadEventsResponse_Closing_Reason;
 
   /**
-   * How long to wait before opening again.
+   * Time to wait before opening the upload again.
    *
    * @generated from field: google.protobuf.Duration reconnect_delay = 2;
    */
@@ -441,7 +451,7 @@ export const UploadEventsResponse_ClosingSchema: GenMessage<UploadEventsResponse
   messageDesc(file_engagement_v1_ingest_service, 5, 2);
 
 /**
- * Why the server closes a stream.
+ * `Reason` says why the server closes a stream.
  *
  * @generated from enum engagement.v1.UploadEventsResponse.Closing.Reason
  */
@@ -475,13 +485,14 @@ export const UploadEventsResponse_Closing_ReasonSchema: GenEnum<UploadEventsResp
   enumDesc(file_engagement_v1_ingest_service, 5, 2, 0);
 
 /**
- * The upload is finished; the last message of the stream.
+ * `Finished` confirms that the upload is finished. It is the last message of
+ * the stream.
  *
  * @generated from message engagement.v1.UploadEventsResponse.Finished
  */
 export type UploadEventsResponse_Finished = Message<"engagement.v1.UploadEventsResponse.Finished"> & {
   /**
-   * The final state of the upload.
+   * Final state of the upload.
    *
    * @generated from field: engagement.v1.Upload upload = 1;
    */
@@ -496,20 +507,23 @@ export const UploadEventsResponse_FinishedSchema: GenMessage<UploadEventsRespons
   messageDesc(file_engagement_v1_ingest_service, 5, 3);
 
 /**
- * What became of one event of an upload.
+ * `UploadResult` is the result of one event of an upload. The server sets every
+ * field.
  *
  * @generated from message engagement.v1.UploadResult
  */
 export type UploadResult = Message<"engagement.v1.UploadResult"> & {
   /**
-   * Sequence of the event's chunk.
+   * Sequence of the chunk that holds the event.
    *
    * @generated from field: int64 chunk_sequence = 1;
    */
   chunkSequence: bigint;
 
   /**
-   * What became of the event; `index` counts within the chunk.
+   * Result of the event; `index` counts within the chunk. Once an event with
+   * the same id is erased, the stored result keeps neither the id nor the
+   * violations.
    *
    * @generated from field: engagement.v1.EventResult result = 2;
    */
@@ -524,27 +538,27 @@ export const UploadResultSchema: GenMessage<UploadResult> = /*@__PURE__*/
   messageDesc(file_engagement_v1_ingest_service, 6);
 
 /**
- * The state of an upload.
+ * `Upload` is the state of an upload. The server sets every field.
  *
  * @generated from message engagement.v1.Upload
  */
 export type Upload = Message<"engagement.v1.Upload"> & {
   /**
-   * The client's name for the upload.
+   * Id of the upload, chosen by the client.
    *
    * @generated from field: string upload_id = 1;
    */
   uploadId: string;
 
   /**
-   * Whether it takes chunks.
+   * Whether the upload takes chunks.
    *
    * @generated from field: engagement.v1.Upload.State state = 2;
    */
   state: Upload_State;
 
   /**
-   * Sequence of the last committed chunk, 0 where there is none.
+   * Sequence of the last committed chunk; 0 if there is none.
    *
    * @generated from field: int64 committed_through = 3;
    */
@@ -558,14 +572,15 @@ export type Upload = Message<"engagement.v1.Upload"> & {
   tally?: Tally | undefined;
 
   /**
-   * When it was first opened.
+   * Time at which the upload was first opened.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When its last chunk was committed or it was finished.
+   * Time at which the upload was finished, its last chunk was committed, or it
+   * was first opened, whichever is latest.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 6;
    */
@@ -580,7 +595,7 @@ export const UploadSchema: GenMessage<Upload> = /*@__PURE__*/
   messageDesc(file_engagement_v1_ingest_service, 7);
 
 /**
- * What may be done with an upload.
+ * `State` is the phase of an upload.
  *
  * @generated from enum engagement.v1.Upload.State
  */
@@ -593,14 +608,14 @@ export enum Upload_State {
   UNSPECIFIED = 0,
 
   /**
-   * It takes chunks.
+   * The upload takes chunks.
    *
    * @generated from enum value: STATE_OPEN = 1;
    */
   OPEN = 1,
 
   /**
-   * It takes no more chunks.
+   * The upload takes no more chunks.
    *
    * @generated from enum value: STATE_FINISHED = 2;
    */
@@ -614,35 +629,36 @@ export const Upload_StateSchema: GenEnum<Upload_State> = /*@__PURE__*/
   enumDesc(file_engagement_v1_ingest_service, 7, 0);
 
 /**
- * Request of GetUpload.
+ * `GetUploadRequest` is the request of `GetUpload`.
  *
  * @generated from message engagement.v1.GetUploadRequest
  */
 export type GetUploadRequest = Message<"engagement.v1.GetUploadRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * The client's name for the upload, 1 to 128 characters.
+   * Id of the upload, 1 to 128 characters without NUL. Required.
    *
    * @generated from field: string upload_id = 2;
    */
   uploadId: string;
 
   /**
-   * How many results to return: 100 where 0, at most 1,000; a larger number is
-   * taken as 1,000.
+   * Maximum number of rejected events to return: 100 if 0; a larger number than
+   * 1,000 counts as 1,000.
    *
    * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * Token of the page to return; empty for the first.
+   * Page token of the page to return; empty for the first page. At most 1,024
+   * characters.
    *
    * @generated from field: string page_token = 4;
    */
@@ -657,27 +673,27 @@ export const GetUploadRequestSchema: GenMessage<GetUploadRequest> = /*@__PURE__*
   messageDesc(file_engagement_v1_ingest_service, 8);
 
 /**
- * Response of GetUpload.
+ * `GetUploadResponse` is the response of `GetUpload`.
  *
  * @generated from message engagement.v1.GetUploadResponse
  */
 export type GetUploadResponse = Message<"engagement.v1.GetUploadResponse"> & {
   /**
-   * The state of the upload.
+   * State of the upload.
    *
    * @generated from field: engagement.v1.Upload upload = 1;
    */
   upload?: Upload | undefined;
 
   /**
-   * Its rejected events, in order.
+   * Rejected events of this page, in the order of the upload.
    *
    * @generated from field: repeated engagement.v1.UploadResult rejections = 2;
    */
   rejections: UploadResult[];
 
   /**
-   * Token of the next page; empty on the last.
+   * Page token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 3;
    */
@@ -692,21 +708,26 @@ export const GetUploadResponseSchema: GenMessage<GetUploadResponse> = /*@__PURE_
   messageDesc(file_engagement_v1_ingest_service, 9);
 
 /**
- * Takes events in. What it acknowledges is durable, readable and searchable at
- * that moment.
+ * `IngestService` stores events. An acknowledged event is durable, readable and
+ * searchable at that moment; with several nodes, at the node that acknowledged
+ * it, and moments later at the others.
  *
- * After any ambiguous end (deadline, cancellation, UNAVAILABLE, a crash) send
- * the same events with the same ids again: the result is as if the first call
- * had answered. An event that is stored already with the same content is a
- * duplicate; with other content it is refused with EVENT_ID_CONFLICT.
+ * The event id is the idempotency key. After any ambiguous end of a call
+ * (deadline, cancellation, UNAVAILABLE, a crash), send the same events with the
+ * same ids again: the effect is as if the first attempt had been answered. An
+ * event that is already stored with the same content is a duplicate; with other
+ * content it is rejected with EVENT_ID_CONFLICT. The server remembers an id
+ * until the event expires and, as a hash, after the event is erased.
  *
  * @generated from service engagement.v1.IngestService
  */
 export const IngestService: GenService<{
   /**
-   * Records one event. OK means accepted, duplicate or suppressed; a refused
-   * event is an error status: INVALID_ARGUMENT / FIELD_INVALID with the path of
-   * every bad field, or ALREADY_EXISTS / EVENT_ID_CONFLICT.
+   * `RecordEvent` stores one event.
+   *
+   * OK means accepted, duplicate or suppressed. A rejected event is an error
+   * status: INVALID_ARGUMENT / FIELD_INVALID with the paths of the bad fields,
+   * INVALID_ARGUMENT / ENTITY_UNKNOWN, or ALREADY_EXISTS / EVENT_ID_CONFLICT.
    *
    * @generated from rpc engagement.v1.IngestService.RecordEvent
    */
@@ -716,8 +737,13 @@ export const IngestService: GenService<{
     output: typeof RecordEventResponseSchema;
   },
   /**
-   * Records up to 500 events in one transaction. By default all or nothing: one
-   * bad event refuses the call and nothing is stored.
+   * `RecordEvents` stores up to 500 events in one transaction.
+   *
+   * By default it is all or nothing: one rejected event refuses the call with
+   * the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
+   * the good events are stored, and `results` reports the rejected ones.
+   * INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
+   * events or 8 MiB.
    *
    * @generated from rpc engagement.v1.IngestService.RecordEvents
    */
@@ -727,26 +753,38 @@ export const IngestService: GenService<{
     output: typeof RecordEventsResponseSchema;
   },
   /**
-   * Uploads any number of events in numbered chunks, and survives lost
-   * connections, client crashes and server restarts.
+   * `UploadEvents` uploads any number of events in numbered chunks. An upload
+   * survives lost connections, client crashes and server restarts.
    *
-   * Send `open`, then chunks with the sequences 1, 2, 3…, then `finish`. Each
-   * chunk is one transaction; `ack` says how far the upload is committed. Bad
-   * events are refused in the ack and the stream goes on. After a lost
-   * connection open the same `upload_id` and go on after `committed_through`;
-   * chunks that were committed before are not processed again, and their stored
-   * results are repeated. Chunks may be sent before `opened` arrives. Chunks
-   * beyond `max_unacked_chunks` wait in the transport until earlier ones are
-   * acked.
+   * The client sends `open`, then chunks with the sequences 1, 2, 3…, then
+   * `finish`. It may send chunks before `opened` arrives. Each chunk is one
+   * transaction, and `ack` reports how far the upload is committed. Rejected
+   * events are reported in the ack, and the stream goes on.
    *
-   * A half-close without `finish` acks what was sent and ends OK; the upload
-   * stays open until 24 hours after its last chunk. The server sends an ack at
-   * least once every `heartbeat_interval`; two intervals of silence mean that
-   * the connection is dead.
+   * To resume after a lost connection, open the same `upload_id` and continue
+   * after `committed_through`. A chunk that is already committed is not
+   * processed again; its stored results are repeated. Opening a finished upload
+   * yields `opened` and `finished` again.
    *
-   * Errors: FAILED_PRECONDITION / SEQUENCE_GAP (earlier chunks stand) or
-   * UPLOAD_FINISHED; ABORTED / UPLOAD_TAKEN_OVER where another stream opened
-   * the same upload; INVALID_ARGUMENT / CHUNK_TOO_LARGE or FIELD_INVALID.
+   * The server applies back-pressure: it reads at most `max_unacked_chunks`
+   * chunks ahead of its acks, and further chunks wait in the transport. It
+   * sends an ack at least once per `heartbeat_interval`, with or without news;
+   * after two silent intervals the connection is dead.
+   *
+   * A half-close without `finish` leaves the upload open: the server acks
+   * everything that was sent and ends the stream with OK. An unfinished upload
+   * expires 24 hours after its last chunk, unless `Limits.upload_idle_timeout`
+   * says otherwise.
+   *
+   * Errors:
+   *
+   * - FAILED_PRECONDITION / SEQUENCE_GAP or UPLOAD_FINISHED; chunks committed
+   *   before stay committed.
+   * - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
+   * - INVALID_ARGUMENT / CHUNK_TOO_LARGE for more than 500 events in a chunk or
+   *   8 MiB in a message.
+   * - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
+   *   chunk does not end the stream.
    *
    * @generated from rpc engagement.v1.IngestService.UploadEvents
    */
@@ -756,8 +794,8 @@ export const IngestService: GenService<{
     output: typeof UploadEventsResponseSchema;
   },
   /**
-   * Reads the state of an upload and its events that were not accepted.
-   * NOT_FOUND / UPLOAD_NOT_FOUND where nobody opened it.
+   * `GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
+   * / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
    *
    * @generated from rpc engagement.v1.IngestService.GetUpload
    */

@@ -2,7 +2,7 @@
 // @generated from file engagement/v1/privacy_service.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// The right to be forgotten.
+// Erasure: the right to be forgotten.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -18,35 +18,36 @@ export const file_engagement_v1_privacy_service: GenFile = /*@__PURE__*/
   fileDesc("CiNlbmdhZ2VtZW50L3YxL3ByaXZhY3lfc2VydmljZS5wcm90bxINZW5nYWdlbWVudC52MSKZAwoURXJhc2VDb25zdW1lclJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIgCgpyZXF1ZXN0X2lkGAIgASgJQgy6SAlyBxiAAboBAQASIgoLY29uc3VtZXJfaWQYAyABKAlCC7pICHIGEAEY0IYDSAASIgoLY3VzdG9tZXJfaWQYBCABKAlCC7pICHIGEAEY0IYDSAASJgoPY29udmVyc2F0aW9uX2lkGAUgASgJQgu6SAhyBhABGNCGA0gAEhAKCHN1cHByZXNzGAYgASgIEhUKDXZhbGlkYXRlX29ubHkYByABKAg6gQG6SH4afAoZZXJhc2VfY29uc3VtZXIucmVxdWVzdF9pZBIycmVxdWVzdF9pZCBpcyByZXF1aXJlZCB1bmxlc3MgdmFsaWRhdGVfb25seSBpcyBzZXQaK3RoaXMudmFsaWRhdGVfb25seSB8fCB0aGlzLnJlcXVlc3RfaWQgIT0gIiJCEAoHc3ViamVjdBIFukgCCAEiQAoVRXJhc2VDb25zdW1lclJlc3BvbnNlEicKB2VyYXN1cmUYASABKAsyFi5lbmdhZ2VtZW50LnYxLkVyYXN1cmUipQIKB0VyYXN1cmUSEgoKZXJhc3VyZV9pZBgBIAEoCRIWCg5tYXRjaGVkX2V2ZW50cxgCIAEoAxIVCg1lcmFzZWRfZXZlbnRzGAMgASgDEhMKC3N1cHByZXNzaW5nGAQgASgIEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1jb21wbGV0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBzYW1wbGVfZXZlbnRfaWRzGAcgAygJEhIKCnJlcXVlc3RfaWQYCCABKAkSMAoMc3ViamVjdF9raW5kGAkgASgOMhouZW5nYWdlbWVudC52MS5TdWJqZWN0S2luZCJlChFHZXRFcmFzdXJlUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEh4KCmVyYXN1cmVfaWQYAiABKAlCCrpIB3IFEAEYgAEiPQoSR2V0RXJhc3VyZVJlc3BvbnNlEicKB2VyYXN1cmUYASABKAsyFi5lbmdhZ2VtZW50LnYxLkVyYXN1cmUigQEKE0xpc3RFcmFzdXJlc1JlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIaCglwYWdlX3NpemUYAiABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiWQoUTGlzdEVyYXN1cmVzUmVzcG9uc2USKAoIZXJhc3VyZXMYASADKAsyFi5lbmdhZ2VtZW50LnYxLkVyYXN1cmUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIu4BChZMaWZ0U3VwcHJlc3Npb25SZXF1ZXN0EjAKCmFjY291bnRfaWQYASABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSIgoLY29uc3VtZXJfaWQYAiABKAlCC7pICHIGEAEY0IYDSAASIgoLY3VzdG9tZXJfaWQYAyABKAlCC7pICHIGEAEY0IYDSAASJgoPY29udmVyc2F0aW9uX2lkGAQgASgJQgu6SAhyBhABGNCGA0gAEiAKCmVyYXN1cmVfaWQYBSABKAlCCrpIB3IFEAEYgAFIAEIQCgdzdWJqZWN0EgW6SAIIASIpChdMaWZ0U3VwcHJlc3Npb25SZXNwb25zZRIOCgZsaWZ0ZWQYASABKAgqiQEKC1N1YmplY3RLaW5kEhwKGFNVQkpFQ1RfS0lORF9VTlNQRUNJRklFRBAAEhwKGFNVQkpFQ1RfS0lORF9DT05TVU1FUl9JRBABEhwKGFNVQkpFQ1RfS0lORF9DVVNUT01FUl9JRBACEiAKHFNVQkpFQ1RfS0lORF9DT05WRVJTQVRJT05fSUQQAzL6AgoOUHJpdmFjeVNlcnZpY2USWgoNRXJhc2VDb25zdW1lchIjLmVuZ2FnZW1lbnQudjEuRXJhc2VDb25zdW1lclJlcXVlc3QaJC5lbmdhZ2VtZW50LnYxLkVyYXNlQ29uc3VtZXJSZXNwb25zZRJRCgpHZXRFcmFzdXJlEiAuZW5nYWdlbWVudC52MS5HZXRFcmFzdXJlUmVxdWVzdBohLmVuZ2FnZW1lbnQudjEuR2V0RXJhc3VyZVJlc3BvbnNlElcKDExpc3RFcmFzdXJlcxIiLmVuZ2FnZW1lbnQudjEuTGlzdEVyYXN1cmVzUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuTGlzdEVyYXN1cmVzUmVzcG9uc2USYAoPTGlmdFN1cHByZXNzaW9uEiUuZW5nYWdlbWVudC52MS5MaWZ0U3VwcHJlc3Npb25SZXF1ZXN0GiYuZW5nYWdlbWVudC52MS5MaWZ0U3VwcHJlc3Npb25SZXNwb25zZUJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
- * Request of EraseConsumer.
+ * `EraseConsumerRequest` is the request of `EraseConsumer`.
  *
  * @generated from message engagement.v1.EraseConsumerRequest
  */
 export type EraseConsumerRequest = Message<"engagement.v1.EraseConsumerRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * The client's name for this request, unique in the account: at most 128
-   * characters without NUL. Required unless `validate_only` is set. It is kept
-   * with the erasure, so it should not name the person.
+   * Idempotency key of this request, chosen by the client and unique within the
+   * account: at most 128 characters without NUL. Required unless
+   * `validate_only` is set. It is kept with the erasure, so it should not
+   * identify the person.
    *
    * @generated from field: string request_id = 2;
    */
   requestId: string;
 
   /**
-   * Whose events to erase: those that carry exactly this id. One is required.
+   * Subject to erase: all events with exactly this id. Exactly one is required.
    *
    * @generated from oneof engagement.v1.EraseConsumerRequest.subject
    */
   subject: {
     /**
-     * All events about this consumer.
+     * Consumer id, 1 to 50,000 characters.
      *
      * @generated from field: string consumer_id = 3;
      */
@@ -54,8 +55,8 @@ export type EraseConsumerRequest = Message<"engagement.v1.EraseConsumerRequest">
     case: "consumerId";
   } | {
     /**
-     * All events with this customer id. Events about the same person that only
-     * name the consumer stay: erase those by `consumer_id`.
+     * Customer id, 1 to 50,000 characters. Events about the same person that
+     * carry only a consumer id stay: erase those by `consumer_id`.
      *
      * @generated from field: string customer_id = 4;
      */
@@ -63,7 +64,7 @@ export type EraseConsumerRequest = Message<"engagement.v1.EraseConsumerRequest">
     case: "customerId";
   } | {
     /**
-     * All events of this conversation.
+     * Conversation id, 1 to 50,000 characters.
      *
      * @generated from field: string conversation_id = 5;
      */
@@ -72,15 +73,16 @@ export type EraseConsumerRequest = Message<"engagement.v1.EraseConsumerRequest">
   } | { case: undefined; value?: undefined };
 
   /**
-   * Answer later events of the subject with OUTCOME_SUPPRESSED and do not store
-   * them, until LiftSuppression.
+   * Whether to suppress later events of the subject: they yield
+   * OUTCOME_SUPPRESSED and are not stored, until LiftSuppression.
    *
    * @generated from field: bool suppress = 6;
    */
   suppress: boolean;
 
   /**
-   * Count the events and show the ids of some; erase nothing.
+   * Whether to only count the events and show a sample of their ids. Nothing is
+   * erased or suppressed.
    *
    * @generated from field: bool validate_only = 7;
    */
@@ -95,13 +97,13 @@ export const EraseConsumerRequestSchema: GenMessage<EraseConsumerRequest> = /*@_
   messageDesc(file_engagement_v1_privacy_service, 0);
 
 /**
- * Response of EraseConsumer.
+ * `EraseConsumerResponse` is the response of `EraseConsumer`.
  *
  * @generated from message engagement.v1.EraseConsumerResponse
  */
 export type EraseConsumerResponse = Message<"engagement.v1.EraseConsumerResponse"> & {
   /**
-   * The erasure; with `validate_only`, what it would be.
+   * The erasure; with `validate_only`, a preview of it.
    *
    * @generated from field: engagement.v1.Erasure erasure = 1;
    */
@@ -116,69 +118,74 @@ export const EraseConsumerResponseSchema: GenMessage<EraseConsumerResponse> = /*
   messageDesc(file_engagement_v1_privacy_service, 1);
 
 /**
- * One erasure. It does not name the subject, which is forgotten too.
+ * `Erasure` is the record of one erasure. It does not name the subject, which
+ * is forgotten too. The server sets every field.
  *
  * @generated from message engagement.v1.Erasure
  */
 export type Erasure = Message<"engagement.v1.Erasure"> & {
   /**
-   * The server's id of the erasure; empty with `validate_only`.
+   * Id of the erasure, generated by the server. Empty with `validate_only`.
    *
    * @generated from field: string erasure_id = 1;
    */
   erasureId: string;
 
   /**
-   * How many events were found; while the erasure runs, so far.
+   * Number of events found; while the erasure runs, the number so far.
    *
    * @generated from field: int64 matched_events = 2;
    */
   matchedEvents: bigint;
 
   /**
-   * How many events were erased; 0 with `validate_only`.
+   * Number of events erased; while the erasure runs, the number so far. 0 with
+   * `validate_only`.
    *
    * @generated from field: int64 erased_events = 3;
    */
   erasedEvents: bigint;
 
   /**
-   * Whether later events of the subject are suppressed now.
+   * Whether later events of the subject are suppressed now; with
+   * `validate_only`, whether they would be.
    *
    * @generated from field: bool suppressing = 4;
    */
   suppressing: boolean;
 
   /**
-   * When the erasure was asked for; unset with `validate_only`.
+   * Time at which the erasure was requested. Absent with `validate_only`.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When nothing was left; unset while it runs and with `validate_only`.
+   * Time at which nothing was left. Absent while the erasure runs and with
+   * `validate_only`.
    *
    * @generated from field: google.protobuf.Timestamp complete_time = 6;
    */
   completeTime?: Timestamp | undefined;
 
   /**
-   * Ids of events that would be erased, at most 100; only with `validate_only`.
+   * Ids of events that would be erased, at most 100. Set only with
+   * `validate_only`.
    *
    * @generated from field: repeated string sample_event_ids = 7;
    */
   sampleEventIds: string[];
 
   /**
-   * The client's name for the request.
+   * Idempotency key of the request, as the client sent it.
    *
    * @generated from field: string request_id = 8;
    */
   requestId: string;
 
   /**
-   * What the subject was named by.
+   * Kind of id that named the subject.
    *
    * @generated from field: engagement.v1.SubjectKind subject_kind = 9;
    */
@@ -193,20 +200,20 @@ export const ErasureSchema: GenMessage<Erasure> = /*@__PURE__*/
   messageDesc(file_engagement_v1_privacy_service, 2);
 
 /**
- * Request of GetErasure.
+ * `GetErasureRequest` is the request of `GetErasure`.
  *
  * @generated from message engagement.v1.GetErasureRequest
  */
 export type GetErasureRequest = Message<"engagement.v1.GetErasureRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * Id of the erasure, 1 to 128 characters.
+   * Id of the erasure, 1 to 128 characters. Required.
    *
    * @generated from field: string erasure_id = 2;
    */
@@ -221,7 +228,7 @@ export const GetErasureRequestSchema: GenMessage<GetErasureRequest> = /*@__PURE_
   messageDesc(file_engagement_v1_privacy_service, 3);
 
 /**
- * Response of GetErasure.
+ * `GetErasureResponse` is the response of `GetErasure`.
  *
  * @generated from message engagement.v1.GetErasureResponse
  */
@@ -242,28 +249,29 @@ export const GetErasureResponseSchema: GenMessage<GetErasureResponse> = /*@__PUR
   messageDesc(file_engagement_v1_privacy_service, 4);
 
 /**
- * Request of ListErasures.
+ * `ListErasuresRequest` is the request of `ListErasures`.
  *
  * @generated from message engagement.v1.ListErasuresRequest
  */
 export type ListErasuresRequest = Message<"engagement.v1.ListErasuresRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * How many erasures to return: 100 where 0, at most 1,000; a larger number is
-   * taken as 1,000.
+   * Maximum number of erasures to return: 100 if 0; a larger number than 1,000
+   * counts as 1,000.
    *
    * @generated from field: int32 page_size = 2;
    */
   pageSize: number;
 
   /**
-   * Token of the page to return; empty for the first.
+   * Page token of the page to return; empty for the first page. At most 1,024
+   * characters.
    *
    * @generated from field: string page_token = 3;
    */
@@ -278,20 +286,20 @@ export const ListErasuresRequestSchema: GenMessage<ListErasuresRequest> = /*@__P
   messageDesc(file_engagement_v1_privacy_service, 5);
 
 /**
- * Response of ListErasures.
+ * `ListErasuresResponse` is the response of `ListErasures`.
  *
  * @generated from message engagement.v1.ListErasuresResponse
  */
 export type ListErasuresResponse = Message<"engagement.v1.ListErasuresResponse"> & {
   /**
-   * The erasures of this page, latest first.
+   * Erasures of this page, latest first.
    *
    * @generated from field: repeated engagement.v1.Erasure erasures = 1;
    */
   erasures: Erasure[];
 
   /**
-   * Token of the next page; empty on the last.
+   * Page token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -306,26 +314,26 @@ export const ListErasuresResponseSchema: GenMessage<ListErasuresResponse> = /*@_
   messageDesc(file_engagement_v1_privacy_service, 6);
 
 /**
- * Request of LiftSuppression.
+ * `LiftSuppressionRequest` is the request of `LiftSuppression`.
  *
  * @generated from message engagement.v1.LiftSuppressionRequest
  */
 export type LiftSuppressionRequest = Message<"engagement.v1.LiftSuppressionRequest"> & {
   /**
-   * The brand's account: 1 to 64 letters, digits, `-` and `_`.
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
    *
    * @generated from field: string account_id = 1;
    */
   accountId: string;
 
   /**
-   * Whose events to let in again. One is required.
+   * Subject whose suppression ends. Exactly one is required.
    *
    * @generated from oneof engagement.v1.LiftSuppressionRequest.subject
    */
   subject: {
     /**
-     * This consumer.
+     * Consumer id, 1 to 50,000 characters.
      *
      * @generated from field: string consumer_id = 2;
      */
@@ -333,7 +341,7 @@ export type LiftSuppressionRequest = Message<"engagement.v1.LiftSuppressionReque
     case: "consumerId";
   } | {
     /**
-     * Everything with this customer id.
+     * Customer id, 1 to 50,000 characters.
      *
      * @generated from field: string customer_id = 3;
      */
@@ -341,7 +349,7 @@ export type LiftSuppressionRequest = Message<"engagement.v1.LiftSuppressionReque
     case: "customerId";
   } | {
     /**
-     * This conversation.
+     * Conversation id, 1 to 50,000 characters.
      *
      * @generated from field: string conversation_id = 4;
      */
@@ -349,7 +357,8 @@ export type LiftSuppressionRequest = Message<"engagement.v1.LiftSuppressionReque
     case: "conversationId";
   } | {
     /**
-     * The subject of this erasure.
+     * Id of an erasure, 1 to 128 characters; it selects the subject of that
+     * erasure.
      *
      * @generated from field: string erasure_id = 5;
      */
@@ -366,13 +375,13 @@ export const LiftSuppressionRequestSchema: GenMessage<LiftSuppressionRequest> = 
   messageDesc(file_engagement_v1_privacy_service, 7);
 
 /**
- * Response of LiftSuppression.
+ * `LiftSuppressionResponse` is the response of `LiftSuppression`.
  *
  * @generated from message engagement.v1.LiftSuppressionResponse
  */
 export type LiftSuppressionResponse = Message<"engagement.v1.LiftSuppressionResponse"> & {
   /**
-   * Whether the subject was suppressed until now.
+   * Whether the subject was suppressed before the call.
    *
    * @generated from field: bool lifted = 1;
    */
@@ -387,7 +396,7 @@ export const LiftSuppressionResponseSchema: GenMessage<LiftSuppressionResponse> 
   messageDesc(file_engagement_v1_privacy_service, 8);
 
 /**
- * What a subject is named by.
+ * `SubjectKind` is the kind of id that names a subject.
  *
  * @generated from enum engagement.v1.SubjectKind
  */
@@ -428,21 +437,27 @@ export const SubjectKindSchema: GenEnum<SubjectKind> = /*@__PURE__*/
   enumDesc(file_engagement_v1_privacy_service, 0);
 
 /**
- * Erases what is stored about a person, and keeps it from coming back.
+ * `PrivacyService` erases the stored data of a person and can keep it from
+ * coming back.
  *
  * @generated from service engagement.v1.PrivacyService
  */
 export const PrivacyService: GenService<{
   /**
-   * Erases the events of one subject that were accepted before the call.
+   * `EraseConsumer` erases the events of one subject that were accepted before
+   * the call. It returns when the erasure is complete.
    *
-   * When it answers with a `complete_time`, nothing that the events said is left
-   * in any file of the store. Of each event its id stays as a salted hash, so that sending
-   * it again answers OUTCOME_DUPLICATE and brings nothing back. Subscribers get
-   * an ErasureNotice in order. Idempotent: the same `request_id` again answers
-   * with the same erasure; with another subject it is refused with
-   * REQUEST_ID_REUSED. An erasure that was interrupted goes on by itself, also
-   * after a restart of the server.
+   * An erasure with a `complete_time` has left nothing of the events' content
+   * in any file of the answering node's store. Other nodes follow moments
+   * later; a replicated log and its snapshots drop the content by age. The id
+   * of each event stays as a salted hash, so that sending the event again
+   * yields OUTCOME_DUPLICATE and brings nothing back. Subscribers receive an
+   * `ErasureNotice` in log order.
+   *
+   * The call is idempotent: the same `request_id` returns the same erasure;
+   * with another subject or another `suppress` it is refused with
+   * REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
+   * restart of the server.
    *
    * @generated from rpc engagement.v1.PrivacyService.EraseConsumer
    */
@@ -452,7 +467,8 @@ export const PrivacyService: GenService<{
     output: typeof EraseConsumerResponseSchema;
   },
   /**
-   * Reads an erasure. NOT_FOUND / ERASURE_NOT_FOUND where there is none.
+   * `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
+   * none with this id.
    *
    * @generated from rpc engagement.v1.PrivacyService.GetErasure
    */
@@ -462,7 +478,8 @@ export const PrivacyService: GenService<{
     output: typeof GetErasureResponseSchema;
   },
   /**
-   * Lists the erasures of an account, latest first. They are kept for good.
+   * `ListErasures` lists the erasures of an account, latest first. Erasures are
+   * kept forever.
    *
    * @generated from rpc engagement.v1.PrivacyService.ListErasures
    */
@@ -472,9 +489,9 @@ export const PrivacyService: GenService<{
     output: typeof ListErasuresResponseSchema;
   },
   /**
-   * Lets events of a suppressed subject in again, from now on. Lifting what is
-   * not suppressed changes nothing. NOT_FOUND / ERASURE_NOT_FOUND where no
-   * erasure has the id.
+   * `LiftSuppression` ends the suppression of a subject: events accepted from
+   * now on are stored again. Lifting a suppression that does not exist changes
+   * nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
    *
    * @generated from rpc engagement.v1.PrivacyService.LiftSuppression
    */

@@ -2,7 +2,7 @@
 // @generated from file engagement/v1/server_service.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// What this server is and what it allows.
+// The server itself: version, limits and partitions.
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -17,7 +17,7 @@ export const file_engagement_v1_server_service: GenFile = /*@__PURE__*/
   fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IrsBChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIQCghjb250cmFjdBgCIAEoCRIlCgZsaW1pdHMYAyABKAsyFS5lbmdhZ2VtZW50LnYxLkxpbWl0cxIRCglsb2dfZXBvY2gYBCABKAkSFwoPcGFydGl0aW9uX2NvdW50GAUgASgFEiwKCnBhcnRpdGlvbnMYBiADKAsyGC5lbmdhZ2VtZW50LnYxLlBhcnRpdGlvbiJuCglQYXJ0aXRpb24SDgoGbnVtYmVyGAEgASgFEhEKCWxvZ19lcG9jaBgCIAEoCRItCgl2aWV3X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2N1cnJlbnQYBCABKAgipQUKBkxpbWl0cxIbChNtYXhfdGV4dF9jaGFyYWN0ZXJzGAEgASgFEh8KF21heF9ldmVudF9pZF9jaGFyYWN0ZXJzGAIgASgFEh0KFW1heF9zb3VyY2VfY2hhcmFjdGVycxgDIAEoBRIXCg9tYXhfZXZlbnRfYnl0ZXMYBCABKAMSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBSABKAMSGAoQbWF4X2JhdGNoX2V2ZW50cxgGIAEoBRIYChBtYXhfY2h1bmtfZXZlbnRzGAcgASgFEhoKEm1heF91bmFja2VkX2NodW5rcxgIIAEoBRIXCg9tYXhfcGFnZV9ldmVudHMYCSABKAUSMQoObWF4X2Nsb2NrX2xlYWQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm1heF9zdHJlYW1fYWdlGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3VwbG9hZF9pZGxlX3RpbWVvdXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoWbWluX2tlZXBhbGl2ZV9pbnRlcnZhbBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfZW50aXR5X25hbWVzGA8gASgFEiIKGm1heF9lbnRpdHlfbmFtZV9jaGFyYWN0ZXJzGBAgASgFEiUKHW1heF9zdWJzY3JpcHRpb25fYmF0Y2hfZXZlbnRzGBEgASgFEiwKCXJldGVudGlvbhgSIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbjJrCg1TZXJ2ZXJTZXJ2aWNlEloKDUdldFNlcnZlckluZm8SIy5lbmdhZ2VtZW50LnYxLkdldFNlcnZlckluZm9SZXF1ZXN0GiQuZW5nYWdlbWVudC52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2VCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
- * Request of GetServerInfo.
+ * `GetServerInfoRequest` is the request of `GetServerInfo`.
  *
  * @generated from message engagement.v1.GetServerInfoRequest
  */
@@ -32,7 +32,7 @@ export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest> = /*@_
   messageDesc(file_engagement_v1_server_service, 0);
 
 /**
- * Response of GetServerInfo.
+ * `GetServerInfoResponse` is the response of `GetServerInfo`.
  *
  * @generated from message engagement.v1.GetServerInfoResponse
  */
@@ -52,37 +52,36 @@ export type GetServerInfoResponse = Message<"engagement.v1.GetServerInfoResponse
   contract: string;
 
   /**
-   * The limits of this server.
+   * Limits of this server.
    *
    * @generated from field: engagement.v1.Limits limits = 3;
    */
   limits?: Limits | undefined;
 
   /**
-   * Changes whenever cursors and page tokens from before mean nothing. Where
-   * there are several partitions, each has its own: this is that of the first
-   * one in `partitions`.
+   * Epoch of the log. A new epoch voids all older cursors and page tokens. Each
+   * partition has its own; this is the epoch of the first one in `partitions`.
    *
    * @generated from field: string log_epoch = 4;
    */
   logEpoch: string;
 
   /**
-   * How many partitions the accounts are spread over, on all nodes together.
-   * 1 on a single machine; take 0, which only older servers send, as 1.
+   * Number of partitions that accounts are spread over, on all nodes together.
+   * 1 on a single machine; treat 0, which only older servers send, as 1.
    *
-   * An account is in the partition whose number is the CRC-32 of its id modulo
-   * this count. It is the CRC-32 of IEEE 802.3, as in zlib and gzip, over the
-   * UTF-8 bytes, as an unsigned number: that of "brand-1" is 2251213212, and
-   * with 8 partitions the account is in number 4.
+   * The partition of an account is the CRC-32 of its id modulo this count. The
+   * CRC-32 is that of IEEE 802.3, as in zlib and gzip, over the UTF-8 bytes of
+   * the id, as an unsigned number. For example, the CRC-32 of "brand-1" is
+   * 2251213212; with 8 partitions, the account belongs to partition 4.
    *
    * @generated from field: int32 partition_count = 5;
    */
   partitionCount: number;
 
   /**
-   * The partitions that this node carries, by number, as they are at the time
-   * of the call. Calls for accounts in others are refused with
+   * Partitions that this node carries, by number, in their state at the time of
+   * the call. Calls for accounts in other partitions are refused with
    * PARTITION_NOT_SERVED. Empty only from older servers, which serve all
    * accounts.
    *
@@ -99,39 +98,41 @@ export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*
   messageDesc(file_engagement_v1_server_service, 1);
 
 /**
- * A share of the accounts with a log of its own, and how well a node knows that
- * log.
+ * `Partition` is a share of the accounts with a log of its own, as this node
+ * sees it. The server sets every field.
  *
  * @generated from message engagement.v1.Partition
  */
 export type Partition = Message<"engagement.v1.Partition"> & {
   /**
-   * Which one, from 0 to `partition_count` - 1.
+   * Number of the partition, from 0 to `partition_count` - 1.
    *
    * @generated from field: int32 number = 1;
    */
   number: number;
 
   /**
-   * Changes whenever cursors and page tokens of the partition's accounts from
-   * before mean nothing.
+   * Epoch of the partition's log. A new epoch voids all older cursors and page
+   * tokens of the partition's accounts.
    *
    * @generated from field: string log_epoch = 2;
    */
   logEpoch: string;
 
   /**
-   * Everything that was accepted before this time is in this node's answers.
-   * Absent while the node, after its start, does not know of such a time.
+   * Watermark of the node's view: every event accepted before this time is in
+   * the node's answers. Absent after the start of the node until such a time is
+   * known.
    *
    * @generated from field: google.protobuf.Timestamp view_time = 3;
    */
   viewTime?: Timestamp | undefined;
 
   /**
-   * Whether the node follows the log without delay. Where not, reads go on and
-   * may miss what was accepted since `view_time`, as EventService says, and
-   * writes are refused with STORE_UNAVAILABLE. Always true on a single machine.
+   * Whether the node keeps up with the partition's log. If not, its reads may
+   * miss events accepted since `view_time`, as `EventService` describes, and
+   * its writes are refused with STORE_UNAVAILABLE. Always true on a single
+   * machine.
    *
    * @generated from field: bool current = 4;
    */
@@ -146,98 +147,99 @@ export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
   messageDesc(file_engagement_v1_server_service, 2);
 
 /**
- * The limits of a server. Requests beyond them are refused or coerced, as the
- * comment of each RPC says.
+ * `Limits` holds the limits of a server. Requests beyond them are refused or
+ * adjusted, as the comment of each RPC and field says.
  *
  * @generated from message engagement.v1.Limits
  */
 export type Limits = Message<"engagement.v1.Limits"> & {
   /**
-   * Characters (Unicode code points) of a text value.
+   * Maximum characters (Unicode code points) of a text value.
    *
    * @generated from field: int32 max_text_characters = 1;
    */
   maxTextCharacters: number;
 
   /**
-   * Characters of an event id.
+   * Maximum characters of an event id.
    *
    * @generated from field: int32 max_event_id_characters = 2;
    */
   maxEventIdCharacters: number;
 
   /**
-   * Characters of a source.
+   * Maximum characters of a source.
    *
    * @generated from field: int32 max_source_characters = 3;
    */
   maxSourceCharacters: number;
 
   /**
-   * Bytes of one serialized event.
+   * Maximum bytes of one serialized event.
    *
    * @generated from field: int64 max_event_bytes = 4;
    */
   maxEventBytes: bigint;
 
   /**
-   * Bytes of one message, after decompression.
+   * Maximum bytes of one message, after decompression.
    *
    * @generated from field: int64 max_message_bytes = 5;
    */
   maxMessageBytes: bigint;
 
   /**
-   * Events of one RecordEvents call.
+   * Maximum events of one RecordEvents call.
    *
    * @generated from field: int32 max_batch_events = 6;
    */
   maxBatchEvents: number;
 
   /**
-   * Events of one chunk.
+   * Maximum events of one upload chunk.
    *
    * @generated from field: int32 max_chunk_events = 7;
    */
   maxChunkEvents: number;
 
   /**
-   * Chunks of one upload that the server reads ahead of its acks.
+   * Maximum chunks of one upload that the server reads ahead of its acks.
    *
    * @generated from field: int32 max_unacked_chunks = 8;
    */
   maxUnackedChunks: number;
 
   /**
-   * Events of one page.
+   * Maximum events of one page.
    *
    * @generated from field: int32 max_page_events = 9;
    */
   maxPageEvents: number;
 
   /**
-   * How far ahead of the server's clock an event's time may be.
+   * Maximum lead of an event's time over the server's clock.
    *
    * @generated from field: google.protobuf.Duration max_clock_lead = 10;
    */
   maxClockLead?: Duration | undefined;
 
   /**
-   * Longest time between two messages of the server on a stream.
+   * Longest time between two messages of the server on a stream, unless the
+   * client asks for another.
    *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 11;
    */
   heartbeatInterval?: Duration | undefined;
 
   /**
-   * Age at which the server closes streams, give or take a tenth.
+   * Age at which the server closes a stream, give or take a tenth.
    *
    * @generated from field: google.protobuf.Duration max_stream_age = 12;
    */
   maxStreamAge?: Duration | undefined;
 
   /**
-   * How long an unfinished upload stays open after its last chunk.
+   * Time after its last chunk at which an unfinished upload expires.
    *
    * @generated from field: google.protobuf.Duration upload_idle_timeout = 13;
    */
@@ -251,28 +253,28 @@ export type Limits = Message<"engagement.v1.Limits"> & {
   minKeepaliveInterval?: Duration | undefined;
 
   /**
-   * Names of one list of entities.
+   * Maximum names of one list of entities.
    *
    * @generated from field: int32 max_entity_names = 15;
    */
   maxEntityNames: number;
 
   /**
-   * Characters of the name of an entity.
+   * Maximum characters of an entity name.
    *
    * @generated from field: int32 max_entity_name_characters = 16;
    */
   maxEntityNameCharacters: number;
 
   /**
-   * Events of one batch of a subscription.
+   * Maximum events of one batch of a subscription.
    *
    * @generated from field: int32 max_subscription_batch_events = 17;
    */
   maxSubscriptionBatchEvents: number;
 
   /**
-   * Age, since their acceptance, at which events are removed.
+   * Age, counted from acceptance, at which events are removed.
    *
    * @generated from field: google.protobuf.Duration retention = 18;
    */
@@ -287,13 +289,14 @@ export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
   messageDesc(file_engagement_v1_server_service, 3);
 
 /**
- * Describes the server.
+ * `ServerService` describes the server.
  *
  * @generated from service engagement.v1.ServerService
  */
 export const ServerService: GenService<{
   /**
-   * Reads the server's version and limits, and which accounts it serves.
+   * `GetServerInfo` reads the version of the server, its limits, and which
+   * accounts it serves.
    *
    * @generated from rpc engagement.v1.ServerService.GetServerInfo
    */

@@ -1,0 +1,172 @@
+"""Reads pages of the events that match a filter, found through the search index or by a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from engagement import v1
+from engagement.limits import END_OF_TIME_MS
+from engagement_server.cursor import BLOCK_BITS, first_position, last_position
+from engagement_server.model import StoredRow
+from engagement_server.store.account_rows import find_account
+from engagement_server.store.predicate import Predicate
+from engagement_server.store.search import index_tokenizer, match_expression
+
+if TYPE_CHECKING:
+    import apsw
+
+# Limits on the cost of a page, whatever the filter: at a limit the page ends early.
+_MAX_SCANNED_BLOCKS = 50
+_MAX_CANDIDATES = 20_000
+_COLUMNS = (
+    "e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status, e.matched_type,"
+    " e.attribute_set, e.authenticated"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Which events of an account to read, from which position, and how many."""
+
+    account_id: str
+    wanted: v1.EventFilter
+    after_position: int | None
+    """Continue after this position, in the order of the walk; None: from its start."""
+    newest_first: bool
+    max_events: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events in the order of the walk, and the position to continue after; None: the walk is complete."""
+
+    rows: Sequence[tuple[StoredRow, v1.Event]]
+    next_position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Rows that may match, in the order of the walk."""
+
+    rows: Iterator[tuple[Any, ...]]
+    """Columns of a `StoredRow`, its attribute set and whether it is authenticated."""
+    max_rows: int | None = None
+    """The look-up stopped early if there are as many."""
+    stop_position: int | None = None
+    """The position to continue after; None: there are no further candidates."""
+
+
+class EventPages:
+    """Reads through one connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._tokenize = index_tokenizer(connection)
+
+    def predicate(self, wanted: v1.EventFilter) -> Predicate:
+        """Prepares a filter, for use on this thread only. Raises FilterInvalidError."""
+        return Predicate.of(wanted, tokenize=self._tokenize)
+
+    def read(self, query: PageQuery) -> Page:
+        """Reads one page. Raises FilterInvalidError."""
+        predicate = self.predicate(query.wanted)
+        account = find_account(self._connection, query.account_id)
+        if account is None:
+            return Page((), None)
+        candidates = self._candidates(query, predicate, account)
+        rows: list[tuple[StoredRow, v1.Event]] = []
+        size_bytes, examined, position = 0, 0, 0
+        for *columns, attribute_set, authenticated in candidates.rows:
+            row = StoredRow(*columns)
+            examined, position = examined + 1, row.position
+            if not predicate.matches_envelope(
+                attribute_set=attribute_set,
+                authenticated=bool(authenticated),
+                server_time_ms=row.server_time_ms,
+            ):
+                continue
+            event = v1.Event.FromString(row.payload)
+            if not predicate.matches_content(event):
+                continue
+            size_bytes += len(row.payload)
+            if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
+                return Page(rows, rows[-1][0].position)
+            rows.append((row, event))
+        if examined == candidates.max_rows:
+            return Page(rows, position)
+        return Page(rows, candidates.stop_position)
+
+    def _candidates(self, query: PageQuery, predicate: Predicate, account: int) -> _Candidates:
+        low, high = first_position(account), last_position(account) + 1
+        if query.after_position is not None:
+            if query.newest_first:
+                high = min(high, query.after_position)
+            else:
+                low = max(low, query.after_position)
+        expression = match_expression(query.wanted, predicate.phrases, tokenize=self._tokenize)
+        if expression is None:
+            return self._scan(predicate, low, high, newest_first=query.newest_first)
+        order = "DESC" if query.newest_first else "ASC"
+        found = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
+            f" AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
+            f" CROSS JOIN events AS e ON e.position = hit.rowid",
+            (expression, low, high, _MAX_CANDIDATES),
+        )
+        return _Candidates(found, max_rows=_MAX_CANDIDATES)
+
+    def _scan(self, predicate: Predicate, low: int, high: int, *, newest_first: bool) -> _Candidates:
+        blocks, stop_position = self._blocks(predicate, low, high, newest_first=newest_first)
+        conditions, arguments = _envelope_conditions(predicate)
+        statement = (
+            f"SELECT {_COLUMNS} FROM events AS e WHERE e.position > ? AND e.position < ?{conditions}"  # noqa: S608
+            f" ORDER BY e.position {'DESC' if newest_first else 'ASC'}"
+        )
+        scanned = chain.from_iterable(
+            self._connection.execute(
+                statement,
+                (max(low, (block << BLOCK_BITS) - 1), min(high, block + 1 << BLOCK_BITS), *arguments),
+            )
+            for block in blocks
+        )
+        return _Candidates(scanned, stop_position=stop_position)
+
+    def _blocks(
+        self, predicate: Predicate, low: int, high: int, *, newest_first: bool
+    ) -> tuple[list[int], int | None]:
+        """The next blocks whose times may match, and the position to continue after."""
+        order = "DESC" if newest_first else "ASC"
+        found = self._connection.execute(
+            "SELECT block FROM blocks WHERE block BETWEEN ? AND ? AND max_ms >= ? AND min_ms < ?"  # noqa: S608
+            f" ORDER BY block {order} LIMIT ?",
+            (
+                low >> BLOCK_BITS,
+                high - 1 >> BLOCK_BITS,
+                0 if predicate.start_ms is None else predicate.start_ms,
+                END_OF_TIME_MS if predicate.end_ms is None else predicate.end_ms,
+                _MAX_SCANNED_BLOCKS + 1,
+            ),
+        )
+        blocks = [block for (block,) in found]
+        if len(blocks) <= _MAX_SCANNED_BLOCKS:
+            return blocks, None
+        *scanned, following = blocks
+        return scanned, following + 1 << BLOCK_BITS if newest_first else (following << BLOCK_BITS) - 1
+
+
+def _envelope_conditions(predicate: Predicate) -> tuple[str, list[int]]:
+    """The conditions on columns, so that SQLite skips rows without reading their payloads."""
+    conditions: list[tuple[str, int]] = []
+    if predicate.start_ms is not None:
+        conditions.append(("e.server_time_ms >= ?", predicate.start_ms))
+    if predicate.end_ms is not None:
+        conditions.append(("e.server_time_ms < ?", predicate.end_ms))
+    if predicate.is_authenticated is not None:
+        conditions.append(("e.authenticated = ?", predicate.is_authenticated))
+    if len(predicate.attribute_sets) == 1:
+        conditions.append(("e.attribute_set = ?", next(iter(predicate.attribute_sets))))
+    return "".join(f" AND {text}" for text, _ in conditions), [value for _, value in conditions]

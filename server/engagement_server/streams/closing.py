@@ -1,0 +1,35 @@
+"""How streams are closed: at an age that varies, and with a delay before the client reconnects."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from engagement import v1
+
+GRACE_SECONDS = 2.0
+"""How long a client may take to end a stream that is closing; then the stream is cut off."""
+_RECONNECT_DELAY_SECONDS = 1
+
+Closing = TypeVar("Closing", v1.UploadEventsResponse.Closing, v1.SubscribeEventsResponse.Closing)
+
+
+@contextmanager
+def closed_at_age(max_age_seconds: float, close: Callable[[], None]) -> Iterator[None]:
+    """Calls `close` if the context is still open at that age, give or take a tenth."""
+    # Streams that began together would otherwise reconnect together.
+    age_seconds = max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311
+    timer = asyncio.get_running_loop().call_later(age_seconds, close)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def delayed(closing: Closing) -> Closing:
+    """The message with the delay after which the client may reconnect."""
+    closing.reconnect_delay.FromSeconds(_RECONNECT_DELAY_SECONDS)
+    return closing
