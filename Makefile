@@ -31,23 +31,23 @@ run: $(VENV)/.server  ## Start the server (LISTEN=HOST:PORT, DATA=DIR)
 test: $(VENV)/.dev  ## Test the server and the Python client
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-test-clients: $(VENV)/.dev  ## Build and test the clients in other languages (LANGUAGES="go rust")
+test-clients: $(VENV)/.dev  ## Build, check and test the clients in other languages (LANGUAGES="go rust")
 	$(BIN)/python -m clients.run test $(LANGUAGES)
 
-proto: $(VENV)/.dev  ## Generate the code of all languages and the shared cases
+proto: $(VENV)/.dev  ## Generate the code of all languages and the shared cases from the contract
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/contract.py generate
 	$(BIN)/python -m clients.vectors.make
 	$(BIN)/python -m clients.run generate $(LANGUAGES)
-
-format: $(VENV)/.dev  ## Format the Python code and apply the linter's fixes
-	$(BIN)/ruff check --fix-only .
-	$(BIN)/ruff format .
 
 lint: $(VENV)/.dev  ## Check style, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## Format the Python code and apply the linter's fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
 
 check: lint test  ## Lint and test
 
