@@ -104,7 +104,7 @@ describe("conversations", () => {
   let addresses: Addresses;
 
   before(async () => {
-    const listening = await startPython("tests.scripted_server");
+    const listening = await startPython("clients.vectors.scripted_server");
     server = listening.process;
     addresses = JSON.parse(listening.firstLine) as Addresses;
   });

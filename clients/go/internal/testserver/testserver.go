@@ -59,7 +59,7 @@ type Scripted struct {
 // StartScripted starts the server of the shared conversations.
 func StartScripted(t testing.TB) Scripted {
 	t.Helper()
-	line := start(t, "tests.scripted_server").firstLine()
+	line := start(t, "clients.vectors.scripted_server").firstLine()
 	var addresses Scripted
 	if err := json.Unmarshal([]byte(line), &addresses); err != nil {
 		t.Fatalf("the scripted server said %q: %v", line, err)

@@ -43,7 +43,7 @@ struct Addresses {
 
 impl Addresses {
     async fn of_scripted_server() -> (Child, Self) {
-        let (server, line) = spawn(&["tests.scripted_server"]).await;
+        let (server, line) = spawn(&["clients.vectors.scripted_server"]).await;
         (server, serde_json::from_str(&line).unwrap())
     }
 }

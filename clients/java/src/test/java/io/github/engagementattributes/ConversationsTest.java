@@ -39,7 +39,7 @@ final class ConversationsTest {
 
   @BeforeAll
   static void startServer() {
-    server = new PythonProcess("tests.scripted_server");
+    server = new PythonProcess("clients.vectors.scripted_server");
     addresses = JsonParser.parseString(server.firstLine()).getAsJsonObject();
   }
 
