@@ -23,5 +23,6 @@ generate:  ## Regenerate the code from the contract
 	@$(with_fresh_code) && rm -rf $(GENERATED) && cp -R "$$scratch/fresh" $(GENERATED)
 
 fresh:  ## Fail if the generated code differs from the contract
-	@$(with_fresh_code) && diff -rq "$$scratch/fresh" $(GENERATED) || { echo "stale, run \`make proto\`"; exit 1; }
+	@$(with_fresh_code) && \
+		{ diff -rq "$$scratch/fresh" $(GENERATED) || { echo "stale, run \`make proto\`"; exit 1; }; }
 endif

@@ -151,3 +151,17 @@ def test_generated_files_that_are_stale_missing_or_left_over_are_named(
         assert name in printed
     run.make(client, "generate")
     run.make(client, "fresh")
+
+
+def test_a_generator_that_fails_is_no_stale_code_and_replaces_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = f"{_NEEDS_BASH}\nGENERATED := generated\nGENERATE := false"
+    client = make_client(tmp_path, settings=settings)
+    (client / "generated").mkdir()
+    (client / "generated/a.txt").touch()
+    for target in ("fresh", "generate"):
+        with pytest.raises(run.TargetError):
+            run.make(client, target)
+    assert "stale" not in capfd.readouterr().out
+    assert (client / "generated/a.txt").exists()
