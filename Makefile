@@ -37,7 +37,7 @@ test-clients: $(VENV)/.dev  ## Build, check and test the clients in other langua
 proto: $(VENV)/.dev  ## Generate the code of all languages and the shared cases from the contract
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/contract.py generate
 	$(BIN)/python -m clients.vectors.make
-	$(BIN)/python -m clients.run generate $(LANGUAGES)
+	$(BIN)/python -m clients.run generate $(or $(LANGUAGES),go rust typescript)
 
 lint: $(VENV)/.dev  ## Check style, types and import layers
 	$(BIN)/ruff format --check .
