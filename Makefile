@@ -32,12 +32,12 @@ test: $(VENV)/.dev  ## Test the server and the Python client
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-clients: $(VENV)/.dev  ## Build, check and test the clients in other languages (LANGUAGES="go rust")
-	$(BIN)/python -m clients.run test $(LANGUAGES)
+	$(BIN)/python -m clients.run check $(LANGUAGES)
 
 proto: $(VENV)/.dev  ## Generate the code of all languages and the shared cases from the contract
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/contract.py generate
 	$(BIN)/python -m clients.vectors.make
-	$(BIN)/python -m clients.run generate $(LANGUAGES)
+	$(BIN)/python -m clients.run generate $(or $(LANGUAGES),go rust typescript)
 
 lint: $(VENV)/.dev  ## Check style, types and imports
 	$(BIN)/ruff format --check .
