@@ -41,7 +41,7 @@ class Committer:
         self._room = asyncio.Event()
         self._room.set()
         self._is_closing = False
-        self._in_flight = 0
+        self._in_flight = 0  # commits
         self._callbacks: list[Callable[[Sequence[Operation]], None]] = []
         self._tasks = [
             asyncio.create_task(self._run(), name="committer") for _ in range(log.max_concurrent_commits)

@@ -5,8 +5,8 @@ file. The library's own object store is not used: its reads may wait for ever or
 and its writes give up when a server needs a moment. Here every wait is bounded.
 
 A snapshot holds nothing that was erased before it was taken. Only the latest few are kept, so that none holds
-erased data once as many were taken after the erasure. How long NATS's own files keep the bytes of removed
-snapshots is up to NATS.
+erased data once as many were taken after the erasure was complete. How long NATS's own files keep the bytes
+of removed snapshots is up to NATS.
 """
 
 from __future__ import annotations
