@@ -1,4 +1,4 @@
-# Every task of the project. `make help` lists them.
+# The tasks of the project. `make help` lists them.
 PYTHON ?= python3
 LISTEN ?= 127.0.0.1:50051
 DATA ?= data
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-clients proto lint check bench bench-clients bench-cluster demo clean
+.PHONY: help install run test test-clients proto format lint check bench bench-clients bench-cluster demo clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,27 +23,31 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.server
 
-install: $(VENV)/.dev  ## Install everything that the other tasks need
+install: $(VENV)/.dev  ## Install a development environment into .venv
 
 run: $(VENV)/.server  ## Start the server (LISTEN=HOST:PORT, DATA=DIR)
 	@exec $(BIN)/engagement serve --listen $(LISTEN) --data $(DATA)
 
-test: $(VENV)/.dev  ## Run all tests of the server and the Python client
+test: $(VENV)/.dev  ## Test the server and the Python client
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-clients: $(VENV)/.dev  ## Build, check and test the clients in other languages (LANGUAGES="go rust")
-	$(BIN)/python -m clients.run test $(LANGUAGES)
+	$(BIN)/python -m clients.run check $(LANGUAGES)
 
 proto: $(VENV)/.dev  ## Generate the code of all languages and the shared cases from the contract
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/contract.py generate
 	$(BIN)/python -m clients.vectors.make
-	$(BIN)/python -m clients.run generate $(LANGUAGES)
+	$(BIN)/python -m clients.run generate $(or $(LANGUAGES),go rust typescript)
 
-lint: $(VENV)/.dev  ## Check style, types and import layers
+lint: $(VENV)/.dev  ## Check style, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## Format the Python code and apply the linter's fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
 
 check: lint test  ## Lint and test
 
@@ -56,7 +60,7 @@ bench-clients: $(VENV)/.dev  ## Compare the clients of all languages in one run
 bench-cluster: $(VENV)/.dev  ## Measure servers over a replicated log on this machine
 	$(BIN)/python -m benchmarks.cluster
 
-demo: $(VENV)/.server  ## Upload the examples to a throw-away server, follow it, and show what becomes of them
+demo: $(VENV)/.server  ## Upload the examples to a temporary server and show the results
 	@PATH="$(abspath $(BIN)):$$PATH" bash docs/demo.sh
 
 clean:  ## Remove the virtual environment and caches

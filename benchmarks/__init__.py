@@ -1,1 +1,1 @@
-"""Measures what the server does on this machine and compares it with its targets."""
+"""Measures the server on this machine and compares it with its targets."""

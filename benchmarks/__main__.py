@@ -1,4 +1,4 @@
-"""Runs the measurements: `python -m benchmarks`. They report; they do not fail."""
+"""Runs the measurements: `python -m benchmarks`. They report and do not fail."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _parse_options() -> argparse.Namespace:
         "--events",
         type=_number_of_events,
         default=_DEFAULT_EVENTS,
-        help="how far the growing store grows (default: %(default)s)",
+        help="size of the growing store (default: %(default)s)",
     )
     parser.add_argument(
         "--only",
@@ -92,7 +92,7 @@ def _parse_options() -> argparse.Namespace:
         type=Path,
         default=Path(".benchmarks"),
         metavar="DIR",
-        help="where to make the temporary folder of the stores; choose a real disk (default: %(default)s)",
+        help="where to create the temporary folder of the stores, on a real disk (default: %(default)s)",
     )
     return parser.parse_args()
 

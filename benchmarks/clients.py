@@ -9,6 +9,7 @@ import argparse
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -24,12 +25,12 @@ from benchmarks.load import ACCOUNT_ID, require_all_accepted
 from benchmarks.processes import engagement_server
 from benchmarks.report import Figure, Target, render
 from benchmarks.settings import announce
-from clients.languages import LANGUAGES, Command
-from clients.run import ENVIRONMENT, StepError, download, run
+from clients.run import CLIENTS, download, make, missing_tools
 
 _UPLOADS = "Upload with each client"
 _CALLS = "RecordEvent, called by ghz"
-_REPOSITORY: Final = Path(__file__).resolve().parents[1]
+_REPOSITORY: Final = CLIENTS.parent
+_TITLES: Final = {"go": "Go", "typescript": "TypeScript", "java": "Java", "rust": "Rust"}
 _WARMUP_EVENTS = 20_000
 _DEFAULT_EVENTS = 100_000
 _DEFAULT_ROUNDS = 5
@@ -44,19 +45,16 @@ class Contestant:
     """A program that uploads with one client."""
 
     title: str
-    folder: Path
-    command: Command
+    folder: Path | None
+    """Its Makefile has a target `bench`; None is the Python client."""
 
     def events_per_second(self, arguments: Sequence[str]) -> float:
         """The rate of one run."""
-        done = subprocess.run(
-            [*self.command, *arguments],
-            cwd=self.folder,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
+        if self.folder is None:
+            command = [sys.executable, "-m", "benchmarks.python_client", *arguments]
+        else:
+            command = ["make", "--silent", "-C", str(self.folder), "bench", f"ARGS={shlex.join(arguments)}"]
+        done = subprocess.run(command, cwd=_REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
         report = json.loads(done.stdout.splitlines()[-1])
         require_all_accepted(report["accepted"], events=report["events"])
         return float(report["events"] / report["seconds"])
@@ -66,10 +64,7 @@ def main() -> None:
     """Measures what the options ask for and prints a report."""
     options = _parse_options()
     options.data.mkdir(parents=True, exist_ok=True)
-    contestants = [
-        Contestant("Python", _REPOSITORY, [sys.executable, "-m", "benchmarks.python_client"]),
-        *_build(options.only),
-    ]
+    contestants = [Contestant("Python", None), *_build(options.only)]
     with tempfile.TemporaryDirectory(dir=options.data) as folder:
         figures = _measure_uploads(
             contestants, Path(folder).resolve(), events=options.events, rounds=options.rounds
@@ -80,7 +75,7 @@ def main() -> None:
 
 
 def _parse_options() -> argparse.Namespace:
-    names = [language.name for language in LANGUAGES]
+    names = list(_TITLES)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.clients", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--events", type=int, default=_DEFAULT_EVENTS, help="events of one upload (default: %(default)s)"
@@ -107,16 +102,16 @@ def _parse_options() -> argparse.Namespace:
 def _build(names: Sequence[str]) -> list[Contestant]:
     """The programs of the languages that can be built here."""
     contestants = []
-    for language in LANGUAGES:
-        if language.name not in names:
+    for name, title in _TITLES.items():
+        if name not in names:
             continue
-        if problem := language.problem():
-            announce(f"without {language.title}: {problem}")
+        folder = CLIENTS / name
+        if problem := missing_tools(folder):
+            announce(f"without {title}: {problem}")
             continue
-        download(language)
-        for command in language.build_bench:
-            run(command, language.folder)
-        contestants.append(Contestant(language.title, language.folder, language.bench))
+        download(folder)
+        make(folder, "bench-build")
+        contestants.append(Contestant(title, folder))
     return contestants
 
 
@@ -167,18 +162,17 @@ def _write_events(path: Path, source: EventSource, count: int) -> Path:
 
 def _measure_calls(folder: Path, tools: Path) -> list[Figure]:
     """What a load generator in another language finds."""
-    go = next(language for language in LANGUAGES if language.name == "go")
-    if problem := go.problem():
+    if problem := missing_tools(CLIENTS / "go"):
         announce(f"without ghz: {problem}")
         return []
     try:
         ghz = _install_ghz(tools)
-    except StepError as error:
+    except subprocess.CalledProcessError as error:
         announce(f"without ghz: {error}")
         return []
     announce(f"ghz: {_NUMBER_OF_CALLS:,} calls, {_CALLERS} callers")
     image = folder / "contract.binpb"
-    run([sys.executable, "protos/contract.py", "image", str(image)], _REPOSITORY)
+    subprocess.run([sys.executable, "protos/contract.py", "image", image], cwd=_REPOSITORY, check=True)
     with engagement_server(folder / "calls") as server:
         report = _call(ghz, image, server.address)
     failed = sum(count for status, count in report["statusCodeDistribution"].items() if status != "OK")
@@ -196,7 +190,7 @@ def _install_ghz(tools: Path) -> Path:
     bin_folder = (tools / "bin").resolve()
     ghz = bin_folder / "ghz"
     if not ghz.exists():
-        run(["env", f"GOBIN={bin_folder}", "go", "install", _GHZ], _REPOSITORY)
+        subprocess.run(["go", "install", _GHZ], env={**os.environ, "GOBIN": str(bin_folder)}, check=True)
     return ghz
 
 

@@ -1,4 +1,4 @@
-"""Measures servers over a replicated log: `python -m benchmarks.cluster`. It reports; it does not fail.
+"""Measures servers over a replicated log: `python -m benchmarks.cluster`. It reports and does not fail.
 
 Three NATS servers that sync every message to disk, our servers and the client share this machine; a server
 with the embedded store takes turns with them.
@@ -245,10 +245,15 @@ def main() -> None:
         prog="python -m benchmarks.cluster",
         description="Measures servers over a replicated log on this machine.",
     )
-    parser.add_argument("--events", type=int, default=_DEFAULT_EVENTS, help="of one round (%(default)s)")
+    parser.add_argument(
+        "--events", type=int, default=_DEFAULT_EVENTS, help="events of one round (default: %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=_DEFAULT_ROUNDS, help="default: %(default)s")
     parser.add_argument(
-        "--total", type=int, default=_DEFAULT_TOTAL, help="events that a new server begins with (%(default)s)"
+        "--total",
+        type=int,
+        default=_DEFAULT_TOTAL,
+        help="events that an empty server starts with (default: %(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     options = parser.parse_args()

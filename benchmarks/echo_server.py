@@ -1,4 +1,4 @@
-"""The ceiling: the same library and event loop as the server, sending back bytes without any work."""
+"""The ceiling: returns each message unread, on the same library and event loop as the server."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Makes the events that are measured with: realistic in shape, unkind in their ids.
+"""Makes the events of the measurements: realistic in shape, with ids that are hard for an index.
 
-Everything but event ids and times depends on the seed alone.
+Everything except event ids and times depends only on the seed.
 """
 
 from __future__ import annotations

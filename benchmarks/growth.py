@@ -1,4 +1,4 @@
-"""One store that grows: whether the rate holds, and what a server with all events costs and answers."""
+"""One growing store: whether the rate holds, and the resources and latency of a server with all events."""
 
 from __future__ import annotations
 

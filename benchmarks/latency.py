@@ -1,4 +1,4 @@
-"""How long one caller waits for a page, or for one event, with everything stored."""
+"""Latency of a page and of a single event for one caller, with all events stored."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The load generator: sends ready-made messages as fast as they are taken, and times that.
+"""The load generator: sends ready-made messages as fast as the server takes them, and times that.
 
-Messages are serialized beforehand, so that the client's share of the two processes' work is small.
+Messages are serialized beforehand to keep the client's share of the work small.
 """
 
 from __future__ import annotations

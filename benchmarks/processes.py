@@ -1,4 +1,4 @@
-"""Starts the servers that are measured, each in a process of its own."""
+"""Starts the measured servers, each in its own process."""
 
 from __future__ import annotations
 

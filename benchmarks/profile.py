@@ -1,4 +1,4 @@
-"""How long one caller waits for a profile: of anybody, and of a consumer with very many events."""
+"""Latency of a profile for one caller: of any consumer, and of one with very many events."""
 
 from __future__ import annotations
 

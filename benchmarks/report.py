@@ -1,4 +1,4 @@
-"""Measured figures, their targets, and how both are shown. It knows nothing of what was measured."""
+"""Measured figures, their targets, and their presentation, whatever was measured."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The bound that a figure is held to: `minimum`, `below`, or neither to only report it."""
+    """The bound of a figure: `minimum`, `below`, or neither to only report it."""
 
     minimum: float | None = None
     below: float | None = None
 
     def judge(self, value: float) -> str:
-        """`met`, `missed`, or nothing where there is no bound."""
+        """`met`, `missed`, or nothing without a bound."""
         if self.minimum is not None:
             return "met" if value >= self.minimum else "missed"
         if self.below is not None:
@@ -43,7 +43,7 @@ class Figure:
     unit: str
     target: Target = NO_TARGET
     samples: Sequence[float] = ()
-    """The measurements that the value is the median of, where there are several."""
+    """The measurements behind a median; empty for a single one."""
 
     @classmethod
     def of_median(

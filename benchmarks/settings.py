@@ -1,4 +1,4 @@
-"""What one run measures, and with what."""
+"""The settings of one run: its parts, its size and its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subscriptions: how fast an export is, how soon a new event arrives, and what many subscribers cost."""
+"""Subscriptions: the rate of an export, the delay of a new event, and the cost of many subscribers."""
 
 from __future__ import annotations
 

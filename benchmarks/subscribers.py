@@ -1,7 +1,7 @@
-"""Subscribers in a process of their own: fast ones, slow ones, and some that stop reading.
+"""Subscribers in their own process: fast ones, slow ones, and some that stop reading.
 
 Usage: python -m benchmarks.subscribers ADDRESS EVENTS. Prints `ready` when all wait for new events, and
-`done` when every fast one has got so many; fails where one got them in another order than the others.
+`done` when every fast one has received EVENTS; fails if one received them in a different order.
 """
 
 from __future__ import annotations

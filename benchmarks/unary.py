@@ -1,4 +1,4 @@
-"""Single events and small batches: one call each, many callers."""
+"""Single events and small batches: one call each, from many callers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Bulk upload, against what the store alone and the transport alone can do.
+"""Bulk upload, against the store alone and the transport alone.
 
-The contestants take turns with the same events, so that what else the machine does meets all of them;
-each has a folder of its own, so that all stores have the same size.
+The contestants take turns with the same events, so that other load on the machine affects all of them alike;
+each has its own folder, so that all stores have the same size.
 """
 
 from __future__ import annotations

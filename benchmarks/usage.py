@@ -1,4 +1,4 @@
-"""What a process has used so far, read from /proc: Linux only."""
+"""Memory and CPU time that a process has used so far, read from /proc: Linux only."""
 
 from __future__ import annotations
 

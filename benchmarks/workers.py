@@ -1,7 +1,7 @@
-"""What several workers make of the cores of this machine, against a server that is a single process.
+"""How several workers use the cores of this machine, against a single process.
 
-The contestants take turns with the same events, over new connections in each round: which worker has a
-connection is chance.
+The contestants take turns with the same events, over new connections in each round, because the kernel
+assigns connections to workers at random.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ends with status 0 where the server at HOST:PORT says that it takes calls, and with 1 where it does not."""
+"""Exits with status 0 if the server at HOST:PORT reports that it takes calls, and with 1 otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 3
 
 
 def is_serving(address: str) -> bool:
-    """What the health service says; false where nobody answers."""
+    """Whether the health service reports SERVING; false without an answer."""
     with grpc.insecure_channel(address) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # not in the stubs
         try:

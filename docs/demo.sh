@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Starts a throw-away server, follows it while the examples are uploaded, and shows what was stored, what was
-# refused, and a profile that grows with what comes in.
-# Needs `engagement` on the PATH; `make demo` sees to that.
+# Starts a temporary server, follows it while the examples are uploaded, and shows the stored events, the rejected ones,
+# and a profile as it grows. Needs `engagement` on the PATH, as `make demo` provides.
 set -euo pipefail
 
 examples="$(cd "$(dirname "$0")/examples" && pwd)"
@@ -39,7 +38,7 @@ ENGAGEMENT_SERVER="$(sed 's/^listening on //' "$folder/listening")"
 export ENGAGEMENT_SERVER ENGAGEMENT_ACCOUNT=demo
 echo "listening on $ENGAGEMENT_SERVER"
 
-# Copies, because the report of refused events is written beside each file.
+# Copies, because the report of rejected events is written beside each file.
 mkdir "$folder/files"
 cp "$examples"/* "$folder/files"
 cd "$folder/files"
@@ -49,7 +48,7 @@ names=(*)
 upload() {
     local status=0
     engagement upload "${names[@]}" || status=$?
-    # 1 says that something was refused, which one of the examples is meant to be.
+    # 1 means that something was rejected, as one of the examples should be.
     [ "$status" -le 1 ] || exit "$status"
 }
 

@@ -1,6 +1,6 @@
 package engagement
 
-// The events of an upload in the form in which they are sent, and sent again.
+// The chunks of an upload, serialized as they are sent and resent.
 
 import (
 	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Field numbers of the contract, and of the longest header that stands before the events of a chunk.
+// Field numbers of the contract, and the size of the longest header before the events of a chunk.
 const (
 	requestChunkField  = 2 // UploadEventsRequest.chunk
 	chunkSequenceField = 1 // UploadEventsRequest.Chunk.sequence
@@ -17,7 +17,7 @@ const (
 	maxHeaderBytes     = 2 * (1 + 10)
 )
 
-// chunk holds events that are sent, committed and, where needed, sent again together.
+// chunk holds events that are sent, committed and, if necessary, resent together.
 type chunk struct {
 	sequence int64
 	// firstPosition is that of the first event in the source, from 0; the others follow it without a gap.
@@ -25,13 +25,13 @@ type chunk struct {
 	count         int
 	// events are the serialized events, each with its tag and length.
 	events []byte
-	// request is what is sent.
+	// request is the message to send.
 	request *v1.UploadEventsRequest
-	// reported are the indexes of the events whose rejection the caller knows of.
+	// reported are the indexes of the events whose rejection was reported to the caller.
 	reported map[int32]bool
 }
 
-// event returns an event as sent: one that came without an id has one. Nil where the chunk has no such event.
+// event returns an event as sent, with its assigned id, or nil if the chunk has no such event.
 func (c *chunk) event(index int32) *v1.Event {
 	if index < 0 || int(index) >= c.count {
 		return nil
@@ -50,14 +50,14 @@ func (c *chunk) event(index int32) *v1.Event {
 	return event
 }
 
-// draft is a chunk in the making. Each event is serialized once, when it comes: this gives its size, makes the
-// chunk independent of what the source does with the event, and is what is sent.
+// draft is an incomplete chunk. Each event is serialized once, on arrival: that determines its size, makes the chunk
+// independent of what the source does with the event, and is what is sent.
 type draft struct {
-	// buffer begins with room for the header.
+	// buffer begins with space for the header.
 	buffer        []byte
 	count         int
 	firstPosition int64
-	// chargedBytes are those of the events, each with what is charged beside its own.
+	// chargedBytes is the size of the events, including the framing charged for each.
 	chargedBytes int
 }
 
@@ -65,7 +65,7 @@ func newDraft(capacity int) draft {
 	return draft{buffer: make([]byte, maxHeaderBytes, max(capacity, maxHeaderBytes))}
 }
 
-// add appends an event whose size was just computed. An error leaves the draft as it was.
+// add appends an event whose size was just computed. An error leaves the draft unchanged.
 func (d *draft) add(event *v1.Event, size int) error {
 	id := ""
 	sizeWithID := size
@@ -90,7 +90,7 @@ func (d *draft) add(event *v1.Event, size int) error {
 	return nil
 }
 
-// finish makes the chunk.
+// finish returns the chunk.
 func (d *draft) finish(sequence int64) *chunk {
 	events := d.buffer[maxHeaderBytes:]
 	var number [1 + 10]byte
@@ -104,7 +104,7 @@ func (d *draft) finish(sequence int64) *chunk {
 	start := maxHeaderBytes - len(header)
 	copy(d.buffer[start:], header)
 
-	// Serialized again, a message gives its unknown fields as they are: what is sent is the buffer.
+	// A message serializes its unknown fields unchanged, so that the buffer is sent as it is.
 	request := &v1.UploadEventsRequest{}
 	request.ProtoReflect().SetUnknown(d.buffer[start:])
 	return &chunk{

@@ -15,17 +15,17 @@ import (
 
 const (
 	flushDelay = 200 * time.Millisecond
-	// Room for an event's tag and length, an id where it has none, and its share of the message around it.
+	// Covers an event's tag and length, an id if it has none, and its share of the enclosing message.
 	framingBytes = 64
 )
 
 // chunker reads a source in a goroutine of its own and keeps the events of one chunk ready.
 //
-// A chunk is complete when it is full. When the source makes it wait, it is taken as it is, so that a source
-// without an end is never far behind. An event that is too large for any chunk is refused here.
+// A chunk is complete when it is full. If the source pauses, it is taken as it is, so that an endless source never
+// lags far behind. An event too large for any chunk is rejected here.
 type chunker struct {
 	source iter.Seq2[*v1.Event, error]
-	refuse func(position int64, event *v1.Event, reason *v1.EventError)
+	reject func(position int64, event *v1.Event, reason *v1.EventError)
 
 	// Set by begin, before the reader starts.
 	maxEvents  int
@@ -37,7 +37,7 @@ type chunker struct {
 	// lastSequence is that of the last chunk that was taken or skipped. Only the taker uses it.
 	lastSequence int64
 
-	// Each is signalled when what it names may have changed; who waits looks again under the lock.
+	// Each is signalled when the state that it names may have changed; waiters check again under the lock.
 	changed chan struct{}
 	taken   chan struct{}
 
@@ -49,11 +49,11 @@ type chunker struct {
 }
 
 func newChunker(
-	source iter.Seq2[*v1.Event, error], refuse func(int64, *v1.Event, *v1.EventError),
+	source iter.Seq2[*v1.Event, error], reject func(int64, *v1.Event, *v1.EventError),
 ) *chunker {
 	return &chunker{
 		source:  source,
-		refuse:  refuse,
+		reject:  reject,
 		changed: make(chan struct{}, 1),
 		taken:   make(chan struct{}, 1),
 		draft:   newDraft(0),
@@ -63,7 +63,7 @@ func newChunker(
 // hasBegun reports whether the source is being read.
 func (c *chunker) hasBegun() bool { return c.stopped != nil }
 
-// begin starts to read, behind the events that are committed already.
+// begin starts reading after the events that are already committed.
 func (c *chunker) begin(ctx context.Context, maxEvents, maxBytes int, afterSequence, skipEvents int64) {
 	c.maxEvents, c.maxBytes = max(1, maxEvents), maxBytes
 	c.lastSequence, c.skipEvents = afterSequence, skipEvents
@@ -79,7 +79,7 @@ func (c *chunker) begin(ctx context.Context, maxEvents, maxBytes int, afterSeque
 	}()
 }
 
-// close stops the reader at the next event, and waits for that: nothing runs on behind the caller's back.
+// close stops the reader at the next event and waits until it has stopped.
 func (c *chunker) close() {
 	if c.hasBegun() {
 		c.stop()
@@ -87,7 +87,7 @@ func (c *chunker) close() {
 	}
 }
 
-// failure returns whether the source has failed and its last chunk was taken, and with what.
+// failure returns the source's error once its last chunk is taken, nil before and without an error.
 func (c *chunker) failure() error {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -97,7 +97,7 @@ func (c *chunker) failure() error {
 	return nil
 }
 
-// next returns the next chunk, or nil behind the last. Where the context ends it first, nothing is lost.
+// next returns the next chunk, or nil after the last. If the context ends first, nothing is lost.
 func (c *chunker) next(ctx context.Context) (*chunk, error) {
 	var pause <-chan time.Time
 	isPausing := false
@@ -119,7 +119,7 @@ func (c *chunker) next(ctx context.Context) (*chunk, error) {
 	}
 }
 
-// take returns the chunk where it is time to send it.
+// take returns the chunk if it is time to send it.
 func (c *chunker) take(isPausing bool) (taken *chunk, hasSome, hasEnded bool) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -131,7 +131,7 @@ func (c *chunker) take(isPausing bool) (taken *chunk, hasSome, hasEnded bool) {
 	}
 	c.lastSequence++
 	taken = c.draft.finish(c.lastSequence)
-	// The next one will be about as large.
+	// The next one is likely to be about as large.
 	c.draft = newDraft(len(c.draft.buffer) + len(c.draft.buffer)/8)
 	c.isComplete = false
 	signal(c.taken)
@@ -149,7 +149,7 @@ func (c *chunker) read(ctx context.Context) error {
 		}
 		position++
 	}
-	// A source may end because the context has: that is not all of it.
+	// A source may end early because the context did.
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (c *chunker) read(ctx context.Context) error {
 	return nil
 }
 
-// add takes one event in, and waits where there is no room for it.
+// add takes in one event, and waits while there is no room for it.
 func (c *chunker) add(ctx context.Context, position int64, event *v1.Event) error {
 	size := proto.Size(event)
 	charged := size + framingBytes
@@ -169,7 +169,7 @@ func (c *chunker) add(ctx context.Context, position int64, event *v1.Event) erro
 		if err := c.complete(ctx); err != nil {
 			return err
 		}
-		c.refuse(position, event, tooLarge(size, c.maxBytes-framingBytes))
+		c.reject(position, event, tooLarge(size, c.maxBytes-framingBytes))
 		return nil
 	}
 	if c.skipEvents > 0 {
@@ -191,7 +191,7 @@ func (c *chunker) add(ctx context.Context, position int64, event *v1.Event) erro
 	return ctx.Err()
 }
 
-// put adds an event to the draft, where it has room for its bytes.
+// put adds an event to the draft if its bytes fit.
 func (c *chunker) put(position int64, event *v1.Event, size int) (hasRoom, isFull bool, err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -209,7 +209,7 @@ func (c *chunker) put(position int64, event *v1.Event, size int) (hasRoom, isFul
 	return true, c.draft.count >= c.maxEvents, nil
 }
 
-// complete lets the chunk be taken as it is, and waits for that.
+// complete marks the chunk as complete and waits until it is taken.
 func (c *chunker) complete(ctx context.Context) error {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -229,7 +229,7 @@ func (c *chunker) complete(ctx context.Context) error {
 	return nil
 }
 
-// signal wakes who waits for the channel, or will wait next.
+// signal wakes the channel's current or next waiter.
 func signal(channel chan struct{}) {
 	select {
 	case channel <- struct{}{}:
@@ -237,7 +237,7 @@ func signal(channel chan struct{}) {
 	}
 }
 
-// tooLarge returns why an event is refused that no chunk can carry, in the server's terms.
+// tooLarge returns the error of an event too large for any chunk, in the server's terms.
 func tooLarge(bytes, maxBytes int) *v1.EventError {
 	description := fmt.Sprintf("must take at most %d bytes, takes %d", maxBytes, bytes)
 	return &v1.EventError{

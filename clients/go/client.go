@@ -15,24 +15,24 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 )
 
-// ErrClosed is what ends uploads and followers whose client is closed.
+// ErrClosed is returned by uploads and followers whose client is closed.
 var ErrClosed = errors.New("engagement: the client is closed")
 
-// ClientOptions says how a client connects. The zero value is a connection in plain text without a token.
+// ClientOptions configures a client. The zero value connects in plain text, without a token.
 type ClientOptions struct {
-	// TLS encrypts the connection: an empty configuration trusts the roots of the system, that of
-	// [TLSWithRoots] those of a file. Nil: plain text, the token included.
+	// TLS encrypts the connection: an empty configuration trusts the system's roots, that of [TLSWithRoots] the
+	// certificates of a PEM text. Nil: plain text, including the token.
 	TLS *tls.Config
-	// Token goes with every call as "authorization: Bearer …". Empty: none.
+	// Token is sent with every call as "authorization: Bearer …". Empty: none.
 	Token string
-	// Timeout is the deadline of a call whose context has none, tries and waits included, and the time that a
-	// stream has to open. 0: 30 seconds.
+	// Timeout is the deadline of a call whose context has none, including retries and waits, and bounds the
+	// time in which a stream must open. 0: 30 seconds.
 	Timeout time.Duration
-	// DialOptions are added to those of the client: statistics, compression, interceptors.
+	// DialOptions are added to the client's own, for example for statistics, compression or interceptors.
 	DialOptions []grpc.DialOption
 }
 
-// TLSWithRoots returns a configuration that trusts the certificates of a PEM text, and only those.
+// TLSWithRoots returns a configuration that trusts only the certificates of a PEM text.
 func TLSWithRoots(pem []byte) (*tls.Config, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
@@ -41,24 +41,24 @@ func TLSWithRoots(pem []byte) (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots}, nil
 }
 
-// Client talks to one server for one account, over one connection. Any number of goroutines may share it.
+// Client talks to one server for one account, over one connection. It is safe for concurrent use.
 //
-// Every call, those through the services too, is safe to repeat, because events without an id get one before they are
-// sent. It is repeated, up to five tries, where it ends UNAVAILABLE. The two streams are not; an [Uploader] and a
-// [Follower] resume them. A failed call is an [*Error], one that the caller cancels [context.Canceled].
+// Every call, including those through the services, is safe to repeat, because events without an id get one before they
+// are sent. Unary calls that end UNAVAILABLE are attempted up to five times. The two streams are not retried; an
+// [Uploader] and a [Follower] resume them. A failed call returns an [*Error], a cancelled one [context.Canceled].
 type Client struct {
-	// AccountID is the account that the methods of the client are for.
+	// AccountID is the account that the client's methods use.
 	AccountID string
 
-	// Ingest takes events in.
+	// Ingest records events.
 	Ingest v1.IngestServiceClient
 	// Events reads stored events.
 	Events v1.EventServiceClient
-	// Entities keeps the account's lists of customer statuses and types.
+	// Entities maintains the account's lists of customer statuses and types.
 	Entities v1.EntityServiceClient
-	// Privacy erases what is stored about a person.
+	// Privacy erases personal data.
 	Privacy v1.PrivacyServiceClient
-	// Server tells what the server is and what it allows.
+	// Server reports the server's version and limits.
 	Server v1.ServerServiceClient
 
 	timeout    time.Duration
@@ -68,7 +68,7 @@ type Client struct {
 }
 
 // NewClient returns a client of the server at target, such as "127.0.0.1:50051", for one account. It connects
-// with the first call. An error means that the target or the options are wrong.
+// with its first call. An error means that the target or the options are invalid.
 func NewClient(target, accountID string, options ClientOptions) (*Client, error) {
 	if options.Timeout == 0 {
 		options.Timeout = defaultTimeout
@@ -92,16 +92,16 @@ func NewClient(target, accountID string, options ClientOptions) (*Client, error)
 	}, nil
 }
 
-// Close ends the connection and all calls that still run; uploads and followers end with [ErrClosed].
+// Close closes the connection and ends all running calls; uploads and followers return [ErrClosed].
 func (c *Client) Close() error {
 	c.markClosed(ErrClosed)
 	return c.connection.Close()
 }
 
 // RecordEvent records one event; the outcome is accepted, duplicate or suppressed. An event without an id is
-// sent with a UUIDv7, which the result has; the event itself stays as it is.
+// sent with a UUIDv7, which the result has; the event itself is not modified.
 //
-// A refused event is an InvalidArgument or a Conflict.
+// If the event is rejected, the error is an InvalidArgument or a Conflict.
 func (c *Client) RecordEvent(ctx context.Context, event *v1.Event) (*v1.EventResult, error) {
 	response, err := c.Ingest.RecordEvent(ctx, &v1.RecordEventRequest{AccountId: c.AccountID, Event: event})
 	if err != nil {
@@ -110,19 +110,19 @@ func (c *Client) RecordEvent(ctx context.Context, event *v1.Event) (*v1.EventRes
 	return response.GetResult(), nil
 }
 
-// RecordOptions says how several events are recorded.
+// RecordOptions configures [Client.RecordEvents].
 type RecordOptions struct {
-	// AllowPartial stores the good events and reports the bad ones in the results, instead of refusing the
-	// call because of one bad event.
+	// AllowPartial stores the valid events and reports the others in the results, instead of refusing the whole
+	// call.
 	AllowPartial bool
-	// ValidateOnly runs every check and stores nothing.
+	// ValidateOnly runs every check but stores nothing.
 	ValidateOnly bool
 }
 
-// RecordEvents records up to 500 events in one transaction: all or none, unless the options say otherwise.
-// Events without an id are sent with a UUIDv7.
+// RecordEvents records up to 500 events in one transaction: all or none, unless AllowPartial is set. Events
+// without an id are sent with a UUIDv7.
 //
-// Where one bad event refuses the call, the error is an InvalidArgument or a Conflict.
+// If the call is refused because of an event, the error is an InvalidArgument or a Conflict.
 func (c *Client) RecordEvents(
 	ctx context.Context, events []*v1.Event, options RecordOptions,
 ) (*v1.RecordEventsResponse, error) {
@@ -134,18 +134,18 @@ func (c *Client) RecordEvents(
 	})
 }
 
-// ListOptions says how events are listed.
+// ListOptions configures [Client.ListEvents].
 type ListOptions struct {
-	// NewestFirst lists the latest accepted first.
+	// NewestFirst lists the latest accepted event first.
 	NewestFirst bool
-	// PageSize is how many events one call reads. 0: 1,000, the most.
+	// PageSize is the number of events that one call reads. 0: 1,000, the maximum.
 	PageSize int
 	// ReadMask names the fields of StoredEvent to read, such as "event.customer_info". Empty: all.
 	ReadMask []string
 }
 
-// ListEvents iterates over the stored events that a filter takes, page by page, without gaps or repeats. A nil
-// filter takes all. An error ends the iteration.
+// ListEvents iterates over the stored events that match a filter, page by page, without gaps or repeats. A nil
+// filter matches all. An error ends the iteration.
 func (c *Client) ListEvents(
 	ctx context.Context, filter *v1.EventFilter, options ListOptions,
 ) iter.Seq2[*v1.StoredEvent, error] {
@@ -169,8 +169,8 @@ func (c *Client) ListEvents(
 	})
 }
 
-// UploadRejections iterates over the events of an upload that the server refused, in order, those of earlier
-// runs too. NotFound where nobody opened the upload. An error ends the iteration.
+// UploadRejections iterates over the events of an upload that the server rejected, in order, including those of
+// earlier runs. An error ends the iteration; it is NotFound if the upload was never opened.
 func (c *Client) UploadRejections(ctx context.Context, uploadID string) iter.Seq2[*v1.UploadResult, error] {
 	return pages(func(token string) ([]*v1.UploadResult, string, error) {
 		response, err := c.Ingest.GetUpload(ctx, &v1.GetUploadRequest{
@@ -197,7 +197,7 @@ func pages[Item any](read func(token string) ([]Item, string, error)) iter.Seq2[
 					return
 				}
 			}
-			// A page without items is not the last one: the token says which is.
+			// An empty page is not necessarily the last; an empty token is.
 			if next == "" {
 				return
 			}
@@ -206,7 +206,7 @@ func pages[Item any](read func(token string) ([]Item, string, error)) iter.Seq2[
 	}
 }
 
-// during returns a context that ends when the client is closed, too.
+// during returns a context that also ends when the client is closed.
 func (c *Client) during(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(c.closed, func() { cancel(ErrClosed) })

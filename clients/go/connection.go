@@ -1,6 +1,6 @@
 package engagement
 
-// The connection below a client: what it does by itself with every call.
+// The connection of a client: the defaults of every call.
 
 import (
 	"context"
@@ -21,8 +21,8 @@ const (
 	maxReceivedMessageBytes = 16 << 20
 )
 
-// An empty name stands for every method. Uploads and subscriptions resume themselves: retried by the library as
-// well, a subscription would wait unseen.
+// An empty name matches every method. Uploads and subscriptions resume by themselves: if the library retried them as
+// well, waits of a subscription would go unnoticed.
 const serviceConfig = `{
 	"methodConfig": [
 		{
@@ -55,7 +55,7 @@ func dialOptions(options ClientOptions) []grpc.DialOption {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceivedMessageBytes)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		// The library waits up to two minutes before it connects again.
+		// The library's default is to wait up to two minutes before it reconnects.
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{
 				BaseDelay: firstDelay, Multiplier: 2, Jitter: 0.2, MaxDelay: longestDelay,
@@ -71,17 +71,17 @@ func dialOptions(options ClientOptions) []grpc.DialOption {
 	return append(dial, options.DialOptions...)
 }
 
-// bearerToken goes with every call.
+// bearerToken is sent with every call.
 type bearerToken string
 
 func (t bearerToken) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	return map[string]string{"authorization": "Bearer " + string(t)}, nil
 }
 
-// RequireTransportSecurity allows a plain connection: a proxy on the same machine may be what encrypts.
+// RequireTransportSecurity allows plain text: a proxy on the same machine may encrypt.
 func (t bearerToken) RequireTransportSecurity() bool { return false }
 
-// unaryCalls gives events an id, and calls a deadline and typed errors. The library tries again below it, with the same
+// unaryCalls adds ids to events, and a deadline and typed errors to calls. The library retries below it, with the same
 // message.
 func unaryCalls(timeout time.Duration) grpc.UnaryClientInterceptor {
 	return func(
@@ -97,7 +97,7 @@ func unaryCalls(timeout time.Duration) grpc.UnaryClientInterceptor {
 	}
 }
 
-// streamCalls gives streams typed errors.
+// streamCalls adds typed errors to streams.
 func streamCalls(
 	ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string,
 	open grpc.Streamer, options ...grpc.CallOption,
@@ -125,7 +125,7 @@ func (s typedStream) SendMsg(message any) error { return s.typed(s.ClientStream.
 
 func (s typedStream) RecvMsg(message any) error { return s.typed(s.ClientStream.RecvMsg(message)) }
 
-// typed leaves the end of a stream as it is.
+// typed leaves io.EOF, the end of a stream, as it is.
 func (s typedStream) typed(err error) error {
 	if errors.Is(err, io.EOF) {
 		return err

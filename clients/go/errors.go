@@ -15,39 +15,39 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Kind says what a failure means for the caller. It is an error, so that [errors.Is] finds it:
+// Kind classifies a failure by how the caller should react. It is an error, so that [errors.Is] matches it:
 //
 //	errors.Is(err, engagement.NotFound)
 type Kind string
 
-// The kinds of errors, with the codes that they follow from.
+// The kinds of errors, with the codes that they derive from.
 const (
-	// InvalidArgument (INVALID_ARGUMENT): the request breaks a rule of the contract; Violations says where.
+	// InvalidArgument (INVALID_ARGUMENT): the request breaks a rule of the contract; see Violations.
 	InvalidArgument Kind = "invalid_argument"
-	// Conflict (ALREADY_EXISTS): the id was used before, for other content.
+	// Conflict (ALREADY_EXISTS): the id was used before, for different content.
 	Conflict Kind = "conflict"
-	// Precondition (FAILED_PRECONDITION): the request is right, but not in the present state.
+	// Precondition (FAILED_PRECONDITION): the request is valid, but not in the current state.
 	Precondition Kind = "precondition"
-	// TakenOver (ABORTED): a newer stream goes on with the upload; this one must not.
+	// TakenOver (ABORTED): a newer stream has taken over the upload; do not retry.
 	TakenOver Kind = "taken_over"
 	// NotFound (NOT_FOUND): nothing has this id, cursor or name.
 	NotFound Kind = "not_found"
-	// Unauthenticated (UNAUTHENTICATED): the token is missing, wrong or too old.
+	// Unauthenticated (UNAUTHENTICATED): the token is missing, invalid or expired.
 	Unauthenticated Kind = "unauthenticated"
 	// PermissionDenied (PERMISSION_DENIED): the token does not cover this account or this kind of call.
 	PermissionDenied Kind = "permission_denied"
-	// QuotaExceeded (RESOURCE_EXHAUSTED): a limit is reached; wait for the retry delay, where there is one.
+	// QuotaExceeded (RESOURCE_EXHAUSTED): a limit is reached; wait for the retry delay, if there is one.
 	QuotaExceeded Kind = "quota_exceeded"
-	// Unavailable (UNAVAILABLE): the service cannot answer now; trying again with the same ids is safe.
+	// Unavailable (UNAVAILABLE): the service cannot answer now; retrying with the same ids is safe.
 	Unavailable Kind = "unavailable"
-	// Deadline (DEADLINE_EXCEEDED): the call may have happened; trying again with the same ids is safe.
-	// [errors.Is] takes it for [context.DeadlineExceeded], too.
+	// Deadline (DEADLINE_EXCEEDED): the call may have taken effect; retrying with the same ids is safe.
+	// [errors.Is] also matches [context.DeadlineExceeded].
 	Deadline Kind = "deadline"
-	// Internal (INTERNAL, UNKNOWN, DATA_LOSS): the server failed in a way that it did not foresee.
+	// Internal (INTERNAL, UNKNOWN, DATA_LOSS): the server failed unexpectedly.
 	Internal Kind = "internal"
 	// Other stands for all other codes.
 	Other Kind = "other"
-	// SourceMismatch is raised here: a resumed upload got a source that holds fewer events than are committed.
+	// SourceMismatch is raised by the client: the source of a resumed upload has fewer events than are committed.
 	SourceMismatch Kind = "source_mismatch"
 )
 
@@ -76,7 +76,7 @@ type FieldViolation struct {
 	Field string
 	// Rule is the id of the rule, such as "string.max_len".
 	Rule string
-	// Description says what is wrong and the limit, for people.
+	// Description is a text for humans that includes the limit.
 	Description string
 }
 
@@ -88,27 +88,27 @@ func (v FieldViolation) String() string {
 	return fmt.Sprintf("%s: %s (%s)", v.Field, v.Description, v.Rule)
 }
 
-// Error is a call that failed: why, for programs and for people.
+// Error is why a call failed, for programs and for humans.
 type Error struct {
-	// Kind says what the failure means for the caller.
+	// Kind classifies the failure by how the caller should react.
 	Kind Kind
-	// Code is the code of the status; [codes.OK] where the client itself found the error.
+	// Code is the code of the status; [codes.OK] if the client itself raised the error.
 	Code codes.Code
-	// Reason is the name of an ErrorReason without its prefix, also of one that this client does not know;
-	// empty where the status came from elsewhere.
+	// Reason is the name of an ErrorReason without its prefix, possibly one that this client does not know;
+	// empty if the status did not come from the service.
 	Reason string
-	// Message is for people.
+	// Message is a text for humans.
 	Message string
 	// Metadata has the dynamic parts of the message by name. It may be nil.
 	Metadata map[string]string
-	// Violations are the fields that are wrong; the server names at most 32.
+	// Violations are the invalid fields; the server lists at most 32.
 	Violations []FieldViolation
 
 	retryDelay *time.Duration
 	status     *status.Status
 }
 
-// RetryDelay returns how long the server asks to wait before the next try, and whether it does.
+// RetryDelay returns the wait before the next attempt that the server requests, and whether it requests one.
 func (e *Error) RetryDelay() (time.Duration, bool) {
 	if e.retryDelay == nil {
 		return 0, false
@@ -126,13 +126,13 @@ func (e *Error) Transient() bool {
 	}
 	switch e.Code {
 	case codes.Internal, codes.Unknown, codes.Canceled:
-		// Without a reason of the service these come from a broken connection or from a proxy.
+		// Without the service's reason these come from a broken connection or from a proxy.
 		return e.Reason == ""
 	}
 	return false
 }
 
-// Error returns the code, the reason and the message, then each violation in a line of its own.
+// Error returns the code, the reason and the message, then each violation on a line of its own.
 func (e *Error) Error() string {
 	var text strings.Builder
 	if e.Code != codes.OK {
@@ -153,7 +153,7 @@ func (e *Error) Error() string {
 	return text.String()
 }
 
-// Is makes [errors.Is] find the kind, and [context.DeadlineExceeded] in a Deadline.
+// Is makes [errors.Is] match the kind and, for a Deadline, [context.DeadlineExceeded].
 func (e *Error) Is(target error) bool {
 	return target == e.Kind || e.Kind == Deadline && target == context.DeadlineExceeded
 }
@@ -161,7 +161,7 @@ func (e *Error) Is(target error) bool {
 // GRPCStatus makes [status.FromError] and [status.Code] work on the error.
 func (e *Error) GRPCStatus() *status.Status { return e.status }
 
-// typedError returns the error of a call as callers get it: context.Canceled where they cancelled it themselves,
+// typedError returns the error of a call as callers get it: context.Canceled if they cancelled it themselves,
 // otherwise an *Error.
 func typedError(ctx context.Context, err error) error {
 	if err == nil {
@@ -204,7 +204,7 @@ func errorFromStatus(received *status.Status) *Error {
 	return e
 }
 
-// lostConnection returns the error of a stream that ended in a way that no status tells.
+// lostConnection returns the error of a stream that ended without a status that says so.
 func lostConnection(message string, retryDelay *time.Duration) *Error {
 	e := errorFromStatus(status.New(codes.Unavailable, message))
 	e.retryDelay = retryDelay

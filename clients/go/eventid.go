@@ -1,6 +1,6 @@
 package engagement
 
-// The ids of events: UUIDv7 (RFC 9562), which grow with time, so that the store keeps neighbours together.
+// Event ids: UUIDv7 (RFC 9562), which increase with time and so keep neighbours together in the store.
 
 import (
 	"crypto/rand"
@@ -23,9 +23,9 @@ var lastID struct {
 	counter      uint64
 }
 
-// NewEventID returns a new UUIDv7 as text, greater than all that this process made before.
+// NewEventID returns a new UUIDv7 as text, greater than all that this process generated before.
 //
-// After the 48 bits of epoch milliseconds stand a counter of 42 bits, which starts at a random number every
+// It consists of 48 bits of epoch milliseconds, a 42-bit counter that starts at a random number every
 // millisecond, and 32 random bits.
 func NewEventID() string {
 	var random [12]byte
@@ -53,14 +53,13 @@ func nextID(nowMilliseconds, random uint64) (milliseconds, counter uint64) {
 		lastID.milliseconds = nowMilliseconds
 		lastID.counter = random >> (64 - (counterBits - 1))
 	} else {
-		// Also when the clock goes back. Half the counter is free: it cannot run over within the life of a
-		// process.
+		// Also if the clock goes back. Half of the counter is unused at first, which no process can exhaust.
 		lastID.counter++
 	}
 	return lastID.milliseconds, lastID.counter
 }
 
-// identified returns a request whose events all have an id: a copy, where it gives them.
+// identified returns a request whose events all have an id: a copy, if it assigns any.
 func identified(request any) any {
 	switch request := request.(type) {
 	case *v1.RecordEventRequest:

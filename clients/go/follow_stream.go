@@ -1,6 +1,6 @@
 package engagement
 
-// The connections of a follower: one after the other, and of each, whether it ended or was lost.
+// The connections of a follower, and whether each ended or was lost.
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // errTail is the end of all events. It is compared by identity: callers have errors of their own.
-var errTail = errors.New("everything that was stored is handed out")
+var errTail = errors.New("all stored events are handed out")
 
 // followRun is one iteration of a follower.
 type followRun struct {
@@ -22,7 +22,7 @@ type followRun struct {
 	stream   *followStream
 }
 
-// next returns the next batch, and errTail behind the last.
+// next returns the next batch, and errTail after the last.
 func (r *followRun) next(ctx context.Context) (EventBatch, error) {
 	for {
 		response, err := r.receive(ctx)
@@ -40,7 +40,7 @@ func (r *followRun) next(ctx context.Context) (EventBatch, error) {
 	}
 }
 
-// takeIn takes in what is no event.
+// takeIn processes a message without events.
 func (r *followRun) takeIn(ctx context.Context, response *v1.SubscribeEventsResponse) error {
 	notice, onErasure := response.GetErasureNotice(), r.follower.options.OnErasure
 	if notice != nil && onErasure != nil {
@@ -55,7 +55,7 @@ func (r *followRun) takeIn(ctx context.Context, response *v1.SubscribeEventsResp
 	return nil
 }
 
-// receive returns the next message, over as many connections as it takes.
+// receive returns the next message, reconnecting as often as necessary.
 func (r *followRun) receive(ctx context.Context) (*v1.SubscribeEventsResponse, error) {
 	for {
 		response, lost := r.read(ctx)
@@ -91,14 +91,14 @@ func (r *followRun) read(ctx context.Context) (*v1.SubscribeEventsResponse, erro
 }
 
 func (r *followRun) disconnect() {
-	r.follower.letGo()
+	r.follower.release()
 	if r.stream != nil {
 		r.stream.close()
 		r.stream = nil
 	}
 }
 
-// followStream is one stream. It is read a message at a time, never ahead of who asks.
+// followStream is one stream. It is read one message at a time, never ahead of its reader.
 type followStream struct {
 	call           grpc.ServerStreamingClient[v1.SubscribeEventsResponse]
 	watchdog       *watchdog
@@ -121,9 +121,9 @@ func openFollowStream(
 	return &followStream{call: call, watchdog: watchdog, stopsAtTail: request.GetStopAtTail()}, nil
 }
 
-// read returns the next message, and errTail behind the last one where the stream was to stop at the tail.
+// read returns the next message or, if the stream was to stop at the tail, errTail after the last one.
 //
-// The error is that of a lost connection where the server closes the stream or is silent for two of its intervals.
+// The connection counts as lost if the server closes the stream or is silent for two of its intervals.
 func (s *followStream) read() (*v1.SubscribeEventsResponse, error) {
 	s.watchdog.expect()
 	response, err := s.call.Recv()

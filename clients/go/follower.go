@@ -1,6 +1,6 @@
 package engagement
 
-// Follows the events of an account through lost connections and restarts of the server.
+// Follows the events of an account across lost connections and server restarts.
 
 import (
 	"context"
@@ -14,17 +14,17 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Start says where a follower starts; [AfterCursor], [Earliest], [Latest] and [StartTime] make one.
+// Start is where a follower starts: [AfterCursor], [Earliest], [Latest] or [StartTime].
 type Start func(*v1.SubscribeEventsRequest)
 
-// AfterCursor starts behind a cursor: the first event is the next one.
+// AfterCursor starts with the first event after a cursor.
 func AfterCursor(cursor string) Start {
 	return func(request *v1.SubscribeEventsRequest) {
 		request.Start = &v1.SubscribeEventsRequest_AfterCursor{AfterCursor: cursor}
 	}
 }
 
-// Earliest starts with the earliest event that is kept.
+// Earliest starts with the earliest event that is retained.
 func Earliest() Start {
 	return func(request *v1.SubscribeEventsRequest) {
 		request.Start = &v1.SubscribeEventsRequest_Earliest{Earliest: true}
@@ -38,50 +38,50 @@ func Latest() Start {
 	}
 }
 
-// StartTime starts with the first event that was accepted at a time, or later.
+// StartTime starts with the first event accepted at this time or later.
 func StartTime(time time.Time) Start {
 	return func(request *v1.SubscribeEventsRequest) {
 		request.Start = &v1.SubscribeEventsRequest_StartTime{StartTime: timestamppb.New(time)}
 	}
 }
 
-// FollowOptions says what a follower does. The zero value follows all events without an end.
+// FollowOptions configures a follower. The zero value follows all events forever.
 type FollowOptions struct {
-	// Filter says which events. Nil: all.
+	// Filter selects events. Nil: all.
 	Filter *v1.EventFilter
-	// StopAtTail ends the iteration behind what is stored already.
+	// StopAtTail ends the iteration after the events that are already stored.
 	StopAtTail bool
-	// MaxBatchEvents is how many events a batch holds at most. 0: 500.
+	// MaxBatchEvents is the maximum number of events in a batch. 0: 500.
 	MaxBatchEvents int
-	// HeartbeatInterval is the longest silence of the server, 5 to 60 seconds; two of them mean that the
-	// connection is lost. 0: as the server has it.
+	// HeartbeatInterval is the longest silence of the server, 5 to 60 seconds; after twice that, the connection
+	// is lost. 0: the server's default.
 	HeartbeatInterval time.Duration
-	// MaxOutage is how long to go on reconnecting without any news. 0: 300 seconds.
+	// MaxOutage is how long to keep reconnecting without progress. 0: 300 seconds.
 	MaxOutage time.Duration
-	// OnErasure is called between the events before and after an erasure. Its error ends the iteration, and
-	// the notice comes again. Nil: notices are passed over.
+	// OnErasure is called between the events before and after an erasure. If it returns an error, the iteration
+	// ends with it and the notice comes again. Nil: notices are ignored.
 	OnErasure func(context.Context, *v1.SubscribeEventsResponse_ErasureNotice) error
-	// OnReconnect is called with the error that ended a connection, before the next one is made.
+	// OnReconnect is called with the error that ended a connection, before reconnecting.
 	OnReconnect func(error)
 }
 
-// EventBatch is some events, one after the other.
+// EventBatch is a batch of consecutive events.
 type EventBatch struct {
-	// Events are at least one.
+	// Events has at least one event.
 	Events []*v1.StoredEvent
 	// Cursor covers the events and everything before them.
 	Cursor string
 }
 
-// Follower hands out the events that a filter takes, in the order of acceptance, each as soon as it is there.
+// Follower yields the events that match a filter, in the order of acceptance, as soon as they are available.
 //
-// Range over [Follower.Events] for single events, or over [Follower.Batches] where there are many. What they hand
-// out has no gap and no repeat, whatever happens to the connection or to the server. Whatever ends an iteration
-// — a break, a cancelled context, an error — loses nothing: the next one goes on behind [Follower.Cursor].
+// Range over [Follower.Events] for single events, or over [Follower.Batches] for many. There are no gaps and no
+// repeats, whatever happens to the connection or the server. Whatever ends an iteration — a break, a cancelled
+// context, an error — loses nothing: the next one continues after [Follower.Cursor].
 //
-// A follower is connected only while something iterates, and holds one batch. The stream is not read before
-// somebody asks for an event; a reader that takes its time slows down nobody else. One goroutine at a time may
-// iterate; the other methods may be called by any.
+// A follower is connected only while it is being iterated, and holds one batch. It does not read the stream before
+// it is asked for an event; a slow reader affects no others. Only one goroutine at a time may iterate; the other
+// methods are safe for concurrent use.
 type Follower struct {
 	client  *Client
 	request *v1.SubscribeEventsRequest
@@ -109,35 +109,35 @@ func (c *Client) NewFollower(start Start, options FollowOptions) *Follower {
 	return &Follower{client: c, request: request, options: options, cursor: request.GetAfterCursor()}
 }
 
-// Cursor covers exactly what was handed out, and what the filter does not take before and behind it.
+// Cursor covers exactly the events yielded so far, and the events around them that do not match the filter.
 //
-// Whoever stores it after handling an event, and starts again with [AfterCursor], misses nothing and repeats only
-// what came after it was last stored. It moves with a filter that takes nothing, too. Empty until the server has
-// accepted the subscription.
+// Store it after handling an event and start again with [AfterCursor]: nothing is missed, and only events handled
+// since it was last stored come again. It also moves while no event matches the filter. It is empty until the
+// server has accepted the subscription.
 func (f *Follower) Cursor() string {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	return f.cursor
 }
 
-// CaughtUp reports whether everything that was stored has been handed out; false while there is no connection.
+// CaughtUp reports whether all stored events have been yielded; it is false while disconnected.
 func (f *Follower) CaughtUp() bool {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	return f.isCaughtUp && f.held == 0
 }
 
-// LagEvents returns how many events were stored behind the cursor when the server last said so. What was handed
-// out since is taken off. Those that the filter does not take are counted.
+// LagEvents returns the number of stored events after the cursor, as last reported by the server, less those
+// yielded since. Events that do not match the filter are counted.
 func (f *Follower) LagEvents() int64 {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	return f.lagEvents + int64(f.held)
 }
 
-// Events iterates over single events. An error ends the iteration: [context.Canceled] where ctx is cancelled,
-// Precondition where the cursor is older than what is kept or of another log, InvalidArgument where the cursor or
-// the filter is wrong, the error that explains an outage that lasts too long, what OnErasure returns, and any
+// Events iterates over single events. An error ends the iteration: [context.Canceled] if ctx is cancelled,
+// Precondition if the cursor precedes the retained events or belongs to another log, InvalidArgument if the cursor or
+// the filter is invalid, the last connection's error if an outage lasts too long, the error of OnErasure, and any
 // other [*Error] that is not transient, at once.
 func (f *Follower) Events(ctx context.Context) iter.Seq2[*v1.StoredEvent, error] {
 	return func(yield func(*v1.StoredEvent, error) bool) {
@@ -161,7 +161,7 @@ func (f *Follower) Events(ctx context.Context) iter.Seq2[*v1.StoredEvent, error]
 	}
 }
 
-// Batches iterates over the events in the batches in which they come, each with the cursor that covers it. An
+// Batches iterates over the events in the batches in which they arrive, each with the cursor that covers it. An
 // error ends the iteration, as in [Follower.Events].
 func (f *Follower) Batches(ctx context.Context) iter.Seq2[EventBatch, error] {
 	return func(yield func(EventBatch, error) bool) {
@@ -176,7 +176,7 @@ func (f *Follower) Batches(ctx context.Context) iter.Seq2[EventBatch, error] {
 	}
 }
 
-// read iterates over the batches. The cursor is moved by who hands them out.
+// read iterates over the batches. Its caller moves the cursor.
 func (f *Follower) read(ctx context.Context) iter.Seq2[EventBatch, error] {
 	return func(yield func(EventBatch, error) bool) {
 		ctx, cancel := f.client.during(ctx)
@@ -195,7 +195,7 @@ func (f *Follower) read(ctx context.Context) iter.Seq2[EventBatch, error] {
 	}
 }
 
-// handOut moves the cursor over what is handed out now; rest is how many events of the batch are not yet.
+// handOut moves the cursor; rest is the number of the batch's events that are not handed out yet.
 func (f *Follower) handOut(cursor string, rest int) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
@@ -210,8 +210,8 @@ func (f *Follower) hold(events int) {
 	f.lagEvents = max(0, f.lagEvents-int64(events))
 }
 
-// letGo notes that the connection is gone; what is held comes again.
-func (f *Follower) letGo() {
+// release discards the held events when the connection is gone: they come again.
+func (f *Follower) release() {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	f.lagEvents += int64(f.held)
@@ -219,7 +219,7 @@ func (f *Follower) letGo() {
 	f.isCaughtUp = false
 }
 
-// note takes in what is no event.
+// note processes a message without events.
 func (f *Follower) note(response *v1.SubscribeEventsResponse) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
@@ -236,7 +236,7 @@ func (f *Follower) note(response *v1.SubscribeEventsResponse) {
 	f.cursor = response.GetCursor()
 }
 
-// nextRequest subscribes behind the cursor.
+// nextRequest subscribes after the cursor.
 func (f *Follower) nextRequest() *v1.SubscribeEventsRequest {
 	request := proto.CloneOf(f.request)
 	if cursor := f.Cursor(); cursor != "" {

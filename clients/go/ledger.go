@@ -1,6 +1,6 @@
 package engagement
 
-// The books of one upload: what is on the way, the totals, and what the caller is told of both.
+// The ledger of one upload: the chunks in flight, the totals, and the caller's callbacks.
 
 import (
 	"slices"
@@ -10,79 +10,78 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// UploadProgress is how far an upload is, counted in events of its source.
+// UploadProgress is the progress of an upload, in events of its source.
 type UploadProgress struct {
-	// Sent are the events given to the connection, in this run or in an earlier one.
+	// Sent is the number of events passed to the connection, in this run or an earlier one.
 	Sent int64
-	// Acknowledged are the events with an outcome: those of the tally together.
+	// Acknowledged is the number of events with an outcome, which is the sum of the tally.
 	Acknowledged int64
-	// Tally counts the events by their outcome.
+	// Tally counts the events by outcome.
 	Tally *v1.Tally
-	// Reconnects are the connections that were lost.
+	// Reconnects is the number of lost connections.
 	Reconnects int
 }
 
-// RejectedEvent is an event that was refused.
+// RejectedEvent is an event that was rejected.
 type RejectedEvent struct {
-	// Position in the source, from 0.
+	// Position is the event's position in the source, from 0.
 	Position int64
-	// Event as sent, with the id that it got where it had none.
+	// Event is the event as sent, including an id that the client assigned.
 	Event *v1.Event
 	// Error says why.
 	Error *v1.EventError
 }
 
-// UploadSummary is a finished upload.
+// UploadSummary is the result of a finished upload.
 type UploadSummary struct {
-	// UploadID is the name of the upload.
+	// UploadID is the id of the upload.
 	UploadID string
-	// Tally has the totals of the whole upload, of earlier runs too, and of the events refused by the client
-	// itself.
+	// Tally has the totals of the whole upload, including earlier runs and events rejected by the client itself.
 	Tally *v1.Tally
-	// Events of the whole upload; every one has one of the tally's outcomes.
+	// Events is the number of events of the whole upload; each has one of the tally's outcomes.
 	Events int64
-	// Reconnects are the connections that were lost.
+	// Reconnects is the number of lost connections.
 	Reconnects int
-	// SkippedEvents of the source were committed by an earlier run. Where there are some,
-	// [Client.UploadRejections] has all rejections of the server.
+	// SkippedEvents is the number of the source's events that an earlier run had committed. If it is not 0,
+	// [Client.UploadRejections] has all rejections by the server.
 	SkippedEvents int64
 }
 
-// ledger keeps the chunks that are not known to be committed, and tells the caller what became of events.
+// ledger holds the chunks that are not known to be committed, and reports outcomes to the caller.
 //
-// Each rejection is told once, with the event's position in the source, whatever connections are lost. The
+// Each rejection is reported once, with the event's position in the source, whatever connections are lost. The
 // caller's functions are called one at a time.
 type ledger struct {
 	onProgress  func(UploadProgress)
 	onRejection func(RejectedEvent)
 
 	mutex sync.Mutex
-	// unacked are the chunks to send again after a lost connection; the stream bounds their number.
+	// unacked are the chunks to resend after a lost connection; the stream bounds their number.
 	unacked          []*chunk
 	committedThrough int64
 	skippedEvents    int64
 	isFinished       bool
 	tally            *v1.Tally
 	sent             int64
-	refused          int64
+	rejectedHere     int64
 	reconnects       int
 }
 
-// pending returns the chunks to send again.
+// pending returns the chunks to resend.
 func (l *ledger) pending() []*chunk {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	return slices.Clone(l.unacked)
 }
 
-// unackedChunks returns how many chunks wait for their ack.
+// unackedChunks returns the number of chunks that wait for their ack.
 func (l *ledger) unackedChunks() int {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	return len(l.unacked)
 }
 
-// finished reports whether the upload is.
+// finished reports whether the upload is finished.
 func (l *ledger) finished() bool {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -96,7 +95,7 @@ func (l *ledger) through() int64 {
 	return l.committedThrough
 }
 
-// skipCommitted begins behind what an earlier run had committed, and returns how many events that is.
+// skipCommitted begins after the events that an earlier run committed, and returns their number.
 func (l *ledger) skipCommitted() int64 {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -113,7 +112,7 @@ func (l *ledger) add(c *chunk) {
 	l.sent = c.firstPosition + int64(c.count)
 }
 
-// acknowledge takes in an ack, and returns whether the upload moves or has nothing to wait for.
+// acknowledge processes an ack, and returns whether it is progress: the upload moved, or waits for nothing.
 func (l *ledger) acknowledge(ack *v1.UploadEventsResponse_Ack) bool {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -122,8 +121,8 @@ func (l *ledger) acknowledge(ack *v1.UploadEventsResponse_Ack) bool {
 	return hasMoved || len(l.unacked) == 0
 }
 
-// firstMissed returns the sequence of the first chunk on the way where rejections of such were not heard of, or
-// 0 where there are none.
+// firstMissed returns the sequence of the first chunk in flight if rejections in such chunks were not reported to
+// this client, otherwise 0.
 func (l *ledger) firstMissed(upload *v1.Upload) int64 {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -133,7 +132,7 @@ func (l *ledger) firstMissed(upload *v1.Upload) int64 {
 	return l.unacked[0].sequence
 }
 
-// catchUp takes in the state of the upload, with the rejections that were not heard of.
+// catchUp processes the state of the upload and the rejections that it missed.
 func (l *ledger) catchUp(upload *v1.Upload, missed []*v1.UploadResult) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -141,18 +140,18 @@ func (l *ledger) catchUp(upload *v1.Upload, missed []*v1.UploadResult) {
 	l.isFinished = upload.GetState() == v1.Upload_STATE_FINISHED
 }
 
-// refuse takes in an event that cannot be sent at all.
-func (l *ledger) refuse(position int64, event *v1.Event, reason *v1.EventError) {
+// reject processes an event that cannot be sent at all.
+func (l *ledger) reject(position int64, event *v1.Event, reason *v1.EventError) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	l.refused++
+	l.rejectedHere++
 	if l.onRejection != nil {
-		// A copy: the source may use the event again.
+		// A copy: the source may reuse the event.
 		l.onRejection(RejectedEvent{position, proto.CloneOf(event), reason})
 	}
 }
 
-// noteReconnect takes in that a connection was lost and is made again.
+// noteReconnect counts a connection that was lost and is re-established.
 func (l *ledger) noteReconnect() {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -196,7 +195,7 @@ func (l *ledger) reportRejection(item *v1.UploadResult) {
 		return
 	}
 	for _, c := range l.unacked {
-		// A lost connection can cut the results of a chunk in two, and all of them come again.
+		// If a lost connection cuts the results of a chunk in two, all of them come again.
 		if c.sequence != item.GetChunkSequence() || c.reported[result.GetIndex()] {
 			continue
 		}
@@ -222,7 +221,7 @@ func (l *ledger) fullTally() *v1.Tally {
 	if l.tally != nil {
 		tally = proto.CloneOf(l.tally)
 	}
-	tally.Rejected += l.refused
+	tally.Rejected += l.rejectedHere
 	return tally
 }
 

@@ -1,6 +1,6 @@
 package engagement
 
-// When a stream is opened again, and how long to wait before.
+// Whether a stream is reopened, and how long to wait before.
 
 import (
 	"context"
@@ -15,7 +15,7 @@ const (
 	defaultMaxOutage = 300 * time.Second
 )
 
-// outage is the time since the last progress, and the growing waits in it.
+// outage is the time since the last progress, with growing waits.
 type outage struct {
 	limit    time.Duration
 	began    time.Time
@@ -29,13 +29,13 @@ func newOutage(limit time.Duration) *outage {
 	return &outage{limit: limit}
 }
 
-// end notes progress: the next failure begins a new outage.
+// end records progress: the next failure begins a new outage.
 func (o *outage) end() {
 	o.began, o.failures = time.Time{}, 0
 }
 
-// delayAfter returns how long to wait before the next try. It returns the error where another try cannot help or
-// would come too late.
+// delayAfter returns how long to wait before the next attempt, or the error if another attempt cannot help or would
+// come too late.
 func (o *outage) delayAfter(err error) (time.Duration, error) {
 	failure := (*Error)(nil)
 	if !errors.As(err, &failure) || !failure.Transient() {

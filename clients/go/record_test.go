@@ -75,7 +75,7 @@ func TestEventsGetTheirIDsBeforeTheyAreSentThroughTheServicesToo(t *testing.T) {
 	}
 }
 
-func TestRefusedEventIsATypedError(t *testing.T) {
+func TestRejectedEventIsATypedError(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t, testTimeout)
 	client := connect(t, testserver.Start(t))

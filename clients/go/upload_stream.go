@@ -1,6 +1,6 @@
 package engagement
 
-// One connection of an upload: opens it, sends what is not committed, takes in what the server says.
+// One connection of an upload: opens it, sends what is not committed, processes the server's messages.
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
 )
 
-// The server ends the call of a finished upload at once, and would see a cancellation otherwise.
+// The server ends the call of a finished upload at once; without this wait it would see a cancellation.
 const statusDelay = 2 * time.Second
 
-// uploadStream goes on with an upload until it is finished, the source has failed, or the connection is lost.
+// uploadStream continues an upload until it is finished, the source has failed, or the connection is lost.
 type uploadStream struct {
 	client   *Client
 	upload   *uploadRun
@@ -32,7 +32,7 @@ type uploadStream struct {
 	reconnectDelay *time.Duration
 }
 
-// run returns nil when all that the source gave is committed, and the error of the connection before that.
+// run returns nil once all events that the source yielded are committed, or the connection's error.
 func (s *uploadStream) run(ctx context.Context) error {
 	ctx, s.watchdog = watch(ctx, s.client.timeout)
 	defer s.watchdog.end(nil)
@@ -64,7 +64,7 @@ func (s *uploadStream) exchange(ctx context.Context) error {
 		}
 	}()
 	defer func() {
-		// It may wait in the transport, which only the end of the stream ends.
+		// The sender may be waiting in the transport until the stream ends.
 		s.watchdog.end(nil)
 		<-stopped
 	}()
@@ -131,7 +131,7 @@ func (s *uploadStream) begin(ctx context.Context, opened *v1.UploadEventsRespons
 	return nil
 }
 
-// getUpload has the deadline of a call, whatever that of the whole upload is.
+// getUpload has the deadline of a single call, whatever that of the upload is.
 func (s *uploadStream) getUpload(ctx context.Context) (*v1.Upload, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
 	defer cancel()
@@ -141,7 +141,7 @@ func (s *uploadStream) getUpload(ctx context.Context) (*v1.Upload, error) {
 	return response.GetUpload(), err
 }
 
-// catchUp takes in what was committed without an ack that arrived.
+// catchUp processes commits whose acks were lost.
 func (s *uploadStream) catchUp(ctx context.Context, upload *v1.Upload) error {
 	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
 	defer cancel()
@@ -170,7 +170,7 @@ func (s *uploadStream) awaitStatus() {
 	}
 }
 
-// send returns an error only where the stream cannot be used any more and does not say why itself.
+// send returns an error only if the stream is unusable and will not report why itself.
 func (s *uploadStream) send(ctx context.Context) error {
 	err := s.sendAll(ctx)
 	if ctx.Err() == nil && err != nil && !errors.Is(err, io.EOF) {
@@ -210,7 +210,7 @@ func (s *uploadStream) sendAll(ctx context.Context) error {
 	}
 }
 
-// sendMessage sends nothing any more where the sending side is to end.
+// sendMessage sends nothing once the sending side is to end.
 func (s *uploadStream) sendMessage(ctx context.Context, request *v1.UploadEventsRequest) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -218,7 +218,7 @@ func (s *uploadStream) sendMessage(ctx context.Context, request *v1.UploadEvents
 	return s.call.Send(request)
 }
 
-// nextChunk waits for room and for a chunk; nil behind the last one.
+// nextChunk waits for room and for a chunk; it returns nil after the last one.
 func (s *uploadStream) nextChunk(ctx context.Context) (*chunk, error) {
 	for s.upload.ledger.unackedChunks() >= s.maxUnackedChunks {
 		select {
@@ -230,7 +230,7 @@ func (s *uploadStream) nextChunk(ctx context.Context) (*chunk, error) {
 	return s.upload.chunker.next(ctx)
 }
 
-// finish follows the last chunk. After a failure of the source the upload stays open.
+// finish follows the last chunk, unless the source failed: then the upload stays open.
 func (s *uploadStream) finish(ctx context.Context) error {
 	if s.upload.chunker.failure() != nil {
 		return nil

@@ -42,7 +42,7 @@ func TestUploadStoresEveryEventOnceAndTellsEachRejectionOnce(t *testing.T) {
 		OnRejection: func(r engagement.RejectedEvent) {
 			rejected[r.Position]++
 			if r.Event.GetEventId() == "" || r.Event.GetConsumerId() != long {
-				t.Errorf("at %d another event was refused", r.Position)
+				t.Errorf("at %d another event was rejected", r.Position)
 			}
 			if violation := r.Error.GetViolations()[0]; violation.GetRule() != "string.max_len" {
 				t.Errorf("at %d, %v", r.Position, violation)

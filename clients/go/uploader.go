@@ -1,6 +1,6 @@
 package engagement
 
-// Bulk upload that survives lost connections, restarts of the server and crashes of the client.
+// Bulk upload that survives lost connections, server restarts and client crashes.
 
 import (
 	"context"
@@ -10,28 +10,28 @@ import (
 	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
 )
 
-// UploadOptions says how an upload goes. The zero value is a new upload with chunks as large as the server allows.
+// UploadOptions configures an upload. The zero value is a new upload with chunks as large as the server allows.
 type UploadOptions struct {
-	// UploadID names the upload, 1 to 128 characters. An upload is resumed under its name. Empty: a new id.
+	// UploadID identifies the upload, 1 to 128 characters; resuming it takes the same id. Empty: a new UUIDv7.
 	UploadID string
-	// ChunkEvents is how many events a chunk holds at most. 0: as many as the server allows.
+	// ChunkEvents is the maximum number of events in a chunk. 0: as many as the server allows.
 	ChunkEvents int
-	// MaxOutage is how long to go on reconnecting without any progress. 0: 300 seconds.
+	// MaxOutage is how long to keep reconnecting without progress. 0: 300 seconds.
 	MaxOutage time.Duration
 	// OnProgress is called at every ack and every reconnect. It must not block.
 	OnProgress func(UploadProgress)
-	// OnRejection is called for each event that is refused in this run, once. It must not block. It is never
-	// called at the same time as itself or OnProgress.
+	// OnRejection is called once for each event rejected in this run. It must not block. It is never called
+	// concurrently with itself or OnProgress.
 	OnRejection func(RejectedEvent)
 }
 
 // Uploader uploads a source of events of any length, in bounded memory.
 //
-// An upload is resumed by a new Uploader, of another process too, with the same UploadID and the same source
-// from its start: the events that are committed are skipped by their number. An upload that is finished gives
-// its summary again and reads nothing. One upload id names one source.
+// To resume an upload, even from another process, use a new Uploader with the same UploadID and the same source from
+// its start: as many events as are committed are skipped. A finished upload returns its summary again and reads
+// nothing. Use an upload id for one source only.
 //
-// Memory holds the chunks that the server has not acked, at most as many as it allows, and the next.
+// Memory holds the unacked chunks, at most as many as the server allows, and the next one.
 type Uploader struct {
 	client  *Client
 	options UploadOptions
@@ -45,29 +45,29 @@ func (c *Client) NewUploader(options UploadOptions) *Uploader {
 	return &Uploader{client: c, options: options}
 }
 
-// UploadID returns the name of the upload.
+// UploadID returns the id of the upload.
 func (u *Uploader) UploadID() string { return u.options.UploadID }
 
 // Upload uploads all events of the source and finishes the upload.
 //
-// Events without an id are sent with a UUIDv7. An event that no chunk can carry is refused here: OnRejection
+// Events without an id are sent with a UUIDv7. An event too large for any chunk is rejected by the client: OnRejection
 // gets it and the summary's tally counts it. The source is iterated in a goroutine of its own, no faster than the
-// server commits, and an event may be used again once the next one is asked for. A source may pause for any time:
-// what it gave before is sent meanwhile. Upload does not return before the source has, so a source that blocks
-// must watch ctx, too; [Uploader.UploadChannel] does that for channels.
+// server commits, and may reuse an event once it is asked for the next one. It may pause for any time: earlier events
+// are sent meanwhile. Upload does not return before the source has, so a source that blocks must watch ctx as well;
+// [Uploader.UploadChannel] does that for channels.
 //
-// An error that the source gives comes out of here after all events before it are committed; the upload then
-// stays open, as after a cancellation.
+// If the source yields an error, Upload commits all events before it and then returns it; the upload stays open, as
+// after a cancellation.
 //
-// Other errors are TakenOver where a newer stream goes on with the upload, SourceMismatch where the source is too
-// short to be the one that the upload began with, the error that explains an outage that lasts too long, and any
-// other [*Error] that is not transient, at once.
+// Other errors are TakenOver if a newer stream has taken over the upload, SourceMismatch if the source is shorter than
+// what is committed, the last connection's error if an outage lasts too long, and any other [*Error] that is not
+// transient, at once.
 func (u *Uploader) Upload(ctx context.Context, events iter.Seq2[*v1.Event, error]) (*UploadSummary, error) {
 	return u.upload(ctx, func(context.Context) iter.Seq2[*v1.Event, error] { return events })
 }
 
-// UploadChannel uploads all events that come out of a channel, until it is closed. It is otherwise the same as
-// [Uploader.Upload], and returns at once where ctx ends or the upload fails, even if nothing comes.
+// UploadChannel uploads all events received from a channel until it is closed. It works like [Uploader.Upload], but
+// returns at once if ctx ends or the upload fails, even if the channel is silent.
 func (u *Uploader) UploadChannel(ctx context.Context, events <-chan *v1.Event) (*UploadSummary, error) {
 	return u.upload(ctx, func(ctx context.Context) iter.Seq2[*v1.Event, error] {
 		return func(yield func(*v1.Event, error) bool) {
@@ -97,7 +97,7 @@ func (u *Uploader) upload(
 		id:          u.options.UploadID,
 		chunkEvents: u.options.ChunkEvents,
 		ledger:      books,
-		chunker:     newChunker(open(reading), books.refuse),
+		chunker:     newChunker(open(reading), books.reject),
 		outage:      newOutage(u.options.MaxOutage),
 		reading:     reading,
 	}
@@ -113,7 +113,7 @@ func (u *Uploader) upload(
 	return books.summarize(run.id), nil
 }
 
-// uploadRun is what the connections of one run share.
+// uploadRun is the state that the connections of one run share.
 type uploadRun struct {
 	id          string
 	chunkEvents int
@@ -123,7 +123,7 @@ type uploadRun struct {
 	reading     context.Context
 }
 
-// connect makes one connection after the other until everything is committed.
+// connect opens connection after connection until everything is committed.
 func (r *uploadRun) connect(ctx context.Context, client *Client) error {
 	for {
 		stream := &uploadStream{
@@ -150,7 +150,7 @@ func (r *uploadRun) connect(ctx context.Context, client *Client) error {
 	}
 }
 
-// beginSource starts to read the source, when the first connection is open.
+// beginSource starts reading the source when the first connection is open.
 func (r *uploadRun) beginSource(opened *v1.UploadEventsResponse_Opened) {
 	if r.chunker.hasBegun() {
 		return

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// watchdog ends a stream whose server says nothing for too long, by the end of its context.
+// watchdog cancels the context of a stream whose server is silent for too long.
 type watchdog struct {
 	limit  time.Duration
 	timer  *time.Timer
@@ -15,7 +15,7 @@ type watchdog struct {
 	cause  func() error
 }
 
-// watch returns the context of a stream that is to be opened now, with its watchdog.
+// watch returns the context for a stream that is about to be opened, and its watchdog.
 func watch(ctx context.Context, limit time.Duration) (context.Context, *watchdog) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watchdog{limit: limit, cancel: cancel, cause: func() error { return context.Cause(ctx) }}
@@ -31,24 +31,24 @@ func (w *watchdog) expect() {
 	})
 }
 
-// pause stands between a message and the wait for the next one.
+// pause stops the clock between a message and the wait for the next one.
 func (w *watchdog) pause() { w.timer.Stop() }
 
-// allowTwo takes the server's own interval for heartbeats, of which two may pass.
+// allowTwo sets the limit to two of the server's heartbeat intervals.
 func (w *watchdog) allowTwo(interval time.Duration) {
 	if interval > 0 {
 		w.limit = 2 * interval
 	}
 }
 
-// end ends the stream; nil where nothing went wrong.
+// end ends the stream; err is nil if nothing went wrong.
 func (w *watchdog) end(err error) {
 	w.pause()
 	w.cancel(err)
 }
 
-// explain returns the error that ended the stream from this side, where there is one: the status of the stream only
-// tells that it was cancelled.
+// explain returns the error for which this side ended the stream, if it did, because the stream's own status would only
+// be a cancellation; otherwise err.
 func (w *watchdog) explain(err error) error {
 	if lost := (*Error)(nil); errors.As(w.cause(), &lost) {
 		return lost

@@ -24,7 +24,7 @@ export default defineConfig(
   {
     files: ["test/**/*.ts"],
     rules: {
-      // The runner takes care of what `test` and `describe` return, and a suite is one long function.
+      // The runner handles the promises of `test` and `describe`, and a suite is one long function.
       "@typescript-eslint/no-floating-promises": [
         "error",
         {

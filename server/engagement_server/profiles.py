@@ -45,7 +45,7 @@ class Profiles:
             folding.consumer_id, folding=request.folding, encode=self._cursors.encode
         )
         is_worth_keeping = folding.consumer_id and folding.events >= MIN_KEPT_EVENTS
-        return profile, folding.to_keep() if is_worth_keeping else None
+        return profile, folding.folded_profile() if is_worth_keeping else None
 
 
 def _begin(profiles: ProfileRows, bounds: LogBounds, request: v1.GetProfileRequest) -> Folding | None:

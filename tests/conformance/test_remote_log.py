@@ -14,8 +14,8 @@ from engagement_server.operations import Commit, Result
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.readers import Readers
 from engagement_server.workers.channel import Channel
-from engagement_server.workers.host import LogHost
 from engagement_server.workers.remote_log import RemoteLog
+from engagement_server.workers.remote_log_server import RemoteLogServer
 from tests.conformance.commit_log import CommitLogConformance
 from tests.conformance.test_local_log import BoundedDatabaseFile
 
@@ -48,14 +48,14 @@ class RemoteNode:
         self._database = BoundedDatabaseFile(data_dir)
         self._writing = _TimedLog(self._database)
         self._committer = Committer(self._writing)
-        self._host = LogHost(self._writing, self._committer)
+        self._host = RemoteLogServer(self._writing, self._committer)
         self._lent = DatabaseFile(data_dir, is_lent=True)
         self.readers = Readers(self._lent, threads=2)
 
     async def open(self) -> RemoteNode:
         ours, theirs = socket.socketpair()
         channel = await Channel.open(ours)
-        self._serving = asyncio.create_task(self._host.serve(channel, give_up=lambda: None))
+        self._serving = asyncio.create_task(self._host.serve(channel, kill=lambda: None))
         self.log = await _TimingLog.open(theirs)
         self.log.timed = self._writing
         return self

@@ -55,13 +55,13 @@ def names(cli: Cli, kind: str = "status") -> list[str]:
 
 def test_names_are_put_listed_and_deleted(cli: Cli) -> None:
     assert cli.run("entities", "list", "status") == Result(
-        0, "", "customer statuses: 0 names, open: other values are taken\n"
+        0, "", "customer statuses: 0 names, open: other values are accepted\n"
     )
     put = cli.run("entities", "put", "status", "Gold", " two words ", "--closed")
-    assert put == Result(0, "", "customer statuses: 2 names, closed: other values are refused\n")
+    assert put == Result(0, "", "customer statuses: 2 names, closed: other values are rejected\n")
     assert cli.run("entities", "list", "status").stdout == "Gold\n two words \n"
     deleted = cli.run("entities", "delete", "status", "GOLD")
-    assert deleted == Result(0, "", "customer statuses: 1 name, closed: other values are refused\n")
+    assert deleted == Result(0, "", "customer statuses: 1 name, closed: other values are rejected\n")
 
 
 def test_a_list_is_closed_and_opened_without_names(cli: Cli) -> None:
@@ -121,7 +121,7 @@ def test_an_import_names_bad_lines_and_adds_nothing(cli: Cli) -> None:
     done = cli.run("entities", "import", "status", "names.txt")
     assert (done.status, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
-        "engagement: names.txt has lines that are no names:",
+        "engagement: names.txt has invalid names:",
         "line 2 is not UTF-8",
         "line 5 has more than 256 characters",
         "line 3 must be at most 256 characters",

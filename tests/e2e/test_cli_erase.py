@@ -97,7 +97,7 @@ def test_erasures_are_listed_and_shown(cli: Cli) -> None:
 
 def test_a_person_is_let_in_again(cli: Cli) -> None:
     erased = cli.run("erase", "--consumer", "c-1", "--yes", "--suppress", "--json").json()
-    assert cli.run("lift", "--erasure", erased["erasureId"]).stdout == "Events are let in again.\n"
+    assert cli.run("lift", "--erasure", erased["erasureId"]).stdout == "The suppression is lifted.\n"
     assert cli.run("lift", "--consumer", "c-1").stdout == "Nothing was suppressed.\n"
     assert cli.run("lift", "--erasure", "nothing").status == 1
 

@@ -71,14 +71,14 @@ def interrupt(process: subprocess.Popen[bytes]) -> str:
     """Stops a command as Ctrl-C does; what it says then."""
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr.decode()
     return stderr.decode()
 
 
-def how_to_go_on(stderr: str) -> list[str]:
-    """The arguments of the command that goes on."""
+def how_to_resume(stderr: str) -> list[str]:
+    """The arguments of the command that resumes."""
     message, command = stderr.rsplit("\n  ", 1)
-    assert message.endswith("Interrupted.\nGo on with:")
+    assert message.endswith("Interrupted.\nResume with:")
     program, *arguments = shlex.split(command)
     assert program == "engagement"
     return arguments
@@ -90,7 +90,7 @@ def test_events_are_shown_as_they_come_and_the_printed_command_goes_on_behind_th
         assert [balance_of(read_json(process)) for _ in range(2)] == ["1", "2"]
         record(cli, "3")
         assert balance_of(read_json(process)) == "3"
-        arguments = how_to_go_on(interrupt(process))
+        arguments = how_to_resume(interrupt(process))
     record(cli, "4", "5")
     resumed = cli.run(*arguments, "--limit", "2")
     assert resumed.status == 0, resumed.stderr
@@ -117,9 +117,9 @@ def test_an_interrupt_in_the_middle_of_printing_leaves_no_gap(cli: Cli) -> None:
         wait_until(lambda: _waiting_bytes(pipe) > _PIPE_BYTES)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr.decode()
     shown = re.findall(r'"cursor": "([^"]+)"', stdout.decode())
-    behind = how_to_go_on(stderr.decode())[-1].removeprefix("--after=")
+    behind = how_to_resume(stderr.decode())[-1].removeprefix("--after=")
     assert shown[: expected.index(behind) + 1] == expected[: expected.index(behind) + 1]
     assert behind != expected[-1]
 
@@ -213,14 +213,14 @@ def test_a_terminal_shows_a_line_for_each_event(cli: Cli) -> None:
     [
         (["--from-start", "--after", "c"], "Give one of --from-start, --after and --accepted-since."),
         (["--limit", "0"], "Invalid value for '--limit'"),
-        (["--after", "nonsense"], "refused this"),
+        (["--after", "nonsense"], "refused the request"),
     ],
 )
 def test_wrong_usage_is_exit_status_2(cli: Cli, arguments: list[str], message: str) -> None:
     result = cli.run("tail", *arguments)
     assert (result.status, result.stdout) == (2, "")
     assert message in result.stderr
-    assert "Go on with" not in result.stderr
+    assert "Resume with" not in result.stderr
 
 
 def test_without_a_server_it_ends_at_once(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from clients.languages import LANGUAGES, Language
 from engagement import v1
 from tests.support.document import DOCUMENTED_ADDRESS, read_blocks, relative_links, run_blocks
 from tests.support.server_process import ServerProcess
 
 REPOSITORY = Path(__file__).parents[2]
+CLIENTS = sorted(path.parent for path in REPOSITORY.glob("clients/*/Makefile"))
 # Those of clients in other languages are run by the tests of their language.
-CLIENT_DOCUMENTS = [f"clients/{language.name}/README.md" for language in LANGUAGES]
+CLIENT_DOCUMENTS = [f"clients/{client.name}/README.md" for client in CLIENTS]
 DOCUMENTS = sorted(
     path.relative_to(REPOSITORY).as_posix()
     for pattern in ("*.md", "docs/**/*.md", "clients/*.md", "clients/vectors/*.md")
@@ -78,11 +78,11 @@ def test_there_is_a_recipe_for_every_call_with_both_tools(before_method: str) ->
                 assert re.search(recipe, recipes), method.full_name
 
 
-@pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
-def test_what_is_shown_of_other_languages_is_in_their_examples(language: Language) -> None:
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_what_is_shown_of_other_languages_is_in_their_examples(client: Path) -> None:
     (example,) = (
         path
-        for path in (language.folder / "examples").rglob("*")
+        for path in (client / "examples").rglob("*")
         if path.suffix in {".go", ".ts", ".java", ".rs"} and path.stem in {"main", "quickstart", "Quickstart"}
     )
     (shown,) = (
@@ -92,7 +92,7 @@ def test_what_is_shown_of_other_languages_is_in_their_examples(language: Languag
     )
     lines = {line.strip() for line in example.read_text().splitlines()}
     assert {line.strip() for line in shown.text.splitlines()} <= lines
-    own = read_blocks(language.folder / "README.md")
+    own = read_blocks(client / "README.md")
     assert example.read_text() in {block.text for block in own}, "its README shows another program"
 
 

@@ -164,7 +164,7 @@ async def test_a_worker_that_ends_while_it_starts_ends_the_start(tmp_path: Path)
         os.kill(workers.pids[0], signal.SIGKILL)
         status, stderr = await _end(process)
     assert status == ExitStatus.FAILED
-    assert "worker 1 ended with status -9 as it started" in stderr
+    assert "worker 1 exited with status -9 as it started" in stderr
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,10 @@ DEADLINE_SECONDS = 30
 EVENTS = 9000
 EVERYTHING = v1.EventFilter()
 FORMATS: dict[str, ExportFormat] = {
-    "ndjson": NdjsonFormat(is_packed=False),
-    "ndjson.gz": NdjsonFormat(is_packed=True),
-    "csv": CsvFormat(is_packed=False),
-    "csv.gz": CsvFormat(is_packed=True),
+    "ndjson": NdjsonFormat(is_compressed=False),
+    "ndjson.gz": NdjsonFormat(is_compressed=True),
+    "csv": CsvFormat(is_compressed=False),
+    "csv.gz": CsvFormat(is_compressed=True),
     "parquet": ParquetFormat(),
 }
 

@@ -150,6 +150,6 @@ async def test_the_number_of_partitions_cannot_be_changed_over_a_log(
     async with serving(nats, tmp_path / "two", "2", log_name="log"):
         pass
     for partitions in ("1", "4", "1/3"):
-        with pytest.raises(ConfigurationError, match="of another number"):
+        with pytest.raises(ConfigurationError, match="another partition count"):
             async with serving(nats, tmp_path / partitions.replace("/", "of"), partitions, log_name="log"):
                 pass

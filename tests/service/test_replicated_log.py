@@ -22,7 +22,7 @@ from engagement_server.faults import (
     LogUnreachableError,
     UnreadableCommitError,
 )
-from engagement_server.log.nats import framing
+from engagement_server.log.nats import entries
 from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.model import Subject
 from engagement_server.operations import (
@@ -63,7 +63,7 @@ def log(cluster: NatsCluster) -> NatsSettings:
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that is too short is known to be so at once: here no leader is elected."""
-    monkeypatch.setattr("engagement_server.log.nats.continuity.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("engagement_server.log.nats.divergence.PATIENCE_SECONDS", 0.5)
 
 
 class Nodes:
@@ -273,7 +273,7 @@ async def test_a_message_that_is_no_commit_ends_the_node(
 ) -> None:
     node = await nodes.open()
     subject = ((await js.stream_info(log.name)).config.subjects or [""])[0]
-    await js.publish(subject, b"Cnonsense", headers={"Nats-Msg-Id": "somebody.1"})
+    await js.publish(subject, entries.COMMIT + b"nonsense", headers={"Nats-Msg-Id": "somebody.1"})
     async with asyncio.timeout(DEADLINE_SECONDS):
         with pytest.raises(UnreadableCommitError):
             await node.log.failure
@@ -326,7 +326,7 @@ async def test_a_store_of_one_machine_becomes_the_beginning_of_a_log(nodes: Node
 async def test_a_quiet_log_is_filled_after_an_erasure_so_that_its_files_let_go(
     nodes: Nodes, log: NatsSettings, js: JetStreamContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engagement_server.log.nats.turnover._INTERVAL_SECONDS", 0.3)
+    monkeypatch.setattr("engagement_server.log.nats.block_roller._INTERVAL_SECONDS", 0.3)
     node = await nodes.open()
     await node.record(customer_event("a"))
     await node.commit(OpenUpload("acme", "upload", "first"))
@@ -346,6 +346,6 @@ async def test_a_quiet_log_is_filled_after_an_erasure_so_that_its_files_let_go(
 
 
 def test_the_id_of_a_commit_is_read_as_it_is_written() -> None:
-    assert framing.MessageId.parse(str(framing.MessageId("abc", 7))) == ("abc", 7)
+    assert entries.MessageId.parse(str(entries.MessageId("abc", 7))) == ("abc", 7)
     with pytest.raises(UnreadableCommitError):
-        framing.MessageId.parse("abc")
+        entries.MessageId.parse("abc")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from engagement_server.faults import ConfigurationError, LogError, LogUnreachableError
-from engagement_server.log.nats import continuity
+from engagement_server.log.nats import divergence
 from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
 from tests.support.events import customer_event, customer_events
 from tests.support.nats_cluster import NatsCluster
@@ -117,7 +117,7 @@ async def test_where_the_latest_snapshot_is_damaged_the_one_before_serves(
     with caplog.at_level(logging.INFO):
         second = await bench.open("second")
     assert f"the snapshot {latest.name} cannot be used" in caplog.text
-    assert f"begins with the snapshot {before.name}" in caplog.text
+    assert f"from the snapshot {before.name}" in caplog.text
     await bench.assert_same(first, second)
     assert not [path.name for path in second.database.folder.glob("*snapshot*")]
 
@@ -137,7 +137,7 @@ async def test_a_snapshot_of_what_the_log_has_lost_is_not_used_and_changes_the_e
     monkeypatch: pytest.MonkeyPatch,
     has_grown: bool,
 ) -> None:
-    monkeypatch.setattr(continuity, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(divergence, "PATIENCE_SECONDS", 0.1)
     first = await bench.open()
     await first.record(customer_event("kept"))
     before = await bench.take(first)
@@ -148,7 +148,7 @@ async def test_a_snapshot_of_what_the_log_has_lost_is_not_used_and_changes_the_e
     if has_grown:
         async with bench.connect() as stream:
             for _ in range(2):
-                await continuity.declare_replaced(stream, epoch=1)
+                await divergence.change_epoch(stream, epoch=1)
     second = await bench.open("second")
     assert f"the snapshot {latest.name} is not of this log" in caplog.text
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -189,11 +189,11 @@ async def test_a_node_that_is_killed_while_it_fetches_a_snapshot_begins_again(tm
 
 _JOIN = """
     import asyncio, pathlib, sys
-    from engagement_server.log.nats.joining import join
+    from engagement_server.log.nats.opening import bootstrap
     from engagement_server.log.nats.connection import NatsSettings
     from engagement_server.store.database import DatabaseFile
 
     folder, name, server = sys.argv[1:]
     settings = NatsSettings([server], name=name, replicas=1, max_age_seconds=3600)
-    asyncio.run(join(settings, DatabaseFile(pathlib.Path(folder), is_view=True)))
+    asyncio.run(bootstrap(settings, DatabaseFile(pathlib.Path(folder), is_view=True)))
 """

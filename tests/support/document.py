@@ -164,3 +164,10 @@ def relative_links(document: Path) -> Iterator[str]:
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code):
         if not re.match(r"[a-z]+:", target):
             yield target
+
+
+def inline_code(document: Path) -> Iterator[str]:
+    """What stands in backticks in the text of a document, outside of its blocks and of the names of links."""
+    text = _FENCE.sub("", document.read_text())
+    for code in re.findall(r"`([^`]+)`", re.sub(r"\[[^\]]*\](?=\()", "", text)):
+        yield " ".join(code.split())

@@ -15,7 +15,7 @@ import nats
 from engagement import v1
 from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.log.nats.jetstream_log import JetStreamLog
-from engagement_server.log.nats.joining import join
+from engagement_server.log.nats.opening import bootstrap
 from engagement_server.operations import Commit, Operation, RecordBatch
 from engagement_server.store.database import DatabaseFile, Identity
 from engagement_server.store.readers import Readers
@@ -67,7 +67,7 @@ class ReplicatedNode:
         """Joins the log and begins to follow it."""
         database = WatchedDatabaseFile(data_dir, is_view=True)
         try:
-            identity = await join(settings, database)
+            identity = await bootstrap(settings, database)
         except BaseException:
             database.close()
             raise

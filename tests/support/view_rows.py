@@ -1,4 +1,4 @@
-"""What a view holds, in a form in which two views of one log can be compared."""
+"""The contents of a view, for comparing views of one log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import apsw
 
-# Of what one node still has to do with its own files.
+# Purges that a node still has to do in its own files.
 _LOCAL_SETTINGS = "('purge', 'index_purge')"
 _TABLES = (
     "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
@@ -19,14 +19,14 @@ _TABLES = (
 
 
 class Rows(NamedTuple):
-    """How many rows there are, and a digest of them in the order of their values."""
+    """The number of rows, and a digest of them in the order of their values."""
 
     number: int
     digest: str
 
 
 def view_rows(data_dir: Path) -> dict[str, Rows]:
-    """The rows of each table of the view in a folder, and as `search` what its index finds."""
+    """The rows of each table of the view in a folder, and the words of its index as `search`."""
     with (
         contextlib.closing(
             apsw.Connection(str(data_dir / "engagement.db"), flags=apsw.SQLITE_OPEN_READONLY)
@@ -35,9 +35,9 @@ def view_rows(data_dir: Path) -> dict[str, Rows]:
     ):
         tables = [str(table) for (table,) in connection.execute(_TABLES)]
         rows = {table: _table_rows(connection, table) for table in tables}
-        # Segments and their merges differ from node to node; words and where they occur do not.
+        # Segments and merges differ from node to node; words and their positions do not.
         connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, search, instance)")
-        # They come in the order of the words, and then of the events.
+        # Ordered by words and then by events.
         rows["search"] = _digest(connection.execute('SELECT term, doc, col, "offset" FROM temp.words'))
         connection.execute("DROP TABLE temp.words")
     return rows

@@ -55,10 +55,10 @@ PERSON = v1.StoredEvent(
     ),
 )
 FORMATS: dict[str, ExportFormat] = {
-    "ndjson": NdjsonFormat(is_packed=False),
-    "ndjson.gz": NdjsonFormat(is_packed=True),
-    "csv": CsvFormat(is_packed=False),
-    "csv.gz": CsvFormat(is_packed=True),
+    "ndjson": NdjsonFormat(is_compressed=False),
+    "ndjson.gz": NdjsonFormat(is_compressed=True),
+    "csv": CsvFormat(is_compressed=False),
+    "csv.gz": CsvFormat(is_compressed=True),
     "parquet": ParquetFormat(),
 }
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

@@ -1,4 +1,4 @@
-"""The paced merges keep up with the segments of the search index, whatever the size of commits."""
+"""The paced merges keep up with the segments of the search index, whatever the size of the commits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_event
 
 COMMITS = 400
-# Three levels of 16 segments, and what waits for its share of the merges.
+# Three levels of 16 segments, and some that await merging.
 MOST_SEGMENTS = 60
 
 
@@ -29,7 +29,7 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
 
 
 def count_segments(connection: apsw.Connection) -> int:
-    """Segments that a search has to look into."""
+    """The segments that a search has to read."""
     ((count,),) = connection.execute("SELECT count(DISTINCT segid) FROM search_idx")
     return int(count)
 
@@ -43,11 +43,11 @@ def test_segments_stay_few_however_many_commits_there_are(
     for number in range(COMMITS):
         events = [
             customer_event(
-                f"{number}/{item}",
-                role=f"word{number}x{item} in common",
-                customer_status=f"status {item % 9}",
+                f"{number}/{index}",
+                role=f"word{number}x{index} in common",
+                customer_status=f"status {index % 9}",
             )
-            for item in range(events_a_commit)
+            for index in range(events_a_commit)
         ]
         writer.apply(Commit([RecordBatch("acme", batch_of(events), is_atomic=False)], number + 1))
         most = max(most, count_segments(connection))

@@ -16,10 +16,10 @@ from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.operations import Applied, Commit, OpenUpload, Result
 from engagement_server.store.database import DatabaseFile
-from engagement_server.workers import host as log_host
+from engagement_server.workers import remote_log_server
 from engagement_server.workers.channel import Channel, Kind
-from engagement_server.workers.host import LogHost
-from engagement_server.workers.remote_log import RemoteLog, View, encode_view
+from engagement_server.workers.remote_log import Freshness, RemoteLog, encode_freshness
+from engagement_server.workers.remote_log_server import RemoteLogServer
 
 DEADLINE_SECONDS = 20
 
@@ -61,15 +61,15 @@ class HostBench:
         self._database = DatabaseFile(data_dir)
         self.log = log(self._database)
         self.committer = Committer(self.log)
-        self.host = LogHost(self.log, self.committer)
-        self.given_up = asyncio.Event()
+        self.host = RemoteLogServer(self.log, self.committer)
+        self.killed = asyncio.Event()
         self.serving: list[asyncio.Task[None]] = []
 
     async def connect(self) -> socket.socket:
         """The end of a worker."""
         ours, theirs = socket.socketpair()
         channel = await Channel.open(ours)
-        self.serving.append(asyncio.create_task(self.host.serve(channel, give_up=self.given_up.set)))
+        self.serving.append(asyncio.create_task(self.host.serve(channel, kill=self.killed.set)))
         return theirs
 
     async def close(self) -> None:
@@ -135,15 +135,15 @@ async def test_commits_of_all_workers_share_one_commit_of_the_log(tmp_path: Path
             await log.close()
 
 
-async def test_a_worker_that_does_not_read_is_given_up_and_the_others_go_on(
+async def test_a_worker_that_does_not_read_is_killed_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_host, "MAX_UNREAD_BYTES", 500_000)
+    monkeypatch.setattr(remote_log_server, "MAX_UNREAD_BYTES", 500_000)
     async with opened(tmp_path) as bench:
         log = await RemoteLog.open(await bench.connect())
         deaf = await bench.connect()
         number = 0
-        while not bench.given_up.is_set():
+        while not bench.killed.is_set():
             await log.commit(opening(f"{number:0100000}"))
             number += 1
             assert number < 50
@@ -157,7 +157,7 @@ async def test_what_was_asked_for_fails_when_the_writing_side_ends(tmp_path: Pat
     async with asyncio.timeout(DEADLINE_SECONDS):
         ours, theirs = socket.socketpair()
         channel = await Channel.open(ours)
-        channel.send(Kind.VIEW, encode_view(View(7, is_current=True)))
+        channel.send(Kind.FRESHNESS, encode_freshness(Freshness(7, is_current=True)))
         log = await RemoteLog.open(theirs)
         assert (log.view_time_ms, log.is_current) == (7, True)
         commit = asyncio.create_task(log.commit(opening("first")))

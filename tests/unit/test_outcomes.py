@@ -14,11 +14,11 @@ from engagement_server.api.grpc.status import describe
 from engagement_server.errors import EntityUnknownError, InvalidRequestError, RequestError
 from engagement_server.model import EntityList, ErasureState, Outcome, Tally, UploadState, Verdict
 from engagement_server.operations import Applied, ChunkCommitted, Opening, Recorded, Result
-from engagement_server.workers.outcomes import (
+from engagement_server.workers.results import (
     decode_applied,
-    decode_outcomes,
+    decode_results,
     encode_applied,
-    encode_outcomes,
+    encode_results,
 )
 
 _NUMBERS = st.integers(0, 2**63 - 1)
@@ -112,7 +112,7 @@ def test_there_is_a_refusal_of_every_kind_to_try() -> None:
 
 @given(st.lists(_results | st.one_of(*_refusals.values()), max_size=6))
 def test_outcomes_arrive_as_they_were(outcomes: Sequence[Result | RequestError]) -> None:
-    arrived = decode_outcomes(encode_outcomes(outcomes))
+    arrived = decode_results(encode_results(outcomes))
     assert [_comparable(outcome) for outcome in arrived] == [_comparable(outcome) for outcome in outcomes]
     assert [type(outcome) for outcome in arrived] == [type(outcome) for outcome in outcomes]
 
@@ -120,7 +120,7 @@ def test_outcomes_arrive_as_they_were(outcomes: Sequence[Result | RequestError])
 @given(_violations)
 def test_a_value_that_is_not_on_a_list_is_still_found_within_its_request(violation: Violation) -> None:
     error = EntityUnknownError(violation, allowed="gold, tin", index=3)
-    (arrived,) = decode_outcomes(encode_outcomes([error]))
+    (arrived,) = decode_results(encode_results([error]))
     assert isinstance(arrived, EntityUnknownError)
     assert _comparable(arrived.within("events[3]")) == _comparable(error.within("events[3]"))
 

@@ -1,4 +1,4 @@
-"""Folding events into profiles: in any order, in any parts, and after erasures, as the plain rule has it."""
+"""Folds equal the plain profile: in any order, from partial folds, and after erasures."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def events(draw: st.DrawFn) -> v1.Event:
 
 
 def stored_event(event: v1.Event, position: int) -> v1.StoredEvent:
-    """The event as it is read, with the position in the place of its cursor."""
+    """The event as it is read, with its position for a cursor."""
     stored = v1.StoredEvent(event=event, cursor=str(position))
     attributes = getattr(stored.event, event.WhichOneof("attributes"))
     attributes.server_time_stamp = attributes.server_time_stamp or NOW_MS
@@ -89,7 +89,7 @@ def fold_of(stored: list[v1.StoredEvent]) -> ProfileFold:
     return fold
 
 
-def kept_and_read(fold: ProfileFold) -> ProfileFold:
+def stored_and_restored(fold: ProfileFold) -> ProfileFold:
     return ProfileFold.of_snapshot(merged=fold.snapshot(MERGE), replaced=fold.snapshot(REPLACE))
 
 
@@ -100,17 +100,17 @@ def kept_and_read(fold: ProfileFold) -> ProfileFold:
     ),
     st.integers(0, 12),
 )
-def test_a_fold_is_the_plain_profile_in_any_order_and_any_parts(
+def test_a_fold_is_the_plain_profile_in_any_order_and_from_partial_folds(
     drawn: tuple[list[v1.Event], list[int]], cut: int
 ) -> None:
     stored = [stored_event(event, position) for position, event in enumerate(drawn[0], 1)]
-    shuffled = [stored[place] for place in drawn[1]]
-    fold = kept_and_read(fold_of(shuffled[:cut]))
+    shuffled = [stored[index] for index in drawn[1]]
+    fold = stored_and_restored(fold_of(shuffled[:cut]))
     fold.merge(fold_of(shuffled[cut:]))
     for folding in (MERGE, REPLACE):
         expected = plain_profile(stored, "ada", folding)
         assert fold.profile("ada", folding=folding, encode=str) == expected
-        assert kept_and_read(fold).profile("ada", folding=folding, encode=str) == expected
+        assert stored_and_restored(fold).profile("ada", folding=folding, encode=str) == expected
 
 
 class Store:
@@ -148,8 +148,8 @@ class Store:
             return folding
 
     def keep(self, folding: Folding) -> int:
-        """Keeps a fold that is not empty; 0 where something in it may be gone."""
-        saved = self._apply(SaveProfile(self._account_id, folding.to_keep()))
+        """Saves a fold that is not empty; returns 0 if its events may be gone."""
+        saved = self._apply(SaveProfile(self._account_id, folding.folded_profile()))
         assert isinstance(saved, int)
         return saved
 

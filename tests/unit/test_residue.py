@@ -1,4 +1,4 @@
-"""What SQLite leaves between the cells of its pages is found and zeroed, and nothing else is touched."""
+"""Bytes that SQLite leaves between the cells of its pages are zeroed, and no other bytes are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def connection(tmp_path: Path) -> apsw.Connection:
 
 
 def fill_and_delete(connection: apsw.Connection) -> set[tuple[int, str]]:
-    """Inserts rows in the middle of their table, so that pages are split, and deletes every fourth."""
+    """Inserts rows in the middle of their table, which splits pages, and deletes every fourth."""
     chance = random.Random(1)
     last = {1: 0, 2: 0}
     kept: set[tuple[int, str]] = set()
@@ -51,9 +51,9 @@ def test_a_purge_leaves_no_byte_of_deleted_rows_and_every_byte_of_others(
     kept = fill_and_delete(connection)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     path = tmp_path / "engagement.db"
-    assert MARKER in path.read_bytes(), "SQLite leaves nothing any more: the purge need not look for it"
+    assert MARKER in path.read_bytes(), "SQLite leaves no residue any more: the purge can go"
     for _ in Purge(connection).steps():
-        # What is written between the parts must not bring back what the connection has in its cache.
+        # Writes between the steps must not bring back pages from the cache of the connection.
         connection.execute("UPDATE events SET receive_time_ms = receive_time_ms + 1 WHERE position % 50 = 0")
     connection.execute("UPDATE events SET receive_time_ms = receive_time_ms + 1")
     assert MARKER not in path.read_bytes()

@@ -1,4 +1,4 @@
-"""The index finds every event that a filter takes, for any text at all."""
+"""The index finds every event that matches a filter, whatever the texts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tokenize(index: apsw.Connection) -> Tokenizer:
 
 
 def is_found(index: apsw.Connection, event: v1.Event, expression: str) -> bool:
-    """Whether the index finds an event that is alone in it."""
+    """Whether the index finds an event when it holds no other."""
     row = indexed_texts(event)
     index.execute("BEGIN")
     index.execute(
@@ -58,7 +58,7 @@ def is_found(index: apsw.Connection, event: v1.Event, expression: str) -> bool:
 
 @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.filter_too_much])
 @given(data=st.data(), values=st.lists(texts, min_size=5, max_size=5), twist=twists)
-def test_the_index_finds_every_event_that_a_filter_takes(
+def test_the_index_finds_every_event_that_matches_a_filter(
     index: apsw.Connection,
     tokenize: Tokenizer,
     data: st.DataObject,

@@ -1,7 +1,7 @@
 // Package validate checks events against the rules of the contract before they are sent, without a server.
 //
-// What needs the clock or the store of a server, a duplicate or a closed list of statuses for example, only the
-// server can check.
+// Rules that need the server's clock or store, such as those on duplicates or closed lists of statuses, are checked
+// only by the server.
 package validate
 
 import (
@@ -13,9 +13,9 @@ import (
 	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
 )
 
-// Event returns nil where an event keeps all rules. Otherwise the error is an [*engagement.Error] of the kind
-// InvalidArgument with all that is wrong; fields are paths from the event, such as
-// "customer_info.last_payment_date.month". Any number of goroutines may call it.
+// Event returns nil if an event keeps all rules. Otherwise the error is an [*engagement.Error] of kind InvalidArgument
+// with all violations; field paths start at the event, as in "customer_info.last_payment_date.month". It is safe for
+// concurrent use.
 func Event(event *v1.Event) error {
 	err := protovalidate.Validate(event)
 	var broken *protovalidate.ValidationError

@@ -11,11 +11,11 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * How fast the uploader is: uploads the events of one file to warm up, then those of another, and
- * prints one line of JSON.
+ * Measures an upload: uploads the events of one file to warm up, then those of another, and prints
+ * one line of JSON.
  *
- * <p>Arguments: ADDRESS ACCOUNT WARMUP_FILE EVENTS_FILE. The files hold events, each behind its
- * length as a varint.
+ * <p>Arguments: ADDRESS ACCOUNT WARMUP_FILE EVENTS_FILE. The files hold varint-length-delimited
+ * events.
  */
 public final class UploadBenchmark {
   public static void main(String[] arguments) throws IOException, InterruptedException {

@@ -1,4 +1,4 @@
-"""Tells how to install a missing part: libraries that a client can do without are extras of the package."""
+"""Explains how to install the libraries of an optional part, which are an extra of the package."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 //! Measures the rate of an upload: `benchmark ADDRESS ACCOUNT WARMUP_FILE EVENTS_FILE`.
 //!
-//! The files hold events, each behind its length as a varint. Both are read into memory first; the upload of
-//! the second is timed, and one line of JSON says how it went.
+//! The files hold varint-length-delimited events. Both are read into memory first; the upload of the second
+//! is timed and reported as one line of JSON.
 
 use std::{env, error::Error, fs, time::Instant};
 

@@ -14,12 +14,12 @@ use crate::{
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Long enough for a handshake over a slow line; without it a lost network is noticed after minutes.
+/// Long enough for a handshake over a slow line; without it, losing the network goes unnoticed for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A follower that is not asked for events lets this many bytes wait. They must not use up the connection's
-/// window, because all calls of a client share it.
+/// The bytes that wait for a follower while it is not polled. They must not exhaust the connection's window,
+/// which all calls of a client share.
 const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
@@ -47,19 +47,19 @@ impl Tls {
         Self(ClientTlsConfig::new().with_native_roots())
     }
 
-    /// Trusts exactly the certificate authorities of a text in PEM.
+    /// Trusts only the certificate authorities of a PEM text.
     pub fn ca_pem(pem: impl AsRef<[u8]>) -> Self {
         Self(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
     }
 
-    /// Expects the server's certificate to name this host, instead of the one of the address.
+    /// Expects the server's certificate to name this host instead of that of the address.
     #[must_use]
     pub fn server_name(self, name: impl Into<String>) -> Self {
         Self(self.0.domain_name(name))
     }
 }
 
-/// Settings of a [`Client`]; [`Client::builder`] makes one.
+/// Builds a [`Client`]; created by [`Client::builder`].
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
     address: String,
@@ -82,31 +82,31 @@ impl ClientBuilder {
         }
     }
 
-    /// Sends this token with every call, on a connection in plain text too.
+    /// Sends this token with every call, even in plain text.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// The deadline of a unary call, tries and waits included; 30 seconds by default.
+    /// Sets the deadline of unary calls, including retries and waits; 30 seconds by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Encrypts the connection. Without it everything, the token included, is in plain text.
+    /// Encrypts the connection. By default everything, including the token, is in plain text.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// The client. It connects with its first call, and again whenever the connection is lost.
+    /// Builds the client. It connects with its first call, and reconnects whenever the connection is lost.
     ///
     /// # Errors
     ///
-    /// [`Kind::InvalidArgument`] where the address is not `host:port`, the token is no header value, or a
-    /// certificate cannot be read.
+    /// [`Kind::InvalidArgument`] if the address is not `host:port`, the token is not a valid header value, or
+    /// a certificate cannot be read.
     ///
     /// # Panics
     ///
@@ -146,7 +146,7 @@ impl ClientBuilder {
 }
 
 impl fmt::Debug for ClientBuilder {
-    /// Without the token.
+    /// Omits the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
             .field("address", &self.address)

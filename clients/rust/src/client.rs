@@ -1,4 +1,4 @@
-//! The client: what can be done with the events of one account.
+//! The client of one account.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use crate::{
 
 /// Talks to one server for one account, over one connection.
 ///
-/// Every call is safe to repeat: events without an id get a UUIDv7 before they are sent, and unary calls that
-/// end UNAVAILABLE are made up to five times. A clone shares the connection; the last one closes it. Dropping
-/// the future of a call cancels it.
+/// All methods are safe to repeat: events without an id get a UUIDv7 before they are sent, and unary calls
+/// that end UNAVAILABLE are attempted up to five times. Clones share the connection, which closes with the
+/// last one. Dropping the future of a call cancels it.
 ///
-/// Calls that are no methods here are made through the stubs:
+/// All other calls of the contract are made through the stubs:
 ///
 /// ```no_run
 /// # use engagement_attributes::{Client, Error, v1::{GetProfileRequest, Profile, get_profile_request::Subject}};
@@ -43,7 +43,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `address`, as `host:port`, for one account.
+    /// Starts building a client of the server at `address` (`host:port`), for one account.
     pub fn builder(address: impl Into<String>, account_id: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(address.into(), account_id.into())
     }
@@ -52,7 +52,7 @@ impl Client {
         Self { transport, account_id: account_id.into() }
     }
 
-    /// The account whose events this client writes and reads.
+    /// The account that the client's methods use.
     pub fn account_id(&self) -> &str {
         &self.account_id
     }
@@ -61,23 +61,23 @@ impl Client {
         &self.transport
     }
 
-    /// Records one event; await what it gives. The result is accepted, duplicate or suppressed.
+    /// Records one event when awaited. The result is accepted, duplicate or suppressed.
     ///
-    /// An event without an id gets one. Fails with [`Kind::InvalidArgument`](crate::Kind) or
-    /// [`Kind::Conflict`](crate::Kind) where the event is refused.
+    /// An event without an id gets a UUIDv7. Fails with [`Kind::InvalidArgument`](crate::Kind) or
+    /// [`Kind::Conflict`](crate::Kind) if the event is rejected.
     pub fn record_event(&self, event: Event) -> RecordEvent {
         RecordEvent::new(self, event)
     }
 
-    /// Records up to 500 events, all or none; await what it gives.
+    /// Records up to 500 events, all or none, when awaited.
     ///
-    /// Events without an id get one. Fails with [`Kind::InvalidArgument`](crate::Kind) or
-    /// [`Kind::Conflict`](crate::Kind) where one bad event refuses the call.
+    /// Events without an id get a UUIDv7. Fails with [`Kind::InvalidArgument`](crate::Kind) or
+    /// [`Kind::Conflict`](crate::Kind) if the call is refused because of an event.
     pub fn record_events(&self, events: impl IntoIterator<Item = Event>) -> RecordEvents {
         RecordEvents::new(self, events.into_iter().collect())
     }
 
-    /// The stored events, page by page, without gaps or repeats: a stream, oldest first.
+    /// Lists the stored events, page by page, without gaps or repeats: a stream, oldest first.
     pub fn list_events(&self) -> ListEvents {
         ListEvents::new(self)
     }
@@ -92,7 +92,7 @@ impl Client {
         FollowBuilder::new(self.clone(), start)
     }
 
-    /// The generated stub of the calls that bring events in.
+    /// The generated stub of the calls that record and upload events.
     pub fn ingest(&self) -> IngestServiceClient<Transport> {
         IngestServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES)
     }
@@ -113,7 +113,7 @@ impl Client {
             .max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES)
     }
 
-    /// The generated stub that tells the server's version and limits.
+    /// The generated stub of the call that reports the server's version and limits.
     pub fn server(&self) -> ServerServiceClient<Transport> {
         ServerServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_RECEIVED_MESSAGE_BYTES)
     }

@@ -1,4 +1,4 @@
-//! How messages get onto the wire and off it: tonic's codec over buffa's messages.
+//! How messages are encoded and decoded: tonic's codec over buffa's messages.
 
 use std::marker::PhantomData;
 
@@ -11,7 +11,7 @@ use tonic::{
 
 use crate::v1::UploadEventsResponse;
 
-/// Received messages are bounded by their bytes; this only has to let every such message through.
+/// Received messages are bounded by their size on the wire; this limit must not refuse any of those.
 const MAX_DECODED_ELEMENT_BYTES: usize = 1 << 30;
 
 /// Encodes messages of one type, decodes those of another.
@@ -64,7 +64,7 @@ impl<U: Message + 'static> Decoder for MessageDecoder<U> {
     }
 }
 
-/// A serialized request of an upload, in the two parts in which it is made.
+/// A serialized request of an upload.
 #[derive(Clone)]
 pub(crate) struct Frame {
     pub head: Bytes,
@@ -77,7 +77,7 @@ impl<T: Message> From<&T> for Frame {
     }
 }
 
-/// The codec of uploads: a chunk is serialized once, while it is collected, and sent again as it is.
+/// The codec of uploads: a chunk is serialized once, on arrival of its events, and resent unchanged.
 pub(crate) struct UploadCodec;
 
 impl Codec for UploadCodec {

@@ -1,4 +1,4 @@
-//! The one error of the crate: why a call failed, for programs and for people.
+//! The error type of the crate: why a call failed, for programs and for humans.
 
 use std::{collections::BTreeMap, error, fmt, time::Duration};
 
@@ -7,35 +7,35 @@ use tonic::Code;
 /// An error of the caller's own code, of any type.
 pub type BoxError = Box<dyn error::Error + Send + Sync + 'static>;
 
-/// What kind of failure an error is, and with that what to do about it.
+/// Classifies errors by how the caller should react.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// INVALID_ARGUMENT: correct the request. Also a client that cannot be built as asked.
+    /// INVALID_ARGUMENT: correct the request. Also if a client cannot be built as configured.
     InvalidArgument,
-    /// ALREADY_EXISTS: the id stands for other content.
+    /// ALREADY_EXISTS: the id was used before, for different content.
     Conflict,
-    /// FAILED_PRECONDITION: not in this state.
+    /// FAILED_PRECONDITION: not in the current state.
     Precondition,
-    /// ABORTED: a newer stream goes on with the upload; this one must not.
+    /// ABORTED: a newer stream has taken over the upload; do not retry.
     TakenOver,
     /// NOT_FOUND: nothing has this id, cursor or name.
     NotFound,
-    /// UNAUTHENTICATED: get a (new) token.
+    /// UNAUTHENTICATED: the token is missing, invalid or expired.
     Unauthenticated,
-    /// PERMISSION_DENIED: the token does not cover this.
+    /// PERMISSION_DENIED: the token does not cover this account or this kind of call.
     PermissionDenied,
-    /// RESOURCE_EXHAUSTED: wait for [`Error::retry_delay`].
+    /// RESOURCE_EXHAUSTED: a limit is reached; wait for [`Error::retry_delay`], if there is one.
     QuotaExceeded,
-    /// UNAVAILABLE: try again with the same ids.
+    /// UNAVAILABLE: the service cannot answer now; retrying with the same ids is safe.
     Unavailable,
-    /// DEADLINE_EXCEEDED: it may have happened; try again with the same ids.
+    /// DEADLINE_EXCEEDED: the call may have taken effect; retrying with the same ids is safe.
     Deadline,
     /// INTERNAL, UNKNOWN, DATA_LOSS: the server's log has the cause.
     Internal,
     /// Any other code, or a failure of the caller's own code, which then is the error's source.
     Other,
-    /// Made by the client: a resumed upload got a source that holds fewer events than are committed.
+    /// Raised by the client: the source of a resumed upload has fewer events than are committed.
     SourceMismatch,
 }
 
@@ -73,7 +73,7 @@ pub struct FieldViolation {
     pub field: String,
     /// Id of the rule, such as `string.max_len`.
     pub rule: String,
-    /// What is wrong and the limit, for people.
+    /// A text for humans that includes the limit.
     pub description: String,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for FieldViolation {
     }
 }
 
-/// What an error consists of. Boxed, so that a `Result` stays small.
+/// The parts of an error. Boxed, so that a `Result` stays small.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub kind: Kind,
@@ -99,9 +99,9 @@ pub(crate) struct Parts {
     pub source: Option<BoxError>,
 }
 
-/// A call that failed.
+/// Why a call failed.
 ///
-/// Its text is one line with code, reason and message, and one more for each field violation.
+/// Displays as one line with code, reason and message, and another for each field violation.
 ///
 /// ```no_run
 /// # use engagement_attributes::{Client, Error, Kind, v1::Event};
@@ -122,7 +122,7 @@ pub(crate) struct Parts {
 pub struct Error(pub(crate) Box<Parts>);
 
 impl Error {
-    /// An error that the client itself finds.
+    /// An error that the client itself raises.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Parts {
             kind,
@@ -136,7 +136,7 @@ impl Error {
         }))
     }
 
-    /// A connection that is lost, however that came.
+    /// The error of a connection that was lost, for whatever reason.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Kind::Unavailable, message)
     }
@@ -151,23 +151,23 @@ impl Error {
         self
     }
 
-    /// What to do about it.
+    /// Classifies the error by how the caller should react.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// Code of the status; none where the client itself found the error.
+    /// Code of the status; `None` if the client itself raised the error.
     pub fn code(&self) -> Option<Code> {
         self.0.code
     }
 
-    /// Name of an [`ErrorReason`](crate::v1::ErrorReason) without its prefix, such as `FIELD_INVALID`. Empty
-    /// where the status came from elsewhere. The server may send reasons that this version does not know.
+    /// Name of an [`ErrorReason`](crate::v1::ErrorReason) without its prefix, such as `FIELD_INVALID`,
+    /// possibly one that this version does not know. Empty if the status did not come from the service.
     pub fn reason(&self) -> &str {
         &self.0.reason
     }
 
-    /// What is wrong, for people.
+    /// The text of the status, for humans.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -177,12 +177,12 @@ impl Error {
         &self.0.metadata
     }
 
-    /// The fields that are wrong. The server names at most 32; `violationsTotal` of the metadata counts all.
+    /// The invalid fields. The server lists at most 32; `violationsTotal` of the metadata counts all.
     pub fn violations(&self) -> &[FieldViolation] {
         &self.0.violations
     }
 
-    /// How long the server asks to wait before the next try, if it does.
+    /// The wait before the next attempt that the server requests, if it does.
     pub fn retry_delay(&self) -> Option<Duration> {
         self.0.retry_delay
     }
@@ -192,7 +192,7 @@ impl Error {
         match self.kind() {
             Kind::Unavailable | Kind::Deadline => true,
             Kind::QuotaExceeded => self.retry_delay().is_some(),
-            // Without a reason of the service these come from a broken connection or from a proxy.
+            // Without the service's reason these come from a broken connection or from a proxy.
             _ => {
                 self.reason().is_empty()
                     && matches!(self.code(), Some(Code::Internal | Code::Unknown | Code::Cancelled))

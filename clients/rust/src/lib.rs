@@ -1,8 +1,8 @@
 //! Client of the Engagement Attributes service, contract `engagement.v1`.
 //!
-//! A [`Client`] records single events, lists what is stored, uploads in bulk with an [`Uploader`] and follows
-//! new events with a [`Follower`]. Every other call of the contract is made through the generated stubs that
-//! the client hands out; they carry the same token, deadline and retries. All failures are one [`Error`].
+//! A [`Client`] records single events, lists stored events, uploads in bulk with an [`Uploader`] and follows
+//! new events with a [`Follower`]. All other calls of the contract are made through the client's generated
+//! stubs, with the same token, deadline and retries. All calls fail with one type, [`Error`].
 //!
 //! ```no_run
 //! use engagement_attributes::{Client, Start, v1};
@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! Nothing runs in the background on behalf of a call: to cancel it, drop its future.
+//! Calls run nothing in the background: to cancel one, drop its future.
 //!
 //! # Features
 //!

@@ -1,4 +1,4 @@
-//! Walks through the stored events, page by page.
+//! Lists the stored events, page by page.
 
 use std::{
     collections::VecDeque,
@@ -19,10 +19,10 @@ use crate::{
 
 const DEFAULT_PAGE_EVENTS: i32 = 1000;
 
-/// The events that a filter takes; [`Client::list_events`] makes it.
+/// A stream of the events that match a filter; created by [`Client::list_events`].
 ///
-/// It is a stream, and asks for a page when the one before is used up. What fails comes out as an error, and
-/// the next call asks for the same page again.
+/// It requests a page when the one before is exhausted. After an error, the next poll requests the same page
+/// again.
 #[must_use = "nothing is read until it is asked for events"]
 pub struct ListEvents {
     client: Client,
@@ -44,32 +44,32 @@ impl ListEvents {
         Self { client: client.clone(), request, page: VecDeque::new(), pending: None, is_last_page: false }
     }
 
-    /// Only the events that the filter takes.
+    /// Selects events; by default all.
     pub fn filter(mut self, filter: EventFilter) -> Self {
         self.request.filter = filter.into();
         self
     }
 
-    /// The latest accepted first.
+    /// Lists the latest accepted event first.
     pub fn newest_first(mut self) -> Self {
         self.request.newest_first = true;
         self
     }
 
-    /// How many events to ask for at once; 1,000 by default, which is the most.
+    /// Sets the number of events that one call reads; by default 1,000, the maximum.
     pub fn page_size(mut self, events: u16) -> Self {
         self.request.page_size = events.into();
         self
     }
 
-    /// Only these fields of [`StoredEvent`], such as `event.customer_info`.
+    /// Reads only these fields of [`StoredEvent`], such as `event.customer_info`.
     pub fn read_mask<T: Into<String>>(mut self, paths: impl IntoIterator<Item = T>) -> Self {
         let paths = paths.into_iter().map(Into::into).collect();
         self.request.read_mask = FieldMask { paths, ..Default::default() }.into();
         self
     }
 
-    /// The next event; none behind the last. Dropping the future loses nothing.
+    /// The next event; `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<StoredEvent, Error>> {
         poll_fn(|context| self.poll_event(context)).await
     }
@@ -94,7 +94,7 @@ impl ListEvents {
     }
 
     fn turn_to(&mut self, page: ListEventsResponse) {
-        // A page without events is not the last one: the token says which is.
+        // An empty page is not necessarily the last; an empty token is.
         self.is_last_page = page.next_page_token.is_empty();
         self.request.page_token = page.next_page_token;
         self.page = page.events.into();

@@ -1,4 +1,4 @@
-//! Recording one event or a few, in one call.
+//! Calls that record one event or several.
 
 use std::{
     future::{Future, IntoFuture},
@@ -17,7 +17,7 @@ use crate::{
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
-/// A call that records one event; [`Client::record_event`] makes it, `.await` sends it.
+/// A call that records one event; created by [`Client::record_event`] and sent by `.await`.
 #[derive(Debug)]
 #[must_use = "nothing is sent until the call is awaited"]
 pub struct RecordEvent {
@@ -32,13 +32,13 @@ impl RecordEvent {
         Self { client: client.clone(), event, is_validate_only: false, timeout: None }
     }
 
-    /// Runs every check, those against the store included, and stores nothing.
+    /// Runs every check, including those against the store, but stores nothing.
     pub fn validate_only(mut self) -> Self {
         self.is_validate_only = true;
         self
     }
 
-    /// The deadline of this call, instead of the client's.
+    /// Sets the deadline of this call, overriding the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -69,7 +69,7 @@ impl IntoFuture for RecordEvent {
     }
 }
 
-/// A call that records a few events; [`Client::record_events`] makes it, `.await` sends it.
+/// A call that records several events; created by [`Client::record_events`] and sent by `.await`.
 #[derive(Debug)]
 #[must_use = "nothing is sent until the call is awaited"]
 pub struct RecordEvents {
@@ -85,19 +85,19 @@ impl RecordEvents {
         Self { client: client.clone(), events, is_partial: false, is_validate_only: false, timeout: None }
     }
 
-    /// Stores the good events and reports the bad ones in the results, instead of refusing the call.
+    /// Stores the valid events and reports the others in the results, instead of refusing the whole call.
     pub fn allow_partial(mut self) -> Self {
         self.is_partial = true;
         self
     }
 
-    /// Runs every check, those against the store included, and stores nothing.
+    /// Runs every check, including those against the store, but stores nothing.
     pub fn validate_only(mut self) -> Self {
         self.is_validate_only = true;
         self
     }
 
-    /// The deadline of this call, instead of the client's.
+    /// Sets the deadline of this call, overriding the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -125,7 +125,7 @@ impl IntoFuture for RecordEvents {
     }
 }
 
-/// The event, with a new id where it has none: the server would make another one for every try.
+/// The event, with a new id if it has none: the server would generate another for every attempt.
 fn identify(mut event: Event) -> Event {
     if event.event_id.is_empty() {
         event.event_id = uuid7();

@@ -1,4 +1,4 @@
-//! How long a client waits before it tries again, and when it gives up.
+//! How long a client waits before it retries, and when it gives up.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_RECONNECT_DELAY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// The wait before a unary call is made again, after so many failures before this one.
+/// The wait before a unary call is retried, after so many earlier failures.
 pub(crate) fn retry_delay(failures: u32) -> Duration {
     spread_delay(failures, LONGEST_RETRY_DELAY)
 }
 
-/// Doubled with each failure up to the longest, and between half and all of that at random, which spreads
-/// clients.
+/// Doubles with each failure up to `longest`; random between half and all of that, so that clients spread
+/// out.
 fn spread_delay(failures: u32, longest: Duration) -> Duration {
     let delay = longest.min(FIRST_DELAY * 2_u32.pow(failures.min(16)));
     #[expect(clippy::cast_precision_loss, reason = "a random share needs no precision")]
@@ -24,7 +24,7 @@ fn spread_delay(failures: u32, longest: Duration) -> Duration {
     delay.mul_f64(0.5 + share / 2.0)
 }
 
-/// The time since the last progress of a stream that is resumed, and the growing waits in it.
+/// The time since the last progress of a resumable stream, with growing waits.
 #[derive(Debug)]
 pub(crate) struct Outage {
     longest: Duration,
@@ -33,21 +33,21 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
-    /// Of the default length after which an uploader or a follower gives up.
+    /// The outage after which an uploader or a follower gives up by default.
     pub const DEFAULT_LONGEST: Duration = Duration::from_secs(300);
 
     pub fn new(longest: Duration) -> Self {
         Self { longest, began_at: None, failures: 0 }
     }
 
-    /// There was progress: the next failure begins a new outage.
+    /// Records progress: the next failure begins a new outage.
     pub fn end(&mut self) {
         self.began_at = None;
         self.failures = 0;
     }
 
-    /// How long to wait after an error before the next connection, and the error. Fails with it where another
-    /// connection cannot help, or would come too late.
+    /// How long to wait after an error before reconnecting, and the error. Fails with it if reconnecting
+    /// cannot help or would come too late.
     pub fn delay_after(&mut self, error: Error) -> Result<(Duration, Error), Error> {
         if !error.is_transient() {
             return Err(error);

@@ -7,8 +7,7 @@ use crate::error::{Error, FieldViolation, Kind, Parts};
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
-        // Details that cannot be read were written by something between us and the service: the code and the
-        // message must do.
+        // Details that cannot be read were not written by the service: the code and the message must do.
         let details = status.check_error_details().unwrap_or_default();
         let (reason, metadata) = details
             .error_info()

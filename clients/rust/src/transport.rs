@@ -1,4 +1,4 @@
-//! What every call goes through: the token, and for unary calls the deadline and the retries.
+//! The transport of every call: adds the token and, to unary calls, the deadline and retries.
 
 use std::{
     error::Error,
@@ -18,20 +18,20 @@ use tower_service::Service;
 
 use crate::{error::BoxError, retry::retry_delay, v1::STREAMS};
 
-/// Longest message that is received, in bytes.
+/// Size of the largest message that can be received.
 pub(crate) const MAX_RECEIVED_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 const MAX_TRIES: u32 = 5;
 const TIMEOUT: &str = "grpc-timeout";
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
-/// In front of a message on the wire stand a flag and its length.
+/// On the wire, a flag and the length precede each message.
 const FRAME_HEADER_BYTES: usize = 5;
 
 /// The transport of the stubs: one connection, which all clones share.
 ///
-/// A unary call has the client's deadline, or that of its request (`Request::set_timeout`), which covers
-/// everything. One that ends UNAVAILABLE is made up to five times, with the same message. Streams go through
-/// as they are.
+/// A unary call has the client's deadline or that of its request (`Request::set_timeout`), including retries
+/// and waits. If it ends UNAVAILABLE, it is attempted up to five times, with the same message. Streams pass
+/// through unchanged.
 #[derive(Clone)]
 pub struct Transport {
     channel: Channel,
@@ -44,7 +44,7 @@ impl Transport {
         Self { channel, authorization, timeout }
     }
 
-    /// The deadline of a unary call that brings none of its own.
+    /// The deadline of a unary call that does not set its own.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -114,7 +114,7 @@ impl Service<Request<Body>> for Transport {
     }
 }
 
-/// A whole answer to a unary call.
+/// The complete response of a unary call.
 struct Answer {
     head: http::response::Parts,
     message: Bytes,
@@ -128,7 +128,7 @@ impl Answer {
         Response::from_parts(self.head, Body::new(body))
     }
 
-    /// Where the status stands: in the trailers, or in the headers of an answer without a message.
+    /// The headers with the status: the trailers or, if there is no message, the headers of the response.
     fn status_headers(&self) -> &HeaderMap {
         self.trailers.as_ref().unwrap_or(&self.head.headers)
     }
@@ -155,14 +155,14 @@ async fn receive(channel: Channel, request: Request<Body>) -> Result<Answer, Sta
     Ok(Answer { head, message: collected.to_bytes(), trailers })
 }
 
-/// How long to wait before the call is made again; none where the answer stands.
+/// How long to wait before retrying the call; `None` if it must not be retried.
 fn delay_before_retry(answer: &Result<Answer, Status>, failures: u32) -> Option<Duration> {
     if failures + 1 == MAX_TRIES || !is_unavailable(answer) {
         return None;
     }
     match answer.as_ref().ok().and_then(|answer| answer.status_headers().get(PUSHBACK)) {
         None => Some(retry_delay(failures)),
-        // A negative number, or what is none, asks not to try again.
+        // A negative or invalid number asks not to retry.
         Some(value) => value.to_str().ok()?.parse().ok().map(Duration::from_millis),
     }
 }
@@ -172,7 +172,7 @@ fn is_unavailable(answer: &Result<Answer, Status>) -> bool {
         Err(status) => status.code() == Code::Unavailable,
         Ok(answer) => match Status::from_header_map(answer.status_headers()) {
             Some(status) => status.code() == Code::Unavailable,
-            // A proxy's answer has no status of gRPC.
+            // A proxy's response may have no gRPC status.
             None => matches!(
                 answer.head.status,
                 StatusCode::TOO_MANY_REQUESTS
@@ -184,7 +184,7 @@ fn is_unavailable(answer: &Result<Answer, Status>) -> bool {
     }
 }
 
-/// The status of a call whose connection failed, which the server knows nothing of.
+/// The status of a call whose connection failed, so that the server sent none.
 fn lost(error: impl Into<BoxError>) -> Status {
     let error = error.into();
     let mut text = String::new();
@@ -197,7 +197,7 @@ fn lost(error: impl Into<BoxError>) -> Status {
             Some(status) => status.message().to_owned(),
             None => error.to_string(),
         };
-        // Some errors say what their source says.
+        // Some errors repeat their source's text.
         if !text.ends_with(&part) {
             text = if text.is_empty() { part } else { format!("{text}: {part}") };
         }
@@ -206,7 +206,7 @@ fn lost(error: impl Into<BoxError>) -> Status {
     Status::unavailable(text)
 }
 
-/// The deadline that a call brings, as gRPC writes it: up to eight digits and a unit.
+/// A call's own deadline, in gRPC's format: up to eight digits and a unit.
 fn read_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(TIMEOUT)?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

@@ -1,4 +1,4 @@
-//! UUIDv7 (RFC 9562): ids that grow with time, so that the store keeps neighbours together.
+//! UUIDv7 (RFC 9562): ids that increase with time and so keep neighbours together in the store.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -14,14 +14,14 @@ struct Clock {
 
 static CLOCK: Mutex<Clock> = Mutex::new(Clock { last_ms: 0, counter: 0 });
 
-/// A new UUIDv7 as text, greater than all that this process made before.
+/// Returns a new UUIDv7 as text, greater than all that this process generated before.
 ///
-/// After the 48 bits of epoch milliseconds stand a counter of 42 bits, which starts at a random number every
+/// It consists of 48 bits of epoch milliseconds, a 42-bit counter that starts at a random number every
 /// millisecond, and 32 random bits.
 ///
 /// # Panics
 ///
-/// Panics where the operating system has no random numbers.
+/// Panics if the operating system has no random numbers.
 pub fn uuid7() -> String {
     let random = random_u64();
     let (milliseconds, counter) = next_tick(random >> 32);
@@ -37,17 +37,17 @@ pub fn uuid7() -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// The moment of the next id; `seed` starts the counter of a new millisecond.
+/// Milliseconds and counter of the next id; `seed` starts the counter of a new millisecond.
 fn next_tick(seed: u64) -> (u64, u64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if now_ms > clock.last_ms {
         clock.last_ms = now_ms;
-        // Half the counter stays free: it cannot run over within the life of a process.
+        // Half of the counter is unused at first, which no process can exhaust.
         clock.counter = seed << (COUNTER_BITS - 1 - 32);
     } else {
-        // Also when the clock goes back.
+        // Also if the clock goes back.
         clock.counter += 1;
     }
     (clock.last_ms, clock.counter)

@@ -1,7 +1,7 @@
 //! The messages and service stubs of the contract, generated from its protos.
 //!
-//! Unknown fields are kept, and fields that hold personal data are left out of the `Debug` text. The stubs
-//! take and give tonic's types; `Error::from` makes the typed error of a status.
+//! Unknown fields are preserved, and fields with personal data are omitted from `Debug` output. The stubs use
+//! tonic's types; `Error::from` converts a status to the typed error.
 
 #![allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
 

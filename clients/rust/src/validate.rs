@@ -4,10 +4,10 @@ use protovalidate_buffa::{Validate, ValidationError};
 
 use crate::{error::FieldViolation, v1::Event};
 
-/// The rules of the contract that an event breaks; none where it is good.
+/// Returns the rules of the contract that an event breaks; empty if it is valid.
 ///
-/// Paths begin at the event, such as `customer_info.last_payment_date.month`; ids of rules are the server's.
-/// Only the server can check what needs its clock or its store.
+/// Paths start at the event, as in `customer_info.last_payment_date.month`; rule ids are the server's. Rules
+/// that need the server's clock or store are checked only by the server.
 pub fn validate(event: &Event) -> Vec<FieldViolation> {
     event.validate().err().map(violations).unwrap_or_default()
 }
@@ -18,7 +18,7 @@ fn violations(error: ValidationError) -> Vec<FieldViolation> {
         rule: violation.rule_id.into_owned(),
         description: violation.message.into_owned(),
     });
-    // A rule that cannot be evaluated is not a rule that holds.
+    // A rule that cannot be evaluated counts as broken.
     let failed = error
         .compile_error
         .into_iter()

@@ -3,8 +3,8 @@
  *
  * Usage: upload.js ADDRESS ACCOUNT WARMUP_FILE EVENTS_FILE
  *
- * Each file holds `engagement.v1.Event` messages, each behind its length as a varint. Prints one line of JSON with
- * the events, those that were accepted, and the seconds from the start of the second upload to its summary.
+ * Each file holds varint-length-delimited `engagement.v1.Event` messages. Prints one line of JSON: the number of
+ * events, the number accepted, and the seconds from the start of the second upload to its summary.
  */
 
 import { createReadStream } from "node:fs";

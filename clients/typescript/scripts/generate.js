@@ -1,13 +1,12 @@
 #!/usr/bin/env node
 /**
- * Writes the generated part of `src/gen`: the contract, the rules that its options hold, and the
- * `google.rpc` messages of error details.
+ * Generates `src/gen`: the contract, the rules in its options, and the `google.rpc` messages of error details.
  *
  * Usage: generate.js IMAGE OUT_DIR
  *
  * IMAGE is a FileDescriptorSet of the contract with its imports and comments. OUT_DIR is replaced.
- * ENGAGEMENT_PROTOC is the command prefix of a protoc, and ENGAGEMENT_PYTHON a Python that has the package
- * `googleapis-common-protos`, which holds `google/rpc/*.proto`. By default they are `protoc` and `python3`.
+ * ENGAGEMENT_PROTOC is the command line of a protoc, by default `protoc`; ENGAGEMENT_PYTHON is a Python with the
+ * package `googleapis-common-protos`, which holds `google/rpc/*.proto`, by default `python3`.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -29,7 +28,7 @@ function generate(files, inputs, outDir) {
   execFileSync(command, [...prefix, ...inputs, ...plugin, ...files], { stdio: "inherit" });
 }
 
-/** The folder that `google/rpc` is in. */
+/** The folder that contains `google/rpc`. */
 function googleapis() {
   const program = "import pathlib, google.rpc.status_pb2 as m; print(pathlib.Path(m.__file__).parents[2])";
   const python = process.env.ENGAGEMENT_PYTHON ?? "python3";

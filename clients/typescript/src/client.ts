@@ -1,4 +1,4 @@
-/** The client: the calls of the contract with typed errors and safe retries, upload and follow. */
+/** The client: calls with typed errors and safe retries, upload and follow. */
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 
@@ -26,56 +26,56 @@ import type { UploadSummary } from "./upload/ledger.js";
 import { upload, type UploadOptions } from "./upload/uploader.js";
 import { uuid7 } from "./uuid7.js";
 
-/** How to reach the server, as whom, and for which account. */
+/** How to reach the server, and for which account. */
 export interface ClientOptions extends ConnectionOptions {
   /** The brand's account: 1 to 64 letters, digits, `-` and `_`. */
   readonly accountId: string;
 }
 
-/** How an event is recorded. */
+/** Options of `recordEvent`. */
 export interface RecordEventOptions extends CallOptions {
-  /** Run every check, those against the store included, and store nothing. */
+  /** Run every check, including those against the store, but store nothing. */
   readonly validateOnly?: boolean | undefined;
 }
 
-/** How some events are recorded. */
+/** Options of `recordEvents`. */
 export interface RecordEventsOptions extends RecordEventOptions {
-  /** Store the good events, and tell of the bad ones in the results, instead of refusing all. */
+  /** Store the valid events and report the others in the results, instead of refusing the whole call. */
   readonly allowPartial?: boolean | undefined;
 }
 
-/** Which events are listed, and how. */
+/** Options of `listEvents`. */
 export interface ListEventsOptions extends CallOptions {
-  /** Which events; by default all. */
+  /** Selects events; by default all. */
   readonly filter?: MessageInitShape<typeof EventFilterSchema> | undefined;
-  /** Latest accepted first. */
+  /** List the latest accepted event first. */
   readonly newestFirst?: boolean | undefined;
-  /** How many events to read at once; at most, and by default, 1,000. */
+  /** Number of events that one call reads; by default 1,000, the maximum. */
   readonly pageSize?: number | undefined;
   /** Fields of `StoredEvent` to return, such as `event.customer_info`; by default all. */
   readonly readMask?: readonly string[] | undefined;
 }
 
 /**
- * Talks to one server for one account, over one connection, which it makes at the first call.
+ * Talks to one server for one account, over one connection, which it opens with the first call.
  *
- * Every call of its own is safe to repeat: events without an id get a UUIDv7 before they are sent, and unary calls
- * that end UNAVAILABLE are made up to five times. Failed calls reject with an EngagementError, cancelled ones with
- * the reason of their signal. The stubs have all calls of the contract, with the same token, deadline, retries and
- * errors; their requests name the account themselves.
+ * All methods are safe to repeat: events without an id get a UUIDv7 before they are sent, and unary calls that end
+ * UNAVAILABLE are attempted up to five times. Failed calls reject with an EngagementError, cancelled ones with the
+ * reason of their signal. The stubs have all calls of the contract, with the same token, deadline, retries and errors;
+ * set the account in their requests.
  */
 export class EngagementClient {
-  /** The account of all calls that are not made through the stubs. */
+  /** The account that the client's methods use. */
   readonly accountId: string;
-  /** Ways in, and the state of uploads. */
+  /** Records events, and reports the state of uploads. */
   readonly ingest: Stub<typeof IngestService>;
-  /** Ways out: stored events, subscriptions, profiles. */
+  /** Reads stored events, subscriptions and profiles. */
   readonly events: Stub<typeof EventService>;
-  /** The account's lists of customer statuses and types. */
+  /** Maintains the account's lists of customer statuses and types. */
   readonly entities: Stub<typeof EntityService>;
-  /** Erasures. */
+  /** Erases personal data. */
   readonly privacy: Stub<typeof PrivacyService>;
-  /** The server's version and limits. */
+  /** Reports the server's version and limits. */
   readonly server: Stub<typeof ServerService>;
   readonly #connection: Connection;
 
@@ -93,7 +93,7 @@ export class EngagementClient {
   /**
    * Records one event; the result is ACCEPTED, DUPLICATE or SUPPRESSED.
    *
-   * Rejects with `invalid_argument` and `conflict` where the event is refused.
+   * Rejects with `invalid_argument` or `conflict` if the event is rejected.
    */
   async recordEvent(event: EventInit, options: RecordEventOptions = {}): Promise<EventResult> {
     const { result } = await this.ingest.recordEvent(
@@ -107,9 +107,9 @@ export class EngagementClient {
   }
 
   /**
-   * Records up to 500 events, all or none; with `allowPartial` the good ones.
+   * Records up to 500 events, all or none; with `allowPartial`, those that are valid.
    *
-   * Rejects with `invalid_argument` and `conflict` where one bad event refuses the call.
+   * Rejects with `invalid_argument` or `conflict` if the call is refused because of an event.
    */
   async recordEvents(events: readonly EventInit[], options: RecordEventsOptions = {}): Promise<RecordEventsResponse> {
     const { allowPartial = false, validateOnly = false } = options;
@@ -122,20 +122,20 @@ export class EngagementClient {
   /**
    * Uploads all events of a source of any length, in bounded memory, and finishes the upload.
    *
-   * An upload is resumed by another call, of another process too, with the same `uploadId` and the same source from
-   * its start: what is committed is skipped by its number. An upload that is finished gives its summary again and
-   * reads nothing. Lost connections are made again meanwhile.
+   * To resume an upload, even from another process, call this with the same `uploadId` and the same source from its
+   * start: as many events as are committed are skipped. A finished upload resolves with its summary again and reads
+   * nothing. Lost connections are re-established.
    *
-   * Events without an id are sent with a UUIDv7. An event that no chunk can carry is refused here: `onRejection`
-   * gets it and the summary's tally counts it. The source is read no faster than the server commits. An
-   * asynchronous one may pause for any time: what it gave before is sent meanwhile.
+   * Events without an id are sent with a UUIDv7. An event too large for any chunk is rejected by the client:
+   * `onRejection` gets it and the summary's tally counts it. The source is read no faster than the server commits. An
+   * asynchronous source may pause for any time: earlier events are sent meanwhile.
    *
-   * What the source throws comes out of here after all that it gave before is committed; the upload then stays
-   * open, as after a cancellation. A source that does not answer is not waited for: give it the signal too.
+   * If the source throws, all events before it are committed, then this rejects with the same error; the upload stays
+   * open, as after a cancellation. A cancelled upload does not wait for its source: pass it the signal too.
    *
-   * Rejects with `taken_over` where a newer stream goes on with the upload, `source_mismatch` where the source is
-   * too short to be the one that the upload began with, the error that explains an outage that lasts too long, and
-   * any other EngagementError that is not transient at once.
+   * Rejects with `taken_over` if a newer stream has taken over the upload, `source_mismatch` if the source is shorter
+   * than what is committed, the last connection's error if an outage lasts too long, and any other EngagementError
+   * that is not transient, at once.
    */
   async upload(source: UploadSource, options: UploadOptions = {}): Promise<UploadSummary> {
     const { ingest, accountId } = this;
@@ -144,7 +144,7 @@ export class EngagementClient {
     return upload({ ingest, accountId, uploadId, timeoutSeconds, closing }, source, options);
   }
 
-  /** The events that a filter takes, page by page, without gaps or repeats. */
+  /** Iterates over the stored events that match a filter, page by page, without gaps or repeats. */
   async *listEvents(options: ListEventsOptions = {}): AsyncGenerator<StoredEvent, void> {
     const { filter, newestFirst = false, pageSize = 1000, readMask = [] } = options;
     const request: MessageInitShape<typeof ListEventsRequestSchema> = {
@@ -158,16 +158,16 @@ export class EngagementClient {
     do {
       const page = await this.events.listEvents({ ...request, pageToken }, options);
       yield* page.events;
-      // A page without events is not the last one: the token says which is.
+      // An empty page is not necessarily the last; an empty token is.
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
   }
 
   /**
-   * Follows the events that a filter takes; it connects when it is first asked for one.
+   * Follows the events that match a filter; it connects when it is first asked for one.
    *
    * It starts at exactly one of `afterCursor`, `earliest`, `latest` and `startTime`, and throws a TypeError
-   * otherwise. See Follower for the rest.
+   * otherwise. See Follower for guarantees and errors.
    */
   follow(options: FollowOptions): Follower {
     const { events, accountId } = this;
@@ -175,18 +175,18 @@ export class EngagementClient {
     return new Follower({ events, accountId, timeoutSeconds, closing }, options);
   }
 
-  /** Ends the connection; calls that still run reject with an AbortError. */
+  /** Closes the connection; running calls reject with an AbortError. */
   close(): void {
     this.#connection.close();
   }
 
-  /** The same, at the end of a block that began with `using`. */
+  /** Calls `close` at the end of the scope of `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
 }
 
-/** The event itself, or a copy with a new id where it has none. */
+/** The event itself, or a copy with a new id if it has none. */
 function withId(init: EventInit): Event {
   const event = create(EventSchema, init);
   return event.eventId === "" ? { ...event, eventId: uuid7() } : event;

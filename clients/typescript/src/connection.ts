@@ -1,4 +1,4 @@
-/** The connection to the server: transport security, token, keepalive, retries, and the calls that run. */
+/** The connection to the server: transport security, token, keepalive, retries, and the running calls. */
 
 import type { DescMessage } from "@bufbuild/protobuf";
 import {
@@ -12,25 +12,25 @@ import {
 
 import { type Method, RpcCall } from "./rpc-call.js";
 
-/** How to reach the server, and as whom. */
+/** How to reach the server. */
 export interface ConnectionOptions {
   /**
-   * Transport security; by default, and with `false`, there is none and everything, the token included, goes in
+   * Transport security; by default, and with `false`, there is none: everything, including the token, is sent in
    * plain text. `true` trusts the roots of Node.js (`--use-system-ca` and NODE_EXTRA_CA_CERTS apply), `ca` the
    * certificates that it holds as PEM.
    */
   readonly tls?: boolean | { readonly ca: string | Uint8Array } | undefined;
-  /** Goes with every call, as `authorization: Bearer …`. */
+  /** Sent with every call as `authorization: Bearer …`. */
   readonly token?: string | undefined;
-  /** Deadline of a unary call, its tries and waits included, in seconds; 30 by default. */
+  /** Deadline of a unary call in seconds, including retries and waits; 30 by default. */
   readonly timeoutSeconds?: number | undefined;
 }
 
-/** How one call differs from the others. */
+/** Options of a single call. */
 export interface CallOptions {
   /** Cancels the call, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Deadline of a unary call in seconds, in place of the client's. Streams have none. */
+  /** Deadline of a unary call in seconds, overriding the client's. Streams have none. */
   readonly timeoutSeconds?: number | undefined;
 }
 
@@ -38,8 +38,8 @@ const DEFAULT_TIMEOUT_SECONDS = 30;
 const MAX_RECEIVED_MESSAGE_BYTES = 16 * 1024 * 1024;
 const MAX_SENT_MESSAGE_BYTES = 8 * 1024 * 1024;
 
-// An empty name stands for every method. Uploads and subscriptions resume themselves: repeated by the library
-// as well, a subscription would wait unseen.
+// An empty name matches every method. Uploads and subscriptions resume by themselves: if the library retried them as
+// well, waits of a subscription would go unnoticed.
 const SERVICE_CONFIG: ServiceConfig = {
   loadBalancingConfig: [],
   methodConfig: [
@@ -72,16 +72,16 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 5_000,
   "grpc.dns_min_time_between_resolutions_ms": 5_000,
-  // What does not fit is not sent again, so that a message of the largest size must.
+  // A message that does not fit is not resent, so the largest must fit.
   "grpc.per_rpc_retry_buffer_size": MAX_SENT_MESSAGE_BYTES,
   "grpc.retry_buffer_size": 8 * MAX_SENT_MESSAGE_BYTES,
-  // The library shares connections, and the waits before they are made again, among clients otherwise.
+  // By default the library shares connections, and their reconnect backoff, among clients.
   "grpc.use_local_subchannel_pool": 1,
 };
 
 /** One channel to one server. */
 export class Connection {
-  /** Deadline of unary calls that bring none. */
+  /** Deadline of unary calls that do not set their own. */
   readonly timeoutSeconds: number;
   readonly #channel: Channel;
   readonly #metadata = new Metadata();
@@ -102,7 +102,7 @@ export class Connection {
     return this.#closing.signal;
   }
 
-  /** Starts a call. Throws the reason of a signal that has aborted, and an AbortError once it is closed. */
+  /** Starts a call. Throws the reason of an aborted signal, or an AbortError once the connection is closed. */
   open<I extends DescMessage, O extends DescMessage>(method: Method<I, O>, options: CallOptions): RpcCall<I, O> {
     options.signal?.throwIfAborted();
     this.closing.throwIfAborted();
@@ -120,7 +120,7 @@ export class Connection {
     return call;
   }
 
-  /** Cancels all calls and ends the connection. */
+  /** Cancels all calls and closes the connection. */
   close(): void {
     this.#closing.abort(new DOMException("the client is closed", "AbortError"));
     for (const call of this.#calls) {

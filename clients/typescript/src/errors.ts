@@ -1,23 +1,23 @@
-/** The one error that calls fail with, and what it tells: for programs by its kind, for people as text. */
+/** The error that every failed call rejects with. */
 
 /**
- * What an error means for the caller.
+ * Classifies an error by how the caller should react.
  *
  * | kind | status | |
  * | --- | --- | --- |
- * | `invalid_argument` | INVALID_ARGUMENT | correct the request; `violations` says where |
- * | `conflict` | ALREADY_EXISTS | the id stands for other content |
- * | `precondition` | FAILED_PRECONDITION | not in this state |
- * | `taken_over` | ABORTED | a newer stream goes on with the upload; this one must not |
+ * | `invalid_argument` | INVALID_ARGUMENT | correct the request; see `violations` |
+ * | `conflict` | ALREADY_EXISTS | the id was used before, for different content |
+ * | `precondition` | FAILED_PRECONDITION | not in the current state |
+ * | `taken_over` | ABORTED | a newer stream has taken over the upload; do not retry |
  * | `not_found` | NOT_FOUND | nothing has this id, cursor or name |
- * | `unauthenticated` | UNAUTHENTICATED | the token is missing, wrong or too old |
+ * | `unauthenticated` | UNAUTHENTICATED | the token is missing, invalid or expired |
  * | `permission_denied` | PERMISSION_DENIED | the token does not cover this |
  * | `quota_exceeded` | RESOURCE_EXHAUSTED | a limit is reached; wait for `retryDelaySeconds` |
- * | `unavailable` | UNAVAILABLE | trying again with the same ids is safe |
- * | `deadline` | DEADLINE_EXCEEDED | it may have happened; trying again with the same ids is safe |
+ * | `unavailable` | UNAVAILABLE | retrying with the same ids is safe |
+ * | `deadline` | DEADLINE_EXCEEDED | the call may have taken effect; retrying with the same ids is safe |
  * | `internal` | INTERNAL, UNKNOWN, DATA_LOSS | the server's log has the cause |
  * | `other` | all others | |
- * | `source_mismatch` | made by the client | a resumed upload got a source that is too short |
+ * | `source_mismatch` | raised by the client | the source of a resumed upload has fewer events than are committed |
  */
 export type ErrorKind =
   | "invalid_argument"
@@ -40,11 +40,11 @@ export interface FieldViolation {
   readonly field: string;
   /** Id of the rule, such as `string.max_len`. */
   readonly rule: string;
-  /** What is wrong and the limit, for people. */
+  /** A text for humans that includes the limit. */
   readonly description: string;
 }
 
-/** What an error is made of; all but `kind` may be left out. */
+/** The parts of an error; only `kind` is required. */
 export interface ErrorParts {
   readonly kind: ErrorKind;
   readonly code?: string | undefined;
@@ -55,23 +55,23 @@ export interface ErrorParts {
   readonly cause?: unknown;
 }
 
-// Without a reason of the service these come from a broken connection or from a proxy.
+// Without the service's reason these come from a broken connection or from a proxy.
 const TRANSIENT_WITHOUT_REASON: ReadonlySet<string | undefined> = new Set(["INTERNAL", "UNKNOWN", "CANCELLED"]);
 
-/** A call that failed: why, for programs and for people. */
+/** Why a call failed, for programs and for humans. */
 export class EngagementError extends Error {
   override readonly name = "EngagementError";
-  /** What it means for the caller. */
+  /** Classifies the error by how the caller should react. */
   readonly kind: ErrorKind;
-  /** Name of the gRPC status, such as `INVALID_ARGUMENT`; undefined where the client itself found the error. */
+  /** Name of the gRPC status, such as `INVALID_ARGUMENT`; undefined if the client itself raised the error. */
   readonly code: string | undefined;
-  /** Name of an `ErrorReason` without its prefix; empty where the status came from elsewhere. */
+  /** Name of an `ErrorReason` without its prefix; empty if the status did not come from the service. */
   readonly reason: string;
-  /** All dynamic text of the message. */
+  /** The dynamic parts of the message by name. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** The fields that are wrong; the server names at most 32. */
+  /** The invalid fields; the server lists at most 32. */
   readonly violations: readonly FieldViolation[];
-  /** How long the server asks to wait before the next try, if it does. */
+  /** The wait before the next attempt that the server requests, if it does. */
   readonly retryDelaySeconds: number | undefined;
 
   constructor(message: string, parts: ErrorParts) {
@@ -97,7 +97,7 @@ export class EngagementError extends Error {
     }
   }
 
-  /** Code, reason and message in one line, then a line for each violation. */
+  /** Code, reason and message on one line, then a line for each violation. */
   override toString(): string {
     const origin = [this.code, this.reason].filter((part) => part !== undefined && part !== "").join(" / ");
     const lines = [origin === "" ? this.message : `${origin}: ${this.message}`];

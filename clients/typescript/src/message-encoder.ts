@@ -1,9 +1,9 @@
 /**
  * Serializes many messages of one type.
  *
- * `toBinary` makes, and grows, a new buffer for every message, which is most of what it costs for one of the size
- * of an event. This one keeps its buffer. It knows the kinds of fields that events have; a message with any other
- * kind of field goes to `toBinary`, so that the bytes are the same whatever the contract grows into.
+ * `toBinary` allocates and grows a new buffer for every message, which is most of the cost of one as small as an
+ * event. This one reuses its buffer. It knows the kinds of fields that events have; messages with any other kind go
+ * to `toBinary`, so that the bytes are the same however the contract grows.
  */
 
 import { type DescField, type DescMessage, type MessageShape, ScalarType, toBinary } from "@bufbuild/protobuf";
@@ -26,7 +26,7 @@ const SCALARS: ReadonlyMap<ScalarType, Scalar> = new Map<ScalarType, Scalar>([
   [ScalarType.INT64, { wireType: WireType.Varint, zero: 0n, write: (writer, value) => writer.int64(value) }],
 ]);
 
-/** A function that gives the bytes that `toBinary` gives. */
+/** A function that returns the same bytes as `toBinary`. */
 export function messageEncoder<Desc extends DescMessage>(
   schema: Desc,
 ): (message: MessageShape<Desc>) => Uint8Array<ArrayBuffer> {
@@ -37,7 +37,7 @@ export function messageEncoder<Desc extends DescMessage>(
       write(writer, message);
       return writer.finish();
     } catch {
-      // What was begun is dropped; a wrong value gets the library's words.
+      // Discards the partial message, and lets the library report the wrong value.
       writer.finish();
       return toBinary(schema, message);
     }
@@ -63,7 +63,7 @@ function writeMessage(schema: DescMessage): Write<MessageShape<DescMessage>> {
   };
 }
 
-/** Writes a field of a message where it is set; undefined for a kind of field that events have not. */
+/** Writes a field of a message if it is set; undefined for a kind of field that events do not have. */
 function writeField(field: DescField): Write<Values> | undefined {
   switch (field.fieldKind) {
     case "scalar":
@@ -146,11 +146,11 @@ function writeScalar(number: number, type: ScalarType): Write<unknown> | undefin
 }
 
 function writeNested(field: DescField & { message: DescMessage }): Write<unknown> | undefined {
-  // Some messages of the library are no messages in memory.
+  // The library represents some of its messages by other types in memory.
   if (field.delimitedEncoding || field.message.typeName.startsWith("google.protobuf.")) {
     return undefined;
   }
-  // Made when it is first needed: a message may hold itself.
+  // Created when it is first needed: a message type may contain itself.
   let write: Write<MessageShape<DescMessage>> | undefined;
   return (writer, value) => {
     write ??= writeMessage(field.message);

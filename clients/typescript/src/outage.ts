@@ -6,7 +6,7 @@ const FIRST_DELAY_SECONDS = 0.1;
 const LONGEST_DELAY_SECONDS = 5;
 const DEFAULT_MAX_OUTAGE_SECONDS = 300;
 
-/** The time since the last progress, and the growing waits in it. */
+/** The time since the last progress, with growing waits. */
 export class Outage {
   readonly #maxSeconds: number;
   #beganAtMs: number | undefined;
@@ -16,13 +16,13 @@ export class Outage {
     this.#maxSeconds = maxSeconds;
   }
 
-  /** There was progress: the next failure begins a new outage. */
+  /** Records progress: the next failure begins a new outage. */
   end(): void {
     this.#beganAtMs = undefined;
     this.#failures = 0;
   }
 
-  /** How many seconds to wait before the next try. Throws the error where that is too late, or no help. */
+  /** Seconds to wait before the next attempt. Throws the error if that is too late or cannot help. */
   delayAfter(error: EngagementError): number {
     if (!error.isTransient) {
       throw error;
@@ -39,7 +39,7 @@ export class Outage {
   }
 }
 
-/** Waits; rejects with the signal's reason where it aborts. */
+/** Waits; rejects with the signal's reason if it aborts. */
 export async function sleep(seconds: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   await new Promise<void>((resolve, reject) => {

@@ -1,8 +1,8 @@
 /**
- * One call, read a message at a time.
+ * One call, read one message at a time.
  *
- * It stands on the channel itself and not on the library's streams: those read up to 16 messages ahead of
- * their reader, and know no message that is serialized already.
+ * It uses the channel directly, not the library's streams: those read up to 16 messages ahead of their reader, and
+ * cannot send a message that is already serialized.
  */
 
 import {
@@ -28,11 +28,11 @@ export type Method<I extends DescMessage, O extends DescMessage> = DescMethod & 
   readonly output: O;
 };
 
-/** How a call is made and ended. */
+/** Metadata and cancellation of a call. */
 export interface RpcCallOptions {
   readonly metadata: Metadata;
   readonly signal: AbortSignal | undefined;
-  /** Is called once, when nothing more can come or go. */
+  /** Called once, when the call has ended. */
   readonly onEnd: () => void;
 }
 
@@ -45,7 +45,7 @@ interface Reading<T> {
   timer: NodeJS.Timeout | undefined;
 }
 
-/** A running call. One task at a time may read, and one may write. */
+/** A running call. Only one task at a time may read, and only one may write. */
 export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
   readonly #call: BareCall;
   readonly #method: Method<I, O>;
@@ -53,7 +53,7 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
   #reading: Reading<MessageShape<O>> | undefined;
   #endWrite: (() => void) | undefined;
   #hasEnded = false;
-  /** What reading rejects with behind the last message; nothing after a status of OK. */
+  /** The error that reading rejects with after the last message; undefined after a status of OK. */
   #failure: { readonly error: unknown } | undefined;
 
   /** @internal */
@@ -73,12 +73,12 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
     });
   }
 
-  /** Sends a message. Resolves when the next may be sent, and when the call has ended, which reading tells. */
+  /** Sends a message. Resolves when the next may be sent, or when the call has ended, which reading reports. */
   async write(message: MessageInitShape<I>): Promise<void> {
     await this.writeSerialized(toBinary(this.#method.input, create(this.#method.input, message)));
   }
 
-  /** The same for a message that is serialized already. It must stay as it is until the call has ended. */
+  /** Sends a serialized message, which must not be modified until the call has ended. */
   async writeSerialized(serialized: Uint8Array): Promise<void> {
     if (this.#hasEnded) {
       return;
@@ -93,7 +93,7 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
     });
   }
 
-  /** No message follows. */
+  /** Declares that no message follows. */
   halfClose(): void {
     if (!this.#hasEnded) {
       this.#call.halfClose();
@@ -101,10 +101,10 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
   }
 
   /**
-   * The next message, or undefined behind the last one.
+   * The next message, or undefined after the last one.
    *
-   * Rejects with an EngagementError where the call fails, which includes `silenceSeconds` without a message,
-   * and with the reason of a cancellation.
+   * Rejects with an EngagementError if the call fails, which includes `silenceSeconds` without a message, or with the
+   * reason of a cancellation.
    */
   async read(silenceSeconds = Infinity): Promise<MessageShape<O> | undefined> {
     if (this.#failure !== undefined) {
@@ -118,7 +118,7 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
       if (silenceSeconds !== Infinity) {
         reading.timer = setTimeout(
           () => {
-            // A turn of the loop first: after a long pause of this thread the message may be here already.
+            // Lets the event loop run first: after a long pause of this thread the message may have arrived.
             setImmediate(() => {
               if (this.#reading === reading) {
                 this.cancel(silence(silenceSeconds));
@@ -133,7 +133,7 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
     });
   }
 
-  /** Ends the call, unless it has ended; reading rejects with the reason. */
+  /** Ends the call unless it has ended; reading rejects with the reason. */
   cancel(reason: unknown): void {
     if (!this.#hasEnded) {
       this.#call.cancelWithStatus(Code.CANCELLED, "cancelled by the client");
@@ -141,14 +141,14 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
     }
   }
 
-  /** The messages to the end; leaving the loop cancels the call. */
+  /** Iterates over the messages; leaving the loop cancels the call. */
   async *[Symbol.asyncIterator](): AsyncGenerator<MessageShape<O>, void> {
     try {
       for (let message = await this.read(); message !== undefined; message = await this.read()) {
         yield message;
       }
     } finally {
-      this.cancel(new DOMException("nobody reads the call any longer", "AbortError"));
+      this.cancel(new DOMException("the call is no longer read", "AbortError"));
     }
   }
 

@@ -28,7 +28,7 @@ const KINDS: Readonly<Partial<Record<Code, ErrorKind>>> = {
 
 type Details = Pick<ErrorParts, "reason" | "metadata" | "violations" | "retryDelaySeconds">;
 
-/** The typed error for a status that is not OK, with what the server's details say. */
+/** The typed error for a status that is not OK, including the server's details. */
 export function errorFromStatus(status: StatusObject): EngagementError {
   return new EngagementError(status.details === "" ? "no message" : status.details, {
     kind: KINDS[status.code] ?? "other",
@@ -45,7 +45,7 @@ function readDetails(status: StatusObject): Details {
   try {
     return parseDetails(serialized);
   } catch {
-    // Something between us and the service wrote them: the code and the message must do.
+    // Not written by the service but on the way: the code and the message must do.
     return {};
   }
 }

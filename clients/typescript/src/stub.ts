@@ -18,8 +18,8 @@ import { EngagementError } from "./errors.js";
 import type { Method, RpcCall } from "./rpc-call.js";
 
 /**
- * The calls of a service, under the names of the contract. A unary call takes a message, or a plain object with
- * its fields, and rejects with an EngagementError; a stream is an RpcCall.
+ * The calls of a service, named as in the contract. A unary call takes a message, or a plain object with its fields,
+ * and rejects with an EngagementError; a stream is an RpcCall.
  */
 export type Stub<S extends DescService> = {
   readonly [Name in keyof S["method"]]: StubMethod<S["method"][Name]>;
@@ -65,7 +65,7 @@ async function callUnary<I extends DescMessage, O extends DescMessage>(
 ): Promise<MessageShape<O>> {
   const call = callServerStreaming(connection, method, request, options);
   const response = await call.read();
-  // The status comes behind the response, and counts even where there is one.
+  // The status follows the response, and takes precedence over it.
   await call.read();
   if (response === undefined) {
     throw new EngagementError("the call ended without a response", { kind: "internal", code: "INTERNAL" });
@@ -79,7 +79,7 @@ function callServerStreaming<I extends DescMessage, O extends DescMessage>(
   request: MessageInitShape<I>,
   options: CallOptions,
 ): RpcCall<I, O> {
-  // Before the call starts: a message that cannot be serialized must not leave one behind.
+  // Before the call starts: if the message cannot be serialized, no call must be left behind.
   const serialized = toBinary(method.input, create(method.input, request));
   const call = connection.open(method, options);
   void call.writeSerialized(serialized);

@@ -1,4 +1,4 @@
-/** UUIDv7 (RFC 9562): ids that grow with time, so that the store keeps neighbours together. */
+/** UUIDv7 (RFC 9562): ids that increase with time and so keep neighbours together in the store. */
 
 import { randomFillSync } from "node:crypto";
 
@@ -13,10 +13,10 @@ let lastMs = 0;
 let counter = 0;
 
 /**
- * A new UUIDv7 as text, greater than all that this thread of the process made before.
+ * Returns a new UUIDv7 as text, greater than all that this thread generated before.
  *
- * After the 48 bits of epoch milliseconds stand a counter of 42 bits, which starts at a random number every
- * millisecond, and 32 random bits.
+ * It consists of 48 bits of epoch milliseconds, a 42-bit counter that starts at a random number every millisecond,
+ * and 32 random bits.
  */
 export function uuid7(): string {
   const nowMs = Date.now();
@@ -24,7 +24,7 @@ export function uuid7(): string {
     lastMs = nowMs;
     counter = randomCounter();
   } else {
-    // Also when the clock goes back. Half the counter is free: it cannot run over within the life of a process.
+    // Also if the clock goes back. Half of the counter is unused at first, which no process can exhaust.
     counter += 1;
   }
   const high = Math.floor(counter / 2 ** 30);

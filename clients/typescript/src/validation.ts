@@ -1,8 +1,8 @@
 /**
  * Checks events against the rules of the contract before they are sent.
  *
- * It needs the package `@bufbuild/protovalidate`, which the rest of the client does without. Only the server can
- * check duplicates, ids that other content has, closed lists, and times against its clock.
+ * Needs the package `@bufbuild/protovalidate`, which the rest of the client does not. Only the server can check
+ * duplicates, ids used for different content, closed lists, and times against its clock.
  */
 
 import { create } from "@bufbuild/protobuf";
@@ -16,10 +16,10 @@ import type { EventInit } from "./upload/chunker.js";
 const validator = createValidator();
 
 /**
- * The rules that an event breaks, by the server's names of fields and rules, with paths from the event; empty where
- * it is valid. The descriptions are those of protovalidate.
+ * Returns the rules that an event breaks; empty if it is valid. Fields and rules are named as by the server, with
+ * paths from the event; the descriptions are protovalidate's.
  *
- * Throws where the rules themselves cannot be checked, which is a bug.
+ * Throws if the rules themselves cannot be evaluated, which is a bug.
  */
 export function violationsOf(event: EventInit): readonly FieldViolation[] {
   const result = validator.validate(EventSchema, create(EventSchema, event));

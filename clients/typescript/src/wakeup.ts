@@ -1,6 +1,6 @@
 /** A wait of one task for another. */
 
-/** Wakes the one task that waits for it; a wake that nobody waits for is kept for the next wait. */
+/** Wakes the one task that waits for it; a wake without a waiter is kept for the next wait. */
 export class Wakeup {
   #isDue = false;
   #resolve: (() => void) | undefined;
@@ -11,7 +11,7 @@ export class Wakeup {
     this.#resolve?.();
   }
 
-  /** Waits for the next wake. It may come for no reason: check the condition again. */
+  /** Waits for the next wake, which may be spurious: check the condition again. */
   async wait(): Promise<void> {
     if (!this.#isDue) {
       await new Promise<void>((resolve) => {

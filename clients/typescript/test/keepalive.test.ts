@@ -1,4 +1,4 @@
-/** A connection that goes silent without an end, as behind a firewall that forgets it. It takes 40 s to be sure. */
+/** A connection that goes silent without an end, as behind a firewall that drops it. It takes 40 s to be sure. */
 
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";

@@ -50,7 +50,7 @@ describe("recording", () => {
     assert.ok(first.eventId < second.eventId);
   });
 
-  test("a refused event says which field breaks which rule", options, async () => {
+  test("a rejected event says which field breaks which rule", options, async () => {
     using client = server.connect();
     const lastPaymentDate = { year: 2014, month: 13, day: 15 };
     const error = await engagementError(

@@ -155,7 +155,7 @@ describe("uploading", () => {
     await assert.rejects(client.upload(unreadable(), { signal: AbortSignal.abort(reason) }), reason);
   });
 
-  test("what a listener throws ends the upload", options, async () => {
+  test("what a callback throws ends the upload", options, async () => {
     using client = server.connect();
     const failure = new Error("cannot report");
     const onProgress = (): never => {

@@ -8,7 +8,7 @@ from engagement import v1
 from engagement.rules import Violation
 from engagement_server.api.paging import page_size
 from engagement_server.errors import EventNotFoundError, FieldInvalidError, LogEpochChangedError
-from engagement_server.log.second_look import look_twice
+from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import stored_event_message
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.validation import require_valid
@@ -42,7 +42,7 @@ class EventHandlers:
         def find(reader: Reader) -> StoredRow:
             return _find(reader, request, partition.cursors)
 
-        row = await look_twice(partition.log, lambda: partition.readers.run(find))
+        row = await read_with_catch_up(partition.log, lambda: partition.readers.run(find))
         stored = stored_event_message(row, cursors=partition.cursors)
         return v1.GetEventResponse(event=_masked(stored, mask))
 
@@ -76,7 +76,7 @@ class EventHandlers:
                 response.next_page_token = cursors.encode_page(page.next_position, arguments=arguments)
             return response
 
-        return await look_twice(partition.log, lambda: partition.readers.run(read))
+        return await read_with_catch_up(partition.log, lambda: partition.readers.run(read))
 
     async def subscribe_events(self, request: v1.SubscribeEventsRequest, call: Call) -> None:
         """Serves a subscription."""
@@ -87,7 +87,7 @@ class EventHandlers:
         """Returns one profile."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
-        profile = await look_twice(partition.log, lambda: partition.profiles.read(request))
+        profile = await read_with_catch_up(partition.log, lambda: partition.profiles.read(request))
         return v1.GetProfileResponse(profile=profile)
 
 

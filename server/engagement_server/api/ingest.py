@@ -9,7 +9,7 @@ from engagement import v1
 from engagement.limits import MAX_BATCH_EVENTS
 from engagement_server.api.paging import page_size
 from engagement_server.errors import BatchTooLargeError, EntityUnknownError
-from engagement_server.log.second_look import look_twice
+from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import tally_message, upload_message, verdict_message
 from engagement_server.model import Verdict, count
 from engagement_server.operations import RecordBatch, Recorded
@@ -108,7 +108,7 @@ class IngestHandlers:
             )
             return state, rejections
 
-        state, rejections = await look_twice(partition.log, lambda: partition.readers.run(read))
+        state, rejections = await read_with_catch_up(partition.log, lambda: partition.readers.run(read))
         response = v1.GetUploadResponse(upload=upload_message(state))
         for sequence, verdict in rejections[:size]:
             response.rejections.add(

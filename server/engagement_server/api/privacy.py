@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engagement import v1
 from engagement.uuid7 import uuid7
 from engagement_server.api.paging import page_size
-from engagement_server.log.second_look import look_twice
+from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import erasure_message
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, LiftSuppression
@@ -63,7 +63,7 @@ class PrivacyHandlers:
         def find(reader: Reader) -> ErasureState:
             return reader.erasures.find(request.account_id, request.erasure_id)
 
-        state = await look_twice(partition.log, lambda: partition.readers.run(find))
+        state = await read_with_catch_up(partition.log, lambda: partition.readers.run(find))
         return v1.GetErasureResponse(erasure=erasure_message(state))
 
     async def list_erasures(self, request: v1.ListErasuresRequest, call: Call) -> v1.ListErasuresResponse:

@@ -158,7 +158,7 @@ class HotConsumers:
             is_complete, step_seconds = await self._readers.run(lambda reader: _advance(reader, folding))
             await asyncio.sleep((_BUSY_PAUSE if self._committer.is_busy else _IDLE_PAUSE) * step_seconds)
         if folding.events >= MIN_KEPT_EVENTS and not folding.fold.is_empty:
-            await self._committer.submit(SaveProfile(account_id, folding.to_keep()), returns=int)
+            await self._committer.submit(SaveProfile(account_id, folding.folded_profile()), returns=int)
 
     async def _save(self, account_id: str, profile: FoldedProfile) -> None:
         try:

@@ -1,1 +1,1 @@
-"""The commit log: what makes commits durable and gives them their order."""
+"""The commit log, which orders commits and makes them durable."""

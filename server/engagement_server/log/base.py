@@ -1,4 +1,4 @@
-"""The port of the commit log: the one way in which state changes."""
+"""The port of the commit log: the only way to change state."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ if TYPE_CHECKING:
     from engagement_server.errors import RequestError
     from engagement_server.operations import Commit, Result
 
-Listener = Callable[[Applied], None]
+AppliedCallback = Callable[[Applied], None]
+FreshnessCallback = Callable[[bool], None]
 
 
 class CommitLog(Protocol):
     """Makes commits durable, in order, and applies them to the store.
 
-    What every log promises, and the conformance suite holds:
+    Every log guarantees, and the conformance suite checks:
 
-    - When `commit` returns, all of the commit is durable and every reader sees it.
+    - When `commit` returns, the whole commit is durable and every reader sees it.
     - When it raises, nothing of the commit is or ever becomes visible, unless the log says otherwise
-      (a replicated log may not know); sending the same operations again is safe either way.
-    - Commits take effect one after the other, in the order of the calls, and so do the operations of
-      each. Positions grow with that order and are never given twice, after a restart either.
-    - A refused operation changes nothing and leaves the others of its commit alone.
+      (a replicated log may not know). Sending the same operations again is safe either way.
+    - Commits take effect one after another, in the order of the calls, and so do the operations of each.
+      Positions grow in that order and are never reused, not even after a restart.
+    - A refused operation changes nothing and does not affect the other operations of its commit.
     """
 
     max_concurrent_commits: int
-    """How many calls of `commit` at once are of use."""
+    """Maximum useful concurrency of `commit`."""
     failure: asyncio.Future[None]
-    """Fails with what makes the log useless until the server is started again."""
+    """Fails with the error that makes the log unusable until the server is restarted."""
 
     @property
     def view_time_ms(self) -> int:
@@ -39,31 +40,31 @@ class CommitLog(Protocol):
 
     @property
     def is_current(self) -> bool:
-        """Whether commits are taken and readers see what is committed now, or was moments ago."""
+        """Whether the log accepts commits and readers are at most moments behind it."""
 
-    def subscribe(self, listener: Listener) -> None:
-        """Has `listener` called on the event loop after every commit of any node, once readers see it.
+    def subscribe(self, callback: AppliedCallback) -> None:
+        """Registers `callback`, to be called on the event loop after each commit, once readers see it.
 
-        It must not block or raise.
+        It gets the commits of all nodes, and must not block or raise.
         """
 
-    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
-        """Has `watcher` called on the event loop when `is_current` changes."""
+    def watch_freshness(self, callback: FreshnessCallback) -> None:
+        """Registers `callback`, to be called on the event loop when `is_current` changes."""
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
-        """One result or refusal an operation. Raises StoreUnavailableError."""
+        """Returns one result or error per operation. Raises StoreUnavailableError."""
 
     async def catch_up(self) -> bool:
-        """Returns once readers see all that was committed before the call, by whatever node.
+        """Returns once readers see everything that any node committed before the call.
 
-        True where that may be more than before it. Raises StoreUnavailableError.
+        True if that may be more than they saw then. Raises StoreUnavailableError.
         """
 
     async def purge(self) -> None:
-        """Returns when no byte of what was deleted before is left in the files of the store.
+        """Returns once the files of the store hold no byte of data that was deleted before the call.
 
         Raises StoreUnavailableError.
         """
 
     async def close(self) -> None:
-        """Ends the log once the running commit is done."""
+        """Closes the log once the running commit is done."""

@@ -1,4 +1,4 @@
-"""Groups what waits into commits: under load the groups grow, and an idle server commits at once."""
+"""Groups waiting operations into commits: larger groups under load, at once on an idle server."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
     from engagement_server.operations import Operation, Result
 
-# A commit takes tens of milliseconds at this size: enough to share an fsync, short enough to wait for.
+# A commit of this size takes tens of milliseconds: enough to share an fsync, short enough to wait for.
 _MAX_COMMIT_EVENTS = 4_000
 _MAX_COMMIT_BYTES = 8 * 1024 * 1024
-# What may wait; more is refused or held back at the sender.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
+"""Beyond this, calls are refused and streams get back-pressure."""
 _OPERATION_BYTES = 256
 _MIN_CONCURRENT_BYTES = 64 * 1024
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Committer:
-    """The one way to change state. Cancelling a caller never takes back what it submitted."""
+    """The only way to change state. Cancelling a caller does not cancel its operation."""
 
     def __init__(self, log: CommitLog) -> None:
         self._log = log
@@ -41,33 +41,32 @@ class Committer:
         self._room = asyncio.Event()
         self._room.set()
         self._is_closing = False
-        self._running = 0
-        """Commits that are under way."""
-        self._listeners: list[Callable[[Sequence[Operation]], None]] = []
+        self._in_flight = 0  # commits
+        self._callbacks: list[Callable[[Sequence[Operation]], None]] = []
         self._tasks = [
             asyncio.create_task(self._run(), name="committer") for _ in range(log.max_concurrent_commits)
         ]
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being committed or waits for it."""
-        return bool(self._running or self._waiting)
+        """Whether an operation is waiting or being committed."""
+        return bool(self._in_flight or self._waiting)
 
-    def subscribe(self, listener: Callable[[Sequence[Operation]], None]) -> None:
-        """Has `listener` called with the operations of every commit; it must not block or raise."""
-        self._listeners.append(listener)
+    def subscribe(self, callback: Callable[[Sequence[Operation]], None]) -> None:
+        """Registers `callback` for the operations of each commit made here; it must not block or raise."""
+        self._callbacks.append(callback)
 
     async def submit(self, operation: Operation, *, returns: type[R]) -> R:
-        """Commits an operation; its result is of the type that the operation's docstring names.
+        """Commits an operation; its result has the type that the operation's docstring names.
 
-        Raises the operation's refusal, StoreUnavailableError, OverloadedError and DrainingError.
+        Raises the operation's error, StoreUnavailableError, OverloadedError and DrainingError.
         """
         if not self._room.is_set():
             raise OverloadedError
         return cast("R", await self.enqueue(operation))  # the operation's docstring is the contract
 
     def enqueue(self, operation: Operation) -> asyncio.Future[Result]:
-        """Puts an operation in the order of commits; call `wait_for_room` first. Raises DrainingError."""
+        """Appends an operation to the queue; call `wait_for_room` first. Raises DrainingError."""
         if self._is_closing:
             raise DrainingError
         size_bytes = _OPERATION_BYTES
@@ -82,54 +81,54 @@ class Committer:
         return future
 
     async def wait_for_room(self) -> None:
-        """Waits until less waits than is allowed."""
-        while not self._room.is_set():  # whoever woke up before may have filled it again
+        """Returns once the queue is below its limit."""
+        while not self._room.is_set():  # another waiter may have filled it again
             await self._room.wait()
 
     async def close(self) -> None:
-        """Refuses what comes from now on and commits what waits."""
+        """Refuses new operations and commits the waiting ones."""
         self._is_closing = True
         self._arrival.set()
         await asyncio.wait(self._tasks)
 
     async def _run(self) -> None:
-        """Commits one group after the other; several of these run where the log has use for it."""
+        """Commits one group after another; as many of these loops run as the log has use for."""
         while not self._is_closing or self._waiting:
-            if not self._is_worth_a_commit():
+            if not self._should_commit():
                 self._arrival.clear()
                 await self._arrival.wait()
                 continue
-            self._running += 1
+            self._in_flight += 1
             try:
                 await self._commit(*self._take_group())
             finally:
-                self._running -= 1
-        self._arrival.set()  # for those that waited for the end of this commit
+                self._in_flight -= 1
+        self._arrival.set()  # wakes the loops that waited for this commit
 
-    def _is_worth_a_commit(self) -> bool:
-        # Beside another commit, a little that waits had better wait for more.
-        return bool(self._waiting) and (not self._running or self._waiting_bytes >= _MIN_CONCURRENT_BYTES)
+    def _should_commit(self) -> bool:
+        # While a commit is in flight, small work waits to share the next one.
+        return bool(self._waiting) and (not self._in_flight or self._waiting_bytes >= _MIN_CONCURRENT_BYTES)
 
     async def _commit(
         self, operations: Sequence[Operation], futures: Sequence[asyncio.Future[Result]]
     ) -> None:
         try:
             results = await self._log.commit(Commit(operations, now_ms()))
-        except Exception as error:  # every caller of the group is told, none waits for ever
+        except Exception as error:  # no caller of the group may wait for ever
             _log.error("a commit of %d operations failed: %s", len(operations), error.__cause__ or error)
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
             return
         for future, result in zip(futures, results, strict=True):
-            if future.done():  # its caller went away
+            if future.done():  # its caller was cancelled
                 continue
             if isinstance(result, RequestError):
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        for listener in self._listeners:
-            listener(operations)
+        for callback in self._callbacks:
+            callback(operations)
 
     def _take_group(self) -> tuple[list[Operation], list[asyncio.Future[Result]]]:
         operations: list[Operation] = []

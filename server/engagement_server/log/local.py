@@ -1,4 +1,4 @@
-"""The commit log of a single machine: the transaction of the SQLite file is log and view at once."""
+"""The commit log of a single machine: one SQLite transaction both logs and applies a commit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from engagement_server.clock import now_ms
 from engagement_server.log.writer_thread import WriterThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from engagement_server.errors import RequestError
-    from engagement_server.log.base import Listener
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback
     from engagement_server.operations import Commit, Result
     from engagement_server.store.database import DatabaseFile
 
@@ -24,7 +22,7 @@ class LocalLog:
 
     def __init__(self, database: DatabaseFile) -> None:
         self._writer = WriterThread(database)
-        self._listeners: list[Listener] = []
+        self._callbacks: list[AppliedCallback] = []
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -37,18 +35,18 @@ class LocalLog:
         """See `CommitLog.is_current`."""
         return True
 
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
-        self._listeners.append(listener)
+        self._callbacks.append(callback)
 
-    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
+    def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`."""
         applied = await self._writer.run(lambda writer: writer.apply(commit))
-        for listener in self._listeners:
-            listener(applied)
+        for callback in self._callbacks:
+            callback(applied)
         return applied.results
 
     async def catch_up(self) -> bool:

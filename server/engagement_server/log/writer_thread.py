@@ -1,4 +1,4 @@
-"""The one thread that writes the store, so that the event loop goes on meanwhile."""
+"""The only thread that writes the store, which keeps the event loop free."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class WriterThread:
-    """Runs work on the writer, one piece after the other, in the order of the calls."""
+    """Runs functions on the writer, one at a time, in the order of the calls."""
 
     def __init__(self, database: DatabaseFile, identity: Identity | None = None) -> None:
         """Opens the store; a new one gets the identity. Raises ConfigurationError."""
@@ -25,35 +25,34 @@ class WriterThread:
         self._connection = self._executor.submit(database.open_writer, identity).result()
         self._writer = self._executor.submit(Writer, self._connection).result()
         self.position = self._executor.submit(lambda: self._writer.position).result()
-        """How far a view had followed its log when it was opened."""
+        """The last entry of the log that the view had applied when it was opened."""
         self.last_erasure_ms = self._executor.submit(lambda: self._writer.last_erasure_ms).result()
-        """When the last erasure was begun before it was opened, in epoch milliseconds; 0: never."""
+        """Start of the last erasure before the store was opened, in epoch milliseconds; 0: none."""
         self._purging = asyncio.Lock()
 
     async def run(self, work: Callable[[Writer], T]) -> T:
         """Runs `work` with the writer."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, work, self._writer)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._writer)
 
     async def purge(self) -> None:
         """See `CommitLog.purge`."""
         async with self._purging:
-            parts = await self.run(Writer.purge)
+            steps = await self.run(Writer.purge)
             try:
                 while True:
-                    pause_seconds = await self.run(lambda _: next(parts, None))
+                    pause_seconds = await self.run(lambda _: next(steps, None))
                     if pause_seconds is None:
                         return
                     await asyncio.sleep(pause_seconds)
             finally:
-                await self.run(lambda _: parts.close())
+                await self.run(lambda _: steps.close())
 
-    async def purge_where_due(self) -> None:
-        """Purges what erasures left in a view, if they left anything."""
+    async def purge_if_due(self) -> None:
+        """Purges the view if an erasure has left bytes in it."""
         if await self.run(lambda writer: writer.is_purge_due):
             await self.purge()
 
     async def close(self) -> None:
-        """Closes the store once the running work is done."""
+        """Closes the store once the running function has returned."""
         await self.run(lambda _: self._connection.close())
         self._executor.shutdown()

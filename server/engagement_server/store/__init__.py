@@ -1,1 +1,1 @@
-"""The embedded store: a SQLite file that is written by commits and answers questions."""
+"""The embedded store: commits write a SQLite file, readers query it."""

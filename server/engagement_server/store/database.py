@@ -1,4 +1,4 @@
-"""Opens the SQLite file of the store: one writer, any number of readers, one process at a time."""
+"""Opens the SQLite file of the store: one writer, many readers, one server at a time."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from engagement_server.store.schema import Upgrade
 
 FILE_NAME = "engagement.db"
-"""Of the store, in its folder."""
-# 16 MiB of log between checkpoints: few enough fsyncs, a short recovery.
+"""Name of the SQLite file in the data folder."""
+# 16 MiB of write-ahead log between checkpoints: few fsyncs, short recovery.
 _CHECKPOINT_PAGES = 4000
 _WRITER_CACHE_KIB = 65_536
 _READER_CACHE_KIB = 8_192
-# An insert of many rows takes up to a hundred kilobytes, and each number of rows is a statement of its own.
+# Inserts of different numbers of rows are different statements, of up to a hundred kilobytes each.
 _STATEMENT_CACHE_SIZE = 64
 BUSY_TIMEOUT_MS = 5_000
 
 
 class Identity(NamedTuple):
-    """What makes a log this log; all views of it share it."""
+    """Identifies a log; all views of the log share it."""
 
     epoch: int
-    """32 bits, in every cursor."""
+    """32 bits, part of every cursor."""
     token_key: bytes
     """Seals page tokens."""
     erasure_salt: bytes
 
     @classmethod
     def new(cls) -> Identity:
-        """One that no other log has."""
+        """A random identity."""
         return cls(secrets.randbits(32), secrets.token_bytes(32), secrets.token_bytes(32))
 
 
@@ -67,11 +67,10 @@ class DatabaseFile:
         is_lent: bool = False,
         upgrades: Sequence[Upgrade] = UPGRADES,
     ) -> None:
-        """Creates what is missing. Raises ConfigurationError where the folder cannot be used.
+        """Creates the folder if missing. Raises ConfigurationError if it cannot be used.
 
-        A view follows a log and can be made again from it, so that its commits need not be on disk when
-        they return. A folder that is lent is locked by another process of this server, which writes; here
-        it is only read.
+        A view can be rebuilt from its log, so its commits need not be on disk when they return. A lent
+        folder is locked by the process of this server that writes; this process only reads.
         """
         self._is_view = is_view
         self._upgrades = upgrades
@@ -82,7 +81,7 @@ class DatabaseFile:
 
     @property
     def folder(self) -> Path:
-        """Where there is room for what becomes the store."""
+        """The data folder: a file that is to replace the store must be in it."""
         return self._path.parent
 
     def inspect(self) -> StoreState | None:
@@ -96,20 +95,21 @@ class DatabaseFile:
             return read_state(connection)
 
     def replace(self, path: Path) -> None:
-        """Puts another file in the place of the store. Nothing may have it open."""
+        """Replaces the store with another file. Nothing may have the store open."""
         for suffix in ("-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         path.replace(self._path)
 
     def open_writer(self, identity: Identity | None = None) -> apsw.Connection:
-        """The one connection that writes; every commit is on disk when it returns, except in a view.
+        """Opens the one connection that writes. Creates the store with the identity, or upgrades it.
 
-        A new store gets the identity. Raises ConfigurationError where the file cannot be used.
+        Except in a view, every commit is on disk when it returns. Raises ConfigurationError if the file
+        cannot be used.
         """
         try:
             connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, _WRITER_CACHE_KIB)
             connection.pragma("journal_mode", "wal")
-            # In a view only checkpoints sync: the file is never damaged, but may be at an earlier commit.
+            # Only checkpoints sync a view: a crash may undo its latest commits but never damages the file.
             connection.pragma("synchronous", "normal" if self._is_view else "full")
             connection.pragma("secure_delete", "on")
             connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
@@ -119,19 +119,19 @@ class DatabaseFile:
         if not self._is_view and read_position(connection).sequence > 0:
             connection.close()
             raise ConfigurationError(
-                f"{self._path} is a view of a replicated log, which would not have what is written here;"
+                f"{self._path} is a view of a replicated log, which would not contain what is written here;"
                 " start with the log, or choose another folder"
             )
         return connection
 
     def open_reader(self) -> apsw.Connection:
-        """A connection that cannot write and never waits for the writer."""
+        """Opens a connection that cannot write and never waits for the writer."""
         connection = self._open(apsw.SQLITE_OPEN_READONLY, _READER_CACHE_KIB)
         connection.pragma("query_only", 1)
         return connection
 
     def close(self) -> None:
-        """Lets other servers use the folder."""
+        """Unlocks the folder."""
         if self._lock is not None:
             os.close(self._lock)
 
@@ -144,7 +144,7 @@ class DatabaseFile:
 
 
 def _lock(data_dir: Path) -> int:
-    """The open lock of a folder, which is made where it does not exist. Raises ConfigurationError."""
+    """Locks a folder, created if missing, until the descriptor is closed. Raises ConfigurationError."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -161,7 +161,7 @@ def _lock(data_dir: Path) -> int:
 
 
 def read_identity(connection: apsw.Connection) -> Identity:
-    """The identity of the log whose store this is."""
+    """The identity of the log that the store belongs to."""
     rows: Any = connection.execute("SELECT name, value FROM settings")  # Any: each setting has its own type
     settings = dict(rows.fetchall())
     return Identity(settings["log_epoch"], settings["token_key"], settings["erasure_salt"])
@@ -174,13 +174,13 @@ def read_state(connection: apsw.Connection) -> StoreState:
 
 
 def read_cursors(connection: apsw.Connection) -> Cursors:
-    """What makes the cursors of this store."""
+    """The codec of this store's cursors."""
     identity = read_identity(connection)
     return Cursors(epoch=identity.epoch, key=identity.token_key)
 
 
 def unavailable(error: apsw.Error) -> StoreUnavailableError:
-    """What a caller is told where SQLite fails: the kind of failure, without paths or statements."""
+    """The error to raise when SQLite fails: it names the kind of failure, no paths or statements."""
     return StoreUnavailableError(_CAUSES.get(type(error), type(error).__name__))
 
 

@@ -1,4 +1,4 @@
-"""An account's lists of entities, ready to match what events say."""
+"""The entity lists of an account, prepared for matching."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from engagement_server.model import EntityList
 
-# What a status shows of the names that are allowed: all of them where names are as long as usual.
+# Limit on the allowed names in the metadata of an error: a full list of names of usual length fits.
 _MAX_ALLOWED_BYTES = 1_900
-# What a description shows. It stands in each result of a refused event, twice; a row of results that is not
-# under a quarter of a page takes a page of its own.
+# Limit on the allowed names in a description. The result of each rejected event has it twice, and a row of
+# a quarter of a page or more takes a page of its own.
 _MAX_DESCRIBED_BYTES = 256
 
 
@@ -26,13 +26,13 @@ class UnknownEntity(NamedTuple):
 
     violation: Violation
     allowed: str
-    """The names that are allowed, in quotation marks."""
+    """The allowed names, quoted."""
     error: bytes
     """The serialized `EventError` of a result."""
 
 
 class _List:
-    """One list."""
+    """One list, prepared for matching."""
 
     def __init__(self, stored: EntityList, *, field: str) -> None:
         self._field = field
@@ -41,7 +41,7 @@ class _List:
         self.is_unused = not self._names and not self._is_closed
 
     def match(self, value: str | None) -> str | UnknownEntity | None:
-        """The name that a value stands for; None where there is no value, or no such name."""
+        """The canonical name for a value; None if there is no value, or no such name in an open list."""
         if value is None:
             return None
         name = self._names.get(value.casefold())
@@ -70,12 +70,12 @@ class EntityLists:
         self._statuses = _List(statuses, field="customer_status")
         self._types = _List(types, field="customer_type")
         self.are_unused = self._statuses.is_unused and self._types.is_unused
-        """True where every event is taken, and matches nothing."""
+        """Whether both lists are empty and open: no event matches, and none is rejected."""
 
     def match(
         self, status: str | None, customer_type: str | None
     ) -> tuple[str | None, str | None] | UnknownEntity:
-        """The names that a status and a type stand for."""
+        """The canonical names for a status and a type."""
         matched_status = self._statuses.match(status)
         if isinstance(matched_status, UnknownEntity):
             return matched_status
@@ -86,7 +86,7 @@ class EntityLists:
 
 
 def entity_values(event: v1.Event) -> tuple[str | None, str | None]:
-    """Status and type of the customer, as an event has them; None where it does not say."""
+    """The customer's status and type in an event, each None if absent."""
     if not event.HasField("customer_info"):
         return None, None
     customer = event.customer_info
@@ -97,7 +97,7 @@ def entity_values(event: v1.Event) -> tuple[str | None, str | None]:
 
 
 def _quote_names(names: Sequence[str], *, max_bytes: int) -> str:
-    """The names in quotation marks, as many as there is room for."""
+    """As many of the names as fit, quoted."""
     if not names:
         return "nothing"
     shown: list[str] = []

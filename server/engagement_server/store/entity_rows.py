@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from engagement_server.operations import DeleteEntity, PutEntities
 
-# Accounts whose lists are kept at hand: reading full ones takes as long as storing an event.
+# Accounts whose lists are cached: reading full lists takes as long as storing an event.
 _MAX_CACHED_ACCOUNTS = 1000
 
 
 def read_list(connection: apsw.Connection, account: int, kind: int) -> EntityList:
-    """A list, its names in the order in which they were added."""
+    """A list; its names are in the order in which they were added."""
     names = connection.execute(
         "SELECT name FROM entities WHERE account = ? AND kind = ? ORDER BY number", (account, kind)
     )
@@ -56,11 +56,14 @@ class EntityRows:
         return lists
 
     def discard_cache(self) -> None:
-        """Reads lists again before they are used: what this transaction changed is rolled back."""
+        """Discards the cached lists, for use after a rollback."""
         self._lists.clear()
 
     def put(self, operation: PutEntities, account: int) -> EntityList:
-        """Adds names; a name that is there in another case gets the new spelling and keeps its place."""
+        """Adds names; a name that differs only in case gets the new spelling and keeps its place.
+
+        Raises FieldInvalidError if the list would hold too many names.
+        """
         present = read_list(self._connection, account, operation.kind)
         folded = {name.casefold(): name for name in operation.names}
         total = len({*folded, *map(str.casefold, present.names)})
@@ -88,7 +91,7 @@ class EntityRows:
         return read_list(self._connection, account, operation.kind)
 
     def delete(self, operation: DeleteEntity, account: int) -> EntityList:
-        """Takes a name off, in any case. Raises EntityNotFoundError."""
+        """Deletes a name, in whatever case it is given. Raises EntityNotFoundError."""
         self._connection.execute(
             "DELETE FROM entities WHERE account = ? AND kind = ? AND folded = ?",
             (account, operation.kind, operation.name.casefold()),

@@ -1,4 +1,4 @@
-"""The rows of erasures: who is to be forgotten, how far that is, and the notices of it."""
+"""The rows of erasures: their subjects, their progress, and the notices that they append to the log."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _MAX_STEP_BYTES = 16 * 1024 * 1024
 
 
 class ErasureStep(NamedTuple):
-    """What a step did."""
+    """The result of a step."""
 
     state: ErasureState
     last_position: int | None
-    """Where the account's log ends now, if it grew."""
+    """The new last position of the account; None if its log did not grow."""
 
 
 class _RunningErasure(NamedTuple):
-    """The part of a row that says what is left to erase."""
+    """The columns that say what remains to be erased."""
 
     number: int
     kind: int
@@ -58,7 +58,7 @@ class ErasureRows:
         self._purge = IndexPurge(connection)
 
     def begin(self, operation: BeginErasure, account: int, time_ms: int) -> ErasureState:
-        """Registers an erasure, or finds the one of the same request. Raises RequestIdReusedError."""
+        """Begins an erasure, or finds the one of the same request. Raises RequestIdReusedError."""
         subject_hash = self._suppressions.hash_subject(account, operation.subject)
         known = self._connection.execute(
             "SELECT erasure_id, subject_hash, suppress FROM erasures WHERE account = ? AND request_id = ?",
@@ -90,7 +90,7 @@ class ErasureRows:
         return self._states.find(operation.account_id, operation.erasure_id)
 
     def erase(self, operation: EraseEvents, account: int) -> ErasureStep:
-        """Erases the next events and tells of them in the log. Raises ErasureNotFoundError."""
+        """Erases the next events and appends a notice to the log. Raises ErasureNotFoundError."""
         running = self._find_running(operation.erasure_id, account)
         if running.subject is None:
             return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), None)
@@ -120,7 +120,7 @@ class ErasureRows:
         return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), tail)
 
     def complete(self, operation: CompleteErasure, account: int, time_ms: int) -> ErasureState:
-        """Marks an erasure as complete; again, it changes nothing. Raises ErasureNotFoundError."""
+        """Completes an erasure that has no events left; idempotent. Raises ErasureNotFoundError."""
         self._connection.execute(
             "UPDATE erasures SET complete_time_ms = ?"
             " WHERE account = ? AND erasure_id = ? AND subject IS NULL AND complete_time_ms IS NULL",
@@ -129,7 +129,7 @@ class ErasureRows:
         return self._states.find(operation.account_id, operation.erasure_id)
 
     def lift(self, operation: LiftSuppression, account: int) -> int:
-        """Lets events of a subject in again; 0 where it was not suppressed. Raises ErasureNotFoundError."""
+        """Lifts a suppression; returns 0 if there was none. Raises ErasureNotFoundError."""
         if isinstance(operation.target, Subject):
             return self._suppressions.lift(
                 account, self._suppressions.hash_subject(account, operation.target)
@@ -153,7 +153,7 @@ class ErasureRows:
         return _RunningErasure(*row)
 
     def _append_notice(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
-        """Puts a notice at the end of the account's log; its position."""
+        """Appends a notice to the account's log; returns its position."""
         position = open_account(self._connection, operation.account_id).last_position + 1
         self._connection.execute(
             "UPDATE accounts SET last_sequence = last_sequence + 1 WHERE number = ?", (account,)
@@ -166,7 +166,7 @@ class ErasureRows:
 
 
 def filter_of(subject: Subject) -> v1.EventFilter:
-    """Takes the events of a subject."""
+    """The filter that the events of a subject match."""
     match subject.kind:
         case v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID:
             return v1.EventFilter(consumer_ids=[subject.value])

@@ -1,4 +1,4 @@
-"""Reads erasures: what became of them, without whom they are about."""
+"""Reads the states of erasures, which never name their subjects."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class ErasureStates:
         return found[0]
 
     def latest(self, account_id: str, *, before_number: int, max_erasures: int) -> list[ErasureState]:
-        """Erasures of an account, the latest first, from behind a number on."""
+        """The erasures of an account below a number, latest first."""
         return self._read("number < ? ORDER BY number DESC LIMIT ?", account_id, before_number, max_erasures)
 
     def running(self) -> list[tuple[str, str]]:
-        """Accounts and ids of all erasures that are not complete, in their order."""
+        """Account ids and erasure ids of all erasures that are not complete, oldest first."""
         rows: Any = self._connection.execute(  # Any: each column has its own type
             "SELECT a.account_id, e.erasure_id FROM erasures AS e JOIN accounts AS a ON a.number = e.account"
             " WHERE e.complete_time_ms IS NULL ORDER BY e.number"

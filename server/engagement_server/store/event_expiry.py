@@ -1,4 +1,4 @@
-"""Removes events because of their age: always the oldest of an account, so that its log loses a prefix."""
+"""Expires events: always the oldest of an account, so that its log loses a prefix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engagement_server.operations import ExpireEvents
     from engagement_server.store.index_merges import IndexMerges
 
-# Some hundreds hold up other commits for as long as one of them takes.
+# A step of some hundreds delays other commits by about the time of one commit.
 _EVENTS_A_STEP = 500
 
 
@@ -30,7 +30,7 @@ class EventExpiry:
         self._removal = Removal(connection, merges=merges)
 
     def expire(self, operation: ExpireEvents, account: int) -> int:
-        """Removes some of the oldest events of an account; how many."""
+        """Removes a bounded number of the events accepted before a time; returns how many."""
         rows = self._find_oldest(account, accepted_before_ms=operation.accepted_before_ms)
         if not rows:
             return 0

@@ -1,8 +1,8 @@
-"""Paces the merging of the search index, so that its cost is spread evenly over the events.
+"""Paces the merges of the search index, so that all commits share their cost.
 
-Every insert leaves a segment, and 16 segments of a level are merged into one of the next: an event is
-rewritten once a level. Left to itself the index merges as fast as it can once 16 are there, which halves
-the rate of ingest for minutes. Here each commit merges as much as its share of all levels.
+Every insert adds a segment, and 16 segments of a level merge into one of the next, so an event is rewritten
+once per level. Automatic merges run at full speed as soon as there are 16 segments, which halves the rate
+of ingest for minutes. Here each commit merges its share of all levels.
 See docs/decisions/0009-fts-merges.md.
 """
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 _MERGED_SEGMENTS = 16
 _PAGE_BYTES = 4050
-# Pages of the index that a page of text takes, measured, with some room to catch up.
+# Pages of the index for a page of text, as measured plus some room to catch up.
 _PAGES_A_PAGE_OF_TEXT = 0.55
-# However little text a segment has, 16 of them make at least a page.
+# However little text they hold, 16 segments make at least a page.
 _PAGES_A_SEGMENT = 0.1
-# A merge costs something before it does anything: small commits save their shares up.
+# A merge has a fixed cost, so small commits accumulate their shares.
 _MIN_MERGED_PAGES = 3
 
 
@@ -34,7 +34,7 @@ class IndexMerges:
         self._due_pages = 0.0
 
     def merge_share(self, *, rows: int, text_characters: int) -> None:
-        """Merges the share of new events, which one statement has inserted."""
+        """Merges the share of rows that one statement has inserted."""
         self._events += rows
         levels = max(1.0, math.log(self._events / rows, _MERGED_SEGMENTS))
         self._due_pages += _PAGES_A_SEGMENT + _PAGES_A_PAGE_OF_TEXT * levels * text_characters / _PAGE_BYTES

@@ -1,7 +1,7 @@
-"""Rids the search index of the words of removed events.
+"""Purges the words of removed events from the search index.
 
-A removal only marks words as gone; a merge of all segments of the index drops words and marks. It runs in
-steps between commits, and goes on after a restart. See docs/decisions/0018-purging-the-index.md.
+A removal may only mark words as deleted; a merge of all segments then drops words and marks. The merge runs
+in steps between commits and resumes after a restart. See docs/decisions/0018-purging-the-index.md.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     import apsw
 
 _PAGES_A_STEP = 1_000
-# The row of the index's data that lists its segments, and the part of it before the lists.
+# The row of the index that lists its segments, and the bytes before that list.
 _STRUCTURE_ROW = 10
 _COOKIE_BYTES = 4
 
 
 class IndexPurge:
-    """Works inside the transactions of the writer: any object may require a purge, a new one drives it."""
+    """Works inside the transactions of the writer. Any object may schedule a purge; a new one runs it."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._merged: frozenset[int] | None = None
 
     def schedule(self) -> None:
-        """Has the next purge drop what was removed until now."""
+        """Schedules a purge of everything removed so far."""
         self._connection.execute("INSERT OR REPLACE INTO settings VALUES ('index_purge', 'due')")
 
     def step(self) -> bool:
-        """Merges some pages; True once nothing is left of what was removed before the purge began."""
+        """Merges some pages; returns True once everything removed before the purge began is purged."""
         row = self._connection.execute("SELECT value FROM settings WHERE name = 'index_purge'").fetchone()
         if row is None:
             return True
         if self._merged is None:
-            # What is removed from here on makes it due again.
+            # Removals from here on schedule another purge.
             self._connection.execute("UPDATE settings SET value = 'running' WHERE name = 'index_purge'")
             self._merge(-_PAGES_A_STEP)
             self._merged = max(self._merges(), key=len, default=frozenset())
@@ -54,7 +54,7 @@ class IndexPurge:
         self._connection.execute("INSERT INTO search (search, rank) VALUES ('merge', ?)", (pages,))
 
     def _merges(self) -> list[frozenset[int]]:
-        """The segments that are inputs of each running merge."""
+        """The input segments of each running merge."""
         ((structure,),) = self._connection.execute(
             "SELECT block FROM search_data WHERE id = ?", (_STRUCTURE_ROW,)
         )
@@ -70,7 +70,7 @@ class IndexPurge:
 
 
 def _varints(packed: bytes) -> Iterator[int]:
-    """The numbers of SQLite's variable-length form, which end with the byte whose highest bit is unset."""
+    """Decodes variable-length integers: only the last byte of each has its highest bit unset."""
     value = 0
     for byte in packed:
         value = value << 7 | byte & 0x7F

@@ -1,4 +1,4 @@
-"""How far a view has followed its log, and which commits it knows, in rows of their own."""
+"""The position of a view in its log, and the publishers whose commits it has applied."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class LogPosition(NamedTuple):
     """0: none yet."""
     message_id: str = ""
     time_ms: int = 0
-    """The latest time of a commit."""
+    """The time of the latest commit."""
 
 
 def read_position(connection: apsw.Connection) -> LogPosition:
-    """The position of a view; where a store is its own log, the position before the first message."""
+    """The position of a view; before the first message if the store is its own log."""
     row = connection.execute("SELECT sequence, message_id, time_ms FROM log_position").fetchone()
     return LogPosition() if row is None else LogPosition(*row)
 
@@ -33,21 +33,21 @@ class PositionRows:
         self._connection = connection
 
     def is_applied(self, entry: LogEntry) -> bool:
-        """Whether this commit, or a later one of its publisher, was applied before."""
+        """Whether this commit or a later one of its publisher has been applied."""
         row = self._connection.execute(
             "SELECT last_number FROM publishers WHERE publisher = ?", (entry.publisher,)
         ).fetchone()
         return row is not None and int(row[0]) >= entry.number
 
     def advance(self, entry: LogEntry, *, time_ms: int) -> None:
-        """Goes on to an entry that is applied now."""
+        """Moves the position to an entry."""
         self._connection.execute("DELETE FROM log_position")
         self._connection.execute(
             "INSERT INTO log_position VALUES (?, ?, ?)", (entry.sequence, entry.message_id, time_ms)
         )
 
     def mark_applied(self, entry: LogEntry, *, time_ms: int) -> None:
-        """Knows a commit from now on."""
+        """Records that a commit has been applied."""
         self._connection.execute(
             "INSERT INTO publishers VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
             " SET last_number = excluded.last_number, time_ms = excluded.time_ms",
@@ -55,7 +55,7 @@ class PositionRows:
         )
 
     def change_epoch(self, operation: ChangeEpoch) -> int:
-        """Gives the log another epoch; 0 where it has another one already."""
+        """Changes the epoch of the log; returns 0 if it is not the known one any more."""
         self._connection.execute(
             "UPDATE settings SET value = ? WHERE name = 'log_epoch' AND value = ?",
             (operation.fresh, operation.known),
@@ -63,5 +63,5 @@ class PositionRows:
         return self._connection.changes()
 
     def expire_publishers(self, *, silent_since_ms: int) -> None:
-        """Forgets publishers without a commit since a time: nothing of theirs is under way any more."""
+        """Expires publishers that are silent since a time: none of their commits is in flight any more."""
         self._connection.execute("DELETE FROM publishers WHERE time_ms < ?", (silent_since_ms,))

@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_NOTICE_EVENTS = 1_000
-"""Events that one notice tells of; an erasure of more writes several."""
+"""Events in one notice; a larger erasure appends several notices."""
 _POSITION_BYTES = 8
 
 
 def pack_positions(positions: Sequence[int]) -> bytes:
-    """The form in which a row keeps positions."""
+    """Packs positions for a row."""
     return struct.pack(f">{len(positions)}Q", *positions)
 
 
 def unpack_positions(packed: bytes) -> Sequence[int]:
-    """The positions that `pack_positions` packed."""
+    """Unpacks the positions of a row."""
     return struct.unpack(f">{len(packed) // _POSITION_BYTES}Q", packed)

@@ -1,7 +1,8 @@
-"""The new events of one account in one commit: judged as they come, inserted together at its end."""
+"""The new events of one account in one commit: judged as they arrive, inserted together at its end."""
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS
@@ -14,11 +15,9 @@ if TYPE_CHECKING:
     from engagement_server.store.index_merges import IndexMerges
     from engagement_server.store.verdicts import Judge, JudgedBatch
 
-# One statement inserts a usual chunk: between two statements the thread may wait for the interpreter.
+# One statement inserts a usual chunk: between statements the thread may wait for the interpreter.
 _ROWS_A_STATEMENT = 500
-_EVENT_COLUMNS = 10
-_SEARCH_COLUMNS = 5
-# About what the ids of an event add to the text of the index.
+# Roughly the text that the ids of an event add to the index.
 _IDENTIFIER_CHARACTERS = 24
 
 
@@ -56,44 +55,42 @@ class PendingEvents:
         return judged
 
     def flush(self) -> int:
-        """Inserts what is new; the account's last position."""
+        """Inserts the new events; returns the account's last position."""
         if not self._records:
             return self._last_position
         first = self._last_position + 1
         self._insert(first)
         self._widen_blocks(first)
         last = self._last_position + len(self._records)
-        # Kept apart from the events, so that erasing the newest one never frees its position.
+        # Stored apart from the events, so that erasing the newest event never frees its position.
         self._connection.execute(
             "UPDATE accounts SET last_sequence = ? WHERE number = ?",
             (last & (1 << SEQUENCE_BITS) - 1, last >> SEQUENCE_BITS),
         )
         return last
 
-    def _insert(self, position: int) -> None:
-        account, time_ms = position >> SEQUENCE_BITS, self._time_ms
+    def _insert(self, first: int) -> None:
+        account, time_ms = first >> SEQUENCE_BITS, self._time_ms
         for start in range(0, len(self._records), _ROWS_A_STATEMENT):
+            records = self._records[start : start + _ROWS_A_STATEMENT]
+            admissions = self._admissions[start : start + _ROWS_A_STATEMENT]
             events: list[apsw.SQLiteValue] = []
             search: list[apsw.SQLiteValue] = []
             text_characters = 0
-            records = self._records[start : start + _ROWS_A_STATEMENT]
-            admissions = self._admissions[start : start + _ROWS_A_STATEMENT]
-            for offset, (record, admission) in enumerate(
-                zip(records, admissions, strict=True), position + start
-            ):
+            for position, record, admission in zip(count(first + start), records, admissions, strict=False):
                 event_id, attribute_set, authenticated, server_time_ms, payload, indexed = record
                 events += (
-                    offset, account, event_id, attribute_set, authenticated,
+                    position, account, event_id, attribute_set, authenticated,
                     server_time_ms or time_ms, time_ms, payload, admission[0], admission[1],
                 )  # fmt: skip
-                search += (offset, *indexed)
+                search += (position, *indexed)
                 text_characters += len(indexed[0]) + _IDENTIFIER_CHARACTERS
-            self._connection.execute(_insert_statement("events", len(records)), events)
-            self._connection.execute(_insert_statement("search", len(records)), search)
+            self._connection.execute(_INSERT_EVENTS + ",".join([_EVENT_ROW] * len(records)), events)
+            self._connection.execute(_INSERT_SEARCH + ",".join([_SEARCH_ROW] * len(records)), search)
             self._merges.merge_share(rows=len(records), text_characters=text_characters)
 
     def _widen_blocks(self, position: int) -> None:
-        """Lets the time bounds of the blocks cover the new events."""
+        """Widens the time bounds of the blocks to include the new events."""
         start = 0
         while start < len(self._records):
             block = position + start >> BLOCK_BITS
@@ -107,13 +104,7 @@ class PendingEvents:
             start = end
 
 
-def _insert_statement(table: str, rows: int) -> str:
-    if table == "events":
-        return _INSERT_EVENTS + ",".join(_EVENT_ROW for _ in range(rows))
-    return _INSERT_SEARCH + ",".join(_SEARCH_ROW for _ in range(rows))
-
-
 _INSERT_EVENTS = "INSERT INTO events VALUES "
-_EVENT_ROW = "(" + ",".join("?" * _EVENT_COLUMNS) + ")"
+_EVENT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_SEARCH = "INSERT INTO search (rowid, attributes, consumer_id, conversation_id, customer_id) VALUES "
-_SEARCH_ROW = "(" + ",".join("?" * _SEARCH_COLUMNS) + ")"
+_SEARCH_ROW = "(?, ?, ?, ?, ?)"

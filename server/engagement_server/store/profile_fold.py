@@ -1,7 +1,7 @@
-"""Folds the events of one consumer into a profile: for each value, the event that it comes from.
+"""Folds the events of one consumer into a profile with the source event of each value.
 
-A fold does not depend on the order in which events are added, so that parts of it can be kept and
-brought together. It knows nothing of how events are stored or found.
+The result does not depend on the order of the events, so partial folds can be stored and merged. This
+module does not know how events are stored or found.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _FIELDS = {
     "customer_info": v1.CustomerInfo.DESCRIPTOR.fields,
     "personal_info": v1.PersonalInfo.DESCRIPTOR.fields,
 }
-# The one value that every event has.
+# The only attribute that every event has.
 _TIME = "server_time_stamp"
 
 
 class Source(NamedTuple):
-    """The event that a value comes from; of two, the greater one wins."""
+    """The event that a value comes from; the greater of two sources wins."""
 
     authenticated: bool
     server_time_ms: int
@@ -32,31 +32,31 @@ class Source(NamedTuple):
 
 
 Value: TypeAlias = tuple[Source, Message]
-"""Where a value comes from, and the attribute set that holds it."""
+"""The source of a value, and the attribute set that holds the value."""
 
 _UNBEATEN = Source(authenticated=True, server_time_ms=maxsize, position=maxsize, event_id="")
 
 
 class _SetFold:
-    """The events of one attribute set, folded in either way."""
+    """The folded events of one attribute set, for both foldings."""
 
     __slots__ = ("_lists", "_singles", "_weakest", "latest", "values")
 
     def __init__(self, set_name: str) -> None:
         fields = _FIELDS[set_name]
         self.values: dict[str, Value] = {}
-        """The winners by name of the attribute."""
+        """The winning values, by attribute."""
         self.latest: Value | None = None
         self._singles = [field.name for field in fields if not field.is_repeated]
-        """Attributes without a value so far."""
+        """Singular attributes without a value so far."""
         self._lists = [field.name for field in fields if field.is_repeated]
         self._weakest = _UNBEATEN
-        """The source that is the easiest to win over."""
+        """The lowest source of a winning value."""
 
     def add(self, source: Source, attributes: Message) -> None:
         if self.latest is None or source > self.latest[0]:
             self.latest = source, attributes
-        # Newest first, an event only adds what is missing: no other look at what is there.
+        # Newest first, an event only adds missing values and never gets here.
         if source > self._weakest:
             self._contest(source, attributes)
         has = attributes.HasField
@@ -64,13 +64,13 @@ class _SetFold:
         if self._lists:
             found += [name for name in self._lists if getattr(attributes, name)]
         if found:
-            self._settle(dict.fromkeys(found, (source, attributes)))
+            self._set_winners(dict.fromkeys(found, (source, attributes)))
 
     def merge(self, other: _SetFold) -> None:
-        """Adds what another fold has of the same set."""
+        """Adds the values of another fold of the same set."""
         if other.latest is not None and (self.latest is None or other.latest[0] > self.latest[0]):
             self.latest = other.latest
-        self._settle(
+        self._set_winners(
             {
                 name: value
                 for name, value in other.values.items()
@@ -78,25 +78,25 @@ class _SetFold:
             }
         )
 
-    def keep(self, name: str, value: Value) -> None:
-        """Sets a value that won before."""
-        self._settle({name: value})
+    def restore(self, name: str, value: Value) -> None:
+        """Sets the winning value of an attribute."""
+        self._set_winners({name: value})
 
-    def kept(self) -> Iterator[Value]:
-        """All that is kept, in either way of folding."""
+    def winners(self) -> Iterator[Value]:
+        """The winning values of both foldings."""
         yield from self.values.values()
         if self.latest is not None:
             yield self.latest
 
     def replaced(self) -> dict[str, Value]:
-        """The values of the latest event by name."""
+        """The values of the latest event, by attribute."""
         if self.latest is None:
             return {}
         return {field.name: self.latest for field, _ in self.latest[1].ListFields()}
 
     def _contest(self, source: Source, attributes: Message) -> None:
         present = {field.name for field, _ in attributes.ListFields()}
-        self._settle(
+        self._set_winners(
             {
                 name: (source, attributes)
                 for name, (winner, _) in self.values.items()
@@ -104,7 +104,7 @@ class _SetFold:
             }
         )
 
-    def _settle(self, won: dict[str, Value]) -> None:
+    def _set_winners(self, won: dict[str, Value]) -> None:
         if won:
             self.values.update(won)
             self._singles = [name for name in self._singles if name not in won]
@@ -113,17 +113,17 @@ class _SetFold:
 
 
 class ProfileFold:
-    """Any number of events of one consumer."""
+    """The folded events of one consumer."""
 
     def __init__(self) -> None:
         self._sets = {name: _SetFold(name) for name in _FIELDS}
 
     @classmethod
     def of_snapshot(cls, *, merged: bytes, replaced: bytes) -> ProfileFold:
-        """The fold whose two profiles `snapshot` serialized."""
+        """The fold whose snapshots these are."""
         fold = cls()
         for set_name, name, value in _read_snapshot(merged):
-            fold._sets[set_name].keep(name, value)
+            fold._sets[set_name].restore(name, value)
         for set_name, name, value in _read_snapshot(replaced):
             if name == _TIME:
                 fold._sets[set_name].latest = value
@@ -131,19 +131,19 @@ class ProfileFold:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no event was added."""
+        """Whether the fold has no events."""
         return all(each.latest is None for each in self._sets.values())
 
     @property
     def oldest_position(self) -> int:
-        """Lowest position that a value comes from."""
-        return min(source.position for each in self._sets.values() for source, _ in each.kept())
+        """The lowest position of a source."""
+        return min(source.position for each in self._sets.values() for source, _ in each.winners())
 
     def add(self, source: Source, event: v1.Event) -> None:
-        """Adds an event. The newer ones first is the fastest order; the event is the fold's from now on."""
+        """Adds an event, which the fold keeps and changes. Newest first is the fastest order."""
         set_name = event.WhichOneof("attributes")
         attributes = event.customer_info if set_name == "customer_info" else event.personal_info
-        # The time that the event was given where its source left it to the server.
+        # Producers may leave the time to the server.
         attributes.server_time_stamp = source.server_time_ms
         self._sets[set_name].add(source, attributes)
 
@@ -153,7 +153,7 @@ class ProfileFold:
             each.merge(other._sets[set_name])
 
     def profile(self, consumer_id: str, *, folding: v1.Folding, encode: Callable[[int], str]) -> v1.Profile:
-        """The profile, with the cursors that `encode` makes of positions."""
+        """The profile; `encode` turns positions into cursors."""
         profile = v1.Profile(consumer_id=consumer_id)
         for set_name, each in self._sets.items():
             values = each.replaced() if folding == v1.Folding.FOLDING_REPLACE else each.values
@@ -167,12 +167,12 @@ class ProfileFold:
                         authenticated=source.authenticated,
                     )
                 )
-        # Fields that this contract does not know come along inside of dates and contacts.
+        # Dates and contacts may bring fields that this contract does not know.
         profile.DiscardUnknownFields()
         return profile
 
     def snapshot(self, folding: v1.Folding) -> bytes:
-        """A serialized profile with positions in the place of cursors, which outlives the process."""
+        """The profile for storage: serialized, with positions instead of cursors."""
         return self.profile("", folding=folding, encode=str).SerializeToString()
 
 

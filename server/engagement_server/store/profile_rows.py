@@ -1,4 +1,4 @@
-"""The rows that profiles are made of: a consumer's events, and the folds that are kept of them."""
+"""Folds the stored events of a consumer, and stores folds of consumers that have many."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _NO_LIMIT = -1
 
 @dataclass(slots=True)
 class Folding:
-    """The events of a consumer that are stored at one moment, as far as they are folded, newest first."""
+    """The progress of folding the events that a consumer had at one moment, newest first."""
 
     consumer_id: str
-    """Empty where the events name none."""
+    """Empty if the events name none."""
     expression: str
-    """Finds candidates in the index."""
+    """The query that finds candidates in the index."""
     matches: Callable[[v1.Event], bool]
     """Whether an event is one of the consumer's."""
     after_position: int
-    """What stands up to here is in the fold, or gone."""
+    """Events up to here are in the fold already or have expired."""
     through_position: int
     """The last position at that moment."""
     next_position: int
-    """The events from here on are in the fold."""
+    """Events from here on are in the fold."""
     fold: ProfileFold = field(default_factory=ProfileFold)
     events: int = 0
-    """How many were read."""
+    """Candidates read so far."""
 
-    def to_keep(self) -> FoldedProfile:
-        """What is kept of it, once it is complete."""
+    def folded_profile(self) -> FoldedProfile:
+        """The fold to store, once folding is complete."""
         return FoldedProfile(
             consumer_id=self.consumer_id,
             through_position=self.through_position,
@@ -59,7 +59,10 @@ class ProfileRows:
         self._connection = connection
 
     def find_consumer(self, bounds: LogBounds, customer_id: str) -> str | None:
-        """The consumer of the event last accepted with a customer id; "" where it names none."""
+        """The consumer of the latest event with a customer id, "" if that event names none.
+
+        None if there is no such event.
+        """
         rows = self._connection.execute(
             "SELECT e.payload FROM search CROSS JOIN events AS e ON e.position = search.rowid"
             " WHERE search MATCH ? AND search.rowid > ? AND search.rowid <= ? ORDER BY search.rowid DESC",
@@ -76,7 +79,7 @@ class ProfileRows:
         return None
 
     def fold_consumer(self, bounds: LogBounds, consumer_id: str) -> Folding:
-        """The events of a consumer, those folded that a kept fold has."""
+        """Begins folding the events of a consumer, from the stored fold if there is one."""
         folding = _begin(
             bounds,
             consumer_id=consumer_id,
@@ -94,7 +97,7 @@ class ProfileRows:
         return folding
 
     def fold_customer(self, bounds: LogBounds, customer_id: str) -> Folding:
-        """The events with a customer id."""
+        """Begins folding the events with a customer id."""
         return _begin(
             bounds,
             consumer_id="",
@@ -103,7 +106,7 @@ class ProfileRows:
         )
 
     def advance(self, folding: Folding, *, max_events: int = _NO_LIMIT) -> bool:
-        """Folds the next events; whether these were the last."""
+        """Folds the next events; returns whether they were the last."""
         added = ProfileFold()
         read = 0
         parse, matches, position = v1.Event.FromString, folding.matches, folding.next_position
@@ -123,8 +126,8 @@ class ProfileRows:
         return read != max_events
 
     def save(self, operation: SaveProfile, account: int) -> int:
-        """Keeps a fold unless a newer one is there, or something in it may be gone; rows saved."""
-        kept = operation.profile
+        """Stores a fold unless a newer one is stored or its events may be gone; returns rows stored."""
+        profile = operation.profile
         self._connection.execute(
             "INSERT INTO profiles SELECT ?1, ?2, ?3, ?4, ?5, ?6 FROM accounts"
             " WHERE number = ?1 AND expired_sequence < ?4 - ?7"
@@ -135,11 +138,11 @@ class ProfileRows:
             " WHERE excluded.through_position > through_position",
             (
                 account,
-                kept.consumer_id,
-                kept.through_position,
-                kept.oldest_position,
-                kept.merged,
-                kept.replaced,
+                profile.consumer_id,
+                profile.through_position,
+                profile.oldest_position,
+                profile.merged,
+                profile.replaced,
                 first_position(account),
                 first_position(account + 1),
             ),

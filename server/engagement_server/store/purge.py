@@ -1,4 +1,4 @@
-"""Leaves no byte of removed rows in the files of the store, in parts between commits."""
+"""Purges every byte of removed rows from the files of the store, in steps between commits."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from engagement_server.store.residue import DatabasePages
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-# The writer waits this long for readers to let go of the log, then lets commits pass and tries again.
+# The writer waits this long for readers to release the log, then lets commits pass and tries again.
 _READER_WAIT_MS = 50
 _MAX_BUSY_ATTEMPTS = 100
-# How long a purge holds up commits before it lets those pass that wait.
+# How long a purge blocks commits before it lets waiting ones pass.
 _MAX_HOLD_SECONDS = 0.1
 _BUSY_PAUSE_SECONDS = 0.05
 
 
 class Purge:
-    """One purge, from its start to its end. Runs on the writer's thread."""
+    """One purge. Runs on the writer's thread."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
@@ -33,22 +33,22 @@ class Purge:
 
     @staticmethod
     def schedule(connection: apsw.Connection) -> None:
-        """Makes a purge due; works inside the transaction of the caller."""
+        """Schedules a purge, inside the transaction of the caller."""
         connection.execute("INSERT OR REPLACE INTO settings VALUES ('purge', 'due')")
 
     @property
     def is_due(self) -> bool:
-        """Whether something was removed since the last purge, or one was not finished."""
+        """Whether a purge is scheduled or was interrupted."""
         row = self._connection.execute("SELECT 1 FROM settings WHERE name = 'purge'").fetchone()
         return row is not None
 
     def steps(self) -> Generator[float]:
-        """Does a part, then yields for how many seconds commits should pass; ends when nothing is left.
+        """Purges in steps; after each, yields for how many seconds commits should pass.
 
-        Raises StoreUnavailableError where a reader holds on to the write-ahead log for too long.
+        Raises StoreUnavailableError if a reader holds the write-ahead log for too long.
         """
         try:
-            # What is removed from here on makes it due again.
+            # Removals from here on schedule another purge.
             self._connection.execute("UPDATE settings SET value = 'running' WHERE name = 'purge'")
             yield from self._merge_index()
             yield from self._empty_log()
@@ -66,9 +66,9 @@ class Purge:
             yield from self._let_pass()
 
     def _empty_log(self) -> Generator[float]:
-        """Moves everything from the write-ahead log to the file, and truncates the log.
+        """Checkpoints the write-ahead log and truncates it.
 
-        Deleted rows are overwritten in the file, but older versions of their pages stand in the log.
+        Deleted rows are overwritten in the file, but the log has older versions of their pages.
         """
         for _ in range(_MAX_BUSY_ATTEMPTS):
             if self._truncate_log():
@@ -88,13 +88,13 @@ class Purge:
         for found in pages.find_residue():
             if found:
                 yield from self._empty_log()
-                # Else a page would be written again as it stands in the cache of the connection.
+                # Otherwise the connection would write pages again as they are in its cache.
                 self._connection.release_memory()
                 pages.zero_residue(found)
             yield from self._let_pass()
 
     def _let_pass(self) -> Generator[float]:
-        """Lets commits pass where they were held up for some time."""
+        """Lets commits pass if they have been blocked for some time."""
         if time.monotonic() - self._held_since > _MAX_HOLD_SECONDS:
             yield 0
             self._held_since = time.monotonic()

@@ -1,4 +1,4 @@
-"""Answers questions from the SQLite file. It never waits for the writer and never changes anything."""
+"""Queries the SQLite file; never waits for the writer and never changes anything."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _ROW = "position, server_time_ms, receive_time_ms, payload, matched_status, matc
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Events in the order of their positions, and whether these are all that were asked for."""
+    """Events in the order of their positions, and whether they are all events of the range."""
 
     rows: Sequence[StoredRow]
     is_complete: bool
 
 
 class Reader:
-    """Reads through one connection. Not safe to share between threads."""
+    """Reads through one connection. Not thread-safe."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
@@ -52,7 +52,7 @@ class Reader:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is read inside is the state of one moment."""
+        """Everything read inside is the state of one moment."""
         with self._connection:
             yield
 
@@ -65,7 +65,7 @@ class Reader:
         return find_bounds(self._connection, account_id)
 
     def notices(self, *, after: int, through: int, max_notices: int) -> list[Notice]:
-        """The first notices behind a position, up to and with another, in order."""
+        """The first notices after a position, up to and including another, in order."""
         rows = self._connection.execute(
             "SELECT position, erasure_id, erased FROM notices"
             " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
@@ -76,7 +76,7 @@ class Reader:
         ]
 
     def position_before(self, bounds: LogBounds, *, accepted_ms: int) -> int:
-        """The position behind which the events stand that were accepted at this time or later."""
+        """The position after which all events were accepted at a time or later."""
         low, high = bounds.expired_position, bounds.last_position
         while low < high:
             middle = (low + high) // 2
@@ -92,7 +92,7 @@ class Reader:
         return low
 
     def scan(self, *, after: int, through: int, max_bytes: int) -> Scan:
-        """All events behind a position, up to and with another, as many as `max_bytes` hold, at least one."""
+        """The events after a position, up to and including another: `max_bytes` of them, but at least one."""
         rows: list[StoredRow] = []
         size_bytes = 0
         for columns in self._connection.execute(
@@ -132,7 +132,7 @@ class Reader:
     def rejections(
         self, account_id: str, upload_id: str, *, after: tuple[int, int], max_results: int
     ) -> list[tuple[int, Verdict]]:
-        """Rejected events of an upload with the sequences of their chunks, behind (sequence, index)."""
+        """Rejected events of an upload with the sequences of their chunks, after (sequence, index)."""
         number = find_upload(self._connection, account_id, upload_id).number
         rows = self._connection.execute(
             "SELECT chunk_sequence, event_index, event_id, outcome, position, error FROM upload_results"
@@ -144,7 +144,7 @@ class Reader:
         return [(sequence, Verdict(*verdict)) for sequence, *verdict in rows]
 
     def entities(self, account_id: str, kind: int) -> EntityList:
-        """A list of entities; empty where nothing was ever put."""
+        """A list of entities; empty if none was ever put."""
         return read_list(self._connection, self.account_number(account_id) or 0, kind)
 
     def accounts_with_events_before(self, accepted_ms: int) -> list[str]:
@@ -158,9 +158,9 @@ class Reader:
         return [str(account_id) for (account_id,) in rows]
 
     def preview(self, account_id: str, batch: Batch, *, is_atomic: bool) -> list[Verdict]:
-        """What would become of a batch.
+        """The verdicts that recording a batch would give; new events have position 0.
 
-        Raises EventIdConflictError and EntityUnknownError where `is_atomic`.
+        Raises EventIdConflictError and EntityUnknownError if `is_atomic`.
         """
         account = self.account_number(account_id) or 0
         judge = Judge(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_WAITING_READS = 1000
-"""Reads that run or wait; more are refused, because their answers would come too late anyway."""
+"""Reads that run or wait; more are refused, since their answers would come too late anyway."""
 
 
 class Readers:
@@ -60,7 +60,7 @@ class Readers:
             raise unavailable(error) from error
 
     def _reader(self) -> Reader:
-        """The reader of this thread; where it cannot be opened now, the next call tries again."""
+        """The reader of this thread, opened by the first call that succeeds."""
         if not hasattr(self._local, "reader"):
             connection = self._database.open_reader()
             self._connections.append(connection)

@@ -1,4 +1,4 @@
-"""Takes events out of the store: their rows, their words in the index, and all that was made of them."""
+"""Removes events from the store: their rows, their words in the index, and everything derived from them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from engagement_server.model import StoredRow
     from engagement_server.store.index_merges import IndexMerges
 
-# The words of so many are taken out of the index at once, which takes milliseconds an event. Those of more
-# are only marked as gone, and a purge of the whole index drops them: docs/decisions/0018-purging-the-index.md
+# Dropping words from the index at once takes milliseconds per event. The words of more events are marked as
+# deleted, and a purge of the whole index drops them: docs/decisions/0018-purging-the-index.md
 _MAX_EVENTS_AT_ONCE = 100
-# One statement deletes some dozen: between two statements the thread may wait for the interpreter.
+# Many rows per statement: between statements the thread may wait for the interpreter.
 _ROWS_A_STATEMENT = 100
 
 
@@ -31,7 +31,7 @@ class Removal:
         self._merges = merges
 
     def erase(self, account: int, events: Sequence[tuple[StoredRow, v1.Event]]) -> bool:
-        """Removes events; whether a purge of the index is needed until their words are gone as well."""
+        """Removes events with their words; returns whether that takes a purge of the index as well."""
         if len(events) > _MAX_EVENTS_AT_ONCE:
             self.remove(account, events)
             return True
@@ -41,9 +41,9 @@ class Removal:
         return False
 
     def remove(self, account: int, events: Sequence[tuple[StoredRow, v1.Event]]) -> None:
-        """Removes events of one account, so that no reader finds them or anything that came from them.
+        """Removes events of one account and everything derived from them, so that no reader finds it.
 
-        Their words stay in the files, where no search sees them, until the index is purged or merged.
+        Their words stay in the files, invisible to searches, until the index is purged or merged.
         """
         for start in range(0, len(events), _ROWS_A_STATEMENT):
             self._delete_words(events[start : start + _ROWS_A_STATEMENT])
@@ -68,11 +68,11 @@ class Removal:
             values += (row.position, *texts)
             text_characters += len(texts[0])
         self._connection.execute(_DELETE_WORDS + ",".join([_WORDS_ROW] * len(events)), values)
-        # A mark takes as many merges as what it marks.
+        # Marks are merged like the words that they delete.
         self._merges.merge_share(rows=len(events), text_characters=text_characters)
 
     def _redact_results(self, account: int, event_ids: Sequence[str]) -> None:
-        """Takes the ids, and errors that may quote the events, out of the results of uploads."""
+        """Removes the ids, and errors that may quote the events, from the results of uploads."""
         found: Any = self._connection.execute(  # Any: each column has its own type
             "SELECT r.upload, r.chunk_sequence, r.event_index, r.error FROM json_each(?) AS wanted"
             " CROSS JOIN upload_results AS r INDEXED BY upload_results_by_event ON r.event_id = wanted.value"
@@ -89,13 +89,13 @@ class Removal:
 
 
 def _redacted(error: bytes) -> bytes:
-    """What is left of a serialized `EventError`: its reason."""
+    """Reduces a serialized `EventError` to its reason."""
     if not error:
         return error
     before = v1.EventError.FromString(error)
     return v1.EventError(
         reason=before.reason,
-        message="the event and what was wrong with it are erased",
+        message="the event and its errors are erased",
         violations_total=before.violations_total,
     ).SerializeToString()
 

@@ -1,4 +1,4 @@
-"""The version of the schema: creates the current one in a new file and upgrades earlier ones."""
+"""Creates the current schema in a new store and upgrades the schemas of earlier versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
--- The embedded store. Positions are `account number << 40 | sequence`: an account's events lie together.
+-- The embedded store. A position is `account number << 40 | sequence`: an account's events are adjacent.
 
 CREATE TABLE settings (
     name  TEXT PRIMARY KEY,
@@ -9,11 +9,11 @@ CREATE TABLE accounts (
     number        INTEGER PRIMARY KEY,
     account_id    TEXT NOT NULL UNIQUE,
     last_sequence INTEGER NOT NULL,
-    -- Events up to this sequence are gone because of their age; cursors before it have expired.
+    -- Events up to this sequence have expired, and so have the cursors before it.
     expired_sequence INTEGER NOT NULL DEFAULT 0
 );
 
--- An envelope and opaque bytes. The only random key is the event id: time-ordered ids keep it local.
+-- An envelope and opaque bytes. The event id is the only random key; time-ordered ids keep it local.
 CREATE TABLE events (
     position        INTEGER PRIMARY KEY,
     account         INTEGER NOT NULL,
@@ -28,21 +28,21 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX events_by_id ON events (account, event_id);
 
--- Bounds of the event times in every run of 4,096 positions, so that a walk over a time range skips the
--- runs outside it. Events come nearly in the order of their times: an index on times would say no more.
+-- Bounds of the event times in every block of 4,096 positions, so that a scan for a time range skips the
+-- blocks outside it. Events arrive nearly in the order of their times: an index on times would add little.
 CREATE TABLE blocks (
     block  INTEGER PRIMARY KEY,
     min_ms INTEGER NOT NULL,
     max_ms INTEGER NOT NULL
 );
 
--- Finds candidates by values and ids (hashed to one token); what it finds is checked against the event
--- itself. It holds no text: a row is deleted with its old text, and merges then drop both.
+-- Finds candidates by values and by ids (hashed to one token), which are then checked against the events.
+-- It is contentless: deleting a row takes its old text, and merges then drop both.
 CREATE VIRTUAL TABLE search USING fts5 (
     attributes, consumer_id, conversation_id, customer_id,
     content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 0'
 );
--- Merges are paced by the server (docs/decisions/0009-fts-merges.md); the last is for emergencies.
+-- The server paces the merges (docs/decisions/0009-fts-merges.md); crisis merges are the last resort.
 INSERT INTO search (search, rank) VALUES ('automerge', 0);
 INSERT INTO search (search, rank) VALUES ('usermerge', 16);
 INSERT INTO search (search, rank) VALUES ('crisismerge', 64);
@@ -89,7 +89,7 @@ CREATE TABLE upload_results (
     PRIMARY KEY (upload, chunk_sequence, event_index)
 ) WITHOUT ROWID;
 CREATE INDEX upload_rejections ON upload_results (upload, chunk_sequence, event_index) WHERE outcome = 3;
--- An erasure blanks the ids of its events here too.
+-- Erasures find the results of their events.
 CREATE INDEX upload_results_by_event ON upload_results (event_id);
 
 -- The account's lists of customer statuses and types: kinds are numbers of `EntityKind`.
@@ -108,7 +108,7 @@ CREATE TABLE entities (
     UNIQUE (account, kind, folded)
 );
 
--- What is left of erased events and of suppressed subjects: salted hashes. Kinds are numbers of `SubjectKind`.
+-- Salted hashes of the ids of erased events, and of suppressed subjects.
 CREATE TABLE tombstones (
     account INTEGER NOT NULL,
     hash    BLOB NOT NULL,
@@ -120,7 +120,7 @@ CREATE TABLE suppressions (
     PRIMARY KEY (account, hash)
 ) WITHOUT ROWID;
 
--- `subject` is blank once nothing is left to erase.
+-- `subject` is NULL once no event is left to erase. Kinds are numbers of `SubjectKind`.
 CREATE TABLE erasures (
     number           INTEGER PRIMARY KEY,
     account          INTEGER NOT NULL,
@@ -140,14 +140,14 @@ CREATE TABLE erasures (
 );
 CREATE INDEX erasures_running ON erasures (number) WHERE complete_time_ms IS NULL;
 
--- Told to subscribers in their place among the events: positions that were erased, packed as u64.
+-- Subscribers get notices in the order of the log. `erased` are positions of events, packed as u64.
 CREATE TABLE notices (
     position   INTEGER PRIMARY KEY,
     erasure_id TEXT NOT NULL,
     erased     BLOB NOT NULL
 );
 
--- Folded events of consumers who have many, so that a profile reads only those behind them.
+-- Folds of consumers with many events, so that a profile reads only the events after them.
 CREATE TABLE profiles (
     account          INTEGER NOT NULL,
     consumer_id      TEXT NOT NULL,
@@ -159,16 +159,16 @@ CREATE TABLE profiles (
 ) WITHOUT ROWID;
 CREATE INDEX profiles_by_age ON profiles (account, oldest_position);
 
--- How far a view has followed a replicated log: one row; none where the store is its own log.
+-- The position of a view in its replicated log: one row; none if the store is its own log.
 CREATE TABLE log_position (
-    -- Of the last message that was applied.
+    -- The last message that was applied.
     sequence   INTEGER NOT NULL,
-    -- Its id, by which a log that was replaced is told from the one that was followed.
+    -- Its id, which tells a log that was replaced from the one it replaced.
     message_id TEXT NOT NULL,
     -- The time of the latest commit; no commit gets an earlier one.
     time_ms    INTEGER NOT NULL
 );
--- The last commit of each publisher of the log: one that stands in the log twice is applied once.
+-- The last commit of each publisher: a commit that is in the log twice is applied once.
 CREATE TABLE publishers (
     publisher   TEXT PRIMARY KEY,
     last_number INTEGER NOT NULL,

@@ -1,7 +1,7 @@
-"""The text that an event is found by, and the queries over it.
+"""The text of an event that the index holds, and the queries over it.
 
-The index finds candidates; `predicate.py` decides. Both fold case in the same way (full Unicode case
-folding), so that the candidates are never too few.
+The index finds candidates; `predicate.py` decides. Both use full Unicode case folding, so the candidates
+include every match.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from engagement.rules import Violation
 from engagement_server.errors import FilterInvalidError
 
 Tokenizer = Callable[[str], list[str]]
-"""Splits folded text into the tokens of the index."""
+"""Splits case-folded text into the tokens of the index."""
 
-# A longer value is looked up by its beginning.
+# Longer values are looked up by their beginning.
 _MAX_PHRASE_TOKENS = 32
 _MAX_SHOWN_CHARACTERS = 40
-# The days of a century: formatting one takes longer than reading the rest of a date.
+# The days of a century: formatting a date takes longer than reading it.
 _CACHED_DATES = 36_525
 
 
 def _text_getter(message: type[Message]) -> Callable[[Message], tuple[str, ...]]:
-    """Reads all text fields of a message in one call, absent ones as "": a third of asking for those set."""
+    """Reads all text fields, absent ones as "", in one call: a third of the time of asking for each."""
     names = [field.name for field in message.DESCRIPTOR.fields if field.type == field.TYPE_STRING]
     return attrgetter(*names)
 
@@ -48,7 +48,7 @@ def _date_text(year: int, month: int, day: int) -> str:
 
 
 def attribute_values(event: v1.Event) -> list[str]:
-    """The texts that a search looks at: every attribute value, dates as `2014-10-15`."""
+    """The searchable values of an event: every attribute value, dates as `2014-10-15`."""
     if event.HasField("customer_info"):
         customer = event.customer_info
         values = [*_customer_texts(customer)]
@@ -67,20 +67,20 @@ def attribute_values(event: v1.Event) -> list[str]:
 
 
 def attributes_text(event: v1.Event) -> str:
-    """What the index holds of the attribute values."""
+    """The indexed text of the attribute values."""
     return "\n".join(attribute_values(event)).casefold()
 
 
 def identifier_token(identifier: str) -> str:
-    """What the index holds of an id: one short token, whatever the id is made of; "" where it is empty.
+    """The indexed text of an id: one short token, whatever the id consists of; "" if it is empty.
 
-    Ids that share a token are candidates of each other, which the predicate tells apart.
+    Ids may share a token; the predicate tells them apart.
     """
     return hex(crc32(identifier.encode())) if identifier else ""
 
 
 def indexed_texts(event: v1.Event) -> tuple[str, str, str, str]:
-    """What the index holds of an event, in the order of its columns; the same again when it is deleted."""
+    """The indexed texts of an event, in the order of the columns. Deleting it takes the same texts."""
     return (
         attributes_text(event),
         identifier_token(event.consumer_id),
@@ -136,7 +136,7 @@ def _invalid_text(description: str) -> FilterInvalidError:
 def match_expression(
     wanted: v1.EventFilter, phrases: Iterable[Sequence[str]], *, tokenize: Tokenizer
 ) -> str | None:
-    """The index query whose rows include all events that pass; None where the index cannot help."""
+    """The index query that finds every matching event, among others; None if the index cannot help."""
     clauses = [f"attributes : {_quote(phrase)}" for phrase in phrases]
     for column, values, fold in (
         ("consumer_id", wanted.consumer_ids, identifier_token),

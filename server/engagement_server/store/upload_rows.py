@@ -1,4 +1,4 @@
-"""The rows of uploads: how far each is committed, and its events that were not accepted."""
+"""The rows of uploads: their progress, and their events that were not accepted."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class UploadRows:
         self._connection = connection
 
     def open(self, operation: OpenUpload, time_ms: int) -> UploadState:
-        """Gives the upload to a new owner, creating it where there is none."""
+        """Gives the upload to a new owner; creates it if missing."""
         self._connection.execute(
             "INSERT INTO uploads (account_id, upload_id, owner, is_finished, committed_through, accepted,"
             " duplicate, rejected, suppressed, create_time_ms, update_time_ms, salt)"
@@ -86,7 +86,10 @@ class UploadRows:
         return replace(row.state, chunks=self._remembered_chunks(row.number))
 
     def commit_chunk(self, chunk: CommitChunk, time_ms: int, *, pending: PendingEvents) -> ChunkCommitted:
-        """Hands a chunk's events over, and stores its results and the progress."""
+        """Adds a chunk's events to the pending ones, and stores its results and the progress.
+
+        Raises UploadTakenOverError, UploadFinishedError and SequenceGapError.
+        """
         number, _, state = self._owned(chunk.account_id, chunk.upload_id, chunk.owner)
         if chunk.sequence <= state.committed_through:
             self._require_same(number, chunk, state)
@@ -120,13 +123,16 @@ class UploadRows:
         if not_accepted:
             self._connection.executemany(
                 "INSERT INTO upload_results VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((number, chunk.sequence, *_without_trace(verdict)) for verdict in not_accepted),
+                ((number, chunk.sequence, *_redacted(verdict)) for verdict in not_accepted),
             )
         self._remember(number, chunk, events_through=tally.total)
         return ChunkCommitted(chunk.sequence, chunk.sequence, tally, not_accepted)
 
     def finish(self, operation: FinishUpload, time_ms: int) -> UploadState:
-        """Ends an upload whose chunks are all committed; again, it changes nothing."""
+        """Finishes an upload whose chunks are all committed; idempotent.
+
+        Raises UploadTakenOverError and SequenceGapError.
+        """
         number, _, state = self._owned(operation.account_id, operation.upload_id, operation.owner)
         if state.is_finished and operation.last_sequence != state.committed_through:
             raise FinishMismatchError(
@@ -149,7 +155,7 @@ class UploadRows:
         return find_upload(self._connection, operation.account_id, operation.upload_id).state
 
     def expire(self, operation: ExpireUploads) -> int:
-        """Deletes some rows of uploads that nobody went on with, or that are old; how many."""
+        """Deletes a bounded number of rows of abandoned and old uploads; returns how many."""
         idle = self._connection.execute(
             "SELECT number FROM uploads WHERE update_time_ms < iif(is_finished, ?, ?)"
             " ORDER BY number LIMIT ?",
@@ -226,8 +232,8 @@ class UploadRows:
         ]
 
 
-def _without_trace(verdict: Verdict) -> Verdict:
-    """What is kept of a verdict: not the ids of events that are erased or not let in."""
+def _redacted(verdict: Verdict) -> Verdict:
+    """The verdict as it is stored: without the id of an erased or suppressed event."""
     if verdict.position == 0 and verdict.outcome != Outcome.REJECTED:
         return verdict._replace(event_id="")
     return verdict

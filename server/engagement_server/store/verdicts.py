@@ -35,7 +35,7 @@ class JudgedBatch(NamedTuple):
     admissions: Sequence[Admission]
     """Of the new events."""
     positions: Sequence[int]
-    """Of the new events; there may be more than events."""
+    """The positions of the new events, and possibly more."""
     other_verdicts: Sequence[Verdict]
 
     def verdicts(self) -> list[Verdict]:

@@ -1,4 +1,4 @@
-"""A copy of a view in one file, from which another node's view can go on."""
+"""Copies a view into one file, from which the view of another node can continue."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from engagement_server.store.database import DatabaseFile, StoreState
 
-# Room on the disk that a copy leaves to the store itself.
+# Disk space that a copy leaves to the store itself.
 _SPARE_BYTES = 64 * 1024 * 1024
 _STEPS_BETWEEN_LOOKS = 100_000
 
 
 class ViewCopy:
-    """Copies a view that goes on changing. The copy is made in a thread, and stopped from any."""
+    """Copies a view in use. The copy is made in one thread and may be stopped from any."""
 
     def __init__(self, database: DatabaseFile, path: Path) -> None:
         self._database = database
@@ -33,19 +33,19 @@ class ViewCopy:
         self._is_stopped = threading.Event()
 
     def stop(self) -> None:
-        """Has `make` raise before long."""
+        """Stops `make`, which then raises."""
         self._is_stopped.set()
 
     def make(self) -> StoreState:
-        """Writes the copy, as of one moment; it has no free page and nothing of what was erased.
+        """Writes the copy, as of one moment, without free pages and without bytes of erased events.
 
-        Readers and the writer go on, but the write-ahead log cannot be emptied meanwhile.
+        Readers and the writer continue, but the write-ahead log cannot be truncated meanwhile.
         Raises StoreUnavailableError.
         """
         try:
             with contextlib.closing(self._database.open_reader()) as connection:
                 self._require_room(connection)
-                # It writes nothing but the copy, which is more than such a connection may.
+                # Writing the copy is more than a reading connection may do.
                 connection.pragma("query_only", 0)
                 connection.set_progress_handler(self._is_stopped.is_set, _STEPS_BETWEEN_LOOKS)
                 connection.execute("VACUUM INTO ?", (str(self._path),))
@@ -62,11 +62,11 @@ class ViewCopy:
             raise StoreUnavailableError(f"no room for a copy of {size_bytes >> 20} MiB")
 
     def _purge(self, copy: apsw.Connection) -> None:
-        """Removes what erasures left in the search index, where the view has not done so yet."""
+        """Purges the copy if the view has a purge due."""
         due = copy.execute("SELECT 1 FROM settings WHERE name IN ('purge', 'index_purge')").fetchone()
         if due is None:
             return
-        # A copy that is not finished is of no use anyway.
+        # An unfinished copy is useless, so it needs no protection from crashes.
         copy.pragma("synchronous", "off")
         copy.pragma("journal_mode", "memory")
         copy.pragma("secure_delete", "on")
@@ -76,7 +76,7 @@ class ViewCopy:
 
 
 def read_view(database: DatabaseFile) -> StoreState:
-    """How far the view is now. Raises StoreUnavailableError."""
+    """The state of the view. Raises StoreUnavailableError."""
     try:
         with contextlib.closing(database.open_reader()) as connection:
             return read_state(connection)
@@ -85,7 +85,7 @@ def read_view(database: DatabaseFile) -> StoreState:
 
 
 def read_copy(path: Path) -> StoreState:
-    """What a copy holds. Raises DamagedSnapshotError."""
+    """The state in a copy. Raises DamagedSnapshotError."""
     try:
         with contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
             return read_state(connection)
@@ -94,6 +94,6 @@ def read_copy(path: Path) -> StoreState:
 
 
 def remove_copy(path: Path) -> None:
-    """Removes a copy, whole or not, where there is one. Raises OSError."""
+    """Removes a copy, complete or not, if there is one. Raises OSError."""
     for suffix in ("", "-journal", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

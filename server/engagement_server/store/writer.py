@@ -1,6 +1,6 @@
-"""Applies commits to the SQLite file, in transactions and on one thread.
+"""Applies commits to the SQLite file, in transactions on one thread.
 
-Applying is deterministic: the same commits give the same rows everywhere.
+Applying is deterministic: the same commits make the same rows everywhere.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 class Writer:
-    """Turns commits into rows. Not safe to share between threads."""
+    """Turns commits into rows. Not thread-safe."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
@@ -79,13 +79,12 @@ class Writer:
     def apply(self, commit: Commit) -> Applied:
         """Makes a commit durable.
 
-        Guarantees that all of the commit is on disk when it returns, or none of it after it raised.
-        Raises StoreUnavailableError.
+        All of the commit is on disk when it returns, and none of it if it raises StoreUnavailableError.
         """
         return self._in_transaction(lambda: self._apply_commit(commit))
 
     def apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
-        """Applies entries of a log, all or none of them; None for those that change nothing.
+        """Applies entries of a log, all or none; the result of an entry that changes nothing is None.
 
         Raises StoreUnavailableError.
         """
@@ -93,22 +92,22 @@ class Writer:
 
     @property
     def position(self) -> LogPosition:
-        """How far a view has followed its log."""
+        """The position of a view in its log."""
         return read_position(self._connection)
 
     @property
     def last_erasure_ms(self) -> int:
-        """When the last erasure was begun, in epoch milliseconds; 0: never."""
+        """When the last erasure began, in epoch milliseconds; 0: never."""
         ((last_ms,),) = self._connection.execute("SELECT coalesce(max(create_time_ms), 0) FROM erasures")
         return int(last_ms)
 
     @property
     def is_purge_due(self) -> bool:
-        """Whether a view has files with what an erasure removed from it."""
+        """Whether the files of a view hold bytes of erased events."""
         return Purge(self._connection).is_due
 
     def purge(self) -> Generator[float]:
-        """Removes what deleted rows left in the files, in parts: see `Purge.steps`."""
+        """Purges the files of the store: see `Purge.steps`."""
         return Purge(self._connection).steps()
 
     def _in_transaction(self, work: Callable[[], T]) -> T:
@@ -125,7 +124,7 @@ class Writer:
             raise
         finally:
             self._pending.clear()
-            if self._connection.in_transaction:  # SQLite has ended it already after some failures
+            if self._connection.in_transaction:  # SQLite ends it by itself after some failures
                 self._connection.execute("ROLLBACK")
         return result
 
@@ -143,7 +142,7 @@ class Writer:
         return applied
 
     def _apply_commit(self, commit: Commit) -> Applied:
-        # Events are accepted in the order of their times, also where clocks are set back or differ.
+        # Acceptance times never decrease, even if clocks are set back or differ.
         time_ms = self._last_time_ms = max(self._last_time_ms, commit.time_ms)
         self._event_ids = _event_ids(commit)
         self._tails, self._has_removed, self._openings = {}, False, []
@@ -155,8 +154,8 @@ class Writer:
     def _try_apply(self, operation: Operation, time_ms: int) -> Result | RequestError:
         try:
             return self._apply(operation, time_ms)
-        except RequestError as refusal:
-            return refusal
+        except RequestError as error:
+            return error
 
     def _apply(  # noqa: PLR0911  # one an operation
         self, operation: Operation, time_ms: int
@@ -183,8 +182,10 @@ class Writer:
             case _:
                 return self._apply_to_account(operation, time_ms)
 
-    def _apply_to_account(self, operation: AccountOperation, time_ms: int) -> Result:
-        """Applies what looks at the stored events of an account or changes what is made of new ones."""
+    def _apply_to_account(  # noqa: PLR0911  # one an operation
+        self, operation: AccountOperation, time_ms: int
+    ) -> Result:
+        """Applies an operation that must see the account's events before it and affect those after it."""
         self._flush(operation.account_id)
         account = self._open_account(operation.account_id)
         match operation:
@@ -194,16 +195,6 @@ class Writer:
                 return self._entities.put(operation, account)
             case DeleteEntity():
                 return self._entities.delete(operation, account)
-            case BeginErasure() | EraseEvents() | CompleteErasure() | LiftSuppression() | ExpireEvents():
-                return self._erase_or_expire(operation, account, time_ms)
-
-    def _erase_or_expire(
-        self,
-        operation: BeginErasure | EraseEvents | CompleteErasure | LiftSuppression | ExpireEvents,
-        account: int,
-        time_ms: int,
-    ) -> Result:
-        match operation:
             case BeginErasure():
                 return self._erasures.begin(operation, account, time_ms)
             case EraseEvents():
@@ -225,7 +216,7 @@ class Writer:
         return open_account(self._connection, account_id).account
 
     def _pending_of(self, account_id: str, time_ms: int) -> PendingEvents:
-        """The new events of an account; its first use looks up all ids that the commit brings."""
+        """The new events of an account; the first call looks up all ids of the commit."""
         pending = self._pending.get(account_id)
         if pending is None:
             bounds = open_account(self._connection, account_id)
@@ -247,14 +238,14 @@ class Writer:
         return pending
 
     def _flush(self, account_id: str) -> None:
-        """Writes the new events of an account that were judged so far."""
+        """Inserts the new events of an account that have been judged so far."""
         pending = self._pending.pop(account_id, None)
         if pending is not None:
             self._tails[account_id] = pending.flush()
 
 
 def _event_ids(commit: Commit) -> dict[str, list[str]]:
-    """The ids of all events that a commit brings, by account."""
+    """The ids of all events in a commit, by account."""
     event_ids: defaultdict[str, list[str]] = defaultdict(list)
     for operation in commit.operations:
         if isinstance(operation, RecordBatch | CommitChunk):

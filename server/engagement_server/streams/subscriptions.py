@@ -18,7 +18,7 @@ from engagement_server.errors import (
     LogEpochChangedError,
     StoreUnavailableError,
 )
-from engagement_server.log.second_look import look_twice
+from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.model import LogBounds
 from engagement_server.operations import OpenAccount
 from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
@@ -83,7 +83,7 @@ class Subscriptions:
         if not self._log.is_current and not request.stop_at_tail:
             raise StoreUnavailableError("this server is behind the log; another one may not be")
         with self._tails.watch(request.account_id) as tail:
-            position = await look_twice(self._log, lambda: self._begin(request, tail))
+            position = await read_with_catch_up(self._log, lambda: self._begin(request, tail))
             if self._is_draining:  # since the check above
                 raise DrainingError
             subscription = Subscription(self, request, send, position=position, tail=tail)

@@ -1,1 +1,1 @@
-"""Several processes on one port: workers take calls, and their parent writes for all of them."""
+"""Several processes on one port: workers serve calls, and their parent writes for all of them."""

@@ -1,4 +1,4 @@
-"""What an operator can set about worker processes."""
+"""The setting of worker processes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MAX_WORKERS = 64
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """Raises ConfigurationError if it makes no sense."""
+    """Raises ConfigurationError if the number is out of bounds."""
 
     workers: int = setting(
         1,
         metavar="COUNT",
         above=0,
         at_most=MAX_WORKERS,
-        help="Processes that take calls on the port, each with about a core to itself; one more writes for "
+        help="Processes that serve calls on the port, each using about one core; one more process writes for "
         "all of them. 1: a single process does both.",
     )
 

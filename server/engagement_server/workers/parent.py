@@ -1,4 +1,4 @@
-"""A server of several processes, as the one that writes has it: stores and logs are here, calls elsewhere."""
+"""The parent of the workers: owns stores and logs, and runs the background jobs; workers serve the calls."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from engagement_server.jobs.supervisor import Jobs
 from engagement_server.log.committer import Committer
 from engagement_server.node import open_assemblies, retention_ages
 from engagement_server.store.readers import Readers
-from engagement_server.workers.host import LogHost
-from engagement_server.workers.pool import Workers
+from engagement_server.workers.pool import WorkerPool
 from engagement_server.workers.port import ReservedPort
+from engagement_server.workers.remote_log_server import RemoteLogServer
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from engagement_server.log.nats.config import LogConfig
     from engagement_server.store.database import DatabaseFile
 
-# For what is too old, and for erasures that nobody works on.
+# Only the background jobs read here.
 _READER_THREADS = 1
 
 
 class OwnedPartition:
-    """What writes the partition of a log, for all workers."""
+    """A partition in the parent: its log, its committer and its background jobs."""
 
     def __init__(self, number: int, database: DatabaseFile, log: CommitLog, *, ages: Ages) -> None:
         self.number = number
         self.log = log
         self._database = database
         self._committer = Committer(log)
-        self.host = LogHost(log, self._committer)
+        self.log_server = RemoteLogServer(log, self._committer)
         self._readers = Readers(database, threads=_READER_THREADS)
         self._jobs = Jobs(committer=self._committer, readers=self._readers, log=log, ages=ages)
 
     async def close(self) -> None:
-        """Commits what waits, and ends the log."""
+        """Commits the waiting operations and closes the log."""
         await self._jobs.stop()
-        self.host.close()
+        self.log_server.close()
         await self._committer.close()
         self._readers.close()
         await self.log.close()
@@ -50,12 +50,12 @@ class OwnedPartition:
 
 
 class Parent:
-    """Writes for its workers, and does what is to be done now and then."""
+    """A running server of several processes, as seen from the parent."""
 
     def __init__(
         self,
         partitions: Sequence[OwnedPartition],
-        workers: Workers,
+        workers: WorkerPool,
         ending: contextlib.AsyncExitStack,
         *,
         address: str,
@@ -67,7 +67,7 @@ class Parent:
 
     @classmethod
     async def start(cls, config: Config, log: LogConfig | None, *, worker_count: int) -> Self:
-        """Opens the stores, joins the log, and starts workers that take calls. Raises ConfigurationError."""
+        """Opens stores and logs, and starts workers that accept calls. Raises ConfigurationError."""
         ages = retention_ages(config)
         assemblies = await open_assemblies(config, log)
         partitions = [OwnedPartition(*assembly, ages=ages) for assembly in assemblies]
@@ -76,9 +76,9 @@ class Parent:
                 ending.push_async_callback(partition.close)
             port = await ReservedPort.take(config.listen)
             ending.callback(port.close)
-            workers = Workers(
+            workers = WorkerPool(
                 replace(config, listen=port.address),
-                {partition.number: partition.host for partition in partitions},
+                {partition.number: partition.log_server for partition in partitions},
                 count=worker_count,
             )
             ending.push_async_callback(workers.stop)
@@ -86,7 +86,7 @@ class Parent:
             return cls(partitions, workers, ending.pop_all(), address=port.address)
 
     async def fail(self) -> None:
-        """Raises LogError once a log is of no use until the server is started again."""
+        """Raises LogError once a log cannot be used until the server is restarted."""
         failures: list[asyncio.Future[None]] = [partition.log.failure for partition in self._partitions]
         failing = asyncio.create_task(self._workers.fail())
         try:
@@ -97,5 +97,5 @@ class Parent:
             failure.result()
 
     async def stop(self) -> None:
-        """Has the workers end their calls, commits what they left, and closes the stores."""
+        """Stops the workers, commits their last operations, and closes the stores."""
         await self._ending.aclose()

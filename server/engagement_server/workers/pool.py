@@ -1,4 +1,4 @@
-"""The workers of a server: as many as there should be, started again when one ends."""
+"""The pool of workers: starts them, and replaces each that exits."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from engagement_server.workers.process import WorkerProcess
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
-    from engagement_server.workers.host import LogHost
+    from engagement_server.workers.remote_log_server import RemoteLogServer
 
 _MIN_PAUSE_SECONDS = 0.2
 _MAX_PAUSE_SECONDS = 30.0
-# Who lived so long did not fail because of how it was started.
-_LONG_LIFE_SECONDS = 60.0
-# Beyond the time that calls may take: for what they left to be committed, also where a log does not answer.
+# A worker that has run for this long did not fail because of its start.
+_LONG_RUN_SECONDS = 60.0
+# Time beyond the grace period of calls, in which their operations are committed or a dead log times out.
 _STOP_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
 
-class Workers:
-    """Processes that take calls on one port."""
+class WorkerPool:
+    """A fixed number of workers on one port."""
 
-    def __init__(self, config: Config, hosts: Mapping[int, LogHost], *, count: int) -> None:
-        """`config` is that of each worker; `hosts` are the logs, by partition."""
+    def __init__(self, config: Config, logs: Mapping[int, RemoteLogServer], *, count: int) -> None:
+        """Takes the configuration of each worker, and the logs by partition."""
         self._config = config
-        self._hosts = hosts
+        self._logs = logs
         self._count = count
         self._running: dict[int, WorkerProcess] = {}
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Returns once all of them take calls. Raises ConfigurationError."""
+        """Returns once all workers accept calls. Raises ConfigurationError."""
         for number in range(1, self._count + 1):
             await self._launch(number)
         for worker in self._running.values():
@@ -43,17 +43,16 @@ class Workers:
         self._keepers = [asyncio.create_task(self._keep(number), name="workers") for number in self._running]
 
     async def fail(self) -> None:
-        """Raises what keeps workers from being started again."""
+        """Raises the error that prevents workers from being restarted."""
         done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_COMPLETED)
         for keeper in done:
             keeper.result()
 
     async def stop(self) -> None:
-        """Has all of them end their calls and commit what is left, and kills those that do not."""
+        """Stops all workers: they end their calls and commit; late ones are killed."""
         for keeper in self._keepers:
             keeper.cancel()
-        if self._keepers:
-            await asyncio.wait(self._keepers)
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         if not self._running:
             return
         for worker in self._running.values():
@@ -62,24 +61,24 @@ class Workers:
         _, late = await asyncio.wait(ends, timeout=self._config.stop_grace_seconds + _STOP_SECONDS)
         for number, worker in self._running.items():
             if worker.end in late:
-                _log.error("worker %d does not end, and is killed", number)
+                _log.error("worker %d does not exit, killing it", number)
                 worker.kill()
         await asyncio.wait(ends)
 
     async def _launch(self, number: int) -> None:
-        self._running[number] = await WorkerProcess.start(number, self._config, self._hosts)
+        self._running[number] = await WorkerProcess.start(number, self._config, self._logs)
 
     async def _keep(self, number: int) -> None:
-        """Starts a worker again whenever it ends, with longer pauses where that happens at once."""
+        """Restarts a worker whenever it exits, after longer pauses if it keeps exiting soon."""
         loop = asyncio.get_running_loop()
         pause_seconds, started = _MIN_PAUSE_SECONDS, loop.time()
         while True:
             worker = self._running[number]
             status = await asyncio.shield(worker.end)
-            if loop.time() - started > _LONG_LIFE_SECONDS:
+            if loop.time() - started > _LONG_RUN_SECONDS:
                 pause_seconds = _MIN_PAUSE_SECONDS
             _log.error(
-                "worker %d (process %d) ended with status %d; another one starts in %.1f s",
+                "worker %d (process %d) exited with status %d; restarting it in %.1f s",
                 number,
                 worker.pid,
                 status,
@@ -90,4 +89,4 @@ class Workers:
             try:
                 await self._launch(number)
             except OSError as error:
-                _log.error("worker %d cannot be started: %s", number, error)
+                _log.error("cannot start worker %d: %s", number, error)

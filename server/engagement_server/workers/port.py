@@ -1,4 +1,4 @@
-"""A port that several processes are to listen on: found free, and kept until they are gone."""
+"""Reserves a port that several processes listen on, from before their start until after their exit."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ from typing import Any, Self
 from engagement_server.faults import ConfigurationError
 
 PATIENCE_SECONDS = 1.0
-"""How long a port may be taken: workers of a server that was killed end a moment after it."""
+"""How long a port may be in use: the workers of a killed server exit a moment after it."""
 _RETRY_SECONDS = 0.05
 
 
 class ReservedPort:
-    """Bound, so that nobody else takes it, and never listened on, so that no connection goes there."""
+    """A socket that is bound, to keep the port, but does not listen, so that it gets no connection."""
 
     def __init__(self, host: str, sockets: contextlib.ExitStack, *, port: int) -> None:
         self.address = f"{host}:{port}"
-        """HOST:PORT, for those who listen."""
+        """HOST:PORT for the workers to listen on."""
         self._sockets = sockets
 
     @classmethod
     async def take(cls, address: str) -> Self:
-        """Reserves HOST:PORT, or any free port of the host for 0.
-
-        Raises ConfigurationError where another server has it.
-        """
+        """Reserves HOST:PORT, or any free port for 0. Raises ConfigurationError if another server has it."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
             try:
@@ -56,20 +53,20 @@ class ReservedPort:
             return cls(host, sockets.pop_all(), port=port)
 
     def close(self) -> None:
-        """Lets others have it."""
+        """Releases the port."""
         self._sockets.close()
 
 
-def _probe(family: int, target: tuple[Any, ...]) -> None:  # Any: as the library has addresses
-    """Raises OSError where somebody has the port, also one who would share it."""
+def _probe(family: int, target: tuple[Any, ...]) -> None:  # Any: the library's type of addresses
+    """Raises OSError if any process has the port, even one that shares it."""
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the past do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignores connections in TIME_WAIT
         probe.bind(target)
-        probe.listen()  # fails where others are merely bound
+        probe.listen()  # also fails if others are only bound
 
 
 def _share(reserving: socket.socket, *, is_new: bool) -> None:
-    """Lets the workers listen on the port; a new one is chosen among those that nobody shares."""
+    """Lets workers listen on the port; a new one is chosen among the ports that no process shares."""
     if not hasattr(socket, "SO_REUSEPORT"):
         raise ConfigurationError("this system cannot share a port between processes; set workers to 1")
     reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

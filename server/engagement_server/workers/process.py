@@ -1,4 +1,4 @@
-"""One worker as the process that writes sees it, from its start to its end."""
+"""One worker process from the parent's side, from its start to its exit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from engagement_server.faults import ConfigurationError
@@ -17,30 +17,43 @@ from engagement_server.workers.settings import WorkerSettings, encode_settings
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
-    from engagement_server.workers.host import LogHost
+    from engagement_server.workers.remote_log_server import RemoteLogServer
 
 _MODULE = "engagement_server.workers.worker"
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# How long a process may take to be gone once it has let go of its channels.
+# Time for a process to exit once it has closed its channels.
 _EXIT_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """A process that takes calls; whatever ends, it or this one, ends the channels between them."""
+    """A worker. When either process exits, the channels between them are closed."""
 
-    def __init__(self, number: int, process: subprocess.Popen[bytes], channels: Sequence[Channel]) -> None:
+    def __init__(
+        self,
+        number: int,
+        process: subprocess.Popen[bytes],
+        channels: Sequence[Channel],
+        logs: Iterable[RemoteLogServer],
+    ) -> None:
+        self.pid = process.pid
         self._number = number
         self._process = process
-        self._control, *self._log_channels = channels
+        self._control, *log_channels = channels
         self._listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure = ""
+        self._serving = [
+            asyncio.create_task(self._serve(log, channel), name="worker-log")
+            for log, channel in zip(logs, log_channels, strict=True)
+        ]
+        self.end = asyncio.create_task(self._watch(), name="worker")
+        """Returns the exit status after the exit, once every operation it has sent is enqueued."""
 
     @classmethod
-    async def start(cls, number: int, config: Config, hosts: Mapping[int, LogHost]) -> Self:
-        """Starts a worker that has the logs of the hosts. Raises OSError."""
-        ours, theirs = zip(*(socket.socketpair() for _ in range(1 + len(hosts))), strict=True)
+    async def start(cls, number: int, config: Config, logs: Mapping[int, RemoteLogServer]) -> Self:
+        """Starts a worker with these logs, by partition. Raises OSError."""
+        ours, theirs = zip(*(socket.socketpair() for _ in range(1 + len(logs))), strict=True)
         try:
             process = _spawn([end.fileno() for end in theirs])
             _, *log_ends = (end.fileno() for end in theirs)
@@ -48,59 +61,46 @@ class WorkerProcess:
             for end in theirs:
                 end.close()
         try:
-            worker = cls(number, process, [await Channel.open(end) for end in ours])
+            channels = [await Channel.open(end) for end in ours]
         except BaseException:
             process.kill()
             process.wait()
             raise
-        settings = WorkerSettings(number, config, dict(zip(hosts, log_ends, strict=True)))
-        worker._begin(settings, list(hosts.values()))
+        worker = cls(number, process, channels, logs.values())
+        settings = WorkerSettings(number, config, dict(zip(logs, log_ends, strict=True)))
+        worker._control.send(Kind.SETTINGS, encode_settings(settings))
         return worker
 
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self._process.pid
-
     async def until_listening(self) -> None:
-        """Returns once it takes calls. Raises ConfigurationError where it ends before."""
-        awaited: list[asyncio.Future[Any]] = [self._listening, self.end]  # Any: only which of them counts
+        """Returns once it accepts calls. Raises ConfigurationError if it exits before."""
+        awaited: list[asyncio.Future[Any]] = [self._listening, self.end]  # Any: only which of them is done
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         if not self._listening.done():
             raise ConfigurationError(
-                self._failure or f"worker {self._number} ended with status {self.end.result()} as it started"
+                self._failure or f"worker {self._number} exited with status {self.end.result()} as it started"
             )
 
     def stop(self) -> None:
-        """Asks it to end its calls and itself."""
+        """Asks it to end its calls and exit."""
         self._control.send(Kind.STOP)
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kills the process."""
         self._process.kill()
 
-    def _begin(self, settings: WorkerSettings, hosts: Sequence[LogHost]) -> None:
-        self._control.send(Kind.SETTINGS, encode_settings(settings))
-        self._serving = [
-            asyncio.create_task(self._serve(host, channel), name="log-host-worker")
-            for host, channel in zip(hosts, self._log_channels, strict=True)
-        ]
-        self.end = asyncio.create_task(self._watch(), name="worker")
-        """Done with its exit status once it is gone, and all that it had sent is in the order of commits."""
-
-    async def _serve(self, host: LogHost, channel: Channel) -> None:
+    async def _serve(self, log: RemoteLogServer, channel: Channel) -> None:
         try:
-            await host.serve(channel, give_up=self.kill)
+            await log.serve(channel, kill=self.kill)
         except Exception:
-            _log.exception("worker %d cannot be served", self._number)
+            _log.exception("cannot serve worker %d, killing it", self._number)
             self.kill()
 
     async def _watch(self) -> int:
-        while (frame := await self._control.receive()) is not None:
-            if frame.kind == Kind.LISTENING and not self._listening.done():
+        while (message := await self._control.receive()) is not None:
+            if message.kind == Kind.LISTENING and not self._listening.done():
                 self._listening.set_result(None)
-            elif frame.kind == Kind.FAILED:
-                self._failure = frame.data.decode()
+            elif message.kind == Kind.FAILED:
+                self._failure = message.data.decode()
         await asyncio.wait(self._serving)
         await self._control.close()
         return await asyncio.to_thread(self._wait)
@@ -114,12 +114,12 @@ class WorkerProcess:
 
 
 def _spawn(ends: Sequence[int]) -> subprocess.Popen[bytes]:
-    """A process with these file descriptors, the first of which it is told of."""
-    # It inherits the mask, so that signals to the whole process group, such as those of Ctrl-C and of service
-    # managers, leave it alone: this process says when it is to stop.
+    """Spawns a process that inherits these file descriptors; the first is its argument."""
+    # The process inherits the mask: signals to the whole process group, as Ctrl-C and service managers send
+    # them, do not reach it; the parent tells it to stop.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     try:
-        return subprocess.Popen(  # noqa: S603  # nothing of it comes from outside
+        return subprocess.Popen(  # noqa: S603  # no argument comes from outside
             [sys.executable, "-P", "-m", _MODULE, str(ends[0])],
             pass_fds=ends,
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The commit log as a worker has it: the log itself is in the process that writes, behind a channel."""
+"""The commit log of a worker: a client of the parent, which owns the log itself."""
 
 from __future__ import annotations
 
@@ -12,151 +12,152 @@ from engagement_server.errors import StoreUnavailableError
 from engagement_server.faults import WriterFailedError, WriterGoneError
 from engagement_server.log.encoding import encode_commit
 from engagement_server.workers.channel import Channel, Kind
-from engagement_server.workers.outcomes import decode_applied, decode_outcomes
+from engagement_server.workers.results import decode_applied, decode_results
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from engagement_server.errors import RequestError
-    from engagement_server.log.base import Listener
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback
     from engagement_server.operations import Commit, Result
-    from engagement_server.workers.channel import Frame
+    from engagement_server.workers.channel import Message
+
+_PARENT_ENDED = "the parent process has ended"
 
 
-class View(NamedTuple):
-    """How well the process that writes follows the log."""
+class Freshness(NamedTuple):
+    """The freshness of the parent's log; see `CommitLog`."""
 
-    time_ms: int
+    view_time_ms: int
     is_current: bool
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(View)
+_decoder = msgspec.msgpack.Decoder(Freshness)
 
 
-def encode_view(view: View) -> bytes:
-    """A view as bytes."""
-    return _encoder.encode(view)
+def encode_freshness(freshness: Freshness) -> bytes:
+    """Encodes a freshness."""
+    return _encoder.encode(freshness)
 
 
 class RemoteLog:
-    """Has commits made by the process that writes, which puts those of all workers into one order.
+    """Sends commits to the parent, which puts those of all workers into one order.
 
-    The time of a commit is decided there. What listeners get has no results. Where a commit is too large
-    for one group, a failure may leave a part of it committed: the results say which.
+    The parent sets the time of a commit. Callbacks get no results. If a commit is too large for one group
+    of the committer, some of its operations may be committed though others fail: the results tell.
     """
 
-    # One is applied while the next is on its way.
+    # One is applied while the next is being sent.
     max_concurrent_commits = 2
 
-    def __init__(self, channel: Channel, view: View) -> None:
+    def __init__(self, channel: Channel, freshness: Freshness) -> None:
         self._channel = channel
-        self._view = view
+        self._freshness = freshness
         self._numbers = itertools.count(1)
-        self._asked: dict[int, asyncio.Future[Frame]] = {}
-        self._listeners: list[Listener] = []
-        self._watchers: list[Callable[[bool], None]] = []
+        self._requests: dict[int, asyncio.Future[Message]] = {}
+        self._callbacks: list[AppliedCallback] = []
+        self._freshness_callbacks: list[FreshnessCallback] = []
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._receive(), name="log")
 
     @classmethod
     async def open(cls, end: socket.socket) -> Self:
-        """The log at the end of a socket pair. Raises WriterGoneError."""
+        """Opens the log behind an end of a socket pair. Raises WriterGoneError."""
         channel = await Channel.open(end)
-        frame = await channel.receive()
-        if frame is None:
-            raise WriterGoneError("the process that writes has ended")
-        return cls(channel, _decoder.decode(frame.data))
+        first = await channel.receive()
+        if first is None:
+            raise WriterGoneError(_PARENT_ENDED)
+        return cls(channel, _decoder.decode(first.data))
 
     @property
     def view_time_ms(self) -> int:
         """See `CommitLog.view_time_ms`."""
-        return self._view.time_ms
+        return self._freshness.view_time_ms
 
     @property
     def is_current(self) -> bool:
         """See `CommitLog.is_current`."""
-        return self._view.is_current
+        return self._freshness.is_current
 
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
-        self._listeners.append(listener)
+        self._callbacks.append(callback)
 
-    def watch_freshness(self, watcher: Callable[[bool], None]) -> None:
+    def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
-        self._watchers.append(watcher)
+        self._freshness_callbacks.append(callback)
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
-        """See `CommitLog.commit`. Raises WriterFailedError as well."""
-        return await self._ask(Kind.COMMIT, encode_commit(commit))
+        """See `CommitLog.commit`. Also raises WriterFailedError."""
+        return await self._request(Kind.COMMIT, encode_commit(commit))
 
     async def catch_up(self) -> bool:
-        """See `CommitLog.catch_up`. Raises WriterFailedError as well."""
-        return await self._ask(Kind.CATCH_UP) == [True]
+        """See `CommitLog.catch_up`. Also raises WriterFailedError."""
+        return await self._request(Kind.CATCH_UP) == [True]
 
     async def purge(self) -> None:
-        """See `CommitLog.purge`. Raises WriterFailedError as well."""
-        await self._ask(Kind.PURGE)
+        """See `CommitLog.purge`. Also raises WriterFailedError."""
+        await self._request(Kind.PURGE)
 
     async def close(self) -> None:
         """See `CommitLog.close`."""
         self._task.cancel()
         await asyncio.wait([self._task])
         if self.failure.done():
-            self.failure.exception()  # looked at
+            self.failure.exception()  # marks it as retrieved
         await self._channel.close()
 
-    async def _ask(self, kind: Kind, data: bytes = b"") -> list[Result | RequestError]:
-        """The answer to a question; they are asked in the order of the calls."""
+    async def _request(self, kind: Kind, data: bytes = b"") -> list[Result | RequestError]:
+        """Sends a request, in the order of the calls, and returns the results."""
         if self.failure.done():
-            raise StoreUnavailableError("the process that writes has ended")
+            raise StoreUnavailableError(_PARENT_ENDED)
         number = next(self._numbers)
-        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        response = self._requests[number] = asyncio.get_running_loop().create_future()
         try:
             self._channel.send(kind, data, number=number)
-            frame: Frame = await answer
+            message: Message = await response
         finally:
-            del self._asked[number]
-        if frame.kind == Kind.FAILED:
-            raise WriterFailedError("the process that writes has failed at it; its log says how")
-        outcomes = decode_outcomes(frame.data)
-        _require_available(outcomes)
-        return outcomes
+            del self._requests[number]
+        if message.kind == Kind.FAILED:
+            raise WriterFailedError("the parent process failed to handle a request; its log has the reason")
+        results = decode_results(message.data)
+        _require_available(results)
+        return results
 
     async def _receive(self) -> None:
         try:
-            while (frame := await self._channel.receive()) is not None:
-                self._take_in(frame)
-            self._end(WriterGoneError("the process that writes has ended"))
-        except Exception as error:  # nothing that comes later would be right
-            self._end(error)
+            while (message := await self._channel.receive()) is not None:
+                self._handle(message)
+            self._fail(WriterGoneError(_PARENT_ENDED))
+        except Exception as error:  # later messages must not be handled without this one
+            self._fail(error)
 
-    def _take_in(self, frame: Frame) -> None:
-        match frame.kind:
+    def _handle(self, message: Message) -> None:
+        match message.kind:
             case Kind.APPLIED:
-                applied = decode_applied(frame.data)
-                for listener in self._listeners:
-                    listener(applied)
-            case Kind.VIEW:
-                was_current, self._view = self.is_current, _decoder.decode(frame.data)
+                applied = decode_applied(message.data)
+                for callback in self._callbacks:
+                    callback(applied)
+            case Kind.FRESHNESS:
+                was_current, self._freshness = self.is_current, _decoder.decode(message.data)
                 if self.is_current != was_current:
-                    for watcher in self._watchers:
-                        watcher(self.is_current)
+                    for on_freshness in self._freshness_callbacks:
+                        on_freshness(self.is_current)
             case _:
-                answer = self._asked.get(frame.number)
-                if answer is not None and not answer.done():  # who asked may have gone away
-                    answer.set_result(frame)
+                response = self._requests.get(message.number)
+                if response is not None and not response.done():  # the caller may have been cancelled
+                    response.set_result(message)
 
-    def _end(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         self.failure.set_exception(error)
-        for answer in self._asked.values():
-            if not answer.done():
-                answer.set_exception(StoreUnavailableError("the process that writes has ended"))
+        for response in self._requests.values():
+            if not response.done():
+                response.set_exception(StoreUnavailableError(_PARENT_ENDED))
 
 
-def _require_available(outcomes: list[Result | RequestError]) -> None:
-    """Raises StoreUnavailableError where that is what became of everything."""
-    first = outcomes[0] if outcomes else None
-    if isinstance(first, StoreUnavailableError) and all(type(each) is type(first) for each in outcomes):
+def _require_available(results: list[Result | RequestError]) -> None:
+    """Raises StoreUnavailableError if that is the result of every operation."""
+    first = results[0] if results else None
+    if isinstance(first, StoreUnavailableError) and all(type(each) is type(first) for each in results):
         raise first

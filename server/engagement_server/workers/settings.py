@@ -1,4 +1,4 @@
-"""What a worker is told when it starts, as the process that writes sends it."""
+"""The settings that the parent sends to a worker at its start."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class WorkerSettings:
     number: int
     """From 1."""
     config: Config
-    """Its address to listen on has the port that was taken."""
+    """Its listen address has the reserved port."""
     log_ends: Mapping[int, int]
-    """The file descriptors behind which the logs are, by partition."""
+    """File descriptors of the channels to the logs, by partition."""
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)
@@ -28,10 +28,10 @@ _decoder = msgspec.msgpack.Decoder(WorkerSettings, dec_hook=lambda _, text: Path
 
 
 def encode_settings(settings: WorkerSettings) -> bytes:
-    """The settings as bytes."""
+    """Encodes the settings."""
     return _encoder.encode(settings)
 
 
 def decode_settings(data: bytes) -> WorkerSettings:
-    """The settings that were encoded."""
+    """Decodes the settings."""
     return _decoder.decode(data)

@@ -1,7 +1,7 @@
-"""A worker: a process that takes calls, reads the store, and has its commits made by the one that writes.
+"""The process of a worker: serves calls, reads the store, and lets its parent commit.
 
-It is started by that process and by nobody else; its argument is the file descriptor of the channel between
-them. It ends with that channel: what cannot be committed must not be answered.
+The parent starts it with the file descriptor of the control channel as its argument. It exits when the parent
+does, because it must not answer calls that can no longer be committed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger("engagement_server.workers.worker")
 
 
 def main() -> int:
-    """Takes calls until it is told to stop; its exit status."""
+    """Serves calls until the parent sends the stop message; returns the exit status."""
     return uvloop.run(_run(int(sys.argv[1])))
 
 
@@ -45,7 +45,7 @@ async def _run(control_end: int) -> int:
     settings = decode_settings(first.data)
     prepare_process(name=f"worker {settings.number} ")
     stop = asyncio.Event()
-    watching = asyncio.create_task(_watch(control, stop))
+    watching = asyncio.create_task(_watch_parent(control, stop))
     try:
         server = await _start(settings)
     except EngagementError as error:
@@ -54,7 +54,7 @@ async def _run(control_end: int) -> int:
         status = _FAILED
     else:
         control.send(Kind.LISTENING)
-        failing = asyncio.create_task(_end_with(server))
+        failing = asyncio.create_task(_exit_on_failure(server))
         await stop.wait()
         await server.stop()
         failing.cancel()
@@ -75,23 +75,23 @@ async def _start(settings: WorkerSettings) -> Server:
     return server
 
 
-async def _watch(control: Channel, stop: asyncio.Event) -> None:
-    """Hears when to stop, and ends with the process that would say so."""
+async def _watch_parent(control: Channel, stop: asyncio.Event) -> None:
+    """Waits for the stop message; exits if the parent dies."""
     while await control.receive() is not None:
         stop.set()
-    _end_at_once("the process that writes has ended")
+    _exit("the parent process has ended")
 
 
-async def _end_with(server: Server) -> None:
-    """Ends with any of the logs, whatever ends it."""
+async def _exit_on_failure(server: Server) -> None:
+    """Exits if one of the logs fails."""
     try:
         await server.fail()
     except Exception as error:
-        _end_at_once(error)
+        _exit(error)
 
 
-def _end_at_once(reason: object) -> None:
-    """Ends without another word to anybody: nothing that was not answered will be."""
+def _exit(reason: object) -> None:
+    """Exits immediately, without a response to any running call."""
     _log.error("%s", reason)
     logging.shutdown()
     os._exit(_ORPHANED)

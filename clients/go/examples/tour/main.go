@@ -1,4 +1,4 @@
-// Command tour records an event, uploads some thousand, follows a few, and shows why one is refused.
+// Command tour records an event, uploads thousands, follows some of them, and shows why the server refuses one.
 package main
 
 import (

@@ -18,7 +18,7 @@ const startTimeout = 60 * time.Second
 
 // Server is a running server with a store of its own. It ends with the test.
 type Server struct {
-	// Address is where it listens, HOST:PORT, also after a restart.
+	// Address is HOST:PORT, the same after a restart.
 	Address string
 
 	t       testing.TB
@@ -49,14 +49,14 @@ func (s *Server) Restart() {
 	s.Address = address
 }
 
-// Scripted is where the server of the shared conversations listens.
+// Scripted has the addresses of the server that plays the shared conversations.
 type Scripted struct {
 	Address    string `json:"address"`
 	TLSAddress string `json:"tls_address"`
 	CAFile     string `json:"ca_file"`
 }
 
-// StartScripted starts the server of the shared conversations.
+// StartScripted starts the server that plays the shared conversations.
 func StartScripted(t testing.TB) Scripted {
 	t.Helper()
 	line := start(t, "clients.vectors.scripted_server").firstLine()

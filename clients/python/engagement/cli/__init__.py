@@ -1,4 +1,4 @@
-"""The command line: the commands of `engagement`."""
+"""The command line `engagement`."""
 
 from engagement.cli.entry import main
 

@@ -1,4 +1,4 @@
-"""Reads what blocks in a thread of its own, so that the event loop goes on meanwhile."""
+"""Reads a blocking source in a thread of its own, so that the event loop keeps running."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _Item = TypeVar("_Item")
 class BackgroundReader(Generic[_Item]):
     """Hands the items of a blocking source to the event loop, in batches bounded in number and bytes.
 
-    The source calls `flush` before it waits for more, so that nothing that it gave is held back. Nobody
-    waits for the thread, as the interpreter does for those of an executor: a program that is interrupted
-    while its source is silent ends at once.
+    The source calls `flush` before it waits for input, so that its earlier items are not held back. The
+    thread is a daemon, unlike those of an executor: a program that is interrupted while its source waits
+    ends at once.
     """
 
     def __init__(self, items: Iterable[_Item], *, size_of: Callable[[_Item], int]) -> None:
@@ -31,7 +31,7 @@ class BackgroundReader(Generic[_Item]):
         self._requests: SimpleQueue[Future[list[_Item]] | None] = SimpleQueue()
 
     async def batches(self) -> AsyncGenerator[list[_Item], None]:
-        """All items, in their order; no batch is empty."""
+        """All items in order; no batch is empty."""
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         try:
             while batch := await self._next_batch():
@@ -40,7 +40,7 @@ class BackgroundReader(Generic[_Item]):
             self._requests.put(None)
 
     def flush(self) -> None:
-        """In the thread: hands over what has been read so far, once it is asked for."""
+        """Hands over the items read so far, once they are requested; called in the thread."""
         if self._batch:
             batch, self._batch, self._batch_bytes = self._batch, [], 0
             self._await_request().set_result(batch)
@@ -67,7 +67,7 @@ class BackgroundReader(Generic[_Item]):
             return
 
     def _await_request(self) -> Future[list[_Item]]:
-        """The next request; raises _AbandonedError where there will be none."""
+        """The next request; raises _AbandonedError if there will be none."""
         request = self._requests.get()
         if request is None or not request.set_running_or_notify_cancel():
             raise _AbandonedError
@@ -75,4 +75,4 @@ class BackgroundReader(Generic[_Item]):
 
 
 class _AbandonedError(BaseException):
-    """Nobody wants what is read; no Exception, because it passes through the source."""
+    """The reader was abandoned; not an Exception, because it passes through the source."""

@@ -1,4 +1,4 @@
-"""Asks the server, and says in a line or two what to do where that fails."""
+"""Calls the server, and explains a failure in a line or two."""
 
 from __future__ import annotations
 
@@ -7,53 +7,59 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import click
+
 from engagement.cli.failures import CommandError, NothingFoundError
 from engagement.client import EngagementClient
 from engagement.errors import DeadlineError, EngagementError, NotFoundError, UnavailableError
 
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 class Connection:
-    """A client and the event loop it lives in, for code that is not asynchronous. Raises CommandError."""
+    """A client and its event loop, for synchronous code. Raises CommandError."""
 
     def __init__(self, runner: asyncio.Runner, *, client: EngagementClient, server: str) -> None:
         self._runner = runner
         self._client = client
         self._server = server
 
-    def ask(self, question: Callable[[EngagementClient], Awaitable[_Answer]]) -> _Answer:
-        """The answer to a question to the server."""
+    def call(self, make_call: Callable[[EngagementClient], Awaitable[_Result]]) -> _Result:
+        """Makes a call and returns its result."""
 
-        async def run() -> _Answer:
-            return await question(self._client)
+        async def run() -> _Result:
+            return await make_call(self._client)
 
         try:
             return self._runner.run(run())
         except EngagementError as error:
             raise _explain(error, server=self._server) from error
+        except asyncio.CancelledError:
+            # Only an interrupt cancels it. The runner turns that into a KeyboardInterrupt, unless the signal
+            # arrives between its installation of the handler and its reset of the count of signals.
+            raise KeyboardInterrupt from None
 
-    def walk(
-        self, listing: Callable[[EngagementClient], AsyncIterator[_Answer]], *, at_once: int
-    ) -> Iterator[_Answer]:
-        """What the server lists. It is handed out while the loop stands still, so Ctrl-C works at once."""
+    def iterate(
+        self, listing: Callable[[EngagementClient], AsyncIterator[_Result]], *, at_once: int
+    ) -> Iterator[_Result]:
+        """The items of a listing. The loop is stopped while they are used, so that Ctrl-C works at once."""
         items = listing(self._client)
 
-        async def take_some(_: EngagementClient) -> list[_Answer]:
-            some: list[_Answer] = []
+        async def take_some(_: EngagementClient) -> list[_Result]:
+            some: list[_Result] = []
             async for item in items:
                 some.append(item)
                 if len(some) == at_once:
                     break
             return some
 
-        while some := self.ask(take_some):
+        while some := self.call(take_some):
             yield from some
 
 
 @contextmanager
 def connect(server: str, *, account: str = "") -> Iterator[Connection]:
-    """A connection to a server for an account; it connects when it is first asked."""
+    """A connection to a server for an account; it connects with the first call."""
     with asyncio.Runner() as runner:
         client = runner.run(_make_client(server, account=account))
         try:
@@ -62,8 +68,13 @@ def connect(server: str, *, account: str = "") -> Iterator[Connection]:
             runner.run(client.close())
 
 
+def report_reconnect(error: EngagementError) -> None:
+    """Tells the user that a subscription lost its connection and resumes."""
+    click.echo(f"engagement: Connection lost ({error.message}); reconnecting.", err=True)
+
+
 async def _make_client(server: str, *, account: str) -> EngagementClient:
-    # A client belongs to the loop that runs when it is made.
+    # A client belongs to the loop that is running when it is created.
     return EngagementClient(server, account_id=account)
 
 
@@ -74,7 +85,7 @@ def _explain(error: EngagementError, *, server: str) -> CommandError:
     if isinstance(error, NotFoundError):
         return NothingFoundError(f"Not found: {text}")
     if not isinstance(error, UnavailableError | DeadlineError):
-        return CommandError(f"The server at {server} refused this: {text}")
+        return CommandError(f"The server at {server} refused the request: {text}")
     if error.reason:
         return CommandError(f"The server at {server} cannot answer now: {text}. Try again later.")
     return CommandError(

@@ -1,4 +1,4 @@
-"""Sends the events of one input, and writes down which of them were refused."""
+"""Uploads the events of one input, and records which of them were rejected."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Delivery:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is something that can be gone on with."""
+        """Whether there is an upload to resume."""
         return self._delivered > 0
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """How many events had each outcome so far."""
+        """The number of events with each outcome so far."""
         return {
             "accepted": self._tally.accepted,
             "duplicate": self._tally.duplicate,
@@ -49,9 +49,9 @@ class Delivery:
         }
 
     async def run(self, client: EngagementClient) -> None:
-        """Returns when every event has its outcome. Raises EngagementError."""
+        """Returns once every event has an outcome. Raises EngagementError."""
         limits = (await client.get_server_info()).limits
-        # Rejections concern chunks that are on the way or being filled.
+        # Rejections refer to chunks that are unacknowledged or being filled.
         self._places = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
         earlier = await EarlierRejections.read(client, upload_id=self._upload_id)
         uploader = Uploader(
@@ -97,5 +97,5 @@ def _rejection(event: v1.Event, error: v1.EventError, *, place: Place) -> Reject
 
 def _name_of(reason: int) -> str:
     value = v1.ErrorReason.DESCRIPTOR.values_by_number.get(reason)
-    # A server that is newer than this program has reasons without a name here.
+    # A newer server may have reasons that have no name here.
     return str(reason) if value is None else value.name.removeprefix("ERROR_REASON_")

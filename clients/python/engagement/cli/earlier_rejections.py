@@ -1,4 +1,4 @@
-"""What the server refused in earlier runs of an upload that is gone on with."""
+"""The events that the server rejected in earlier runs of a resumed upload."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from engagement.errors import NotFoundError
 
 
 class EarlierRejections:
-    """The rejections of earlier runs, in the order of the events, which are read again in that order."""
+    """The rejections of earlier runs, in the order in which their events are read again."""
 
     def __init__(self, results: AsyncIterator[v1.UploadResult], *, count: int) -> None:
         self._results = results
-        # Counted, because the rejections of this run follow those of earlier ones.
+        # Counted, because the rejections of this run are listed after those of earlier ones.
         self._left = count
         self._next: v1.EventResult | None = None
 
     @classmethod
     async def read(cls, client: EngagementClient, *, upload_id: str) -> EarlierRejections:
-        """The rejections so far; none where the upload is new. Raises CommandError where it is finished."""
+        """The rejections so far; none if the upload is new. Raises CommandError if it is finished."""
         try:
             upload = await client.get_upload(upload_id)
         except NotFoundError:
             upload = v1.Upload()
         if upload.state == v1.Upload.STATE_FINISHED:
             raise CommandError(
-                f"Upload {upload_id!r} is finished and takes no more events. Leave --upload-id out to start "
-                "another; of the same file nothing is stored twice."
+                f"Upload {upload_id!r} is finished and accepts no more events. Omit --upload-id to start "
+                "another; no event of the file is stored twice."
             )
         return cls(client.upload_rejections(upload_id), count=upload.tally.rejected)
 
     async def take(self, event_id: str) -> v1.EventError | None:
-        """Why this event was refused, if it is the next one that was."""
+        """Why this event was rejected, if it is the next one that was."""
         if self._next is None and self._left:
             self._left -= 1
             self._next = (await anext(self._results)).result

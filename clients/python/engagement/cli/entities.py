@@ -27,7 +27,7 @@ _TITLES = {
     v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS: "customer statuses",
     v1.EntityKind.ENTITY_KIND_CUSTOMER_TYPE: "customer types",
 }
-# A character takes up to four bytes, and around them are a byte order mark and the end of the line.
+# A character takes up to four bytes; a byte order mark and the line ending come on top.
 _MAX_LINE_BYTES = 4 * MAX_ENTITY_NAME_CHARACTERS + 8
 _MAX_BAD_LINES = 10
 
@@ -50,20 +50,20 @@ _closed_option = click.option(
     "--closed/--open",
     "closed",
     default=None,
-    help="Refuse events with other values from now on, or take them.  [default: as it is]",
+    help="Reject events with other values from now on, or accept them.  [default: unchanged]",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the list in proto-JSON.")
 
 
 @click.group(epilog=_EPILOG)
 def entities() -> None:
-    """Keep the lists that statuses and types are matched against.
+    """Manage the lists that statuses and types are matched against.
 
     An account has a list of customer statuses (KIND status) and one of customer
     types (KIND type), of up to 110 names each. An event whose whole value is a
-    name of the list, in any case, is stored with that name as its match, beside
-    the value as it was sent. A closed list refuses events with other values.
-    Changes are for later events; what is stored keeps its match.
+    name of the list, ignoring case, is stored with that name as its match,
+    beside the original value. A closed list rejects events with other values.
+    Changes apply to later events only.
     """
 
 
@@ -75,10 +75,10 @@ def entities() -> None:
 def list_names(kind: v1.EntityKind, *, server: str, account: str, as_json: bool) -> int:
     """Show a list, and whether it is closed.
 
-    In a pipe or file the names come one a line, as import reads them.
+    In a pipe or file there is one name per line, as import reads them.
     """
     with connect(server, account=account) as connection:
-        answer = connection.ask(lambda client: client.list_entities(kind))
+        answer = connection.call(lambda client: client.list_entities(kind))
     if not as_json:
         _print_names(answer.names)
     _print_state(answer, kind=kind, as_json=as_json)
@@ -103,13 +103,13 @@ def put(  # noqa: PLR0913 - one for each option
 ) -> int:
     """Add names to a list, close or open it, or both.
 
-    A name that is there in another case gets the new spelling. Blanks count:
-    quote names that have some.
+    A name that is listed in another case gets the new spelling. Spaces are
+    significant: quote names that contain some.
     """
     if not names and closed is None:
         raise click.UsageError("Give a NAME, --closed or --open.")
     with connect(server, account=account) as connection:
-        answer = connection.ask(lambda client: client.put_entities(kind, names, closed=closed))
+        answer = connection.call(lambda client: client.put_entities(kind, names, closed=closed))
     _print_state(answer, kind=kind, as_json=as_json)
     return ExitStatus.OK
 
@@ -121,13 +121,13 @@ def put(  # noqa: PLR0913 - one for each option
 @account_option
 @_json_option
 def delete(kind: v1.EntityKind, *, names: Sequence[str], server: str, account: str, as_json: bool) -> int:
-    """Take names, in any case, off a list.
+    """Remove names from a list, ignoring case.
 
-    Exit status 1 where a name is not there; the others are taken off.
+    The exit status is 1 if a name is not listed; the others are removed.
     """
     with connect(server, account=account) as connection:
-        missing = sum(not _take_off(name, kind=kind, connection=connection) for name in names)
-        answer = connection.ask(lambda client: client.list_entities(kind))
+        missing = sum(not _remove(name, kind=kind, connection=connection) for name in names)
+        answer = connection.call(lambda client: client.list_entities(kind))
     _print_state(answer, kind=kind, as_json=as_json)
     return ExitStatus.INCOMPLETE if missing else ExitStatus.OK
 
@@ -144,23 +144,23 @@ def delete(kind: v1.EntityKind, *, names: Sequence[str], server: str, account: s
 def import_names(  # noqa: PLR0913 - one for each option
     kind: v1.EntityKind, *, file: str, closed: bool | None, server: str, account: str, as_json: bool
 ) -> int:
-    """Add the names in a file, one a line in UTF-8; - is standard input.
+    """Add the names in a file, one per line in UTF-8; - is standard input.
 
-    Blank lines are skipped. All names are added at once, or none of them where
-    one is no name or the list would hold more than 110.
+    Blank lines are skipped. All names are added, or none of them if one is
+    invalid or the list would exceed 110 names.
     """
     with open_input(file) as source:
         names = _read_names(source.stream, source=source.name)
     with connect(server, account=account) as connection:
-        answer = connection.ask(lambda client: client.put_entities(kind, names, closed=closed))
+        answer = connection.call(lambda client: client.put_entities(kind, names, closed=closed))
     _print_state(answer, kind=kind, as_json=as_json)
     return ExitStatus.OK
 
 
-def _take_off(name: str, *, kind: v1.EntityKind, connection: Connection) -> bool:
-    """Whether the name was there; says so where it was not."""
+def _remove(name: str, *, kind: v1.EntityKind, connection: Connection) -> bool:
+    """Removes a name; reports it and returns false if it is not listed."""
     try:
-        connection.ask(lambda client: client.delete_entity(kind, name))
+        connection.call(lambda client: client.delete_entity(kind, name))
     except NothingFoundError as error:
         click.echo(f"engagement: {error.format_message()}", err=True)
         return False
@@ -168,7 +168,7 @@ def _take_off(name: str, *, kind: v1.EntityKind, connection: Connection) -> bool
 
 
 def _read_names(stream: BinaryIO, *, source: str) -> list[str]:
-    """The names of a file. Raises CommandError where a line is no name, or where there are too many."""
+    """The names in a file. Raises CommandError if one is invalid or there are too many."""
     names: dict[str, int] = {}
     bad: list[str] = []
     try:
@@ -189,11 +189,11 @@ def _read_names(stream: BinaryIO, *, source: str) -> list[str]:
         raise CommandError(f"{source} cannot be read to its end: {error}") from error
     bad += _broken_rules(names)
     if bad:
-        raise CommandError("\n".join([f"{source} has lines that are no names:", *bad[:_MAX_BAD_LINES]]))
+        raise CommandError("\n".join([f"{source} has invalid names:", *bad[:_MAX_BAD_LINES]]))
     if len(names) > MAX_ENTITY_NAMES:
         raise CommandError(
-            f"{source} has more than {MAX_ENTITY_NAMES} names, which is all that a list holds;"
-            f" line {max(names.values())} is one too many."
+            f"{source} has more than {MAX_ENTITY_NAMES} names, the maximum of a list; "
+            f"line {max(names.values())} is the first beyond it."
         )
     return [*names]
 
@@ -219,7 +219,7 @@ def _print_names(names: Iterable[str]) -> None:
 
 
 def _print_state(answer: Answer, *, kind: v1.EntityKind, as_json: bool) -> None:
-    """How many names there are and whether others are refused; or the whole list in JSON."""
+    """The number of names and whether others are rejected; or the whole list in JSON."""
     if as_json:
         shown = json_format.MessageToJson(
             answer, indent=None, ensure_ascii=False, always_print_fields_with_no_presence=True
@@ -227,5 +227,5 @@ def _print_state(answer: Answer, *, kind: v1.EntityKind, as_json: bool) -> None:
         click.echo(shown)
         return
     names = f"{len(answer.names)} name{'' if len(answer.names) == 1 else 's'}"
-    others = "closed: other values are refused" if answer.closed else "open: other values are taken"
+    others = "closed: other values are rejected" if answer.closed else "open: other values are accepted"
     click.echo(f"{_TITLES[kind]}: {names}, {others}", err=True)

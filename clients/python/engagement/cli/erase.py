@@ -1,4 +1,4 @@
-"""`engagement erase` and its kin: forget a person, look at erasures, let a person in again."""
+"""`engagement erase`, `erasures` and `lift`: erase a person, list erasures, end a suppression."""
 
 from __future__ import annotations
 
@@ -44,9 +44,11 @@ Examples:
 
 def _subject_options(command: _Command) -> _Command:
     for option in (
-        click.option("--conversation", "conversation_id", metavar="ID", help="Of this conversation."),
-        click.option("--customer", "customer_id", metavar="ID", help="With this customer id."),
-        click.option("--consumer", "consumer_id", metavar="ID", help="Events about this consumer."),
+        click.option(
+            "--conversation", "conversation_id", metavar="ID", help="The conversation with this id."
+        ),
+        click.option("--customer", "customer_id", metavar="ID", help="The customer with this id."),
+        click.option("--consumer", "consumer_id", metavar="ID", help="The consumer with this id."),
     ):
         command = option(command)
     return command
@@ -54,13 +56,17 @@ def _subject_options(command: _Command) -> _Command:
 
 @click.command(epilog=_ERASE_EPILOG)
 @_subject_options
-@click.option("--suppress", is_flag=True, help="Keep later events of the same out, until they are let in.")
+@click.option(
+    "--suppress",
+    is_flag=True,
+    help="Do not store later events of the subject, until the suppression is lifted.",
+)
 @click.option(
     "--request-id",
     metavar="ID",
-    help="Name of the request; the same again waits for the same erasure.  [default: a new one, printed]",
+    help="Id of the request; repeat it to wait for the same erasure.  [default: a new one, printed]",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @server_option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print the Erasure as one line of proto-JSON.")
@@ -74,22 +80,22 @@ def erase(  # noqa: PLR0913 - one for each option
     as_json: bool,
     **subject: Any,  # the options of _subject_options
 ) -> int:
-    """Erase all events of a consumer, a customer or a conversation, for good.
+    """Permanently erase all events of a consumer, a customer or a conversation.
 
-    Shows what would be erased, and asks before it begins. It returns when no
-    byte of it is left in the files of the server; stopped before, the erasure
-    goes on by itself.
+    Shows the number of events and asks for confirmation. Returns once no byte of
+    them is left in the server's files. The erasure completes even if the command
+    is stopped.
     """
     if list(subject.values()).count(None) != len(subject) - 1:
         raise click.UsageError("Give exactly one of --consumer, --customer and --conversation.")
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("Nobody can be asked here; give --yes to erase without asking.")
+        raise click.UsageError("Standard input is not a terminal; give --yes to erase without confirmation.")
     request_id = request_id or uuid7()
     with connect(server, account=account) as connection:
         if not yes:
-            preview = connection.ask(lambda client: client.erase_consumer(**subject, validate_only=True))
+            preview = connection.call(lambda client: client.erase_consumer(**subject, validate_only=True))
             _show_preview(preview, account=account, suppress=suppress)
-            if not click.confirm("Erase them for good?", err=True):
+            if not click.confirm("Erase them permanently?", err=True):
                 return ExitStatus.INCOMPLETE
         click.echo(f"Request id: {request_id}", err=True)
         erasure = _erase(connection, request_id=request_id, suppress=suppress, **subject)
@@ -103,13 +109,13 @@ def erase(  # noqa: PLR0913 - one for each option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print an Erasure in proto-JSON on each line.")
 def erasures(erasure_id: str | None, *, server: str, account: str, as_json: bool) -> int:
-    """List the erasures of an account, the latest first, or show one."""
+    """List the erasures of an account, newest first, or show one."""
     with connect(server, account=account) as connection:
         if erasure_id is not None:
-            _show(connection.ask(lambda client: client.get_erasure(erasure_id)), as_json=as_json)
+            _show(connection.call(lambda client: client.get_erasure(erasure_id)), as_json=as_json)
             return ExitStatus.OK
         rows = printing.Rows(*_COLUMNS)
-        for erasure in connection.walk(lambda client: client.list_erasures(), at_once=1000):
+        for erasure in connection.iterate(lambda client: client.list_erasures(), at_once=1000):
             if as_json:
                 _print_json(erasure)
             else:
@@ -122,16 +128,16 @@ def erasures(erasure_id: str | None, *, server: str, account: str, as_json: bool
 
 @click.command(epilog=_LIFT_EPILOG)
 @_subject_options
-@click.option("--erasure", "erasure_id", metavar="ID", help="Of the subject of this erasure.")
+@click.option("--erasure", "erasure_id", metavar="ID", help="The subject of this erasure.")
 @server_option
 @account_option
 def lift(*, server: str, account: str, **subject: Any) -> int:  # Any: its ids, each a text or None
-    """Let events of a suppressed consumer, customer or conversation in again."""
+    """Lift a suppression: store events of a consumer, customer or conversation again."""
     if list(subject.values()).count(None) != len(subject) - 1:
         raise click.UsageError("Give exactly one of --consumer, --customer, --conversation and --erasure.")
     with connect(server, account=account) as connection:
-        lifted = connection.ask(lambda client: client.lift_suppression(**subject))
-    click.echo("Events are let in again." if lifted else "Nothing was suppressed.")
+        lifted = connection.call(lambda client: client.lift_suppression(**subject))
+    click.echo("The suppression is lifted." if lifted else "Nothing was suppressed.")
     return ExitStatus.OK
 
 
@@ -142,7 +148,7 @@ def _erase(
     suppress: bool,
     **subject: Any,  # as above
 ) -> v1.Erasure:
-    """Waits for as long as it takes."""
+    """Waits until the erasure is complete, however long it takes."""
 
     async def attempt(client: EngagementClient) -> v1.Erasure | None:
         try:
@@ -150,7 +156,7 @@ def _erase(
         except DeadlineError:
             return None
 
-    while (erasure := connection.ask(attempt)) is None:
+    while (erasure := connection.call(attempt)) is None:
         click.echo("Still erasing.", err=True)
     return erasure
 
@@ -162,7 +168,7 @@ def _show_preview(preview: v1.Erasure, *, account: str, suppress: bool) -> None:
     if preview.matched_events > _SHOWN_SAMPLES:
         click.echo(f"  and {preview.matched_events - _SHOWN_SAMPLES:,} more", err=True)
     if suppress:
-        click.echo("Later events of the same would not be stored.", err=True)
+        click.echo("Later events of the subject would not be stored.", err=True)
 
 
 def _show(erasure: v1.Erasure, *, as_json: bool) -> None:

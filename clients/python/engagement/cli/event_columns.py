@@ -1,4 +1,4 @@
-"""A stored event as a row of a table: the columns, and what stands in them. It knows no file format."""
+"""A stored event as a row of a table: its columns and cells, independent of file formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engagement.cli.event_json import contacts_to_json, texts_to_json
 
 
 class Kind(Enum):
-    """What a column holds, and what its cells are made from."""
+    """The type of a column, and of the values that its cells are converted from."""
 
     TEXT = auto()
     """A `str`."""
@@ -59,8 +59,8 @@ _KINDS: Final = {
 
 
 def _attributes() -> Iterator[tuple[FieldDescriptor, Column]]:
-    """Every field of every attribute set with its column."""
-    # The stubs also name the C implementation, and fields that are no messages.
+    """Every field of every attribute set, with its column."""
+    # The stubs also allow the C implementation, and fields that are not messages.
     for choice in cast("Descriptor", v1.Event.DESCRIPTOR).oneofs_by_name["attributes"].fields:
         for field in cast("Descriptor", choice.message_type).fields:
             kind = Kind.TEXT if field.is_repeated else _KINDS[field.type]
@@ -73,10 +73,10 @@ COLUMNS: Final = tuple(dict.fromkeys((*_FIRST, *_ATTRIBUTES.values(), _LAST)))
 
 
 class RowReader:
-    """Reads the cells of an event, in the order of COLUMNS; None is what the event does not have."""
+    """Reads the cells of an event, in the order of COLUMNS; an absent value is None."""
 
     def __init__(self, converters: Converters) -> None:
-        """`converters` make a cell of a value of each kind."""
+        """`converters` turn a value of each kind into a cell."""
         self._text = converters[Kind.TEXT]
         self._flag = converters[Kind.FLAG]
         self._time = converters[Kind.TIME]
@@ -116,5 +116,5 @@ class RowReader:
         return row
 
     def _optional(self, text: str | None) -> Any:
-        """A cell for a text that is empty where there is none."""
+        """The cell of a text that is empty if it is absent."""
         return self._text(text) if text else None

@@ -18,33 +18,52 @@ _SETS: Final = {
     "personal": v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO,
 }
 _OPTIONS: Final = (
-    click.option("--consumer", "consumers", multiple=True, metavar="ID", help="Events about this consumer."),
     click.option(
-        "--conversation", "conversations", multiple=True, metavar="ID", help="Of this conversation."
+        "--consumer", "consumers", multiple=True, metavar="ID", help="Only events about this consumer."
     ),
-    click.option("--customer", "customers", multiple=True, metavar="ID", help="With this customer id."),
+    click.option(
+        "--conversation",
+        "conversations",
+        multiple=True,
+        metavar="ID",
+        help="Only events of this conversation.",
+    ),
+    click.option(
+        "--customer", "customers", multiple=True, metavar="ID", help="Only events with this customer id."
+    ),
     click.option(
         "--status",
         "statuses",
         multiple=True,
         metavar="STATUS",
-        help="With this customer status, in any case.",
+        help="Only events with this customer status, ignoring case.",
     ),
     click.option(
-        "--type", "types", multiple=True, metavar="TYPE", help="With this customer type, in any case."
+        "--type",
+        "types",
+        multiple=True,
+        metavar="TYPE",
+        help="Only events with this customer type, ignoring case.",
     ),
     click.option(
-        "--set", "sets", multiple=True, type=click.Choice(list(_SETS)), help="Of this attribute set."
+        "--set",
+        "sets",
+        multiple=True,
+        type=click.Choice(list(_SETS)),
+        help="Only events of this attribute set.",
     ),
     click.option(
         "--authenticated/--unauthenticated",
         default=None,
-        help="Only events whose source vouched for the customer, or only others.  [default: both]",
+        help="Only events whose source vouched for the customer, or only the others.  [default: both]",
     ),
-    click.option("--since", callback=read_moment, metavar="TIME", help="At this time or later."),
-    click.option("--until", callback=read_moment, metavar="TIME", help="Before this time."),
+    click.option("--since", callback=read_moment, metavar="TIME", help="Only events at this time or later."),
+    click.option("--until", callback=read_moment, metavar="TIME", help="Only events before this time."),
     click.option(
-        "--text", default="", metavar="WORDS", help='With all these words; "a phrase" keeps its order.'
+        "--text",
+        default="",
+        metavar="WORDS",
+        help='Only events with all these words; "a phrase" keeps its order.',
     ),
 )
 
@@ -60,7 +79,7 @@ resumed must select the same events.
 
 
 def filter_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Gives a command the options of a filter; it gets them as `wanted`, an EventFilter."""
+    """Adds the options of a filter to a command, which receives them as `wanted`, an EventFilter."""
 
     @wraps(command)
     def with_filter(*arguments: Any, **parameters: Any) -> int:
@@ -75,7 +94,7 @@ def filter_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def to_arguments(wanted: v1.EventFilter) -> list[str]:
-    """The arguments of a command that stand for a filter."""
+    """The arguments of a command that select the same events as a filter."""
     set_names = {number: name for name, number in _SETS.items()}
     lists: tuple[tuple[str, Sequence[str]], ...] = (
         ("--consumer", wanted.consumer_ids),

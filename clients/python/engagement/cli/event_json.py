@@ -1,4 +1,4 @@
-"""Writes stored events in proto-JSON, a line each, as protobuf's own writer does and many times faster."""
+"""Writes stored events in proto-JSON, like protobuf's own writer but many times faster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _quote: Final[_Write] = json.encoder.encode_basestring
 
 
 def to_json(stored: v1.StoredEvent) -> str:
-    """The proto-JSON of a stored event, without a line break. Unknown fields are left out."""
+    """The proto-JSON of a stored event, without a line break. Unknown fields are omitted."""
     return _write_stored(stored)
 
 
@@ -33,7 +33,7 @@ def contacts_to_json(contacts: Any) -> str:
 
 
 def _message_writer(descriptor: Descriptor) -> _Write:
-    """What writes a message of this type as an object."""
+    """A function that writes a message of this type as an object."""
     members: dict[Any, tuple[str, _Write]] = {
         field: (f"{_quote(field.json_name)}: ", _writer_of(field)) for field in descriptor.fields
     }
@@ -74,7 +74,7 @@ def _write_day(day: v1.Date) -> str:
     return _day_text(day.year, day.month, day.day)
 
 
-# The events of a commit have one time, and there are not many days.
+# The events of a commit share one time, and there are few different days.
 @lru_cache(maxsize=256)
 def _time_text(seconds: int, nanos: int) -> str:
     return _quote(Timestamp(seconds=seconds, nanos=nanos).ToJsonString())
@@ -92,6 +92,6 @@ _SCALARS: Final[dict[int, _Write]] = {
     FieldDescriptor.CPPTYPE_INT32: str,
     FieldDescriptor.CPPTYPE_INT64: lambda number: f'"{number}"',
 }
-# The stubs also name the C implementation.
+# The stubs also allow the C implementation.
 _write_stored: Final = _message_writer(cast("Descriptor", v1.StoredEvent.DESCRIPTOR))
 _write_contacts: Final = _list_writer(_message_writer(cast("Descriptor", v1.PersonalContact.DESCRIPTOR)))

@@ -1,4 +1,4 @@
-"""Reads events in the format `events`: newline-delimited JSON, one event in proto-JSON a line."""
+"""Reads events in the format `events`: newline-delimited JSON, one event in proto-JSON per line."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from engagement.violation import Violation
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _SHOWN_CHARACTERS: Final = 200
-_PIECE_BYTES: Final = 64 * 1024
+_SKIPPED_BYTES: Final = 64 * 1024
 
 
 class EventLines:
-    """The events of a stream; a bad line is a rejection, and the next line is read.
+    """The events of a stream; an unreadable line is a rejection, and reading continues.
 
-    An event without an id gets one made of the source, the number of its line and the line, so that
-    reading the same input again gives the same ids. It gets the source too, unless it names one. An
-    event with an id stays as it is.
+    An event without an id gets one derived from the source, the line number and the line, so that reading
+    the same input again gives the same ids. It also gets the source, unless it names one. An event with an
+    id is unchanged.
     """
 
     def __init__(self, stream: BinaryIO, *, source: str) -> None:
         self._stream = stream
         self._source = source
         self.events_read = 0
-        """Lines that are not blank, so far."""
+        """Lines read so far, without blank ones."""
         self.line_number = 0
-        """The line that was read last; the first is 1."""
+        """The number of the last line read, from 1."""
 
     def __iter__(self) -> Iterator[FoundEvent | Rejection]:
         for line in self._lines():
@@ -53,12 +53,12 @@ class EventLines:
                 yield self._reject(Violation(error.field, error.rule, error.description), text=text)
 
     def _lines(self) -> Iterator[bytes]:
-        """The lines, of which overlong ones are cut to one byte more than is allowed."""
+        """The lines; one that is too long is cut to one byte above the limit."""
         while line := self._stream.readline(MAX_LINE_BYTES + 1):
             self.line_number += 1
-            piece = line
-            while len(line) > MAX_LINE_BYTES and piece and not piece.endswith(b"\n"):
-                piece = self._stream.readline(_PIECE_BYTES)
+            end = line
+            while len(line) > MAX_LINE_BYTES and end and not end.endswith(b"\n"):
+                end = self._stream.readline(_SKIPPED_BYTES)
             yield line
 
     def _identify(self, event: v1.Event, *, text: str) -> v1.Event:
@@ -69,11 +69,11 @@ class EventLines:
         return event
 
     def _reject(self, violation: Violation, *, text: str) -> Rejection:
-        where = violation.field or "the line"
+        path = violation.field or "the line"
         return Rejection(
             place=self.line_number,
             reason="UNREADABLE",
-            message=f"{where}: {violation.description}",
+            message=f"{path}: {violation.description}",
             violations=(violation,),
             text=text,
         )

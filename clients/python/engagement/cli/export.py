@@ -18,7 +18,7 @@ from engagement.cli.connection import connect
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_text import CsvFormat, NdjsonFormat
-from engagement.cli.failures import CommandError, ExitStatus
+from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
 from engagement.cli.options import account_option, server_option
 from engagement.cli.part_file import OtherOrderError, PartFile
 from engagement.cli.progress import ExportBar
@@ -47,20 +47,14 @@ def _parquet() -> ExportFormat:
 
 
 _FORMATS: Final[dict[str, Callable[[], ExportFormat]]] = {
-    ".ndjson": lambda: NdjsonFormat(is_packed=False),
-    ".ndjson.gz": lambda: NdjsonFormat(is_packed=True),
-    ".jsonl": lambda: NdjsonFormat(is_packed=False),
-    ".jsonl.gz": lambda: NdjsonFormat(is_packed=True),
-    ".csv": lambda: CsvFormat(is_packed=False),
-    ".csv.gz": lambda: CsvFormat(is_packed=True),
+    ".ndjson": lambda: NdjsonFormat(is_compressed=False),
+    ".ndjson.gz": lambda: NdjsonFormat(is_compressed=True),
+    ".jsonl": lambda: NdjsonFormat(is_compressed=False),
+    ".jsonl.gz": lambda: NdjsonFormat(is_compressed=True),
+    ".csv": lambda: CsvFormat(is_compressed=False),
+    ".csv.gz": lambda: CsvFormat(is_compressed=True),
     ".parquet": _parquet,
 }
-
-
-class ExportInterruptedError(CommandError):
-    """The export was stopped with Ctrl-C."""
-
-    exit_code = ExitStatus.INTERRUPTED
 
 
 class ExportErasedError(CommandError):
@@ -98,14 +92,14 @@ def export(  # noqa: PLR0913 - one for each option
     started = time.monotonic()
     with connect(server, account=account) as connection:
         # An unreachable server shows before anything is written.
-        connection.ask(EngagementClient.get_server_info)
+        connection.call(EngagementClient.get_server_info)
         with _open_part(order, restart=restart) as part:
             earlier_events = part.mark.events
             if earlier_events:
                 click.echo(f"Resuming {part.path}, which holds {earlier_events:,} events.", err=True)
             with ExportBar(file.name) as bar:
                 transfer = Transfer(part, format_, wanted=wanted, on_progress=bar.show)
-                _run(order, part, lambda: connection.ask(transfer.run))
+                _run(order, part, lambda: connection.call(transfer.run))
             part.complete(format_.finish(part.path))
     _report(file, part, events=part.mark.events - earlier_events, seconds=time.monotonic() - started)
     click.echo(f"Follow new events with:\n  {order.tail_command(after=part.mark.cursor)}", err=True)
@@ -174,7 +168,7 @@ def _run(order: _Order, part: PartFile, transfer: Callable[[], None]) -> None:
     try:
         transfer()
     except KeyboardInterrupt:
-        raise ExportInterruptedError(f"Interrupted. {_how_to_resume(order, part)}") from None
+        raise CommandInterruptedError(f"Interrupted. {_how_to_resume(order, part)}") from None
     except ErasedMeanwhileError as error:
         part.remove()
         raise ExportErasedError(

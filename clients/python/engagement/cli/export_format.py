@@ -1,4 +1,4 @@
-"""What a file format of an export must be able to do."""
+"""The interface of the file formats of an export."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from engagement import v1
 
 
 class ExportFormat(Protocol):
-    """A format whose files grow block by block, and may be cut off behind any block."""
+    """A format whose files grow by blocks, and may be truncated after any block."""
 
     def begin(self) -> bytes:
-        """What a file starts with."""
+        """The beginning of a file."""
         ...
 
     def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
-        """The block for some events."""
+        """The block with these events."""
         ...
 
     def read_cursors(self, part: Path) -> Iterator[str]:
-        """The cursors of all events in a file of whole blocks."""
+        """The cursors of all events in a file of complete blocks."""
         ...
 
     def finish(self, part: Path) -> Path:
-        """The finished file, made of a file of whole blocks: that one itself, or one beside it."""
+        """Finishes a file of complete blocks; returns the finished file, which may be another."""
         ...

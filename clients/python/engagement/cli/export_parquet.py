@@ -1,4 +1,4 @@
-"""Exports as Parquet, through a library that is an extra of the package."""
+"""Exports in Parquet. Its library is an extra of the package."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _COMPRESSION: Final = "zstd"
 
 
 class ParquetFormat:
-    """Typed columns: times in UTC, flags, days; null is what an event does not have.
+    """Typed columns: times in UTC, flags, days; an absent value is null.
 
-    A Parquet file is complete or no file at all, so while it grows it is a sequence of Arrow streams.
+    A Parquet file cannot be appended to, so an unfinished one is a sequence of Arrow streams.
     """
 
     def __init__(self) -> None:
         self._rows = RowReader({Kind.TEXT: _same, Kind.FLAG: _same, Kind.TIME: _same, Kind.DAY: _number})
 
     def begin(self) -> bytes:
-        """Nothing: each block has the names of the columns."""
+        """Nothing: each block has the schema."""
         return b""
 
     def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
-        """A stream of its own."""
+        """An Arrow stream with these events."""
         columns = zip(*map(self._rows.read, events), strict=True)
         arrays = [pa.array(cells, field.type) for cells, field in zip(columns, _SCHEMA, strict=True)]
         sink = pa.BufferOutputStream()
@@ -50,12 +50,12 @@ class ParquetFormat:
         return bytes(sink.getvalue())
 
     def read_cursors(self, part: Path) -> Iterator[str]:
-        """The first column."""
+        """The first column of each stream."""
         for batch in _read_batches(part):
             yield from batch.column(0).to_pylist()
 
     def finish(self, part: Path) -> Path:
-        """A Parquet file of all the streams."""
+        """Writes all streams into a Parquet file beside the part."""
         finished = part.with_name(f"{part.name}.parquet")
         with parquet.ParquetWriter(finished, _SCHEMA, compression=_COMPRESSION) as writer:
             group: list[Any] = []

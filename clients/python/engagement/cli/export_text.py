@@ -1,4 +1,4 @@
-"""Exports as text: NDJSON and CSV, packed with gzip or not."""
+"""Exports in text: NDJSON and CSV, optionally compressed with gzip."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _MAX_FIELD_CHARACTERS: Final = 64 * 1024 * 1024
 class NdjsonFormat:
     """A StoredEvent in proto-JSON on each line."""
 
-    def __init__(self, *, is_packed: bool) -> None:
-        self._is_packed = is_packed
+    def __init__(self, *, is_compressed: bool) -> None:
+        self._is_compressed = is_compressed
 
     def begin(self) -> bytes:
         """Nothing."""
@@ -33,11 +33,11 @@ class NdjsonFormat:
 
     def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
         """A line for each event."""
-        return _pack("\n".join([*map(to_json, events), ""]), is_packed=self._is_packed)
+        return _encode("\n".join([*map(to_json, events), ""]), is_compressed=self._is_compressed)
 
     def read_cursors(self, part: Path) -> Iterator[str]:
-        """What stands in each line's last member of that name, which is the StoredEvent's own."""
-        with _open(part, is_packed=self._is_packed) as lines:
+        """The value of the last member `cursor` of each line, which is the StoredEvent's own."""
+        with _open(part, is_compressed=self._is_compressed) as lines:
             for line in lines:
                 yield line.rpartition(_CURSOR_MEMBER)[2].partition('"')[0]
 
@@ -47,10 +47,10 @@ class NdjsonFormat:
 
 
 class CsvFormat:
-    """A line of names and a row for each event: absent is an empty cell, an empty text is `""`."""
+    """A header and a row for each event: an absent value is an empty cell, an empty text is `""`."""
 
-    def __init__(self, *, is_packed: bool) -> None:
-        self._is_packed = is_packed
+    def __init__(self, *, is_compressed: bool) -> None:
+        self._is_compressed = is_compressed
         self._rows = RowReader(
             {
                 Kind.TEXT: _quote,
@@ -61,20 +61,20 @@ class CsvFormat:
         )
 
     def begin(self) -> bytes:
-        """The names of the columns."""
-        return _pack(",".join(column.name for column in COLUMNS) + "\n", is_packed=self._is_packed)
+        """The header."""
+        return _encode(",".join(column.name for column in COLUMNS) + "\n", is_compressed=self._is_compressed)
 
     def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
         """A row for each event."""
         read = self._rows.read
         lines = [",".join([cell or "" for cell in read(stored)]) for stored in events]
-        return _pack("\n".join([*lines, ""]), is_packed=self._is_packed)
+        return _encode("\n".join([*lines, ""]), is_compressed=self._is_compressed)
 
     def read_cursors(self, part: Path) -> Iterator[str]:
         """The first column."""
         previous = csv.field_size_limit(_MAX_FIELD_CHARACTERS)
         try:
-            with _open(part, is_packed=self._is_packed) as lines:
+            with _open(part, is_compressed=self._is_compressed) as lines:
                 rows = csv.reader(lines)
                 next(rows)
                 yield from (row[0] for row in rows)
@@ -86,14 +86,14 @@ class CsvFormat:
         return part
 
 
-def _pack(text: str, *, is_packed: bool) -> bytes:
-    """The bytes of a block; a gzip file may consist of any number of members."""
+def _encode(text: str, *, is_compressed: bool) -> bytes:
+    """The bytes of a block; a gzip file may have any number of members."""
     block = text.encode()
-    return gzip.compress(block, _GZIP_LEVEL, mtime=0) if is_packed else block
+    return gzip.compress(block, _GZIP_LEVEL, mtime=0) if is_compressed else block
 
 
-def _open(part: Path, *, is_packed: bool) -> IO[str]:
-    if is_packed:
+def _open(part: Path, *, is_compressed: bool) -> IO[str]:
+    if is_compressed:
         return gzip.open(part, "rt", encoding="utf-8", newline="")
     return part.open(encoding="utf-8", newline="")
 
@@ -102,5 +102,5 @@ def _quote(text: str) -> str:
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if not text or _QUOTED_IN_CSV.search(text) else text
 
 
-# The events of a commit have one time, which is often that of the events too.
+# The events of a commit share one time of acceptance, which is often their own time too.
 _write_time = lru_cache(maxsize=1024)(write_epoch_ms)

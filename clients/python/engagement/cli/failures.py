@@ -1,4 +1,4 @@
-"""What ends a command early: exit statuses, and errors that say what to do next."""
+"""Exit statuses, and the errors that end a command with a hint at what to do."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ import click
 
 
 class ExitStatus(IntEnum):
-    """What a command's exit status means; the same for all commands."""
+    """The meaning of an exit status, the same for all commands."""
 
     OK = 0
     INCOMPLETE = 1
-    """The command ran; some of its input was refused or unreadable, or what it looked for is not there."""
+    """The command ran, but some input was rejected or unreadable, or nothing was found."""
     FAILED = 2
-    """Wrong usage, or the server could not be asked."""
+    """Wrong usage, or the server could not answer."""
     INTERRUPTED = 130
     """Stopped with Ctrl-C."""
 
 
 class CommandError(click.ClickException):
-    """A command cannot go on; the message tells what is wrong and what to try."""
+    """A command cannot continue; the message says why and what to do."""
 
     exit_code = ExitStatus.FAILED
 
 
+class CommandInterruptedError(CommandError):
+    """The command was stopped with Ctrl-C; the message says how to resume it."""
+
+    exit_code = ExitStatus.INTERRUPTED
+
+
 class NothingFoundError(CommandError):
-    """What the command was to show is not there."""
+    """The object of the command does not exist."""
 
     exit_code = ExitStatus.INCOMPLETE

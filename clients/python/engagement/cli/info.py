@@ -1,4 +1,4 @@
-"""`engagement info`: shows what a server is and what it allows."""
+"""`engagement info`: shows the version, the partitions and the limits of a server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Examples:
 def info(server: str, *, as_json: bool) -> int:
     """Show the version and the limits of a server, and which partitions it serves."""
     with connect(server) as connection:
-        answer = connection.ask(EngagementClient.get_server_info)
+        answer = connection.call(EngagementClient.get_server_info)
     if as_json:
         click.echo(json_format.MessageToJson(answer, indent=None, always_print_fields_with_no_presence=True))
     else:
@@ -42,16 +42,16 @@ def _describe(answer: v1.GetServerInfoResponse) -> Iterator[tuple[str, str]]:
     yield "contract", answer.contract
     yield "log epoch", answer.log_epoch
     for partition in answer.partitions:
-        yield f"partition {partition.number} of {answer.partition_count}", _currency(partition)
+        yield f"partition {partition.number} of {answer.partition_count}", _freshness(partition)
     for field in answer.limits.DESCRIPTOR.fields:
         value = getattr(answer.limits, field.name)
         shown = f"{value.ToTimedelta()}" if isinstance(value, Duration) else f"{value:,}"
         yield field.name.replace("_", " "), shown
 
 
-def _currency(partition: v1.Partition) -> str:
+def _freshness(partition: v1.Partition) -> str:
     if partition.current:
         return "current"
     if not partition.HasField("view_time"):
-        return "behind, nothing is there yet"
+        return "behind, still empty"
     return f"behind, as of {write_epoch_ms(partition.view_time.ToMilliseconds())}"

@@ -1,4 +1,4 @@
-"""Reads the events of an input in whichever format it is, up to a damage if there is one."""
+"""Reads the events of an input in any format, up to the first damage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 
 
 class Format(StrEnum):
-    """How events are written in an input."""
+    """The format of an input."""
 
     AUTO = "auto"
     EVENTS = "events"
@@ -25,16 +25,16 @@ class Format(StrEnum):
 
 
 class InputEvents:
-    """The events of one input, in its order; one pass, with little in memory.
+    """The events of one input in order, in one pass and bounded memory.
 
-    A damage ends the events and stands in `damage` then; what came before it is good.
+    Damage ends the iteration and is described in `damage`; the events before it are good.
     """
 
     def __init__(self, file: InputFile, *, format: Format, source: str | None) -> None:  # noqa: A002 - as the option
         self.file = file
-        # The same content gets the same ids, packed or not.
+        # The same content gets the same ids, compressed or not.
         source = file.name.removesuffix(".gz") if source is None else source
-        # Names of files may hold bytes that are no text.
+        # File names may hold bytes that are not text.
         source = source.encode("utf-8", "backslashreplace").decode()
         is_import = format is Format.LIVEPERSON or (
             format is Format.AUTO and liveperson.looks_like_import(file.head)
@@ -45,7 +45,7 @@ class InputEvents:
             else EventLines(file.stream, source=source)
         )
         self.damage = ""
-        """Where and why the input could not be read to its end."""
+        """Where and why the input could not be read to its end; empty if it could."""
 
     def __iter__(self) -> Iterator[FoundEvent | Rejection]:
         if isinstance(self._reader, EventLines):
@@ -54,14 +54,14 @@ class InputEvents:
 
     @property
     def events_read(self) -> int:
-        """Events that were found so far, readable or not."""
+        """Events found so far, readable or not."""
         if isinstance(self._reader, EventLines):
             return self._reader.events_read
         return self._reader.counts.events_read + self._reader.counts.events_unreadable
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many things were left out so far because they are no events, by reason."""
+        """The number of items skipped so far because they are not events, by reason."""
         return {} if isinstance(self._reader, EventLines) else self._reader.counts.skipped
 
     def _read_lines(self, lines: EventLines) -> Iterator[FoundEvent | Rejection]:
@@ -82,12 +82,12 @@ class InputEvents:
 
 
 def size_of(found: FoundEvent | Rejection) -> int:
-    """About how many bytes something takes in memory."""
+    """The approximate size of an item in memory, in bytes."""
     return found.event.ByteSize() if isinstance(found, FoundEvent) else len(found.text)
 
 
 def in_batches(events: Iterable[FoundEvent | Rejection]) -> Iterator[list[FoundEvent | Rejection]]:
-    """The same in lists that are bounded by events and, give or take one, by bytes."""
+    """The items in lists, bounded in number and, up to one item, in bytes."""
     batch: list[FoundEvent | Rejection] = []
     size_bytes = 0
     for each in events:

@@ -1,4 +1,4 @@
-"""Opens a file or standard input as plain bytes, whatever it is packed in, and counts what was read."""
+"""Opens a file or standard input as decompressed bytes, and counts the bytes read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, Final
 
 DAMAGE: Final = (EOFError, OSError, zlib.error)
-"""What reading raises where the input is damaged: cut off, a wrong checksum, a failing disk."""
+"""Errors of a damaged input: truncated, a wrong checksum, a failing disk."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _HEAD_BYTES: Final = 4 * 1024
@@ -21,34 +21,34 @@ _BUFFER_BYTES: Final = 64 * 1024
 
 
 class InputFile:
-    """One input, decompressed where it is gzip; only a few buffers of it are in memory.
+    """One input, decompressed if it is gzip; only a few buffers of it are in memory.
 
-    What stands before a damage is read before the damage is raised.
+    Everything before damage is read before the error is raised.
     """
 
-    def __init__(self, packed: io.RawIOBase, *, name: str) -> None:
+    def __init__(self, raw: io.RawIOBase, *, name: str) -> None:
         self.name = name
-        status = os.fstat(packed.fileno())
+        status = os.fstat(raw.fileno())
         self.size_bytes = status.st_size if stat.S_ISREG(status.st_mode) else None
         """Size on disk; None for a pipe."""
         self.bytes_read = 0
-        """How many of those bytes were read."""
+        """Bytes on disk read so far."""
         self.before_read: Callable[[], None] = _do_nothing
-        """Called before each read of the file, which may wait for whoever writes a pipe."""
-        self._packed = packed
-        plain = _Lookahead(self._read_packed)
+        """Called before each read, which may wait for the writer of a pipe."""
+        self._raw = raw
+        plain = _Lookahead(self._read_raw)
         if plain.peek(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
-            unpacked = gzip.GzipFile(fileobj=io.BufferedReader(plain, _BUFFER_BYTES))
-            # read1 hands over what came before a failure, where read would drop it.
-            plain = _Lookahead(unpacked.read1)
-        # A whole line tells enough, and more may be long in coming.
+            decompressed = gzip.GzipFile(fileobj=io.BufferedReader(plain, _BUFFER_BYTES))
+            # read1 returns the bytes before a failure; read would discard them.
+            plain = _Lookahead(decompressed.read1)
+        # One line is enough to detect the format, and a pipe may be slow to deliver more.
         self.head = plain.peek(_HEAD_BYTES, until=b"}\n")
-        """The first bytes, to tell the format by; `stream` starts with them too."""
+        """The first bytes, to detect the format; `stream` starts with them too."""
         self.stream: BinaryIO = io.BufferedReader(plain, _BUFFER_BYTES)
 
-    def _read_packed(self, size: int) -> bytes:
+    def _read_raw(self, size: int) -> bytes:
         self.before_read()
-        block: bytes = self._packed.read(size) or b""
+        block: bytes = self._raw.read(size) or b""
         self.bytes_read += len(block)
         return block
 
@@ -61,15 +61,15 @@ def _do_nothing() -> None:
 def open_input(path: str) -> Iterator[InputFile]:
     """The input at a path, or standard input for `-`."""
     if path == "-":
-        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as packed:
-            yield InputFile(packed, name="stdin")
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as raw:
+            yield InputFile(raw, name="stdin")
     else:
-        with open(path, "rb", buffering=0) as packed:
-            yield InputFile(packed, name=os.path.basename(path))
+        with open(path, "rb", buffering=0) as raw:
+            yield InputFile(raw, name=os.path.basename(path))
 
 
 class _Lookahead(io.RawIOBase):
-    """A stream whose beginning can be looked at before it is read."""
+    """A stream whose beginning can be inspected before it is read."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
@@ -77,7 +77,7 @@ class _Lookahead(io.RawIOBase):
         self._failure: Exception | None = None
 
     def peek(self, size: int, *, until: bytes = b"") -> bytes:
-        """The first `size` bytes; fewer where the stream has `until`, ends or fails before."""
+        """The first `size` bytes; fewer if the stream has `until`, ends or fails before."""
         try:
             while len(self._head) < size and not (until and until in self._head):
                 block = self._read(_BUFFER_BYTES)
@@ -89,11 +89,11 @@ class _Lookahead(io.RawIOBase):
         return self._head[:size]
 
     def readable(self) -> bool:
-        """Always; io asks before it reads."""
+        """True, as io requires."""
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # the base takes any buffer
-        """Fill the buffer once, from what was looked at or from the stream."""
+        """Fills the buffer once, from the inspected bytes or from the stream."""
         block, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
         if not block and self._failure is not None:
             raise self._failure

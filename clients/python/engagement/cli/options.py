@@ -1,4 +1,4 @@
-"""Options and arguments that several commands have."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ format_option = click.option(
     callback=lambda _context, _option, value: Format(value),
     default=Format.AUTO.value,
     show_default=True,
-    help="How events are written: one proto-JSON event a line, or as LivePerson's exports and page tags "
-    "have them. auto looks at the beginning of each file.",
+    help="Format of the files: events is one proto-JSON event per line, liveperson any export or page tag of "
+    "LivePerson. auto detects it from the beginning of each file.",
 )
 source_option = click.option(
     "--source",
     metavar="NAME",
-    help="Where pushed events and lines without an id come from: they carry it, and their ids depend on it. "
-    "Events of exports do not.  [default: the file's name without folder and .gz; stdin for -]",
+    help="Source of pushed events and of lines without an id: it is stored with them, and their ids depend "
+    "on it. Events of exports have none.  [default: the file's name without folder and .gz; stdin for -]",
 )

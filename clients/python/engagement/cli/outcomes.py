@@ -1,4 +1,4 @@
-"""What was found in an input: events to send, and what was refused and why."""
+"""The items of an input: events to send, and rejections with their reasons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engagement import v1
 from engagement.violation import Violation
 
 Place = int | str
-"""Where something stands in its input: the number of a line, or a path inside a document."""
+"""A place in an input: a line number, or a path inside a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,13 @@ class FoundEvent:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Something that was not stored: it could not be read, or a rule or the server refused it."""
+    """An item that was not stored: it was unreadable, or it broke a rule."""
 
     place: Place
     reason: str
-    """A name of ErrorReason, or UNREADABLE where there is no event to speak of."""
+    """A name of ErrorReason, or UNREADABLE if there is no event."""
     message: str
     violations: Sequence[Violation]
     event: v1.Event | None = None
     text: str = ""
-    """The source's own text, where there is no event."""
+    """The source's own text, if there is no event."""

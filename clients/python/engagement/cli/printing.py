@@ -1,6 +1,6 @@
 """Prints values and rows: aligned on a terminal, tab-separated everywhere else.
 
-What producers sent may hold anything; control characters never reach a terminal or a line as such.
+Values come from producers and are not trusted: control characters are always escaped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _TABLE_ROWS: Final = 100
 
 
 def is_terminal() -> bool:
-    """Whether people read what is printed."""
+    """Whether the output goes to a terminal."""
     return sys.stdout.isatty()
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Names and values, a line each."""
+    """Prints names and values, a pair per line."""
     if not is_terminal():
         for pair in pairs:
             _print_line(pair)
@@ -38,13 +38,13 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def print_lines(values: Iterable[str]) -> None:
-    """A line each."""
+    """Prints each value on a line."""
     for value in values:
         _print_line((value,))
 
 
 class Rows:
-    """Rows below the names of their columns; a few are held back to align them on a terminal."""
+    """Rows below a header; on a terminal some are held back to align them."""
 
     def __init__(self, *names: str) -> None:
         self._names = names
@@ -52,13 +52,13 @@ class Rows:
         self._are_names_printed = False
 
     def add(self, row: Sequence[str]) -> None:
-        """Prints a row, now or with the next ones."""
+        """Prints a row, now or with later ones."""
         self._held.append(row)
         if not is_terminal() or len(self._held) == _TABLE_ROWS:
             self.finish()
 
     def finish(self) -> None:
-        """Prints what is held back."""
+        """Prints the rows that are held back."""
         if is_terminal():
             self._print_table()
         else:
@@ -83,7 +83,7 @@ class Rows:
 
 
 class LiveRows:
-    """Rows that are printed one by one, as they come; on a terminal the columns are about aligned."""
+    """Rows below a header, printed as they arrive; on a terminal the columns have fixed widths."""
 
     def __init__(self, *names: str, widths: Sequence[int]) -> None:
         self._names = names
@@ -107,5 +107,5 @@ def _print_line(values: Sequence[str]) -> None:
 
 
 def printable(text: str) -> str:
-    """The text with control characters as escapes, so that it stays on its line and changes no colours."""
+    """The text with control characters escaped, so that it stays on its line and changes no colours."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

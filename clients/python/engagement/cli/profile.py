@@ -1,4 +1,4 @@
-"""`engagement profile`: what is known about one consumer, and which event each value comes from."""
+"""`engagement profile`: shows the latest attributes of one consumer, with the event of each value."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ Exit status: 0 found, 1 not found, 2 wrong usage or no connection.
 
 @click.command(epilog=_EPILOG)
 @click.option("--consumer", metavar="ID", help="The consumer with this id.")
-@click.option("--customer", metavar="ID", help="The consumer who was last named with this customer id.")
+@click.option("--customer", metavar="ID", help="The consumer last seen with this customer id.")
 @click.option(
-    "--replace", is_flag=True, help="Only the latest event of each attribute set, instead of all together."
+    "--replace",
+    is_flag=True,
+    help="Show only the latest event of each attribute set, instead of merging all events.",
 )
 @server_option
 @account_option
@@ -46,17 +48,17 @@ def profile(  # noqa: PLR0913 - one for each option
     account: str,
     as_json: bool,
 ) -> int:
-    """Show what is known about one consumer.
+    """Show the latest attributes of one consumer.
 
-    Each attribute has its latest value; what later events do not mention stays.
-    Values whose source vouched for the customer win over all others. Beside each
-    value are the time and the id of the event that it comes from.
+    Each attribute keeps its latest value, even if later events omit it. Values
+    whose source vouched for the customer win over all others. Beside each value
+    are the time and the id of its event.
     """
     if (consumer is None) == (customer is None):
         raise click.UsageError("Give either --consumer or --customer.")
     folding = v1.Folding.FOLDING_REPLACE if replace else v1.Folding.FOLDING_MERGE
     with connect(server, account=account) as connection:
-        found = connection.ask(
+        found = connection.call(
             lambda client: client.get_profile(consumer_id=consumer, customer_id=customer, folding=folding)
         )
     if as_json:
@@ -71,7 +73,7 @@ def profile(  # noqa: PLR0913 - one for each option
 
 
 def _to_rows(found: v1.Profile) -> Iterator[tuple[str, ...]]:
-    """The values for _NAMES, the consumer's id first."""
+    """The rows for _NAMES, starting with the consumer's id."""
     if found.consumer_id:
         yield "consumerId", found.consumer_id, "", "", ""
     for set_name in ("customer_info", "personal_info"):

@@ -1,4 +1,4 @@
-"""The program: its commands, and how it ends."""
+"""The program: its commands, and its exit status."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ Start here:
   engagement serve                                   run a server
   engagement upload events.ndjson --account acme     send it a file
   engagement list --account acme                     read it back
-  engagement tail --account acme                     see what comes in
+  engagement tail --account acme                     watch new events
 
 \b
 Exit status:
-  0    everything was done
-  1    some input was refused or unreadable, or nothing was found
+  0    success
+  1    some input was rejected or unreadable, or nothing was found
   2    wrong usage, or no connection to the server
   130  stopped with Ctrl-C
 """
 
 
 class Program(click.Group):
-    """Finds the commands of other packages by their entry points, and imports them when needed."""
+    """Adds the commands of other packages, found by their entry points and imported when needed."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Names of all commands."""
+        """The names of all commands."""
         return sorted([*self.commands, *_added_commands().names])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
@@ -87,7 +87,7 @@ for _command in (
 
 
 def main() -> int:
-    """Run the command line with the process's arguments and return its exit status."""
+    """Runs the command line with the process's arguments and returns its exit status."""
     try:
         status = program.main(prog_name="engagement", standalone_mode=False)
     except click.ClickException as error:
@@ -98,18 +98,18 @@ def main() -> int:
         return ExitStatus.INTERRUPTED
     except OSError as error:
         click.echo(f"engagement: {error.filename or 'Cannot read or write'}: {error.strerror}", err=True)
-        _forget_output()
+        _discard_output()
         return ExitStatus.FAILED
     return status if isinstance(status, int) else ExitStatus.OK
 
 
 def _report(error: click.ClickException) -> None:
-    """The error, and where to find help where the command was used wrongly."""
+    """Prints the error, and for wrong usage where to find help."""
     click.echo(f"engagement: {error.format_message()}", err=True)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(f"Try '{error.ctx.command_path} --help'.", err=True)
 
 
-def _forget_output() -> None:
-    """What could not be written would fail again, with a traceback, when the interpreter ends."""
+def _discard_output() -> None:
+    """Drops unwritten output, which would fail again, with a traceback, when the interpreter exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

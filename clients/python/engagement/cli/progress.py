@@ -1,4 +1,4 @@
-"""Shows on a terminal how far an input or an export is; elsewhere it shows nothing."""
+"""Shows the progress of an input or an export on a terminal, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _make_progress() -> Progress:
 
 
 class ProgressBar:
-    """One input's bar, by the bytes read of it where its size is known, with events and rejections."""
+    """The bar of one input: bytes read, if its size is known, with counts of events and rejections."""
 
     def __init__(self, file: InputFile) -> None:
         self._file = file
@@ -41,7 +41,7 @@ class ProgressBar:
         self._progress.stop()
 
     def show(self, events: int, *, rejected: int) -> None:
-        """How many events are done so far, and how many of them were rejected."""
+        """Shows the number of events done so far, and of those that were rejected."""
         if self._progress.disable:
             return
         speed = events / max(time.monotonic() - self._started, 0.001)
@@ -50,7 +50,7 @@ class ProgressBar:
 
 
 class ExportBar:
-    """An export's bar: the events written, of those and what may follow."""
+    """The bar of an export: the events written, out of these and those that may remain."""
 
     def __init__(self, name: str) -> None:
         self._started = time.monotonic()
@@ -66,7 +66,7 @@ class ExportBar:
         self._progress.stop()
 
     def show(self, events: int, lag_events: int) -> None:
-        """How many events are there so far, and how many more there may be at the most."""
+        """Shows the number of events written so far, and at most how many remain."""
         if self._progress.disable:
             return
         if self._first_events is None:

@@ -1,7 +1,7 @@
-"""Reads one event from proto-JSON: the plain spelling fast, any other by protobuf's own parser.
+"""Reads one event from proto-JSON: the usual spelling fast, any other with protobuf's own parser.
 
-Protobuf's parser has the last word, but would take most of the time of an upload. What consists of
-known members of the expected types, which is nearly everything, is built directly instead.
+Protobuf's parser is authoritative, but would take most of the time of an upload. An event with known
+members of the expected types, as nearly all have, is built directly instead.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _PREAMBLE: Final = re.compile(r"^(Failed to (parse \w+ field|load JSON|parse JSO
 
 
 class EventSyntaxError(Exception):
-    """A text is no event: it is not JSON, or has a member that no event has, or one of another type."""
+    """The text is not an event: invalid JSON, an unknown member, or a member of the wrong type."""
 
     def __init__(self, description: str, *, rule: str = "json.type", field: str = "") -> None:
         super().__init__(f"{field}: {description}" if field else description)
         self.field = field
-        """Path from the event, in the names that the text uses."""
+        """Path from the event, in the names used in the text."""
         self.rule = rule
         self.description = description
 
     def below(self, name: str) -> EventSyntaxError:
-        """The same error seen from the object or list around it."""
+        """The same error seen from the enclosing object or list."""
         separator = "." if self.field and not self.field.startswith("[") else ""
         return EventSyntaxError(self.description, rule=self.rule, field=f"{name}{separator}{self.field}")
 
 
 def parse_event(text: str) -> v1.Event:
-    """The event with this proto-JSON; raises EventSyntaxError where there is none."""
+    """The event with this proto-JSON. Raises EventSyntaxError if there is none."""
     try:
         return v1.Event(**_EVENT.read(_decode(text)))
     except EventSyntaxError as error:
@@ -55,7 +55,7 @@ def parse_event(text: str) -> v1.Event:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A field of a message, and how its value is made from JSON."""
+    """A field of a message, and the function that reads its value from JSON."""
 
     name: str
     read: Callable[[Any], Any]
@@ -63,24 +63,24 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """The members that an object may have, by each of their names, and which of them exclude each other."""
+    """The members that an object may have, by each of their names, and those that exclude each other."""
 
     members: dict[str, _Member]
     alternatives: frozenset[str]
 
     def read(self, value: Any) -> dict[str, Any]:
-        """The arguments that build the message."""
+        """The arguments of the message's constructor."""
         if type(value) is not dict:
             raise EventSyntaxError("must be an object")
         arguments = {}
-        for name, part in value.items():
+        for name, content in value.items():
             member = self.members.get(name)
             if member is None:
-                raise EventSyntaxError("is no member of an event", rule="json.unknown_field", field=name)
-            if part is None:
+                raise EventSyntaxError("is not a member of an event", rule="json.unknown_field", field=name)
+            if content is None:
                 continue
             try:
-                arguments[member.name] = member.read(part)
+                arguments[member.name] = member.read(content)
             except EventSyntaxError as error:
                 raise error.below(name) from None
         if len(self.alternatives & arguments.keys()) > 1:
@@ -120,12 +120,12 @@ def _list_reader(read: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
 
 
 def _read_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of the JSON; json itself would let the last of several members with one name win."""
+    """An object of the JSON; on its own, json would keep the last of several members with one name."""
     members = dict(pairs)
     if len(members) != len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise EventSyntaxError("is there more than once", rule="json.syntax", field=repeated)
+        raise EventSyntaxError("appears more than once", rule="json.syntax", field=repeated)
     return members
 
 
@@ -164,5 +164,7 @@ _SCALARS: Final[dict[int, Callable[[Any], Any]]] = {
     FieldDescriptor.CPPTYPE_INT32: _read_integer,
     FieldDescriptor.CPPTYPE_INT64: _read_integer,
 }
-_EVENT: Final = _shape_of(cast("Descriptor", v1.Event.DESCRIPTOR))  # the stubs also name the C implementation
+_EVENT: Final = _shape_of(
+    cast("Descriptor", v1.Event.DESCRIPTOR)
+)  # the stubs also allow the C implementation
 _decode: Final = json.JSONDecoder(object_pairs_hook=_read_members).decode

@@ -40,16 +40,16 @@ Examples:
 
 @click.command(epilog=_GET_EPILOG)
 @click.argument("event_id", required=False)
-@click.option("--cursor", help="Get the event at this cursor instead of the one with an id.")
+@click.option("--cursor", help="Get the event at this cursor.")
 @server_option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print the StoredEvent as one line of proto-JSON.")
 def get(event_id: str | None, *, cursor: str | None, server: str, account: str, as_json: bool) -> int:
-    """Show one stored event with everything that is known about it."""
+    """Show one stored event in full."""
     if (event_id is None) == (cursor is None):
         raise click.UsageError("Give either an EVENT_ID or --cursor.")
     with connect(server, account=account) as connection:
-        stored = connection.ask(lambda client: client.get_event(event_id=event_id, cursor=cursor))
+        stored = connection.call(lambda client: client.get_event(event_id=event_id, cursor=cursor))
     if as_json:
         _print_json(stored)
     else:
@@ -60,12 +60,12 @@ def get(event_id: str | None, *, cursor: str | None, server: str, account: str, 
 
 @click.command("list", epilog=_LIST_EPILOG)
 @filter_options
-@click.option("--newest-first", is_flag=True, help="Latest accepted first, instead of last.")
+@click.option("--newest-first", is_flag=True, help="Reverse the order: latest accepted first.")
 @click.option(
     "--limit",
     metavar="N",
     type=click.IntRange(min=0),
-    help=f"At most so many; 0 is all.  [default: {_TERMINAL_LIMIT} on a terminal, else all]",
+    help=f"Maximum number of events; 0 is all.  [default: {_TERMINAL_LIMIT} on a terminal, else all]",
 )
 @server_option
 @account_option
@@ -81,16 +81,16 @@ def list_events(  # noqa: PLR0913 - one for each option
 ) -> int:
     """List stored events in the order of their acceptance.
 
-    On a terminal this is a table that leaves out ids and cuts long values. In a
-    pipe or file it is tab-separated, with a line of names, control characters as
-    escapes, and the ids at the end. --json is complete and exact.
+    On a terminal the output is a table without ids, and long values are cut. In
+    a pipe or file it is tab-separated and complete: a header, escaped control
+    characters, and ids at the end. --json is exact.
     """
     has_default_limit = limit is None and printing.is_terminal()
     limit = _TERMINAL_LIMIT if has_default_limit else limit or 0
     show, finish = _printer(as_json=as_json)
     page_size = min(limit + 1, _MAX_PAGE_EVENTS) if limit else _MAX_PAGE_EVENTS
     with connect(server, account=account) as connection:
-        events = connection.walk(
+        events = connection.iterate(
             lambda client: client.list_events(wanted, newest_first=newest_first, page_size=page_size),
             at_once=page_size,
         )
@@ -105,7 +105,7 @@ def list_events(  # noqa: PLR0913 - one for each option
 
 
 def _printer(*, as_json: bool) -> tuple[Callable[[v1.StoredEvent], None], Callable[[], None]]:
-    """What prints one event, and what ends the printing."""
+    """A function that prints one event, and one that ends the printing."""
     if as_json:
         return _print_json, lambda: None
     if printing.is_terminal():

@@ -1,4 +1,4 @@
-"""Writes what was refused, beside the input it came from, for people to repair and programs to read."""
+"""Writes rejections to a file beside their input, for people to repair and programs to read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from engagement.cli.outcomes import Rejection
 
 
 class RejectionFile:
-    """`FILE.rejected.ndjson`, one JSON object a rejection; there is none where nothing is rejected.
+    """`FILE.rejected.ndjson`, with one JSON object per rejection; it exists only if there are any.
 
-    Opening removes the file of an earlier run. A folder that cannot be written ends the command.
+    Entering removes the file of an earlier run. An unwritable folder ends the command.
     """
 
     def __init__(self, input_path: str) -> None:
@@ -39,7 +39,7 @@ class RejectionFile:
         """Adds one rejection."""
         try:
             if self._file is None:
-                # What is no Unicode text in a source becomes the escape that JSON has for it.
+                # Text of a source that is not Unicode becomes the JSON escape for it.
                 self._file = self.path.open("w", buffering=1, encoding="utf-8", errors="backslashreplace")
             self._file.write(_to_line(rejection))
         except OSError as error:
@@ -48,8 +48,8 @@ class RejectionFile:
 
     def _unwritable(self, error: OSError) -> CommandError:
         return CommandError(
-            f"Cannot write {self.path}, which reports refused events: {error.strerror}. "
-            "Change to a folder that you can write and give the file as standard input: … - < FILE"
+            f"Cannot write {self.path}, the report of rejected events: {error.strerror}. "
+            "Change to a writable folder and pass the file as standard input: … - < FILE"
         )
 
 

@@ -1,4 +1,4 @@
-"""Describes a stored event in text: as a row of a list, or in full."""
+"""Describes a stored event in text: as a row, or in full."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BARE: Final = re.compile(r'[^\s"=]+')
 
 
 def to_row(stored: v1.StoredEvent, *, max_value_characters: int) -> tuple[str, ...]:
-    """The values for ROW_NAMES; attributes are cut after so many characters each."""
+    """The values for ROW_NAMES; each attribute is cut to a number of characters, unless that is negative."""
     event = stored.event
     customer = event.customer_info
     return (
@@ -38,7 +38,7 @@ def to_row(stored: v1.StoredEvent, *, max_value_characters: int) -> tuple[str, .
 
 
 def to_full_row(stored: v1.StoredEvent) -> tuple[str, ...]:
-    """The values for FULL_ROW_NAMES, none of them cut."""
+    """The values for FULL_ROW_NAMES, uncut."""
     event = stored.event
     return (
         *to_row(stored, max_value_characters=-1),
@@ -50,7 +50,7 @@ def to_full_row(stored: v1.StoredEvent) -> tuple[str, ...]:
 
 
 def to_pairs(stored: v1.StoredEvent) -> Iterator[tuple[str, str]]:
-    """Everything that is known about an event, by name."""
+    """All fields of an event, with their names."""
     event = stored.event
     yield "event id", event.event_id
     yield "cursor", stored.cursor
@@ -72,7 +72,7 @@ def to_pairs(stored: v1.StoredEvent) -> Iterator[tuple[str, str]]:
 
 
 def attributes_of(event: v1.Event) -> Iterator[tuple[str, str]]:
-    """The attributes that an event has, in the names of its proto-JSON; the time stamp is not among them."""
+    """The attributes of an event by their proto-JSON names, without its time stamp."""
     set_name = event.WhichOneof("attributes")
     if set_name is not None:
         yield from ((name, text) for _, name, text in values_of(getattr(event, set_name)))
@@ -80,14 +80,14 @@ def attributes_of(event: v1.Event) -> Iterator[tuple[str, str]]:
 
 
 def values_of(attributes: v1.CustomerInfo | v1.PersonalInfo) -> Iterator[tuple[str, str, str]]:
-    """The field, name and text of each value of a set; the time stamp is not among them."""
+    """The field, name and text of each value of a set, without its time stamp."""
     for field, value in attributes.ListFields():
         if isinstance(value, v1.Date):
             yield field.name, field.json_name, f"{value.year:04}-{value.month:02}-{value.day:02}"
         elif field.is_repeated:
             for index, contact in enumerate(value):
-                for part, text in contact.ListFields():
-                    yield field.name, f"{field.json_name}[{index}].{part.json_name}", text
+                for way, text in contact.ListFields():
+                    yield field.name, f"{field.json_name}[{index}].{way.json_name}", text
         elif field.name != "server_time_stamp":
             yield field.name, field.json_name, value
 
@@ -102,5 +102,5 @@ def _cut(text: str, max_characters: int) -> str:
 
 
 def _quote(text: str) -> str:
-    """The text, in quotation marks where it would not be told apart from what is around it."""
+    """The text, in quotation marks if it would be ambiguous without."""
     return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)

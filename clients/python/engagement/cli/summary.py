@@ -1,4 +1,4 @@
-"""Says what became of the events of each input, to people and to programs."""
+"""Reports the outcomes of each input, for people and for programs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from engagement.cli.failures import ExitStatus
 
 @dataclass(slots=True)
 class InputSummary:
-    """What became of one input."""
+    """The outcomes of one input."""
 
     file: str
     events_read: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
-    """How many events had each outcome, `rejected` among them."""
+    """The number of events by outcome, including `rejected`."""
     skipped: dict[str, int] = field(default_factory=dict)
-    """How many things were left out because they are no events, by reason."""
+    """The number of items skipped because they are not events, by reason."""
     seconds: float = 0.0
     upload_id: str = ""
     rejected_file: str = ""
     damage: str = ""
-    """Where and why the input could not be read to its end."""
+    """Where and why the input could not be read to its end; empty if it could."""
 
     def to_json(self) -> dict[str, Any]:
         """The summary as a JSON object."""
@@ -41,19 +41,19 @@ class InputSummary:
 
 
 def exit_status(summaries: Iterable[InputSummary]) -> ExitStatus:
-    """OK where every event of every whole input is good."""
+    """OK if every input was read to its end and no event was rejected."""
     is_incomplete = any(each.outcomes.get("rejected") or each.damage for each in summaries)
     return ExitStatus.INCOMPLETE if is_incomplete else ExitStatus.OK
 
 
 def print_json(summaries: Sequence[InputSummary], **more: object) -> None:
-    """One JSON object on standard output: each file, and the totals."""
+    """Prints one JSON object to standard output: each file, and the totals."""
     report = {"files": [each.to_json() for each in summaries], "total": _counts(summaries), **more}
     click.echo(json.dumps(report))
 
 
 def print_text(summaries: Sequence[InputSummary]) -> None:
-    """A few lines on standard error."""
+    """Prints a few lines to standard error."""
     for each in summaries:
         click.echo(f"{each.file}: {_sentence([each])}", err=True)
         if each.rejected_file:

@@ -13,14 +13,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
 from engagement.cli import printing, stored_events
-from engagement.cli.connection import Connection, connect
+from engagement.cli.connection import Connection, connect, report_reconnect
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.event_json import to_json
-from engagement.cli.failures import CommandError, ExitStatus
+from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
 from engagement.cli.moment import read_moment
 from engagement.cli.options import account_option, server_option
 from engagement.client import EngagementClient
-from engagement.errors import EngagementError
 from engagement.follow import EventBatch, Follower
 
 _MAX_CELL_CHARACTERS = 60
@@ -39,23 +38,17 @@ stopped with Ctrl-C.
 """
 
 
-class TailInterruptedError(CommandError):
-    """Somebody stopped the command."""
-
-    exit_code = ExitStatus.INTERRUPTED
-
-
 @click.command(epilog=_EPILOG)
 @filter_options
-@click.option("--from-start", is_flag=True, help="Begin with the earliest event that is kept.")
-@click.option("--after", metavar="CURSOR", help="Begin behind the event with this cursor.")
+@click.option("--from-start", is_flag=True, help="Start at the earliest stored event.")
+@click.option("--after", metavar="CURSOR", help="Start after the event with this cursor.")
 @click.option(
     "--accepted-since",
     callback=read_moment,
     metavar="TIME",
-    help="Begin with the first event that was accepted at this time or later.",
+    help="Start at the first event accepted at this time or later.",
 )
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="End after so many events.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Stop after this number of events.")
 @server_option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print a StoredEvent in proto-JSON on each line.")
@@ -72,22 +65,22 @@ def tail(  # noqa: PLR0913 - one for each option
 ) -> int:
     """Show events as they are accepted, until stopped with Ctrl-C.
 
-    It begins with the next event, or with older ones where an option says so.
-    Lost connections and restarts of the server leave no gap and repeat nothing.
-    When it stops it prints the command that goes on behind the last event shown.
+    By default the first one is the next event to be accepted. Lost connections and
+    restarts of the server leave no gap and repeat nothing. When stopped, the
+    command prints how to resume after the last event shown.
 
-    Each line is an event. In a pipe or file it is tab-separated, with a line of
-    names, control characters as escapes, and the ids at the end. --json is
-    complete and exact; among the events it has a line {"erasureNotice": …} where
-    events were erased, which is shown on standard error otherwise.
+    Each line is an event. In a pipe or file it is tab-separated, with a header,
+    escaped control characters, and ids at the end. --json is complete and exact.
+    An erasure is reported on standard error, with --json as a line
+    {"erasureNotice": …} among the events.
     """
     if sum(start is not None for start in (from_start or None, after, accepted_since)) > 1:
         raise click.UsageError("Give one of --from-start, --after and --accepted-since.")
     command = ["engagement", "tail", "--account", account, "--server", server, *to_arguments(wanted)]
     live = _Tail(as_json=as_json, limit=limit, command=[*command, *(["--json"] if as_json else [])])
     with connect(server, account=account) as connection:
-        # Whether there is a server shows at once, instead of after an outage.
-        connection.ask(EngagementClient.get_server_info)
+        # An unreachable server shows at once, instead of after an outage.
+        connection.call(EngagementClient.get_server_info)
         live.run(
             connection,
             lambda client: client.follow(
@@ -97,14 +90,14 @@ def tail(  # noqa: PLR0913 - one for each option
                 latest=not from_start and after is None and accepted_since is None,
                 start_time=accepted_since,
                 on_erasure=live.show_erasure,
-                on_reconnect=_tell_reconnect,
+                on_reconnect=report_reconnect,
             ),
         )
     return ExitStatus.OK
 
 
 class _Tail:
-    """What is shown, and where it stands."""
+    """The events shown so far, and the cursor after them."""
 
     def __init__(self, *, as_json: bool, limit: int | None, command: Sequence[str]) -> None:
         self._as_json = as_json
@@ -112,34 +105,34 @@ class _Tail:
         self._left = limit
         self._command = command
         self._cursor = ""
-        """Covers what was shown."""
+        """Covers the events shown."""
         self._is_showing = False
-        """Whether the follower has handed out what is not shown yet."""
+        """Whether the follower has delivered events that are not shown yet."""
 
     def run(self, connection: Connection, follow: Callable[[EngagementClient], Follower]) -> None:
-        """Shows events to the limit. Raises CommandError, which tells how to go on."""
+        """Shows events up to the limit. Raises CommandError, which says how to resume."""
 
         async def make(client: EngagementClient) -> Follower:
             return follow(client)
 
-        follower = connection.ask(make)
+        follower = connection.call(make)
         first = self._cursor = follower.cursor
         try:
-            for batch in connection.walk(lambda _: self._batches(follower), at_once=1):
+            for batch in connection.iterate(lambda _: self._batches(follower), at_once=1):
                 self._show_batch(batch)
                 if self._left == 0:
                     return
         except (KeyboardInterrupt, CommandError) as error:
             cursor = self._cursor if self._is_showing else follower.cursor
-            how = f"\nGo on with:\n  {shlex.join([*self._command, f'--after={cursor}'])}"
-            how = how if cursor != first else ""
+            resume = shlex.join([*self._command, f"--after={cursor}"])
+            hint = f"\nResume with:\n  {resume}" if cursor != first else ""
             if isinstance(error, CommandError):
-                raise CommandError(f"{error.message}{how}") from error
-            raise TailInterruptedError(f"Interrupted.{how}") from None
+                raise CommandError(f"{error.message}{hint}") from error
+            raise CommandInterruptedError(f"Interrupted.{hint}") from None
 
     async def _batches(self, follower: Follower) -> AsyncGenerator[EventBatch, None]:
         async for batch in follower.batches():
-            # Here an interrupt cannot come between this and the cursor that has moved.
+            # In the event loop an interrupt cannot come between this and the new cursor.
             self._is_showing = True
             yield batch
 
@@ -149,7 +142,7 @@ class _Tail:
             some = shown[first : first + _FLUSHED_EVENTS]
             for stored in some:
                 self._show(stored)
-            # An interrupt may take away what waits in the buffer, so only what has left it is shown.
+            # An interrupt may discard the buffer, so only flushed events count as shown.
             sys.stdout.flush()
             self._cursor = some[-1].cursor
         if self._left is not None:
@@ -158,7 +151,7 @@ class _Tail:
         self._is_showing = False
 
     def show_erasure(self, notice: v1.SubscribeEventsResponse.ErasureNotice) -> None:
-        """Says which events are gone."""
+        """Reports erased events."""
         if self._as_json:
             message = v1.SubscribeEventsResponse(erasure_notice=notice)
             sys.stdout.write(json.dumps(json_format.MessageToDict(message)) + "\n")
@@ -169,10 +162,6 @@ class _Tail:
                 f"(erasure {notice.erasure_id}). Delete copies of them.",
                 err=True,
             )
-
-
-def _tell_reconnect(error: EngagementError) -> None:
-    click.echo(f"engagement: Connection lost ({error.message}); connecting again.", err=True)
 
 
 def _json_printer() -> Callable[[v1.StoredEvent], None]:

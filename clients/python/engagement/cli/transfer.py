@@ -1,4 +1,4 @@
-"""Carries events from a subscription into the part of an export."""
+"""Transfers events from a subscription to the unfinished file of an export."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import click
-
 from engagement import v1
+from engagement.cli.connection import report_reconnect
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.part_file import Mark, PartFile
 from engagement.client import EngagementClient
@@ -16,7 +15,7 @@ from engagement.errors import EngagementError
 from engagement.follow import EventBatch
 
 _BATCH_EVENTS: Final = 1000
-# A block is written when it has so many events or batches, which are small in bytes, or is so old.
+# A block is written at this number of events, of batches, which bound its bytes, or at this age.
 _BLOCK_EVENTS: Final = 4000
 _BLOCK_BATCHES: Final = 16
 _BLOCK_SECONDS: Final = 1.0
@@ -24,7 +23,7 @@ _MAX_ERASED_CURSORS: Final = 100_000
 
 
 class ErasedMeanwhileError(Exception):
-    """What is written holds events that were erased since."""
+    """The part holds events that have been erased since they were written."""
 
     def __init__(self, events: int) -> None:
         super().__init__(f"{events} events were erased")
@@ -32,10 +31,9 @@ class ErasedMeanwhileError(Exception):
 
 
 class Transfer:
-    """Adds to a part everything that is stored behind its mark and wanted.
+    """Appends all stored events after the mark of a part that match a filter.
 
-    Events wait in memory until there are enough for a block. Whatever ends it, the part goes on from its
-    mark.
+    Events are collected in memory into blocks. However it ends, the export can be resumed at the mark.
     """
 
     def __init__(
@@ -46,7 +44,7 @@ class Transfer:
         wanted: v1.EventFilter,
         on_progress: Callable[[int, int], None],
     ) -> None:
-        """`on_progress` is told how many events the part has, and how many more there may be."""
+        """`on_progress` receives the number of events in the part, and at most how many remain."""
         self._part = part
         self._format = format
         self._wanted = wanted
@@ -57,7 +55,7 @@ class Transfer:
         self._erased = set(part.mark.erased_cursors)
 
     async def run(self, client: EngagementClient) -> None:
-        """Writes everything. Raises ErasedMeanwhileError, OSError and EngagementError."""
+        """Transfers all events. Raises ErasedMeanwhileError, OSError and EngagementError."""
         cursor = self._part.mark.cursor
         if not cursor:
             self._part.append(self._format.begin(), mark=Mark())
@@ -68,7 +66,7 @@ class Transfer:
             stop_at_tail=True,
             max_batch_events=_BATCH_EVENTS,
             on_erasure=self._note_erasure,
-            on_reconnect=_tell_reconnect,
+            on_reconnect=report_reconnect,
         )
         async with follower:
             try:
@@ -95,7 +93,7 @@ class Transfer:
             self._write(batch.cursor)
 
     def _write(self, cursor: str) -> None:
-        """Writes what is held; the cursor covers it."""
+        """Writes the held events, which the cursor covers."""
         events = [stored for batch in self._held for stored in batch]
         mark = Mark(
             cursor=cursor,
@@ -117,7 +115,7 @@ class Transfer:
             self._check_erased()
 
     def _check_erased(self) -> None:
-        """Raises ErasedMeanwhileError where something is there that was erased after it was written."""
+        """Raises ErasedMeanwhileError if the part or the held events have been erased."""
         if not self._erased:
             return
         held = (stored.cursor for batch in self._held for stored in batch)
@@ -126,7 +124,3 @@ class Transfer:
         if found:
             raise ErasedMeanwhileError(found)
         self._erased.clear()
-
-
-def _tell_reconnect(error: EngagementError) -> None:
-    click.echo(f"engagement: Connection lost ({error.message}); connecting again.", err=True)

@@ -1,4 +1,4 @@
-"""`engagement upload`: sends files of events to a server."""
+"""`engagement upload`: uploads files of events to a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from engagement.cli.connection import Connection, connect
 from engagement.cli.delivery import Delivery
-from engagement.cli.failures import CommandError, ExitStatus
+from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.input_events import Format, InputEvents
 from engagement.cli.input_file import open_input
 from engagement.cli.options import account_option, files_argument, format_option, server_option, source_option
@@ -33,19 +33,13 @@ damaged, 2 wrong usage or no connection, 130 stopped with Ctrl-C.
 """
 
 
-class UploadInterruptedError(CommandError):
-    """Somebody stopped the upload."""
-
-    exit_code = ExitStatus.INTERRUPTED
-
-
 @click.command(epilog=_EPILOG)
 @files_argument
 @server_option
 @account_option
 @format_option
 @source_option
-@click.option("--upload-id", metavar="ID", help="Go on with the interrupted upload of this one file.")
+@click.option("--upload-id", metavar="ID", help="Resume the interrupted upload of a single file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def upload(  # noqa: PLR0913 - one for each option
     files: Sequence[str],
@@ -57,28 +51,28 @@ def upload(  # noqa: PLR0913 - one for each option
     upload_id: str | None,
     as_json: bool,
 ) -> int:
-    """Upload files of events, packed with gzip or not.
+    """Upload files of events, optionally compressed with gzip.
 
-    - is standard input. Each file is an upload of its own that survives lost connections and
-    restarts of the server. Uploading a file again adds nothing: an event without
-    an id gets one made of the source's name, the number of its line and the
-    line, so that the repeat is found to be a duplicate. An event with an id is
-    sent as it is.
+    - is standard input. Each file is an upload of its own, which survives lost
+    connections and restarts of the server. Uploading a file again adds nothing:
+    an event without an id gets one derived from the source, its line number and
+    the line, so that the repeat is a duplicate. An event with an id is sent
+    unchanged.
 
     Rejected events are written with their reasons to FILE.rejected.ndjson (for
-    standard input: stdin.rejected.ndjson), one JSON object each; there is no
-    such file when all is good. All other events are stored.
+    standard input: stdin.rejected.ndjson), one JSON object per line. Without
+    rejections there is no such file. All other events are stored.
 
-    Of a damaged file everything before the damage is stored, and the exit status
-    is 1. Upload the repaired file: nothing is stored twice.
+    If a file is damaged, everything before the damage is stored, and the exit
+    status is 1. Upload the repaired file; nothing is stored twice.
     """
     if upload_id is not None and len(files) > 1:
-        raise click.UsageError("--upload-id names the upload of one file, and there are several.")
+        raise click.UsageError("--upload-id resumes the upload of a single file.")
     summaries: list[InputSummary] = []
     try:
         with connect(server, account=account) as connection:
-            # Whether there is a server shows before anything is read or removed.
-            connection.ask(EngagementClient.get_server_info)
+            # An unreachable server shows before anything is read or removed.
+            connection.call(EngagementClient.get_server_info)
             for path in files:
                 one = _Upload(path, account=account, server=server, upload_id=upload_id or uuid7())
                 summaries.append(one.run(connection, input_format=input_format, source=source))
@@ -100,19 +94,19 @@ class _Upload:
     upload_id: str
 
     def run(self, connection: Connection, *, input_format: Format, source: str | None) -> InputSummary:
-        """Uploads it to its end, or to the damage in it; a failure tells how to go on."""
+        """Uploads it to its end or up to damage; a failure says how to resume."""
         started = time.monotonic()
         with open_input(self.path) as file, RejectionFile(self.path) as rejections, ProgressBar(file) as bar:
             events = InputEvents(file, format=input_format, source=source)
             delivery = Delivery(events, upload_id=self.upload_id, rejections=rejections, bar=bar)
             try:
-                connection.ask(delivery.run)
+                connection.call(delivery.run)
             except KeyboardInterrupt:
-                raise UploadInterruptedError(f"Interrupted. {self._how_to_go_on(source)}") from None
+                raise CommandInterruptedError(f"Interrupted. {self._how_to_resume(source)}") from None
             except CommandError as error:
                 if not delivery.has_begun:
                     raise
-                raise CommandError(f"{error.message}\n{self._how_to_go_on(source)}") from error
+                raise CommandError(f"{error.message}\n{self._how_to_resume(source)}") from error
         return InputSummary(
             file=file.name if self.path == "-" else self.path,
             events_read=events.events_read,
@@ -124,9 +118,9 @@ class _Upload:
             damage=events.damage,
         )
 
-    def _how_to_go_on(self, source: str | None) -> str:
+    def _how_to_resume(self, source: str | None) -> str:
         arguments = [self.path, "--account", self.account, "--server", self.server]
         if source is not None:
             arguments += ["--source", source]
         command = shlex.join(["engagement", "upload", *arguments, "--upload-id", self.upload_id])
-        return f"What was acknowledged is stored. Go on with the same input:\n  {command}"
+        return f"All acknowledged events are stored. Resume with the same input:\n  {command}"

@@ -1,4 +1,4 @@
-"""`engagement validate`: checks files against the contract without a server."""
+"""`engagement validate`: checks files of events against the contract, without a server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Examples:
   zcat events.ndjson.gz | engagement validate -
 
 \b
-Exit status: 0 all events are good, 1 some are not or a file is damaged,
+Exit status: 0 all events are valid, 1 some are not or a file is damaged,
 2 wrong usage.
 """
 
@@ -42,13 +42,14 @@ Exit status: 0 all events are good, 1 some are not or a file is damaged,
 def validate(files: Sequence[str], *, input_format: Format, source: str | None, as_json: bool) -> int:
     """Check files of events against the contract, offline.
 
-    - is standard input. Reads files just as upload does, applies the rules that the server applies,
-    and writes what is wrong with which event to FILE.rejected.ndjson (for
-    standard input: stdin.rejected.ndjson), which is not there when all is good.
+    - is standard input. Reads files as upload does, applies the server's rules,
+    and writes rejected events with their reasons to FILE.rejected.ndjson (for
+    standard input: stdin.rejected.ndjson). Without rejections there is no such
+    file.
 
-    Only the server can find duplicates, ids that other content has, suppressed
-    consumers, and values that a closed list does not have. Times in the future
-    are compared with the clock of this machine.
+    Only the server can detect duplicates, ids that are taken by other content,
+    suppressed consumers, and values that are missing from a closed list. Times
+    in the future are compared with the clock of this machine.
     """
     summaries = [_check_file(path, input_format=input_format, source=source) for path in files]
     if as_json:
@@ -79,7 +80,7 @@ def _check_file(path: str, *, input_format: Format, source: str | None) -> summa
 
 
 def _check(batch: Sequence[FoundEvent | Rejection]) -> Iterator[Rejection]:
-    """What is wrong in a batch, in its order."""
+    """The rejections of a batch, in its order."""
     events = [found.event for found in batch if isinstance(found, FoundEvent)]
     violations = iter(rules.check_events(events, now_ms=time.time_ns() // 1_000_000))
     for found in batch:

@@ -1,4 +1,4 @@
-"""Reads what LivePerson's platform exports, and what pages push to it, as events of the contract."""
+"""Reads the exports of LivePerson's platform, and events pushed by pages, as events of the contract."""
 
 from engagement.liveperson.detection import looks_like_import
 from engagement.liveperson.errors import CorruptInputError

@@ -1,7 +1,7 @@
-"""Reads the members of an attribute set into the fields of the contract, whatever the source calls them.
+"""Maps the members of an attribute set to the fields of the contract, by any of their names.
 
-A member under the contract's name wins over one under another name; what loses, and what the contract
-does not model, is kept among the leaves.
+A member with the contract's name wins over an alias; overridden members, and those that the contract does
+not model, are kept among the leaves.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _MAX_INT32: Final = 2**31 - 1
 _MAX_INT64: Final = 2**63 - 1
 _DATE_PARTS: Final = ("year", "month", "day")
 _AGES: Final = (("customerAge", ("customerYearOfBirth", "year")), ("age", ("year", "customerYearOfBirth")))
-"""Objects that hold a year of birth, and what it is called in them; never the age itself."""
+"""Objects that hold a year of birth, and its names in them; never the age itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Vocabulary:
-    """What sources call the fields of a set."""
+    """The names of the fields of a set."""
 
     texts: dict[str, str]
     dates: dict[str, str]
@@ -34,7 +34,7 @@ class _Vocabulary:
 
     @classmethod
     def of(cls, message: type[v1.CustomerInfo | v1.PersonalInfo], **aliases: str) -> _Vocabulary:
-        """The contract's own names, which the exports use too, and others."""
+        """The contract's own names, which the exports also use, and aliases."""
         singular = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
         return cls(
             texts={field.json_name: field.name for field in singular if field.type == field.TYPE_STRING},
@@ -59,12 +59,12 @@ _VOCABULARIES: Final = {
 class Attributes(NamedTuple):
     """The attributes of one set, by the names of the contract's fields.
 
-    A tuple, not a dataclass: one is made for every event, and a tuple costs a third.
+    A tuple, not a dataclass: it is created for every event, at a third of the cost.
     """
 
     texts: dict[str, str]
     dates: dict[str, tuple[int, int, int]]
-    """Year, month, day; 0 where the source leaves a part out."""
+    """Year, month, day; 0 if the source omits one."""
     other_contacts: list[dict[str, str]]
 
     def __bool__(self) -> bool:
@@ -74,8 +74,8 @@ class Attributes(NamedTuple):
 def read_attributes(name: str, members: Object, *, leaves: Leaves) -> tuple[Attributes, Object]:
     """The attributes of the set `name`, and the members that the contract does not model.
 
-    What is not modelled inside of members that are goes to the leaves. Raises UnreadableError where a
-    date has no meaning.
+    Unmodelled content inside of modelled members goes to the leaves. Raises UnreadableError if a part
+    of a date is not a 32-bit integer.
     """
     vocabulary = _VOCABULARIES[name]
     texts: dict[str, str] = {}
@@ -107,7 +107,7 @@ def _take_aliases(vocabulary: _Vocabulary, rest: Object, *, texts: dict[str, str
 
 
 def _take_dates(name: str, rest: Object, *, leaves: Leaves) -> dict[str, tuple[int, int, int]]:
-    """The dates that have parts; a date of any other kind stays where it is."""
+    """The dates that are objects; others stay in place."""
     dates = {}
     for member, field in _VOCABULARIES[name].dates.items():
         value = rest.get(member)
@@ -125,7 +125,7 @@ def _take_dates(name: str, rest: Object, *, leaves: Leaves) -> dict[str, tuple[i
 
 
 def _take_year_of_birth(rest: Object, *, texts: dict[str, str], leaves: Leaves) -> None:
-    """Takes the year of birth from an object of ages; the other ages are leaves under their paths."""
+    """Takes the year of birth out of an object of ages; the other members are kept as leaves."""
     for member, names in _AGES:
         ages = rest.get(member)
         if not isinstance(ages, dict):
@@ -147,7 +147,7 @@ def _read_part(date: Object, part: str, *, field: str) -> int | None:
 
 
 def read_integer(value: Json, *, field: str, limit: int = _MAX_INT64) -> int:
-    """The integer that a number or text holds; raises UnreadableError where it holds none."""
+    """The integer in a number or text. Raises UnreadableError if there is none."""
     if not isinstance(value, str) or not _INTEGER.fullmatch(value):
         raise UnreadableError(field, rule="import.integer", description="must be an integer")
     number = int(value)

@@ -1,4 +1,4 @@
-"""Undoes the JSON encoding of Avro, where a value that may be null stands inside its type's name."""
+"""Undoes the JSON encoding of Avro, which wraps a nullable value in the name of its type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SCALARS = frozenset({"boolean", "int", "long", "float", "double", "bytes", "str
 def plain(value: Json, *, depth: int = 0) -> Json:
     """The value without the names of types: `{"string": "x"}` becomes `x`.
 
-    Raises UnreadableError where it is nested too deeply.
+    Raises UnreadableError if it is nested too deeply.
     """
     if depth > MAX_DEPTH:
         raise UnreadableError("", rule="import.depth", description=f"nested more than {MAX_DEPTH} levels")
@@ -34,7 +34,7 @@ def plain_members(members: Object, *, depth: int = 0) -> Object:
 
 
 def _is_union(branch: str, content: Json) -> bool:
-    """Whether a single member names the type of its value; names of records and enums have dots."""
+    """Whether a single member is the type of its value; names of records and enums have dots."""
     if isinstance(content, list):
         return branch == "array"
     if isinstance(content, dict):

@@ -1,9 +1,9 @@
 """Reads the contacts of a person: the first e-mail address and phone, and the other contacts.
 
-The first e-mail address and the first phone, of whichever contact, are the person's own; a person
-whose set names them directly keeps those. What was taken leaves its contact, and contacts that still
-have an address or phone are the other contacts: every value is in one place, none is in two. An empty
-text is no way to reach anyone: like all else that a contact holds, it is kept under its path.
+The first e-mail address and the first phone of all contacts become the person's own, unless the set names
+them directly. They are removed from their contacts, and contacts that still have an address or phone are
+the other contacts, so no value appears twice. An empty address or phone, like any other member of a
+contact, is kept under its path.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _WAYS = ("email", "phone")
 
 
 def take_contacts(value: Json, *, texts: dict[str, str], leaves: Leaves) -> list[dict[str, str]]:
-    """The other contacts; adds the first e-mail address and phone to the texts, the rest to the leaves."""
-    contacts = [_take_contact(path, part, leaves=leaves) for path, part in _parts(value)]
+    """The other contacts. Adds the first e-mail address and phone to the texts, the rest to the leaves."""
+    contacts = [_take_contact(path, entry, leaves=leaves) for path, entry in _entries(value)]
     for way in _WAYS:
         first = next((contact for contact in contacts if way in contact), None)
         if first is None or texts.get(way):
@@ -29,13 +29,13 @@ def take_contacts(value: Json, *, texts: dict[str, str], leaves: Leaves) -> list
     return [contact for contact in contacts if contact]
 
 
-def _take_contact(path: str, part: Json, *, leaves: Leaves) -> dict[str, str]:
-    """The e-mail address and phone of one object; the leaves get the rest."""
-    if not isinstance(part, dict):
-        leaves.keep(path, part)
+def _take_contact(path: str, entry: Json, *, leaves: Leaves) -> dict[str, str]:
+    """The e-mail address and phone of one object. Adds the rest to the leaves."""
+    if not isinstance(entry, dict):
+        leaves.keep(path, entry)
         return {}
     contact: dict[str, str] = {}
-    for name, value in part.items():
+    for name, value in entry.items():
         text = text_of(value)
         if text and name in _WAYS:
             contact[name] = text
@@ -44,10 +44,10 @@ def _take_contact(path: str, part: Json, *, leaves: Leaves) -> dict[str, str]:
     return contact
 
 
-def _parts(value: Json) -> Iterator[tuple[str, Json]]:
-    """All that may hold a way to reach the person, with its path.
+def _entries(value: Json) -> Iterator[tuple[str, Json]]:
+    """Everything that may be a contact, with its path.
 
-    A single contact may stand without its list, and a contact may stand inside another object.
+    A single contact may come without a list, and a contact may be nested in another object.
     """
     items = enumerate(value) if isinstance(value, list) else [("", value)]
     for index, item in items:

@@ -1,4 +1,4 @@
-"""Tells the files of other platforms from our own, one event a line, by how they begin."""
+"""Distinguishes the files of other platforms from our own by their first bytes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _OURS: Final = {
 
 
 def looks_like_import(head: bytes) -> bool:
-    """Whether a file that begins like this is one for the Importer, rather than our own events.
+    """Whether a file with this beginning is for the Importer, rather than one event per line.
 
-    The first few kilobytes are enough. In doubt it is ours.
+    The first few kilobytes are enough. In doubt it is false.
     """
     scanner = Scanner(io.BytesIO(head))
     try:
@@ -41,7 +41,7 @@ def looks_like_import(head: bytes) -> bool:
 
 
 def _is_theirs(scanner: Scanner) -> bool:
-    """Whether the first name that only one side uses is theirs."""
+    """Whether the first distinctive name is one of theirs."""
     for name in scanner.members():
         if name in _THEIRS or name in _OURS:
             return name in _THEIRS

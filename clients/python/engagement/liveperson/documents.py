@@ -1,6 +1,6 @@
 """Finds the records in a stream of JSON documents: conversations, sessions, single events.
 
-It knows which arrays may be huge, and enters those instead of holding them.
+It knows which arrays may be huge, and streams those instead of loading them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _AVRO_LISTS = frozenset({"array"})
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One conversation, session or event, and where in the input it stands."""
+    """One conversation, session or event, and its place in the input."""
 
     place: str
     value: Json
     is_remainder: bool = False
-    """What is left of a document besides its huge lists: page numbers, links, claims of a token."""
+    """Whether it is the rest of a document besides its huge lists: page numbers, links, claims of a token."""
 
 
 def read_records(scanner: Scanner) -> Iterator[Record]:
-    """All records of the input, in its order; documents follow one another, on lines or not.
+    """All records of the input in order; it may have several documents, on separate lines or not.
 
-    Places in the first document are paths; those in further ones name the document.
+    Places in the first document are paths; in later ones they also name the document.
     """
     number = 0
     while opening := scanner.peek():
@@ -53,7 +53,7 @@ def read_records(scanner: Scanner) -> Iterator[Record]:
 def _read_document(
     scanner: Scanner, *, place: str, prefix: str, lists: frozenset[str] = HUGE_LISTS
 ) -> Iterator[Record]:
-    """The records of one document; what stands beside its huge lists comes last, as one record."""
+    """The records of one document; the members beside its huge lists come last, as one record."""
     if scanner.peek() != "{":
         yield Record(place, scanner.value())
         return

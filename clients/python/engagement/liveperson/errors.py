@@ -1,8 +1,8 @@
-"""What an import can fail with.
+"""The errors of an import.
 
 Exception
 ├── CorruptInputError   the input itself is damaged; ends the import
-└── UnreadableError     one event cannot be expressed; becomes an UnreadableEvent
+└── UnreadableError     the contract cannot express an event; becomes an UnreadableEvent
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 class CorruptInputError(Exception):
     """The input is damaged at this place; everything before it was read.
 
-    Importing the repaired input from its beginning is safe: what was stored is not stored twice.
+    Importing the repaired input from the beginning is safe: no event is stored twice.
     `line` counts from 1, `byte_offset` from 0, both in the decompressed input.
     """
 
@@ -23,7 +23,7 @@ class CorruptInputError(Exception):
 
 
 class UnreadableError(Exception):
-    """An event holds something that the contract cannot express."""
+    """An event has content that the contract cannot express."""
 
     def __init__(self, field: str, *, rule: str, description: str) -> None:
         super().__init__(f"{field}: {description}")

@@ -1,4 +1,4 @@
-"""Builds the contract's event from an attribute set of a source."""
+"""Builds an event of the contract from an attribute set of a source."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MAX_FIELD_CHARACTERS: Final = 256
 
 
 class Content(NamedTuple):
-    """All that an event says: its attributes, and what the source says about it.
+    """The content of an event: its attributes, and the source's remarks about it.
 
-    A tuple, not a dataclass: one is made for every event, and a tuple costs a third.
+    A tuple, not a dataclass: it is created for every event, at a third of the cost.
     """
 
     set_name: str
@@ -32,10 +32,10 @@ class Content(NamedTuple):
     additional_attributes: dict[str, str]
 
     def make_id(self, *, position: tuple[str, int] | None) -> str:
-        """The event's id: from all it says, or also from its position, a source and a number.
+        """The event's id: derived from its content and, if given, from its position, a source and a number.
 
-        Events of an export carry a context, so a repeat is the same event wherever it stands. Those that
-        a page pushed carry none: only their position tells two of them apart.
+        Events of an export have a context, so equal ones are the same event, wherever they occur. Pushed
+        events have none: only their position distinguishes two equal ones.
         """
         context = self.context
         identity = [
@@ -48,7 +48,7 @@ class Content(NamedTuple):
         return make_event_id(identity, prefix=position[1] if position else self.server_time_stamp or 0)
 
     def build(self, *, event_id: str, source: str) -> v1.Event:
-        """The event; raises UnreadableError where a text is not Unicode."""
+        """The event. Raises UnreadableError if a text is not Unicode."""
         try:
             is_customer = self.set_name == "customer_info"
             return v1.Event(
@@ -81,7 +81,7 @@ class Content(NamedTuple):
         )
 
     def _texts(self) -> Iterator[tuple[str, str]]:
-        """Every text of the event with its path; that of a key is its own."""
+        """Every text of the event with its path, keys included."""
         yield "consumer_id", self.context.consumer_id
         yield "conversation_id", self.context.conversation_id
         for field, text in self.attributes.texts.items():
@@ -94,9 +94,9 @@ class Content(NamedTuple):
 
 
 def read_content(found: FoundSet) -> Content | None:
-    """What a set says, or None where it has no attribute; a time alone is none, nor are empty leftovers.
+    """The content of a set, or None if it has no attribute; times and empty leaves do not count as such.
 
-    Raises UnreadableError where the contract cannot express it.
+    Raises UnreadableError if the contract cannot express it.
     """
     leaves = Leaves()
     remarks: dict[str, list[Json]] = {"serverTimeStamp": [], "originalTimeStamp": []}
@@ -125,7 +125,7 @@ def read_content(found: FoundSet) -> Content | None:
 
 
 def _keep_rest(members: Object, *, remarks: dict[str, list[Json]], leaves: Leaves) -> None:
-    """Keeps members that are no attributes: remarks about the event for themselves, others as leaves."""
+    """Keeps members that are not attributes: remarks about the event separately, others as leaves."""
     for name, value in members.items():
         if value is None:
             continue
@@ -136,7 +136,7 @@ def _keep_rest(members: Object, *, remarks: dict[str, list[Json]], leaves: Leave
 
 
 def _first_time(remarks: dict[str, list[Json]], name: str, *, field: str, leaves: Leaves) -> int | None:
-    """The innermost time; others that differ become leaves."""
+    """The innermost time; other, different ones become leaves."""
     times = remarks[name]
     if not times:
         return None
@@ -147,7 +147,7 @@ def _first_time(remarks: dict[str, list[Json]], name: str, *, field: str, leaves
 
 
 def _judge(claims: list[Json], *, is_vouched: bool, leaves: Leaves) -> bool:
-    """Whether the event is authenticated: as it says itself; one denial outweighs every claim."""
+    """Whether the event is authenticated, by its own claims; one denial outweighs them all."""
     verdicts = [(text_of(claim) or "").lower() for claim in claims]
     verdict = "false" not in verdicts and (is_vouched or "true" in verdicts)
     for claim, said in zip(claims, verdicts, strict=True):

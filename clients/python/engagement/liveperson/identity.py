@@ -1,4 +1,4 @@
-"""Makes event ids from what an event says, so that importing it again is a repeat and not a new event."""
+"""Derives event ids from the content of events, so that an event imported again is a duplicate."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _to_canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), che
 def make_event_id(identity: object, *, prefix: int) -> str:
     """The id of the event with this identity, in the form of a version 8 UUID of RFC 9562.
 
-    It starts with the prefix, a time in milliseconds or a position, so that ids of neighbours are
-    neighbours; the rest is a hash. The identity is made of lists, dicts, texts, numbers and None; the
-    id depends on nothing else.
+    It starts with the prefix, a time in milliseconds or a position, so that neighbouring events have
+    neighbouring ids; the rest is a hash. The identity consists of lists, dicts, texts, numbers and None,
+    and the id depends on nothing else.
     """
     canonical = _to_canonical_json(identity).encode("ascii")
     digest = hashlib.blake2b(canonical, digest_size=10).digest()

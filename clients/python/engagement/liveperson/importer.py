@@ -1,4 +1,4 @@
-"""Reads events from one file of another platform, whatever its shape; it sends nothing."""
+"""Reads the events in one file of another platform, whatever its shape; it sends nothing."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ _OTHER_REASONS: Final = "other"
 
 @dataclass(frozen=True, slots=True)
 class ImportedEvent:
-    """An event in the contract's form; the server may still refuse it."""
+    """An event of the contract; the server may still reject it."""
 
     event: v1.Event
     place: str
-    """Where it stands in the file, such as `conversationHistoryRecords[0].sdes.events[3]`."""
+    """Its place in the file, such as `conversationHistoryRecords[0].sdes.events[3]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableEvent:
-    """An event that the contract cannot express, such as one whose date is not made of integers."""
+    """An event that the contract cannot express, for example with a date that is not made of integers."""
 
     place: str
     event_id: str
-    """Names this event in reports; no event has it in any account."""
+    """Identifies this event in reports; no stored event has this id."""
     field: str
-    """Path from the event, such as `customer_info.last_payment_date.month`; empty: all of it."""
+    """Path from the event, such as `customer_info.last_payment_date.month`; empty for the event itself."""
     rule: str
-    """What it breaks: an id that starts with `import.`, or a rule of the contract."""
+    """Id of the broken rule: one that starts with `import.`, or a rule of the contract."""
     description: str
     text: str
-    """The event as the source has it, in compact JSON, cut where it is very long."""
+    """The event as it is in the source, in compact JSON, truncated if it is very long."""
 
 
 @dataclass(slots=True)
 class ImportCounts:
-    """What became of everything found so far."""
+    """The counts of everything found so far."""
 
     events_read: int = 0
     events_unreadable: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
-    """How many were left out, by reason: `empty set`, `set type LEAD`; the reasons are bounded."""
+    """The number of items skipped, by reason: `empty set`, `set type LEAD`; the reasons are bounded."""
 
     def skip(self, reason: str) -> None:
-        """Counts something left out."""
+        """Counts a skipped item."""
         shown = "".join(c if c.isprintable() else "?" for c in reason[:_MAX_REASON_CHARACTERS])
         if shown not in self.skipped and len(self.skipped) >= MAX_REASONS:
             shown = _OTHER_REASONS
@@ -64,16 +64,16 @@ class ImportCounts:
 
 
 class Importer:
-    """The events of one file, in its order, each as soon as it is read.
+    """The events of one file in order, each as soon as it is read.
 
     The file may be larger than memory: one conversation, session or event is held at a time, of at most
-    `max_record_characters`. What the contract does not model is in `additional_attributes`; nothing
-    that an event says is lost, and numbers are text exactly as the file writes them. Of members that
-    repeat a name inside one object the last counts.
+    `max_record_characters`. Content that the contract does not model is in `additional_attributes`; nothing
+    in an event is lost, and numbers are text exactly as in the file. If members of one object have the same
+    name, the last one counts.
 
-    The same file always gives the same events with the same ids. An event of an export has the same id
-    in every file, as long as it says the same; repeats inside a file come out as often as they stand
-    there. An event that a page pushed has an id of its source and its position.
+    The same file always gives the same events with the same ids. Equal events of exports have the same id
+    in every file; repeats inside a file are returned each time. The id of a pushed event also depends on
+    its source and its position.
 
     Raises CorruptInputError after the last event before the damage.
     """
@@ -86,14 +86,14 @@ class Importer:
         block_bytes: int = BLOCK_BYTES,
         max_record_characters: int = MAX_VALUE_CHARACTERS,
     ) -> None:
-        """Reads decompressed bytes from the stream; `source` names where they come from.
+        """Reads decompressed bytes from the stream; `source` is the name of their origin.
 
-        Events that a page pushed carry the first characters of the source, as many as the contract
-        allows; those of an export carry none, because they say themselves where they come from.
+        Pushed events carry the source, cut to the length that the contract allows. Events of an export
+        carry none, because they are the same event in every file.
         """
         self.counts = ImportCounts()
         self._scanner = Scanner(stream, block_bytes=block_bytes, max_value_characters=max_record_characters)
-        # File names may hold bytes that are no text.
+        # File names may hold bytes that are not text.
         self._source = source.encode("utf-8", "backslashreplace").decode()
         self._short_source = self._source[: limits.MAX_SOURCE_CHARACTERS]
         self._position = 0
@@ -111,11 +111,11 @@ class Importer:
             self.counts.skip(finding.reason)
             return None
         if isinstance(finding, MisshapenSet):
-            return self._refuse(finding.origin, finding.error)
+            return self._report(finding.origin, finding.error)
         try:
             event = self._build(finding)
         except UnreadableError as error:
-            return self._refuse(finding.origin, error)
+            return self._report(finding.origin, error)
         if event is None:
             self.counts.skip("empty set")
             return None
@@ -127,12 +127,12 @@ class Importer:
         if content is None:
             return None
         if not found.is_inbound:
-            # No source: the same event in another file is a repeat, and may not differ in anything.
+            # No source: the same event in another file is a duplicate, and must not differ in anything.
             return content.build(event_id=content.make_id(position=None), source="")
         event_id = content.make_id(position=(self._source, self._position))
         return content.build(event_id=event_id, source=self._short_source)
 
-    def _refuse(self, origin: Origin, error: UnreadableError) -> UnreadableEvent:
+    def _report(self, origin: Origin, error: UnreadableError) -> UnreadableEvent:
         self.counts.events_unreadable += 1
         text = write_json(origin.event)
         if len(text) > MAX_EXCERPT_CHARACTERS:

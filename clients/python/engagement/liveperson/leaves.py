@@ -1,4 +1,4 @@
-"""Collects what the contract does not model, keyed by the source's own paths."""
+"""Collects content that the contract does not model, by its path in the source."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from engagement.liveperson.values import MAX_DEPTH, Json, text_of
 
 _FIELD: Final = "additional_attributes"
 _MAX_CHARACTERS = limits.MAX_EVENT_BYTES
-"""An event with more text than this takes too many bytes in any case."""
+"""An event with more text than this exceeds the limit in bytes in any case."""
 
 
 class Leaves:
     """Texts by path; nested objects and arrays become paths such as `contacts[0].phoneType`.
 
-    A path that is taken by another text gets a number, `path#2`. Null is absent. Paths repeat the names
-    above them, so a small input can ask for much text: `keep` raises UnreadableError beyond the limits
-    of an event.
+    If a path is taken by another text it gets a number, `path#2`. Null is absent. Paths repeat the names of
+    enclosing objects, so a small input can expand to much text: `keep` raises UnreadableError beyond the
+    limits of an event.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""Reads JSON from a stream of bytes piece by piece; it knows nothing of events.
+"""Reads JSON incrementally from a stream of bytes; it knows nothing of events.
 
-An export may take many gigabytes, so only one value at a time is held.
+An export may have many gigabytes, so only one value is held at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engagement.liveperson.errors import CorruptInputError
 from engagement.liveperson.values import Json, Number
 
 MAX_VALUE_CHARACTERS: Final = 64 * 1024 * 1024
-"""Length of the longest value (one conversation, session or event) that is read."""
+"""The maximum length of a value: one conversation, session or event."""
 BLOCK_BYTES: Final = 256 * 1024
 
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
@@ -29,9 +29,9 @@ _CUT_OFF = "the input ends in the middle of a value; fetch it again"
 class Scanner:
     """A position in a stream of JSON; reads values, or enters arrays and objects.
 
-    Bytes that are not UTF-8 become lone surrogates, so that they spoil the text that holds them and
-    not the whole input. A byte order mark at the beginning is skipped. Every method raises
-    CorruptInputError where the input is not what it needs.
+    Bytes that are not UTF-8 become lone surrogates, so that they invalidate only the text that holds them.
+    A byte order mark at the beginning is skipped. Every method raises CorruptInputError if the input is
+    not what it expects.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Scanner:
         block_bytes: int = BLOCK_BYTES,
         max_value_characters: int = MAX_VALUE_CHARACTERS,
     ) -> None:
-        # read1 hands over what came before a failure, where read would drop it.
+        # read1 returns the bytes before a failure; read would discard them.
         self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         self._block_bytes = block_bytes
         self.max_value_characters = max_value_characters
@@ -86,7 +86,7 @@ class Scanner:
             except RecursionError:
                 raise self.corrupt("a value is nested too deeply to be read") from None
             value, end = decoded
-            # A number near the end of the block may go on in the next one.
+            # A number near the end of the block may continue in the next one.
             is_near_end = len(self._text) - end < _LONGEST_TOKEN
             if is_near_end and isinstance(value, Number) and self._fill():
                 continue
@@ -122,14 +122,14 @@ class Scanner:
                 return
 
     def corrupt(self, reason: str, *, at: int | None = None) -> CorruptInputError:
-        """The error for damage at a place in the block, by default the current one."""
+        """The error for damage at an offset in the block, by default the current one."""
         at = self._at if at is None else at
         unread = len(self._text[at:].encode(errors="surrogateescape")) + len(self._utf8.getstate()[0])
         line = self._lines_dropped + self._text.count("\n", 0, at) + 1
         return CorruptInputError(reason, line=line, byte_offset=self._bytes_read - unread)
 
     def too_large(self) -> CorruptInputError:
-        """The error for a value beyond the bound."""
+        """The error for a value that exceeds the limit."""
         limit = f"a record takes more than {self.max_value_characters} characters"
         return self.corrupt(f"{limit}, or the input is not one of the known shapes; split it")
 
@@ -149,7 +149,7 @@ class Scanner:
         return found
 
     def _read_on(self, error: json.JSONDecodeError) -> None:
-        """Reads on where the value goes on after the block; raises where it is damaged instead."""
+        """Reads more if the value continues after the block; raises if it is damaged."""
         is_open_text = error.msg.startswith("Unterminated string")
         if is_open_text or len(self._text) - error.pos < _LONGEST_TOKEN:
             if len(self._text) - self._at > self.max_value_characters:
@@ -161,29 +161,29 @@ class Scanner:
         raise self.corrupt(f"not JSON ({error.msg}); {_REMEDY}", at=error.pos) from None
 
     def _fill(self) -> bool:
-        """Drops what was read and reads on; False at the end of the input.
+        """Drops the text that was read and reads more; False at the end of the input.
 
-        Reads as much again as is held, so that a value over many blocks costs linear time.
+        Doubles the text that is held, so that a value over many blocks costs linear time.
         """
         if self._has_ended:
             return False
         self._characters_dropped += self._at
         self._lines_dropped += self._text.count("\n", 0, self._at)
-        parts = [self._text[self._at :]]
-        held = len(parts[0])
+        blocks = [self._text[self._at :]]
+        held = len(blocks[0])
         wanted = max(self._block_bytes, min(held, self.max_value_characters + 1 - held))
         while wanted > 0 and not self._has_ended:
             block = self._read_block(min(wanted, self._block_bytes))
             wanted -= len(block)
             self._bytes_read += len(block)
             self._has_ended = not block
-            parts.append(self._utf8.decode(block, final=self._has_ended))
-        self._text = "".join(parts)
+            blocks.append(self._utf8.decode(block, final=self._has_ended))
+        self._text = "".join(blocks)
         self._at = 0
         return True
 
     def _read_block(self, size: int) -> bytes:
-        """Reads bytes; a stream that fails ends there, and the end then tells why."""
+        """Reads bytes; a failure ends the stream, and is the reason reported for the end."""
         try:
             return self._read(size)
         except (EOFError, OSError, zlib.error) as error:

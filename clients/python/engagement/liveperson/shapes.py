@@ -1,4 +1,4 @@
-"""Finds the attribute sets in a record, whatever its shape, and what surrounds each of them."""
+"""Finds the attribute sets in a record, whatever its shape, and the context of each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _EXPORTED_SETS: Final = {"customerInfo": "customer_info", "personalInfo": "perso
 _SET_TYPES: Final = {"customerInfo": "CUSTOMER_INFO", "personalInfo": "PERSONAL_INFO"}
 _INBOUND_SETS: Final = {"ctmrinfo": ("customer_info", "info"), "personal": ("personal_info", "personal")}
 _EVENT_LISTS: Final = {"sdes": True, "unAuthSdes": False, "events": False}
-"""Lists of events inside a record, and whether the source vouches for what is in them."""
+"""Lists of events inside a record, and whether the source vouches for their content."""
 
 
-# The next three are tuples, not dataclasses: they are made for every event, and a tuple costs a third.
+# The next three are tuples, not dataclasses: they are created for every event, at a third of the cost.
 
 
 class Context(NamedTuple):
-    """Whose attributes a conversation or session holds; empty where it does not say."""
+    """The subject of a conversation or session; empty if it is not given."""
 
     account_id: str = ""
     conversation_id: str = ""
@@ -30,15 +30,15 @@ class Context(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where an event comes from."""
+    """The origin of an event."""
 
     place: str
     event: Json
-    """The whole event, as the source has it."""
+    """The whole event, as it is in the source."""
     context: Context | None = None
-    """None where the event stands outside of any conversation or session."""
+    """None if the event is not part of a conversation or session."""
     is_vouched: bool = False
-    """Whether the source vouches for the customer where the event itself does not say."""
+    """Whether the source vouches for the customer if the event itself does not say."""
 
 
 class FoundSet(NamedTuple):
@@ -48,21 +48,21 @@ class FoundSet(NamedTuple):
     name: str
     """`customer_info` or `personal_info`."""
     levels: tuple[Object, ...]
-    """The members of the set, then those of each object around it, up to the event."""
+    """The members of the set, then those of each enclosing object, up to the event."""
     is_inbound: bool = False
-    """Pushed by a page or an app: without a context, and without a say in who is authenticated."""
+    """Whether a page or an app pushed it: it has no context, and cannot claim to be authenticated."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedSet:
-    """Something that is no event of ours: of another type, or empty."""
+    """An item that is not an attribute set: of another type, or empty."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class MisshapenSet:
-    """Something that cannot be a set, where a set is needed."""
+    """A value that cannot be a set, in the place of one."""
 
     origin: Origin
     error: UnreadableError
@@ -72,7 +72,7 @@ Finding = FoundSet | SkippedSet | MisshapenSet
 
 
 def find_sets(record: Record) -> Iterator[Finding]:
-    """The attribute sets of a record, in its order."""
+    """The attribute sets of a record, in order."""
     members = record.value
     if isinstance(members, dict) and not members.keys().isdisjoint(_EVENT_LISTS):
         yield from _find_in_lists(record.place, members)
@@ -83,7 +83,7 @@ def find_sets(record: Record) -> Iterator[Finding]:
 
 
 def _find_in_lists(place: str, record: Object) -> Iterator[Finding]:
-    """The sets of a conversation or session: those of its own, then those in its lists."""
+    """The sets of a conversation or session: its own, then those in its lists."""
     context = _read_context(record)
     own: Object = {name: record[name] for name in _EXPORTED_SETS if record.get(name) is not None}
     if own:
@@ -94,7 +94,7 @@ def _find_in_lists(place: str, record: Object) -> Iterator[Finding]:
 
 
 def _events(place: str, value: Json) -> Iterator[tuple[str, Json]]:
-    """The events of a list, which may stand inside an object, or be a single one."""
+    """The events of a list, which may be wrapped in an object, or be a single event."""
     if isinstance(value, dict) and "events" in value:
         place, value = f"{place}.events", value["events"]
     if isinstance(value, list):
@@ -131,7 +131,7 @@ def _first_text(owners: tuple[Object, ...], *names: str) -> str:
 
 
 def _find_in_event(origin: Origin) -> Iterator[Finding]:
-    """The sets of one event; both may stand in it."""
+    """The sets of one event, which may have both."""
     event = origin.event
     if event is None:
         yield SkippedSet("null")
@@ -148,7 +148,7 @@ def _find_in_event(origin: Origin) -> Iterator[Finding]:
 
 
 def _exported_set(origin: Origin, event: Object, *, name: str) -> Finding:
-    """A set under its own name: once, or twice with more members around the inner one."""
+    """A set under its own name, nested once, or twice with more members around the inner one."""
     wrapper = event[name]
     inner = wrapper.get(name, wrapper) if isinstance(wrapper, dict) else wrapper
     if inner is None:

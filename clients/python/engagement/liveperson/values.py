@@ -1,4 +1,4 @@
-"""The JSON values of a source, with every number exactly as the file writes it."""
+"""The JSON values of a source, with every number exactly as it is written."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 from typing import Final, TypeAlias
 
 Json: TypeAlias = "bool | str | list[Json] | dict[str, Json] | None"
-"""What the scanner makes of JSON; numbers are `Number`."""
+"""JSON as the scanner reads it; numbers are `Number`."""
 Object: TypeAlias = "dict[str, Json]"
 
 MAX_DEPTH: Final = 100
-"""Levels of nesting that are followed inside one event."""
+"""The maximum depth of nesting inside one event."""
 
 
 class Number(str):
-    """A JSON number as it was written: `34.0` stays `34.0`."""
+    """A JSON number as it is written: `34.0` stays `34.0`."""
 
     __slots__ = ()
 
@@ -37,7 +37,7 @@ def without(members: Object, *names: str) -> Object:
 
 
 def write_json(value: Json, *, depth: int = 0) -> str:
-    """Compact JSON in ASCII, numbers as they were written; what is nested too deeply becomes `…`."""
+    """Compact JSON in ASCII, numbers as they are written; values nested too deeply become `…`."""
     if depth > MAX_DEPTH:
         return "…"
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-//! Writes the generated part of the crate: `engagement-codegen IMAGE OUT_DIR`.
+//! Generates the messages, service stubs and validators of the crate: `engagement-codegen IMAGE OUT_DIR`.
 //!
-//! IMAGE is a `FileDescriptorSet` of the contract with its imports and comments. OUT_DIR gets the messages,
-//! the service stubs and the validators, one file each. Nothing else is read, and no protoc is needed.
+//! IMAGE is a `FileDescriptorSet` of the contract with its imports and comments. OUT_DIR gets one file of
+//! each. No protoc is needed.
 
 mod services;
 mod validators;
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The files of the contract itself, without what they import.
+/// The files of the contract itself, without their imports.
 fn contract(files: &[FileDescriptorProto]) -> impl Iterator<Item = &FileDescriptorProto> {
     files.iter().filter(|file| file.package.as_deref() == Some(PACKAGE))
 }

@@ -1,4 +1,4 @@
-//! Client stubs of the services: tonic's generator, told about services by their descriptors.
+//! Generates client stubs: tonic's generator, fed with the services' descriptors.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use buffa_codegen::generated::descriptor::{
 use tonic_build::{CodeGenBuilder, manual};
 
 const CODEC: &str = "crate::codec::MessageCodec";
-// Numbers of `FileDescriptorProto.service` and `ServiceDescriptorProto.method`: they make up the paths of
+// Numbers of `FileDescriptorProto.service` and `ServiceDescriptorProto.method`, which form the paths of
 // comments.
 const SERVICE_FIELD: i32 = 6;
 const METHOD_FIELD: i32 = 2;
@@ -25,7 +25,7 @@ pub fn generate<'a>(files: impl Iterator<Item = &'a FileDescriptorProto>) -> Res
                 .emit_package(true)
                 .build_transport(false)
                 .generate_client(&describe(file, index, service)?, "super");
-            let parsed = syn::parse2(stub).context("tonic-build wrote what is no Rust")?;
+            let parsed = syn::parse2(stub).context("tonic-build wrote invalid Rust")?;
             source.push('\n');
             source.push_str(&prettyplease::unparse(&parsed));
         }
@@ -85,13 +85,13 @@ fn stream_paths(file: &FileDescriptorProto, service: &ServiceDescriptorProto) ->
         .collect()
 }
 
-/// The Rust path of a message, seen from the module of a stub, which stands beside the messages.
+/// The Rust path of a message, as seen from a stub's module, a sibling of the messages.
 fn type_path(full_name: Option<&str>) -> Result<String> {
     let name = full_name.and_then(|name| name.rsplit('.').next()).context("a method without a type")?;
     Ok(format!("super::{name}"))
 }
 
-/// The lines of the comment at a path, as they stand in the proto.
+/// The lines of the proto's comment at a path.
 fn comment(file: &FileDescriptorProto, path: &[i32]) -> Vec<String> {
     file.source_code_info
         .location

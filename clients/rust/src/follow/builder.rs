@@ -1,4 +1,4 @@
-//! Where a follower starts, and how it goes about it.
+//! Where a follower starts, and its options.
 
 use std::{
     fmt,
@@ -23,13 +23,13 @@ pub(super) type OnReconnect = Box<dyn FnMut(&Error) + Send>;
 /// Where a follower starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Behind this cursor: the first event is the next one.
+    /// With the first event after this cursor.
     After(String),
-    /// With the earliest event that is kept.
+    /// With the earliest event that is retained.
     Earliest,
     /// With the next event that is accepted.
     Latest,
-    /// With the first event that was accepted at this time or later.
+    /// With the first event accepted at this time or later.
     Time(SystemTime),
 }
 
@@ -70,41 +70,41 @@ impl FollowBuilder {
         }
     }
 
-    /// Only the events that the filter takes.
+    /// Selects events; by default all.
     pub fn filter(mut self, filter: EventFilter) -> Self {
         self.request.filter = filter.into();
         self
     }
 
-    /// Ends behind what is stored already when the follower connects.
+    /// Ends after the events that are stored when the follower connects.
     pub fn stop_at_tail(mut self) -> Self {
         self.request.stop_at_tail = true;
         self
     }
 
-    /// How many events a batch may hold, at most 1,000; 500 by default.
+    /// Sets the maximum number of events in a batch, up to 1,000; 500 by default.
     pub fn max_batch_events(mut self, events: u16) -> Self {
         self.request.max_batch_events = events.into();
         self
     }
 
-    /// Longest silence of the server, 5 to 60 seconds; the server's own by default. Two of them mean that the
-    /// connection is lost.
+    /// Sets the longest silence of the server, 5 to 60 seconds; by default the server's choice. After twice
+    /// that, the connection is lost.
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.request.heartbeat_interval = buffa_types::google::protobuf::Duration::from(interval).into();
         self
     }
 
-    /// How long to go on reconnecting without any news; 300 seconds by default.
+    /// Sets how long to keep reconnecting without progress; 300 seconds by default.
     pub fn max_outage(mut self, longest: Duration) -> Self {
         self.longest_outage = longest;
         self
     }
 
-    /// Calls this between the events before and after an erasure, so that copies can be deleted.
+    /// Registers a callback for erasures, called between the events before and after, to delete copies.
     ///
-    /// What it fails with comes out of the follower as the source of an error of kind `Other`; the cursor
-    /// then stays before the notice, and the notice comes again.
+    /// If it fails, the follower fails with an error of kind `Other` whose source is the callback's error;
+    /// the cursor stays before the notice, and the notice comes again.
     pub fn on_erasure<F, T>(mut self, mut on_erasure: F) -> Self
     where
         F: FnMut(ErasureNotice) -> T + Send + 'static,
@@ -114,13 +114,13 @@ impl FollowBuilder {
         self
     }
 
-    /// Calls this with the error that ended a connection, where another one is made.
+    /// Registers a callback for the error that ended a connection, called before reconnecting.
     pub fn on_reconnect(mut self, on_reconnect: impl FnMut(&Error) + Send + 'static) -> Self {
         self.on_reconnect = Some(Box::new(on_reconnect));
         self
     }
 
-    /// The follower. It connects when it is first asked for an event.
+    /// Builds the follower, which connects when it is first polled.
     #[must_use = "a follower does nothing until it is asked for an event"]
     pub fn start(self) -> Follower {
         let outage = Outage::new(self.longest_outage);

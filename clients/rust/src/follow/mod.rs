@@ -1,4 +1,4 @@
-//! Follows the events of an account through lost connections and restarts of the server.
+//! Follows the events of an account across lost connections and server restarts.
 
 mod builder;
 mod stream;
@@ -27,23 +27,22 @@ use crate::{
     },
 };
 
-/// Some events, one after the other.
+/// A batch of consecutive events.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct EventBatch {
-    /// The events, in the order of acceptance, at least one.
+    /// At least one event, in the order of acceptance.
     pub events: Vec<StoredEvent>,
     /// Covers the events and everything before them.
     pub cursor: String,
 }
 
-/// Hands out the events that a filter takes, in the order of acceptance, each as soon as it is there;
-/// [`FollowBuilder::start`] makes it.
+/// A stream of the events that match a filter, in the order of acceptance, as soon as they are available;
+/// created by [`FollowBuilder::start`].
 ///
-/// It is a stream of single events; [`next_batch`](Self::next_batch) is much faster where there are many.
-/// Both go on where the other stopped. What it hands out has no gap and no repeat, whatever happens to the
-/// connection or to the server. Dropping the future of a wait loses nothing, and after an error the next wait
-/// goes on behind [`cursor`](Self::cursor).
+/// It yields single events; [`next_batch`](Self::next_batch) is much faster for many. Each continues where
+/// the other stopped. There are no gaps and no repeats, whatever happens to the connection or the server.
+/// Waiting is cancel-safe, and after an error the next wait continues after [`cursor`](Self::cursor).
 ///
 /// ```no_run
 /// # use engagement_attributes::{Client, Error, Start, v1::StoredEvent};
@@ -58,14 +57,14 @@ pub struct EventBatch {
 /// # }
 /// ```
 ///
-/// Memory holds one batch. The stream is not read before somebody asks for an event; a reader that takes its
-/// time slows down nobody else.
+/// Memory holds one batch. The connection is not read before an event is asked for; a slow reader affects no
+/// others.
 ///
 /// # Errors
 ///
-/// [`Kind::Precondition`] where the cursor is older than what is kept or of another log,
-/// [`Kind::InvalidArgument`] where the cursor or the filter is wrong, the error that explains an outage that
-/// lasts too long, and any other that is not transient at once.
+/// [`Kind::Precondition`] if the cursor precedes the retained events or belongs to another log,
+/// [`Kind::InvalidArgument`] if the cursor or the filter is invalid, the last connection's error if an outage
+/// lasts too long, and any other that is not transient, at once.
 pub struct Follower {
     client: Client,
     request: SubscribeEventsRequest,
@@ -80,17 +79,17 @@ pub struct Follower {
     is_caught_up: bool,
 }
 
-/// What the follower is waiting for. It is kept between polls, so that a wait can be given up at any point.
+/// What the follower is waiting for, kept between polls so that a wait can be dropped at any point.
 enum State {
     Disconnected,
     Connected(Box<FollowStream>),
-    /// The caller takes an erasure notice; the message is told of only when that is done.
+    /// The caller handles an erasure notice; the cursor moves only when that is done.
     Erasing {
         taken: Taken,
         cursor: String,
         stream: Box<FollowStream>,
     },
-    /// A connection was lost, and it is too early for the next.
+    /// A connection was lost, and it is too early to reconnect.
     Waiting(Pin<Box<Sleep>>),
     Ended,
 }
@@ -124,33 +123,34 @@ impl Follower {
         }
     }
 
-    /// Covers exactly what was handed out, and what the filter does not take before and behind it.
+    /// Covers exactly the events yielded so far, and the events around them that do not match the filter.
     ///
-    /// Whoever stores it after handling an event, and starts again with [`Start::After`], misses nothing and
-    /// repeats only what came after it was last stored. It moves with a filter that takes nothing, too. Empty
-    /// until the server has accepted the subscription.
+    /// Store it after handling an event and start again with [`Start::After`]: nothing is missed, and only
+    /// events handled since it was last stored come again. It also moves while no event matches the filter.
+    /// It is empty until the server has accepted the subscription.
     pub fn cursor(&self) -> &str {
         &self.cursor
     }
 
-    /// Whether everything that was stored has been handed out; false while there is no connection.
+    /// Whether all stored events have been yielded; false while disconnected.
     pub fn is_caught_up(&self) -> bool {
         self.is_caught_up && self.held.len() == 0
     }
 
-    /// How many events were stored behind the cursor when the server last said so.
+    /// The number of stored events after the cursor, as last reported by the server, less those yielded
+    /// since.
     ///
-    /// What was handed out since is taken off. Those that the filter does not take are counted.
+    /// Events that do not match the filter are counted.
     pub fn lag_events(&self) -> u64 {
         self.lag_events + self.held.len() as u64
     }
 
-    /// The next event; none at the end, which only a follower that stops at the tail has.
+    /// The next event; `None` at the end, which only a follower that stops at the tail reaches.
     pub async fn next(&mut self) -> Option<Result<StoredEvent, Error>> {
         poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// The next events, in the batch in which they come; none at the end.
+    /// The next batch of events; `None` at the end.
     pub async fn next_batch(&mut self) -> Option<Result<EventBatch, Error>> {
         poll_fn(|context| self.poll_batch(context)).await
     }
@@ -185,7 +185,7 @@ impl Follower {
         Poll::Ready(Some(Ok(EventBatch { events, cursor: self.cursor.clone() })))
     }
 
-    /// Ready when a batch is held; none where there will be none.
+    /// Ready when a batch is held; `None` at the end.
     fn poll_held(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<(), Error>>> {
         loop {
             match &mut self.state {
@@ -258,7 +258,7 @@ impl Follower {
                 }
             }
             Some(Message::Closing(_)) => {}
-            // News of a kind that this version does not know.
+            // A message that this version does not know.
             None => self.outage.end(),
         }
         self.cursor = cursor;
@@ -284,7 +284,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Waits until it is time for another connection. Gives the error back where another cannot help.
+    /// Waits until it is time to reconnect. Returns the error if reconnecting cannot help.
     fn await_reconnect(&mut self, error: Error) -> Result<(), Error> {
         self.disconnect();
         let (delay, error) = self.outage.delay_after(error)?;

@@ -1,4 +1,4 @@
-//! One connection of a follower: reads what the server says, and tells an end from a loss.
+//! One connection of a follower: reads the server's messages, and distinguishes its end from a loss.
 
 use std::{
     future::Future,
@@ -20,13 +20,13 @@ use crate::{
 type Messages = Streaming<SubscribeEventsResponse>;
 type Call = Pin<Box<dyn Future<Output = Result<Response<Messages>, Status>> + Send>>;
 
-/// One stream of SubscribeEvents. It is read a message at a time, never ahead of who asks.
+/// One stream of SubscribeEvents. It is read one message at a time, never ahead of its reader.
 pub(super) struct FollowStream {
     call: Option<Call>,
     messages: Option<Messages>,
     stops_at_tail: bool,
     silence: Duration,
-    /// Runs while somebody waits for a message: whoever takes long over one does not make the server silent.
+    /// Runs only while a message is awaited: a slow reader does not make the server silent.
     patience: Pin<Box<Sleep>>,
     is_waiting: bool,
     is_closing: bool,
@@ -50,10 +50,9 @@ impl FollowStream {
         }
     }
 
-    /// The next message; none behind the last one where the stream was to stop at the tail.
+    /// The next message or, if the stream was to stop at the tail, `None` after the last one.
     ///
-    /// Fails with an error of kind `Unavailable` where the server closes the stream or is silent for too
-    /// long.
+    /// Fails with an error of kind `Unavailable` if the server closes the stream or is silent for too long.
     pub fn poll_message(
         &mut self,
         context: &mut Context<'_>,

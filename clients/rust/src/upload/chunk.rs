@@ -1,4 +1,4 @@
-//! Events that are sent, committed and, where needed, sent again together: as bytes, written once.
+//! Events that are sent, committed and, if necessary, resent together, serialized once.
 
 use std::collections::HashSet;
 
@@ -15,19 +15,19 @@ const REQUEST_CHUNK_TAG: u64 = 2 << 3 | 2;
 const CHUNK_SEQUENCE_TAG: u64 = 1 << 3;
 const CHUNK_EVENTS_TAG: u64 = 2 << 3 | 2;
 
-/// Serialized events of one chunk while it is collected.
+/// The serialized events of an incomplete chunk.
 #[derive(Default)]
 pub(super) struct ChunkBuffer {
     events: BytesMut,
     pub count: usize,
-    /// Size of the events as the limit counts it.
+    /// Size of the events, including the framing charged for each.
     pub size_bytes: usize,
     /// Position of the first event in the source.
     pub first_position: u64,
 }
 
 impl ChunkBuffer {
-    /// Room for about as much as the chunk before.
+    /// Allocates about as much as the previous chunk took.
     pub fn like(previous: &Chunk) -> Self {
         Self { events: BytesMut::with_capacity(previous.frame.events.len()), ..Self::default() }
     }
@@ -70,12 +70,12 @@ pub(super) struct Chunk {
     pub first_position: u64,
     pub count: usize,
     pub frame: Frame,
-    /// Indexes of the events whose rejection the caller knows of.
+    /// Indexes of the events whose rejection was reported to the caller.
     pub reported: HashSet<i32>,
 }
 
 impl Chunk {
-    /// Position behind the last event.
+    /// Position after the last event.
     pub fn end_position(&self) -> u64 {
         self.first_position + self.count as u64
     }

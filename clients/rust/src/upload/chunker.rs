@@ -22,43 +22,43 @@ use crate::{
     v1::{ErrorReason, Event, EventError, FieldViolation},
 };
 
-/// How long what a source gave waits for more, once the source pauses.
+/// How long an incomplete chunk waits for more events once the source pauses.
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
-/// Room for an event's tag and length, an id where it has none, and its share of the message around it.
+/// Covers an event's tag and length, an id if it has none, and its share of the enclosing message.
 const FRAMING_BYTES: usize = 64;
-/// Skipping does not wait for anything: without pauses the connection would be left alone for too long.
+/// Skipping never waits: without pauses it would starve the connection.
 const SKIPPED_BETWEEN_PAUSES: u64 = 1024;
 
-/// What comes next of a source.
+/// What a source yields next.
 pub(super) enum Piece {
     Chunk(Chunk),
-    /// An event that is too large for any chunk.
-    Refused(RejectedEvent),
+    /// An event too large for any chunk.
+    Rejected(RejectedEvent),
 }
 
-/// The limits of a chunk, and where to begin.
+/// The limits of chunks, and where to begin.
 pub(super) struct Cut {
     pub max_events: usize,
     pub max_bytes: usize,
-    /// Sequence of the last chunk that is committed already.
+    /// Sequence of the last chunk that is already committed.
     pub after_sequence: i64,
-    /// How many events of the source that makes.
+    /// Number of the source's events that are already committed.
     pub skip_events: u64,
 }
 
-/// Reads a source. A chunk is complete when it is full, and is taken as it is when the source makes it wait,
-/// so that a source without an end is never far behind.
+/// Reads a source. A chunk is complete when it is full. If the source pauses, it is taken as it is, so that
+/// an endless source never lags far behind.
 pub(super) struct Chunker<'a, S, E> {
     source: Pin<&'a mut S>,
     cut: Option<Cut>,
     position: u64,
     buffer: ChunkBuffer,
-    /// An event that belongs behind the chunk in the buffer.
+    /// An event that belongs after the chunk in the buffer.
     held: Option<(u64, Event)>,
     flush: Option<Pin<Box<Sleep>>>,
     sizes: SizeCache,
     has_source_ended: bool,
-    /// What the source failed with; what it gave before comes as chunks all the same.
+    /// The source's error; the events before still come as chunks.
     failure: Option<UploadError<E>>,
 }
 
@@ -77,7 +77,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
         }
     }
 
-    /// Begins to read, behind the events that are committed already.
+    /// Starts reading after the events that are already committed.
     pub fn begin(&mut self, cut: Cut) {
         self.cut = Some(cut);
     }
@@ -86,7 +86,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
         self.cut.is_some()
     }
 
-    /// Whether the source has ended, in whatever way, and its last chunk was taken.
+    /// Whether the source has ended, for whatever reason, and its last chunk was taken.
     pub fn has_ended(&self) -> bool {
         self.has_source_ended && self.buffer.is_empty() && self.held.is_none()
     }
@@ -104,7 +104,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
         self.cut.as_ref().map_or(0, |cut| cut.after_sequence)
     }
 
-    /// The next piece, or none behind the last. Dropping the future loses nothing.
+    /// The next piece, or `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Piece> {
         poll_fn(|context| self.poll_piece(context)).await
     }
@@ -112,9 +112,9 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Piece>> {
         loop {
             if self.buffer.is_empty()
-                && let Some(refused) = self.release_held()
+                && let Some(rejected) = self.release_held()
             {
-                return Poll::Ready(Some(Piece::Refused(refused)));
+                return Poll::Ready(Some(Piece::Rejected(rejected)));
             }
             if self.is_chunk_complete() {
                 return Poll::Ready(Some(Piece::Chunk(self.take_chunk())));
@@ -139,7 +139,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
         }
     }
 
-    /// Ready when what there is has waited long enough.
+    /// Ready once the buffered events have waited long enough.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.buffer.is_empty() {
             return Poll::Pending;
@@ -147,7 +147,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
         self.flush.get_or_insert_with(|| Box::pin(sleep(FLUSH_AFTER))).as_mut().poll(context)
     }
 
-    /// Takes an event of the source in; whether it is time for a pause.
+    /// Processes an event of the source; returns whether it is time for a pause.
     fn accept(&mut self, event: Event) -> bool {
         let position = self.position;
         self.position += 1;
@@ -166,7 +166,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
         false
     }
 
-    /// Puts the event that waited for a new chunk into it, or gives it back where no chunk can carry it.
+    /// Puts the event that waited for a new chunk into it, or returns it if it is too large for any.
     fn release_held(&mut self) -> Option<RejectedEvent> {
         let (position, event) = self.held.take()?;
         let size_bytes = size_of_event(&event, &mut self.sizes);
@@ -225,7 +225,7 @@ fn source_mismatch(missing: u64) -> Error {
     )
 }
 
-/// Why an event is refused that no chunk can carry, in the server's terms.
+/// The error of an event too large for any chunk, in the server's terms.
 fn too_large(size_bytes: usize, max_bytes: usize) -> EventError {
     let description = format!(
         "must take at most {} bytes, takes {}",

@@ -1,4 +1,4 @@
-//! The books of one upload: what is on the way, the totals, and what the caller is told of both.
+//! The ledger of one upload: the chunks in flight, the totals, and the caller's callbacks.
 
 use std::collections::VecDeque;
 
@@ -7,62 +7,62 @@ use crate::v1::{
     Event, EventError, Outcome, Tally, Upload, UploadResult, upload::State, upload_events_response::Ack,
 };
 
-/// How far an upload is, counted in events of its source.
+/// The progress of an upload, in events of its source.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Events given to the connection, in this run or in an earlier one.
+    /// Number of events passed to the connection, in this run or an earlier one.
     pub sent: u64,
-    /// Events with an outcome: those of the tally together.
+    /// Number of events with an outcome, which is the sum of the tally.
     pub acknowledged: u64,
-    /// How many events had each outcome.
+    /// Number of events by outcome.
     pub tally: Tally,
-    /// How many connections were lost.
+    /// Number of lost connections.
     pub reconnects: u32,
 }
 
-/// An event that was refused.
+/// An event that was rejected.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RejectedEvent {
     /// Position in the source, from 0.
     pub position: u64,
-    /// The event as sent, with the id that it got where it had none.
+    /// The event as sent, including an id that the client assigned.
     pub event: Event,
     /// Why.
     pub error: EventError,
 }
 
-/// A finished upload.
+/// The result of a finished upload.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UploadSummary {
-    /// The client's name for the upload.
+    /// Id of the upload.
     pub upload_id: String,
-    /// Totals of the whole upload, of earlier runs too, and of the events refused by the client itself.
+    /// Totals of the whole upload, including earlier runs and events rejected by the client itself.
     pub tally: Tally,
-    /// Events of the whole upload; every one has one of the tally's outcomes.
+    /// Number of events of the whole upload; each has one of the tally's outcomes.
     pub events: u64,
-    /// How many connections were lost.
+    /// Number of lost connections.
     pub reconnects: u32,
-    /// Events of the source that an earlier run had committed. Where there are some, `GetUpload` has all
-    /// rejections of the server.
+    /// Number of the source's events that an earlier run had committed. If it is not 0, `GetUpload` has all
+    /// rejections by the server.
     pub skipped_events: u64,
 }
 
-/// Keeps the chunks that are not known to be committed, and tells the caller what became of events.
+/// Holds the chunks that are not known to be committed, and reports outcomes to the caller.
 ///
-/// Each rejection is told once, with the event's position in the source, whatever connections are lost.
+/// Each rejection is reported once, with the event's position in the source, whatever connections are lost.
 pub(super) struct UploadLedger {
     on_progress: Option<OnProgress>,
     on_rejection: Option<OnRejection>,
-    /// Chunks to send again after a lost connection; the window bounds their number.
+    /// Chunks to resend after a lost connection; the window bounds their number.
     unacked: VecDeque<Chunk>,
     committed_through: i64,
     tally: Tally,
     is_finished: bool,
     sent: u64,
-    refused: i64,
+    rejected_here: i64,
     reconnects: u32,
     skipped_events: u64,
 }
@@ -77,7 +77,7 @@ impl UploadLedger {
             tally: Tally::default(),
             is_finished: false,
             sent: 0,
-            refused: 0,
+            rejected_here: 0,
             reconnects: 0,
             skipped_events: 0,
         }
@@ -95,46 +95,46 @@ impl UploadLedger {
         &self.unacked
     }
 
-    /// Begins behind what an earlier run had committed; how many events that is.
+    /// Begins after the events that an earlier run committed, and returns their number.
     pub fn skip_committed(&mut self) -> u64 {
         self.skipped_events = total(&self.tally);
         self.sent = self.skipped_events;
         self.skipped_events
     }
 
-    /// A chunk is about to be sent.
+    /// Adds a chunk that is about to be sent.
     pub fn add(&mut self, chunk: Chunk) {
         self.sent = chunk.end_position();
         self.unacked.push_back(chunk);
     }
 
-    /// Takes in an ack; whether the upload moves or has nothing to wait for.
+    /// Processes an ack, and returns whether it is progress: the upload moved, or waits for nothing.
     pub fn acknowledge(&mut self, ack: Ack) -> bool {
         let has_moved = ack.committed_through > self.committed_through;
         self.settle(ack.committed_through, ack.tally.into_option().unwrap_or_default(), &ack.results);
         has_moved || self.unacked.is_empty()
     }
 
-    /// Whether rejections of chunks on the way were not heard of.
+    /// Whether rejections in chunks in flight were not reported to this client.
     pub fn misses_rejections(&self, upload: &Upload) -> bool {
         self.on_rejection.is_some() && !self.unacked.is_empty() && upload.tally.rejected > self.tally.rejected
     }
 
-    /// Takes in the state of the upload, with the rejections that were not heard of.
+    /// Processes the state of the upload and the rejections that it missed.
     pub fn catch_up(&mut self, upload: Upload, missed: &[UploadResult]) {
         self.is_finished = upload.state == State::Finished;
         self.settle(upload.committed_through, upload.tally.into_option().unwrap_or_default(), missed);
     }
 
-    /// An event that cannot be sent at all.
-    pub fn refuse(&mut self, rejected: RejectedEvent) {
-        self.refused += 1;
+    /// Processes an event that cannot be sent at all.
+    pub fn reject(&mut self, rejected: RejectedEvent) {
+        self.rejected_here += 1;
         if let Some(on_rejection) = &mut self.on_rejection {
             on_rejection(rejected);
         }
     }
 
-    /// The connection was lost and is made again.
+    /// Counts a connection that was lost and is re-established.
     pub fn note_reconnect(&mut self) {
         self.reconnects += 1;
         self.report_progress();
@@ -182,19 +182,19 @@ impl UploadLedger {
 
     fn full_tally(&self) -> Tally {
         let mut tally = self.tally.clone();
-        tally.rejected += self.refused;
+        tally.rejected += self.rejected_here;
         tally
     }
 }
 
-/// The rejection that a result tells of, where it is one that the caller does not know.
+/// The rejection in a result, if there is one that was not yet reported.
 fn take_rejection(unacked: &mut VecDeque<Chunk>, item: &UploadResult) -> Option<RejectedEvent> {
     let result = item.result.as_option()?;
     if result.outcome != Outcome::Rejected {
         return None;
     }
     let chunk = unacked.iter_mut().find(|chunk| chunk.sequence == item.chunk_sequence)?;
-    // A lost connection can cut the results of a chunk in two, and all of them come again.
+    // If a lost connection cuts the results of a chunk in two, all of them come again.
     if !chunk.reported.insert(result.index) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What the server knows of an upload.
+//! The server's state of an upload.
 
 use crate::{
     client::Client,

@@ -1,4 +1,4 @@
-//! Bulk upload that survives lost connections, restarts of the server and crashes of the client.
+//! Bulk upload that survives lost connections, server restarts and client crashes.
 
 mod chunk;
 mod chunker;
@@ -20,14 +20,14 @@ use run::UploadRun;
 type OnProgress = Box<dyn FnMut(&Progress) + Send>;
 type OnRejection = Box<dyn FnMut(RejectedEvent) + Send>;
 
-/// Uploads a source of events of any length, in bounded memory; [`Client::uploader`] makes it.
+/// Uploads a source of events of any length, in bounded memory; created by [`Client::uploader`].
 ///
-/// An upload is resumed by a new uploader, of another process too, with the same id and the same source from
-/// its start: the events that are committed are skipped by their number. An upload that is finished gives its
-/// summary again and reads nothing. One upload id names one source.
+/// To resume an upload, even from another process, use a new uploader with the same id and the same source
+/// from its start: as many events as are committed are skipped. A finished upload returns its summary again
+/// and reads nothing. Use an upload id for one source only.
 ///
-/// Memory holds, serialized, the chunks that the server has not acked, at most as many as it allows, and the
-/// next. Everything happens in the future of the upload: whoever drops it stops the upload, which stays open.
+/// Memory holds the unacked chunks, serialized, at most as many as the server allows, and the next one.
+/// Everything happens in the future of the upload: dropping it stops the upload, which stays open.
 ///
 /// ```no_run
 /// # use engagement_attributes::{Client, Error, v1::Event};
@@ -64,36 +64,37 @@ impl Uploader {
         }
     }
 
-    /// The client's name for the upload, 1 to 128 characters; a new UUIDv7 by default.
+    /// Sets the id of the upload, 1 to 128 characters, under which it can be resumed; by default a new
+    /// UUIDv7.
     pub fn upload_id(mut self, upload_id: impl Into<String>) -> Self {
         self.upload_id = upload_id.into();
         self
     }
 
-    /// The name of the upload.
+    /// The id of the upload.
     pub fn id(&self) -> &str {
         &self.upload_id
     }
 
-    /// How many events a chunk holds at most; as many as the server allows by default.
+    /// Sets the maximum number of events in a chunk; by default as many as the server allows.
     pub fn chunk_events(mut self, events: usize) -> Self {
         self.chunk_events = Some(events.max(1));
         self
     }
 
-    /// How long to go on reconnecting without any progress; 300 seconds by default.
+    /// Sets how long to keep reconnecting without progress; 300 seconds by default.
     pub fn max_outage(mut self, longest: Duration) -> Self {
         self.longest_outage = longest;
         self
     }
 
-    /// Calls this at every ack and every reconnect. It must not block.
+    /// Registers a callback for every ack and every reconnect. It must not block.
     pub fn on_progress(mut self, on_progress: impl FnMut(&Progress) + Send + 'static) -> Self {
         self.on_progress = Some(Box::new(on_progress));
         self
     }
 
-    /// Calls this for each event that is refused in this run, once. It must not block.
+    /// Registers a callback for each event rejected in this run, called once per event. It must not block.
     pub fn on_rejection(mut self, on_rejection: impl FnMut(RejectedEvent) + Send + 'static) -> Self {
         self.on_rejection = Some(Box::new(on_rejection));
         self
@@ -101,23 +102,22 @@ impl Uploader {
 
     /// Uploads all events of an iterator and finishes the upload.
     ///
-    /// Events without an id are sent with a UUIDv7. An event that no chunk can carry is refused here:
-    /// `on_rejection` gets it and the summary's tally counts it. The source is read in this task, no faster than
-    /// the server commits; what blocks for long belongs into a stream.
+    /// Events without an id are sent with a UUIDv7. An event too large for any chunk is rejected by the
+    /// client: `on_rejection` gets it and the summary's tally counts it. The source is read in this task, no
+    /// faster than the server commits; if it may block, use a stream.
     ///
     /// # Errors
     ///
-    /// [`Kind::TakenOver`](crate::Kind) where a newer stream goes on with the upload,
-    /// [`Kind::SourceMismatch`](crate::Kind) where the source is too short to be the one that the upload
-    /// began with, the error that explains an outage that lasts too long, and any other that is not transient
-    /// at once.
+    /// [`Kind::TakenOver`](crate::Kind) if a newer stream has taken over the upload,
+    /// [`Kind::SourceMismatch`](crate::Kind) if the source is shorter than what is committed, the last
+    /// connection's error if an outage lasts too long, and any other that is not transient, at once.
     pub async fn upload(self, events: impl IntoIterator<Item = Event>) -> Result<UploadSummary, Error> {
         self.upload_stream(iter(events)).await
     }
 
     /// Uploads all events of a stream and finishes the upload.
     ///
-    /// The stream may pause for any time: what it gave before is sent meanwhile.
+    /// The stream may pause for any time: earlier events are sent meanwhile.
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl Uploader {
 
     /// Uploads all events of a stream that may fail.
     ///
-    /// What the stream fails with comes out of here after all that it gave before is committed. The upload
-    /// then stays open, as after an error and when the future is dropped.
+    /// If the stream fails, all events before are committed, then this returns its error. The upload stays
+    /// open, as after any error and when the future is dropped.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl fmt::Debug for Uploader {
 /// Why an upload from a source that may fail did not finish.
 #[derive(Debug)]
 pub enum UploadError<E> {
-    /// The source failed; all that it gave before is committed.
+    /// The source failed; all events before are committed.
     Source(E),
     /// The upload failed.
     Call(Error),

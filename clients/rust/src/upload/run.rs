@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// How long the server may take to end a call that is finished, which it does at once.
+/// How long to wait for the server to end a finished call, which it does at once.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) struct UploadRun<'a, S, E> {
@@ -50,7 +50,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
     }
 
     pub async fn run(mut self) -> Result<UploadSummary, UploadError<E>> {
-        while let Err(error) = self.go_on().await {
+        while let Err(error) = self.connect().await {
             let (delay, _) = self.outage.delay_after(error)?;
             sleep(delay).await;
             self.ledger.note_reconnect();
@@ -63,8 +63,8 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
         Ok(self.ledger.summarize(self.upload_id))
     }
 
-    /// Makes one connection, and returns when all that the source gave is committed.
-    async fn go_on(&mut self) -> Result<(), Error> {
+    /// Opens one connection, and returns once all events that the source yielded are committed.
+    async fn connect(&mut self) -> Result<(), Error> {
         let mut stream = UploadStream::open(&self.client, &self.upload_id).await?;
         while !self.ledger.is_finished() {
             let may_send = stream.may_send(self.ledger.unacked().len());
@@ -95,7 +95,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
             Message::Closing(closing) => stream.close(&closing),
             Message::Finished(finished) => {
                 self.catch_up(finished.upload.into_option().unwrap_or_default()).await?;
-                // Whoever leaves before the status comes makes the server see a cancellation.
+                // Without this wait for the status the server would see a cancellation.
                 let _ = timeout(STATUS_TIMEOUT, stream.receive()).await;
             }
         }
@@ -108,7 +108,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
                 stream.send(chunk.frame.clone());
                 self.ledger.add(chunk);
             }
-            Some(Piece::Refused(rejected)) => self.ledger.refuse(rejected),
+            Some(Piece::Rejected(rejected)) => self.ledger.reject(rejected),
             None if self.chunker.has_failed() => stream.half_close(),
             None => stream.finish(self.chunker.last_sequence()),
         }
@@ -138,7 +138,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
         Ok(())
     }
 
-    /// Takes in what was committed without an ack that arrived.
+    /// Processes commits whose acks were lost.
     async fn catch_up(&mut self, upload: Upload) -> Result<(), Error> {
         let missed = if self.ledger.misses_rejections(&upload) {
             let first = self.ledger.unacked().front().map_or(i64::MAX, |chunk| chunk.sequence);

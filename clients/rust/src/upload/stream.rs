@@ -1,4 +1,4 @@
-//! One connection of an upload: what goes out, what comes in, and when it counts as lost.
+//! One connection of an upload: sends, receives, and decides when it is lost.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const PATH: &str = "/engagement.v1.IngestService/UploadEvents";
 
 /// One stream of UploadEvents.
 pub(super) struct UploadStream {
-    /// What is sent; none after the last. The window bounds what waits in it.
+    /// Frames to send; `None` after the last. The window bounds their number.
     frames: Option<UnboundedSender<Frame>>,
     messages: Streaming<UploadEventsResponse>,
     is_open: bool,
@@ -64,13 +64,12 @@ impl UploadStream {
         })
     }
 
-    /// Whether another chunk, or the end, may be sent while so many wait for their ack.
+    /// Whether another chunk, or `finish`, may be sent while so many chunks wait for their ack.
     pub fn may_send(&self, unacked_chunks: usize) -> bool {
         self.is_open && self.frames.is_some() && unacked_chunks < self.window_chunks
     }
 
-    /// The next message, or none at the end. Fails where the server is silent for too long. Dropping the
-    /// future loses nothing.
+    /// The next message, or `None` at the end. Fails if the server is silent for too long. Cancel-safe.
     pub async fn receive(&mut self) -> Result<Option<Message>, Error> {
         let message = loop {
             let next = timeout_at(self.quiet_since + self.silence, self.messages.next());
@@ -96,12 +95,12 @@ impl UploadStream {
 
     pub fn send(&mut self, frame: Frame) {
         if let Some(frames) = &self.frames {
-            // A connection that takes no more is lost, which the receiving side reports.
+            // Fails only if the connection is lost, which the receiving side reports.
             let _ = frames.send(frame);
         }
     }
 
-    /// Says that no chunk follows.
+    /// Declares that no chunk follows.
     pub fn finish(&mut self, last_sequence: i64) {
         let finish = Finish { last_sequence, ..Default::default() };
         self.send(Frame::from(&UploadEventsRequest { message: finish.into(), ..Default::default() }));
@@ -112,14 +111,14 @@ impl UploadStream {
         self.frames = None;
     }
 
-    /// The server ends the stream soon: nothing more is sent, and what it still says is read.
+    /// Stops sending, because the server is about to end the stream; its last messages are still read.
     pub fn close(&mut self, closing: &Closing) {
         self.half_close();
         let delay = closing.reconnect_delay.as_option().cloned();
         self.reconnect_delay = delay.and_then(|delay| delay.try_into().ok());
     }
 
-    /// Why another connection is needed after this one has ended without an error.
+    /// The error of a connection that the server has closed without an error.
     pub fn closed(&self) -> Error {
         Error::unavailable("the server closed the stream").with_retry_delay(self.reconnect_delay)
     }
@@ -129,7 +128,7 @@ fn silent(silence: Duration) -> Error {
     Error::unavailable(format!("no message from the server for {} seconds", silence.as_secs_f64()))
 }
 
-/// What is sent, as a stream.
+/// The frames to send, as a stream.
 struct Frames(UnboundedReceiver<Frame>);
 
 impl Stream for Frames {

@@ -36,7 +36,7 @@ async fn an_event_without_an_id_gets_one() {
 }
 
 #[tokio::test]
-async fn a_refused_event_tells_its_fields() {
+async fn a_rejected_event_reports_its_fields() {
     in_time(async {
         let server = Server::start().await;
         let last_payment_date = Date { year: 2014, month: 13, day: 15, ..Default::default() };

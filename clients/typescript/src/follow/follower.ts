@@ -1,4 +1,4 @@
-/** Follows the events of an account through lost connections and restarts of the server. */
+/** Follows the events of an account across lost connections and server restarts. */
 
 import { EngagementError } from "../errors.js";
 import type {
@@ -12,9 +12,9 @@ import type { Stub } from "../stub.js";
 import { type FollowOptions, subscribeRequest } from "./options.js";
 import { FollowStream } from "./stream.js";
 
-/** Some events, one after the other. */
+/** A batch of consecutive events. */
 export interface EventBatch {
-  /** At least one. */
+  /** At least one event. */
   readonly events: readonly StoredEvent[];
   /** Covers the events and everything before them. */
   readonly cursor: string;
@@ -30,19 +30,18 @@ export interface Following {
 }
 
 /**
- * Hands out the events that a filter takes, in the order of acceptance, each as soon as it is there.
+ * Yields the events that match a filter, in the order of acceptance, as soon as they are available.
  *
- * `EngagementClient.follow` makes it. Iterate over it for single events, or over `batches()` where there are
- * many. What it hands out has no gap and no repeat, whatever happens to the connection or to the server. Whatever
- * ends an iteration, `break`, a cancellation or an error, ends the call and loses nothing: the next iteration goes
- * on behind `cursor`.
+ * `EngagementClient.follow` creates it. Iterate over it for single events, or over `batches()` for many. There are no
+ * gaps and no repeats, whatever happens to the connection or the server. Whatever ends an iteration — `break`, a
+ * cancellation, an error — ends the call and loses nothing: the next iteration continues after `cursor`.
  *
- * Memory holds one batch. The stream is not read before somebody asks for an event; a reader that takes its time
- * slows down nobody else. One task at a time may iterate.
+ * Memory holds one batch. The stream is not read before an event is asked for; a slow reader affects no others. Only
+ * one task at a time may iterate.
  *
- * An iteration rejects with an EngagementError: `precondition` where the cursor is older than what is kept or of
- * another log, `invalid_argument` where the cursor or the filter is wrong, the one that explains an outage that
- * lasts too long, and any other that is not transient at once.
+ * An iteration rejects with an EngagementError: `precondition` if the cursor precedes the retained events or belongs
+ * to another log, `invalid_argument` if the cursor or the filter is invalid, the last connection's error if an outage
+ * lasts too long, and any other that is not transient, at once.
  */
 export class Follower implements AsyncIterable<StoredEvent> {
   readonly #following: Following;
@@ -75,25 +74,25 @@ export class Follower implements AsyncIterable<StoredEvent> {
   }
 
   /**
-   * Covers exactly what was handed out, and what the filter does not take before and behind it.
+   * Covers exactly the events yielded so far, and the events around them that do not match the filter.
    *
-   * Whoever stores it after handling an event, and starts again with `afterCursor`, misses nothing and repeats
-   * only what came after it was last stored. It moves with a filter that takes nothing, too. Empty until the
+   * Store it after handling an event and start again with `afterCursor`: nothing is missed, and only events handled
+   * since it was last stored come again. It also moves while no event matches the filter. It is empty until the
    * server has accepted the subscription.
    */
   get cursor(): string {
     return this.#cursor;
   }
 
-  /** Whether everything that was stored has been handed out; false while there is no connection. */
+  /** Whether all stored events have been yielded; false while disconnected. */
   get isCaughtUp(): boolean {
     return this.#isCaughtUp && this.#heldEvents === 0;
   }
 
   /**
-   * How many events were stored behind the cursor when the server last said so.
+   * The number of stored events after the cursor, as last reported by the server, less those yielded since.
    *
-   * What was handed out since is taken off. Those that the filter does not take are counted.
+   * Events that do not match the filter are counted.
    */
   get lagEvents(): number {
     return this.#lagEvents + this.#heldEvents;
@@ -103,7 +102,7 @@ export class Follower implements AsyncIterable<StoredEvent> {
     return this.#held.length - this.#handedOut;
   }
 
-  /** The single events. */
+  /** Iterates over single events. */
   async *[Symbol.asyncIterator](): AsyncGenerator<StoredEvent, void> {
     try {
       while (await this.#load()) {
@@ -116,7 +115,7 @@ export class Follower implements AsyncIterable<StoredEvent> {
     }
   }
 
-  /** The events in the batches in which they come, each with the cursor that covers it; faster where many come. */
+  /** Iterates over batches as they arrive, each with the cursor that covers it; faster for many events. */
   async *batches(): AsyncGenerator<EventBatch, void> {
     try {
       while (await this.#load()) {
@@ -137,12 +136,12 @@ export class Follower implements AsyncIterable<StoredEvent> {
     this.#disconnect();
   }
 
-  /** The same, at the end of a block that began with `using`. */
+  /** Calls `close` at the end of the scope of `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** The next event of those that are held; the cursor covers it. */
+  /** Takes the next held event and moves the cursor over it. */
   #next(): StoredEvent | undefined {
     const event = this.#held[this.#handedOut];
     if (event !== undefined) {
@@ -152,7 +151,7 @@ export class Follower implements AsyncIterable<StoredEvent> {
     return event;
   }
 
-  /** Holds the next batch; false where there will be none. */
+  /** Holds the next batch; false at the end. */
   async #load(): Promise<boolean> {
     for (let response = await this.#receive(); response !== undefined; response = await this.#receive()) {
       if (response.message.case === "batch") {
@@ -168,7 +167,7 @@ export class Follower implements AsyncIterable<StoredEvent> {
     return false;
   }
 
-  /** The next message, over as many connections as it takes; undefined at the end. */
+  /** The next message, reconnecting as often as necessary; undefined at the end. */
   async #receive(): Promise<SubscribeEventsResponse | undefined> {
     while (!this.#hasEnded) {
       try {
@@ -190,7 +189,7 @@ export class Follower implements AsyncIterable<StoredEvent> {
     return new FollowStream(call, request.stopAtTail, this.#following.timeoutSeconds);
   }
 
-  /** Takes in what is no event. */
+  /** Processes a message without events. */
   async #take({ cursor, message }: SubscribeEventsResponse): Promise<void> {
     switch (message.case) {
       case "started":
@@ -219,7 +218,7 @@ export class Follower implements AsyncIterable<StoredEvent> {
     }
   }
 
-  /** Waits until it is time for another connection. Throws the error where another cannot help. */
+  /** Waits until it is time to reconnect. Throws the error if reconnecting cannot help. */
   async #recover(error: unknown): Promise<void> {
     this.#disconnect();
     if (!(error instanceof EngagementError)) {
@@ -235,14 +234,14 @@ export class Follower implements AsyncIterable<StoredEvent> {
     }
   }
 
-  /** What `close` cancels ends the iteration as the last event does. */
+  /** After `close` the iteration ends without an error. */
   #throwUnlessClosed(error: unknown): void {
     if (!this.#closing.signal.aborted) {
       throw error;
     }
   }
 
-  /** Ends the call. What is held and not handed out comes again. */
+  /** Ends the call. Held events come again. */
   #disconnect(): void {
     this.#lagEvents = this.lagEvents;
     this.#release();

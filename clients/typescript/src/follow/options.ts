@@ -1,4 +1,4 @@
-/** What a follower is asked for. */
+/** Options of a follower, and the request that they make. */
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
@@ -13,40 +13,40 @@ import {
 
 /** Where a follower starts: exactly one of these. */
 export interface FollowStart {
-  /** Behind this cursor: the first event is the next one. */
+  /** With the first event after this cursor. */
   readonly afterCursor?: string | undefined;
-  /** With the earliest event that is kept. */
+  /** With the earliest event that is retained. */
   readonly earliest?: true | undefined;
   /** With the next event that is accepted. */
   readonly latest?: true | undefined;
-  /** With the first event that was accepted at this time or later. */
+  /** With the first event accepted at this time or later. */
   readonly startTime?: Date | Timestamp | undefined;
 }
 
-/** Which events to follow, from where, and how. Exactly one member of FollowStart is required. */
+/** Options of a follower. Exactly one member of FollowStart is required. */
 export interface FollowOptions extends FollowStart {
-  /** Which events; by default all. */
+  /** Selects events; by default all. */
   readonly filter?: MessageInitShape<typeof EventFilterSchema> | undefined;
-  /** Ends behind what is stored already. */
+  /** End after the events that are already stored. */
   readonly stopAtTail?: boolean | undefined;
-  /** How many events a batch may hold; by default, and with 0, as many as the server likes. */
+  /** Maximum number of events in a batch; by default, and with 0, the server's choice. */
   readonly maxBatchEvents?: number | undefined;
-  /** Longest silence of the server, 5 to 60 seconds; by default the server's own interval. */
+  /** Longest silence of the server, 5 to 60 seconds; by default the server's choice. */
   readonly heartbeatSeconds?: number | undefined;
-  /** How long to go on reconnecting without any news, in seconds; 300 by default. */
+  /** How long to keep reconnecting without progress, in seconds; 300 by default. */
   readonly maxOutageSeconds?: number | undefined;
   /**
-   * Is called, and awaited, between the events before and after an erasure. What it throws comes out of the
-   * iteration, and the notice comes again.
+   * Called, and awaited, between the events before and after an erasure. If it throws, the iteration rejects with the
+   * error and the notice comes again.
    */
   readonly onErasure?: ((notice: SubscribeEventsResponse_ErasureNotice) => void | Promise<void>) | undefined;
-  /** Is called with the error that ended a connection. What it throws comes out of the iteration. */
+  /** Called with the error that ended a connection. If it throws, the iteration rejects with the error. */
   readonly onReconnect?: ((error: EngagementError) => void) | undefined;
   /** Cancels the iteration, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The request of a subscription. Throws a TypeError where the options do not name exactly one start. */
+/** The request of a subscription. Throws a TypeError unless the options have exactly one start. */
 export function subscribeRequest(accountId: string, options: FollowOptions): SubscribeEventsRequest {
   const { filter, stopAtTail, maxBatchEvents, heartbeatSeconds } = options;
   return create(SubscribeEventsRequestSchema, {

@@ -1,4 +1,4 @@
-/** One connection of a follower: reads what the server says, and tells an end from a loss. */
+/** One connection of a follower: reads the server's messages, and distinguishes its end from a loss. */
 
 import { durationMs } from "@bufbuild/protobuf/wkt";
 
@@ -13,7 +13,7 @@ import type { RpcCall } from "../rpc-call.js";
 /** The running call of a subscription. */
 export type SubscribeCall = RpcCall<typeof SubscribeEventsRequestSchema, typeof SubscribeEventsResponseSchema>;
 
-/** One stream of SubscribeEvents. It is read a message at a time, never ahead of who asks. */
+/** One stream of SubscribeEvents. It is read one message at a time, never ahead of its reader. */
 export class FollowStream {
   readonly #call: SubscribeCall;
   readonly #stopsAtTail: boolean;
@@ -29,10 +29,10 @@ export class FollowStream {
   }
 
   /**
-   * The next message; undefined behind the last one where the stream was to stop at the tail.
+   * The next message or, if the stream was to stop at the tail, undefined after the last one.
    *
-   * Rejects with an EngagementError, which is `unavailable` where the server closes the stream or is silent for
-   * two of its intervals.
+   * Rejects with an EngagementError, which is `unavailable` if the server closes the stream or is silent for two of
+   * its intervals.
    */
   async read(): Promise<SubscribeEventsResponse | undefined> {
     const response = await this.#call.read(this.#silenceSeconds);

@@ -1,4 +1,4 @@
-/** A chunk of an upload, in the bytes in which it goes over the wire. */
+/** A chunk of an upload, as it is serialized on the wire. */
 
 import { fromBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
@@ -16,17 +16,17 @@ const SEQUENCE_FIELD = UploadEventsRequest_ChunkSchema.field.sequence.number;
 const EVENTS_FIELD = UploadEventsRequest_ChunkSchema.field.events.number;
 const EVENT_ID_FIELD = EventSchema.field.eventId.number;
 
-// Keeps its buffer from one message to the next.
+// Reuses its buffer from one message to the next.
 const writer = new BinaryWriter();
 
-/** Events that are sent, committed and, where needed, sent again together. */
+/** Events that are sent, committed and, if necessary, resent together. */
 export class Chunk {
-  /** Indexes of the events whose rejection the caller knows of. */
+  /** Indexes of the events whose rejection was reported to the caller. */
   readonly reported = new Set<number>();
 
   /**
    * `firstPosition` is the position of the first event in the source, from 0; the others follow it without a
-   * gap. `events` are serialized once, so that a chunk that is sent again is the same.
+   * gap. `events` are serialized once, so that a chunk is resent unchanged.
    */
   constructor(
     readonly sequence: number,
@@ -34,7 +34,7 @@ export class Chunk {
     readonly events: readonly Uint8Array[],
   ) {}
 
-  /** Position behind the last event. */
+  /** Position after the last event. */
   get endPosition(): number {
     return this.firstPosition + this.events.length;
   }
@@ -45,7 +45,7 @@ export class Chunk {
     return serialized === undefined ? undefined : fromBinary(EventSchema, serialized);
   }
 
-  /** The serialized UploadEventsRequest: no event is serialized a second time for it. */
+  /** The serialized UploadEventsRequest; the events are not serialized again. */
   serialize(): Uint8Array {
     writer.tag(CHUNK_FIELD, WireType.LengthDelimited).fork();
     writer.tag(SEQUENCE_FIELD, WireType.Varint).int64(this.sequence);
@@ -56,10 +56,10 @@ export class Chunk {
   }
 }
 
-/** An event in its bytes. */
+/** Serializes an event. */
 export const serializeEvent = messageEncoder(EventSchema);
 
-/** The bytes of an event that has no id, with one. */
+/** Adds an id to a serialized event that has none. */
 export function withEventId(serialized: Uint8Array, eventId: string): Uint8Array {
   return writer.tag(EVENT_ID_FIELD, WireType.LengthDelimited).string(eventId).raw(serialized).finish();
 }

@@ -13,36 +13,36 @@ import { Chunk, serializeEvent, withEventId } from "./chunk.js";
 /** An event, or a plain object with the fields of one. */
 export type EventInit = MessageInitShape<typeof EventSchema>;
 
-/** Where the events of an upload come from. */
+/** The source of an upload's events. */
 export type UploadSource = Iterable<EventInit> | AsyncIterable<EventInit>;
 
-/** Is told of an event that no chunk can carry. */
-export type Refuse = (position: number, event: Event, error: EventError) => void;
+/** Receives an event too large for any chunk. */
+export type Reject = (position: number, event: Event, error: EventError) => void;
 
-/** Where an upload goes on, and what its chunks may hold. */
+/** Where an upload continues, and the limits of its chunks. */
 export interface ChunkerStart {
   readonly maxEvents: number;
   readonly maxBytes: number;
   /** Sequence of the last chunk that is committed. */
   readonly afterSequence: number;
-  /** How many events of the source are committed. */
+  /** Number of the source's events that are committed. */
   readonly skipEvents: number;
 }
 
 const FLUSH_MS = 200;
-// Room for an event's tag and length, an id where it has none, and its share of the message around it.
+// Covers an event's tag and length, an id if it has none, and its share of the enclosing message.
 const FRAMING_BYTES = 64;
 const EVENTS_BETWEEN_PAUSES = 1024;
 
 /**
  * Reads a source in a task of its own and keeps the events of one chunk ready.
  *
- * A chunk is complete when it is full. When the source makes it wait, it is ready as it is, so that a source
- * without an end is never far behind. An event that is too large for any chunk is refused here.
+ * A chunk is complete when it is full. If the source pauses, it is ready as it is, so that an endless source never
+ * lags far behind. An event too large for any chunk is rejected here.
  */
 export class Chunker {
   readonly #source: UploadSource;
-  readonly #refuse: Refuse;
+  readonly #reject: Reject;
   readonly #onReady: () => void;
   readonly #taken = new Wakeup();
   #reading: Promise<void> | undefined;
@@ -60,9 +60,9 @@ export class Chunker {
   #failure: { readonly error: unknown } | undefined;
 
   /** `onReady` is called when a chunk can be taken, and when the source has ended. */
-  constructor(source: UploadSource, refuse: Refuse, onReady: () => void) {
+  constructor(source: UploadSource, reject: Reject, onReady: () => void) {
     this.#source = source;
-    this.#refuse = refuse;
+    this.#reject = reject;
     this.#onReady = onReady;
   }
 
@@ -71,17 +71,17 @@ export class Chunker {
     return this.#lastSequence;
   }
 
-  /** Whether the source has ended, in whatever way, and its last chunk was taken. */
+  /** Whether the source has ended, for whatever reason, and its last chunk was taken. */
   get hasEnded(): boolean {
     return this.#hasEnded && this.#events.length === 0;
   }
 
-  /** What the source threw; what it gave before comes as chunks all the same. */
+  /** What the source threw; the events before still come as chunks. */
   get failure(): { readonly error: unknown } | undefined {
     return this.#failure;
   }
 
-  /** Starts to read behind the events that are committed already, the first time that it is called. */
+  /** Starts reading after the events that are already committed, on the first call. */
   begin(start: () => ChunkerStart): void {
     if (this.#reading === undefined) {
       const { maxEvents, maxBytes, afterSequence, skipEvents } = start();
@@ -91,7 +91,7 @@ export class Chunker {
     }
   }
 
-  /** The next chunk, where there is one that is not to wait for more events. */
+  /** The next chunk, if one is ready. */
   take(): Chunk | undefined {
     if (this.#events.length === 0 || !(this.#isReady || this.#hasEnded)) {
       return undefined;
@@ -106,7 +106,7 @@ export class Chunker {
     return chunk;
   }
 
-  /** Stops to read. A source that is asked for an event just now ends when it has given it. */
+  /** Stops reading. A source that is just being asked for an event ends after it. */
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#flushTimer);
@@ -130,7 +130,7 @@ export class Chunker {
   async #readSource(maxEvents: number, maxBytes: number): Promise<void> {
     for await (const init of this.#source) {
       const event = create(EventSchema, init);
-      // Here and not when the chunk is sent: it gives the size, and the source may change its event afterwards.
+      // Now, not when the chunk is sent: this determines the size, and the source may modify its event later.
       const serialized = serializeEvent(event);
       const sizeBytes = serialized.length + FRAMING_BYTES;
       if (this.#bytes + sizeBytes > maxBytes) {
@@ -140,7 +140,7 @@ export class Chunker {
         return;
       }
       if (sizeBytes > maxBytes) {
-        this.#refuse(this.#position, event, tooLarge(sizeBytes, maxBytes));
+        this.#reject(this.#position, event, tooLarge(sizeBytes, maxBytes));
       } else if (this.#skipEvents > 0) {
         await this.#skip();
       } else {
@@ -171,7 +171,7 @@ export class Chunker {
     this.#bytes += sizeBytes;
   }
 
-  /** Lets the chunk be taken as it is, and waits for that. */
+  /** Marks the chunk as complete and waits until it is taken. */
   async #complete(): Promise<void> {
     const events = this.#events;
     if (events.length > 0) {
@@ -180,7 +180,7 @@ export class Chunker {
       while (this.#events === events && !this.#isClosed) {
         await this.#taken.wait();
       }
-      // A turn of the loop, in which the chunk goes to the network: what is read next would hold it up.
+      // Lets the event loop pass the chunk to the network before the source is read again.
       await setImmediate();
       this.#isParked = false;
     }
@@ -202,7 +202,7 @@ export class Chunker {
   }
 }
 
-/** Why an event is refused that no chunk can carry, in the server's terms. */
+/** The error of an event too large for any chunk, in the server's terms. */
 function tooLarge(sizeBytes: number, maxBytes: number): EventError {
   const description = `must take at most ${maxBytes - FRAMING_BYTES} bytes, takes ${sizeBytes - FRAMING_BYTES}`;
   return create(EventErrorSchema, {

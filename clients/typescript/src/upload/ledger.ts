@@ -1,4 +1,4 @@
-/** The books of one upload: what is on the way, the totals, and what the caller is told of both. */
+/** The ledger of one upload: the chunks in flight, the totals, and the caller's callbacks. */
 
 import { create } from "@bufbuild/protobuf";
 
@@ -15,71 +15,71 @@ import {
 } from "../gen/engagement/v1/index.js";
 import type { Chunk } from "./chunk.js";
 
-/** How far an upload is, counted in events of its source. */
+/** The progress of an upload, in events of its source. */
 export interface UploadProgress {
-  /** Events given to the connection, in this run or in an earlier one. */
+  /** Number of events passed to the connection, in this run or an earlier one. */
   readonly sent: number;
-  /** Events with an outcome: those of the tally together. */
+  /** Number of events with an outcome, which is the sum of the tally. */
   readonly acknowledged: number;
-  /** What became of them. */
+  /** Number of events by outcome. */
   readonly tally: Tally;
-  /** How many connections were lost. */
+  /** Number of lost connections. */
   readonly reconnects: number;
 }
 
-/** An event that was refused. */
+/** An event that was rejected. */
 export interface RejectedEvent {
   /** Position in the source, from 0. */
   readonly position: number;
-  /** The event as sent, with the id that it got where it had none. */
+  /** The event as sent, including an id that the client assigned. */
   readonly event: Event;
   /** Why, with paths from the event. */
   readonly error: EventError;
 }
 
-/** A finished upload. */
+/** The result of a finished upload. */
 export interface UploadSummary {
-  /** Name of the upload, which gives this summary again. */
+  /** Id of the upload. */
   readonly uploadId: string;
-  /** Totals of the whole upload, of earlier runs too, and of the events that the client itself refused. */
+  /** Totals of the whole upload, including earlier runs and events rejected by the client itself. */
   readonly tally: Tally;
-  /** Events of the whole upload; every one has one of the tally's outcomes. */
+  /** Number of events of the whole upload; each has one of the tally's outcomes. */
   readonly events: number;
-  /** How many connections were lost. */
+  /** Number of lost connections. */
   readonly reconnects: number;
-  /** Events of the source that an earlier run had committed. Their rejections are in `GetUpload`. */
+  /** Number of the source's events that an earlier run had committed. `GetUpload` has their rejections. */
   readonly skippedEvents: number;
 }
 
-/** What the caller wants to be told while an upload runs. */
-export interface UploadListeners {
-  /** Is called at every ack and every reconnect. What it throws ends the upload. */
+/** Callbacks of a running upload. */
+export interface UploadCallbacks {
+  /** Called at every ack and every reconnect. If it throws, the upload ends with the error. */
   readonly onProgress?: ((progress: UploadProgress) => void) | undefined;
-  /** Is called for each event that is refused in this run, once. What it throws ends the upload. */
+  /** Called once for each event rejected in this run. If it throws, the upload ends with the error. */
   readonly onRejection?: ((rejected: RejectedEvent) => void) | undefined;
 }
 
 /**
- * Keeps the chunks that are not known to be committed, and tells the caller what became of events.
+ * Holds the chunks that are not known to be committed, and reports outcomes to the caller.
  *
- * Each rejection is told once, with the event's position in the source, whatever connections are lost.
+ * Each rejection is reported once, with the event's position in the source, whatever connections are lost.
  */
 export class UploadLedger {
-  readonly #listeners: UploadListeners;
+  readonly #callbacks: UploadCallbacks;
   readonly #unacked: Chunk[] = [];
   #committedThrough = 0;
   #skippedEvents = 0;
   #isFinished = false;
   #tally = create(TallySchema);
   #sent = 0;
-  #refused = 0;
+  #rejectedHere = 0;
   #reconnects = 0;
 
-  constructor(listeners: UploadListeners) {
-    this.#listeners = listeners;
+  constructor(callbacks: UploadCallbacks) {
+    this.#callbacks = callbacks;
   }
 
-  /** Chunks to send again after a lost connection; the stream bounds their number. */
+  /** Chunks to resend after a lost connection; the stream bounds their number. */
   get unacked(): readonly Chunk[] {
     return this.#unacked;
   }
@@ -94,45 +94,45 @@ export class UploadLedger {
     return this.#isFinished;
   }
 
-  /** Begins behind what an earlier run had committed; how many events that is. */
+  /** Begins after the events that an earlier run committed, and returns their number. */
   skipCommitted(): number {
     this.#skippedEvents = total(this.#tally);
     this.#sent = this.#skippedEvents;
     return this.#skippedEvents;
   }
 
-  /** A chunk is about to be sent. */
+  /** Adds a chunk that is about to be sent. */
   add(chunk: Chunk): void {
     this.#unacked.push(chunk);
     this.#sent = chunk.endPosition;
   }
 
-  /** Takes in an ack; whether the upload moves or has nothing to wait for. */
+  /** Processes an ack, and returns whether it is progress: the upload moved, or waits for nothing. */
   acknowledge(ack: UploadEventsResponse_Ack): boolean {
     const hasMoved = Number(ack.committedThrough) > this.#committedThrough;
     this.#settle(ack.committedThrough, ack.tally, ack.results);
     return hasMoved || this.#unacked.length === 0;
   }
 
-  /** Whether rejections of chunks on the way were not heard of. */
+  /** Whether rejections in chunks in flight were not reported to this client. */
   missesRejections(upload: Upload): boolean {
     const hasMore = (upload.tally?.rejected ?? 0n) > this.#tally.rejected;
-    return hasMore && this.#unacked.length > 0 && this.#listeners.onRejection !== undefined;
+    return hasMore && this.#unacked.length > 0 && this.#callbacks.onRejection !== undefined;
   }
 
-  /** Takes in the state of the upload, with the rejections that were not heard of. */
+  /** Processes the state of the upload and the rejections that it missed. */
   catchUp(upload: Upload, missed: readonly UploadResult[]): void {
     this.#settle(upload.committedThrough, upload.tally, missed);
     this.#isFinished = upload.state === Upload_State.FINISHED;
   }
 
-  /** An event that cannot be sent at all. */
-  readonly refuse = (position: number, event: Event, error: EventError): void => {
-    this.#refused += 1;
-    this.#listeners.onRejection?.({ position, event, error });
+  /** Processes an event that cannot be sent at all. */
+  readonly reject = (position: number, event: Event, error: EventError): void => {
+    this.#rejectedHere += 1;
+    this.#callbacks.onRejection?.({ position, event, error });
   };
 
-  /** The connection was lost and is made again. */
+  /** Counts a connection that was lost and is re-established. */
   noteReconnect(): void {
     this.#reconnects += 1;
     this.#reportProgress();
@@ -160,7 +160,7 @@ export class UploadLedger {
   }
 
   #reportRejections(results: readonly UploadResult[]): void {
-    const { onRejection } = this.#listeners;
+    const { onRejection } = this.#callbacks;
     if (onRejection === undefined) {
       return;
     }
@@ -171,7 +171,7 @@ export class UploadLedger {
       const { index, error } = result;
       const chunk = this.#unacked.find(({ sequence }) => sequence === Number(chunkSequence));
       const event = chunk?.event(index);
-      // A lost connection can cut the results of a chunk in two, and all of them come again.
+      // If a lost connection cuts the results of a chunk in two, all of them come again.
       if (chunk !== undefined && event !== undefined && !chunk.reported.has(index)) {
         chunk.reported.add(index);
         onRejection({ position: chunk.firstPosition + index, event, error });
@@ -180,7 +180,7 @@ export class UploadLedger {
   }
 
   #reportProgress(): void {
-    const { onProgress } = this.#listeners;
+    const { onProgress } = this.#callbacks;
     if (onProgress !== undefined) {
       const tally = this.#fullTally();
       onProgress({ sent: this.#sent, acknowledged: total(tally), tally, reconnects: this.#reconnects });
@@ -188,7 +188,7 @@ export class UploadLedger {
   }
 
   #fullTally(): Tally {
-    return create(TallySchema, { ...this.#tally, rejected: this.#tally.rejected + BigInt(this.#refused) });
+    return create(TallySchema, { ...this.#tally, rejected: this.#tally.rejected + BigInt(this.#rejectedHere) });
   }
 }
 

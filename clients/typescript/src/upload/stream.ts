@@ -1,4 +1,4 @@
-/** One connection of an upload: opens it, sends what is not committed, takes in what the server says. */
+/** One connection of an upload: opens it, sends what is not committed, processes the server's messages. */
 
 import { durationMs } from "@bufbuild/protobuf/wkt";
 
@@ -20,7 +20,7 @@ import type { Chunk } from "./chunk.js";
 import type { Chunker } from "./chunker.js";
 import type { UploadLedger } from "./ledger.js";
 
-/** What an upload works with, from one connection to the next. */
+/** The state that an upload's connections share. */
 export interface UploadContext {
   readonly ingest: Stub<typeof IngestService>;
   readonly accountId: string;
@@ -31,14 +31,14 @@ export interface UploadContext {
   readonly chunker: Chunker;
   readonly ledger: UploadLedger;
   readonly outage: Outage;
-  /** Is woken when there may be something to send. */
+  /** Woken when there may be something to send. */
   readonly sending: Wakeup;
 }
 
 const STATUS_SECONDS = 2;
 const REJECTIONS_PAGE_SIZE = 1000;
 
-/** Goes on with an upload until it is finished, the source has failed, or the connection is lost. */
+/** Continues an upload until it is finished, the source has failed, or the connection is lost. */
 export class UploadStream {
   readonly #context: UploadContext;
   readonly #call: RpcCall<typeof UploadEventsRequestSchema, typeof UploadEventsResponseSchema>;
@@ -55,7 +55,7 @@ export class UploadStream {
     this.#silenceSeconds = context.timeoutSeconds;
   }
 
-  /** Resolves when all that the source gave is committed; rejects with an EngagementError before that. */
+  /** Resolves once all events that the source yielded are committed; rejects with an EngagementError before. */
   async run(): Promise<void> {
     const sending = this.#send().catch((error: unknown) => {
       this.#call.cancel(error);
@@ -134,7 +134,7 @@ export class UploadStream {
     }
   }
 
-  /** Takes in what was committed without an ack that arrived. */
+  /** Processes commits whose acks were lost. */
   async #catchUp(upload: Upload | undefined): Promise<void> {
     const { ledger } = this.#context;
     if (upload !== undefined) {
@@ -158,12 +158,12 @@ export class UploadStream {
     return rejections;
   }
 
-  /** Lets the server end the call, which it does at once: it would see a cancellation otherwise. */
+  /** Lets the server end the call, which it does at once; otherwise it would see a cancellation. */
   async #awaitStatus(): Promise<void> {
     await this.#call.read(STATUS_SECONDS).catch(() => undefined);
   }
 
-  /** The side that sends. It stops quietly when the call ends: the side that reads knows why. */
+  /** The sending side. It stops quietly when the call ends: the reading side knows why. */
   async #send(): Promise<void> {
     const { accountId, uploadId, chunker, ledger, sending } = this.#context;
     await this.#call.write({ message: { case: "open", value: { accountId, uploadId } } });
@@ -184,7 +184,7 @@ export class UploadStream {
     this.#call.halfClose();
   }
 
-  /** The next chunk, when the server has room for it; undefined where nothing more is to be sent. */
+  /** The next chunk, once the server has room for it; undefined if nothing more is to be sent. */
   async #nextChunk(): Promise<Chunk | undefined> {
     const { chunker, ledger, sending } = this.#context;
     while (!this.#mayNotSend) {
@@ -200,7 +200,7 @@ export class UploadStream {
   }
 
   async #sendChunk(chunk: Chunk): Promise<void> {
-    // Acked meanwhile, or the connection is to be used no longer.
+    // Not if it was acked meanwhile, or the connection must not be used any more.
     if (chunk.sequence > this.#context.ledger.committedThrough && !this.#mayNotSend) {
       await this.#call.writeSerialized(chunk.serialize());
     }

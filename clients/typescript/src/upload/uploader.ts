@@ -1,19 +1,19 @@
-/** Bulk upload that survives lost connections, restarts of the server and crashes of the client. */
+/** Bulk upload that survives lost connections, server restarts and client crashes. */
 
 import { EngagementError } from "../errors.js";
 import { Outage, sleep } from "../outage.js";
 import { Wakeup } from "../wakeup.js";
 import { Chunker, type UploadSource } from "./chunker.js";
-import { UploadLedger, type UploadListeners, type UploadSummary } from "./ledger.js";
+import { type UploadCallbacks, UploadLedger, type UploadSummary } from "./ledger.js";
 import { type UploadContext, UploadStream } from "./stream.js";
 
-/** How an upload goes. */
-export interface UploadOptions extends UploadListeners {
-  /** Name of the upload, which resumes it; by default a new UUIDv7. One id names one source. */
+/** Options of an upload. */
+export interface UploadOptions extends UploadCallbacks {
+  /** Id of the upload, under which it can be resumed; by default a new UUIDv7. Use an id for one source only. */
   readonly uploadId?: string | undefined;
-  /** How many events a chunk holds at most; by default as many as the server allows. */
+  /** Maximum number of events in a chunk; by default as many as the server allows. */
   readonly chunkEvents?: number | undefined;
-  /** How long to go on reconnecting without any progress, in seconds; 300 by default. */
+  /** How long to keep reconnecting without progress, in seconds; 300 by default. */
   readonly maxOutageSeconds?: number | undefined;
   /** Cancels the upload, which then rejects with the signal's reason and stays open. */
   readonly signal?: AbortSignal | undefined;
@@ -25,7 +25,7 @@ export interface Uploading extends Pick<UploadContext, "ingest" | "accountId" | 
   readonly closing: AbortSignal;
 }
 
-/** Makes one connection after the other until everything is committed. */
+/** Opens connection after connection until everything is committed. */
 export async function upload(
   uploading: Uploading,
   source: UploadSource,
@@ -33,7 +33,7 @@ export async function upload(
 ): Promise<UploadSummary> {
   const sending = new Wakeup();
   const ledger = new UploadLedger(options);
-  const chunker = new Chunker(source, ledger.refuse, () => {
+  const chunker = new Chunker(source, ledger.reject, () => {
     sending.wake();
   });
   const outage = new Outage(options.maxOutageSeconds);

@@ -1,1 +1,1 @@
-"""A commit log replicated over NATS JetStream servers, followed by a view on each node."""
+"""A commit log replicated by NATS JetStream, with a view of it on each node."""

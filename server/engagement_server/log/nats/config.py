@@ -1,4 +1,4 @@
-"""What an operator can set about the replicated log."""
+"""The settings of the replicated log."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LOG_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """Raises ConfigurationError if it makes no sense. Without servers there is no replicated log."""
+    """Without servers there is no replicated log. Raises ConfigurationError if settings are inconsistent."""
 
     log: str = setting(
         "",
         metavar="URLS",
         help="Servers of the replicated log, as nats://[USER:PASSWORD@]HOST:PORT,… or tls://… "
-        "Without it everything is in the data folder, on this machine.",
+        "Without it, all data is in the data folder on this machine.",
     )
     log_name: str = setting(
         "engagement",
@@ -36,7 +36,7 @@ class LogConfig:
         7.0,
         metavar="DAYS",
         above=0,
-        help="How long the log keeps commits, and with them what was erased since.",
+        help="How long the log keeps commits, including data that was erased since.",
     )
     log_credentials: Path | None = setting(
         None, metavar="FILE", help="Credentials for the log: a user's token and key (.creds)."
@@ -44,17 +44,17 @@ class LogConfig:
     log_tls_ca: Path | None = setting(
         None,
         metavar="FILE",
-        help="Certificates (PEM) to trust the log's servers by, instead of the system's.",
+        help="Certificates (PEM) of the authorities to trust for the log's servers, instead of the system's.",
     )
     log_tls_cert: Path | None = setting(
-        None, metavar="FILE", help="Certificate (PEM) that this server shows to the log."
+        None, metavar="FILE", help="Certificate (PEM) that this server presents to the log."
     )
-    log_tls_key: Path | None = setting(None, metavar="FILE", help="Key of that certificate.")
+    log_tls_key: Path | None = setting(None, metavar="FILE", help="Private key (PEM) of that certificate.")
     snapshot_hours: float = setting(
         6.0,
         metavar="HOURS",
         above=0,
-        help="Interval at which one of the nodes puts a snapshot into the log, for new nodes to start from.",
+        help="Interval of the snapshots that new nodes start from; one of the nodes takes each.",
     )
     max_view_age_seconds: float = setting(
         10.0, metavar="SECONDS", above=0, help="Refuse writes when the node is this far behind the log."
@@ -62,38 +62,38 @@ class LogConfig:
     metrics: str = setting(
         "",
         metavar="HOST:PORT",
-        help="Where to answer GET /metrics with measurements of the log, for Prometheus.",
+        help="Address to serve GET /metrics on: metrics of the log for Prometheus.",
     )
 
     def __post_init__(self) -> None:
         check_bounds(self)
         if not self.log:
             if self.metrics:
-                raise ConfigurationError("metrics are of a replicated log; set log as well")
+                raise ConfigurationError("metrics need a replicated log; set log as well")
             return
         for server in self.servers or [self.log]:
             _require_server(server)
         if not _LOG_NAME.fullmatch(self.log_name):
             raise ConfigurationError(
-                f"log_name must be of letters, digits, - and _, at most 64; got {self.log_name!r}"
+                f"log_name must be 1 to 64 letters, digits, - and _; got {self.log_name!r}"
             )
         if self.metrics:
             require_address("metrics", self.metrics, example="127.0.0.1:9464")
         if 2 * self.snapshot_hours > 24 * self.log_days:
             raise ConfigurationError(
-                f"the log must keep at least two snapshots' worth: snapshot_hours {self.snapshot_hours:g}"
-                f" is more than half of log_days {self.log_days:g}"
+                f"the log must keep the commits of two snapshot intervals: snapshot_hours"
+                f" {self.snapshot_hours:g} is more than half of log_days {self.log_days:g}"
             )
         if (self.log_tls_cert is None) != (self.log_tls_key is None):
             raise ConfigurationError("log_tls_cert and log_tls_key belong together; set both or none")
 
     @property
     def servers(self) -> list[str]:
-        """Addresses of the log's servers; none if there is no replicated log."""
+        """Addresses of the log's servers; empty if there is no replicated log."""
         return [server.strip() for server in self.log.split(",") if server.strip()]
 
     def tls(self) -> ssl.SSLContext | None:
-        """Trust for the log's servers; None if in plain text. Raises ConfigurationError."""
+        """TLS settings for the log's servers; None for plain text. Raises ConfigurationError."""
         if self.log_tls_ca is None and not any(server.startswith("tls://") for server in self.servers):
             return None
         try:
@@ -106,10 +106,10 @@ class LogConfig:
 
 
 def _require_server(url: str) -> None:
-    """Raises ConfigurationError, without the address: it may hold a password."""
+    """Raises ConfigurationError without the address, which may hold a password."""
     try:
-        parts = urlsplit(url)
-        is_server = parts.scheme in {"nats", "tls"} and bool(parts.hostname) and parts.port != 0
+        address = urlsplit(url)
+        is_server = address.scheme in {"nats", "tls"} and bool(address.hostname) and address.port != 0
     except ValueError:
         is_server = False
     if not is_server:

@@ -1,6 +1,6 @@
-"""Connections to the servers of a replicated log, and the errors of the library as the log's own.
+"""Connections to the servers of a replicated log, and the translation of the library's errors.
 
-Each connection is used until it fails; then another one is made, to another server where there is one.
+A connection is used until it fails, and then replaced by one to another server if there are several.
 """
 
 from __future__ import annotations
@@ -35,15 +35,18 @@ _CLOSE_SECONDS = 1.0
 _RETRY_SECONDS = 0.1
 _PING_SECONDS = 1
 _MAX_UNANSWERED_PINGS = 3
+CALL_SECONDS = 5.0
+"""How long a call is retried by default."""
+_TRY_SECONDS = 1.4
 _SILENT: dict[type[Exception], str] = {TimeoutError: "no answer"}
-"""What errors without a text mean."""
+"""Texts for errors that have none."""
 _FULL = frozenset({10002, 10023, 10047, 10077})
-"""The error codes of an account, a server or a stream that has no room left."""
+"""Error codes of NATS: an account, a server or a stream is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class NatsSettings:
-    """How to reach the servers, and what makes a stream that is not there yet."""
+    """Addresses of the servers and access to them, and the settings of the stream."""
 
     servers: Sequence[str]
     name: str
@@ -52,10 +55,10 @@ class NatsSettings:
     max_age_seconds: float
     """Older messages are removed."""
     credentials: Path | None = None
-    """A file with a user's token and key, as NATS's own tools write it."""
+    """File with a user's token and key, in the format of NATS's own tools."""
     tls: ssl.SSLContext | None = None
     subject: str = ""
-    """What commits are published to, which no two streams may have; where empty, the name says."""
+    """Subject that commits are published to, unique to the stream; if empty, derived from the name."""
 
 
 class Connection:
@@ -72,8 +75,8 @@ class Connection:
         await self._lost.wait()
 
     async def open(self, url: str, options: dict[str, Any]) -> None:
-        """Connects."""
-        # The library would try a server that refuses again for minutes.
+        """Connects to the server."""
+        # The library would retry a server that refuses for minutes.
         async with asyncio.timeout(_CONNECT_SECONDS):
             await self.client.connect(
                 url,
@@ -88,7 +91,7 @@ class Connection:
             )
 
     async def close(self) -> None:
-        """Ends the connection, whatever state it is in."""
+        """Closes the connection in any state."""
         with contextlib.suppress(NatsError, OSError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.client.close()
@@ -106,11 +109,11 @@ class Servers:
     def __init__(self, settings: NatsSettings) -> None:
         self.settings = settings
         self._last = ""
-        """The one that was connected to last: it is tried behind the others."""
+        """The server of the last connection, which is tried after the others."""
 
     async def connect(self) -> Connection:
-        """A connection to one of them. Raises LogUnreachableError."""
-        options: dict[str, Any] = {"name": self.settings.name}  # Any: each option has a type of its own
+        """Returns a connection to one of them. Raises LogUnreachableError."""
+        options: dict[str, Any] = {"name": self.settings.name}  # Any: each option has its own type
         if self.settings.credentials is not None:
             options["user_credentials"] = str(self.settings.credentials)
         if self.settings.tls is not None:
@@ -134,13 +137,13 @@ class Servers:
 
 
 def _login(url: str) -> dict[str, str]:
-    """User and password, or token, of an address: the library would take them with their escapes."""
-    parts = urlsplit(url)
-    if parts.username is None:
+    """User and password, or token, of an address: the library would not decode their escapes."""
+    address = urlsplit(url)
+    if address.username is None:
         return {}
-    if parts.password is None:
-        return {"token": unquote(parts.username)}
-    return {"user": unquote(parts.username), "password": unquote(parts.password)}
+    if address.password is None:
+        return {"token": unquote(address.username)}
+    return {"user": unquote(address.username), "password": unquote(address.password)}
 
 
 def _without_login(url: str) -> str:
@@ -150,7 +153,7 @@ def _without_login(url: str) -> str:
 
 @contextlib.contextmanager
 def translated() -> Any:  # Any: a generator that a decorator turns into something else
-    """Turns what the library raises into the log's errors."""
+    """Turns errors of the library into LogUnreachableError, and StoreUnavailableError if the log is full."""
     try:
         yield
     except APIError as error:
@@ -162,21 +165,23 @@ def translated() -> Any:  # Any: a generator that a decorator turns into somethi
     except (NatsError, OSError) as error:
         raise LogUnreachableError(str(error)) from error
     finally:
-        # What the library waits with swallows a cancellation that comes at the same time as the answer.
+        # The library swallows a cancellation that arrives together with an answer.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
 
 
-async def persistently(call: Callable[[], Awaitable[T]], *, seconds: float, attempt_seconds: float) -> T:
-    """What is answered to a call that may be made again; one that finds no leader is never answered.
+async def retry(
+    call: Callable[[], Awaitable[T]], *, seconds: float = CALL_SECONDS, attempt_seconds: float = _TRY_SECONDS
+) -> T:
+    """Repeats an idempotent call until it is answered, which it never is while there is no leader.
 
-    Raises LogUnreachableError where nothing was answered within some time, or the connection has ended.
+    Raises LogUnreachableError if there is no answer in time, or the connection has ended.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         try:
-            # The library's own deadlines begin after it has sent something.
+            # The library's own timeouts start only after it has sent the request.
             with translated():
                 async with asyncio.timeout(attempt_seconds):
                     return await call()

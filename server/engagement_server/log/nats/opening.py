@@ -1,39 +1,61 @@
-"""Opens a replicated log: joins it, or begins with an old view where it does not answer now."""
+"""Opens a replicated log on a node: founds an empty log, fills an empty folder, or checks the view there."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from engagement_server.faults import LogUnreachableError
-from engagement_server.log.nats.connection import NatsSettings
+from engagement_server.faults import ConfigurationError, LogReplacedError, LogUnreachableError, StaleViewError
+from engagement_server.log.nats import entries
+from engagement_server.log.nats.connection import NatsSettings, Servers
+from engagement_server.log.nats.divergence import change_epoch, check_position, require_quorum
 from engagement_server.log.nats.jetstream_log import JetStreamLog
-from engagement_server.log.nats.joining import join
+from engagement_server.log.nats.snapshots.restoring import restore_latest
+from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
+from engagement_server.store.database import Identity
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engagement_server.log.nats.config import LogConfig
-    from engagement_server.store.database import DatabaseFile
+    from engagement_server.log.nats.stream import NatsStream
+    from engagement_server.store.database import DatabaseFile, StoreState
 
 _log = logging.getLogger(__name__)
 
-# A node with a view reads from it after this long; one without has nothing to say.
+# A node that has a view serves reads from it after this long; one without has nothing to serve.
 _PATIENCE_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
+_FOUNDING_SEQUENCE = 1
+_NO_SNAPSHOT = "there is no snapshot yet to start from; another node has to take one"
 
 
 async def open_log(
     database: DatabaseFile, config: LogConfig, *, partition: int, partition_count: int
 ) -> JetStreamLog:
-    """The log of a partition, over a view that may still be behind. Raises ConfigurationError."""
-    settings = _settings(config, partition, partition_count)
+    """Opens the log of a partition; its view may still be behind, if the log does not answer.
+
+    Raises ConfigurationError and UnreadableCommitError.
+    """
+    settings = NatsSettings(
+        servers=config.servers,
+        name=f"{config.log_name}-{partition}of{partition_count}",
+        replicas=config.log_replicas,
+        max_age_seconds=timedelta(days=config.log_days).total_seconds(),
+        credentials=config.log_credentials,
+        tls=config.tls(),
+        # Independent of the partition count, so that NATS refuses streams of two different counts.
+        subject=f"{config.log_name}.{partition}.commits",
+    )
     loop = asyncio.get_running_loop()
     deadline, reported = loop.time() + _PATIENCE_SECONDS, ""
     identity = None
     while True:
         try:
-            identity = await join(settings, database)
+            identity = await bootstrap(settings, database)
             break
         except LogUnreachableError as error:
             if str(error) != reported:
@@ -41,7 +63,7 @@ async def open_log(
                 reported = str(error)
         store = database.inspect()
         if store is not None and store.position.sequence > 0 and loop.time() > deadline:
-            _log.warning("reads begin without the log %s, from the view as it was", settings.name)
+            _log.warning("serving reads from the old view, without the log %s", settings.name)
             break
         await asyncio.sleep(_RETRY_SECONDS)
     return JetStreamLog(
@@ -53,14 +75,78 @@ async def open_log(
     )
 
 
-def _settings(config: LogConfig, partition: int, partition_count: int) -> NatsSettings:
-    return NatsSettings(
-        servers=config.servers,
-        name=f"{config.log_name}-{partition}of{partition_count}",
-        replicas=config.log_replicas,
-        max_age_seconds=timedelta(days=config.log_days).total_seconds(),
-        credentials=config.log_credentials,
-        tls=config.tls(),
-        # The same for any number of partitions, so that the servers refuse to have two numbers of them.
-        subject=f"{config.log_name}.{partition}.commits",
-    )
+async def bootstrap(settings: NatsSettings, database: DatabaseFile) -> Identity | None:
+    """Prepares the folder to replicate the log; returns the identity for a view that is yet to be created.
+
+    Raises LogUnreachableError if the log does not answer or lacks a snapshot that is needed,
+    UnreadableCommitError if it has another format, and ConfigurationError if the folder is not of this log.
+    """
+    store = database.inspect()
+    creates = store is None or store.position.sequence == 0
+    async with connect(Servers(settings), creates=creates) as stream:
+        last_sequence = (await require_quorum(stream)).last_sequence
+        if last_sequence > 0:
+            if (newest := await stream.read(last_sequence)) is not None:
+                entries.check_format(newest.data)
+        elif creates:
+            await _found(stream, store)
+        if store is None:
+            return await _fill(stream, database)
+        if store.position.sequence == 0:
+            await _require_founder(stream, store.identity, database.folder)
+            return None
+        try:
+            await check_position(stream, store.position)
+        except LogReplacedError as error:
+            if last_sequence > 0:
+                await change_epoch(stream, epoch=store.identity.epoch)
+            raise ConfigurationError(
+                f"{error}: the log was replaced, or restored from a backup, or is not the log of"
+                f" {database.folder}. Check --log, or move the folder away: an empty folder is filled from"
+                " the log"
+            ) from error
+        except StaleViewError as error:
+            _log.warning("%s: the view is rebuilt", error)
+            if not await restore_latest(stream, database):
+                raise LogUnreachableError(_NO_SNAPSHOT) from error
+    return None
+
+
+async def _fill(stream: NatsStream, database: DatabaseFile) -> Identity | None:
+    """Fills an empty folder from a snapshot, or leaves it to be filled from the first entry of the log on."""
+    if await restore_latest(stream, database):
+        return None
+    first = await stream.read(_FOUNDING_SEQUENCE)
+    if first is not None:
+        founding = entries.decode_founding(first.data)
+        if not founding.has_store:
+            return founding.identity
+    raise LogUnreachableError(_NO_SNAPSHOT)
+
+
+async def _require_founder(stream: NatsStream, identity: Identity, folder: Path) -> None:
+    """Raises ConfigurationError unless the log was founded on the store with this identity."""
+    first = await stream.read(_FOUNDING_SEQUENCE)
+    if first is None or entries.decode_founding(first.data).identity != identity:
+        raise ConfigurationError(
+            f"{folder} holds a store that is not of this log, and a log cannot take in another store."
+            " Start with an empty folder"
+        )
+
+
+async def _found(stream: NatsStream, store: StoreState | None) -> None:
+    """Founds the log on the store, or on a new identity without one. If several nodes try, the first wins."""
+    identity = Identity.new() if store is None else store.identity
+    founding = entries.Founding(identity, has_store=store is not None)
+    try:
+        await stream.publish(
+            str(entries.MessageId(secrets.token_hex(8), 0)),
+            entries.encode_founding(founding),
+            timeout_seconds=PUBLISH_SECONDS,
+            must_be_first=True,
+        )
+        _log.info("founded the log")
+    except LogUnreachableError as error:
+        if (await stream.state()).last_sequence == 0:
+            raise
+        _log.info("another node founded the log: %s", error)

@@ -1,4 +1,4 @@
-"""Puts commits into the stream, in the order of the calls, through whatever connection there is."""
+"""Publishes entries to the stream in the order of the calls, over whichever connection is up."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.faults import LogUnreachableError
-from engagement_server.log.nats import framing
-from engagement_server.log.nats.framing import MessageId
+from engagement_server.log.nats import entries
+from engagement_server.log.nats.entries import MessageId
 
 if TYPE_CHECKING:
     from engagement_server.log.nats.stream import NatsStream
 
-# What comes while there is no leader, or to a server that hangs, is never answered.
+# A message that is sent while there is no leader, or to a server that hangs, is never acknowledged.
 _FIRST_ATTEMPT_SECONDS = 1.5
 _MAX_ATTEMPT_SECONDS = 3.0
 _RETRY_SECONDS = 0.2
 
 
 class Publisher:
-    """One publisher of the log: numbers its commits, so that views take each of them once."""
+    """Numbers the commits of this process, so that each view applies each of them once."""
 
     def __init__(self) -> None:
         self._name = secrets.token_hex(8)
@@ -30,7 +30,7 @@ class Publisher:
         self._connected = asyncio.Event()
 
     def connect(self, stream: NatsStream) -> None:
-        """Publishes through this connection from now on."""
+        """Publishes over this connection from now on."""
         self._stream = stream
         self._connected.set()
 
@@ -40,26 +40,27 @@ class Publisher:
         self._connected.clear()
 
     def next_id(self) -> MessageId:
-        """The id of the next commit. Those behind one that was given up may be published; it may not."""
+        """Returns the id of the next commit; after that is published, an earlier one never may be."""
         self._number += 1
         return MessageId(self._name, self._number)
 
-    async def publish(self, message_id: MessageId, data: bytes, *, deadline: float) -> None:
-        """Puts an encoded commit into the stream, trying until the loop's clock is at the deadline.
+    async def publish(self, message_id: MessageId, entry: bytes, *, deadline: float) -> None:
+        """Publishes an entry, retrying until the clock of the event loop reaches the deadline.
 
-        Only one may be published at a time. Raises StoreUnavailableError; the commit may be there even so.
+        Only one may be published at a time. Raises StoreUnavailableError, after which the entry may
+        nevertheless be in the stream.
         """
         stream = await self._connection(deadline)
-        if len(data) < stream.max_message_bytes:
-            await self._put(str(message_id), framing.COMMIT + data, deadline)
+        if len(entry) <= stream.max_message_bytes:
+            await self._put(str(message_id), entry, deadline)
             return
         sequences = []
-        for index, part in enumerate(framing.split(data, max_bytes=stream.max_message_bytes)):
+        for index, part in enumerate(entries.split(entry, max_bytes=stream.max_message_bytes)):
             sequences.append(await self._put(message_id.part(index), part, deadline))
-        await self._put(str(message_id), framing.encode_sequences(sequences), deadline)
+        await self._put(str(message_id), entries.encode_part_list(sequences), deadline)
 
     async def _put(self, message_id: str, data: bytes, deadline: float) -> int:
-        """Puts one message into the stream; its sequence."""
+        """Publishes one message; returns its sequence."""
         loop = asyncio.get_running_loop()
         attempt_seconds = _FIRST_ATTEMPT_SECONDS
         while True:

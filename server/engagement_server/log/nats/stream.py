@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StreamConfig
+from nats.js.api import DiscardPolicy, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from engagement_server.faults import ConfigurationError, LogUnreachableError
-from engagement_server.log.nats.connection import persistently, translated
+from engagement_server.faults import ConfigurationError
+from engagement_server.log.nats.connection import CALL_SECONDS, retry, translated
+from engagement_server.log.nats.delivery import Message, deliver
 
 if TYPE_CHECKING:
-    from nats.aio.client import Client
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
     from nats.js.api import RawStreamMsg, StreamInfo
 
@@ -27,52 +22,36 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _SUBJECT_TAKEN = 10065
-"""The error code of a server where another stream has the subject."""
+"""Error code of NATS: another stream has the subject."""
 _NO_REPLICAS = 10074
-"""The error code of a server that belongs to no cluster."""
+"""Error code of NATS: the server does not belong to a cluster."""
 
-_ATTEMPT_SECONDS = 0.7
-_CALL_SECONDS = 5.0
+_REQUEST_SECONDS = 0.7
 PUBLISH_SECONDS = 15.0
-"""How long it is tried to publish: longer than the stream needs for another leader."""
-_HEARTBEAT_SECONDS = 1.0
-_FORGOTTEN_SECONDS = 30.0
-_MAX_SILENCE_SECONDS = 3.0
-# A replica that the leader has not heard of for longer does not count as one that answers.
+"""How long publishing is retried: longer than the stream needs to elect another leader."""
+# A replica that the leader has not heard from for longer does not count towards the quorum.
 _MAX_PEER_SILENCE_NANOSECONDS = 3_000_000_000
-# How long the stream knows the ids of messages; the views know them for good.
+# For this long the stream itself drops repeated messages; views do so for good.
 _DUPLICATE_WINDOW_SECONDS = 120.0
-# Room for the protocol's own words beside a message.
+# Room for the protocol's headers beside a message.
 _HEADER_BYTES = 1024
-_MAX_BATCH_MESSAGES = 64
-_MAX_BATCH_BYTES = 2 * 1024 * 1024
-
-
-class Message(NamedTuple):
-    """One message of the stream."""
-
-    sequence: int
-    message_id: str
-    data: bytes
 
 
 class StreamState(NamedTuple):
-    """How far the stream reaches, by its leader's word."""
+    """The extent of the stream, as reported by its leader."""
 
     first_sequence: int
     last_sequence: int
     has_quorum: bool
-    """Whether the leader hears of enough replicas to take more."""
+    """Whether the leader hears from enough replicas to accept more messages."""
 
 
 @asynccontextmanager
 async def connect(servers: Servers, *, creates: bool) -> AsyncIterator[NatsStream]:
-    """A stream through a connection of its own; where it `creates`, one that is not there is made.
+    """Opens a stream over a connection of its own; `creates` the stream if missing.
 
-    Raises LogUnreachableError.
+    Raises LogUnreachableError and ConfigurationError.
     """
     connection = await servers.connect()
     try:
@@ -84,80 +63,68 @@ async def connect(servers: Servers, *, creates: bool) -> AsyncIterator[NatsStrea
 
 
 class NatsStream:
-    """A stream, as long as one connection lasts. Raises LogUnreachableError where it has ended."""
+    """A stream, for as long as one connection lasts. Raises LogUnreachableError once that has ended."""
 
     def __init__(self, connection: Connection, settings: NatsSettings) -> None:
         self._connection = connection
         self._client = connection.client
-        self._settings = settings
-        self._js: JetStreamContext = self._client.jetstream(timeout=_ATTEMPT_SECONDS)
         self._subject = settings.subject or f"{settings.name}.commits"
+        self.settings = settings
+        self.server = connection.server
+        """Address of the server that it is connected to."""
+        self.js: JetStreamContext = self._client.jetstream(timeout=_REQUEST_SECONDS)
+        """The JetStream API of the connection, for the snapshots."""
 
     @property
     def max_message_bytes(self) -> int:
-        """How large a message may be."""
+        """Maximum size of a message."""
         return self._client.max_payload - _HEADER_BYTES
-
-    @property
-    def settings(self) -> NatsSettings:
-        """How it is reached and made."""
-        return self._settings
-
-    @property
-    def js(self) -> JetStreamContext:
-        """What the snapshots use as well."""
-        return self._js
-
-    @property
-    def server(self) -> str:
-        """The server that it is reached through."""
-        return self._connection.server
 
     async def lost(self) -> None:
         """Returns when the connection has ended."""
         await self._connection.lost()
 
     async def prepare(self, *, creates: bool) -> None:
-        """Gives the stream the settings, and makes it where that is wanted.
+        """Applies the settings to the stream; `creates` it if missing.
 
-        Raises ConfigurationError where another stream has its subject.
+        Raises ConfigurationError if another stream has its subject, or no replicas are possible.
         """
         config = StreamConfig(
-            name=self._settings.name,
+            name=self.settings.name,
             subjects=[self._subject],
-            num_replicas=self._settings.replicas,
-            max_age=self._settings.max_age_seconds,
-            duplicate_window=min(_DUPLICATE_WINDOW_SECONDS, self._settings.max_age_seconds),
-            # Where there is no room, nothing old is dropped for what is new.
+            num_replicas=self.settings.replicas,
+            max_age=self.settings.max_age_seconds,
+            duplicate_window=min(_DUPLICATE_WINDOW_SECONDS, self.settings.max_age_seconds),
+            # A full stream refuses new messages instead of dropping old ones.
             discard=DiscardPolicy.NEW,
         )
-        info = await self._info(seconds=_CALL_SECONDS)
+        info = await self._info()
         if info is None:
             if creates:
-                await self._ask(lambda: self._add(config))
+                await retry(lambda: self._create(config))
             return
         present = info.config
         if (present.num_replicas, present.max_age) != (config.num_replicas, config.max_age):
-            _log.info("the stream %s gets other settings", self._settings.name)
-            await self._ask(lambda: self._js.update_stream(config))
+            _log.info("changing the settings of the stream %s", self.settings.name)
+            await retry(lambda: self.js.update_stream(config))
 
-    async def state(self, *, seconds: float = _CALL_SECONDS) -> StreamState:
-        """How far the stream reaches; asks for some time where nobody answers."""
+    async def state(self, *, seconds: float = CALL_SECONDS) -> StreamState:
+        """Returns the extent of the stream; retries for some time if there is no answer."""
         info = await self._info(seconds=seconds)
         if info is None:
             return StreamState(0, 0, has_quorum=True)
         return StreamState(info.state.first_seq, info.state.last_seq, _has_quorum(info))
 
     async def read(self, sequence: int) -> Message | None:
-        """One message; None where the stream does not have it."""
+        """Returns one message, or None if the stream does not have it."""
 
         async def get() -> RawStreamMsg | None:
             try:
-                return await self._js.get_msg(self._settings.name, seq=sequence)
+                return await self.js.get_msg(self.settings.name, seq=sequence)
             except NotFoundError:
                 return None
 
-        found = await self._ask(get)
+        found = await retry(get)
         if found is None:
             return None
         return Message(sequence, (found.headers or {}).get("Nats-Msg-Id", ""), found.data or b"")
@@ -165,141 +132,60 @@ class NatsStream:
     async def publish(
         self, message_id: str, data: bytes, *, timeout_seconds: float, must_be_first: bool = False
     ) -> int:
-        """Puts a message at the end, unless it is there; its sequence.
+        """Appends a message unless the stream has its id already; returns its sequence.
 
-        Raises LogUnreachableError where it is not known whether it is there, and StoreUnavailableError
-        where it is not, because there is no room.
+        Raises LogUnreachableError if it is unknown whether the stream has it, and StoreUnavailableError if
+        the stream has not, because it is full.
         """
         headers = {"Nats-Msg-Id": message_id}
         if must_be_first:
             headers["Nats-Expected-Last-Sequence"] = "0"
         with translated():
-            ack = await self._js.publish(
-                self._subject,
-                data,
-                timeout=timeout_seconds,
-                stream=self._settings.name,
-                headers=headers,
+            ack = await self.js.publish(
+                self._subject, data, timeout=timeout_seconds, stream=self.settings.name, headers=headers
             )
         return ack.seq
 
-    async def follow(self, *, after: int) -> AsyncIterator[list[Message]]:
-        """All messages behind a sequence, without a gap, some at a time; never ends by itself."""
-        inbox = self._client.new_inbox()
-        with translated():
-            subscription = await self._client.subscribe(inbox, pending_bytes_limit=0)
-        try:
-            config = ConsumerConfig(
-                # With a name it can be asked for again.
-                name=inbox.rpartition(".")[2],
-                deliver_subject=inbox,
-                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=after + 1,
-                ack_policy=AckPolicy.NONE,
-                max_deliver=1,
-                mem_storage=True,
-                num_replicas=1,
-                flow_control=True,
-                idle_heartbeat=_HEARTBEAT_SECONDS,
-                inactive_threshold=_FORGOTTEN_SECONDS,
-            )
-            await self._ask(lambda: self._js.add_consumer(self._settings.name, config))
-            delivery = _Delivery(self._client, subscription, first_sequence=after + 1)
-            while True:
-                with translated():
-                    messages = await delivery.next_messages()
-                if messages:
-                    yield messages
-        finally:
-            with contextlib.suppress(NatsError):
-                await subscription.unsubscribe()
+    def messages(self, *, after: int) -> AsyncGenerator[list[Message]]:
+        """Yields all messages after a sequence in batches, in order, without a gap and without end."""
+        return deliver(self._client, self.js, self.settings.name, after=after)
 
-    async def _add(self, config: StreamConfig) -> None:
+    async def _create(self, config: StreamConfig) -> None:
         try:
-            await self._js.add_stream(config)
+            await self.js.add_stream(config)
         except APIError as error:
             if error.err_code == _NO_REPLICAS:
                 raise ConfigurationError(
-                    f"one server of the log alone cannot keep {config.num_replicas} replicas: give it two"
-                    " others, or set --log-replicas 1, which loses what that server loses"
+                    f"a single server of the log cannot keep {config.num_replicas} replicas: add two servers,"
+                    " or set --log-replicas 1, with which a lost server is lost data"
                 ) from error
             if error.err_code != _SUBJECT_TAKEN:
                 raise
             raise ConfigurationError(
-                f"the log has another stream for {self._subject}: its partitions are of another number, which"
-                " cannot be changed, or another service has this name. Look at --partitions and --log-name"
+                f"the log has another stream for {self._subject}: it has another partition count, which"
+                " cannot be changed, or another service uses this name. Check --partitions and --log-name"
             ) from error
 
-    async def _info(self, *, seconds: float) -> StreamInfo | None:
-        """What the leader says of the stream; None where there is none."""
+    async def _info(self, *, seconds: float = CALL_SECONDS) -> StreamInfo | None:
+        """Returns the leader's description of the stream, or None if there is no stream."""
 
         async def ask() -> StreamInfo | None:
             try:
-                return await self._js.stream_info(self._settings.name)
+                return await self.js.stream_info(self.settings.name)
             except NotFoundError:
                 return None
 
-        return await self._ask(ask, seconds=seconds)
-
-    @staticmethod
-    async def _ask(call: Callable[[], Awaitable[T]], *, seconds: float = _CALL_SECONDS) -> T:
-        return await persistently(call, seconds=seconds, attempt_seconds=2 * _ATTEMPT_SECONDS)
-
-
-@dataclass(slots=True)
-class _Delivery:
-    """What a push consumer sends: messages that are counted, heartbeats, and requests to go on."""
-
-    client: Client
-    subscription: Subscription
-    first_sequence: int
-    received: int = field(default=0)
-
-    async def next_messages(self) -> list[Message]:
-        """Waits for a message, then takes what else is there; empty where the server only lives."""
-        messages: list[Message] = []
-        size_bytes = 0
-        while True:
-            received = await self.subscription.next_msg(timeout=_MAX_SILENCE_SECONDS)
-            if received.header and "Status" in received.header:
-                await self._answer(received)
-            else:
-                messages.append(self._checked(received))
-                size_bytes += len(received.data)
-            is_full = len(messages) == _MAX_BATCH_MESSAGES or size_bytes > _MAX_BATCH_BYTES
-            if is_full or not self.subscription.pending_msgs:
-                return messages
-
-    async def _answer(self, status: Msg) -> None:
-        """Reads a heartbeat or a request of the flow control."""
-        headers = status.header or {}
-        if last := headers.get("Nats-Last-Consumer"):
-            self._require(int(last) == self.received)
-        if reply := status.reply or headers.get("Nats-Consumer-Stalled"):
-            await self.client.publish(reply)
-
-    def _checked(self, message: Msg) -> Message:
-        sequence = message.metadata.sequence
-        self.received += 1
-        self._require(sequence.consumer == self.received)
-        # The oldest ones may have been removed since somebody looked.
-        self._require(self.received > 1 or sequence.stream == self.first_sequence)
-        return Message(sequence.stream, (message.header or {}).get("Nats-Msg-Id", ""), message.data)
-
-    @staticmethod
-    def _require(is_complete: bool) -> None:  # noqa: FBT001  # says what it checks
-        if not is_complete:
-            raise LogUnreachableError("messages were lost on their way")
+        return await retry(ask, seconds=seconds)
 
 
 def _has_quorum(info: StreamInfo) -> bool:
     cluster = info.cluster
-    if cluster is None:  # a server alone
+    if cluster is None:  # a single server
         return True
     if not cluster.leader:
         return False
     replicas = cluster.replicas or []
-    # One that was never heard of has been silent for no time at all.
+    # A replica that the leader never heard from is reported as silent for 0 ns.
     answering = [
         peer
         for peer in replicas

@@ -1,1 +1,1 @@
-"""Snapshots of views, from which new and stale nodes start."""
+"""Snapshots of views, from which new and stale nodes are restored."""

@@ -1,33 +1,30 @@
-"""The bucket of a JetStream object store where the snapshots of a log's views are.
+"""The bucket of a JetStream object store that holds the snapshots of a log's views.
 
-Its form is that of any object store, so that usual tools can list and fetch snapshots; each is a gzip file.
-The library's own calls are not used: a read may wait for ever or end early without an error, and a write
-gives up where a server needs a moment. Here each wait has a bound.
+It has the layout of any object store, so that standard tools can list and fetch snapshots; each is a gzip
+file. The library's own object store is not used: its reads may wait for ever or end early without an error,
+and its writes give up when a server needs a moment. Here every wait is bounded.
 
-A snapshot holds nothing that was erased before it was taken. As only the latest few are kept, none holds
-what an erasure removed once that is complete and as many more were taken; how long NATS's own files
-keep the bytes of snapshots that were removed is up to NATS.
+A snapshot holds nothing that was erased before it was taken. Only the latest few are kept, so that none holds
+erased data once as many were taken after the erasure was complete. How long NATS's own files keep the bytes
+of removed snapshots is up to NATS.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import logging
-import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from nats.js.api import DiscardPolicy, Header, StreamConfig
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 
 from engagement_server.faults import DamagedSnapshotError, LogUnreachableError
-from engagement_server.log.nats.connection import persistently, translated
+from engagement_server.log.nats.connection import retry, translated
+from engagement_server.log.nats.snapshots.lease import SnapshotLease
 from engagement_server.store.log_position import LogPosition
 
 if TYPE_CHECKING:
@@ -39,35 +36,30 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# As much as all servers take where nothing else is said; smaller ones wait for more disks to answer.
+# The default message limit of NATS; smaller chunks would wait for more disk writes.
 _CHUNK_BYTES = 1024 * 1024
-# Longer than the bucket needs for another leader.
+# Longer than the bucket needs to elect another leader.
 _PATIENCE_SECONDS = 15.0
 _ATTEMPT_SECONDS = 5.0
 _DUPLICATE_WINDOW_SECONDS = 120.0
-# A claim outlives a node that takes a snapshot by this long.
-_CLAIM_SECONDS = 30
-_CLAIM_RENEWAL_SECONDS = 10.0
-_CLAIMED = frozenset({10071, 10164})
-"""The error codes of a server where somebody else was first."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFacts:
-    """What is in a snapshot."""
+    """A description of the view in a snapshot."""
 
     sequence: int
-    """Of the last message of the log that it holds."""
+    """Sequence of the last entry of the log that the view has applied."""
     message_id: str
     log_epoch: int
     schema_version: int
     unpacked_bytes: int
     time_ms: int
-    """When it was taken, by the clock of the node that took it; in epoch milliseconds."""
+    """Epoch milliseconds at which it was taken, by the clock of the node that took it."""
 
     @property
     def position(self) -> LogPosition:
-        """How far it has followed the log."""
+        """The last entry of the log that the view has applied."""
         return LogPosition(self.sequence, self.message_id)
 
 
@@ -77,7 +69,7 @@ class Snapshot:
 
     name: str
     upload_id: str
-    """Names its chunks."""
+    """In the subject of its chunks."""
     chunks: int
     packed_bytes: int
     digest: str
@@ -86,7 +78,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class _ObjectInfo:
-    """How the object store describes an object."""
+    """The object store's description of an object."""
 
     name: str
     bucket: str
@@ -107,19 +99,20 @@ class SnapshotBucket:
         self._name = f"{stream.settings.name}-snapshots"
         self._replicas = stream.settings.replicas
         self._stream = f"OBJ_{self._name}"
-        self._claim_subject = self._chunk_subject("claim")
-        self._claim_id = secrets.token_hex(8).encode()
+        self._lease_subject = self._chunk_subject("lease")
+        self.lease = SnapshotLease(self._js, stream=self._stream, subject=self._lease_subject)
+        """To be held by the node that takes a snapshot."""
         self.chunk_bytes = min(_CHUNK_BYTES, stream.max_message_bytes)
-        """How large the chunks of a snapshot are to be."""
+        """Size of the chunks of a new snapshot."""
 
     async def create(self) -> None:
-        """Makes the bucket where it is not there, and gives it the replicas that the log has."""
+        """Creates the bucket if missing, and gives it as many replicas as the log has."""
         config = StreamConfig(
             name=self._stream,
             subjects=[f"$O.{self._name}.C.>", f"$O.{self._name}.M.>"],
             num_replicas=self._replicas,
             duplicate_window=_DUPLICATE_WINDOW_SECONDS,
-            # No age: the last snapshot of a log that nobody follows for long is still there.
+            # No maximum age, so that the last snapshot outlives a long standstill of all nodes.
             discard=DiscardPolicy.NEW,
             allow_rollup_hdrs=True,
             allow_direct=True,
@@ -135,7 +128,7 @@ class SnapshotBucket:
                 await self._js.update_stream(config)
 
     async def snapshots(self) -> list[Snapshot]:
-        """All that there are, in the order in which they were put, the latest first."""
+        """Returns all snapshots, the latest first, in the order of their completion."""
         found: list[tuple[int, Snapshot]] = []
         for sequence, info in await self._infos():
             snapshot = _snapshot_of(info)
@@ -146,7 +139,7 @@ class SnapshotBucket:
         return [snapshot for _, snapshot in sorted(found, key=lambda each: -each[0])]
 
     async def chunks(self, snapshot: Snapshot) -> AsyncGenerator[bytes]:
-        """The chunks of a snapshot. Raises DamagedSnapshotError as well."""
+        """Yields the chunks of a snapshot. Also raises DamagedSnapshotError."""
         subject = self._chunk_subject(snapshot.upload_id)
         sequence = 0
         for number in range(snapshot.chunks):
@@ -157,14 +150,14 @@ class SnapshotBucket:
             sequence = message.seq
 
     async def put_chunk(self, upload_id: str, number: int, chunk: bytes) -> None:
-        """Puts one chunk behind those that are there. Raises StoreUnavailableError where there is no room."""
+        """Appends a chunk. Also raises StoreUnavailableError if there is no room."""
         await self._publish(self._chunk_subject(upload_id), chunk, {Header.MSG_ID: f"{upload_id}.{number}"})
 
     async def complete(self, snapshot: Snapshot) -> None:
-        """Makes a snapshot of chunks that were put. Raises StoreUnavailableError as well."""
+        """Publishes the snapshot whose chunks were put. Also raises StoreUnavailableError."""
         subject = self._chunk_subject(snapshot.upload_id)
         if (await self._counts()).get(subject) != snapshot.chunks:
-            raise LogUnreachableError("chunks of the snapshot were removed, or doubled")
+            raise LogUnreachableError("chunks of the snapshot were removed or duplicated")
         await self._publish(
             self._info_subject(snapshot.name),
             msgspec.json.encode(self._info_of(snapshot)),
@@ -176,87 +169,23 @@ class SnapshotBucket:
         await self._purge(self._info_subject(snapshot.name))
         await self._purge(self._chunk_subject(snapshot.upload_id))
 
-    async def remove_remains(self) -> None:
-        """Removes chunks of which no snapshot was made. Only for the holder of the claim."""
+    async def remove_orphans(self) -> None:
+        """Removes chunks of incomplete snapshots. Requires the lease."""
         counts = await self._counts()
         used = {self._chunk_subject(info.nuid) for _, info in await self._infos()}
-        for subject in counts.keys() - used - {self._claim_subject}:
-            _log.info("removing what is left of a snapshot that was not completed")
+        for subject in counts.keys() - used - {self._lease_subject}:
+            _log.info("removing the chunks of an incomplete snapshot")
             await self._purge(subject)
 
-    @asynccontextmanager
-    async def claim(self) -> AsyncIterator[bool]:
-        """Whether this node alone takes a snapshot now; its claim ends soon after it does, or dies."""
-        renewing = None
-        try:
-            sequence = await self._claim(known_sequence=0)
-            if sequence is not None:
-                renewing = asyncio.create_task(self._renew_claim(sequence), name="snapshot-claim")
-            yield renewing is not None
-        finally:
-            if renewing is not None:
-                renewing.cancel()
-                await asyncio.wait([renewing])
-            await self._end_claim()
-
-    async def _renew_claim(self, sequence: int | None) -> None:
-        while sequence is not None:
-            await asyncio.sleep(_CLAIM_RENEWAL_SECONDS)
-            try:
-                sequence = await self._claim(known_sequence=sequence)
-            except LogUnreachableError as error:
-                _log.info("the claim to take a snapshot is renewed later: %s", error)
-        # Both go on: what one has removed of the other's is noticed in the end.
-        _log.warning("another node has claimed to take a snapshot meanwhile")
-
-    async def _end_claim(self) -> None:
-        with contextlib.suppress(LogUnreachableError), translated():
-            async with asyncio.timeout(_ATTEMPT_SECONDS):
-                # Also one that was put just when this was cancelled.
-                if sequence := await self._own_claim():
-                    await self._js.delete_msg(self._stream, sequence)
-
-    async def _claim(self, *, known_sequence: int) -> int | None:
-        """Puts a claim in the place of one, or of none; None where another node's is there."""
-        headers: dict[str, str] = {
-            Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(known_sequence),
-            Header.ROLLUP: "sub",
-        }
-
-        async def put() -> int | None:
-            try:
-                ack = await self._js.publish(
-                    self._claim_subject,
-                    self._claim_id,
-                    stream=self._stream,
-                    headers=dict(headers),
-                    msg_ttl=_CLAIM_SECONDS,
-                )
-            except APIError as error:
-                if error.err_code in _CLAIMED:
-                    return await self._own_claim()
-                raise
-            return ack.seq
-
-        return await _persistently(put)
-
-    async def _own_claim(self) -> int | None:
-        """Where a claim stands that was put without an answer."""
-        try:
-            message = await self._js.get_last_msg(self._stream, self._claim_subject)
-        except NotFoundError:
-            return None
-        return message.seq if message.data == self._claim_id else None
-
     async def _publish(self, subject: str, data: bytes, headers: dict[str, str]) -> None:
-        await _persistently(
+        await _retry(
             lambda: self._js.publish(
                 subject, data, timeout=_ATTEMPT_SECONDS, stream=self._stream, headers=headers
             )
         )
 
     async def _infos(self) -> list[tuple[int, _ObjectInfo]]:
-        """What describes the objects, and where that stands."""
+        """Returns the descriptions of all objects, each with its sequence."""
         infos: list[tuple[int, _ObjectInfo]] = []
         sequence = 0
         while message := await self._next_message(f"$O.{self._name}.M.>", after=sequence, is_direct=False):
@@ -271,7 +200,7 @@ class SnapshotBucket:
         return infos
 
     async def _next_message(self, subject: str, *, after: int, is_direct: bool = True) -> RawStreamMsg | None:
-        """The first message behind a sequence; None where there is none, by the leader's word."""
+        """Returns the first message after a sequence; None if there is none, as reported by the leader."""
 
         async def get(*, direct: bool) -> RawStreamMsg | None:
             try:
@@ -281,19 +210,19 @@ class SnapshotBucket:
             except NotFoundError:
                 return None
 
-        if is_direct and (message := await _persistently(lambda: get(direct=True))):
+        if is_direct and (message := await _retry(lambda: get(direct=True))):
             return message
-        return await _persistently(lambda: get(direct=False))
+        return await _retry(lambda: get(direct=False))
 
     async def _counts(self) -> dict[str, int]:
-        """How many chunks there are of each upload, by subject."""
-        info = await _persistently(
+        """Returns the number of chunks of each upload, by subject."""
+        info = await _retry(
             lambda: self._js.stream_info(self._stream, subjects_filter=f"$O.{self._name}.C.>")
         )
         return info.state.subjects or {}
 
     async def _purge(self, subject: str) -> None:
-        await _persistently(lambda: self._js.purge_stream(self._stream, subject=subject))
+        await _retry(lambda: self._js.purge_stream(self._stream, subject=subject))
 
     def _chunk_subject(self, upload_id: str) -> str:
         return f"$O.{self._name}.C.{upload_id}"
@@ -322,6 +251,5 @@ def _snapshot_of(info: _ObjectInfo) -> Snapshot | None:
     return Snapshot(info.name, info.nuid, info.chunks, info.size, info.digest, facts)
 
 
-async def _persistently(call: Callable[[], Awaitable[T]]) -> T:
-    """Calls again until there is an answer, for as long as the bucket may need for another leader."""
-    return await persistently(call, seconds=_PATIENCE_SECONDS, attempt_seconds=_ATTEMPT_SECONDS)
+async def _retry(call: Callable[[], Awaitable[T]]) -> T:
+    return await retry(call, seconds=_PATIENCE_SECONDS, attempt_seconds=_ATTEMPT_SECONDS)

@@ -1,4 +1,4 @@
-"""How a view is made from the latest snapshot that is of use; it then follows the rest of the log."""
+"""Restores a view from the latest usable snapshot, from which it replicates the rest of the log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engagement_server.faults import (
     LogReplacedError,
     StaleViewError,
 )
-from engagement_server.log.nats.continuity import check_position, declare_replaced
+from engagement_server.log.nats.divergence import change_epoch, check_position
 from engagement_server.log.nats.snapshots.bucket import SnapshotBucket
 from engagement_server.log.nats.snapshots.packing import Unpacker
 from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# One name only: what a process that was killed has left is found by the next.
+# A fixed name, so that the next process finds what a killed one has left.
 _FILE_NAME = "incoming-snapshot.db"
 
 
 async def restore_latest(stream: NatsStream, database: DatabaseFile) -> bool:
-    """Puts the latest snapshot from which the log goes on in the place of the store.
+    """Replaces the store by the latest snapshot from which the log continues.
 
-    False where there is none: then the store is as it was. Nothing may have the store open.
-    Raises LogUnreachableError, and ConfigurationError where the snapshot is not for this server or folder.
+    Returns False, with the store untouched, if there is none. The store must not be open. Raises
+    LogUnreachableError, and ConfigurationError if the snapshot is not for this server or folder.
     """
     bucket = SnapshotBucket(stream)
     path = database.folder / _FILE_NAME
@@ -54,7 +54,7 @@ async def restore_latest(stream: NatsStream, database: DatabaseFile) -> bool:
                     _log.warning("the snapshot %s cannot be used: %s", snapshot.name, error)
                     continue
                 database.replace(path)
-                _log.info("the view begins with the snapshot %s", snapshot.name)
+                _log.info("restored the view from the snapshot %s", snapshot.name)
                 return True
     except OSError as error:
         raise ConfigurationError(
@@ -67,13 +67,13 @@ async def restore_latest(stream: NatsStream, database: DatabaseFile) -> bool:
 
 
 async def _is_usable(stream: NatsStream, snapshot: Snapshot) -> bool:
-    """Whether the log goes on from a snapshot. Raises ConfigurationError where a later server is needed."""
+    """Whether the log continues from a snapshot. Raises ConfigurationError if it needs a newer server."""
     facts = snapshot.facts
     try:
         await check_position(stream, facts.position)
     except LogReplacedError as error:
         _log.error("the snapshot %s is not of this log: %s", snapshot.name, error)
-        await declare_replaced(stream, epoch=facts.log_epoch)
+        await change_epoch(stream, epoch=facts.log_epoch)
         return False
     except StaleViewError as error:
         _log.warning("the snapshot %s is too old: %s", snapshot.name, error)
@@ -91,7 +91,7 @@ async def _is_usable(stream: NatsStream, snapshot: Snapshot) -> bool:
 async def _fetch(
     bucket: SnapshotBucket, snapshot: Snapshot, path: Path, executor: ThreadPoolExecutor
 ) -> None:
-    """Writes what is in a snapshot to a file. Raises DamagedSnapshotError and OSError."""
+    """Unpacks a snapshot into a file. Raises DamagedSnapshotError and OSError."""
     loop = asyncio.get_running_loop()
     facts = snapshot.facts
     unpacker = await loop.run_in_executor(
@@ -111,11 +111,11 @@ async def _fetch(
 
 
 def _require_same_log(database: DatabaseFile, path: Path) -> None:
-    """Keeps the view of another log from being replaced. Raises ConfigurationError."""
+    """Raises ConfigurationError if the folder holds a view of another log."""
     store = database.inspect()
     # The epoch may have changed since; the key never does.
     if store is not None and store.identity.token_key != read_copy(path).identity.token_key:
         raise ConfigurationError(
-            f"{database.folder} holds a view of another log. Look at --log, or move the folder away: an"
-            " empty one is filled from the log"
+            f"{database.folder} holds a view of another log. Check --log, or move the folder away: an empty"
+            " folder is filled from the log"
         )

@@ -1,4 +1,4 @@
-"""Takes snapshots of a log's views regularly, each on one of the nodes that follow the log."""
+"""Takes snapshots of a log's views at regular intervals, each on one of the nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
 from engagement_server.errors import EngagementError
-from engagement_server.log.nats.continuity import goes_on_from
+from engagement_server.log.nats.divergence import continues_from
 from engagement_server.log.nats.snapshots.bucket import Snapshot, SnapshotBucket, SnapshotFacts
 from engagement_server.log.nats.snapshots.packing import Packer
 from engagement_server.store.view_copy import ViewCopy, read_view, remove_copy
@@ -26,45 +26,45 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 KEPT_SNAPSHOTS = 2
-"""The latest ones; where the last is damaged, the one before it serves."""
-# One name only: what a process that was killed has left is found by the next.
+"""Number of snapshots that are kept: if the last one is damaged, the one before it is used."""
+# A fixed name, so that the next process finds what a killed one has left.
 _FILE_NAME = "outgoing-snapshot.db"
-_LOOKS_AN_INTERVAL = 20
-_MAX_LOOK_SECONDS = 60.0
-# Until there is a snapshot, no new node may be able to begin.
-_FIRST_LOOK_SECONDS = 1.0
+_CHECKS_PER_INTERVAL = 20
+_MAX_CHECK_SECONDS = 60.0
+# Without a snapshot, new nodes may be unable to start.
+_FIRST_CHECK_SECONDS = 1.0
 _RETRY_SECONDS = 10.0
 _MAX_RETRY_SECONDS = 600.0
 
 
 class SnapshotSchedule:
-    """Has a snapshot taken where the latest one is older than an interval, or there is none."""
+    """Takes a snapshot if the latest one is older than an interval, or there is none."""
 
     def __init__(self, database: DatabaseFile, *, interval_seconds: float) -> None:
-        """Over the folder of a view that is open meanwhile."""
+        """Takes the folder of a view, which stays open."""
         self._database = database
         self._path = database.folder / _FILE_NAME
         self._interval_ms = interval_seconds * 1000
-        self._look_seconds = min(interval_seconds / _LOOKS_AN_INTERVAL, _MAX_LOOK_SECONDS)
+        self._check_seconds = min(interval_seconds / _CHECKS_PER_INTERVAL, _MAX_CHECK_SECONDS)
         self.latest_time_ms: int | None = None
-        """When the latest snapshot was taken, on whichever node, in epoch milliseconds; None: not known."""
+        """Epoch milliseconds at which any node took the latest snapshot; None: not known."""
         with contextlib.suppress(OSError):
             remove_copy(self._path)
 
     @property
     def age_seconds(self) -> float:
-        """Age of the latest snapshot; NaN where none is known."""
+        """Age of the latest snapshot; NaN if none is known."""
         return math.nan if self.latest_time_ms is None else (now_ms() - self.latest_time_ms) / 1000
 
     async def run(self, stream: NatsStream) -> None:
-        """Looks again and again whether a snapshot is due; never ends by itself."""
+        """Checks regularly whether a snapshot is due; never returns."""
         retry_seconds = _RETRY_SECONDS
         while True:
             try:
-                is_there = await self._look(stream)
-            except Exception as error:  # whatever it is, following the log is of more importance
+                exists = await self._check(stream)
+            except Exception as error:  # replication matters more than any failure here
                 _log.warning(
-                    "no snapshot was taken, the next try is in %.0f s: %s",
+                    "no snapshot was taken, will retry in %.0f s: %s",
                     retry_seconds,
                     error,
                     exc_info=not isinstance(error, EngagementError | OSError),
@@ -72,29 +72,29 @@ class SnapshotSchedule:
                 delay_seconds = retry_seconds
                 retry_seconds = min(2 * retry_seconds, _MAX_RETRY_SECONDS)
             else:
-                delay_seconds = self._look_seconds if is_there else _FIRST_LOOK_SECONDS
+                delay_seconds = self._check_seconds if exists else _FIRST_CHECK_SECONDS
                 retry_seconds = _RETRY_SECONDS
-            # Not all nodes at once.
+            # Spreads the nodes.
             await asyncio.sleep(delay_seconds * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
 
     async def take(self, stream: NatsStream) -> Snapshot | None:
-        """Takes a snapshot now; None where another node does, or the view has nothing of the log yet.
+        """Takes a snapshot now; None if another node is taking one, or the view is still empty.
 
         Raises LogUnreachableError, StoreUnavailableError and OSError.
         """
         bucket = SnapshotBucket(stream)
         await bucket.create()
-        async with bucket.claim() as is_mine:
-            return await self._take(bucket) if is_mine else None
+        async with bucket.lease.hold() as is_held:
+            return await self._take(bucket) if is_held else None
 
-    async def _look(self, stream: NatsStream) -> bool:
-        """Takes a snapshot where one is due; whether there is one."""
+    async def _check(self, stream: NatsStream) -> bool:
+        """Takes a snapshot if one is due; returns whether there is one."""
         bucket = SnapshotBucket(stream)
         if await self._is_due(stream, bucket):
             await bucket.create()
-            async with bucket.claim() as is_mine:
-                # Another node may have taken one before the claim.
-                if is_mine and await self._is_due(stream, bucket):
+            async with bucket.lease.hold() as is_held:
+                # Another node may have taken one before this one got the lease.
+                if is_held and await self._is_due(stream, bucket):
                     await self._take(bucket)
         return self.latest_time_ms is not None
 
@@ -102,19 +102,19 @@ class SnapshotSchedule:
         with ThreadPoolExecutor(1, thread_name_prefix="snapshot") as executor:
             view = await asyncio.get_running_loop().run_in_executor(executor, read_view, self._database)
         latest = next(iter(await bucket.snapshots()), None)
-        if latest is None or not await goes_on_from(stream, latest.facts.position):
+        if latest is None or not await continues_from(stream, latest.facts.position):
             self.latest_time_ms = None
             return view.position.sequence > 0
         self.latest_time_ms = latest.facts.time_ms
         if view.position.sequence < latest.facts.sequence:
             return False
-        # Where a clock was wrong, it is of the future.
+        # If a clock was wrong, it lies in the future.
         return abs(now_ms() - latest.facts.time_ms) > self._interval_ms
 
     async def _take(self, bucket: SnapshotBucket) -> Snapshot | None:
-        """Works under the claim."""
+        """Takes a snapshot; requires the lease."""
         time_ms = now_ms()
-        await bucket.remove_remains()
+        await bucket.remove_orphans()
         with ThreadPoolExecutor(1, thread_name_prefix="snapshot") as executor:
             try:
                 view = await self._copy(executor)
@@ -130,7 +130,7 @@ class SnapshotSchedule:
         return snapshot
 
     async def _copy(self, executor: ThreadPoolExecutor) -> StoreState:
-        """Copies the view to a file."""
+        """Copies the view into a file."""
         copy = ViewCopy(self._database, self._path)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(executor, remove_copy, self._path)
@@ -142,7 +142,7 @@ class SnapshotSchedule:
     async def _upload(
         self, bucket: SnapshotBucket, view: StoreState, time_ms: int, executor: ThreadPoolExecutor
     ) -> Snapshot:
-        """Makes a snapshot of the file."""
+        """Uploads the file as a snapshot."""
         packer = Packer(self._path, chunk_bytes=bucket.chunk_bytes)
         upload_id = secrets.token_hex(11)
         number = 0
@@ -170,10 +170,10 @@ class SnapshotSchedule:
 
 
 async def _chunks(packer: Packer, executor: ThreadPoolExecutor) -> AsyncGenerator[bytes]:
-    """Packs a chunk while the one before it is on its way."""
+    """Packs each chunk while the previous one is being uploaded."""
     loop = asyncio.get_running_loop()
     packed = packer.pack()
-    following = loop.run_in_executor(executor, lambda: next(packed, None))
-    while (chunk := await following) is not None:
-        following = loop.run_in_executor(executor, lambda: next(packed, None))
+    next_chunk = loop.run_in_executor(executor, lambda: next(packed, None))
+    while (chunk := await next_chunk) is not None:
+        next_chunk = loop.run_in_executor(executor, lambda: next(packed, None))
         yield chunk

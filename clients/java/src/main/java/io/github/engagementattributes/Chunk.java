@@ -5,13 +5,13 @@ import io.github.engagementattributes.v1.UploadEventsRequest;
 import java.util.BitSet;
 import java.util.List;
 
-/** Events that are sent, committed and, where needed, sent again together. */
+/** Events that are sent, committed and, if necessary, resent together. */
 final class Chunk {
   private final long firstPosition;
   private final UploadEventsRequest request;
   private final BitSet reported = new BitSet();
 
-  /** {@code firstPosition} is that of the first event in the source, from 0; the others follow. */
+  /** {@code firstPosition} is the first event's position in the source, from 0. */
   Chunk(long sequence, long firstPosition, List<Event> events) {
     this.firstPosition = firstPosition;
     this.request =
@@ -21,7 +21,7 @@ final class Chunk {
             .build();
   }
 
-  /** The same message however often it is sent. */
+  /** The message to send, the same each time. */
   UploadEventsRequest request() {
     return request;
   }
@@ -34,17 +34,17 @@ final class Chunk {
     return firstPosition + index;
   }
 
-  /** Position behind the last event. */
+  /** Position after the last event. */
   long endPosition() {
     return position(request.getChunk().getEventsCount());
   }
 
-  /** The event as sent: with an id where it came without one. */
+  /** The event as sent, including an id that the client assigned. */
   Event event(int index) {
     return request.getChunk().getEvents(index);
   }
 
-  /** Whether the rejection of this event is new; true once. */
+  /** Whether the rejection of this event was not yet reported; true once. */
   boolean isFirstReportOf(int index) {
     boolean isFirst = !reported.get(index);
     reported.set(index);

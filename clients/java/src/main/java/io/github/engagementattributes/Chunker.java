@@ -14,13 +14,13 @@ import org.jspecify.annotations.Nullable;
 /**
  * Reads a source of events in a thread of its own and keeps the events of one chunk ready.
  *
- * <p>A chunk is complete when it is full. When the source makes it wait, it is taken as it is, so
- * that a source without an end is never far behind. An event that is too large for any chunk is
- * refused here. Knows nothing of connections.
+ * <p>A chunk is complete when it is full. If the source pauses, it is taken as it is, so that an
+ * endless source never lags far behind. An event too large for any chunk is rejected here. Knows
+ * nothing of connections.
  */
 final class Chunker implements AutoCloseable {
   private static final long FLUSH_NANOS = TimeUnit.MILLISECONDS.toNanos(200);
-  // Room for an event's tag and length, an id where it has none, and its share of the message.
+  // Covers an event's tag and length, an id if it has none, and its share of the message.
   private static final long FRAMING_BYTES = 64;
   private static final long CLOSE_MILLIS = 2_000;
 
@@ -28,7 +28,7 @@ final class Chunker implements AutoCloseable {
   private final int chunkEvents;
   private final Runnable onChange;
 
-  // Of the thread that reads the source alone.
+  // Used only by the thread that reads the source.
   private long position;
   private long skipEvents;
 
@@ -45,14 +45,14 @@ final class Chunker implements AutoCloseable {
   private long flushAtNanos;
   private boolean isComplete;
   private boolean hasSourceEnded;
-  private @Nullable RejectedEvent refused;
+  private @Nullable RejectedEvent rejected;
   private @Nullable Throwable error;
 
   private volatile boolean isClosed;
 
   /**
-   * {@code chunkEvents} is how many events the caller wants in a chunk, or 0; {@code onChange} is
-   * called, in any thread, whenever there may be something new to poll.
+   * {@code chunkEvents} is the caller's limit for a chunk, or 0; {@code onChange} is called, in any
+   * thread, whenever there may be something new to poll.
    */
   Chunker(Iterator<Event> source, int chunkEvents, Runnable onChange) {
     this.source = source;
@@ -64,7 +64,7 @@ final class Chunker implements AutoCloseable {
     return reader != null;
   }
 
-  /** Starts to read, behind the events that are committed already. */
+  /** Starts reading after the events that are already committed. */
   void begin(int maxChunkEvents, long maxChunkBytes, long afterSequence, long committedEvents) {
     maxEvents = chunkEvents > 0 ? Math.min(chunkEvents, maxChunkEvents) : maxChunkEvents;
     maxBytes = maxChunkBytes;
@@ -75,7 +75,7 @@ final class Chunker implements AutoCloseable {
     reader.start();
   }
 
-  /** The next chunk; null where none is due. */
+  /** The next chunk; null if none is due. */
   synchronized @Nullable Chunk poll() {
     if (nanosUntilDue() > 0) {
       return null;
@@ -89,15 +89,15 @@ final class Chunker implements AutoCloseable {
     return chunk;
   }
 
-  /** An event that no chunk can carry; null where there is none. Those before it were polled. */
-  synchronized @Nullable RejectedEvent pollRefused() {
-    RejectedEvent polled = refused;
-    refused = null;
+  /** An event too large for any chunk; null if there is none. Those before it were polled. */
+  synchronized @Nullable RejectedEvent pollRejected() {
+    RejectedEvent polled = rejected;
+    rejected = null;
     notifyAll();
     return polled;
   }
 
-  /** How long until a chunk is due even if the source gives nothing more. */
+  /** How long until a chunk is due even if the source yields nothing more. */
   synchronized long nanosUntilDue() {
     if (events.isEmpty()) {
       return Long.MAX_VALUE;
@@ -105,9 +105,9 @@ final class Chunker implements AutoCloseable {
     return isComplete || hasSourceEnded ? 0 : Math.max(0, flushAtNanos - System.nanoTime());
   }
 
-  /** Whether the source has ended, in whatever way, and everything of it was polled. */
+  /** Whether the source has ended, for whatever reason, and all of it was polled. */
   synchronized boolean hasEnded() {
-    return hasSourceEnded && events.isEmpty() && refused == null;
+    return hasSourceEnded && events.isEmpty() && rejected == null;
   }
 
   /** Sequence of the last chunk that was polled or skipped. */
@@ -115,12 +115,12 @@ final class Chunker implements AutoCloseable {
     return lastSequence;
   }
 
-  /** What the source threw, or null; what it gave before comes as chunks all the same. */
+  /** What the source threw, or null; the events before still come as chunks. */
   synchronized @Nullable Throwable error() {
     return error;
   }
 
-  /** Interrupts the source and waits until it is left alone, unless it does not listen. */
+  /** Interrupts the source and waits for its thread, unless it ignores the interruption. */
   @Override
   public void close() {
     isClosed = true;
@@ -164,7 +164,7 @@ final class Chunker implements AutoCloseable {
     long eventPosition = position++;
     long bytes = event.getSerializedSize() + FRAMING_BYTES;
     if (bytes > maxBytes) {
-      refuse(new RejectedEvent(eventPosition, event, tooLarge(bytes)));
+      reject(new RejectedEvent(eventPosition, event, tooLarge(bytes)));
     } else if (skipEvents > 0) {
       skipEvents--;
     } else {
@@ -189,11 +189,11 @@ final class Chunker implements AutoCloseable {
     }
   }
 
-  private synchronized void refuse(RejectedEvent rejected) throws InterruptedException {
+  private synchronized void reject(RejectedEvent event) throws InterruptedException {
     completeAndAwaitPoll();
-    refused = rejected;
+    rejected = event;
     onChange.run();
-    while (refused != null) {
+    while (rejected != null) {
       wait();
     }
   }
@@ -216,7 +216,7 @@ final class Chunker implements AutoCloseable {
     }
   }
 
-  /** Why an event is refused that no chunk can carry, in the server's terms. */
+  /** The error of an event too large for any chunk, in the server's terms. */
   private EventError tooLarge(long bytes) {
     long limit = maxBytes - FRAMING_BYTES;
     String description = "must take at most " + limit + " bytes, takes " + (bytes - FRAMING_BYTES);

@@ -15,10 +15,10 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/** The channel to one server, and what the end of a call on it means. */
+/** The channel to one server, and the meaning of a failed call on it. */
 final class Connection implements AutoCloseable {
   private static final int MAX_RECEIVED_MESSAGE_BYTES = 16 * 1024 * 1024;
-  // A call that takes more is not made again; by default that is far less than a message may take.
+  // A larger call is not retried; gRPC's default is far below the largest message.
   private static final long RETRY_BUFFER_BYTES_PER_CALL = 16L * 1024 * 1024;
   private static final long RETRY_BUFFER_BYTES = 4 * RETRY_BUFFER_BYTES_PER_CALL;
   private static final long CLOSE_SECONDS = 5;
@@ -53,7 +53,7 @@ final class Connection implements AutoCloseable {
     return timeout;
   }
 
-  /** Makes a call of a blocking stub, and throws what its failure means. */
+  /** Makes a call of a blocking stub, and converts its failure. */
   <T> T call(Supplier<T> call) {
     try {
       return call.get();
@@ -62,7 +62,7 @@ final class Connection implements AutoCloseable {
     }
   }
 
-  /** A cancellation where the caller asked for the end, an EngagementException otherwise. */
+  /** A CancellationException if the caller ended the call, otherwise an EngagementException. */
   RuntimeException failure(Status status, @Nullable Metadata trailers) {
     EngagementException error = EngagementException.of(status, trailers);
     boolean isCancelled = status.getCode() == Status.Code.CANCELLED && isUnwanted();
@@ -75,7 +75,7 @@ final class Connection implements AutoCloseable {
     return cancellation;
   }
 
-  /** Throws where the caller has no use for another try. */
+  /** Throws if the caller has cancelled, or closed the client, so that retrying is pointless. */
   void requireUse() {
     if (isUnwanted() || transport.isShutdown()) {
       throw new CancellationException("cancelled between two connections");
@@ -86,7 +86,7 @@ final class Connection implements AutoCloseable {
     return Thread.currentThread().isInterrupted() || Context.current().isCancelled();
   }
 
-  /** Ends all calls, and waits until the transport has let go of its sockets. */
+  /** Ends all calls, and waits until the transport has released its sockets. */
   @Override
   public void close() {
     transport.shutdownNow();

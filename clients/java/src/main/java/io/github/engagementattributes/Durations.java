@@ -2,7 +2,7 @@ package io.github.engagementattributes;
 
 import java.time.Duration;
 
-/** The contract's spans of time and Java's. */
+/** Converts between protobuf's and Java's durations. */
 final class Durations {
   private Durations() {}
 

@@ -22,16 +22,15 @@ import java.util.concurrent.CancellationException;
 import java.util.function.Function;
 
 /**
- * Talks to one server for one account, over one channel. Any number of threads may share it.
+ * Talks to one server for one account, over one channel. Thread-safe.
  *
- * <p>Every call of its own methods is safe to repeat: events without an id get a UUIDv7 before they
- * are sent. Unary calls that end UNAVAILABLE are made up to five times, within a deadline that the
- * builder sets; a call that runs in a {@link Context} with a deadline has that one instead, and so
- * has a stub with its own.
+ * <p>All methods are safe to repeat: events without an id get a UUIDv7 before they are sent. Unary
+ * calls that end UNAVAILABLE are attempted up to five times, within the deadline that the builder
+ * sets, unless the current {@link Context} or the stub has its own.
  *
- * <p>Failed calls throw an {@link EngagementException}. A call ends with a {@link
- * CancellationException} where its thread is interrupted (which it stays), its Context cancelled,
- * or the client closed.
+ * <p>Failed calls throw an {@link EngagementException}. A call throws a {@link
+ * CancellationException} if its Context is cancelled, the client is closed, or its thread is
+ * interrupted (its interrupt status stays set).
  */
 public final class EngagementClient implements AutoCloseable {
   private static final int REJECTIONS_PAGE_SIZE = 1000;
@@ -46,19 +45,19 @@ public final class EngagementClient implements AutoCloseable {
   }
 
   /**
-   * Starts to describe a client.
+   * Starts building a client.
    *
    * @param target {@code host:port}, or any target that gRPC understands
-   * @return needs an account id
+   * @return a builder that needs an account id
    */
   public static EngagementClientBuilder builder(String target) {
     return new EngagementClientBuilder(target);
   }
 
   /**
-   * The brand's account, which requests to the stubs need.
+   * The account that the client's methods use. Set it in requests to the stubs.
    *
-   * @return what the builder was given
+   * @return the id that the builder was given
    */
   public String accountId() {
     return accountId;
@@ -66,10 +65,10 @@ public final class EngagementClient implements AutoCloseable {
 
   /**
    * The channel, for stubs that {@link #call} cannot use, such as asynchronous ones. Their calls
-   * have the token, the deadline and the retries too; {@link EngagementException#of} makes typed
-   * errors of their failures.
+   * have the token, the deadline and the retries too; {@link EngagementException#of} converts their
+   * failures to typed errors.
    *
-   * @return closed with the client
+   * @return the channel, which is closed with the client
    */
   public Channel channel() {
     return connection.channel();
@@ -88,11 +87,11 @@ public final class EngagementClient implements AutoCloseable {
    * }</pre>
    *
    * @param <S> the blocking stub of a service
-   * @param <T> what the call answers
-   * @param service makes the stub
-   * @param call makes a unary call on it; requests say which account they are for
-   * @return the answer
-   * @throws EngagementException where the call fails
+   * @param <T> the type of the response
+   * @param service creates the stub
+   * @param call makes a unary call on it; its request must name the account
+   * @return the response
+   * @throws EngagementException if the call fails
    */
   public <S, T> T call(Function<Channel, S> service, Function<S, T> call) {
     return connection.call(() -> call.apply(service.apply(connection.channel())));
@@ -101,10 +100,10 @@ public final class EngagementClient implements AutoCloseable {
   /**
    * Records one event.
    *
-   * @param event gets an id where it has none; the caller's stays as it is
-   * @return {@code ACCEPTED}, {@code DUPLICATE} or {@code SUPPRESSED}
-   * @throws EngagementException {@code INVALID_ARGUMENT} or {@code CONFLICT} where the event is
-   *     refused, and as of every call
+   * @param event is sent with a UUIDv7 if it has no id
+   * @return a result with the outcome accepted, duplicate or suppressed
+   * @throws EngagementException {@code INVALID_ARGUMENT} or {@code CONFLICT} if the event is
+   *     rejected, and as for every call
    */
   public EventResult recordEvent(Event event) {
     RecordEventRequest request =
@@ -118,21 +117,21 @@ public final class EngagementClient implements AutoCloseable {
   /**
    * Records up to 500 events in one transaction, all or none.
    *
-   * @param events get ids where they have none; the caller's stay as they are
-   * @return what became of each, in the same order
-   * @throws EngagementException {@code INVALID_ARGUMENT} or {@code CONFLICT} where one bad event
-   *     refuses the call, and as of every call
+   * @param events are sent with a UUIDv7 if they have no id
+   * @return the result of each, in the same order
+   * @throws EngagementException {@code INVALID_ARGUMENT} or {@code CONFLICT} if the call is refused
+   *     because of an event, and as for every call
    */
   public RecordEventsResponse recordEvents(Iterable<Event> events) {
     return recordEvents(events, false);
   }
 
   /**
-   * Records the good ones of up to 500 events in one transaction.
+   * Records those of up to 500 events that are valid, in one transaction.
    *
-   * @param events get ids where they have none; the caller's stay as they are
-   * @return what became of each, in the same order, with the errors of those that are rejected
-   * @throws EngagementException as of every call, but not because of a bad event
+   * @param events are sent with a UUIDv7 if they have no id
+   * @return the result of each, in the same order, with the errors of those rejected
+   * @throws EngagementException as for every call, but not because of an event
    */
   public RecordEventsResponse recordEventsAllowingPartial(Iterable<Event> events) {
     return recordEvents(events, true);
@@ -147,11 +146,11 @@ public final class EngagementClient implements AutoCloseable {
   }
 
   /**
-   * The events that a filter takes, oldest first, read page by page while they are walked through:
-   * no gaps and no repeats, whatever arrives meanwhile.
+   * Lists the events that match a filter, oldest first, reading page by page during the iteration:
+   * without gaps or repeats, whatever arrives meanwhile.
    *
-   * @param filter all that it says must hold; the empty one takes everything
-   * @return each iterator is a new walk, and throws as every call does
+   * @param filter all of its conditions must hold; the empty one matches all events
+   * @return each iterator starts from the beginning, and throws as every call does
    */
   public Iterable<StoredEvent> listEvents(EventFilter filter) {
     return listEvents(
@@ -159,10 +158,10 @@ public final class EngagementClient implements AutoCloseable {
   }
 
   /**
-   * The events of a request with its own order, page size or fields.
+   * Lists the events of a request that sets the order, the page size or the fields.
    *
-   * @param request the account is filled in; a page token is where the walk begins
-   * @return each iterator is a new walk, and throws as every call does
+   * @param request its account is filled in; a page token is where the iteration begins
+   * @return each iterator starts from the beginning, and throws as every call does
    */
   public Iterable<StoredEvent> listEvents(ListEventsRequest request) {
     ListEventsRequest.Builder page = request.toBuilder().setAccountId(accountId);
@@ -177,20 +176,20 @@ public final class EngagementClient implements AutoCloseable {
   }
 
   /**
-   * Starts to describe an upload.
+   * Starts building an uploader.
    *
-   * @return may be built as it is
+   * @return a builder with defaults for everything
    */
   public UploaderBuilder uploader() {
     return new UploaderBuilder(this);
   }
 
   /**
-   * The events of an upload that the server rejected, in order.
+   * Lists the events of an upload that the server rejected, in order.
    *
-   * @param uploadId name of the upload
-   * @return each iterator is a new walk, and throws {@code NOT_FOUND} where nobody opened the
-   *     upload, and as every call does
+   * @param uploadId the id of the upload
+   * @return each iterator starts from the beginning; it throws {@code NOT_FOUND} if the upload was
+   *     never opened, and as every call does
    */
   public Iterable<UploadResult> uploadRejections(String uploadId) {
     GetUploadRequest.Builder page =
@@ -220,19 +219,19 @@ public final class EngagementClient implements AutoCloseable {
   }
 
   /**
-   * Follows events behind a cursor.
+   * Follows events after a cursor.
    *
-   * @param cursor what {@link Follower#cursor} said, or that of an event
-   * @return may be built as it is
+   * @param cursor that of {@link Follower#cursor} or of an event
+   * @return a builder with defaults for everything
    */
   public FollowerBuilder followAfter(String cursor) {
     return follow(SubscribeEventsRequest.newBuilder().setAfterCursor(cursor));
   }
 
   /**
-   * Follows events from the earliest that is kept.
+   * Follows events from the earliest that is retained.
    *
-   * @return may be built as it is
+   * @return a builder with defaults for everything
    */
   public FollowerBuilder followEarliest() {
     return follow(SubscribeEventsRequest.newBuilder().setEarliest(true));
@@ -241,17 +240,17 @@ public final class EngagementClient implements AutoCloseable {
   /**
    * Follows events from the next that is accepted.
    *
-   * @return may be built as it is
+   * @return a builder with defaults for everything
    */
   public FollowerBuilder followLatest() {
     return follow(SubscribeEventsRequest.newBuilder().setLatest(true));
   }
 
   /**
-   * Follows events from the first that was accepted at a time or later.
+   * Follows events from the first accepted at this time or later.
    *
    * @param time 1970 to 9999
-   * @return may be built as it is
+   * @return a builder with defaults for everything
    */
   public FollowerBuilder followSince(Instant time) {
     return follow(

@@ -9,7 +9,7 @@ import java.time.Duration;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/** Describes an {@link EngagementClient}: an account id is required, all else has a default. */
+/** Builds an {@link EngagementClient}. An account id is required, everything else has a default. */
 public final class EngagementClientBuilder {
   private final String target;
   private @Nullable String accountId;
@@ -22,7 +22,7 @@ public final class EngagementClientBuilder {
   }
 
   /**
-   * Names the brand's account.
+   * Sets the brand's account.
    *
    * @param value 1 to 64 letters, digits, {@code -} and {@code _}
    * @return this
@@ -33,8 +33,8 @@ public final class EngagementClientBuilder {
   }
 
   /**
-   * Encrypts the connection and checks the server against the system's roots. By default the
-   * connection, the token included, is in plain text.
+   * Encrypts the connection and verifies the server against the system's roots. By default the
+   * connection, including the token, is in plain text.
    *
    * @return this
    */
@@ -43,20 +43,20 @@ public final class EngagementClientBuilder {
   }
 
   /**
-   * Encrypts the connection and checks the server against a certificate authority.
+   * Encrypts the connection and verifies the server against a certificate authority.
    *
-   * @param caFile certificates in PEM, read at once
+   * @param caFile certificates in PEM, read immediately
    * @return this
-   * @throws IOException where the file cannot be read
+   * @throws IOException if the file cannot be read
    */
   public EngagementClientBuilder tls(Path caFile) throws IOException {
     return credentials(TlsChannelCredentials.newBuilder().trustManager(caFile.toFile()).build());
   }
 
   /**
-   * Takes any credentials of gRPC, for mutual TLS for example.
+   * Sets any gRPC credentials, for mutual TLS for example.
    *
-   * @param value how the connection is made
+   * @param value credentials of the connection
    * @return this
    */
   public EngagementClientBuilder credentials(ChannelCredentials value) {
@@ -76,9 +76,9 @@ public final class EngagementClientBuilder {
   }
 
   /**
-   * The deadline of unary calls, tries and waits included; 30 seconds by default.
+   * Sets the deadline of unary calls, including retries and waits; 30 seconds by default.
    *
-   * @param value for calls that bring none of their own
+   * @param value for calls that do not set their own
    * @return this
    */
   public EngagementClientBuilder timeout(Duration value) {
@@ -87,9 +87,9 @@ public final class EngagementClientBuilder {
   }
 
   /**
-   * Makes the client; it connects with its first call.
+   * Builds the client, which connects with its first call.
    *
-   * @return to be closed by the caller
+   * @return a client that the caller must close
    */
   public EngagementClient build() {
     Objects.requireNonNull(accountId, "accountId");

@@ -9,10 +9,10 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A call that failed: why, for programs and for people.
+ * Why a call failed, for programs and for humans.
  *
- * <p>Branch on {@link #kind()}, and where that is not enough on {@link #reason()}. What the caller
- * cancels is no EngagementException but a {@link java.util.concurrent.CancellationException}.
+ * <p>Branch on {@link #kind()} and, if that is not enough, on {@link #reason()}. Cancelled calls
+ * throw a {@link java.util.concurrent.CancellationException} instead.
  */
 public final class EngagementException extends RuntimeException {
   private static final long serialVersionUID = 1;
@@ -42,12 +42,12 @@ public final class EngagementException extends RuntimeException {
   }
 
   /**
-   * The typed error for the end of a call, for those who make calls on {@link
-   * EngagementClient#channel()} by themselves.
+   * The typed error of a failed call, for calls made directly on {@link
+   * EngagementClient#channel()}.
    *
-   * @param status the status that the call ended with
-   * @param trailers the trailing metadata that came with it, or null
-   * @return the error with all that the server's status details say
+   * @param status the status of the call
+   * @param trailers its trailing metadata, or null
+   * @return the error, including the server's status details
    */
   public static EngagementException of(Status status, @Nullable Metadata trailers) {
     String description = status.getDescription();
@@ -59,7 +59,7 @@ public final class EngagementException extends RuntimeException {
         status.getCause());
   }
 
-  /** The connection is of no use any more. */
+  /** The error of a connection that is no longer usable. */
   static EngagementException unavailable(String message, @Nullable Duration retryDelay) {
     StatusDetails details = new StatusDetails("", Map.of(), List.of(), retryDelay);
     return new EngagementException(ErrorKind.UNAVAILABLE, null, message, details, null);
@@ -71,9 +71,9 @@ public final class EngagementException extends RuntimeException {
   }
 
   /**
-   * What the error means for the caller.
+   * Classifies the error by how the caller should react.
    *
-   * @return the kind, which follows from the code
+   * @return the kind, which derives from the code
    */
   public ErrorKind kind() {
     return kind;
@@ -82,7 +82,7 @@ public final class EngagementException extends RuntimeException {
   /**
    * The code of the status.
    *
-   * @return empty where the client itself found the error
+   * @return empty if the client itself raised the error
    */
   public Optional<Status.Code> code() {
     return Optional.ofNullable(code);
@@ -92,23 +92,23 @@ public final class EngagementException extends RuntimeException {
    * The server's reason: the name of a {@link io.github.engagementattributes.v1.ErrorReason}
    * without its prefix, or one that this version does not know.
    *
-   * @return empty where the status came from elsewhere, a proxy or a broken connection
+   * @return empty if the status came from a proxy or a broken connection
    */
   public String reason() {
     return reason;
   }
 
   /**
-   * The text of the status alone, for people.
+   * The text of the status alone, for humans.
    *
-   * @return never empty; {@link #getMessage} has it and all the rest
+   * @return never empty; {@link #getMessage} includes it
    */
   public String message() {
     return message;
   }
 
   /**
-   * What belongs to the reason, such as {@code limit} or {@code earliestCursor}.
+   * The dynamic parts of the message, such as {@code limit} or {@code earliestCursor}.
    *
    * @return texts by key; unmodifiable
    */
@@ -117,36 +117,36 @@ public final class EngagementException extends RuntimeException {
   }
 
   /**
-   * The fields that are wrong.
+   * The invalid fields.
    *
-   * @return in the order of the request; the server names at most 32; unmodifiable
+   * @return in the order of the request; the server lists at most 32; unmodifiable
    */
   public List<FieldViolation> violations() {
     return violations;
   }
 
   /**
-   * How long the server asks to wait before the next try.
+   * The wait before the next attempt that the server requests.
    *
-   * @return empty where it does not
+   * @return empty if it requests none
    */
   public Optional<Duration> retryDelay() {
     return Optional.ofNullable(retryDelay);
   }
 
   /**
-   * Whether the same request may succeed later. Uploaders and followers go on after such errors by
+   * Whether the same request may succeed later. Uploaders and followers retry after such errors by
    * themselves.
    *
-   * @return true after {@code UNAVAILABLE}, {@code DEADLINE}, {@code QUOTA_EXCEEDED} with a delay,
-   *     and what comes from a broken connection
+   * @return true for {@code UNAVAILABLE}, {@code DEADLINE}, {@code QUOTA_EXCEEDED} with a retry
+   *     delay, and errors of a broken connection
    */
   public boolean isTransient() {
     return switch (kind) {
       case UNAVAILABLE, DEADLINE -> true;
       case QUOTA_EXCEEDED -> retryDelay != null;
       default ->
-          // Without a reason of the service these come from a broken connection or from a proxy.
+          // Without the service's reason these come from a broken connection or from a proxy.
           reason.isEmpty()
               && (code == Status.Code.INTERNAL
                   || code == Status.Code.UNKNOWN
@@ -155,9 +155,9 @@ public final class EngagementException extends RuntimeException {
   }
 
   /**
-   * Everything that there is to say to people: code, reason, message, and a line for each field.
+   * The full text for humans: code, reason, message, and a line for each violation.
    *
-   * @return one line or more, without a line end
+   * @return one or more lines, without a trailing line break
    */
   @Override
   public String getMessage() {

@@ -2,33 +2,33 @@ package io.github.engagementattributes;
 
 import io.grpc.Status;
 
-/** What a failed call means for the caller. */
+/** Classifies failed calls by how the caller should react. */
 public enum ErrorKind {
   /** The request breaks a rule of the contract: correct it. */
   INVALID_ARGUMENT,
-  /** The id was used before, for other content. */
+  /** The id was used before, for different content. */
   CONFLICT,
-  /** The request is right, but not in the present state, of an upload for example. */
+  /** The request is valid, but not in the current state, for example of an upload. */
   PRECONDITION,
-  /** A newer stream goes on with the upload; this one must not. */
+  /** A newer stream has taken over the upload; do not retry. */
   TAKEN_OVER,
-  /** There is nothing with this id, cursor or name. */
+  /** Nothing has this id, cursor or name. */
   NOT_FOUND,
-  /** The token is missing, wrong or too old. */
+  /** The token is missing, invalid or expired. */
   UNAUTHENTICATED,
   /** The token does not cover this account or this kind of call. */
   PERMISSION_DENIED,
-  /** A limit on the use of the service is reached. */
+  /** A limit is reached; wait for the retry delay, if there is one. */
   QUOTA_EXCEEDED,
-  /** The service cannot be reached or cannot answer now; the same ids again are safe. */
+  /** The service cannot be reached or cannot answer now; retrying with the same ids is safe. */
   UNAVAILABLE,
-  /** No answer in time: the call may have happened; the same ids again are safe. */
+  /** The call may have taken effect; retrying with the same ids is safe. */
   DEADLINE,
-  /** The server failed in a way that it did not foresee. */
+  /** The server failed unexpectedly. */
   INTERNAL,
-  /** A status that none of the others stands for. */
+  /** All other statuses. */
   OTHER,
-  /** Found by the client: a resumed upload got a source with fewer events than are committed. */
+  /** Raised by the client: the source of a resumed upload has fewer events than are committed. */
   SOURCE_MISMATCH;
 
   static ErrorKind of(Status.Code code) {

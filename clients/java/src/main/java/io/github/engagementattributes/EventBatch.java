@@ -4,7 +4,7 @@ import io.github.engagementattributes.v1.StoredEvent;
 import java.util.List;
 
 /**
- * Some events, one after the other.
+ * A batch of consecutive events.
  *
  * @param events at least one, in the order of acceptance; unmodifiable
  * @param cursor covers the events and everything before them

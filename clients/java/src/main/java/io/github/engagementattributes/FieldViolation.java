@@ -6,9 +6,9 @@ import java.io.Serializable;
  * One broken rule of one field of a request.
  *
  * @param field path from the request, such as {@code event.customer_info.last_payment_date.month};
- *     empty where the rule is about the whole
+ *     empty if the rule concerns the whole request
  * @param rule id of the rule, such as {@code string.max_len}
- * @param description what is wrong and the limit, for people
+ * @param description a text for humans that includes the limit
  */
 public record FieldViolation(String field, String rule, String description)
     implements Serializable {

@@ -6,7 +6,7 @@ import io.github.engagementattributes.v1.SubscribeEventsResponse;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 
-/** One connection of a follower: reads what the server says, and tells an end from a loss. */
+/** One connection of a follower: reads messages, and distinguishes its end from a loss. */
 final class FollowStream implements AutoCloseable {
   private final Mailbox mailbox = new Mailbox();
   private final StreamCall<SubscribeEventsRequest, SubscribeEventsResponse> call;
@@ -25,9 +25,9 @@ final class FollowStream implements AutoCloseable {
   }
 
   /**
-   * The next message; null behind the last one where the stream was to stop at the tail.
+   * The next message or, if the stream was to stop at the tail, null after the last one.
    *
-   * <p>Throws an unavailable error where the server closes the stream or is silent for two of its
+   * <p>Throws an unavailable error if the server closes the stream or is silent for two of its
    * intervals.
    */
   @Nullable SubscribeEventsResponse read() throws InterruptedException {

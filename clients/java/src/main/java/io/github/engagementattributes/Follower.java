@@ -18,23 +18,23 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Hands out the events that a filter takes, in the order of acceptance, each as soon as it is
- * there.
+ * Yields the events that match a filter, in the order of acceptance, as soon as they are available.
  *
- * <p>Iterate over it for single events, or over {@link #batches} where there are many; both go on
- * where the other stopped, and every iterator is the same walk. What it hands out has no gap and no
- * repeat, whatever happens to the connection or to the server. Whatever ends a wait for the next
- * event, an interruption or an error, loses nothing: the next wait goes on behind {@link #cursor}.
+ * <p>Iterate over it for single events, or over {@link #batches} for many. All iterators share one
+ * position: each continues where the last one stopped. There are no gaps and no repeats, whatever
+ * happens to the connection or the server. Whatever ends a wait for the next event, an interruption
+ * or an error, loses nothing: the next wait continues after {@link #cursor}.
  *
  * <p>{@code hasNext} waits for the next event. It throws an {@link EngagementException}: {@code
- * PRECONDITION} where the cursor is older than what is kept or of another log, {@code
- * INVALID_ARGUMENT} where the cursor or the filter is wrong, the error that explains an outage that
- * lasts too long, and any other at once. It throws a {@link CancellationException} where the thread
- * is interrupted (which it stays), the {@link Context} that was current at {@link
- * FollowerBuilder#build} is cancelled, or the client is closed.
+ * PRECONDITION} if the cursor precedes the retained events or belongs to another log, {@code
+ * INVALID_ARGUMENT} if the cursor or the filter is invalid, the last connection's error if an
+ * outage lasts too long, and any other that is not transient, at once. It throws a {@link
+ * CancellationException} if the {@link Context} that was current at {@link FollowerBuilder#build}
+ * is cancelled, the client is closed, or the thread is interrupted (its interrupt status stays
+ * set).
  *
- * <p>Memory holds one batch. Nothing is read before somebody asks; a reader that takes its time
- * slows down nobody else. One thread at a time may iterate; any may close it and read its state.
+ * <p>Memory holds one batch. Nothing is read before it is asked for; a slow reader affects no
+ * others. Only one thread at a time may iterate; closing it and reading its state are thread-safe.
  */
 public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
   private final EngagementClient client;
@@ -65,11 +65,12 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
   }
 
   /**
-   * Covers exactly what was handed out, and what the filter does not take before and behind it.
+   * Covers exactly the events yielded so far, and the events around them that do not match the
+   * filter.
    *
-   * <p>Whoever stores it after handling an event, and starts again with {@link
-   * EngagementClient#followAfter}, misses nothing and repeats only what came after it was last
-   * stored. It moves with a filter that takes nothing, too.
+   * <p>Store it after handling an event and start again with {@link EngagementClient#followAfter}:
+   * nothing is missed, and only events handled since it was last stored come again. It also moves
+   * while no event matches the filter.
    *
    * @return opaque text; empty until the server has accepted the subscription
    */
@@ -78,19 +79,19 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
   }
 
   /**
-   * Whether everything that was stored has been handed out.
+   * Whether all stored events have been yielded.
    *
-   * @return false also while there is no connection
+   * @return false while disconnected
    */
   public boolean isCaughtUp() {
     return isCaughtUp && heldEvents == 0;
   }
 
   /**
-   * How many events were stored behind the cursor when the server last said so. What was handed out
-   * since is taken off. Those that the filter does not take are counted.
+   * The number of stored events after the cursor, as last reported by the server, less those
+   * yielded since.
    *
-   * @return a number of events of the account
+   * @return the lag; it counts events that do not match the filter
    */
   public long lagEvents() {
     return lagBehindHeld + heldEvents;
@@ -116,10 +117,10 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
   }
 
   /**
-   * The events in the batches in which they come, each with the cursor that covers it. Much faster
-   * than single events.
+   * The events in the batches in which they arrive, each with the cursor that covers it. Much
+   * faster than single events.
    *
-   * @return for one walk; it throws what the iteration over single events throws
+   * @return batches from the current position; iterating throws what it does for single events
    */
   public Iterable<EventBatch> batches() {
     return () ->
@@ -156,7 +157,7 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
     heldEvents = held.size();
   }
 
-  /** Holds the next batch; false where there will be none. */
+  /** Holds the next batch; false at the end. */
   private boolean load() {
     boolean isHeld = false;
     Context previous = context.attach();
@@ -176,7 +177,7 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
     } finally {
       context.detach(previous);
       if (!isHeld) {
-        // What was read and not taken in comes again.
+        // What was read but not processed comes again.
         disconnect();
       }
     }
@@ -201,7 +202,7 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
     return false;
   }
 
-  /** The next message, over as many connections as it takes; null at the end. */
+  /** The next message, reconnecting as often as necessary; null at the end. */
   private @Nullable SubscribeEventsResponse receive() throws InterruptedException {
     while (true) {
       try {
@@ -215,7 +216,7 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
     }
   }
 
-  /** Takes in what is no event. */
+  /** Processes a message without events. */
   private void take(SubscribeEventsResponse message) {
     switch (message.getMessageCase()) {
       case STARTED -> lagBehindHeld = message.getStarted().getLagEvents();
@@ -230,7 +231,7 @@ public final class Follower implements Iterable<StoredEvent>, AutoCloseable {
       case PROGRESS -> lagBehindHeld = message.getProgress().getLagEvents();
       case ERASURE_NOTICE -> onErasure.accept(message.getErasureNotice());
       default -> {
-        // Closing is the stream's business; of what is newer than this client the cursor counts.
+        // The stream handles Closing; of messages newer than this client, only the cursor counts.
       }
     }
     cursor = message.getCursor();

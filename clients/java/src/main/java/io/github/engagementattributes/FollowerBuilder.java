@@ -6,7 +6,7 @@ import io.github.engagementattributes.v1.SubscribeEventsResponse.ErasureNotice;
 import java.time.Duration;
 import java.util.function.Consumer;
 
-/** Describes a follower, whose start was chosen by the method that gave the builder. */
+/** Builds a {@link Follower}; the method that returned the builder has set where it starts. */
 public final class FollowerBuilder {
   final EngagementClient client;
   final SubscribeEventsRequest.Builder request;
@@ -20,9 +20,9 @@ public final class FollowerBuilder {
   }
 
   /**
-   * Takes only some events; by default all.
+   * Selects events; by default all.
    *
-   * @param value all that it says must hold
+   * @param value all of its conditions must hold
    * @return this
    */
   public FollowerBuilder filter(EventFilter value) {
@@ -31,7 +31,7 @@ public final class FollowerBuilder {
   }
 
   /**
-   * Ends the iteration behind what was stored when the follower connected.
+   * Ends the iteration after the events that were stored when the follower connected.
    *
    * @return this
    */
@@ -41,9 +41,9 @@ public final class FollowerBuilder {
   }
 
   /**
-   * Bounds the batches.
+   * Limits the size of batches.
    *
-   * @param value events of a batch, 1 to 1,000; the server's choice by default
+   * @param value maximum number of events in a batch, 1 to 1,000; the server's choice by default
    * @return this
    */
   public FollowerBuilder maxBatchEvents(int value) {
@@ -52,7 +52,7 @@ public final class FollowerBuilder {
   }
 
   /**
-   * Asks for the longest silence of the server; two of them mean that the connection is lost.
+   * Sets the longest silence of the server; after twice that, the connection is lost.
    *
    * @param value 5 to 60 seconds; the server's choice by default
    * @return this
@@ -63,9 +63,9 @@ public final class FollowerBuilder {
   }
 
   /**
-   * How long to go on reconnecting without any news; five minutes by default.
+   * Sets how long to keep reconnecting without progress; five minutes by default.
    *
-   * @param value from the first failure to the last try
+   * @param value from the first failure to the last attempt
    * @return this
    */
   public FollowerBuilder maxOutage(Duration value) {
@@ -74,10 +74,10 @@ public final class FollowerBuilder {
   }
 
   /**
-   * Told of erasures, in the thread that iterates, between the events before and after. What it
-   * throws comes out of the iteration, and the notice comes again.
+   * Registers a callback for erasures, called in the iterating thread, between the events before
+   * and after. If it throws, so does the iteration, and the notice comes again.
    *
-   * @param value takes each notice
+   * @param value receives each notice
    * @return this
    */
   public FollowerBuilder onErasure(Consumer<ErasureNotice> value) {
@@ -86,9 +86,9 @@ public final class FollowerBuilder {
   }
 
   /**
-   * Told of each lost connection, in the thread that iterates.
+   * Registers a callback for lost connections, called in the iterating thread.
    *
-   * @param value takes the error that ended it
+   * @param value receives the error that ended the connection
    * @return this
    */
   public FollowerBuilder onReconnect(Consumer<EngagementException> value) {
@@ -97,9 +97,9 @@ public final class FollowerBuilder {
   }
 
   /**
-   * Makes the Follower; it connects when it is first asked for an event.
+   * Builds the Follower, which connects when it is first asked for an event.
    *
-   * @return to be closed by the caller
+   * @return a follower that the caller must close
    */
   public Follower build() {
     return new Follower(this);

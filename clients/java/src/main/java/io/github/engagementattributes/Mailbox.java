@@ -10,8 +10,8 @@ import java.util.function.BooleanSupplier;
 /**
  * Runs the callbacks of streams in the thread that waits for them.
  *
- * <p>So an upload or a follower is one thread's business: no locks, and no callback of a user runs
- * where the user does not expect it. Callbacks are few, because messages are asked for one by one.
+ * <p>So an upload or a follower runs in a single thread: no locks, and no user callback runs in an
+ * unexpected one. Callbacks are few, because messages are requested one by one.
  */
 final class Mailbox implements Executor, AutoCloseable {
   private final BlockingQueue<Runnable> callbacks = new LinkedBlockingQueue<>();
@@ -30,7 +30,7 @@ final class Mailbox implements Executor, AutoCloseable {
     execute(() -> {});
   }
 
-  /** Waits for a callback and runs it; false where none comes within {@code nanos}. */
+  /** Waits for a callback and runs it; false if none comes within {@code nanos}. */
   boolean runNext(long nanos) throws InterruptedException {
     Runnable callback = callbacks.poll(nanos, TimeUnit.NANOSECONDS);
     if (callback == null) {
@@ -40,9 +40,7 @@ final class Mailbox implements Executor, AutoCloseable {
     return true;
   }
 
-  /**
-   * Sleeps, and runs what comes meanwhile; {@code until} ends it early, asked at every callback.
-   */
+  /** Runs callbacks for a time, or until {@code until} holds, which is checked after each. */
   void runFor(Duration duration, BooleanSupplier until) throws InterruptedException {
     long end = System.nanoTime() + duration.toNanos();
     boolean isTimeLeft = true;
@@ -51,7 +49,7 @@ final class Mailbox implements Executor, AutoCloseable {
     }
   }
 
-  /** Nobody waits any more; what still comes must run all the same, to give back its memory. */
+  /** Ends waiting. Late callbacks still run, because they release memory. */
   @Override
   public void close() {
     isClosed = true;

@@ -3,7 +3,7 @@ package io.github.engagementattributes;
 import java.time.Duration;
 import java.util.concurrent.ThreadLocalRandom;
 
-/** The time since the last progress, and the growing waits in it. */
+/** The time since the last progress, with growing waits. */
 final class Outage {
   static final Duration DEFAULT_MAX = Duration.ofMinutes(5);
   private static final Duration FIRST_DELAY = Duration.ofMillis(100);
@@ -18,13 +18,13 @@ final class Outage {
     this.max = max;
   }
 
-  /** There was progress: the next failure begins a new outage. */
+  /** Records progress: the next failure begins a new outage. */
   void end() {
     isOngoing = false;
     longestNextDelay = FIRST_DELAY;
   }
 
-  /** How long to wait before the next try. Throws the error where that is too late. */
+  /** How long to wait before the next attempt. Throws the error if that is too late. */
   Duration delayAfter(EngagementException error) {
     long now = System.nanoTime();
     if (!isOngoing) {
@@ -33,7 +33,7 @@ final class Outage {
     }
     long longestNanos = longestNextDelay.toNanos();
     longestNextDelay = shorter(longestNextDelay.multipliedBy(2), LONGEST_DELAY);
-    // Spread, so that the clients of a server that restarts do not come all at once.
+    // Randomized, so that the clients of a restarting server do not all reconnect at once.
     Duration spread =
         Duration.ofNanos(ThreadLocalRandom.current().nextLong(longestNanos / 2, longestNanos + 1));
     Duration asked = error.retryDelay().orElse(Duration.ZERO);

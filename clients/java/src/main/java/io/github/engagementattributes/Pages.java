@@ -8,9 +8,9 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A walk through the pages of a list, one page in memory.
+ * Iterates over the pages of a list, one page in memory.
  *
- * @param <T> what the list holds
+ * @param <T> the type of the items
  */
 final class Pages<T> implements Iterator<T> {
   /** One page; {@code nextToken} is empty on the last. */
@@ -18,10 +18,10 @@ final class Pages<T> implements Iterator<T> {
 
   private final Function<String, Page<T>> fetch;
   private Iterator<T> items = Collections.emptyIterator();
-  // Null behind the last page.
+  // Null after the last page.
   private @Nullable String nextToken;
 
-  /** {@code fetch} gives the page of a token. */
+  /** {@code fetch} returns the page of a token. */
   Pages(String firstToken, Function<String, Page<T>> fetch) {
     this.nextToken = firstToken;
     this.fetch = fetch;
@@ -29,7 +29,7 @@ final class Pages<T> implements Iterator<T> {
 
   @Override
   public boolean hasNext() {
-    // A page without items is not the last one: the token says which is.
+    // An empty page is not necessarily the last; an empty token is.
     while (!items.hasNext() && nextToken != null) {
       Page<T> page = fetch.apply(nextToken);
       items = page.items().iterator();

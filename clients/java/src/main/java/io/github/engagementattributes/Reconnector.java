@@ -6,7 +6,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Makes a lost connection again within seconds: gRPC itself waits up to two minutes, and has no
+ * Re-establishes a lost connection within seconds: gRPC itself waits up to two minutes, and has no
  * setting for it.
  */
 final class Reconnector {
@@ -32,7 +32,7 @@ final class Reconnector {
         return;
       }
       case TRANSIENT_FAILURE -> {
-        // Borrowed from the JDK: no thread of our own, and none that keeps a process alive.
+        // On the JDK's threads: no thread of our own, and none that keeps a process alive.
         CompletableFuture.delayedExecutor(delayMillis, TimeUnit.MILLISECONDS)
             .execute(this::connectAgain);
         delayMillis = Math.min(2 * delayMillis, LONGEST_DELAY_MILLIS);

@@ -4,10 +4,10 @@ import io.github.engagementattributes.v1.Event;
 import io.github.engagementattributes.v1.EventError;
 
 /**
- * An event of an upload that was refused.
+ * An event of an upload that was rejected.
  *
  * @param position position in the source, from 0
- * @param event the event as sent, with the id that it got where it had none
- * @param error why it was refused
+ * @param event the event as sent, including an id that the client assigned
+ * @param error why it was rejected
  */
 public record RejectedEvent(long position, Event event, EventError error) {}

@@ -3,14 +3,14 @@ package io.github.engagementattributes;
 import java.util.List;
 import java.util.Map;
 
-/** Which calls gRPC itself makes again, and when. */
+/** Which calls gRPC itself retries, and when. */
 final class ServiceConfig {
   /** The service config in gRPC's JSON form; numbers are doubles there. */
   static final Map<String, Object> RETRIES =
       Map.of(
           "methodConfig",
           List.of(
-              // An empty name stands for every method.
+              // An empty name matches every method.
               Map.of(
                   "name",
                   List.of(Map.of()),
@@ -26,8 +26,8 @@ final class ServiceConfig {
                       2.0,
                       "retryableStatusCodes",
                       List.of("UNAVAILABLE"))),
-              // These resume by themselves. Retried by gRPC as well, an upload's messages would be
-              // copied into a retry buffer, and a subscription would wait unseen.
+              // These resume by themselves. If gRPC retried them as well, it would copy an
+              // upload's messages to a retry buffer, and a subscription's waits would go unnoticed.
               Map.of(
                   "name",
                   List.of(

@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** What a status carries beside its code and message. */
+/** The details of a status besides its code and message. */
 record StatusDetails(
     String reason,
     Map<String, String> metadata,
@@ -23,7 +23,7 @@ record StatusDetails(
   private static final Metadata.Key<byte[]> KEY =
       Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
 
-  /** Never fails: where the details cannot be read, the code and the message must do. */
+  /** Never fails: if the details cannot be read, the code and the message must do. */
   static StatusDetails read(@Nullable Metadata trailers) {
     byte[] serialized = trailers == null ? null : trailers.get(KEY);
     if (serialized == null) {

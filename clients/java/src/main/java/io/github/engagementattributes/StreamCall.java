@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * One stream, used by one thread, which runs the callbacks of its mailbox.
  *
- * <p>Messages come only when they are asked for, one by one: what is not asked for stays with the
- * server, as far as the flow control of the connection reaches.
+ * <p>Messages arrive only when they are requested, one by one: others stay with the server, as far
+ * as the connection's flow control reaches.
  */
 final class StreamCall<RequestT, ResponseT> implements AutoCloseable {
   private final Connection connection;
@@ -30,7 +30,7 @@ final class StreamCall<RequestT, ResponseT> implements AutoCloseable {
     call.start(new Listener(), new Metadata());
   }
 
-  /** Whether what is sent now goes out, instead of waiting in memory. */
+  /** Whether a message sent now goes out instead of waiting in memory. */
   boolean isReady() {
     return call.isReady();
   }
@@ -43,7 +43,7 @@ final class StreamCall<RequestT, ResponseT> implements AutoCloseable {
     call.halfClose();
   }
 
-  /** Lets one more message come, unless one was asked for already. */
+  /** Requests one more message, unless one is already requested. */
   void ask() {
     if (!isAsked) {
       isAsked = true;
@@ -51,7 +51,7 @@ final class StreamCall<RequestT, ResponseT> implements AutoCloseable {
     }
   }
 
-  /** The message that came since the last {@link #ask}, once; null where there is none yet. */
+  /** The message that arrived since the last {@link #ask}, once; null if there is none yet. */
   @Nullable ResponseT take() {
     ResponseT taken = message;
     if (taken != null) {
@@ -61,7 +61,7 @@ final class StreamCall<RequestT, ResponseT> implements AutoCloseable {
     return taken;
   }
 
-  /** Whether the call has ended well. Throws where it ended otherwise. */
+  /** Whether the call has ended with OK. Throws if it ended otherwise. */
   boolean hasEnded() {
     if (status != null && !status.isOk()) {
       throw connection.failure(status, trailers);
@@ -69,7 +69,7 @@ final class StreamCall<RequestT, ResponseT> implements AutoCloseable {
     return status != null;
   }
 
-  /** The next message; null at the end. Throws where the server says nothing for too long. */
+  /** The next message; null at the end. Throws if the server is silent for too long. */
   @Nullable ResponseT read(Duration silence) throws InterruptedException {
     long silentAt = System.nanoTime() + silence.toNanos();
     ask();
@@ -90,7 +90,7 @@ final class StreamCall<RequestT, ResponseT> implements AutoCloseable {
         "no message from the server for " + seconds + " s", null);
   }
 
-  /** Lets the server end the call by itself, which sees a cancellation otherwise. */
+  /** Lets the server end the call by itself; otherwise it would see a cancellation. */
   void awaitEnd(Duration longest) throws InterruptedException {
     ask();
     mailbox.runFor(longest, () -> status != null);
@@ -100,7 +100,7 @@ final class StreamCall<RequestT, ResponseT> implements AutoCloseable {
   @Override
   public void close() {
     if (status == null) {
-      call.cancel("the client has no more use for it", null);
+      call.cancel("the client no longer needs the call", null);
     }
   }
 

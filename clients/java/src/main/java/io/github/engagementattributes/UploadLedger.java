@@ -15,11 +15,11 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The books of one upload: the chunks that are not known to be committed, the totals, and what the
- * caller is told of both.
+ * The ledger of one upload: the chunks that are not known to be committed, the totals, and the
+ * caller's callbacks.
  *
- * <p>Each rejection is told once, with the event's position in the source, whatever connections are
- * lost.
+ * <p>Each rejection is reported once, with the event's position in the source, whatever connections
+ * are lost.
  */
 final class UploadLedger {
   private final @Nullable Consumer<UploadProgress> onProgress;
@@ -29,11 +29,11 @@ final class UploadLedger {
   private long committedThrough;
   private long sent;
   private long skippedEvents;
-  private long refused;
+  private long rejectedHere;
   private int reconnects;
   private boolean isFinished;
 
-  /** Null is for callers who do not want to know. */
+  /** Null stands for no callback. */
   UploadLedger(
       @Nullable Consumer<UploadProgress> onProgress,
       @Nullable Consumer<RejectedEvent> onRejection) {
@@ -41,7 +41,7 @@ final class UploadLedger {
     this.onRejection = onRejection;
   }
 
-  /** Chunks to send again after a lost connection, in order; the stream bounds their number. */
+  /** Chunks to resend after a lost connection, in order; the stream bounds their number. */
   Deque<Chunk> unacked() {
     return unacked;
   }
@@ -54,46 +54,48 @@ final class UploadLedger {
     return isFinished;
   }
 
-  /** Begins behind what an earlier run had committed; how many events that is. */
+  /** Begins after the events that an earlier run committed, and returns their number. */
   long skipCommitted() {
     skippedEvents = total(tally);
     sent = skippedEvents;
     return skippedEvents;
   }
 
-  /** A chunk is about to be sent. */
+  /** Adds a chunk that is about to be sent. */
   void add(Chunk chunk) {
     unacked.addLast(chunk);
     sent = chunk.endPosition();
   }
 
-  /** Takes in an ack; whether the upload moves or has nothing to wait for. */
+  /**
+   * Processes an ack, and returns whether it is progress: the upload moved or waits for nothing.
+   */
   boolean acknowledge(UploadEventsResponse.Ack ack) {
     boolean hasMoved = ack.getCommittedThrough() > committedThrough;
     settle(ack.getCommittedThrough(), ack.getTally(), ack.getResultsList());
     return hasMoved || unacked.isEmpty();
   }
 
-  /** Whether rejections of chunks on the way were not heard of. */
+  /** Whether rejections in chunks in flight were not reported to this client. */
   boolean missesRejections(Upload upload) {
     return onRejection != null
         && !unacked.isEmpty()
         && upload.getTally().getRejected() > tally.getRejected();
   }
 
-  /** Takes in the state of the upload, with the rejections that were not heard of. */
+  /** Processes the state of the upload and the rejections that it missed. */
   void catchUp(Upload upload, List<UploadResult> missed) {
     settle(upload.getCommittedThrough(), upload.getTally(), missed);
     isFinished = upload.getState() == Upload.State.STATE_FINISHED;
   }
 
-  /** An event that cannot be sent at all. */
-  void refuse(RejectedEvent rejected) {
-    refused++;
+  /** Processes an event that cannot be sent at all. */
+  void reject(RejectedEvent rejected) {
+    rejectedHere++;
     report(rejected);
   }
 
-  /** The connection was lost and is made again. */
+  /** Counts a connection that was lost and is re-established. */
   void noteReconnect() {
     reconnects++;
     reportProgress();
@@ -122,7 +124,7 @@ final class UploadLedger {
     for (UploadResult item : results) {
       var result = item.getResult();
       Chunk chunk = chunks.get(item.getChunkSequence());
-      // A lost connection can cut the results of a chunk in two, and all of them come again.
+      // If a lost connection cuts the results of a chunk in two, all of them come again.
       if (result.getOutcome() == Outcome.OUTCOME_REJECTED
           && chunk != null
           && chunk.isFirstReportOf(result.getIndex())) {
@@ -146,7 +148,7 @@ final class UploadLedger {
   }
 
   private Tally fullTally() {
-    return tally.toBuilder().setRejected(tally.getRejected() + refused).build();
+    return tally.toBuilder().setRejected(tally.getRejected() + rejectedHere).build();
   }
 
   private static long total(Tally tally) {

@@ -3,11 +3,11 @@ package io.github.engagementattributes;
 import io.github.engagementattributes.v1.Tally;
 
 /**
- * How far an upload is, counted in events of its source.
+ * The progress of an upload, in events of its source.
  *
- * @param sent events given to the connection, in this run or in an earlier one
- * @param acknowledged events with an outcome: those of the tally together
- * @param tally how many events had each outcome
- * @param reconnects connections that this run has lost
+ * @param sent number of events passed to the connection, in this run or an earlier one
+ * @param acknowledged number of events with an outcome, which is the sum of the tally
+ * @param tally number of events by outcome
+ * @param reconnects number of connections that this run has lost
  */
 public record UploadProgress(long sent, long acknowledged, Tally tally, int reconnects) {}

@@ -13,8 +13,8 @@ import java.util.Queue;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One connection of an upload: opens it, sends what is not committed, takes in what the server
- * says. Everything runs in the thread of the upload.
+ * One connection of an upload: opens it, sends what is not committed, processes the server's
+ * messages. Everything runs in the uploading thread.
  */
 final class UploadStream implements AutoCloseable {
   private static final Duration STATUS_PATIENCE = Duration.ofSeconds(2);
@@ -51,7 +51,7 @@ final class UploadStream implements AutoCloseable {
         new StreamCall<>(client.connection(), IngestServiceGrpc.getUploadEventsMethod(), mailbox);
   }
 
-  /** Returns when all that the source gave is committed; throws an error before that. */
+  /** Returns once all events that the source yielded are committed; throws an error before. */
   void run() throws InterruptedException {
     call.send(
         UploadEventsRequest.newBuilder()
@@ -75,7 +75,7 @@ final class UploadStream implements AutoCloseable {
     call.close();
   }
 
-  /** The next message, null at the end; sends meanwhile whatever may be sent. */
+  /** The next message, null at the end; sends whatever may be sent meanwhile. */
   private @Nullable UploadEventsResponse receive() throws InterruptedException {
     long silentAt = System.nanoTime() + silence.toNanos();
     call.ask();
@@ -110,7 +110,7 @@ final class UploadStream implements AutoCloseable {
         call.awaitEnd(STATUS_PATIENCE);
       }
       case MESSAGE_NOT_SET -> {
-        // A newer server says something that this client does not know: it lives.
+        // A message newer than this client still shows that the server is alive.
       }
     }
   }
@@ -138,7 +138,7 @@ final class UploadStream implements AutoCloseable {
     isOpen = true;
   }
 
-  /** Takes in what was committed without an ack that arrived. */
+  /** Processes commits whose acks were lost. */
   private void catchUp(Upload upload) {
     List<UploadResult> missed = new ArrayList<>();
     if (ledger.missesRejections(upload)) {
@@ -154,7 +154,7 @@ final class UploadStream implements AutoCloseable {
 
   private void sendWhatIsReady() {
     while (canSend()) {
-      tellRefused();
+      reportRejected();
       Chunk next = nextChunk();
       if (next == null) {
         if (toSendAgain.isEmpty() && chunker.hasEnded()) {
@@ -166,15 +166,15 @@ final class UploadStream implements AutoCloseable {
     }
   }
 
-  private void tellRefused() {
-    for (RejectedEvent refused = chunker.pollRefused();
-        refused != null;
-        refused = chunker.pollRefused()) {
-      ledger.refuse(refused);
+  private void reportRejected() {
+    for (RejectedEvent rejected = chunker.pollRejected();
+        rejected != null;
+        rejected = chunker.pollRejected()) {
+      ledger.reject(rejected);
     }
   }
 
-  /** What to send now; null where there is nothing, or no room for it. */
+  /** The chunk to send now; null if there is none, or no room for it. */
   private @Nullable Chunk nextChunk() {
     if (!toSendAgain.isEmpty()) {
       return toSendAgain.remove();

@@ -10,16 +10,15 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Uploads a source of events of any length, in bounded memory, through lost connections, restarts
- * of the server and crashes of the client.
+ * Uploads a source of events of any length, in bounded memory, across lost connections, server
+ * restarts and client crashes.
  *
- * <p>An upload is resumed by a new Uploader, of another process too, with the same upload id and
- * the same source from its start: the events that are committed are skipped by their number. An
- * upload that is finished gives its summary again and reads nothing. One upload id names one
- * source.
+ * <p>To resume an upload, even from another process, use a new Uploader with the same upload id and
+ * the same source from its start: as many events as are committed are skipped. A finished upload
+ * returns its summary again and reads nothing. Use an upload id for one source only.
  *
- * <p>Memory holds the chunks that the server has not acked, at most as many as it allows, and the
- * next. {@link EngagementClient#uploader} makes Uploaders; each is for one run.
+ * <p>Memory holds the unacked chunks, at most as many as the server allows, and the next one.
+ * {@link EngagementClient#uploader} builds Uploaders; each is for one run.
  */
 public final class Uploader {
   private final EngagementClient client;
@@ -41,9 +40,9 @@ public final class Uploader {
   }
 
   /**
-   * The name of the upload.
+   * The id of the upload.
    *
-   * @return what the builder was given, or a new UUIDv7
+   * @return the id that the builder was given, or a new UUIDv7
    */
   public String uploadId() {
     return uploadId;
@@ -53,21 +52,22 @@ public final class Uploader {
    * Uploads all events of the source and finishes the upload.
    *
    * <p>Events without an id are sent with a UUIDv7. The source is read in a thread of its own, no
-   * faster than the server commits, and may block for any time: what it gave before is sent
-   * meanwhile. Where the upload ends before its source, that thread is interrupted and waited for,
-   * up to two seconds.
+   * faster than the server commits, and may block for any time: earlier events are sent meanwhile.
+   * If the upload ends before its source, that thread is interrupted and awaited for up to two
+   * seconds.
    *
-   * <p>What the source throws comes out of here after all that it gave before is committed; the
-   * upload then stays open, as it does after a cancellation, an interruption and an error.
+   * <p>If the source throws, all events before it are committed, then the exception is rethrown;
+   * the upload stays open, as after a cancellation, an interruption or an error.
    *
    * @param events the source, in the same order in every run
    * @return the totals
-   * @throws EngagementException {@code TAKEN_OVER} where a newer stream goes on with the upload,
-   *     {@code SOURCE_MISMATCH} where the source is too short to be the one that the upload began
-   *     with, the error that explains an outage that lasts too long, and any other at once
-   * @throws CancellationException after {@link #cancel}, where the current {@link Context} is
-   *     cancelled, or the client closed
-   * @throws InterruptedException where the thread is interrupted
+   * @throws EngagementException {@code TAKEN_OVER} if a newer stream has taken over the upload,
+   *     {@code SOURCE_MISMATCH} if the source is shorter than what is committed, the last
+   *     connection's error if an outage lasts too long, and any other that is not transient, at
+   *     once
+   * @throws CancellationException after {@link #cancel}, or if the current {@link Context} is
+   *     cancelled or the client closed
+   * @throws InterruptedException if the thread is interrupted
    */
   public UploadSummary upload(Iterator<Event> events) throws InterruptedException {
     Context.CancellableContext running = begin();
@@ -92,7 +92,7 @@ public final class Uploader {
    *
    * @param events the source, in the same order in every run
    * @return the totals
-   * @throws InterruptedException where the thread is interrupted
+   * @throws InterruptedException if the thread is interrupted
    */
   public UploadSummary upload(Iterable<Event> events) throws InterruptedException {
     return upload(events.iterator());
@@ -101,17 +101,17 @@ public final class Uploader {
   /**
    * The same as {@link #upload(Iterator)}.
    *
-   * @param events the source, in the same order in every run; closing it is left to the caller
+   * @param events the source, in the same order in every run; the caller closes it
    * @return the totals
-   * @throws InterruptedException where the thread is interrupted
+   * @throws InterruptedException if the thread is interrupted
    */
   public UploadSummary upload(Stream<Event> events) throws InterruptedException {
     return upload(events.iterator());
   }
 
   /**
-   * Ends the upload for now, from any thread: {@link #upload(Iterator)} throws a
-   * CancellationException. What is committed stays, and another Uploader can go on.
+   * Ends this run, from any thread: {@link #upload(Iterator)} throws a CancellationException.
+   * Committed events stay, and another Uploader can resume.
    */
   public synchronized void cancel() {
     isCancelled = true;
@@ -147,7 +147,7 @@ public final class Uploader {
     return ledger.summarize(uploadId);
   }
 
-  /** Makes one connection after the other until everything is committed. */
+  /** Opens connection after connection until everything is committed. */
   private void connectUntilCommitted(
       Chunker chunker, UploadLedger ledger, Mailbox mailbox, Context running)
       throws InterruptedException {
@@ -170,7 +170,7 @@ public final class Uploader {
     }
   }
 
-  /** The source's own error as it is, checked or not: iterators written elsewhere throw both. */
+  /** Rethrows the source's own error unchanged: not all iterators throw only unchecked ones. */
   @SuppressWarnings("unchecked") // erased to Throwable, which is what is thrown
   private static <E extends Throwable> void rethrow(Throwable error) throws E {
     throw (E) error;

@@ -4,7 +4,7 @@ import java.time.Duration;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
-/** Describes an upload: everything has a default. */
+/** Builds an {@link Uploader}. Everything has a default. */
 public final class UploaderBuilder {
   final EngagementClient client;
   @Nullable String uploadId;
@@ -18,7 +18,7 @@ public final class UploaderBuilder {
   }
 
   /**
-   * Names the upload; by default it gets a new UUIDv7.
+   * Sets the id of the upload, under which it can be resumed; by default a new UUIDv7.
    *
    * @param value 1 to 128 characters, unique in the account
    * @return this
@@ -29,9 +29,9 @@ public final class UploaderBuilder {
   }
 
   /**
-   * Makes chunks smaller than the server allows.
+   * Limits chunks to fewer events than the server allows.
    *
-   * @param value events of a chunk, at least 1; more than the server allows count as that
+   * @param value maximum number of events in a chunk, at least 1; the server's limit applies too
    * @return this
    */
   public UploaderBuilder chunkEvents(int value) {
@@ -43,9 +43,9 @@ public final class UploaderBuilder {
   }
 
   /**
-   * How long to go on reconnecting without any progress; five minutes by default.
+   * Sets how long to keep reconnecting without progress; five minutes by default.
    *
-   * @param value from the first failure to the last try
+   * @param value from the first failure to the last attempt
    * @return this
    */
   public UploaderBuilder maxOutage(Duration value) {
@@ -54,10 +54,10 @@ public final class UploaderBuilder {
   }
 
   /**
-   * Told at every ack and every reconnect, in the thread that uploads. It must not block for long;
-   * what it throws ends the run.
+   * Registers a callback for every ack and every reconnect. It runs in the uploading thread and
+   * must not block for long; if it throws, the run ends with the exception.
    *
-   * @param value takes each new state
+   * @param value receives each new state
    * @return this
    */
   public UploaderBuilder onProgress(Consumer<UploadProgress> value) {
@@ -66,10 +66,10 @@ public final class UploaderBuilder {
   }
 
   /**
-   * Told of each event that is refused in this run, once, in the thread that uploads. It must not
-   * block for long; what it throws ends the run.
+   * Registers a callback for each event rejected in this run, called once per event. It runs in the
+   * uploading thread and must not block for long; if it throws, the run ends with the exception.
    *
-   * @param value takes each refused event
+   * @param value receives each rejected event
    * @return this
    */
   public UploaderBuilder onRejection(Consumer<RejectedEvent> value) {
@@ -78,9 +78,9 @@ public final class UploaderBuilder {
   }
 
   /**
-   * Makes the Uploader; it connects when it uploads.
+   * Builds the Uploader, which connects when it uploads.
    *
-   * @return for one run
+   * @return an uploader for one run
    */
   public Uploader build() {
     return new Uploader(this);

@@ -4,7 +4,7 @@ import java.nio.ByteBuffer;
 import java.security.SecureRandom;
 import java.util.UUID;
 
-/** UUIDv7 (RFC 9562): ids that grow with time, so that the store keeps neighbours together. */
+/** UUIDv7 (RFC 9562): ids that increase with time and so keep neighbours together in the store. */
 public final class Uuid7 {
   private static final int COUNTER_BITS = 42;
   private static final int LOW_COUNTER_BITS = 30;
@@ -13,7 +13,7 @@ public final class Uuid7 {
 
   private static final Object LOCK = new Object();
   private static final SecureRandom RANDOM = new SecureRandom();
-  // Asking the source of randomness for every id would take longer than all the rest.
+  // Drawn in bulk: one draw per id would dominate the cost.
   private static final ByteBuffer RANDOM_BYTES = ByteBuffer.allocate(4096).position(4096);
   private static long lastMillis;
   private static long counter;
@@ -21,12 +21,12 @@ public final class Uuid7 {
   private Uuid7() {}
 
   /**
-   * A new id, greater as text than all that this process made before.
+   * Returns a new id, greater as text than all that this process generated before.
    *
-   * <p>After the 48 bits of epoch milliseconds stand a counter of 42 bits, which starts at a random
+   * <p>It consists of 48 bits of epoch milliseconds, a 42-bit counter that starts at a random
    * number every millisecond, and 32 random bits.
    *
-   * @return 36 characters in lower case
+   * @return 36 lower-case characters
    */
   public static String next() {
     long millis;
@@ -38,8 +38,8 @@ public final class Uuid7 {
         lastMillis = now;
         counter = randomLong() >>> (Long.SIZE - COUNTER_BITS + 1);
       } else {
-        // Also when the clock goes back. Half the counter is free: it cannot run over within the
-        // life of a process.
+        // Also if the clock goes back. Half of the counter is unused at first, which no process
+        // can exhaust.
         counter++;
       }
       millis = lastMillis;

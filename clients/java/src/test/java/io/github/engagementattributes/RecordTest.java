@@ -62,8 +62,8 @@ final class RecordTest {
   }
 
   @Test
-  void a_refused_event_is_a_typed_error_with_its_fields() {
-    try (EngagementClient client = server.connect("refused")) {
+  void a_rejected_event_is_a_typed_error_with_its_fields() {
+    try (EngagementClient client = server.connect("rejected")) {
       var error =
           assertThrows(EngagementException.class, () -> client.recordEvent(Events.invalid("1")));
       assertEquals(ErrorKind.INVALID_ARGUMENT, error.kind());

@@ -133,7 +133,7 @@ final class UploadTest {
   }
 
   @Test
-  void an_event_that_fits_into_no_chunk_is_refused_by_the_client() throws Exception {
+  void an_event_that_fits_into_no_chunk_is_rejected_by_the_client() throws Exception {
     try (EngagementClient client = server.connect("too-large")) {
       List<RejectedEvent> rejected = new ArrayList<>();
       Event large =

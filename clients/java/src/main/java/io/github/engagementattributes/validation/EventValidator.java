@@ -12,23 +12,23 @@ import java.util.List;
 import java.util.stream.Collectors;
 
 /**
- * Finds what the server would refuse, without a server, from the annotations of the contract.
+ * Checks events against the contract's annotations, without a server. Thread-safe.
  *
- * <p>Only the server can check the rest: the size of an event, times ahead of its clock, ids that
- * are taken by other content, and closed lists of entities. Any number of threads may share one.
+ * <p>Only the server can check the rest: the size of an event, times ahead of its clock, ids used
+ * for different content, and closed lists of entities.
  */
 public final class EventValidator {
   private final Validator validator = ValidatorFactory.newBuilder().build();
 
-  /** Makes a validator; the rules of a kind of message are read when it first comes. */
+  /** Creates a validator, which reads the rules of a message type when it is first needed. */
   public EventValidator() {}
 
   /**
    * Checks an event or any other message of the contract.
    *
-   * @param message stays as it is
-   * @return the broken rules, in the order of the fields, with paths from the message; empty where
-   *     there are none
+   * @param message the message to check
+   * @return the broken rules, in the order of the fields, with paths from the message; empty if it
+   *     is valid
    */
   public List<FieldViolation> violations(Message message) {
     try {
@@ -36,7 +36,7 @@ public final class EventValidator {
           .map(EventValidator::convert)
           .toList();
     } catch (ValidationException error) {
-      // Not the message is at fault but the rules, which are compiled into this package.
+      // The fault is not in the message but in the rules, which are compiled into this package.
       throw new IllegalStateException("the rules of the contract cannot be read", error);
     }
   }

@@ -1,8 +1,8 @@
 /**
- * Checks events against the rules of the contract before they are sent, which is optional: the
- * server checks them all.
+ * Optional: checks events against the rules of the contract before they are sent. The server checks
+ * them all.
  *
- * <p>Needs protovalidate with its engine: add {@code build.buf:protovalidate} to the dependencies.
+ * <p>Needs protovalidate with its engine: add {@code build.buf:protovalidate} to your dependencies.
  */
 @NullMarked
 package io.github.engagementattributes.validation;

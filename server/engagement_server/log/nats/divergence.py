@@ -1,4 +1,4 @@
-"""Whether a log is still the one that a view was made from, and what is done where it is not."""
+"""Detects a log that has diverged from a view, and marks it with a new epoch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
 from engagement_server.faults import LogReplacedError, LogUnreachableError, StaleViewError
-from engagement_server.log.encoding import encode_commit
-from engagement_server.log.nats import framing
-from engagement_server.log.nats.compression import compress
-from engagement_server.log.nats.framing import MessageId
+from engagement_server.log.nats.entries import MessageId, check_format, encode_entry
 from engagement_server.log.nats.stream import PUBLISH_SECONDS
 from engagement_server.operations import ChangeEpoch, Commit
 
@@ -20,14 +17,14 @@ if TYPE_CHECKING:
     from engagement_server.store.log_position import LogPosition
 
 PATIENCE_SECONDS = 10.0
-"""How long a log may seem too short: a leader that was just elected may not know yet how far it reaches."""
+"""How long a log may seem too short: a new leader may not know its length yet."""
 _RETRY_SECONDS = 0.5
 
 
 async def check_position(stream: NatsStream, position: LogPosition) -> None:
-    """Makes sure that the log holds what a view has applied.
+    """Checks that the log contains the last entry that a view has applied.
 
-    Raises LogReplacedError, StaleViewError and LogUnreachableError.
+    Raises LogReplacedError, StaleViewError, UnreadableCommitError and LogUnreachableError.
     """
     if position.sequence == 0:
         return
@@ -45,6 +42,7 @@ async def check_position(stream: NatsStream, position: LogPosition) -> None:
             raise LogReplacedError(
                 f"message {position.sequence} of the log is not the one that this view has applied"
             )
+        check_format(message.data)
     elif state.last_sequence != position.sequence:
         raise StaleViewError(
             f"the log begins with message {state.first_sequence}, but this view ends with {position.sequence}"
@@ -52,26 +50,24 @@ async def check_position(stream: NatsStream, position: LogPosition) -> None:
 
 
 async def require_quorum(stream: NatsStream) -> StreamState:
-    """How far the log reaches. Raises LogUnreachableError where a server that is cut off would tell."""
+    """Returns the extent of the log. Raises LogUnreachableError if the server that answers has no quorum."""
     state = await stream.state()
     if not state.has_quorum:
         raise LogUnreachableError("the log has no quorum")
     return state
 
 
-async def goes_on_from(stream: NatsStream, position: LogPosition) -> bool:
-    """The same as a question about now. Raises LogUnreachableError."""
+async def continues_from(stream: NatsStream, position: LogPosition) -> bool:
+    """Whether the log contains a position now, without patience. Raises LogUnreachableError."""
     message = await stream.read(position.sequence)
     if message is None:
         return (await require_quorum(stream)).last_sequence == position.sequence
     return message.message_id == position.message_id
 
 
-async def declare_replaced(stream: NatsStream, *, epoch: int) -> None:
-    """Gives the log another epoch, unless that was done, so that no cursor of what is lost is believed."""
+async def change_epoch(stream: NatsStream, *, epoch: int) -> None:
+    """Gives the log a new epoch if it still has this one, which invalidates all earlier cursors."""
     commit = Commit([ChangeEpoch(epoch, secrets.randbits(32))], now_ms())
     await stream.publish(
-        str(MessageId(secrets.token_hex(8), 1)),
-        framing.COMMIT + await compress(encode_commit(commit)),
-        timeout_seconds=PUBLISH_SECONDS,
+        str(MessageId(secrets.token_hex(8), 1)), await encode_entry(commit), timeout_seconds=PUBLISH_SECONDS
     )

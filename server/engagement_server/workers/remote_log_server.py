@@ -1,0 +1,121 @@
+"""Serves a log to the workers, whose commits share the order and the fsyncs of one committer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from engagement_server.errors import DrainingError, RequestError
+from engagement_server.log.encoding import decode_commit
+from engagement_server.workers.channel import Kind
+from engagement_server.workers.remote_log import Freshness, encode_freshness
+from engagement_server.workers.results import encode_applied, encode_results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engagement_server.log.base import CommitLog
+    from engagement_server.log.committer import Committer
+    from engagement_server.operations import Result
+    from engagement_server.workers.channel import Channel, Message
+
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
+"""Limit of the bytes that a worker leaves unread: many times the responses to all its possible requests."""
+_FRESHNESS_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class RemoteLogServer:
+    """The server of `RemoteLog`, in the parent."""
+
+    def __init__(self, log: CommitLog, committer: Committer) -> None:
+        self._log = log
+        self._committer = committer
+        self._kills: dict[Channel, Callable[[], None]] = {}
+        # All workers get the changes of a commit before its author gets the results.
+        log.subscribe(lambda applied: self._send_all(Kind.APPLIED, encode_applied(applied)))
+        log.watch_freshness(lambda _: self._send_all(Kind.FRESHNESS, self._freshness()))
+        self._task = asyncio.create_task(self._send_freshness(), name="remote-log-server")
+
+    async def serve(self, channel: Channel, *, kill: Callable[[], None]) -> None:
+        """Serves a worker until it closes the channel; calls `kill` if it does not read its messages."""
+        tasks: set[asyncio.Task[None]] = set()
+        channel.send(Kind.FRESHNESS, self._freshness())
+        self._kills[channel] = kill
+        try:
+            while (request := await channel.receive()) is not None:
+                if request.kind == Kind.COMMIT:
+                    await self._commit(channel, request)
+                    continue
+                task = asyncio.create_task(self._handle(channel, request), name="remote-log-request")
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        finally:
+            del self._kills[channel]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await channel.close()
+
+    def close(self) -> None:
+        """Stops sending; the workers must be gone."""
+        self._task.cancel()
+
+    async def _commit(self, channel: Channel, request: Message) -> None:
+        """Enqueues operations in the order of the requests; while the queue is full, none is read."""
+        await self._committer.wait_for_room()
+        commit = decode_commit(request.data)
+        try:
+            results = [self._committer.enqueue(operation) for operation in commit.operations]
+        except DrainingError as error:
+            refused = encode_results([error] * len(commit.operations))
+            channel.send(Kind.RESPONSE, refused, number=request.number)
+            return
+        gathered = asyncio.gather(*results, return_exceptions=True)
+        gathered.add_done_callback(partial(_respond, channel, request.number))
+
+    async def _handle(self, channel: Channel, request: Message) -> None:
+        """Handles a request that has no place in the order of commits."""
+        results: list[Result | RequestError] = []
+        try:
+            if request.kind == Kind.CATCH_UP:
+                results.append(int(await self._log.catch_up()))
+            else:
+                await self._log.purge()
+        except RequestError as error:
+            results.append(error)
+        except Exception:
+            _log.exception("cannot handle a request of a worker")
+            channel.send(Kind.FAILED, number=request.number)
+            return
+        channel.send(Kind.RESPONSE, encode_results(results), number=request.number)
+
+    def _freshness(self) -> bytes:
+        return encode_freshness(Freshness(self._log.view_time_ms, self._log.is_current))
+
+    async def _send_freshness(self) -> None:
+        while True:
+            await asyncio.sleep(_FRESHNESS_SECONDS)
+            self._send_all(Kind.FRESHNESS, self._freshness())
+
+    def _send_all(self, kind: Kind, data: bytes) -> None:
+        for channel, kill in list(self._kills.items()):
+            channel.send(kind, data)
+            if channel.unread_bytes > MAX_UNREAD_BYTES:
+                _log.error("killing a worker that has left %d bytes unread", channel.unread_bytes)
+                channel.abort()
+                kill()
+
+
+def _respond(channel: Channel, number: int, gathered: asyncio.Future[list[Result | BaseException]]) -> None:
+    """Sends one result or error per operation of a commit, or that the commit failed."""
+    results: list[Result | RequestError] = []
+    for result in gathered.result():
+        if isinstance(result, BaseException) and not isinstance(result, RequestError):
+            channel.send(Kind.FAILED, number=number)  # the committer has logged the reason
+            return
+        results.append(result)
+    channel.send(Kind.RESPONSE, encode_results(results), number=number)
