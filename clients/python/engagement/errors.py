@@ -12,7 +12,7 @@
     ├── UnavailableError        UNAVAILABLE: retry with the same ids
     ├── DeadlineError           DEADLINE_EXCEEDED: may have taken effect; retry with the same ids
     ├── InternalError           INTERNAL, UNKNOWN, DATA_LOSS: the server's log has the cause
-    └── SourceMismatchError     from the uploader: the source of a resumed upload is too short
+    └── SourceMismatchError     from the uploader: the upload began with another source
 
 Any other code is a plain EngagementError. Cancellation is asyncio's own.
 """
@@ -138,7 +138,7 @@ class InternalError(EngagementError):
 
 
 class SourceMismatchError(EngagementError):
-    """The source of a resumed upload has fewer events than are already committed."""
+    """An upload began with another source; nothing of this one was sent."""
 
 
 _CLASSES: Mapping[grpc.StatusCode, type[EngagementError]] = {

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from engagement import v1
 from engagement.errors import SourceMismatchError
-from engagement.uuid7 import uuid7
+from engagement.upload.source import canonical_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from engagement.upload.source import SourceDigester
 
 Source: TypeAlias = Iterable[v1.Event] | AsyncIterable[v1.Event]
 Reject = Callable[[int, v1.Event, v1.EventError], None]
 
 FLUSH_SECONDS = 0.2
-# Allowance for an event's tag and length, a generated id, and its share of the enclosing message.
+# Allowance for an event's tag and length, and its share of the enclosing message.
 _FRAMING_BYTES = 64
 _EVENTS_BETWEEN_PAUSES = 1024
 
@@ -37,7 +39,7 @@ class Chunk:
 
     @property
     def events(self) -> Sequence[v1.Event]:
-        """The events as sent, with generated ids."""
+        """The events as sent."""
         return self.request.chunk.events
 
     @property
@@ -64,6 +66,7 @@ class Chunker:
         self._first_position = 0
         self._position = 0
         self._skip_events = 0
+        self._is_finished = False
         self._has_ended = False
         self._has_some = asyncio.Event()
         self._is_complete = asyncio.Event()
@@ -79,17 +82,39 @@ class Chunker:
         return self._reader is not None
 
     @property
+    def is_comparing(self) -> bool:
+        """Whether the source is only compared with that of a finished upload."""
+        return self._is_finished
+
+    @property
     def has_ended(self) -> bool:
         """Whether the source has ended or failed, and its last chunk was taken."""
         return self._has_ended and not self._events
 
-    def begin(self, *, max_events: int, max_bytes: int, after_sequence: int, skip_events: int) -> None:
-        """Starts to read, after the events that are already committed."""
-        self._max_events = min(self._chunk_events or max_events, max_events)
-        self._max_bytes = max_bytes
-        self.last_sequence = after_sequence
+    def begin(
+        self,
+        opened: v1.UploadEventsResponse.Opened,
+        digester: SourceDigester,
+        *,
+        skip_events: int,
+        is_finished: bool,
+    ) -> None:
+        """Starts to read the source, of which the committed beginning is compared and not sent again.
+
+        `skip_events` is how many events to skip if the earlier run sent no digest. If the upload
+        `is_finished`, all of the source is only compared.
+        """
+        self._max_events = min(self._chunk_events or opened.max_chunk_events, opened.max_chunk_events)
+        self._max_bytes = opened.max_chunk_bytes
+        self.last_sequence = opened.committed_through
+        self.digester = digester
         self._skip_events = skip_events
+        self._is_finished = is_finished
         self._reader = asyncio.create_task(self._read(), name="upload-source")
+
+    async def wait(self) -> None:
+        """Returns once the source has ended or failed."""
+        await self._is_complete.wait()
 
     async def close(self) -> None:
         """Stops reading."""
@@ -109,6 +134,7 @@ class Chunker:
         self.last_sequence += 1
         request = self._request
         request.chunk.sequence = self.last_sequence
+        request.chunk.source.CopyFrom(self.digester.digest())
         self._request = v1.UploadEventsRequest()
         self._events = self._request.chunk.events
         self._bytes = 0
@@ -126,6 +152,7 @@ class Chunker:
             else:
                 for event in self._source:
                     await self._add(event)
+            self.digester.end(is_finished=self._is_finished)
             self._require_all_skipped()
         except Exception as error:
             self.error = error
@@ -136,27 +163,27 @@ class Chunker:
     async def _add(self, event: v1.Event) -> None:
         position = self._position
         self._position += 1
-        # One pass over the event gives both its size and a copy that the source can no longer change.
-        serialized = event.SerializeToString()
+        # One pass over the event gives its size, its digest and a copy that the source can no longer change.
+        serialized = event.SerializeToString(deterministic=True)
         size_bytes = len(serialized) + _FRAMING_BYTES
-        if size_bytes > self._max_bytes:
+        is_too_large = size_bytes > self._max_bytes
+        # A chunk's digest covers its events only, so that it is taken before the next event is digested.
+        if is_too_large or self._bytes + size_bytes > self._max_bytes:
             await self._complete()
+        is_committed = self._is_finished or not self.digester.has_passed
+        self.digester.add(canonical_form(event, serialized))
+        if is_too_large:
             self._reject(position, event, _too_large(size_bytes, max_bytes=self._max_bytes))
             return
-        if self._skip_events:
-            self._skip_events -= 1
-            if self._skip_events % _EVENTS_BETWEEN_PAUSES == 0:
+        if is_committed or self._skip_events:
+            self._skip_events -= not is_committed
+            if position % _EVENTS_BETWEEN_PAUSES == 0:
                 await asyncio.sleep(0)
             return
-        if self._bytes + size_bytes > self._max_bytes:
-            await self._complete()
         if not self._events:
             self._first_position = position
             self._has_some.set()
-        copy = self._events.add()
-        copy.MergeFromString(serialized)
-        if not copy.event_id:
-            copy.event_id = uuid7()
+        self._events.add().MergeFromString(serialized)
         self._bytes += size_bytes
         if len(self._events) >= self._max_events:
             await self._complete()
@@ -172,7 +199,7 @@ class Chunker:
         if self._skip_events:
             raise SourceMismatchError(
                 f"the source ends {self._skip_events} events before the point that the upload has reached: "
-                "it is not the source that the upload started with"
+                "it is not the source that the upload began with; use another upload id for another source"
             )
 
 

@@ -32,7 +32,7 @@ class RejectedEvent:
     position: int
     """Position in the source, from 0."""
     event: v1.Event
-    """The event as sent, with a generated id if it had none."""
+    """The event as sent."""
     error: v1.EventError
 
 
@@ -49,6 +49,9 @@ class UploadSummary:
     skipped_events: int
     """Events of the source that an earlier run had committed. If there are any,
     `EngagementClient.upload_rejections` has all rejections of the server."""
+    resumed_by_count: bool
+    """Whether these events were skipped by their number and not compared, because the earlier run sent no
+    digest of its source."""
 
 
 OnProgress = Callable[[Progress], None]
@@ -73,16 +76,34 @@ class UploadLedger:
         """Chunks to resend after a lost connection; the stream bounds their number."""
         self.committed_through = 0
         self.skipped_events = 0
+        self.resumed_by_count = False
         self.is_finished = False
+        self._source: v1.SourceDigest | None = None
         self._tally = v1.Tally()
         self._sent = 0
         self._rejected_here = 0
         self._reconnects = 0
 
-    def skip_committed(self) -> int:
-        """Starts after the events that an earlier run committed; returns their number."""
-        self._sent = self.skipped_events = total(self._tally)
-        return self.skipped_events
+    def resume(self, committed: v1.SourceDigest | None) -> int:
+        """Starts after the events that an earlier run committed.
+
+        Returns how many events to skip by their number, if that run sent no digest of its source.
+        """
+        self._source = committed
+        self._sent = self.skipped_events = total(self._tally) if committed is None else committed.events
+        self.resumed_by_count = committed is None and self.skipped_events > 0
+        return self.skipped_events if self.resumed_by_count else 0
+
+    def is_own_progress(self, opened: v1.UploadEventsResponse.Opened) -> bool:
+        """Whether a reopened upload is where this run has brought it, and not another one."""
+        source = self._source
+        for chunk in self.unacked:
+            if chunk.sequence <= opened.committed_through:
+                source = chunk.request.chunk.source
+        last = self.unacked[-1].sequence if self.unacked else self.committed_through
+        return opened.committed_through <= last and (
+            source is None or not opened.HasField("source") or opened.source == source
+        )
 
     def add(self, chunk: Chunk) -> None:
         """Notes a chunk that is about to be sent."""
@@ -117,7 +138,9 @@ class UploadLedger:
     def summarize(self, upload_id: str) -> UploadSummary:
         """The summary of the finished upload."""
         tally = self._full_tally()
-        return UploadSummary(upload_id, tally, self._reconnects, total(tally), self.skipped_events)
+        return UploadSummary(
+            upload_id, tally, self._reconnects, total(tally), self.skipped_events, self.resumed_by_count
+        )
 
     def _settle(self, committed_through: int, tally: v1.Tally, results: Iterable[v1.UploadResult]) -> None:
         if self._on_rejection is not None:
@@ -125,7 +148,7 @@ class UploadLedger:
         self.committed_through = committed_through
         self._tally = tally
         while self.unacked and self.unacked[0].sequence <= committed_through:
-            self.unacked.popleft()
+            self._source = self.unacked.popleft().request.chunk.source
         self._report_progress()
 
     def _report_rejections(self, results: Iterable[v1.UploadResult]) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import grpc
 
 from engagement import v1
-from engagement.errors import UnavailableError, typed_errors
+from engagement.errors import SourceMismatchError, UnavailableError, typed_errors
+from engagement.upload.source import SourceDigester
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -99,19 +100,31 @@ class UploadStream:
         self._max_unacked_chunks = max(1, opened.max_unacked_chunks)
         if opened.HasField("heartbeat_interval"):
             self._silence_seconds = 2 * opened.heartbeat_interval.ToTimedelta().total_seconds()
-        if opened.committed_through > self._ledger.committed_through:
+        if self._chunker.has_begun and not self._ledger.is_own_progress(opened):
+            raise SourceMismatchError(
+                f"another client has continued upload {self._upload_id!r} with another source; use an upload id"
+                " of its own for each source"
+            )
+        if opened.committed_through > self._ledger.committed_through or opened.HasField("source"):
             await self._catch_up(await self._client.get_upload(self._upload_id))
             self._outage.end()
-        if self._ledger.is_finished:
-            return
         if not self._chunker.has_begun:
-            self._chunker.begin(
-                max_events=opened.max_chunk_events,
-                max_bytes=opened.max_chunk_bytes,
-                after_sequence=self._ledger.committed_through,
-                skip_events=self._ledger.skip_committed(),
-            )
-        self._is_open.set()
+            self._begin_source(opened)
+        if not self._ledger.is_finished:
+            self._is_open.set()
+
+    def _begin_source(self, opened: v1.UploadEventsResponse.Opened) -> None:
+        committed = opened.source if opened.HasField("source") else None
+        if self._ledger.is_finished and committed is None:
+            return
+        self._chunker.begin(
+            opened,
+            SourceDigester(
+                self._upload_id, opened.source_salt, committed=committed, earlier=opened.earlier_sources
+            ),
+            skip_events=self._ledger.resume(committed),
+            is_finished=self._ledger.is_finished,
+        )
 
     async def _catch_up(self, upload: v1.Upload) -> None:
         """Applies commits whose acks were lost."""
@@ -143,7 +156,9 @@ class UploadStream:
                 self._ledger.add(next_chunk)
                 await self._write(next_chunk.request)
             if self._chunker.error is None:
-                finish = v1.UploadEventsRequest.Finish(last_sequence=self._chunker.last_sequence)
+                finish = v1.UploadEventsRequest.Finish(
+                    last_sequence=self._chunker.last_sequence, source=self._chunker.digester.digest()
+                )
                 await self._write(v1.UploadEventsRequest(finish=finish))
             await self._half_close()
 

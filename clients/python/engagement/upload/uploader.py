@@ -22,8 +22,10 @@ class Uploader:
     """Uploads a source of events of any length, in bounded memory.
 
     To resume an upload, in another process too, create an Uploader with the same `upload_id` and give it
-    the same source from the start: as many events as are committed are skipped. A finished upload returns
-    its summary again and reads nothing. One upload id names one source.
+    the same source from the start. The events that are committed are compared by their digest and not sent
+    again; another source is refused before anything is sent. A finished upload compares the whole source and
+    returns its summary again. One upload id names one source: derive it from what identifies the source, such
+    as its name and day.
 
     Memory holds the unacknowledged chunks, at most as many as the server allows, and the next one.
     """
@@ -54,7 +56,8 @@ class Uploader:
     async def upload(self, events: Source) -> UploadSummary:
         """Uploads all events of the source and finishes the upload.
 
-        Events without an id are sent with a UUIDv7. An event that no chunk can carry is rejected here:
+        An event without an id gets one from the server, the same whenever the source is uploaded under this
+        upload id. An event that no chunk can carry is rejected here:
         `on_rejection` gets it and the summary's tally counts it. The source is read in the event loop, no
         faster than the server commits. Blocking work belongs in an asynchronous source, which may pause
         for any time: its earlier events are sent meanwhile.
@@ -62,17 +65,19 @@ class Uploader:
         An exception of the source is raised after all of its earlier events are committed; the upload then
         stays open, as after a cancellation.
 
-        Raises TakenOverError if a newer stream has taken the upload over, SourceMismatchError if the source
-        is too short to be the one that the upload started with, the error behind an outage that lasts too
-        long, and any other EngagementError at once.
+        Raises TakenOverError if a newer stream has taken the upload over, SourceMismatchError if the upload
+        began with another source, the error behind an outage that lasts too long, and any other
+        EngagementError at once.
         """
         ledger = UploadLedger(on_progress=self._on_progress, on_rejection=self._on_rejection)
         chunker = Chunker(events, chunk_events=self._chunk_events, reject=ledger.reject)
         try:
             await self._stream(chunker, ledger)
+            if chunker.is_comparing:
+                await chunker.wait()
         finally:
             await chunker.close()
-        if not ledger.is_finished and chunker.error is not None:
+        if chunker.error is not None:
             raise chunker.error
         return ledger.summarize(self.upload_id)
 
