@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from clients.vectors.cases import calls, follow, messages, statuses, upload
+from clients.vectors.cases import calls, follow, messages, source_digest, statuses, upload
 
 
 def files() -> dict[str, str]:
@@ -17,6 +17,7 @@ def files() -> dict[str, str]:
         "events.json": messages.events(),
         "texts.json": messages.texts(),
         "errors.json": statuses.cases(),
+        "sources.json": source_digest.cases(),
         "conversations.json": [*calls.cases(), *follow.cases(), *upload.cases()],
     }
     return {name: json.dumps({"cases": cases}, indent=1) + "\n" for name, cases in vectors.items()}

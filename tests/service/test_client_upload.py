@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,7 @@ from engagement import (
     Uploader,
     v1,
 )
+from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.event_samples import bad_event, good_event, good_events, mixed_events, stored_ids
 
@@ -38,6 +42,12 @@ async def endless(first: v1.Event) -> AsyncIterator[v1.Event]:
     """A source that gives one event and then waits for ever."""
     yield first
     await asyncio.Event().wait()
+
+
+async def wait_until_expired(client: EngagementClient, upload_id: str) -> None:
+    with suppress(NotFoundError):
+        while True:
+            await client.get_upload(upload_id)
 
 
 async def wait_until_stored(client: EngagementClient, event_id: str) -> None:
@@ -165,14 +175,78 @@ async def test_events_of_a_source_without_end_are_stored_while_it_waits(client: 
         await upload
 
 
-async def test_a_finished_upload_gives_its_summary_again_and_reads_nothing(client: EngagementClient) -> None:
-    def unreadable() -> Iterator[v1.Event]:
-        raise AssertionError
-        yield
-
+async def test_a_finished_upload_gives_its_summary_for_the_same_source(
+    client: EngagementClient,
+) -> None:
     first = await Uploader(client, upload_id="u-1").upload(good_events(20))
-    second = await Uploader(client, upload_id="u-1").upload(unreadable())
-    assert (second.tally, second.events) == (first.tally, 20)
+    second = await Uploader(client, upload_id="u-1").upload(good_events(20))
+    assert (second.tally, second.events, second.skipped_events) == (first.tally, 20, 20)
+
+
+@pytest.mark.parametrize(
+    ("source", "difference"),
+    [
+        (lambda: good_events(19), "ends after 19 events"),
+        (lambda: good_events(21), "has more events"),
+        (list, "ends after 0 events"),
+        (lambda: good_events(20)[::-1], "differs between events 0 and"),
+    ],
+)
+async def test_a_finished_upload_refuses_another_source(
+    client: EngagementClient, source: Callable[[], list[v1.Event]], difference: str
+) -> None:
+    await Uploader(client, upload_id="u-1").upload(good_events(20))
+    with pytest.raises(SourceMismatchError, match=difference):
+        await Uploader(client, upload_id="u-1").upload(source())
+    assert len([stored async for stored in client.list_events()]) == 20
+
+
+async def test_a_resumed_upload_refuses_another_source_and_says_where_it_differs(
+    client: EngagementClient,
+) -> None:
+    def broken() -> Iterator[v1.Event]:
+        yield from good_events(20)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await Uploader(client, upload_id="u-1", chunk_events=5).upload(broken())
+    changed = good_events(40)
+    changed[12].customer_info.balance = "changed"
+    with pytest.raises(SourceMismatchError, match=r"differs between events 10 and 15"):
+        await Uploader(client, upload_id="u-1").upload(changed)
+    with pytest.raises(SourceMismatchError):
+        await Uploader(client, upload_id="u-1").upload(good_events(40)[::-1])
+    assert (await client.get_upload("u-1")).committed_through == 4
+    summary = await Uploader(client, upload_id="u-1").upload(good_events(40))
+    assert (summary.tally, summary.skipped_events) == (v1.Tally(accepted=40), 20)
+
+
+async def test_events_without_ids_are_stored_once_even_after_the_upload_has_expired(tmp_path: Path) -> None:
+    def nameless() -> list[v1.Event]:
+        return [
+            v1.Event(consumer_id="c", customer_info=v1.CustomerInfo(balance=str(n % 7))) for n in range(50)
+        ]
+
+    def broken() -> Iterator[v1.Event]:
+        yield from nameless()[:20]
+        raise ConnectionError
+
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "data")
+    server = await Server.start(config)
+    async with EngagementClient(server.address, account_id="acme") as client:
+        with pytest.raises(ConnectionError):
+            await Uploader(client, upload_id="u-1", chunk_events=15).upload(broken())
+    await server.stop()
+    server = await Server.start(replace(config, upload_idle_hours=1e-9))
+    async with (
+        EngagementClient(server.address, account_id="acme") as client,
+        asyncio.timeout(DEADLINE_SECONDS),
+    ):
+        await wait_until_expired(client, "u-1")
+        summary = await Uploader(client, upload_id="u-1", chunk_events=7).upload(nameless())
+        assert summary.tally == v1.Tally(accepted=30, duplicate=20)
+        assert len([stored async for stored in client.list_events()]) == 50
+    await server.stop()
 
 
 async def test_a_cancelled_upload_is_resumed_with_every_event_once(client: EngagementClient) -> None:
@@ -242,7 +316,7 @@ async def test_a_resumed_upload_counts_an_event_that_was_never_sent_in_its_place
     with pytest.raises(ConnectionError):
         await Uploader(client, upload_id="u-1").upload(broken())
     summary = await Uploader(client, upload_id="u-1").upload(events)
-    assert summary.skipped_events == 9
+    assert summary.skipped_events == 10
     assert summary.tally == v1.Tally(accepted=21, rejected=1)
 
 

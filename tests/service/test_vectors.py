@@ -34,6 +34,7 @@ from engagement import (
 )
 from engagement.errors import error_from_rpc
 from engagement.retry import is_transient
+from engagement.upload.source import SourceDigester, canonical_form
 from engagement_server.node import Server
 from tests.support.vectors import VECTORS, Json, ScriptedServer, cases, name_of, scripted_server
 
@@ -124,6 +125,15 @@ def test_every_reason_has_a_case() -> None:
     assert seen >= reasons - {"UNSPECIFIED"}
 
 
+@pytest.mark.parametrize("case", cases("sources.json"), ids=name_of)
+def test_a_source_has_its_digest(case: Json) -> None:
+    digester = SourceDigester("upload", case["salt"])
+    for wire in case["events"]:
+        event = v1.Event.FromString(base64.b64decode(wire))
+        digester.add(canonical_form(event, event.SerializeToString(deterministic=True)))
+    assert digester.digest() == v1.SourceDigest(events=len(case["events"]), sha256=case["sha256"])
+
+
 @pytest.fixture(scope="module")
 def scripted() -> Iterator[ScriptedServer]:
     with scripted_server() as running:
@@ -205,6 +215,7 @@ async def _upload(client: EngagementClient, arguments: Json, *, max_outage_secon
             "events": summary.events,
             "reconnects": summary.reconnects,
             "skipped_events": summary.skipped_events,
+            "resumed_by_count": summary.resumed_by_count,
         }
     except SourceError:
         outcome["error"] = {"kind": "source", "reason": ""}

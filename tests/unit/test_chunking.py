@@ -11,6 +11,7 @@ import pytest
 from engagement import v1
 from engagement.errors import SourceMismatchError
 from engagement.upload.chunking import Chunk, Chunker, Source
+from engagement.upload.source import SourceDigester
 
 MAX_BYTES = 100_000
 Rejected = list[tuple[int, v1.Event, v1.EventError]]
@@ -30,7 +31,8 @@ async def chunker(
 ) -> AsyncIterator[Chunker]:
     found: Rejected = [] if rejected is None else rejected
     made = Chunker(source, chunk_events=None, reject=lambda *rejection: found.append(rejection))
-    made.begin(max_events=max_events, max_bytes=MAX_BYTES, after_sequence=0, skip_events=skip_events)
+    opened = v1.UploadEventsResponse.Opened(max_chunk_events=max_events, max_chunk_bytes=MAX_BYTES)
+    made.begin(opened, SourceDigester("upload", "salt"), skip_events=skip_events, is_finished=False)
     try:
         yield made
     finally:
@@ -82,14 +84,11 @@ async def test_an_event_that_no_chunk_can_carry_is_rejected_in_its_place() -> No
     assert str(MAX_BYTES - 64) in error.message
 
 
-async def test_an_event_without_id_gets_one_in_the_chunk_and_not_in_place() -> None:
+async def test_an_event_without_id_is_sent_without_one() -> None:
     nameless = v1.Event(customer_info=v1.CustomerInfo(balance="1"))
     async with chunker([nameless, nameless]) as made:
         (chunk,) = await chunks_of(made)
-    first, second = chunk.events
-    assert first.event_id
-    assert first.event_id < second.event_id
-    assert nameless.event_id == ""
+    assert list(chunk.events) == [nameless, nameless]
 
 
 async def test_a_source_may_reuse_its_event_object() -> None:

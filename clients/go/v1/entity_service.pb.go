@@ -478,9 +478,9 @@ const file_engagement_v1_entity_service_proto_rawDesc = "" +
 	"EntityKind\x12\x1b\n" +
 	"\x17ENTITY_KIND_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bENTITY_KIND_CUSTOMER_STATUS\x10\x01\x12\x1d\n" +
-	"\x19ENTITY_KIND_CUSTOMER_TYPE\x10\x022\x97\x02\n" +
-	"\rEntityService\x12W\n" +
-	"\fListEntities\x12\".engagement.v1.ListEntitiesRequest\x1a#.engagement.v1.ListEntitiesResponse\x12T\n" +
+	"\x19ENTITY_KIND_CUSTOMER_TYPE\x10\x022\x9c\x02\n" +
+	"\rEntityService\x12\\\n" +
+	"\fListEntities\x12\".engagement.v1.ListEntitiesRequest\x1a#.engagement.v1.ListEntitiesResponse\"\x03\x90\x02\x01\x12T\n" +
 	"\vPutEntities\x12!.engagement.v1.PutEntitiesRequest\x1a\".engagement.v1.PutEntitiesResponse\x12W\n" +
 	"\fDeleteEntity\x12\".engagement.v1.DeleteEntityRequest\x1a#.engagement.v1.DeleteEntityResponseBx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"

@@ -127,6 +127,21 @@ const (
 	//	 "metadata": {"accountId": "acme", "partition": "6",
 	//	              "partitionCount": "8"}}
 	ErrorReason_ERROR_REASON_PARTITION_NOT_SERVED ErrorReason = 34
+	// A chunk that was committed before came again with other events, or is too
+	// old to be compared: the server remembers the last 1,000 chunks.
+	// FAILED_PRECONDITION. Resume after `committedThrough`, with the same source.
+	//
+	//	{"reason": "CHUNK_CHANGED", "domain": "engagement.v1",
+	//	 "metadata": {"uploadId": "u-1", "sequence": "2",
+	//	              "committedThrough": "6"}}
+	ErrorReason_ERROR_REASON_CHUNK_CHANGED ErrorReason = 35
+	// A finished upload was finished again after another chunk.
+	// FAILED_PRECONDITION. The upload stays finished as it was.
+	//
+	//	{"reason": "FINISH_MISMATCH", "domain": "engagement.v1",
+	//	 "metadata": {"uploadId": "u-1", "lastSequence": "5",
+	//	              "committedThrough": "6"}}
+	ErrorReason_ERROR_REASON_FINISH_MISMATCH ErrorReason = 36
 	// Another stream opened the same upload and owns it now. ABORTED. Leave the
 	// upload to the newer stream.
 	//
@@ -230,6 +245,8 @@ var (
 		32: "ERROR_REASON_CURSOR_EXPIRED",
 		33: "ERROR_REASON_LOG_EPOCH_CHANGED",
 		34: "ERROR_REASON_PARTITION_NOT_SERVED",
+		35: "ERROR_REASON_CHUNK_CHANGED",
+		36: "ERROR_REASON_FINISH_MISMATCH",
 		40: "ERROR_REASON_UPLOAD_TAKEN_OVER",
 		50: "ERROR_REASON_EVENT_NOT_FOUND",
 		51: "ERROR_REASON_UPLOAD_NOT_FOUND",
@@ -264,6 +281,8 @@ var (
 		"ERROR_REASON_CURSOR_EXPIRED":       32,
 		"ERROR_REASON_LOG_EPOCH_CHANGED":    33,
 		"ERROR_REASON_PARTITION_NOT_SERVED": 34,
+		"ERROR_REASON_CHUNK_CHANGED":        35,
+		"ERROR_REASON_FINISH_MISMATCH":      36,
 		"ERROR_REASON_UPLOAD_TAKEN_OVER":    40,
 		"ERROR_REASON_EVENT_NOT_FOUND":      50,
 		"ERROR_REASON_UPLOAD_NOT_FOUND":     51,
@@ -314,7 +333,7 @@ var File_engagement_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	" engagement/v1/error_reason.proto\x12\rengagement.v1*\xc1\b\n" +
+	" engagement/v1/error_reason.proto\x12\rengagement.v1*\x83\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1f\n" +
@@ -331,7 +350,9 @@ const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_UPLOAD_FINISHED\x10\x1f\x12\x1f\n" +
 	"\x1bERROR_REASON_CURSOR_EXPIRED\x10 \x12\"\n" +
 	"\x1eERROR_REASON_LOG_EPOCH_CHANGED\x10!\x12%\n" +
-	"!ERROR_REASON_PARTITION_NOT_SERVED\x10\"\x12\"\n" +
+	"!ERROR_REASON_PARTITION_NOT_SERVED\x10\"\x12\x1e\n" +
+	"\x1aERROR_REASON_CHUNK_CHANGED\x10#\x12 \n" +
+	"\x1cERROR_REASON_FINISH_MISMATCH\x10$\x12\"\n" +
 	"\x1eERROR_REASON_UPLOAD_TAKEN_OVER\x10(\x12 \n" +
 	"\x1cERROR_REASON_EVENT_NOT_FOUND\x102\x12!\n" +
 	"\x1dERROR_REASON_UPLOAD_NOT_FOUND\x103\x12!\n" +

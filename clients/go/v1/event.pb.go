@@ -150,8 +150,9 @@ type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Idempotency key, unique within the account: at most 128 characters without
 	// NUL. Any text works; a UUIDv7 is best, because the store keeps time-ordered
-	// ids together. If empty, the server generates an id, and the call is then
-	// not safe to retry.
+	// ids together. If empty, the server generates an id: in an upload one
+	// that is the same when the upload is repeated, elsewhere a new one, and the
+	// call is then not safe to retry.
 	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	// Id of the participant or visitor that the attributes describe. It links the
 	// two attribute sets. Optional: at most 50,000 characters without NUL.

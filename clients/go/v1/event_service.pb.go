@@ -97,6 +97,10 @@ const (
 	// The node was cut off from the log or fell behind it. Resume from the
 	// cursor at another node.
 	SubscribeEventsResponse_Closing_REASON_NOT_CURRENT SubscribeEventsResponse_Closing_Reason = 3
+	// The caller's token has expired. Subscribe again with a new one.
+	SubscribeEventsResponse_Closing_REASON_UNAUTHENTICATED SubscribeEventsResponse_Closing_Reason = 4
+	// The server has too much work, and closes some streams.
+	SubscribeEventsResponse_Closing_REASON_OVERLOADED SubscribeEventsResponse_Closing_Reason = 5
 )
 
 // Enum value maps for SubscribeEventsResponse_Closing_Reason.
@@ -106,12 +110,16 @@ var (
 		1: "REASON_DRAINING",
 		2: "REASON_MAX_AGE",
 		3: "REASON_NOT_CURRENT",
+		4: "REASON_UNAUTHENTICATED",
+		5: "REASON_OVERLOADED",
 	}
 	SubscribeEventsResponse_Closing_Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED": 0,
-		"REASON_DRAINING":    1,
-		"REASON_MAX_AGE":     2,
-		"REASON_NOT_CURRENT": 3,
+		"REASON_UNSPECIFIED":     0,
+		"REASON_DRAINING":        1,
+		"REASON_MAX_AGE":         2,
+		"REASON_NOT_CURRENT":     3,
+		"REASON_UNAUTHENTICATED": 4,
+		"REASON_OVERLOADED":      5,
 	}
 )
 
@@ -1506,7 +1514,7 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"stopAtTail\x121\n" +
 	"\x10max_batch_events\x18\b \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x0emaxBatchEvents\x12X\n" +
 	"\x12heartbeat_interval\x18\t \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x02\b<2\x02\b\x05R\x11heartbeatIntervalB\x0e\n" +
-	"\x05start\x12\x05\xbaH\x02\b\x01\"\x87\n" +
+	"\x05start\x12\x05\xbaH\x02\b\x01\"\xbb\n" +
 	"\n" +
 	"\x17SubscribeEventsResponse\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12J\n" +
@@ -1537,15 +1545,17 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\rErasureNotice\x12\x1d\n" +
 	"\n" +
 	"erasure_id\x18\x01 \x01(\tR\terasureId\x12%\n" +
-	"\x0eerased_cursors\x18\x02 \x03(\tR\rerasedCursors\x1a\xff\x01\n" +
+	"\x0eerased_cursors\x18\x02 \x03(\tR\rerasedCursors\x1a\xb3\x02\n" +
 	"\aClosing\x12M\n" +
 	"\x06reason\x18\x01 \x01(\x0e25.engagement.v1.SubscribeEventsResponse.Closing.ReasonR\x06reason\x12B\n" +
-	"\x0freconnect_delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectDelay\"a\n" +
+	"\x0freconnect_delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectDelay\"\x94\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_DRAINING\x10\x01\x12\x12\n" +
 	"\x0eREASON_MAX_AGE\x10\x02\x12\x16\n" +
-	"\x12REASON_NOT_CURRENT\x10\x03B\t\n" +
+	"\x12REASON_NOT_CURRENT\x10\x03\x12\x1a\n" +
+	"\x16REASON_UNAUTHENTICATED\x10\x04\x12\x15\n" +
+	"\x11REASON_OVERLOADED\x10\x05B\t\n" +
 	"\amessage\"\xfe\x01\n" +
 	"\x11GetProfileRequest\x12;\n" +
 	"\n" +
@@ -1575,14 +1585,14 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\aFolding\x12\x17\n" +
 	"\x13FOLDING_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFOLDING_MERGE\x10\x01\x12\x13\n" +
-	"\x0fFOLDING_REPLACE\x10\x022\xe5\x02\n" +
-	"\fEventService\x12K\n" +
-	"\bGetEvent\x12\x1e.engagement.v1.GetEventRequest\x1a\x1f.engagement.v1.GetEventResponse\x12Q\n" +
+	"\x0fFOLDING_REPLACE\x10\x022\xf9\x02\n" +
+	"\fEventService\x12P\n" +
+	"\bGetEvent\x12\x1e.engagement.v1.GetEventRequest\x1a\x1f.engagement.v1.GetEventResponse\"\x03\x90\x02\x01\x12V\n" +
 	"\n" +
-	"ListEvents\x12 .engagement.v1.ListEventsRequest\x1a!.engagement.v1.ListEventsResponse\x12b\n" +
-	"\x0fSubscribeEvents\x12%.engagement.v1.SubscribeEventsRequest\x1a&.engagement.v1.SubscribeEventsResponse0\x01\x12Q\n" +
+	"ListEvents\x12 .engagement.v1.ListEventsRequest\x1a!.engagement.v1.ListEventsResponse\"\x03\x90\x02\x01\x12g\n" +
+	"\x0fSubscribeEvents\x12%.engagement.v1.SubscribeEventsRequest\x1a&.engagement.v1.SubscribeEventsResponse\"\x03\x90\x02\x010\x01\x12V\n" +
 	"\n" +
-	"GetProfile\x12 .engagement.v1.GetProfileRequest\x1a!.engagement.v1.GetProfileResponseBx\n" +
+	"GetProfile\x12 .engagement.v1.GetProfileRequest\x1a!.engagement.v1.GetProfileResponse\"\x03\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (

@@ -36,6 +36,10 @@ const (
 	UploadEventsResponse_Closing_REASON_DRAINING UploadEventsResponse_Closing_Reason = 1
 	// The stream has reached its maximum age.
 	UploadEventsResponse_Closing_REASON_MAX_AGE UploadEventsResponse_Closing_Reason = 2
+	// The caller's token has expired. Open the upload again with a new one.
+	UploadEventsResponse_Closing_REASON_UNAUTHENTICATED UploadEventsResponse_Closing_Reason = 4
+	// The server has too much work, and closes some streams.
+	UploadEventsResponse_Closing_REASON_OVERLOADED UploadEventsResponse_Closing_Reason = 5
 )
 
 // Enum value maps for UploadEventsResponse_Closing_Reason.
@@ -44,11 +48,15 @@ var (
 		0: "REASON_UNSPECIFIED",
 		1: "REASON_DRAINING",
 		2: "REASON_MAX_AGE",
+		4: "REASON_UNAUTHENTICATED",
+		5: "REASON_OVERLOADED",
 	}
 	UploadEventsResponse_Closing_Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED": 0,
-		"REASON_DRAINING":    1,
-		"REASON_MAX_AGE":     2,
+		"REASON_UNSPECIFIED":     0,
+		"REASON_DRAINING":        1,
+		"REASON_MAX_AGE":         2,
+		"REASON_UNAUTHENTICATED": 4,
+		"REASON_OVERLOADED":      5,
 	}
 )
 
@@ -76,7 +84,7 @@ func (x UploadEventsResponse_Closing_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UploadEventsResponse_Closing_Reason.Descriptor instead.
 func (UploadEventsResponse_Closing_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5, 2, 0}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{6, 2, 0}
 }
 
 // `State` is the phase of an upload.
@@ -129,7 +137,7 @@ func (x Upload_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Upload_State.Descriptor instead.
 func (Upload_State) EnumDescriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{7, 0}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // `RecordEventRequest` is the request of `RecordEvent`.
@@ -374,6 +382,75 @@ func (x *RecordEventsResponse) GetTally() *Tally {
 	return nil
 }
 
+// `SourceDigest` identifies the beginning of a source: the events that it has
+// given so far, whether they were sent or not.
+//
+// `sha256` is the SHA-256 of `Opened.source_salt` in UTF-8, followed by each of
+// these events in its canonical form, behind the form's length as four bytes,
+// big-endian. It does not depend on how the events are cut into chunks.
+//
+// The canonical form of an event is its serialization with the known fields of
+// every message in ascending order of their numbers, then its unknown fields as
+// they were received. Fields without explicit presence are left out if they
+// have their default value. The entries of a map are sorted by the bytes of
+// their keys, and each has its key and its value. An event that a client cannot
+// serialize has an empty form.
+//
+// The event is digested as the source gave it, before an id is generated.
+type SourceDigest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of events.
+	Events int64 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
+	// SHA-256 in lower-case hexadecimal digits.
+	Sha256        string `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceDigest) Reset() {
+	*x = SourceDigest{}
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceDigest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceDigest) ProtoMessage() {}
+
+func (x *SourceDigest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceDigest.ProtoReflect.Descriptor instead.
+func (*SourceDigest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SourceDigest) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *SourceDigest) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
 // `UploadEventsRequest` is one message from the client of an upload.
 type UploadEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -391,7 +468,7 @@ type UploadEventsRequest struct {
 
 func (x *UploadEventsRequest) Reset() {
 	*x = UploadEventsRequest{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[4]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +480,7 @@ func (x *UploadEventsRequest) String() string {
 func (*UploadEventsRequest) ProtoMessage() {}
 
 func (x *UploadEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[4]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +493,7 @@ func (x *UploadEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadEventsRequest.ProtoReflect.Descriptor instead.
 func (*UploadEventsRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{4}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UploadEventsRequest) GetMessage() isUploadEventsRequest_Message {
@@ -498,7 +575,7 @@ type UploadEventsResponse struct {
 
 func (x *UploadEventsResponse) Reset() {
 	*x = UploadEventsResponse{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +587,7 @@ func (x *UploadEventsResponse) String() string {
 func (*UploadEventsResponse) ProtoMessage() {}
 
 func (x *UploadEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +600,7 @@ func (x *UploadEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadEventsResponse.ProtoReflect.Descriptor instead.
 func (*UploadEventsResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UploadEventsResponse) GetMessage() isUploadEventsResponse_Message {
@@ -617,7 +694,7 @@ type UploadResult struct {
 
 func (x *UploadResult) Reset() {
 	*x = UploadResult{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +706,7 @@ func (x *UploadResult) String() string {
 func (*UploadResult) ProtoMessage() {}
 
 func (x *UploadResult) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +719,7 @@ func (x *UploadResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadResult.ProtoReflect.Descriptor instead.
 func (*UploadResult) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{6}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UploadResult) GetChunkSequence() int64 {
@@ -681,7 +758,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +770,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +783,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{7}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Upload) GetUploadId() string {
@@ -770,7 +847,7 @@ type GetUploadRequest struct {
 
 func (x *GetUploadRequest) Reset() {
 	*x = GetUploadRequest{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +859,7 @@ func (x *GetUploadRequest) String() string {
 func (*GetUploadRequest) ProtoMessage() {}
 
 func (x *GetUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +872,7 @@ func (x *GetUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUploadRequest.ProtoReflect.Descriptor instead.
 func (*GetUploadRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{8}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetUploadRequest) GetAccountId() string {
@@ -841,7 +918,7 @@ type GetUploadResponse struct {
 
 func (x *GetUploadResponse) Reset() {
 	*x = GetUploadResponse{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +930,7 @@ func (x *GetUploadResponse) String() string {
 func (*GetUploadResponse) ProtoMessage() {}
 
 func (x *GetUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +943,7 @@ func (x *GetUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUploadResponse.ProtoReflect.Descriptor instead.
 func (*GetUploadResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{9}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetUploadResponse) GetUpload() *Upload {
@@ -896,7 +973,8 @@ type UploadEventsRequest_Open struct {
 	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	// Id of the upload, chosen by the client and unique within the account: 1
-	// to 128 characters without NUL. Required. The newest stream that opens an
+	// to 128 characters without NUL. Required. It names one source: derive it
+	// from what identifies the source, such as its name and day. The newest stream that opens an
 	// id owns the upload; an older stream ends with UPLOAD_TAKEN_OVER.
 	UploadId      string `protobuf:"bytes,2,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -905,7 +983,7 @@ type UploadEventsRequest_Open struct {
 
 func (x *UploadEventsRequest_Open) Reset() {
 	*x = UploadEventsRequest_Open{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +995,7 @@ func (x *UploadEventsRequest_Open) String() string {
 func (*UploadEventsRequest_Open) ProtoMessage() {}
 
 func (x *UploadEventsRequest_Open) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1008,7 @@ func (x *UploadEventsRequest_Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadEventsRequest_Open.ProtoReflect.Descriptor instead.
 func (*UploadEventsRequest_Open) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{4, 0}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5, 0}
 }
 
 func (x *UploadEventsRequest_Open) GetAccountId() string {
@@ -954,14 +1032,17 @@ type UploadEventsRequest_Chunk struct {
 	// sent again must hold the same events.
 	Sequence int64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// Events of the chunk, at most 500.
-	Events        []*Event `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	Events []*Event `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	// Beginning of the source that this chunk and all before it cover.
+	// Optional.
+	Source        *SourceDigest `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UploadEventsRequest_Chunk) Reset() {
 	*x = UploadEventsRequest_Chunk{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1054,7 @@ func (x *UploadEventsRequest_Chunk) String() string {
 func (*UploadEventsRequest_Chunk) ProtoMessage() {}
 
 func (x *UploadEventsRequest_Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1067,7 @@ func (x *UploadEventsRequest_Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadEventsRequest_Chunk.ProtoReflect.Descriptor instead.
 func (*UploadEventsRequest_Chunk) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{4, 1}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5, 1}
 }
 
 func (x *UploadEventsRequest_Chunk) GetSequence() int64 {
@@ -1003,18 +1084,28 @@ func (x *UploadEventsRequest_Chunk) GetEvents() []*Event {
 	return nil
 }
 
+func (x *UploadEventsRequest_Chunk) GetSource() *SourceDigest {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
 // `Finish` completes the upload: no chunk follows.
 type UploadEventsRequest_Finish struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sequence of the last chunk; 0 for an upload without chunks.
-	LastSequence  int64 `protobuf:"varint,1,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
+	// Sequence of the last chunk; 0 for an upload without chunks. Finishing
+	// again with another sequence fails with FINISH_MISMATCH.
+	LastSequence int64 `protobuf:"varint,1,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
+	// The whole source. Optional.
+	Source        *SourceDigest `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UploadEventsRequest_Finish) Reset() {
 	*x = UploadEventsRequest_Finish{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1117,7 @@ func (x *UploadEventsRequest_Finish) String() string {
 func (*UploadEventsRequest_Finish) ProtoMessage() {}
 
 func (x *UploadEventsRequest_Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1130,7 @@ func (x *UploadEventsRequest_Finish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadEventsRequest_Finish.ProtoReflect.Descriptor instead.
 func (*UploadEventsRequest_Finish) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{4, 2}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5, 2}
 }
 
 func (x *UploadEventsRequest_Finish) GetLastSequence() int64 {
@@ -1047,6 +1138,13 @@ func (x *UploadEventsRequest_Finish) GetLastSequence() int64 {
 		return x.LastSequence
 	}
 	return 0
+}
+
+func (x *UploadEventsRequest_Finish) GetSource() *SourceDigest {
+	if x != nil {
+		return x.Source
+	}
+	return nil
 }
 
 // `Opened` confirms that the stream owns the upload. It is the first message
@@ -1064,13 +1162,22 @@ type UploadEventsResponse_Opened struct {
 	MaxUnackedChunks int32 `protobuf:"varint,4,opt,name=max_unacked_chunks,json=maxUnackedChunks,proto3" json:"max_unacked_chunks,omitempty"`
 	// Longest time between two messages of the server.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Random text that the digests of this upload's source begin with, so that
+	// a digest does not reveal what an erased event was.
+	SourceSalt string `protobuf:"bytes,6,opt,name=source_salt,json=sourceSalt,proto3" json:"source_salt,omitempty"`
+	// `source` of the last committed chunk or of the end, whichever is later;
+	// absent if that had none.
+	Source *SourceDigest `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
+	// `source` of earlier committed chunks, oldest first: at most 1,000, to find
+	// the first event in which another source differs.
+	EarlierSources []*SourceDigest `protobuf:"bytes,8,rep,name=earlier_sources,json=earlierSources,proto3" json:"earlier_sources,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UploadEventsResponse_Opened) Reset() {
 	*x = UploadEventsResponse_Opened{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1189,7 @@ func (x *UploadEventsResponse_Opened) String() string {
 func (*UploadEventsResponse_Opened) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1202,7 @@ func (x *UploadEventsResponse_Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadEventsResponse_Opened.ProtoReflect.Descriptor instead.
 func (*UploadEventsResponse_Opened) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5, 0}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{6, 0}
 }
 
 func (x *UploadEventsResponse_Opened) GetCommittedThrough() int64 {
@@ -1133,6 +1240,27 @@ func (x *UploadEventsResponse_Opened) GetHeartbeatInterval() *durationpb.Duratio
 	return nil
 }
 
+func (x *UploadEventsResponse_Opened) GetSourceSalt() string {
+	if x != nil {
+		return x.SourceSalt
+	}
+	return ""
+}
+
+func (x *UploadEventsResponse_Opened) GetSource() *SourceDigest {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *UploadEventsResponse_Opened) GetEarlierSources() []*SourceDigest {
+	if x != nil {
+		return x.EarlierSources
+	}
+	return nil
+}
+
 // `Ack` reports committed chunks. Without news it is a heartbeat.
 type UploadEventsResponse_Ack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1152,7 +1280,7 @@ type UploadEventsResponse_Ack struct {
 
 func (x *UploadEventsResponse_Ack) Reset() {
 	*x = UploadEventsResponse_Ack{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1292,7 @@ func (x *UploadEventsResponse_Ack) String() string {
 func (*UploadEventsResponse_Ack) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1305,7 @@ func (x *UploadEventsResponse_Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadEventsResponse_Ack.ProtoReflect.Descriptor instead.
 func (*UploadEventsResponse_Ack) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5, 1}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{6, 1}
 }
 
 func (x *UploadEventsResponse_Ack) GetCommittedThrough() int64 {
@@ -1217,7 +1345,7 @@ type UploadEventsResponse_Closing struct {
 
 func (x *UploadEventsResponse_Closing) Reset() {
 	*x = UploadEventsResponse_Closing{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1357,7 @@ func (x *UploadEventsResponse_Closing) String() string {
 func (*UploadEventsResponse_Closing) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Closing) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1370,7 @@ func (x *UploadEventsResponse_Closing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadEventsResponse_Closing.ProtoReflect.Descriptor instead.
 func (*UploadEventsResponse_Closing) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5, 2}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{6, 2}
 }
 
 func (x *UploadEventsResponse_Closing) GetReason() UploadEventsResponse_Closing_Reason {
@@ -1271,7 +1399,7 @@ type UploadEventsResponse_Finished struct {
 
 func (x *UploadEventsResponse_Finished) Reset() {
 	*x = UploadEventsResponse_Finished{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1411,7 @@ func (x *UploadEventsResponse_Finished) String() string {
 func (*UploadEventsResponse_Finished) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1424,7 @@ func (x *UploadEventsResponse_Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadEventsResponse_Finished.ProtoReflect.Descriptor instead.
 func (*UploadEventsResponse_Finished) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{5, 3}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{6, 3}
 }
 
 func (x *UploadEventsResponse_Finished) GetUpload() *Upload {
@@ -1326,7 +1454,10 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"x\n" +
 	"\x14RecordEventsResponse\x124\n" +
 	"\aresults\x18\x01 \x03(\v2\x1a.engagement.v1.EventResultR\aresults\x12*\n" +
-	"\x05tally\x18\x02 \x01(\v2\x14.engagement.v1.TallyR\x05tally\"\xfe\x03\n" +
+	"\x05tally\x18\x02 \x01(\v2\x14.engagement.v1.TallyR\x05tally\"^\n" +
+	"\fSourceDigest\x12\x1f\n" +
+	"\x06events\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06events\x12-\n" +
+	"\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\"\xe9\x04\n" +
 	"\x13UploadEventsRequest\x12=\n" +
 	"\x04open\x18\x01 \x01(\v2'.engagement.v1.UploadEventsRequest.OpenH\x00R\x04open\x12@\n" +
 	"\x05chunk\x18\x02 \x01(\v2(.engagement.v1.UploadEventsRequest.ChunkH\x00R\x05chunk\x12C\n" +
@@ -1334,35 +1465,43 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\x04Open\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12+\n" +
-	"\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\vr\t\x10\x01\x18\x80\x01\xba\x01\x01\x00R\buploadId\x1ae\n" +
+	"\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\vr\t\x10\x01\x18\x80\x01\xba\x01\x01\x00R\buploadId\x1a\x9a\x01\n" +
 	"\x05Chunk\x12#\n" +
 	"\bsequence\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\bsequence\x127\n" +
-	"\x06events\x18\x02 \x03(\v2\x14.engagement.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\x06events\x1a6\n" +
+	"\x06events\x18\x02 \x03(\v2\x14.engagement.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\x06events\x123\n" +
+	"\x06source\x18\x03 \x01(\v2\x1b.engagement.v1.SourceDigestR\x06source\x1ak\n" +
 	"\x06Finish\x12,\n" +
-	"\rlast_sequence\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\flastSequenceB\x10\n" +
-	"\amessage\x12\x05\xbaH\x02\b\x01\"\xf5\a\n" +
+	"\rlast_sequence\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\flastSequence\x123\n" +
+	"\x06source\x18\x02 \x01(\v2\x1b.engagement.v1.SourceDigestR\x06sourceB\x10\n" +
+	"\amessage\x12\x05\xbaH\x02\b\x01\"\xcb\t\n" +
 	"\x14UploadEventsResponse\x12D\n" +
 	"\x06opened\x18\x01 \x01(\v2*.engagement.v1.UploadEventsResponse.OpenedH\x00R\x06opened\x12;\n" +
 	"\x03ack\x18\x02 \x01(\v2'.engagement.v1.UploadEventsResponse.AckH\x00R\x03ack\x12G\n" +
 	"\aclosing\x18\x03 \x01(\v2+.engagement.v1.UploadEventsResponse.ClosingH\x00R\aclosing\x12J\n" +
-	"\bfinished\x18\x04 \x01(\v2,.engagement.v1.UploadEventsResponse.FinishedH\x00R\bfinished\x1a\xff\x01\n" +
+	"\bfinished\x18\x04 \x01(\v2,.engagement.v1.UploadEventsResponse.FinishedH\x00R\bfinished\x1a\x9b\x03\n" +
 	"\x06Opened\x12+\n" +
 	"\x11committed_through\x18\x01 \x01(\x03R\x10committedThrough\x12(\n" +
 	"\x10max_chunk_events\x18\x02 \x01(\x05R\x0emaxChunkEvents\x12&\n" +
 	"\x0fmax_chunk_bytes\x18\x03 \x01(\x03R\rmaxChunkBytes\x12,\n" +
 	"\x12max_unacked_chunks\x18\x04 \x01(\x05R\x10maxUnackedChunks\x12H\n" +
-	"\x12heartbeat_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x1a\x95\x01\n" +
+	"\x12heartbeat_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x12\x1f\n" +
+	"\vsource_salt\x18\x06 \x01(\tR\n" +
+	"sourceSalt\x123\n" +
+	"\x06source\x18\a \x01(\v2\x1b.engagement.v1.SourceDigestR\x06source\x12D\n" +
+	"\x0fearlier_sources\x18\b \x03(\v2\x1b.engagement.v1.SourceDigestR\x0eearlierSources\x1a\x95\x01\n" +
 	"\x03Ack\x12+\n" +
 	"\x11committed_through\x18\x01 \x01(\x03R\x10committedThrough\x12*\n" +
 	"\x05tally\x18\x02 \x01(\v2\x14.engagement.v1.TallyR\x05tally\x125\n" +
-	"\aresults\x18\x03 \x03(\v2\x1b.engagement.v1.UploadResultR\aresults\x1a\xe4\x01\n" +
+	"\aresults\x18\x03 \x03(\v2\x1b.engagement.v1.UploadResultR\aresults\x1a\x9e\x02\n" +
 	"\aClosing\x12J\n" +
 	"\x06reason\x18\x01 \x01(\x0e22.engagement.v1.UploadEventsResponse.Closing.ReasonR\x06reason\x12B\n" +
-	"\x0freconnect_delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectDelay\"I\n" +
+	"\x0freconnect_delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectDelay\"\x82\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_DRAINING\x10\x01\x12\x12\n" +
-	"\x0eREASON_MAX_AGE\x10\x02\x1a9\n" +
+	"\x0eREASON_MAX_AGE\x10\x02\x12\x1a\n" +
+	"\x16REASON_UNAUTHENTICATED\x10\x04\x12\x15\n" +
+	"\x11REASON_OVERLOADED\x10\x05\"\x04\b\x03\x10\x03\x1a9\n" +
 	"\bFinished\x12-\n" +
 	"\x06upload\x18\x01 \x01(\v2\x15.engagement.v1.UploadR\x06uploadB\t\n" +
 	"\amessage\"i\n" +
@@ -1395,12 +1534,12 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\x02 \x03(\v2\x1b.engagement.v1.UploadResultR\n" +
 	"rejections\x12&\n" +
-	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken2\xeb\x02\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken2\xf0\x02\n" +
 	"\rIngestService\x12T\n" +
 	"\vRecordEvent\x12!.engagement.v1.RecordEventRequest\x1a\".engagement.v1.RecordEventResponse\x12W\n" +
 	"\fRecordEvents\x12\".engagement.v1.RecordEventsRequest\x1a#.engagement.v1.RecordEventsResponse\x12[\n" +
-	"\fUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse(\x010\x01\x12N\n" +
-	"\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponseBx\n" +
+	"\fUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse(\x010\x01\x12S\n" +
+	"\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponse\"\x03\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -1416,7 +1555,7 @@ func file_engagement_v1_ingest_service_proto_rawDescGZIP() []byte {
 }
 
 var file_engagement_v1_ingest_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_engagement_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_engagement_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_engagement_v1_ingest_service_proto_goTypes = []any{
 	(UploadEventsResponse_Closing_Reason)(0), // 0: engagement.v1.UploadEventsResponse.Closing.Reason
 	(Upload_State)(0),                        // 1: engagement.v1.Upload.State
@@ -1424,65 +1563,70 @@ var file_engagement_v1_ingest_service_proto_goTypes = []any{
 	(*RecordEventResponse)(nil),              // 3: engagement.v1.RecordEventResponse
 	(*RecordEventsRequest)(nil),              // 4: engagement.v1.RecordEventsRequest
 	(*RecordEventsResponse)(nil),             // 5: engagement.v1.RecordEventsResponse
-	(*UploadEventsRequest)(nil),              // 6: engagement.v1.UploadEventsRequest
-	(*UploadEventsResponse)(nil),             // 7: engagement.v1.UploadEventsResponse
-	(*UploadResult)(nil),                     // 8: engagement.v1.UploadResult
-	(*Upload)(nil),                           // 9: engagement.v1.Upload
-	(*GetUploadRequest)(nil),                 // 10: engagement.v1.GetUploadRequest
-	(*GetUploadResponse)(nil),                // 11: engagement.v1.GetUploadResponse
-	(*UploadEventsRequest_Open)(nil),         // 12: engagement.v1.UploadEventsRequest.Open
-	(*UploadEventsRequest_Chunk)(nil),        // 13: engagement.v1.UploadEventsRequest.Chunk
-	(*UploadEventsRequest_Finish)(nil),       // 14: engagement.v1.UploadEventsRequest.Finish
-	(*UploadEventsResponse_Opened)(nil),      // 15: engagement.v1.UploadEventsResponse.Opened
-	(*UploadEventsResponse_Ack)(nil),         // 16: engagement.v1.UploadEventsResponse.Ack
-	(*UploadEventsResponse_Closing)(nil),     // 17: engagement.v1.UploadEventsResponse.Closing
-	(*UploadEventsResponse_Finished)(nil),    // 18: engagement.v1.UploadEventsResponse.Finished
-	(*Event)(nil),                            // 19: engagement.v1.Event
-	(*EventResult)(nil),                      // 20: engagement.v1.EventResult
-	(*Tally)(nil),                            // 21: engagement.v1.Tally
-	(*timestamppb.Timestamp)(nil),            // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),              // 23: google.protobuf.Duration
+	(*SourceDigest)(nil),                     // 6: engagement.v1.SourceDigest
+	(*UploadEventsRequest)(nil),              // 7: engagement.v1.UploadEventsRequest
+	(*UploadEventsResponse)(nil),             // 8: engagement.v1.UploadEventsResponse
+	(*UploadResult)(nil),                     // 9: engagement.v1.UploadResult
+	(*Upload)(nil),                           // 10: engagement.v1.Upload
+	(*GetUploadRequest)(nil),                 // 11: engagement.v1.GetUploadRequest
+	(*GetUploadResponse)(nil),                // 12: engagement.v1.GetUploadResponse
+	(*UploadEventsRequest_Open)(nil),         // 13: engagement.v1.UploadEventsRequest.Open
+	(*UploadEventsRequest_Chunk)(nil),        // 14: engagement.v1.UploadEventsRequest.Chunk
+	(*UploadEventsRequest_Finish)(nil),       // 15: engagement.v1.UploadEventsRequest.Finish
+	(*UploadEventsResponse_Opened)(nil),      // 16: engagement.v1.UploadEventsResponse.Opened
+	(*UploadEventsResponse_Ack)(nil),         // 17: engagement.v1.UploadEventsResponse.Ack
+	(*UploadEventsResponse_Closing)(nil),     // 18: engagement.v1.UploadEventsResponse.Closing
+	(*UploadEventsResponse_Finished)(nil),    // 19: engagement.v1.UploadEventsResponse.Finished
+	(*Event)(nil),                            // 20: engagement.v1.Event
+	(*EventResult)(nil),                      // 21: engagement.v1.EventResult
+	(*Tally)(nil),                            // 22: engagement.v1.Tally
+	(*timestamppb.Timestamp)(nil),            // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),              // 24: google.protobuf.Duration
 }
 var file_engagement_v1_ingest_service_proto_depIdxs = []int32{
-	19, // 0: engagement.v1.RecordEventRequest.event:type_name -> engagement.v1.Event
-	20, // 1: engagement.v1.RecordEventResponse.result:type_name -> engagement.v1.EventResult
-	19, // 2: engagement.v1.RecordEventsRequest.events:type_name -> engagement.v1.Event
-	20, // 3: engagement.v1.RecordEventsResponse.results:type_name -> engagement.v1.EventResult
-	21, // 4: engagement.v1.RecordEventsResponse.tally:type_name -> engagement.v1.Tally
-	12, // 5: engagement.v1.UploadEventsRequest.open:type_name -> engagement.v1.UploadEventsRequest.Open
-	13, // 6: engagement.v1.UploadEventsRequest.chunk:type_name -> engagement.v1.UploadEventsRequest.Chunk
-	14, // 7: engagement.v1.UploadEventsRequest.finish:type_name -> engagement.v1.UploadEventsRequest.Finish
-	15, // 8: engagement.v1.UploadEventsResponse.opened:type_name -> engagement.v1.UploadEventsResponse.Opened
-	16, // 9: engagement.v1.UploadEventsResponse.ack:type_name -> engagement.v1.UploadEventsResponse.Ack
-	17, // 10: engagement.v1.UploadEventsResponse.closing:type_name -> engagement.v1.UploadEventsResponse.Closing
-	18, // 11: engagement.v1.UploadEventsResponse.finished:type_name -> engagement.v1.UploadEventsResponse.Finished
-	20, // 12: engagement.v1.UploadResult.result:type_name -> engagement.v1.EventResult
+	20, // 0: engagement.v1.RecordEventRequest.event:type_name -> engagement.v1.Event
+	21, // 1: engagement.v1.RecordEventResponse.result:type_name -> engagement.v1.EventResult
+	20, // 2: engagement.v1.RecordEventsRequest.events:type_name -> engagement.v1.Event
+	21, // 3: engagement.v1.RecordEventsResponse.results:type_name -> engagement.v1.EventResult
+	22, // 4: engagement.v1.RecordEventsResponse.tally:type_name -> engagement.v1.Tally
+	13, // 5: engagement.v1.UploadEventsRequest.open:type_name -> engagement.v1.UploadEventsRequest.Open
+	14, // 6: engagement.v1.UploadEventsRequest.chunk:type_name -> engagement.v1.UploadEventsRequest.Chunk
+	15, // 7: engagement.v1.UploadEventsRequest.finish:type_name -> engagement.v1.UploadEventsRequest.Finish
+	16, // 8: engagement.v1.UploadEventsResponse.opened:type_name -> engagement.v1.UploadEventsResponse.Opened
+	17, // 9: engagement.v1.UploadEventsResponse.ack:type_name -> engagement.v1.UploadEventsResponse.Ack
+	18, // 10: engagement.v1.UploadEventsResponse.closing:type_name -> engagement.v1.UploadEventsResponse.Closing
+	19, // 11: engagement.v1.UploadEventsResponse.finished:type_name -> engagement.v1.UploadEventsResponse.Finished
+	21, // 12: engagement.v1.UploadResult.result:type_name -> engagement.v1.EventResult
 	1,  // 13: engagement.v1.Upload.state:type_name -> engagement.v1.Upload.State
-	21, // 14: engagement.v1.Upload.tally:type_name -> engagement.v1.Tally
-	22, // 15: engagement.v1.Upload.create_time:type_name -> google.protobuf.Timestamp
-	22, // 16: engagement.v1.Upload.update_time:type_name -> google.protobuf.Timestamp
-	9,  // 17: engagement.v1.GetUploadResponse.upload:type_name -> engagement.v1.Upload
-	8,  // 18: engagement.v1.GetUploadResponse.rejections:type_name -> engagement.v1.UploadResult
-	19, // 19: engagement.v1.UploadEventsRequest.Chunk.events:type_name -> engagement.v1.Event
-	23, // 20: engagement.v1.UploadEventsResponse.Opened.heartbeat_interval:type_name -> google.protobuf.Duration
-	21, // 21: engagement.v1.UploadEventsResponse.Ack.tally:type_name -> engagement.v1.Tally
-	8,  // 22: engagement.v1.UploadEventsResponse.Ack.results:type_name -> engagement.v1.UploadResult
-	0,  // 23: engagement.v1.UploadEventsResponse.Closing.reason:type_name -> engagement.v1.UploadEventsResponse.Closing.Reason
-	23, // 24: engagement.v1.UploadEventsResponse.Closing.reconnect_delay:type_name -> google.protobuf.Duration
-	9,  // 25: engagement.v1.UploadEventsResponse.Finished.upload:type_name -> engagement.v1.Upload
-	2,  // 26: engagement.v1.IngestService.RecordEvent:input_type -> engagement.v1.RecordEventRequest
-	4,  // 27: engagement.v1.IngestService.RecordEvents:input_type -> engagement.v1.RecordEventsRequest
-	6,  // 28: engagement.v1.IngestService.UploadEvents:input_type -> engagement.v1.UploadEventsRequest
-	10, // 29: engagement.v1.IngestService.GetUpload:input_type -> engagement.v1.GetUploadRequest
-	3,  // 30: engagement.v1.IngestService.RecordEvent:output_type -> engagement.v1.RecordEventResponse
-	5,  // 31: engagement.v1.IngestService.RecordEvents:output_type -> engagement.v1.RecordEventsResponse
-	7,  // 32: engagement.v1.IngestService.UploadEvents:output_type -> engagement.v1.UploadEventsResponse
-	11, // 33: engagement.v1.IngestService.GetUpload:output_type -> engagement.v1.GetUploadResponse
-	30, // [30:34] is the sub-list for method output_type
-	26, // [26:30] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	22, // 14: engagement.v1.Upload.tally:type_name -> engagement.v1.Tally
+	23, // 15: engagement.v1.Upload.create_time:type_name -> google.protobuf.Timestamp
+	23, // 16: engagement.v1.Upload.update_time:type_name -> google.protobuf.Timestamp
+	10, // 17: engagement.v1.GetUploadResponse.upload:type_name -> engagement.v1.Upload
+	9,  // 18: engagement.v1.GetUploadResponse.rejections:type_name -> engagement.v1.UploadResult
+	20, // 19: engagement.v1.UploadEventsRequest.Chunk.events:type_name -> engagement.v1.Event
+	6,  // 20: engagement.v1.UploadEventsRequest.Chunk.source:type_name -> engagement.v1.SourceDigest
+	6,  // 21: engagement.v1.UploadEventsRequest.Finish.source:type_name -> engagement.v1.SourceDigest
+	24, // 22: engagement.v1.UploadEventsResponse.Opened.heartbeat_interval:type_name -> google.protobuf.Duration
+	6,  // 23: engagement.v1.UploadEventsResponse.Opened.source:type_name -> engagement.v1.SourceDigest
+	6,  // 24: engagement.v1.UploadEventsResponse.Opened.earlier_sources:type_name -> engagement.v1.SourceDigest
+	22, // 25: engagement.v1.UploadEventsResponse.Ack.tally:type_name -> engagement.v1.Tally
+	9,  // 26: engagement.v1.UploadEventsResponse.Ack.results:type_name -> engagement.v1.UploadResult
+	0,  // 27: engagement.v1.UploadEventsResponse.Closing.reason:type_name -> engagement.v1.UploadEventsResponse.Closing.Reason
+	24, // 28: engagement.v1.UploadEventsResponse.Closing.reconnect_delay:type_name -> google.protobuf.Duration
+	10, // 29: engagement.v1.UploadEventsResponse.Finished.upload:type_name -> engagement.v1.Upload
+	2,  // 30: engagement.v1.IngestService.RecordEvent:input_type -> engagement.v1.RecordEventRequest
+	4,  // 31: engagement.v1.IngestService.RecordEvents:input_type -> engagement.v1.RecordEventsRequest
+	7,  // 32: engagement.v1.IngestService.UploadEvents:input_type -> engagement.v1.UploadEventsRequest
+	11, // 33: engagement.v1.IngestService.GetUpload:input_type -> engagement.v1.GetUploadRequest
+	3,  // 34: engagement.v1.IngestService.RecordEvent:output_type -> engagement.v1.RecordEventResponse
+	5,  // 35: engagement.v1.IngestService.RecordEvents:output_type -> engagement.v1.RecordEventsResponse
+	8,  // 36: engagement.v1.IngestService.UploadEvents:output_type -> engagement.v1.UploadEventsResponse
+	12, // 37: engagement.v1.IngestService.GetUpload:output_type -> engagement.v1.GetUploadResponse
+	34, // [34:38] is the sub-list for method output_type
+	30, // [30:34] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_ingest_service_proto_init() }
@@ -1491,12 +1635,12 @@ func file_engagement_v1_ingest_service_proto_init() {
 		return
 	}
 	file_engagement_v1_event_proto_init()
-	file_engagement_v1_ingest_service_proto_msgTypes[4].OneofWrappers = []any{
+	file_engagement_v1_ingest_service_proto_msgTypes[5].OneofWrappers = []any{
 		(*UploadEventsRequest_Open_)(nil),
 		(*UploadEventsRequest_Chunk_)(nil),
 		(*UploadEventsRequest_Finish_)(nil),
 	}
-	file_engagement_v1_ingest_service_proto_msgTypes[5].OneofWrappers = []any{
+	file_engagement_v1_ingest_service_proto_msgTypes[6].OneofWrappers = []any{
 		(*UploadEventsResponse_Opened_)(nil),
 		(*UploadEventsResponse_Ack_)(nil),
 		(*UploadEventsResponse_Closing_)(nil),
@@ -1508,7 +1652,7 @@ func file_engagement_v1_ingest_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_ingest_service_proto_rawDesc), len(file_engagement_v1_ingest_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -66,8 +66,18 @@ type IngestServiceClient interface {
 	//
 	// To resume after a lost connection, open the same `upload_id` and continue
 	// after `committed_through`. A chunk that is already committed is not
-	// processed again; its stored results are repeated. Opening a finished upload
-	// yields `opened` and `finished` again.
+	// processed again; its stored results are repeated, provided that it holds
+	// the same events. Opening a finished upload yields `opened` and `finished`
+	// again.
+	//
+	// One upload id names one source. A client that sends the `source` of its
+	// chunks can tell before it sends anything whether it resumes with the same
+	// source: see `SourceDigest`.
+	//
+	// An event without an id gets one that follows from the upload id, its
+	// position in the upload and its content, so that uploading the same events
+	// under the same upload id stores nothing twice, even after the server has
+	// forgotten the upload.
 	//
 	// The server applies back-pressure: it reads at most `max_unacked_chunks`
 	// chunks ahead of its acks, and further chunks wait in the transport. It
@@ -81,8 +91,8 @@ type IngestServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - FAILED_PRECONDITION / SEQUENCE_GAP or UPLOAD_FINISHED; chunks committed
-	//     before stay committed.
+	//   - FAILED_PRECONDITION / SEQUENCE_GAP, CHUNK_CHANGED, FINISH_MISMATCH or
+	//     UPLOAD_FINISHED; chunks committed before stay committed.
 	//   - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
 	//   - INVALID_ARGUMENT / CHUNK_TOO_LARGE for more than 500 events in a chunk or
 	//     8 MiB in a message.
@@ -184,8 +194,18 @@ type IngestServiceServer interface {
 	//
 	// To resume after a lost connection, open the same `upload_id` and continue
 	// after `committed_through`. A chunk that is already committed is not
-	// processed again; its stored results are repeated. Opening a finished upload
-	// yields `opened` and `finished` again.
+	// processed again; its stored results are repeated, provided that it holds
+	// the same events. Opening a finished upload yields `opened` and `finished`
+	// again.
+	//
+	// One upload id names one source. A client that sends the `source` of its
+	// chunks can tell before it sends anything whether it resumes with the same
+	// source: see `SourceDigest`.
+	//
+	// An event without an id gets one that follows from the upload id, its
+	// position in the upload and its content, so that uploading the same events
+	// under the same upload id stores nothing twice, even after the server has
+	// forgotten the upload.
 	//
 	// The server applies back-pressure: it reads at most `max_unacked_chunks`
 	// chunks ahead of its acks, and further chunks wait in the transport. It
@@ -199,8 +219,8 @@ type IngestServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - FAILED_PRECONDITION / SEQUENCE_GAP or UPLOAD_FINISHED; chunks committed
-	//     before stay committed.
+	//   - FAILED_PRECONDITION / SEQUENCE_GAP, CHUNK_CHANGED, FINISH_MISMATCH or
+	//     UPLOAD_FINISHED; chunks committed before stay committed.
 	//   - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
 	//   - INVALID_ARGUMENT / CHUNK_TOO_LARGE for more than 500 events in a chunk or
 	//     8 MiB in a message.

@@ -865,12 +865,12 @@ const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18SUBJECT_KIND_CONSUMER_ID\x10\x01\x12\x1c\n" +
 	"\x18SUBJECT_KIND_CUSTOMER_ID\x10\x02\x12 \n" +
-	"\x1cSUBJECT_KIND_CONVERSATION_ID\x10\x032\xfa\x02\n" +
+	"\x1cSUBJECT_KIND_CONVERSATION_ID\x10\x032\x84\x03\n" +
 	"\x0ePrivacyService\x12Z\n" +
-	"\rEraseConsumer\x12#.engagement.v1.EraseConsumerRequest\x1a$.engagement.v1.EraseConsumerResponse\x12Q\n" +
+	"\rEraseConsumer\x12#.engagement.v1.EraseConsumerRequest\x1a$.engagement.v1.EraseConsumerResponse\x12V\n" +
 	"\n" +
-	"GetErasure\x12 .engagement.v1.GetErasureRequest\x1a!.engagement.v1.GetErasureResponse\x12W\n" +
-	"\fListErasures\x12\".engagement.v1.ListErasuresRequest\x1a#.engagement.v1.ListErasuresResponse\x12`\n" +
+	"GetErasure\x12 .engagement.v1.GetErasureRequest\x1a!.engagement.v1.GetErasureResponse\"\x03\x90\x02\x01\x12\\\n" +
+	"\fListErasures\x12\".engagement.v1.ListErasuresRequest\x1a#.engagement.v1.ListErasuresResponse\"\x03\x90\x02\x01\x12`\n" +
 	"\x0fLiftSuppression\x12%.engagement.v1.LiftSuppressionRequest\x1a&.engagement.v1.LiftSuppressionResponseBx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 

@@ -483,9 +483,9 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x10max_entity_names\x18\x0f \x01(\x05R\x0emaxEntityNames\x12;\n" +
 	"\x1amax_entity_name_characters\x18\x10 \x01(\x05R\x17maxEntityNameCharacters\x12A\n" +
 	"\x1dmax_subscription_batch_events\x18\x11 \x01(\x05R\x1amaxSubscriptionBatchEvents\x127\n" +
-	"\tretention\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\tretention2k\n" +
-	"\rServerService\x12Z\n" +
-	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponseBx\n" +
+	"\tretention\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\tretention2p\n" +
+	"\rServerService\x12_\n" +
+	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (

@@ -7,6 +7,7 @@ from clients.vectors.cases.upload_script import (
     ack,
     chunk,
     committed,
+    digest,
     finish,
     finished,
     opened,
@@ -16,11 +17,16 @@ from clients.vectors.cases.upload_script import (
     summary,
     upload,
     upload_state,
+    with_digests,
 )
 
 
 def cases() -> list[Json]:
     """All conversations of uploads."""
+    return [with_digests(case) for case in (*_whole_runs(), *_resumed_runs())]
+
+
+def _whole_runs() -> list[Json]:
     six = ("e1", "e2", "e3", "e4", "e5", "e6")
     lost = {"status": LOST}
     both_stored = stream(
@@ -29,9 +35,9 @@ def cases() -> list[Json]:
     later = {"status": {**OVERLOADED, "retry_delay_seconds": 0.6}}
     no_ids = [event(balance=str(number)) for number in range(4)]
 
-    def with_ids(sequence: int, *numbers: int) -> Json:
-        named = [{"eventId": f"$uuid7:{number}", **event(balance=str(number))} for number in numbers]
-        return receive(chunk={"sequence": str(sequence), "events": named})
+    def without_ids(sequence: int, *numbers: int) -> Json:
+        unnamed = [{"eventId": None, **event(balance=str(number))} for number in numbers]
+        return receive(chunk={"sequence": str(sequence), "events": unnamed})
 
     return [
         {
@@ -131,13 +137,13 @@ def cases() -> list[Json]:
         },
         {
             "name": "upload-resends-unacked-chunks",
-            "rules": ["U3", "U4", "C8"],
+            "rules": ["U3", "U4"],
             "call": upload(no_ids),
             "server": [
-                stream(opened(), with_ids(1, 0, 1), with_ids(2, 2, 3), ack(1, accepted=2), lost),
+                stream(opened(), without_ids(1, 0, 1), without_ids(2, 2, 3), ack(1, accepted=2), lost),
                 stream(
                     opened(1),
-                    with_ids(2, 2, 3),
+                    without_ids(2, 2, 3),
                     finish(2),
                     ack(2, accepted=4),
                     finished(2, accepted=4),
@@ -199,51 +205,6 @@ def cases() -> list[Json]:
                 "summary": summary(2, reconnects=1, rejected=2),
                 "rejections": [reported(0, "e1"), reported(1, "e2")],
             },
-        },
-        {
-            "name": "upload-resumes-in-a-new-run",
-            "rules": ["U5"],
-            "call": upload(events(*six)),
-            "server": [
-                stream(
-                    {"get_upload": [{"upload": upload_state("STATE_OPEN", 2, accepted=3, rejected=1)}]},
-                    opened(2),
-                    chunk(3, "e5", "e6"),
-                    finish(3),
-                    ack(3, rejected(3, 1, "e6"), accepted=4, rejected=2),
-                    finished(3, accepted=4, rejected=2),
-                )
-            ],
-            "expected": {
-                "summary": summary(6, skipped=4, accepted=4, rejected=2),
-                "rejections": [reported(5, "e6")],
-            },
-        },
-        {
-            "name": "upload-detects-another-source",
-            "rules": ["U5"],
-            "call": upload(events(*six[:3])),
-            "server": [
-                stream(
-                    {"get_upload": [{"upload": upload_state("STATE_OPEN", 2, accepted=4)}]},
-                    opened(2),
-                    {"receive_end": True},
-                )
-            ],
-            "expected": {"error": {"kind": "source_mismatch", "reason": ""}, "rejections": []},
-        },
-        {
-            "name": "upload-already-finished",
-            "rules": ["U5"],
-            "call": upload(events(*six), fails_after=0),
-            "server": [
-                stream(
-                    {"get_upload": [{"upload": upload_state("STATE_FINISHED", 3, accepted=5, duplicate=1)}]},
-                    opened(3),
-                    finished(3, accepted=5, duplicate=1),
-                )
-            ],
-            "expected": {"summary": summary(6, accepted=5, duplicate=1), "rejections": []},
         },
         {
             "name": "upload-resumes-after-closing",
@@ -346,5 +307,126 @@ def cases() -> list[Json]:
             "call": upload(events("e1")),
             "server": [stream({"status": OVERLOADED}, repeats=True)],
             "expected": {"error": {"kind": "unavailable", "reason": "OVERLOADED"}, "rejections": []},
+        },
+    ]
+
+
+def _resumed_runs() -> list[Json]:
+    """Runs that find an upload begun or finished by an earlier one."""
+    six = events("e1", "e2", "e3", "e4", "e5", "e6")
+    first, half, whole = digest(*six[:2]), digest(*six[:4]), digest(*six)
+    begun = {"get_upload": [{"upload": upload_state("STATE_OPEN", 2, accepted=3, rejected=1)}]}
+    done = {"get_upload": [{"upload": upload_state("STATE_FINISHED", 3, accepted=5, duplicate=1)}]}
+    mismatch = {"error": {"kind": "source_mismatch", "reason": ""}, "rejections": []}
+
+    def refused(name: str, source: list[Json]) -> Json:
+        steps = begun, opened(2, source=half, earlierSources=[first]), {"receive_end": True}
+        return {
+            "name": name,
+            "rules": ["U5"],
+            "call": upload(source),
+            "server": [stream(*steps)],
+            "expected": mismatch,
+        }
+
+    def refused_when_finished(name: str, source: list[Json]) -> Json:
+        steps = done, opened(3, source=whole), finished(3, accepted=5, duplicate=1)
+        return {
+            "name": name,
+            "rules": ["U5"],
+            "call": upload(source),
+            "server": [stream(*steps)],
+            "expected": mismatch,
+        }
+
+    rest = (
+        chunk(3, "e5", "e6"),
+        finish(3),
+        ack(3, rejected(3, 1, "e6"), accepted=4, rejected=2),
+        finished(3, accepted=4, rejected=2),
+    )
+    return [
+        {
+            "name": "upload-resumes-in-a-new-run",
+            "rules": ["U5"],
+            "call": upload(six),
+            "server": [stream(begun, opened(2, source=half, earlierSources=[first]), *rest)],
+            "expected": {
+                "summary": summary(6, skipped=4, accepted=4, rejected=2),
+                "rejections": [reported(5, "e6")],
+            },
+        },
+        {
+            "name": "upload-resumes-by-count-without-a-digest",
+            "rules": ["U5"],
+            "call": upload(six),
+            "server": [stream(begun, opened(2), *rest)],
+            "expected": {
+                "summary": summary(6, skipped=4, by_count=True, accepted=4, rejected=2),
+                "rejections": [reported(5, "e6")],
+            },
+        },
+        refused("upload-refuses-a-changed-source", [*six[:3], event("e4", balance="2"), *six[4:]]),
+        refused("upload-refuses-a-reordered-source", [*six[2:], *six[:2]]),
+        refused("upload-refuses-a-shorter-source", six[:3]),
+        refused("upload-refuses-an-empty-source", []),
+        {
+            "name": "upload-that-ends-before-its-count",
+            "rules": ["U5"],
+            "call": upload(six[:3]),
+            "server": [stream(begun, opened(2), {"receive_end": True})],
+            "expected": mismatch,
+        },
+        {
+            "name": "upload-already-finished",
+            "rules": ["U5"],
+            "call": upload(six),
+            "server": [stream(done, opened(3, source=whole), finished(3, accepted=5, duplicate=1))],
+            "expected": {"summary": summary(6, skipped=6, accepted=5, duplicate=1), "rejections": []},
+        },
+        {
+            "name": "upload-already-finished-without-a-digest",
+            "rules": ["U5"],
+            "call": upload(six, fails_after=0),
+            "server": [stream(done, opened(3), finished(3, accepted=5, duplicate=1))],
+            "expected": {
+                "summary": summary(6, skipped=6, by_count=True, accepted=5, duplicate=1),
+                "rejections": [],
+            },
+        },
+        refused_when_finished("upload-finished-with-a-changed-source", [event("e1", balance="2"), *six[1:]]),
+        refused_when_finished("upload-finished-with-a-longer-source", [*six, event("e7")]),
+        refused_when_finished("upload-finished-with-a-shorter-source", six[:5]),
+        {
+            "name": "upload-finished-without-events",
+            "rules": ["U5"],
+            "call": upload(six),
+            "server": [
+                stream(
+                    {"get_upload": [{"upload": upload_state("STATE_FINISHED", 0)}]},
+                    opened(source=digest()),
+                    finished(0),
+                )
+            ],
+            "expected": mismatch,
+        },
+        {
+            "name": "upload-continued-with-another-source",
+            "rules": ["U4"],
+            "call": upload(six),
+            "server": [
+                stream(opened(), chunk(1, "e1", "e2"), ack(1, accepted=2), {"status": LOST}),
+                stream(opened(2, source=digest(*six[2:])), {"receive_end": True}),
+            ],
+            "expected": mismatch,
+        },
+        {
+            "name": "upload-whose-chunk-changed",
+            "rules": ["U3", "E2"],
+            "call": upload(six[:2]),
+            "server": [
+                stream(opened(), chunk(1, "e1", "e2"), status("FAILED_PRECONDITION", reason="CHUNK_CHANGED"))
+            ],
+            "expected": {"error": {"kind": "precondition", "reason": "CHUNK_CHANGED"}, "rejections": []},
         },
     ]

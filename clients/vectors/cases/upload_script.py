@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from clients.vectors.cases.script import BROKEN_RULE, Json, events, receive, send
+from copy import deepcopy
 
+from clients.vectors.cases.script import BROKEN_RULE, Json, events, receive, send
+from clients.vectors.cases.source_digest import json_digest
+
+_SALT = "salt"
 OPENED = {
     "maxChunkEvents": 500,
     "maxChunkBytes": "8323072",
     "maxUnackedChunks": 8,
     "heartbeatInterval": "15s",
+    "sourceSalt": _SALT,
 }
 
 
@@ -65,6 +70,32 @@ def reported(position: int, event_id: str) -> Json:
     return {"position": position, "event_id": event_id, "reason": "FIELD_INVALID"}
 
 
+def digest(*source: Json) -> Json:
+    """The digest of the beginning of a source, as the server tells it."""
+    return json_digest(_SALT, source)
+
+
+def with_digests(case: Json) -> Json:
+    """The case with the digests that a client must send, and that the server tells when it is reopened."""
+    case = deepcopy(case)
+    source = case["call"]["upload"]["events"]
+    committed: dict[str, Json] = {}
+    for each in case["server"]:
+        for step in each["steps"]:
+            message = step.get("receive", {})
+            if "chunk" in message:
+                chunk = message["chunk"]
+                last = {name: value for name, value in chunk["events"][-1].items() if value is not None}
+                chunk["source"] = digest(*source[: source.index(last) + 1])
+                committed[chunk["sequence"]] = chunk["source"]
+            if "finish" in message:
+                message["finish"]["source"] = digest(*source)
+            reopened = step.get("send", {}).get("opened", {})
+            if reopened.get("committedThrough") in committed:
+                reopened.setdefault("source", committed[reopened["committedThrough"]])
+    return case
+
+
 def upload(source: list[Json], **more: Json) -> Json:
     """The client's side of the upload, with two events per chunk."""
     return {"upload": {"upload_id": "u-1", "chunk_events": 2, "events": source, **more}}
@@ -80,6 +111,14 @@ def committed(through: int) -> Json:
     return {"get_upload": [{"upload": upload_state("STATE_OPEN", through, accepted=2 * through)}]}
 
 
-def summary(events_count: int, *, reconnects: int = 0, skipped: int = 0, **tally: int) -> Json:
+def summary(
+    events_count: int, *, reconnects: int = 0, skipped: int = 0, by_count: bool = False, **tally: int
+) -> Json:
     """The client's summary of the finished upload."""
-    return {"tally": tally, "events": events_count, "reconnects": reconnects, "skipped_events": skipped}
+    return {
+        "tally": tally,
+        "events": events_count,
+        "reconnects": reconnects,
+        "skipped_events": skipped,
+        "resumed_by_count": by_count,
+    }

@@ -40,8 +40,8 @@ class SourceDigester:
         upload_id: str,
         salt: str,
         *,
-        committed: v1.SourceDigest | None,
-        earlier: Iterable[v1.SourceDigest],
+        committed: v1.SourceDigest | None = None,
+        earlier: Iterable[v1.SourceDigest] = (),
     ) -> None:
         """`committed` is the beginning of the source that an earlier run has committed, if there is one.
 

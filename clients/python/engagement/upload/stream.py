@@ -102,10 +102,11 @@ class UploadStream:
             self._silence_seconds = 2 * opened.heartbeat_interval.ToTimedelta().total_seconds()
         if self._chunker.has_begun and not self._ledger.is_own_progress(opened):
             raise SourceMismatchError(
-                f"another client has continued upload {self._upload_id!r} with another source; use an upload id"
-                " of its own for each source"
+                f"another client has continued upload {self._upload_id!r} with another source; use an upload"
+                " id of its own for each source"
             )
-        if opened.committed_through > self._ledger.committed_through or opened.HasField("source"):
+        is_resumed = not self._chunker.has_begun and opened.HasField("source")
+        if is_resumed or opened.committed_through > self._ledger.committed_through:
             await self._catch_up(await self._client.get_upload(self._upload_id))
             self._outage.end()
         if not self._chunker.has_begun:
@@ -116,6 +117,7 @@ class UploadStream:
     def _begin_source(self, opened: v1.UploadEventsResponse.Opened) -> None:
         committed = opened.source if opened.HasField("source") else None
         if self._ledger.is_finished and committed is None:
+            self._ledger.resume(None)
             return
         self._chunker.begin(
             opened,

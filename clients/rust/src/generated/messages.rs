@@ -3054,6 +3054,25 @@ pub enum ErrorReason {
     ///               "partitionCount": "8"}}
     /// ```
     ERROR_REASON_PARTITION_NOT_SERVED = 34i32,
+    /// A chunk that was committed before came again with other events, or is too
+    /// old to be compared: the server remembers the last 1,000 chunks.
+    /// FAILED_PRECONDITION. Resume after `committedThrough`, with the same source.
+    ///
+    /// ```text
+    /// {"reason": "CHUNK_CHANGED", "domain": "engagement.v1",
+    ///  "metadata": {"uploadId": "u-1", "sequence": "2",
+    ///               "committedThrough": "6"}}
+    /// ```
+    ERROR_REASON_CHUNK_CHANGED = 35i32,
+    /// A finished upload was finished again after another chunk.
+    /// FAILED_PRECONDITION. The upload stays finished as it was.
+    ///
+    /// ```text
+    /// {"reason": "FINISH_MISMATCH", "domain": "engagement.v1",
+    ///  "metadata": {"uploadId": "u-1", "lastSequence": "5",
+    ///               "committedThrough": "6"}}
+    /// ```
+    ERROR_REASON_FINISH_MISMATCH = 36i32,
     /// Another stream opened the same upload and owns it now. ABORTED. Leave the
     /// upload to the newer stream.
     ///
@@ -3218,6 +3237,12 @@ impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_PARTITION_NOT_SERVED`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const PartitionNotServed: Self = Self::ERROR_REASON_PARTITION_NOT_SERVED;
+    ///Idiomatic alias for [`Self::ERROR_REASON_CHUNK_CHANGED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const ChunkChanged: Self = Self::ERROR_REASON_CHUNK_CHANGED;
+    ///Idiomatic alias for [`Self::ERROR_REASON_FINISH_MISMATCH`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const FinishMismatch: Self = Self::ERROR_REASON_FINISH_MISMATCH;
     ///Idiomatic alias for [`Self::ERROR_REASON_UPLOAD_TAKEN_OVER`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const UploadTakenOver: Self = Self::ERROR_REASON_UPLOAD_TAKEN_OVER;
@@ -3384,6 +3409,8 @@ impl ::buffa::Enumeration for ErrorReason {
             34i32 => {
                 ::core::option::Option::Some(Self::ERROR_REASON_PARTITION_NOT_SERVED)
             }
+            35i32 => ::core::option::Option::Some(Self::ERROR_REASON_CHUNK_CHANGED),
+            36i32 => ::core::option::Option::Some(Self::ERROR_REASON_FINISH_MISMATCH),
             40i32 => ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_TAKEN_OVER),
             50i32 => ::core::option::Option::Some(Self::ERROR_REASON_EVENT_NOT_FOUND),
             51i32 => ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_NOT_FOUND),
@@ -3426,6 +3453,8 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_PARTITION_NOT_SERVED => {
                 "ERROR_REASON_PARTITION_NOT_SERVED"
             }
+            Self::ERROR_REASON_CHUNK_CHANGED => "ERROR_REASON_CHUNK_CHANGED",
+            Self::ERROR_REASON_FINISH_MISMATCH => "ERROR_REASON_FINISH_MISMATCH",
             Self::ERROR_REASON_UPLOAD_TAKEN_OVER => "ERROR_REASON_UPLOAD_TAKEN_OVER",
             Self::ERROR_REASON_EVENT_NOT_FOUND => "ERROR_REASON_EVENT_NOT_FOUND",
             Self::ERROR_REASON_UPLOAD_NOT_FOUND => "ERROR_REASON_UPLOAD_NOT_FOUND",
@@ -3493,6 +3522,12 @@ impl ::buffa::Enumeration for ErrorReason {
             }
             "ERROR_REASON_PARTITION_NOT_SERVED" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_PARTITION_NOT_SERVED)
+            }
+            "ERROR_REASON_CHUNK_CHANGED" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_CHUNK_CHANGED)
+            }
+            "ERROR_REASON_FINISH_MISMATCH" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_FINISH_MISMATCH)
             }
             "ERROR_REASON_UPLOAD_TAKEN_OVER" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_TAKEN_OVER)
@@ -3563,6 +3598,8 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_CURSOR_EXPIRED,
             Self::ERROR_REASON_LOG_EPOCH_CHANGED,
             Self::ERROR_REASON_PARTITION_NOT_SERVED,
+            Self::ERROR_REASON_CHUNK_CHANGED,
+            Self::ERROR_REASON_FINISH_MISMATCH,
             Self::ERROR_REASON_UPLOAD_TAKEN_OVER,
             Self::ERROR_REASON_EVENT_NOT_FOUND,
             Self::ERROR_REASON_UPLOAD_NOT_FOUND,
@@ -3929,8 +3966,9 @@ impl ::buffa::Enumeration for Outcome {
 pub struct Event {
     /// Idempotency key, unique within the account: at most 128 characters without
     /// NUL. Any text works; a UUIDv7 is best, because the store keeps time-ordered
-    /// ids together. If empty, the server generates an id, and the call is then
-    /// not safe to retry.
+    /// ids together. If empty, the server generates an id: in an upload one
+    /// that is the same when the upload is repeated, elsewhere a new one, and the
+    /// call is then not safe to retry.
     ///
     /// Field 1: `event_id`
     #[cfg_attr(
@@ -9760,6 +9798,10 @@ pub mod subscribe_events_response {
             /// The node was cut off from the log or fell behind it. Resume from the
             /// cursor at another node.
             REASON_NOT_CURRENT = 3i32,
+            /// The caller's token has expired. Subscribe again with a new one.
+            REASON_UNAUTHENTICATED = 4i32,
+            /// The server has too much work, and closes some streams.
+            REASON_OVERLOADED = 5i32,
         }
         impl Reason {
             ///Idiomatic alias for [`Self::REASON_UNSPECIFIED`]; `Debug` prints the variant name.
@@ -9774,6 +9816,12 @@ pub mod subscribe_events_response {
             ///Idiomatic alias for [`Self::REASON_NOT_CURRENT`]; `Debug` prints the variant name.
             #[allow(non_upper_case_globals)]
             pub const NotCurrent: Self = Self::REASON_NOT_CURRENT;
+            ///Idiomatic alias for [`Self::REASON_UNAUTHENTICATED`]; `Debug` prints the variant name.
+            #[allow(non_upper_case_globals)]
+            pub const Unauthenticated: Self = Self::REASON_UNAUTHENTICATED;
+            ///Idiomatic alias for [`Self::REASON_OVERLOADED`]; `Debug` prints the variant name.
+            #[allow(non_upper_case_globals)]
+            pub const Overloaded: Self = Self::REASON_OVERLOADED;
         }
         impl ::core::default::Default for Reason {
             fn default() -> Self {
@@ -9882,6 +9930,8 @@ pub mod subscribe_events_response {
                     1i32 => ::core::option::Option::Some(Self::REASON_DRAINING),
                     2i32 => ::core::option::Option::Some(Self::REASON_MAX_AGE),
                     3i32 => ::core::option::Option::Some(Self::REASON_NOT_CURRENT),
+                    4i32 => ::core::option::Option::Some(Self::REASON_UNAUTHENTICATED),
+                    5i32 => ::core::option::Option::Some(Self::REASON_OVERLOADED),
                     _ => ::core::option::Option::None,
                 }
             }
@@ -9894,6 +9944,8 @@ pub mod subscribe_events_response {
                     Self::REASON_DRAINING => "REASON_DRAINING",
                     Self::REASON_MAX_AGE => "REASON_MAX_AGE",
                     Self::REASON_NOT_CURRENT => "REASON_NOT_CURRENT",
+                    Self::REASON_UNAUTHENTICATED => "REASON_UNAUTHENTICATED",
+                    Self::REASON_OVERLOADED => "REASON_OVERLOADED",
                 }
             }
             fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
@@ -9910,6 +9962,12 @@ pub mod subscribe_events_response {
                     "REASON_NOT_CURRENT" => {
                         ::core::option::Option::Some(Self::REASON_NOT_CURRENT)
                     }
+                    "REASON_UNAUTHENTICATED" => {
+                        ::core::option::Option::Some(Self::REASON_UNAUTHENTICATED)
+                    }
+                    "REASON_OVERLOADED" => {
+                        ::core::option::Option::Some(Self::REASON_OVERLOADED)
+                    }
                     _ => ::core::option::Option::None,
                 }
             }
@@ -9919,6 +9977,8 @@ pub mod subscribe_events_response {
                     Self::REASON_DRAINING,
                     Self::REASON_MAX_AGE,
                     Self::REASON_NOT_CURRENT,
+                    Self::REASON_UNAUTHENTICATED,
+                    Self::REASON_OVERLOADED,
                 ]
             }
         }
@@ -11661,6 +11721,181 @@ pub const __RECORD_EVENTS_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntr
     from_json: ::buffa::type_registry::any_from_json::<RecordEventsResponse>,
     is_wkt: false,
 };
+/// `SourceDigest` identifies the beginning of a source: the events that it has
+/// given so far, whether they were sent or not.
+///
+/// `sha256` is the SHA-256 of `Opened.source_salt` in UTF-8, followed by each of
+/// these events in its canonical form, behind the form's length as four bytes,
+/// big-endian. It does not depend on how the events are cut into chunks.
+///
+/// The canonical form of an event is its serialization with the known fields of
+/// every message in ascending order of their numbers, then its unknown fields as
+/// they were received. Fields without explicit presence are left out if they
+/// have their default value. The entries of a map are sorted by the bytes of
+/// their keys, and each has its key and its value. An event that a client cannot
+/// serialize has an empty form.
+///
+/// The event is digested as the source gave it, before an id is generated.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct SourceDigest {
+    /// Number of events.
+    ///
+    /// Field 1: `events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub events: i64,
+    /// SHA-256 in lower-case hexadecimal digits.
+    ///
+    /// Field 2: `sha256`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "sha256",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub sha256: String,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for SourceDigest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("SourceDigest")
+            .field("events", &self.events)
+            .field("sha256", &self.sha256)
+            .finish()
+    }
+}
+impl SourceDigest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.SourceDigest";
+}
+::buffa::impl_default_instance!(SourceDigest);
+impl ::buffa::MessageName for SourceDigest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "SourceDigest";
+    const FULL_NAME: &'static str = "engagement.v1.SourceDigest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.SourceDigest";
+}
+impl ::buffa::Message for SourceDigest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.events) as u64;
+        }
+        if !self.sha256.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.sha256) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.events != 0i64 {
+            ::buffa::types::put_int64_field(1u32, self.events, buf);
+        }
+        if !self.sha256.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.sha256, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.events = ::buffa::types::decode_int64(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.sha256, buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.events = 0i64;
+        self.sha256.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for SourceDigest {
+    const PROTO_FQN: &'static str = "engagement.v1.SourceDigest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for SourceDigest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __SOURCE_DIGEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.SourceDigest",
+    to_json: ::buffa::type_registry::any_to_json::<SourceDigest>,
+    from_json: ::buffa::type_registry::any_from_json::<SourceDigest>,
+    is_wkt: false,
+};
 /// `UploadEventsRequest` is one message from the client of an upload.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
@@ -12027,7 +12262,8 @@ pub mod upload_events_request {
         )]
         pub account_id: ::buffa::alloc::string::String,
         /// Id of the upload, chosen by the client and unique within the account: 1
-        /// to 128 characters without NUL. Required. The newest stream that opens an
+        /// to 128 characters without NUL. Required. It names one source: derive it
+        /// from what identifies the source, such as its name and day. The newest stream that opens an
         /// id owns the upload; an older stream ends with UPLOAD_TAKEN_OVER.
         ///
         /// Field 2: `upload_id`
@@ -12206,6 +12442,21 @@ pub mod upload_events_request {
             )
         )]
         pub events: ::buffa::alloc::vec::Vec<super::Event>,
+        /// Beginning of the source that this chunk and all before it cover.
+        /// Optional.
+        ///
+        /// Field 3: `source`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "source",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+            )
+        )]
+        pub source: ::buffa::MessageField<
+            super::SourceDigest,
+            ::buffa::Inline<super::SourceDigest>,
+        >,
         #[cfg_attr(feature = "json", serde(skip))]
         #[doc(hidden)]
         pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -12215,6 +12466,7 @@ pub mod upload_events_request {
             f.debug_struct("Chunk")
                 .field("sequence", &self.sequence)
                 .field("events", &self.events)
+                .field("source", &self.source)
                 .finish()
         }
     }
@@ -12256,6 +12508,14 @@ pub mod upload_events_request {
                     += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                         + inner_size as u64;
             }
+            if self.source.is_set() {
+                let __slot = __cache.reserve();
+                let inner_size = self.source.compute_size(__cache);
+                __cache.set(__slot, inner_size);
+                size
+                    += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                        + inner_size as u64;
+            }
             size += self.__buffa_unknown_fields.encoded_len() as u64;
             ::buffa::saturate_size(size)
         }
@@ -12276,6 +12536,14 @@ pub mod upload_events_request {
                     buf,
                 );
                 v.write_to(__cache, buf);
+            }
+            if self.source.is_set() {
+                ::buffa::types::put_len_delimited_header(
+                    3u32,
+                    u64::from(__cache.consume_next()),
+                    buf,
+                );
+                self.source.write_to(__cache, buf);
             }
             self.__buffa_unknown_fields.write_to(buf);
         }
@@ -12309,6 +12577,17 @@ pub mod upload_events_request {
                     ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
                     self.events.push(elem);
                 }
+                3u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::LengthDelimited,
+                    )?;
+                    ::buffa::Message::merge_length_delimited(
+                        self.source.get_or_insert_default(),
+                        buf,
+                        ctx,
+                    )?;
+                }
                 _ => {
                     self.__buffa_unknown_fields
                         .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -12319,6 +12598,7 @@ pub mod upload_events_request {
         fn clear(&mut self) {
             self.sequence = 0i64;
             self.events.clear();
+            self.source = ::buffa::MessageField::none();
             self.__buffa_unknown_fields.clear();
         }
     }
@@ -12358,7 +12638,8 @@ pub mod upload_events_request {
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]
     pub struct Finish {
-        /// Sequence of the last chunk; 0 for an upload without chunks.
+        /// Sequence of the last chunk; 0 for an upload without chunks. Finishing
+        /// again with another sequence fails with FINISH_MISMATCH.
         ///
         /// Field 1: `last_sequence`
         #[cfg_attr(
@@ -12371,13 +12652,30 @@ pub mod upload_events_request {
             )
         )]
         pub last_sequence: i64,
+        /// The whole source. Optional.
+        ///
+        /// Field 2: `source`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "source",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+            )
+        )]
+        pub source: ::buffa::MessageField<
+            super::SourceDigest,
+            ::buffa::Inline<super::SourceDigest>,
+        >,
         #[cfg_attr(feature = "json", serde(skip))]
         #[doc(hidden)]
         pub __buffa_unknown_fields: ::buffa::UnknownFields,
     }
     impl ::core::fmt::Debug for Finish {
         fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-            f.debug_struct("Finish").field("last_sequence", &self.last_sequence).finish()
+            f.debug_struct("Finish")
+                .field("last_sequence", &self.last_sequence)
+                .field("source", &self.source)
+                .finish()
         }
     }
     impl Finish {
@@ -12403,7 +12701,7 @@ pub mod upload_events_request {
         /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
         /// points reject, never a silently wrapped size.
         #[allow(clippy::let_and_return)]
-        fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
             #[allow(unused_imports)]
             use ::buffa::Enumeration as _;
             let mut size = 0u64;
@@ -12412,18 +12710,34 @@ pub mod upload_events_request {
                     += 1u64
                         + ::buffa::types::int64_encoded_len(self.last_sequence) as u64;
             }
+            if self.source.is_set() {
+                let __slot = __cache.reserve();
+                let inner_size = self.source.compute_size(__cache);
+                __cache.set(__slot, inner_size);
+                size
+                    += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                        + inner_size as u64;
+            }
             size += self.__buffa_unknown_fields.encoded_len() as u64;
             ::buffa::saturate_size(size)
         }
         fn write_to(
             &self,
-            _cache: &mut ::buffa::SizeCache,
+            __cache: &mut ::buffa::SizeCache,
             buf: &mut impl ::buffa::EncodeSink,
         ) {
             #[allow(unused_imports)]
             use ::buffa::Enumeration as _;
             if self.last_sequence != 0i64 {
                 ::buffa::types::put_int64_field(1u32, self.last_sequence, buf);
+            }
+            if self.source.is_set() {
+                ::buffa::types::put_len_delimited_header(
+                    2u32,
+                    u64::from(__cache.consume_next()),
+                    buf,
+                );
+                self.source.write_to(__cache, buf);
             }
             self.__buffa_unknown_fields.write_to(buf);
         }
@@ -12445,6 +12759,17 @@ pub mod upload_events_request {
                     )?;
                     self.last_sequence = ::buffa::types::decode_int64(buf)?;
                 }
+                2u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::LengthDelimited,
+                    )?;
+                    ::buffa::Message::merge_length_delimited(
+                        self.source.get_or_insert_default(),
+                        buf,
+                        ctx,
+                    )?;
+                }
                 _ => {
                     self.__buffa_unknown_fields
                         .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -12454,6 +12779,7 @@ pub mod upload_events_request {
         }
         fn clear(&mut self) {
             self.last_sequence = 0i64;
+            self.source = ::buffa::MessageField::none();
             self.__buffa_unknown_fields.clear();
         }
     }
@@ -12977,6 +13303,49 @@ pub mod upload_events_response {
             ::buffa_types::google::protobuf::Duration,
             ::buffa::Inline<::buffa_types::google::protobuf::Duration>,
         >,
+        /// Random text that the digests of this upload's source begin with, so that
+        /// a digest does not reveal what an erased event was.
+        ///
+        /// Field 6: `source_salt`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "sourceSalt",
+                alias = "source_salt",
+                with = "::buffa::json_helpers::proto_string",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+            )
+        )]
+        pub source_salt: ::buffa::alloc::string::String,
+        /// `source` of the last committed chunk or of the end, whichever is later;
+        /// absent if that had none.
+        ///
+        /// Field 7: `source`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "source",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+            )
+        )]
+        pub source: ::buffa::MessageField<
+            super::SourceDigest,
+            ::buffa::Inline<super::SourceDigest>,
+        >,
+        /// `source` of earlier committed chunks, oldest first: at most 1,000, to find
+        /// the first event in which another source differs.
+        ///
+        /// Field 8: `earlier_sources`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "earlierSources",
+                alias = "earlier_sources",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+                deserialize_with = "::buffa::json_helpers::null_as_default"
+            )
+        )]
+        pub earlier_sources: ::buffa::alloc::vec::Vec<super::SourceDigest>,
         #[cfg_attr(feature = "json", serde(skip))]
         #[doc(hidden)]
         pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -12989,6 +13358,9 @@ pub mod upload_events_response {
                 .field("max_chunk_bytes", &self.max_chunk_bytes)
                 .field("max_unacked_chunks", &self.max_unacked_chunks)
                 .field("heartbeat_interval", &self.heartbeat_interval)
+                .field("source_salt", &self.source_salt)
+                .field("source", &self.source)
+                .field("earlier_sources", &self.earlier_sources)
                 .finish()
         }
     }
@@ -13050,6 +13422,27 @@ pub mod upload_events_response {
                     += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                         + inner_size as u64;
             }
+            if !self.source_salt.is_empty() {
+                size
+                    += 1u64
+                        + ::buffa::types::string_encoded_len(&self.source_salt) as u64;
+            }
+            if self.source.is_set() {
+                let __slot = __cache.reserve();
+                let inner_size = self.source.compute_size(__cache);
+                __cache.set(__slot, inner_size);
+                size
+                    += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                        + inner_size as u64;
+            }
+            for v in &self.earlier_sources {
+                let __slot = __cache.reserve();
+                let inner_size = v.compute_size(__cache);
+                __cache.set(__slot, inner_size);
+                size
+                    += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                        + inner_size as u64;
+            }
             size += self.__buffa_unknown_fields.encoded_len() as u64;
             ::buffa::saturate_size(size)
         }
@@ -13079,6 +13472,25 @@ pub mod upload_events_response {
                     buf,
                 );
                 self.heartbeat_interval.write_to(__cache, buf);
+            }
+            if !self.source_salt.is_empty() {
+                ::buffa::types::put_string_field(6u32, &self.source_salt, buf);
+            }
+            if self.source.is_set() {
+                ::buffa::types::put_len_delimited_header(
+                    7u32,
+                    u64::from(__cache.consume_next()),
+                    buf,
+                );
+                self.source.write_to(__cache, buf);
+            }
+            for v in &self.earlier_sources {
+                ::buffa::types::put_len_delimited_header(
+                    8u32,
+                    u64::from(__cache.consume_next()),
+                    buf,
+                );
+                v.write_to(__cache, buf);
             }
             self.__buffa_unknown_fields.write_to(buf);
         }
@@ -13132,6 +13544,36 @@ pub mod upload_events_response {
                         ctx,
                     )?;
                 }
+                6u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::LengthDelimited,
+                    )?;
+                    ::buffa::types::merge_string(&mut self.source_salt, buf)?;
+                }
+                7u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::LengthDelimited,
+                    )?;
+                    ::buffa::Message::merge_length_delimited(
+                        self.source.get_or_insert_default(),
+                        buf,
+                        ctx,
+                    )?;
+                }
+                8u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::LengthDelimited,
+                    )?;
+                    let mut elem = ::core::default::Default::default();
+                    ctx.register_element_memory(
+                        ::buffa::__private::element_footprint(&elem),
+                    )?;
+                    ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                    self.earlier_sources.push(elem);
+                }
                 _ => {
                     self.__buffa_unknown_fields
                         .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -13145,6 +13587,9 @@ pub mod upload_events_response {
             self.max_chunk_bytes = 0i64;
             self.max_unacked_chunks = 0i32;
             self.heartbeat_interval = ::buffa::MessageField::none();
+            self.source_salt.clear();
+            self.source = ::buffa::MessageField::none();
+            self.earlier_sources.clear();
             self.__buffa_unknown_fields.clear();
         }
     }
@@ -13606,6 +14051,10 @@ pub mod upload_events_response {
             REASON_DRAINING = 1i32,
             /// The stream has reached its maximum age.
             REASON_MAX_AGE = 2i32,
+            /// The caller's token has expired. Open the upload again with a new one.
+            REASON_UNAUTHENTICATED = 4i32,
+            /// The server has too much work, and closes some streams.
+            REASON_OVERLOADED = 5i32,
         }
         impl Reason {
             ///Idiomatic alias for [`Self::REASON_UNSPECIFIED`]; `Debug` prints the variant name.
@@ -13617,6 +14066,12 @@ pub mod upload_events_response {
             ///Idiomatic alias for [`Self::REASON_MAX_AGE`]; `Debug` prints the variant name.
             #[allow(non_upper_case_globals)]
             pub const MaxAge: Self = Self::REASON_MAX_AGE;
+            ///Idiomatic alias for [`Self::REASON_UNAUTHENTICATED`]; `Debug` prints the variant name.
+            #[allow(non_upper_case_globals)]
+            pub const Unauthenticated: Self = Self::REASON_UNAUTHENTICATED;
+            ///Idiomatic alias for [`Self::REASON_OVERLOADED`]; `Debug` prints the variant name.
+            #[allow(non_upper_case_globals)]
+            pub const Overloaded: Self = Self::REASON_OVERLOADED;
         }
         impl ::core::default::Default for Reason {
             fn default() -> Self {
@@ -13724,6 +14179,8 @@ pub mod upload_events_response {
                     0i32 => ::core::option::Option::Some(Self::REASON_UNSPECIFIED),
                     1i32 => ::core::option::Option::Some(Self::REASON_DRAINING),
                     2i32 => ::core::option::Option::Some(Self::REASON_MAX_AGE),
+                    4i32 => ::core::option::Option::Some(Self::REASON_UNAUTHENTICATED),
+                    5i32 => ::core::option::Option::Some(Self::REASON_OVERLOADED),
                     _ => ::core::option::Option::None,
                 }
             }
@@ -13735,6 +14192,8 @@ pub mod upload_events_response {
                     Self::REASON_UNSPECIFIED => "REASON_UNSPECIFIED",
                     Self::REASON_DRAINING => "REASON_DRAINING",
                     Self::REASON_MAX_AGE => "REASON_MAX_AGE",
+                    Self::REASON_UNAUTHENTICATED => "REASON_UNAUTHENTICATED",
+                    Self::REASON_OVERLOADED => "REASON_OVERLOADED",
                 }
             }
             fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
@@ -13748,11 +14207,23 @@ pub mod upload_events_response {
                     "REASON_MAX_AGE" => {
                         ::core::option::Option::Some(Self::REASON_MAX_AGE)
                     }
+                    "REASON_UNAUTHENTICATED" => {
+                        ::core::option::Option::Some(Self::REASON_UNAUTHENTICATED)
+                    }
+                    "REASON_OVERLOADED" => {
+                        ::core::option::Option::Some(Self::REASON_OVERLOADED)
+                    }
                     _ => ::core::option::Option::None,
                 }
             }
             fn values() -> &'static [Self] {
-                &[Self::REASON_UNSPECIFIED, Self::REASON_DRAINING, Self::REASON_MAX_AGE]
+                &[
+                    Self::REASON_UNSPECIFIED,
+                    Self::REASON_DRAINING,
+                    Self::REASON_MAX_AGE,
+                    Self::REASON_UNAUTHENTICATED,
+                    Self::REASON_OVERLOADED,
+                ]
             }
         }
     }

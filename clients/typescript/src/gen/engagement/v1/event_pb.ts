@@ -34,8 +34,9 @@ export type Event = Message<"engagement.v1.Event"> & {
   /**
    * Idempotency key, unique within the account: at most 128 characters without
    * NUL. Any text works; a UUIDv7 is best, because the store keeps time-ordered
-   * ids together. If empty, the server generates an id, and the call is then
-   * not safe to retry.
+   * ids together. If empty, the server generates an id: in an upload one
+   * that is the same when the upload is repeated, elsewhere a new one, and the
+   * call is then not safe to retry.
    *
    * @generated from field: string event_id = 1;
    */

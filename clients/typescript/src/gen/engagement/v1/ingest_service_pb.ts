@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/ingest_service.proto.
  */
 export const file_engagement_v1_ingest_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbmdhZ2VtZW50L3YxL2luZ2VzdF9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIooBChJSZWNvcmRFdmVudFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIrCgVldmVudBgCIAEoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCBrpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkEKE1JlY29yZEV2ZW50UmVzcG9uc2USKgoGcmVzdWx0GAEgASgLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdCKoAQoTUmVjb3JkRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEjEKBmV2ZW50cxgCIAMoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCC7pICJIBBQgBEPQDEhUKDWFsbG93X3BhcnRpYWwYAyABKAgSFQoNdmFsaWRhdGVfb25seRgEIAEoCCJoChRSZWNvcmRFdmVudHNSZXNwb25zZRIrCgdyZXN1bHRzGAEgAygLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdBIjCgV0YWxseRgCIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkitAMKE1VwbG9hZEV2ZW50c1JlcXVlc3QSNwoEb3BlbhgBIAEoCzInLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5PcGVuSAASOQoFY2h1bmsYAiABKAsyKC5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1JlcXVlc3QuQ2h1bmtIABI7CgZmaW5pc2gYAyABKAsyKS5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1JlcXVlc3QuRmluaXNoSAAaWwoET3BlbhIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEiEKCXVwbG9hZF9pZBgCIAEoCUIOukgLcgkQARiAAboBAQAaUwoFQ2h1bmsSGQoIc2VxdWVuY2UYASABKANCB7pIBCICIAASLwoGZXZlbnRzGAIgAygLMhQuZW5nYWdlbWVudC52MS5FdmVudEIJukgGkgEDEPQDGigKBkZpbmlzaBIeCg1sYXN0X3NlcXVlbmNlGAEgASgDQge6SAQiAigAQhAKB21lc3NhZ2USBbpIAggBIrwGChRVcGxvYWRFdmVudHNSZXNwb25zZRI8CgZvcGVuZWQYASABKAsyKi5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLk9wZW5lZEgAEjYKA2FjaxgCIAEoCzInLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuQWNrSAASPgoHY2xvc2luZxgDIAEoCzIrLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuQ2xvc2luZ0gAEkAKCGZpbmlzaGVkGAQgASgLMiwuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5GaW5pc2hlZEgAGqkBCgZPcGVuZWQSGQoRY29tbWl0dGVkX3Rocm91Z2gYASABKAMSGAoQbWF4X2NodW5rX2V2ZW50cxgCIAEoBRIXCg9tYXhfY2h1bmtfYnl0ZXMYAyABKAMSGgoSbWF4X3VuYWNrZWRfY2h1bmtzGAQgASgFEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhpzCgNBY2sSGQoRY29tbWl0dGVkX3Rocm91Z2gYASABKAMSIwoFdGFsbHkYAiABKAsyFC5lbmdhZ2VtZW50LnYxLlRhbGx5EiwKB3Jlc3VsdHMYAyADKAsyGy5lbmdhZ2VtZW50LnYxLlVwbG9hZFJlc3VsdBrMAQoHQ2xvc2luZxJCCgZyZWFzb24YASABKA4yMi5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkNsb3NpbmcuUmVhc29uEjIKD3JlY29ubmVjdF9kZWxheRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJJCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEwoPUkVBU09OX0RSQUlOSU5HEAESEgoOUkVBU09OX01BWF9BR0UQAhoxCghGaW5pc2hlZBIlCgZ1cGxvYWQYASABKAsyFS5lbmdhZ2VtZW50LnYxLlVwbG9hZEIJCgdtZXNzYWdlIlIKDFVwbG9hZFJlc3VsdBIWCg5jaHVua19zZXF1ZW5jZRgBIAEoAxIqCgZyZXN1bHQYAiABKAsyGi5lbmdhZ2VtZW50LnYxLkV2ZW50UmVzdWx0Iq0CCgZVcGxvYWQSEQoJdXBsb2FkX2lkGAEgASgJEioKBXN0YXRlGAIgASgOMhsuZW5nYWdlbWVudC52MS5VcGxvYWQuU3RhdGUSGQoRY29tbWl0dGVkX3Rocm91Z2gYAyABKAMSIwoFdGFsbHkYBCABKAsyFC5lbmdhZ2VtZW50LnYxLlRhbGx5Ei8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIOCgpTVEFURV9PUEVOEAESEgoOU1RBVEVfRklOSVNIRUQQAiKhAQoQR2V0VXBsb2FkUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEiEKCXVwbG9hZF9pZBgCIAEoCUIOukgLcgkQARiAAboBAQASGgoJcGFnZV9zaXplGAMgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YBCABKAlCCLpIBXIDGIAIIoQBChFHZXRVcGxvYWRSZXNwb25zZRIlCgZ1cGxvYWQYASABKAsyFS5lbmdhZ2VtZW50LnYxLlVwbG9hZBIvCgpyZWplY3Rpb25zGAIgAygLMhsuZW5nYWdlbWVudC52MS5VcGxvYWRSZXN1bHQSFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJMusCCg1Jbmdlc3RTZXJ2aWNlElQKC1JlY29yZEV2ZW50EiEuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudFJlcXVlc3QaIi5lbmdhZ2VtZW50LnYxLlJlY29yZEV2ZW50UmVzcG9uc2USVwoMUmVjb3JkRXZlbnRzEiIuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudHNSZXNwb25zZRJbCgxVcGxvYWRFdmVudHMSIi5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1JlcXVlc3QaIy5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlKAEwARJOCglHZXRVcGxvYWQSHy5lbmdhZ2VtZW50LnYxLkdldFVwbG9hZFJlcXVlc3QaIC5lbmdhZ2VtZW50LnYxLkdldFVwbG9hZFJlc3BvbnNlQngKIWlvLmdpdGh1Yi5lbmdhZ2VtZW50YXR0cmlidXRlcy52MVABWlFnaXRodWIuY29tL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvY2xpZW50cy9nby92MTtlbmdhZ2VtZW50djFiBnByb3RvMw", [file_buf_validate_validate, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiJlbmdhZ2VtZW50L3YxL2luZ2VzdF9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIooBChJSZWNvcmRFdmVudFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIrCgVldmVudBgCIAEoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCBrpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkEKE1JlY29yZEV2ZW50UmVzcG9uc2USKgoGcmVzdWx0GAEgASgLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdCKoAQoTUmVjb3JkRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEjEKBmV2ZW50cxgCIAMoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCC7pICJIBBQgBEPQDEhUKDWFsbG93X3BhcnRpYWwYAyABKAgSFQoNdmFsaWRhdGVfb25seRgEIAEoCCJoChRSZWNvcmRFdmVudHNSZXNwb25zZRIrCgdyZXN1bHRzGAEgAygLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdBIjCgV0YWxseRgCIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkiTgoMU291cmNlRGlnZXN0EhcKBmV2ZW50cxgBIAEoA0IHukgEIgIoABIlCgZzaGEyNTYYAiABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JCKPBAoTVXBsb2FkRXZlbnRzUmVxdWVzdBI3CgRvcGVuGAEgASgLMicuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXF1ZXN0Lk9wZW5IABI5CgVjaHVuaxgCIAEoCzIoLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5DaHVua0gAEjsKBmZpbmlzaBgDIAEoCzIpLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5GaW5pc2hIABpbCgRPcGVuEjAKCmFjY291bnRfaWQYASABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSIQoJdXBsb2FkX2lkGAIgASgJQg66SAtyCRABGIABugEBABqAAQoFQ2h1bmsSGQoIc2VxdWVuY2UYASABKANCB7pIBCICIAASLwoGZXZlbnRzGAIgAygLMhQuZW5nYWdlbWVudC52MS5FdmVudEIJukgGkgEDEPQDEisKBnNvdXJjZRgDIAEoCzIbLmVuZ2FnZW1lbnQudjEuU291cmNlRGlnZXN0GlUKBkZpbmlzaBIeCg1sYXN0X3NlcXVlbmNlGAEgASgDQge6SAQiAigAEisKBnNvdXJjZRgCIAEoCzIbLmVuZ2FnZW1lbnQudjEuU291cmNlRGlnZXN0QhAKB21lc3NhZ2USBbpIAggBIu4HChRVcGxvYWRFdmVudHNSZXNwb25zZRI8CgZvcGVuZWQYASABKAsyKi5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLk9wZW5lZEgAEjYKA2FjaxgCIAEoCzInLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuQWNrSAASPgoHY2xvc2luZxgDIAEoCzIrLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuQ2xvc2luZ0gAEkAKCGZpbmlzaGVkGAQgASgLMiwuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5GaW5pc2hlZEgAGqECCgZPcGVuZWQSGQoRY29tbWl0dGVkX3Rocm91Z2gYASABKAMSGAoQbWF4X2NodW5rX2V2ZW50cxgCIAEoBRIXCg9tYXhfY2h1bmtfYnl0ZXMYAyABKAMSGgoSbWF4X3VuYWNrZWRfY2h1bmtzGAQgASgFEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzb3VyY2Vfc2FsdBgGIAEoCRIrCgZzb3VyY2UYByABKAsyGy5lbmdhZ2VtZW50LnYxLlNvdXJjZURpZ2VzdBI0Cg9lYXJsaWVyX3NvdXJjZXMYCCADKAsyGy5lbmdhZ2VtZW50LnYxLlNvdXJjZURpZ2VzdBpzCgNBY2sSGQoRY29tbWl0dGVkX3Rocm91Z2gYASABKAMSIwoFdGFsbHkYAiABKAsyFC5lbmdhZ2VtZW50LnYxLlRhbGx5EiwKB3Jlc3VsdHMYAyADKAsyGy5lbmdhZ2VtZW50LnYxLlVwbG9hZFJlc3VsdBqGAgoHQ2xvc2luZxJCCgZyZWFzb24YASABKA4yMi5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkNsb3NpbmcuUmVhc29uEjIKD3JlY29ubmVjdF9kZWxheRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKCAQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhMKD1JFQVNPTl9EUkFJTklORxABEhIKDlJFQVNPTl9NQVhfQUdFEAISGgoWUkVBU09OX1VOQVVUSEVOVElDQVRFRBAEEhUKEVJFQVNPTl9PVkVSTE9BREVEEAUiBAgDEAMaMQoIRmluaXNoZWQSJQoGdXBsb2FkGAEgASgLMhUuZW5nYWdlbWVudC52MS5VcGxvYWRCCQoHbWVzc2FnZSJSCgxVcGxvYWRSZXN1bHQSFgoOY2h1bmtfc2VxdWVuY2UYASABKAMSKgoGcmVzdWx0GAIgASgLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdCKtAgoGVXBsb2FkEhEKCXVwbG9hZF9pZBgBIAEoCRIqCgVzdGF0ZRgCIAEoDjIbLmVuZ2FnZW1lbnQudjEuVXBsb2FkLlN0YXRlEhkKEWNvbW1pdHRlZF90aHJvdWdoGAMgASgDEiMKBXRhbGx5GAQgASgLMhQuZW5nYWdlbWVudC52MS5UYWxseRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkIKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASDgoKU1RBVEVfT1BFThABEhIKDlNUQVRFX0ZJTklTSEVEEAIioQEKEEdldFVwbG9hZFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIhCgl1cGxvYWRfaWQYAiABKAlCDrpIC3IJEAEYgAG6AQEAEhoKCXBhZ2Vfc2l6ZRgDIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAxiACCKEAQoRR2V0VXBsb2FkUmVzcG9uc2USJQoGdXBsb2FkGAEgASgLMhUuZW5nYWdlbWVudC52MS5VcGxvYWQSLwoKcmVqZWN0aW9ucxgCIAMoCzIbLmVuZ2FnZW1lbnQudjEuVXBsb2FkUmVzdWx0EhcKD25leHRfcGFnZV90b2tlbhgDIAEoCTLwAgoNSW5nZXN0U2VydmljZRJUCgtSZWNvcmRFdmVudBIhLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRSZXF1ZXN0GiIuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudFJlc3BvbnNlElcKDFJlY29yZEV2ZW50cxIiLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRzUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRzUmVzcG9uc2USWwoMVXBsb2FkRXZlbnRzEiIuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZSgBMAESUwoJR2V0VXBsb2FkEh8uZW5nYWdlbWVudC52MS5HZXRVcGxvYWRSZXF1ZXN0GiAuZW5nYWdlbWVudC52MS5HZXRVcGxvYWRSZXNwb25zZSIDkAIBQngKIWlvLmdpdGh1Yi5lbmdhZ2VtZW50YXR0cmlidXRlcy52MVABWlFnaXRodWIuY29tL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvY2xpZW50cy9nby92MTtlbmdhZ2VtZW50djFiBnByb3RvMw", [file_buf_validate_validate, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * `RecordEventRequest` is the request of `RecordEvent`.
@@ -150,6 +150,48 @@ export const RecordEventsResponseSchema: GenMessage<RecordEventsResponse> = /*@_
   messageDesc(file_engagement_v1_ingest_service, 3);
 
 /**
+ * `SourceDigest` identifies the beginning of a source: the events that it has
+ * given so far, whether they were sent or not.
+ *
+ * `sha256` is the SHA-256 of `Opened.source_salt` in UTF-8, followed by each of
+ * these events in its canonical form, behind the form's length as four bytes,
+ * big-endian. It does not depend on how the events are cut into chunks.
+ *
+ * The canonical form of an event is its serialization with the known fields of
+ * every message in ascending order of their numbers, then its unknown fields as
+ * they were received. Fields without explicit presence are left out if they
+ * have their default value. The entries of a map are sorted by the bytes of
+ * their keys, and each has its key and its value. An event that a client cannot
+ * serialize has an empty form.
+ *
+ * The event is digested as the source gave it, before an id is generated.
+ *
+ * @generated from message engagement.v1.SourceDigest
+ */
+export type SourceDigest = Message<"engagement.v1.SourceDigest"> & {
+  /**
+   * Number of events.
+   *
+   * @generated from field: int64 events = 1;
+   */
+  events: bigint;
+
+  /**
+   * SHA-256 in lower-case hexadecimal digits.
+   *
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+};
+
+/**
+ * Describes the message engagement.v1.SourceDigest.
+ * Use `create(SourceDigestSchema)` to create a new message.
+ */
+export const SourceDigestSchema: GenMessage<SourceDigest> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_ingest_service, 4);
+
+/**
  * `UploadEventsRequest` is one message from the client of an upload.
  *
  * @generated from message engagement.v1.UploadEventsRequest
@@ -193,7 +235,7 @@ export type UploadEventsRequest = Message<"engagement.v1.UploadEventsRequest"> &
  * Use `create(UploadEventsRequestSchema)` to create a new message.
  */
 export const UploadEventsRequestSchema: GenMessage<UploadEventsRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 4);
+  messageDesc(file_engagement_v1_ingest_service, 5);
 
 /**
  * `Open` opens an upload or resumes it.
@@ -210,7 +252,8 @@ export type UploadEventsRequest_Open = Message<"engagement.v1.UploadEventsReques
 
   /**
    * Id of the upload, chosen by the client and unique within the account: 1
-   * to 128 characters without NUL. Required. The newest stream that opens an
+   * to 128 characters without NUL. Required. It names one source: derive it
+   * from what identifies the source, such as its name and day. The newest stream that opens an
    * id owns the upload; an older stream ends with UPLOAD_TAKEN_OVER.
    *
    * @generated from field: string upload_id = 2;
@@ -223,7 +266,7 @@ export type UploadEventsRequest_Open = Message<"engagement.v1.UploadEventsReques
  * Use `create(UploadEventsRequest_OpenSchema)` to create a new message.
  */
 export const UploadEventsRequest_OpenSchema: GenMessage<UploadEventsRequest_Open> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 4, 0);
+  messageDesc(file_engagement_v1_ingest_service, 5, 0);
 
 /**
  * `Chunk` holds events that are stored in one transaction.
@@ -245,6 +288,14 @@ export type UploadEventsRequest_Chunk = Message<"engagement.v1.UploadEventsReque
    * @generated from field: repeated engagement.v1.Event events = 2;
    */
   events: Event[];
+
+  /**
+   * Beginning of the source that this chunk and all before it cover.
+   * Optional.
+   *
+   * @generated from field: engagement.v1.SourceDigest source = 3;
+   */
+  source?: SourceDigest | undefined;
 };
 
 /**
@@ -252,7 +303,7 @@ export type UploadEventsRequest_Chunk = Message<"engagement.v1.UploadEventsReque
  * Use `create(UploadEventsRequest_ChunkSchema)` to create a new message.
  */
 export const UploadEventsRequest_ChunkSchema: GenMessage<UploadEventsRequest_Chunk> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 4, 1);
+  messageDesc(file_engagement_v1_ingest_service, 5, 1);
 
 /**
  * `Finish` completes the upload: no chunk follows.
@@ -261,11 +312,19 @@ export const UploadEventsRequest_ChunkSchema: GenMessage<UploadEventsRequest_Chu
  */
 export type UploadEventsRequest_Finish = Message<"engagement.v1.UploadEventsRequest.Finish"> & {
   /**
-   * Sequence of the last chunk; 0 for an upload without chunks.
+   * Sequence of the last chunk; 0 for an upload without chunks. Finishing
+   * again with another sequence fails with FINISH_MISMATCH.
    *
    * @generated from field: int64 last_sequence = 1;
    */
   lastSequence: bigint;
+
+  /**
+   * The whole source. Optional.
+   *
+   * @generated from field: engagement.v1.SourceDigest source = 2;
+   */
+  source?: SourceDigest | undefined;
 };
 
 /**
@@ -273,7 +332,7 @@ export type UploadEventsRequest_Finish = Message<"engagement.v1.UploadEventsRequ
  * Use `create(UploadEventsRequest_FinishSchema)` to create a new message.
  */
 export const UploadEventsRequest_FinishSchema: GenMessage<UploadEventsRequest_Finish> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 4, 2);
+  messageDesc(file_engagement_v1_ingest_service, 5, 2);
 
 /**
  * `UploadEventsResponse` is one message to the client of an upload. The server
@@ -327,7 +386,7 @@ export type UploadEventsResponse = Message<"engagement.v1.UploadEventsResponse">
  * Use `create(UploadEventsResponseSchema)` to create a new message.
  */
 export const UploadEventsResponseSchema: GenMessage<UploadEventsResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 5);
+  messageDesc(file_engagement_v1_ingest_service, 6);
 
 /**
  * `Opened` confirms that the stream owns the upload. It is the first message
@@ -371,6 +430,30 @@ export type UploadEventsResponse_Opened = Message<"engagement.v1.UploadEventsRes
    * @generated from field: google.protobuf.Duration heartbeat_interval = 5;
    */
   heartbeatInterval?: Duration | undefined;
+
+  /**
+   * Random text that the digests of this upload's source begin with, so that
+   * a digest does not reveal what an erased event was.
+   *
+   * @generated from field: string source_salt = 6;
+   */
+  sourceSalt: string;
+
+  /**
+   * `source` of the last committed chunk or of the end, whichever is later;
+   * absent if that had none.
+   *
+   * @generated from field: engagement.v1.SourceDigest source = 7;
+   */
+  source?: SourceDigest | undefined;
+
+  /**
+   * `source` of earlier committed chunks, oldest first: at most 1,000, to find
+   * the first event in which another source differs.
+   *
+   * @generated from field: repeated engagement.v1.SourceDigest earlier_sources = 8;
+   */
+  earlierSources: SourceDigest[];
 };
 
 /**
@@ -378,7 +461,7 @@ export type UploadEventsResponse_Opened = Message<"engagement.v1.UploadEventsRes
  * Use `create(UploadEventsResponse_OpenedSchema)` to create a new message.
  */
 export const UploadEventsResponse_OpenedSchema: GenMessage<UploadEventsResponse_Opened> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 5, 0);
+  messageDesc(file_engagement_v1_ingest_service, 6, 0);
 
 /**
  * `Ack` reports committed chunks. Without news it is a heartbeat.
@@ -417,7 +500,7 @@ export type UploadEventsResponse_Ack = Message<"engagement.v1.UploadEventsRespon
  * Use `create(UploadEventsResponse_AckSchema)` to create a new message.
  */
 export const UploadEventsResponse_AckSchema: GenMessage<UploadEventsResponse_Ack> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 5, 1);
+  messageDesc(file_engagement_v1_ingest_service, 6, 1);
 
 /**
  * `Closing` announces that the server is about to end the stream with OK; the
@@ -448,7 +531,7 @@ export type UploadEventsResponse_Closing = Message<"engagement.v1.UploadEventsRe
  * Use `create(UploadEventsResponse_ClosingSchema)` to create a new message.
  */
 export const UploadEventsResponse_ClosingSchema: GenMessage<UploadEventsResponse_Closing> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 5, 2);
+  messageDesc(file_engagement_v1_ingest_service, 6, 2);
 
 /**
  * `Reason` says why the server closes a stream.
@@ -476,13 +559,27 @@ export enum UploadEventsResponse_Closing_Reason {
    * @generated from enum value: REASON_MAX_AGE = 2;
    */
   MAX_AGE = 2,
+
+  /**
+   * The caller's token has expired. Open the upload again with a new one.
+   *
+   * @generated from enum value: REASON_UNAUTHENTICATED = 4;
+   */
+  UNAUTHENTICATED = 4,
+
+  /**
+   * The server has too much work, and closes some streams.
+   *
+   * @generated from enum value: REASON_OVERLOADED = 5;
+   */
+  OVERLOADED = 5,
 }
 
 /**
  * Describes the enum engagement.v1.UploadEventsResponse.Closing.Reason.
  */
 export const UploadEventsResponse_Closing_ReasonSchema: GenEnum<UploadEventsResponse_Closing_Reason> = /*@__PURE__*/
-  enumDesc(file_engagement_v1_ingest_service, 5, 2, 0);
+  enumDesc(file_engagement_v1_ingest_service, 6, 2, 0);
 
 /**
  * `Finished` confirms that the upload is finished. It is the last message of
@@ -504,7 +601,7 @@ export type UploadEventsResponse_Finished = Message<"engagement.v1.UploadEventsR
  * Use `create(UploadEventsResponse_FinishedSchema)` to create a new message.
  */
 export const UploadEventsResponse_FinishedSchema: GenMessage<UploadEventsResponse_Finished> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 5, 3);
+  messageDesc(file_engagement_v1_ingest_service, 6, 3);
 
 /**
  * `UploadResult` is the result of one event of an upload. The server sets every
@@ -535,7 +632,7 @@ export type UploadResult = Message<"engagement.v1.UploadResult"> & {
  * Use `create(UploadResultSchema)` to create a new message.
  */
 export const UploadResultSchema: GenMessage<UploadResult> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 6);
+  messageDesc(file_engagement_v1_ingest_service, 7);
 
 /**
  * `Upload` is the state of an upload. The server sets every field.
@@ -592,7 +689,7 @@ export type Upload = Message<"engagement.v1.Upload"> & {
  * Use `create(UploadSchema)` to create a new message.
  */
 export const UploadSchema: GenMessage<Upload> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 7);
+  messageDesc(file_engagement_v1_ingest_service, 8);
 
 /**
  * `State` is the phase of an upload.
@@ -626,7 +723,7 @@ export enum Upload_State {
  * Describes the enum engagement.v1.Upload.State.
  */
 export const Upload_StateSchema: GenEnum<Upload_State> = /*@__PURE__*/
-  enumDesc(file_engagement_v1_ingest_service, 7, 0);
+  enumDesc(file_engagement_v1_ingest_service, 8, 0);
 
 /**
  * `GetUploadRequest` is the request of `GetUpload`.
@@ -670,7 +767,7 @@ export type GetUploadRequest = Message<"engagement.v1.GetUploadRequest"> & {
  * Use `create(GetUploadRequestSchema)` to create a new message.
  */
 export const GetUploadRequestSchema: GenMessage<GetUploadRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 8);
+  messageDesc(file_engagement_v1_ingest_service, 9);
 
 /**
  * `GetUploadResponse` is the response of `GetUpload`.
@@ -705,7 +802,7 @@ export type GetUploadResponse = Message<"engagement.v1.GetUploadResponse"> & {
  * Use `create(GetUploadResponseSchema)` to create a new message.
  */
 export const GetUploadResponseSchema: GenMessage<GetUploadResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 9);
+  messageDesc(file_engagement_v1_ingest_service, 10);
 
 /**
  * `IngestService` stores events. An acknowledged event is durable, readable and
@@ -763,8 +860,18 @@ export const IngestService: GenService<{
    *
    * To resume after a lost connection, open the same `upload_id` and continue
    * after `committed_through`. A chunk that is already committed is not
-   * processed again; its stored results are repeated. Opening a finished upload
-   * yields `opened` and `finished` again.
+   * processed again; its stored results are repeated, provided that it holds
+   * the same events. Opening a finished upload yields `opened` and `finished`
+   * again.
+   *
+   * One upload id names one source. A client that sends the `source` of its
+   * chunks can tell before it sends anything whether it resumes with the same
+   * source: see `SourceDigest`.
+   *
+   * An event without an id gets one that follows from the upload id, its
+   * position in the upload and its content, so that uploading the same events
+   * under the same upload id stores nothing twice, even after the server has
+   * forgotten the upload.
    *
    * The server applies back-pressure: it reads at most `max_unacked_chunks`
    * chunks ahead of its acks, and further chunks wait in the transport. It
@@ -778,8 +885,8 @@ export const IngestService: GenService<{
    *
    * Errors:
    *
-   * - FAILED_PRECONDITION / SEQUENCE_GAP or UPLOAD_FINISHED; chunks committed
-   *   before stay committed.
+   * - FAILED_PRECONDITION / SEQUENCE_GAP, CHUNK_CHANGED, FINISH_MISMATCH or
+   *   UPLOAD_FINISHED; chunks committed before stay committed.
    * - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
    * - INVALID_ARGUMENT / CHUNK_TOO_LARGE for more than 500 events in a chunk or
    *   8 MiB in a message.
