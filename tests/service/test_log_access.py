@@ -16,7 +16,7 @@ import pytest
 
 from engagement import EngagementClient
 from engagement_server.config import Config
-from engagement_server.faults import ConfigurationError, LogUnreachableError
+from engagement_server.errors import ConfigurationError, LogUnreachableError
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.log.nats.connection import NatsSettings, Servers
 from engagement_server.log.nats.stream import connect

@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
 from engagement_server.config import Config
-from engagement_server.faults import UnreadableCommitError
+from engagement_server.errors import UnreadableCommitError
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.log.nats.entries import FORMAT

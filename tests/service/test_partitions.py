@@ -18,7 +18,7 @@ from engagement.v1 import (
     privacy_service_pb2_grpc,
 )
 from engagement_server.config import Config
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.node import Server
 from engagement_server.partitions import partition_number

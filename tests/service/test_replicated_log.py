@@ -14,12 +14,12 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg, StreamConfig
 
 from engagement import v1
-from engagement_server.errors import StoreUnavailableError
-from engagement_server.faults import (
+from engagement_server.errors import (
     ConfigurationError,
     LogError,
     LogReplacedError,
     LogUnreachableError,
+    StoreUnavailableError,
     UnreadableCommitError,
 )
 from engagement_server.log.nats import entries

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engagement_server.faults import ConfigurationError, LogError, LogUnreachableError
+from engagement_server.errors import ConfigurationError, LogError, LogUnreachableError
 from engagement_server.log.nats import divergence
 from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
 from tests.support.events import customer_event, customer_events

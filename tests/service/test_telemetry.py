@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.log.nats.metrics import expose
 from tests.support.events import customer_event

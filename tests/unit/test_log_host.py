@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engagement_server.errors import DrainingError, StoreUnavailableError
-from engagement_server.faults import WriterFailedError
+from engagement_server.errors import DrainingError, StoreUnavailableError, WriterFailedError
 from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.operations import Applied, Commit, OpenUpload, Result

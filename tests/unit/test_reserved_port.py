@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.workers.port import ReservedPort
 
 

@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from engagement import v1
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.operations import Commit, RecordBatch
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.reader import Reader
