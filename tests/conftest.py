@@ -33,6 +33,5 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 @pytest.fixture
 def server_process(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server on a free port, in a process of its own."""
-    process = ServerProcess(tmp_path / "data").start()
-    yield process
-    process.kill()
+    with ServerProcess(tmp_path / "data").start() as process:
+        yield process

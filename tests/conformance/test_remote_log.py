@@ -17,7 +17,7 @@ from engagement_server.workers.channel import Channel
 from engagement_server.workers.host import LogHost
 from engagement_server.workers.remote_log import RemoteLog
 from tests.conformance.commit_log import CommitLogConformance
-from tests.conformance.test_local_log import BoundedDatabaseFile
+from tests.support.full_disk import BoundedDatabaseFile
 
 
 class _TimedLog(LocalLog):

@@ -14,7 +14,7 @@ from engagement import v1
 from tests.support.connection import ACCOUNT, connect, upload_messages
 from tests.support.events import customer_event
 from tests.support.raw_http2 import GOAWAY, PING, Frame, RawHttp2
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
 
 _MIB = 1024 * 1024
@@ -56,7 +56,7 @@ def test_packed_requests_are_read_and_large_answers_packed_for_those_who_read_th
 
 async def test_a_packed_message_counts_as_what_it_unpacks_to(server_process: ServerProcess) -> None:
     async with connect(server_process.address, compression=grpc.Compression.Gzip) as connection:
-        refused = await refusal(connection.ingest.RecordEvent(_record(9 * _MIB)))
+        refused = await expect_refused(connection.ingest.RecordEvent(_record(9 * _MIB)))
         assert await connection.stored_ids() == []
     assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
     assert refused.reason == "BATCH_TOO_LARGE"

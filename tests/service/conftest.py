@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import grpc
@@ -10,6 +10,8 @@ import pytest
 
 from engagement import v1
 from engagement_server.node import Server
+from tests.support.nats_cluster import NatsCluster
+from tests.support.replicated_log import PAYLOAD_BYTES
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -33,3 +35,10 @@ def ingest(channel: grpc.aio.Channel) -> IngestServiceAsyncStub:
 def events(channel: grpc.aio.Channel) -> EventServiceAsyncStub:
     """Ways out."""
     return v1.EventServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    """One server for all logs of these tests; its messages are small."""
+    with NatsCluster(tmp_path_factory.mktemp("nats"), size=1, max_payload_bytes=PAYLOAD_BYTES) as running:
+        yield running

@@ -14,7 +14,7 @@ from engagement_server.node import Server
 from tests.support.calls import ACCEPTED, DUPLICATE, REJECTED, one, some, stored_ids
 from tests.support.events import customer_event, personal_event
 from tests.support.raw_upload import RawUpload, chunk
-from tests.support.refusal import assert_receivable, read_refusal, refusal
+from tests.support.refused_call import assert_receivable, expect_refused
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -127,7 +127,7 @@ async def test_a_request_that_breaks_a_rule_is_refused_with_the_field(
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
         f"/engagement.v1.EntityService/{method}"
     )
-    refused = await refusal(call(request_.SerializeToString()))
+    refused = await expect_refused(call(request_.SerializeToString()))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     assert refused.fields == [field]
 
@@ -197,7 +197,7 @@ async def test_an_unknown_value_refuses_the_call_with_the_path_and_the_allowed_n
     client: EngagementClient, ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     await client.put_entities(STATUS, ["gold", 'the "best"'], closed=True)
-    refused = await refusal(ingest.RecordEvent(one(customer_event(customer_status="tin"))))
+    refused = await expect_refused(ingest.RecordEvent(one(customer_event(customer_status="tin"))))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ENTITY_UNKNOWN")
     (violation,) = refused.violations
     assert violation[:2] == ("event.customer_info.customer_status", "server.entity.unknown")
@@ -223,7 +223,7 @@ async def test_an_atomic_batch_names_the_event_and_stores_nothing(
         customer_event("c"),
         customer_event("d", customer_type="new"),
     ]
-    refused = await refusal(ingest.RecordEvents(some(*batch, validate_only=validate_only)))
+    refused = await expect_refused(ingest.RecordEvents(some(*batch, validate_only=validate_only)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ENTITY_UNKNOWN")
     assert refused.fields == ["events[3].customer_info.customer_type"]
     assert await stored_ids(events) == []
@@ -315,7 +315,7 @@ async def test_the_allowed_names_are_shown_as_far_as_there_is_room(
 ) -> None:
     await client.put_entities(STATUS, [name(number) for number in range(MAX_ENTITY_NAMES)], closed=True)
     bad = customer_event(customer_status="tin")
-    refused = await refusal(ingest.RecordEvents(some(*[bad] * 500)))
+    refused = await expect_refused(ingest.RecordEvents(some(*[bad] * 500)))
     assert_receivable(refused)
     assert refused.violations[0][2].endswith("(ListEntities has them)")
     assert len(refused.metadata["allowed"]) > len(refused.violations[0][2]) or name is wide_name
@@ -345,9 +345,7 @@ async def test_where_no_name_has_room_the_error_says_where_they_are(
 async def test_a_name_that_is_not_there_is_named_within_the_bounds(channel: grpc.aio.Channel) -> None:
     stub = v1.EntityServiceStub(channel)
     request = v1.DeleteEntityRequest(account_id="acme", kind=STATUS, name=wide_name(1))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.DeleteEntity(request)
-    refused = read_refusal(caught.value)
+    refused = await expect_refused(stub.DeleteEntity(request))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "ENTITY_NOT_FOUND")
     assert_receivable(refused)
 

@@ -18,7 +18,7 @@ from tests.support.calls import one, some
 from tests.support.events import customer_event, personal_event
 from tests.support.filter_strategies import START_MS, events_of_any_kind, filters, timestamp
 from tests.support.plain_filter import takes
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -262,5 +262,7 @@ async def test_a_filter_that_means_nothing_is_refused(
     account_id: str,
 ) -> None:
     await ingest.RecordEvent(one(customer_event()))
-    refused = await refusal(events.ListEvents(v1.ListEventsRequest(account_id=account_id, filter=wanted)))
+    refused = await expect_refused(
+        events.ListEvents(v1.ListEventsRequest(account_id=account_id, filter=wanted))
+    )
     assert (refused.reason, refused.fields) == (reason, [field])

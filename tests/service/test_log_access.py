@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -23,7 +22,6 @@ from engagement_server.log.nats.stream import connect
 from engagement_server.node import Server
 from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
-from tests.support.replicated_node import DEADLINE_SECONDS
 
 _LIMITS = ("subs", "conn", "data", "payload", "leaf", "imports", "exports")
 
@@ -31,11 +29,10 @@ _LIMITS = ("subs", "conn", "data", "payload", "leaf", "imports", "exports")
 @asynccontextmanager
 async def serving(folder: Path, log: LogConfig) -> AsyncIterator[EngagementClient]:
     """A client of a server."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        server = await Server.start(Config(listen="127.0.0.1:0", data=folder / "data"), log)
-        async with EngagementClient(server.address, account_id="acme") as client:
-            yield client
-        await server.stop()
+    server = await Server.start(Config(listen="127.0.0.1:0", data=folder / "data"), log)
+    async with EngagementClient(server.address, account_id="acme") as client:
+        yield client
+    await server.stop()
 
 
 async def test_a_user_with_a_password(tmp_path: Path) -> None:

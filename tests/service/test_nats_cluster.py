@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,9 +14,9 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
 from tests.support.nats_cluster import NatsCluster
-from tests.support.nats_node import NatsNode, wait_until
+from tests.support.nats_node import NatsNode
+from tests.support.waiting import deadline, eventually
 
-DEADLINE_SECONDS = 30
 SHORT_SECONDS = 0.5
 SUBJECT = "numbers"
 
@@ -58,20 +57,19 @@ def follower_number(cluster: NatsCluster, leader: NatsNode) -> int:
 
 async def publish(context: JetStreamContext, number: int) -> None:
     """Publishes until it is acknowledged; the id keeps a repetition from being stored."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                await context.publish(
-                    SUBJECT, b"%d" % number, timeout=1, headers={"Nats-Msg-Id": f"{number}"}
-                )
-            except nats.errors.Error:
-                await asyncio.sleep(0.05)
-            else:
-                return
+
+    async def is_acknowledged() -> bool:
+        try:
+            await context.publish(SUBJECT, b"%d" % number, timeout=1, headers={"Nats-Msg-Id": f"{number}"})
+        except nats.errors.Error:
+            return False
+        return True
+
+    await eventually(is_acknowledged, f"{number} is acknowledged")
 
 
 async def count(context: JetStreamContext) -> int:
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the stream was described"):
         return (await context.stream_info("numbers")).state.messages
 
 
@@ -104,7 +102,7 @@ async def test_a_server_that_is_cut_off_acknowledges_nothing_until_it_is_healed(
         await publish(cut_off, 1)
         cuttable.cut(number, silently=silently)
         if not silently:
-            wait_until(lambda: not follower.neighbours, what="no neighbours", timeout_seconds=5)
+            await eventually(lambda: not follower.neighbours, "it has no neighbours")
         with pytest.raises(nats.errors.Error):
             await cut_off.publish(SUBJECT, b"2", timeout=SHORT_SECONDS, headers={"Nats-Msg-Id": "2"})
         await publish(context, 3)

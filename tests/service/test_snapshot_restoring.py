@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
 import sys
-import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,15 @@ from engagement_server.errors import (
 )
 from engagement_server.log.nats import continuity
 from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
+from tests.support.child_process import ChildProcess
 from tests.support.events import customer_event, customer_events
 from tests.support.nats_cluster import NatsCluster
-from tests.support.replicated_node import DEADLINE_SECONDS, ReplicatedNode
-from tests.support.snapshot_bench import PAYLOAD_BYTES, SnapshotBench, new_log, noisy_events, running
+from tests.support.replicated_log import PAYLOAD_BYTES, new_log
+from tests.support.snapshot_bench import SnapshotBench, noisy_events, running
 from tests.support.view_rows import view_rows
+from tests.support.waiting import deadline, eventually
 
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
-    folder = tmp_path_factory.mktemp("nats")
-    with NatsCluster(folder, size=1, max_payload_bytes=PAYLOAD_BYTES) as running_cluster:
-        yield running_cluster
+_ATTEMPTS = 20
 
 
 @pytest.fixture
@@ -47,7 +43,7 @@ async def test_a_new_node_begins_with_a_snapshot_and_follows_the_rest(bench: Sna
     assert snapshot.chunks > 5
     assert snapshot.facts.position[:2] == first.log.position[:2]
     await first.record(*customer_events(100, start=300), account_id="beta")
-    await bench.forget_log(snapshot.facts.sequence)
+    await bench.expire(snapshot.facts.sequence)
     second = await bench.open("second")
     await bench.assert_same(first, second)
     await second.record(customer_event("from the second"))
@@ -63,7 +59,7 @@ async def test_without_a_snapshot_a_node_waits_for_one_where_the_log_has_no_begi
     await bench.take(first)
     for snapshot in await bench.snapshots():
         await bench.lose_chunk(snapshot)
-    await bench.forget_log(first.log.position.sequence)
+    await bench.expire(first.log.position.sequence)
     with pytest.raises(LogUnreachableError, match="no snapshot yet"):
         await bench.open("second")
     await bench.take(first)
@@ -78,23 +74,22 @@ async def test_a_view_that_the_log_has_left_behind_is_made_anew(bench: SnapshotB
     await first.record(*customer_events(3, start=3))
     snapshot = await bench.take(first)
     await first.record(customer_event("tail"))
-    await bench.forget_log(snapshot.facts.sequence)
+    await bench.expire(snapshot.facts.sequence)
     second = await bench.open("second")
     await bench.assert_same(first, second)
     assert len(await second.positions()) == 7
 
 
 async def test_the_view_of_another_log_is_not_replaced(bench: SnapshotBench, cluster: NatsCluster) -> None:
-    settings = new_log(cluster)
-    elsewhere = await ReplicatedNode.open(bench.folder / "elsewhere", settings)
+    elsewhere = await bench.open("elsewhere", settings=new_log(cluster))
     await elsewhere.record(customer_event("a"))
-    await elsewhere.close()
+    await bench.close("elsewhere")
     before = view_rows(bench.folder / "elsewhere")
     first = await bench.open()
     await first.record(*customer_events(3))
     await first.record(*customer_events(3))
     snapshot = await bench.take(first)
-    await bench.forget_log(snapshot.facts.sequence)
+    await bench.expire(snapshot.facts.sequence)
     with pytest.raises(ConfigurationError, match="another log"):
         await bench.open("elsewhere")
     assert view_rows(bench.folder / "elsewhere") == before
@@ -148,14 +143,14 @@ async def test_a_snapshot_of_what_the_log_has_lost_is_not_used_and_changes_the_e
     await first.record(customer_event("lost"))
     latest = await bench.take(first)
     await bench.close()
-    await bench.cut_log(before.facts.sequence)
+    await bench.restore(before.facts.sequence)
     if has_grown:
         async with bench.connect() as stream:
             for _ in range(2):
                 await continuity.declare_replaced(stream, epoch=1)
     second = await bench.open("second")
     assert f"the snapshot {latest.name} is not of this log" in caplog.text
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the node failed"):
         with pytest.raises(LogError, match="another epoch"):
             await second.log.failure
     await bench.close("second")
@@ -166,7 +161,7 @@ async def test_a_snapshot_of_what_the_log_has_lost_is_not_used_and_changes_the_e
     # One of this log is due, however new the one of the lost log is.
     schedule = SnapshotSchedule(second.database, interval_seconds=3600)
     async with bench.connect() as stream, running(schedule.run(stream)):
-        await second.wait_until(lambda: schedule.latest_time_ms is not None)
+        await eventually(lambda: schedule.latest_time_ms is not None, "a snapshot is taken")
     assert (await bench.snapshots())[0].facts.log_epoch == epoch
 
 
@@ -178,26 +173,38 @@ async def test_a_node_that_is_killed_while_it_fetches_a_snapshot_begins_again(tm
             await first.record(*noisy_events(2_000_000))
             snapshot = await bench.take(first)
             assert snapshot.chunks > 100
-            await bench.forget_log(snapshot.facts.sequence)
-            folder = tmp_path / "second"
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", textwrap.dedent(_JOIN), str(folder), bench.settings.name, cluster.url
-            )
-            await first.wait_until(lambda: any(path.stat().st_size for path in folder.glob("*snapshot*")))
-            process.send_signal(signal.SIGKILL)
-            assert await process.wait() == -signal.SIGKILL
-            assert {path.name for path in folder.iterdir()} == {"lock", "incoming-snapshot.db"}
-            await bench.assert_same(first, await bench.open("second"))
+            await bench.expire(snapshot.facts.sequence)
+            folder = await _kill_while_it_fetches(bench, cluster)
+            await bench.assert_same(first, await bench.open(folder.name))
             assert not list(folder.glob("*snapshot*"))
 
 
-_JOIN = """
-    import asyncio, pathlib, sys
-    from engagement_server.log.nats.joining import join
-    from engagement_server.log.nats.connection import NatsSettings
-    from engagement_server.store.database import DatabaseFile
+async def _kill_while_it_fetches(bench: SnapshotBench, cluster: NatsCluster) -> Path:
+    """The folder of a node that was killed while it fetched; where it was faster, the next one is tried."""
+    for attempt in range(_ATTEMPTS):
+        folder = bench.folder / f"killed-{attempt}"
+        command = (sys.executable, "-c", _JOIN, folder, bench.settings.name, cluster.url)
+        with ChildProcess(*command, output=folder) as process:
+            process.launch()
+            await eventually(partial(_has_fetched, folder, process), "it fetches")
+        if {path.name for path in folder.iterdir()} == {"lock", "incoming-snapshot.db"}:
+            return folder
+    raise AssertionError("no node was killed while it fetched")
 
-    folder, name, server = sys.argv[1:]
-    settings = NatsSettings([server], name=name, replicas=1, max_age_seconds=3600)
-    asyncio.run(join(settings, DatabaseFile(pathlib.Path(folder), is_view=True)))
+
+def _has_fetched(folder: Path, process: ChildProcess) -> bool:
+    with suppress(FileNotFoundError):  # not yet, or complete already
+        return (folder / "incoming-snapshot.db").stat().st_size > 0
+    return process.has_ended
+
+
+_JOIN = """
+import asyncio, pathlib, sys
+from engagement_server.log.nats.joining import join
+from engagement_server.log.nats.connection import NatsSettings
+from engagement_server.store.database import DatabaseFile
+
+folder, name, server = sys.argv[1:]
+settings = NatsSettings([server], name=name, replicas=1, max_age_seconds=3600)
+asyncio.run(join(settings, DatabaseFile(pathlib.Path(folder), is_view=True)))
 """

@@ -20,7 +20,6 @@ from engagement_server.store.database import DatabaseFile, read_cursors
 from tests.support.calls import one, some, stored
 from tests.support.events import customer_event, customer_events, personal_event
 from tests.support.raw_subscription import (
-    DEADLINE_SECONDS,
     RawSubscription,
     Request,
     Response,
@@ -28,7 +27,8 @@ from tests.support.raw_subscription import (
     kinds,
     subscribing,
 )
-from tests.support.refusal import Refusal, refusal
+from tests.support.refused_call import RefusedCall, expect_refused
+from tests.support.waiting import deadline
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -46,14 +46,8 @@ async def record_many(ingest: IngestServiceAsyncStub, count: int, *, start: int 
     return [event.event_id for event in events]
 
 
-async def refused(events: EventServiceAsyncStub, request: Request) -> Refusal:
-    call = events.SubscribeEvents(request)
-
-    async def read() -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            await call.read()
-
-    return await refusal(read())
+async def refused(events: EventServiceAsyncStub, request: Request) -> RefusedCall:
+    return await expect_refused(events.SubscribeEvents(request).read())
 
 
 @pytest.fixture
@@ -281,7 +275,7 @@ async def test_a_server_that_stops_says_closing_and_waits_for_no_one_who_does_no
         for number in range(100):  # more than the transport takes for one who does not read
             await ingest.RecordEvent(one(customer_event(str(number), **large)))
         assert len(await reading.read_ids(100)) == 100
-        async with asyncio.timeout(DEADLINE_SECONDS / 2):
+        async with deadline("the server stopped"):
             await server.stop()
         assert (await reading.rest())[-1].closing.reason == Closing.REASON_DRAINING
 

@@ -24,7 +24,6 @@ from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS, Uploads
 from tests.support.calls import stored_ids
 from tests.support.events import customer_event
 from tests.support.raw_upload import (
-    DEADLINE_SECONDS,
     RawUpload,
     Request,
     Response,
@@ -34,7 +33,8 @@ from tests.support.raw_upload import (
     opening,
     serving,
 )
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
+from tests.support.waiting import deadline
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -114,7 +114,7 @@ async def test_an_older_stream_is_ended_even_while_it_is_silent(ingest: IngestSe
     older = RawUpload(ingest)
     await older.open()
     await RawUpload(ingest).open()
-    refused = await refusal(older.receive_rest())
+    refused = await expect_refused(older.receive_rest())
     assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "UPLOAD_TAKEN_OVER")
 
 
@@ -127,7 +127,7 @@ async def test_the_newer_of_two_streams_goes_on(
     await older.receive_acks(1)
     assert (await newer.open()).committed_through == 1
     await older.send(chunk(2, customer_event("never")))
-    refused = await refusal(older.receive_rest())
+    refused = await expect_refused(older.receive_rest())
     assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "UPLOAD_TAKEN_OVER")
     assert refused.metadata == {"uploadId": "upload"}
     await newer.send(chunk(2, customer_event("2")), finish(2))
@@ -260,7 +260,7 @@ async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: Bare) -> None:
         sent.append(response)
 
     serving_stream = asyncio.create_task(uploads.serve(opening().open, producer.messages(), send))
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the upload went on"):
         await is_blocked.wait()
         for _ in range(20):  # commits behind which the server would have taken more
             await bare.committer.submit(OpenUpload("acme", "other", "nobody"), returns=UploadState)
@@ -281,7 +281,7 @@ async def test_a_client_that_ignores_closing_is_ended_ok_with_all_that_is_stored
     async def send(response: Response) -> None:
         sent.append(response)
 
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the stream was ended"):
         await uploads.serve(opening().open, producer.messages(), send)
     assert [kind for kind in kinds(sent) if kind != "ack"] == ["opened", "closing"]
     state = await bare.committer.submit(OpenUpload("acme", "upload", "next"), returns=UploadState)
@@ -325,7 +325,7 @@ def long_winded_event(event_id: str) -> v1.Event:
 async def wait_until_it_stalls(ingest: IngestServiceAsyncStub) -> int:
     """How far the upload is committed once it has stopped moving."""
     committed, unmoved_polls = 0, 0
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the upload stopped moving"):
         while not committed or unmoved_polls < 200:
             now = (await upload_state(ingest)).committed_through
             unmoved_polls = unmoved_polls + 1 if now == committed else 0

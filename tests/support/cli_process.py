@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any
 from click.testing import CliRunner
 
 from engagement.cli.program import program
+from tests.support.waiting import DEADLINE_SECONDS
 
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = DEADLINE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,17 @@ def feed(process: subprocess.Popen[bytes], *lines: str) -> None:
     process.stdin.flush()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns when the condition holds; fails where it does not come to hold."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
+def read_line(process: subprocess.Popen[bytes]) -> bytes:
+    """Waits for a line of a command, which is killed at the deadline."""
+    assert process.stdout is not None
+    limit = threading.Timer(DEADLINE_SECONDS, process.kill)
+    limit.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        limit.cancel()
+    assert line, "the command ended without a line, or was killed because it wrote none"
+    return line
 
 
 def event_line(balance: str, **fields: object) -> str:

@@ -60,7 +60,7 @@ class Incidents:
 
     @asynccontextmanager
     async def leader_is_silent(self) -> AsyncIterator[None]:
-        """The server that leads the stream sees no other, and nobody is told; nodes see it."""
+        """The server that leads the stream sees no other, silently; nodes see it."""
         number = self._leader()
         self._nats.cut(number, silently=True)
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import grpc
 
 from engagement import v1
+from tests.support.waiting import deadline, eventually
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
 ACCOUNT = "acme"
-DEADLINE_SECONDS = 20
+_UPLOAD_ATTEMPTS = 20
 UploadCall = grpc.aio.StreamStreamCall[v1.UploadEventsRequest, v1.UploadEventsResponse]
 
 
@@ -41,12 +42,14 @@ class Connection:
 
     async def upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
         """Uploads chunks to the end; all that the server says."""
-        while True:
+        for _ in range(_UPLOAD_ATTEMPTS):
             try:
-                return await self._upload(chunks)
+                async with deadline("an upload ended"):
+                    return await self._upload(chunks)
             except grpc.aio.AioRpcError as error:
                 if not is_torn_write(error):
                     raise
+        raise AssertionError(f"{_UPLOAD_ATTEMPTS} uploads had their status hidden")
 
     async def _upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
         call = self.ingest.UploadEvents()
@@ -81,6 +84,15 @@ class Connection:
         """Ids of all stored events, in the order of acceptance."""
         return [stored.event.event_id async for stored in self.stored()]
 
+    async def wait_until_stored(self, count: int) -> None:
+        """Waits until the account has at least so many events, at most a page of them."""
+        request = v1.ListEventsRequest(account_id=ACCOUNT, page_size=count)
+
+        async def are_stored() -> bool:
+            return len((await self.events.ListEvents(request)).events) == count
+
+        await eventually(are_stored, f"{count} events are stored")
+
 
 @asynccontextmanager
 async def connect(address: str, *, compression: grpc.Compression | None = None) -> AsyncIterator[Connection]:
@@ -106,10 +118,3 @@ def upload_messages(
 def is_torn_write(error: grpc.aio.AioRpcError) -> bool:
     """Whether a stream ended while this side was writing, which hides the status from the library."""
     return error.details() == "Internal error from Core"
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Returns when the condition holds; fails where it does not come to hold."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not await condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)  # what happens in another process sets no event here

@@ -9,6 +9,7 @@ from engagement import v1
 from tests.support.connection import ACCOUNT, Connection
 
 _SAMPLE = 5
+_MAX_EVENTS = 100_000
 
 
 class Ledger:
@@ -26,9 +27,13 @@ class Ledger:
         self._ids_by_cursor: dict[str, str] = {}
 
     def draw(self, count: int) -> list[v1.Event]:
-        """New events to send together, which are stored together or not at all; none once closed."""
+        """New events to send together, which are stored together or not at all; none once closed.
+
+        Fails when the test has sent far more than it needs: what should have ended its producers did not.
+        """
         if self.is_closed:
             return []
+        assert len(self._sent) < _MAX_EVENTS, f"nothing ended the producers within {_MAX_EVENTS} events"
         events = [self._new_event() for _ in range(count)]
         self._sent |= {event.event_id: event for event in events}
         self._groups.append([event.event_id for event in events])

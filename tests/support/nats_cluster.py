@@ -20,9 +20,9 @@ from nats.js.api import StorageType, StreamConfig
 from tests.support.free_ports import free_ports
 from tests.support.nats_certificates import NatsCertificates
 from tests.support.nats_links import Flow, Link, Links
-from tests.support.nats_node import CONNECTIONS_PER_NEIGHBOUR, NatsNode, PortTakenError, wait_until
+from tests.support.nats_node import CONNECTIONS_PER_NEIGHBOUR, NatsNode, PortTakenError
+from tests.support.waiting import wait_until
 
-HEALTHY_TIMEOUT_SECONDS = 60
 START_ATTEMPTS = 10
 NOWHERE = "127.0.0.1:1"
 PORTS_PER_NODE = 3
@@ -153,7 +153,7 @@ class NatsCluster:
 
     def wait_until_healthy(self) -> None:
         """Waits until the servers that run and are not cut off see each other and follow one leader."""
-        wait_until(self._is_healthy, what="the cluster is healthy", timeout_seconds=HEALTHY_TIMEOUT_SECONDS)
+        wait_until(self._is_healthy, "the cluster is healthy")
 
     def cut(self, number: int, *, clients: bool = False, silently: bool = False) -> None:
         """Cuts one server off from all others, and from its clients if asked.

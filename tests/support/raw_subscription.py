@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import grpc
 
 from engagement import v1
+from tests.support.waiting import deadline
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
 
-DEADLINE_SECONDS = 20
 Request = v1.SubscribeEventsRequest
 Response = v1.SubscribeEventsResponse
 
@@ -50,7 +49,7 @@ class RawSubscription:
 
     async def read(self) -> Response:
         """The next message; fails at the end of the stream."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with deadline("a message of the subscription came"):
             message = await self.call.read()
         assert isinstance(message, Response), f"the stream ended: {await self.call.code()}"
         return message
@@ -72,7 +71,7 @@ class RawSubscription:
     async def rest(self) -> list[Response]:
         """All messages up to the end of the stream, which must be OK."""
         messages: list[Response] = []
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with deadline("the subscription ended"):
             while isinstance(message := await self.call.read(), Response):
                 messages.append(message)
         assert await self.call.code() is grpc.StatusCode.OK

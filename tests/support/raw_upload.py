@@ -13,11 +13,10 @@ import grpc
 from engagement import v1
 from engagement_server.config import Config
 from engagement_server.node import Server
+from tests.support.waiting import deadline
 
 if TYPE_CHECKING:
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
-
-DEADLINE_SECONDS = 20
 
 Request = v1.UploadEventsRequest
 Response = v1.UploadEventsResponse
@@ -75,7 +74,7 @@ class RawUpload:
         return responses
 
     async def _read(self) -> Response | None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with deadline("a message of the upload came"):
             response = await self.call.read()
         return response if isinstance(response, Response) else None
 

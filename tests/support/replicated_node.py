@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import apsw
 import nats
 
 from engagement import v1
@@ -17,24 +15,13 @@ from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.log.nats.jetstream_log import JetStreamLog
 from engagement_server.log.nats.joining import join
 from engagement_server.operations import Commit, Operation, RecordBatch
-from engagement_server.store.database import DatabaseFile, Identity
+from engagement_server.store.database import Identity
 from engagement_server.store.readers import Readers
 from tests.support.events import batch_of
+from tests.support.full_disk import BoundedDatabaseFile
+from tests.support.waiting import eventually
 
-DEADLINE_SECONDS = 30
 _SPARE_BYTES = 8_000
-_SPARE_PAGES = 8
-_UNLIMITED_PAGES = 0xFFFF_FFFE
-
-
-class WatchedDatabaseFile(DatabaseFile):
-    """Remembers the connection that writes."""
-
-    writer: apsw.Connection
-
-    def open_writer(self, identity: Identity | None = None) -> apsw.Connection:
-        self.writer = super().open_writer(identity)
-        return self.writer
 
 
 class ReplicatedNode:
@@ -42,30 +29,25 @@ class ReplicatedNode:
 
     def __init__(
         self,
-        database: WatchedDatabaseFile,
+        database: BoundedDatabaseFile,
         settings: NatsSettings,
         identity: Identity | None,
         *,
         max_view_age_seconds: float,
     ) -> None:
-        self._database = database
+        self.database = database
         self._settings = settings
         self.log = JetStreamLog(
             database, settings, identity=identity, max_view_age_seconds=max_view_age_seconds
         )
         self.readers = Readers(database, threads=2)
 
-    @property
-    def database(self) -> DatabaseFile:
-        """The folder of the view."""
-        return self._database
-
     @classmethod
     async def open(
         cls, data_dir: Path, settings: NatsSettings, *, max_view_age_seconds: float = 10
     ) -> ReplicatedNode:
         """Joins the log and begins to follow it."""
-        database = WatchedDatabaseFile(data_dir, is_view=True)
+        database = BoundedDatabaseFile(data_dir, is_view=True)
         try:
             identity = await join(settings, database)
         except BaseException:
@@ -77,7 +59,7 @@ class ReplicatedNode:
         """Ends all, so that the folder can be opened again."""
         self.readers.close()
         await self.log.close()
-        self._database.close()
+        self.database.close()
 
     async def commit(self, *operations: Operation, time_ms: int = 1_700_000_000_000) -> list[object]:
         """One commit."""
@@ -87,15 +69,11 @@ class ReplicatedNode:
         """Commits events."""
         await self.commit(RecordBatch(account_id, batch_of(events), is_atomic=False))
 
-    async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Waits for something that the log brings about."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while not condition():  # noqa: ASYNC110 - whatever the condition looks at
-                await asyncio.sleep(0.01)
-
     async def catch_up_with(self, other: ReplicatedNode) -> None:
         """Waits until this view has applied what the other has."""
-        await self.wait_until(lambda: self.log.position.sequence >= other.log.position.sequence)
+        await eventually(
+            lambda: self.log.position.sequence >= other.log.position.sequence, "a view has caught up"
+        )
 
     async def positions(self, account_id: str = "acme") -> Sequence[tuple[int, str]]:
         """Positions and ids of all events of an account, in order."""
@@ -109,17 +87,8 @@ class ReplicatedNode:
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:  # Any: each column has its own type
         """Reads rows of the view."""
-        with contextlib.closing(self._database.open_reader()) as connection:
+        with contextlib.closing(self.database.open_reader()) as connection:
             return connection.execute(statement).fetchall()
-
-    def fill_view(self) -> None:
-        """Leaves the view no room for more than a few small events."""
-        pages = self._database.writer.pragma("page_count") + _SPARE_PAGES
-        self._database.writer.pragma("max_page_count", pages)
-
-    def free_view(self) -> None:
-        """Gives it room again."""
-        self._database.writer.pragma("max_page_count", _UNLIMITED_PAGES)
 
     async def fill_storage(self) -> None:
         """Leaves the stream no room for more than a few small events."""

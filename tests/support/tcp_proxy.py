@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 
 class TcpProxy:
-    """Forwards bytes to one address until it is told to hold them back or to cut."""
+    """Forwards bytes to one address until it is told to hold them back or to cut.
 
-    def __init__(self, target: str, *, cut_after_bytes: Callable[[], int] | None = None) -> None:
-        """`cut_after_bytes` says for each connection how many bytes from the client it survives."""
+    Args:
+        target: where it forwards to.
+        cut_after_bytes: says for each connection how many bytes from the client it survives.
+        max_connections: how many connections it accepts; it cuts all later ones at once.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        cut_after_bytes: Callable[[], int] | None = None,
+        max_connections: float = math.inf,
+    ) -> None:
         self._host, _, self._port = target.rpartition(":")
         self._cut_after_bytes = cut_after_bytes
+        self._max_connections = max_connections
         self._replies_flow = asyncio.Event()
         self._replies_flow.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -50,8 +63,8 @@ class TcpProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        if self.refusals_due:
-            self.refusals_due -= 1
+        if self.refusals_due or self.connections > self._max_connections:
+            self.refusals_due = max(0, self.refusals_due - 1)
             writer.transport.abort()
             return
         try:
@@ -94,5 +107,8 @@ class TcpProxy:
                     await self._replies_flow.wait()
                 writer.write(data)
                 await writer.drain()
+            # The last bytes of one side reach the other one before the connection is cut.
+            writer.close()
+            await writer.wait_closed()
         except ConnectionError:
             return

@@ -1,10 +1,10 @@
-"""What a view holds, in a form in which two views of one log can be compared."""
+"""The rows of a view, in a form in which two views of one log can be compared, and a hold on them."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Rows(NamedTuple):
 
 
 def view_rows(data_dir: Path) -> dict[str, Rows]:
-    """The rows of each table of the view in a folder, and as `search` what its index finds."""
+    """The rows of each table of the view in a folder, and under `search` the words of its index."""
     with (
         contextlib.closing(
             apsw.Connection(str(data_dir / "engagement.db"), flags=apsw.SQLITE_OPEN_READONLY)
@@ -41,6 +41,16 @@ def view_rows(data_dir: Path) -> dict[str, Rows]:
         rows["search"] = _digest(connection.execute('SELECT term, doc, col, "offset" FROM temp.words'))
         connection.execute("DROP TABLE temp.words")
     return rows
+
+
+@contextlib.contextmanager
+def held_view(data_dir: Path, begin: str) -> Iterator[None]:
+    """Keeps a view from being written (BEGIN IMMEDIATE) or purged (BEGIN)."""
+    with contextlib.closing(apsw.Connection(str(data_dir / "engagement.db"))) as holder:
+        holder.execute(begin)
+        holder.execute("SELECT count(*) FROM events").fetchall()
+        yield
+        holder.execute("ROLLBACK")
 
 
 def _table_rows(connection: apsw.Connection, table: str) -> Rows:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connection import Connection, connect, wait_until
+from tests.support.connection import Connection, connect
 from tests.support.server_process import ServerProcess
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import eventually
 
 NEEDS_PROC = pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
 _ESTABLISHED, _LISTENING = "01", "0A"
@@ -33,16 +35,22 @@ class Workers:
             return sorted(map(int, children.split()))
         return []
 
-    async def all_listen(self, count: int) -> bool:
+    def all_listen(self, count: int) -> bool:
         """Whether there are so many, and all of them take calls."""
-        return len(self.pids) == count and all(self._sockets(pid, _LISTENING) for pid in self.pids)
+        pids = self.pids
+        return len(pids) == count and all(self._sockets(pid, _LISTENING) for pid in pids)
 
     async def connect_to_each(self, stack: AsyncExitStack) -> Mapping[int, Connection]:
-        """A connection to each worker, by its process."""
+        """A connection to each worker, by its process.
+
+        It ends with its worker: the port is that of all workers, so only a proxy that refuses a second
+        connection keeps the library from reconnecting to another one.
+        """
         found: dict[int, Connection] = {}
         for _ in range(_MAX_CONNECTIONS):
             before = self._connections()
-            connection = await stack.enter_async_context(connect(self.server.address))
+            proxy = await stack.enter_async_context(TcpProxy(self.server.address, max_connections=1))
+            connection = await stack.enter_async_context(connect(proxy.address))
             await connection.channel.channel_ready()
             (pid,) = (pid for pid, count in self._connections().items() if count > before[pid])
             found.setdefault(pid, connection)
@@ -66,16 +74,8 @@ class Workers:
 
 
 async def until_gone(*pids: int) -> None:
-    """Returns when none of the processes is there any more."""
-
-    async def are_gone() -> bool:
-        return not any(map(_exists, pids))
-
-    await wait_until(are_gone)
-
-
-def _exists(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Waits until none of the processes is there any more."""
+    await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), f"{pids} are gone")
 
 
 def _socket_inodes(pid: int) -> Iterator[str]:

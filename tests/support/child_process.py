@@ -1,0 +1,133 @@
+"""A program that a test starts, and may kill, freeze and start again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
+
+REPOSITORY = Path(__file__).parents[2]
+_TAIL_CHARACTERS = 2000
+
+
+class ChildProcess:
+    """Runs a command in the root of the repository; its output goes to files, so it never waits for a reader.
+
+    The end of the context kills it.
+
+    Args:
+        command: what to run; subclasses may change it before each start.
+        output: the files' path without their endings: `.out` is the output of the latest start, `.err` the
+            messages of all.
+        environment: what differs from this process's environment.
+    """
+
+    def __init__(
+        self, *command: str | Path, output: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.command = command
+        self.environment = dict(environment or {})
+        self._output_file = output.with_name(f"{output.name}.out")
+        self._messages_file = output.with_name(f"{output.name}.err")
+        self._started: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running program."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process that was not ended, be it frozen, or one that ended by itself."""
+        return self._started is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process ended by itself."""
+        return self._started is not None and self._started.poll() is not None
+
+    @property
+    def output(self) -> bytes:
+        """The standard output of the latest start."""
+        return self._output_file.read_bytes()
+
+    @property
+    def messages(self) -> str:
+        """The standard error of all starts, one after the other."""
+        return self._messages_file.read_text(errors="replace")
+
+    @property
+    def last_messages(self) -> str:
+        """The end of the messages."""
+        return self.messages[-_TAIL_CHARACTERS:]
+
+    def launch(self) -> None:
+        """Starts the program and does not wait for it."""
+        with self._output_file.open("wb") as output, self._messages_file.open("ab") as messages:
+            self._started = subprocess.Popen(
+                self.command,
+                cwd=REPOSITORY,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=messages,
+            )
+
+    def first_line(self) -> str:
+        """Waits for the first line of the output; fails if the program ends before."""
+
+        def has_line() -> bool:
+            has_ended = self.has_ended
+            assert b"\n" in self.output or not has_ended, f"it ended before a line: {self.last_messages}"
+            return b"\n" in self.output
+
+        wait_until(has_line, f"a line from {self.command}; it wrote {self.last_messages!r}")
+        return self.output.decode().splitlines()[0]
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Waits until the program has ended; its exit status. Its last messages show where a test fails."""
+        status = self._process.wait(DEADLINE_SECONDS)
+        self._started = None
+        sys.stderr.write(self.last_messages)
+        return status
+
+    def kill(self) -> None:
+        """Ends the program as a crash would: SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Stops the program gracefully; its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        if not self.is_running:
+            return 0
+        self.send(number)
+        return self.wait()
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        assert self._started is not None, "the program does not run"
+        return self._started
