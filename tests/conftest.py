@@ -10,10 +10,9 @@ import pytest
 
 from engagement_server.config import Config
 from engagement_server.node import Server
-from tests.support.require_all import pytest_make_collect_report, pytest_runtest_makereport
 from tests.support.server_process import ServerProcess
 
-__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
+pytest_plugins = ("tests.support.hung_tests", "tests.support.require_all")
 
 
 def pytest_configure() -> None:

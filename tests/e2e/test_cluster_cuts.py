@@ -26,13 +26,14 @@ from tests.support.raw_subscription import RawSubscription, kinds, subscribing
 from tests.support.refused_call import expect_refused
 from tests.support.server_cluster import stream_leader
 from tests.support.server_process import is_serving
-from tests.support.waiting import deadline, eventually
+from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
 _ACCOUNT = "acme"
 _VIEW_AGE_SECONDS = 2.0
 _PUBLISH_SECONDS = 3.0
 _PATIENCE_SECONDS = 0.5
 _MAX_AGE_MS = 600_000
+pytestmark = pytest.mark.timeout(4 * DEADLINE_SECONDS)
 _VIEW_AGE_KEY = "engagement-view-age-ms"
 _Closing = v1.SubscribeEventsResponse.Closing
 

@@ -23,11 +23,12 @@ from tests.support.ledger import Ledger
 from tests.support.producers import Caller, Producer, UploadStream
 from tests.support.server_process import ServerProcess
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.waiting import deadline, eventually
+from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
 _KILLS = 25
 _KILLED_STARTS = 4
 _LONGEST_LIFE_SECONDS = 0.2
+pytestmark = pytest.mark.timeout(5 * DEADLINE_SECONDS)
 _WATCHES_FILES = pytest.mark.skipif(
     sys.platform != "linux", reason="sees in /proc when a process opens its store"
 )

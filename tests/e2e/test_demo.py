@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-TIMEOUT_SECONDS = 60
+from tests.support.child_process import REPOSITORY
+from tests.support.waiting import DEADLINE_SECONDS
+
+pytestmark = pytest.mark.timeout(4 * DEADLINE_SECONDS)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def run_demo(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=3 * DEADLINE_SECONDS,
         check=False,
     )
 

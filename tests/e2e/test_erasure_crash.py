@@ -7,14 +7,17 @@ import os
 import time
 from random import Random
 
+import pytest
+
 from engagement import EngagementClient, EngagementError, v1
 from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, interleaved, marked_events
 from tests.support.server_process import ServerProcess
-from tests.support.waiting import deadline, eventually
+from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
 MARKER = "zqmark"
 EVENTS = 2_000
 _INTERRUPTIONS = 6
+pytestmark = pytest.mark.timeout(4 * DEADLINE_SECONDS)
 _LONGEST_LIFE_SECONDS = 0.5
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from clients.languages import LANGUAGES, Language
 from engagement import v1
+from tests.support.child_process import REPOSITORY
 from tests.support.document import DOCUMENTED_ADDRESS, read_blocks, relative_links, run_blocks
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
-REPOSITORY = Path(__file__).parents[2]
 # Those of clients in other languages are run by the tests of their language.
 CLIENT_DOCUMENTS = [f"clients/{language.name}/README.md" for language in LANGUAGES]
 DOCUMENTS = sorted(
@@ -28,6 +29,7 @@ RUNNABLE_DOCUMENTS = [name for name in DOCUMENTS if name != MEASURING_DOCUMENT]
 NEVER_RUN = re.compile(r"make .*|\.venv/bin/python protos/contract\.py release")
 
 
+@pytest.mark.timeout(6 * DEADLINE_SECONDS)
 @pytest.mark.parametrize("name", RUNNABLE_DOCUMENTS)
 def test_what_a_document_shows_is_what_happens(
     name: str, request: pytest.FixtureRequest, tmp_path: Path

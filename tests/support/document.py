@@ -22,11 +22,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.waiting import DEADLINE_SECONDS
+
 DOCUMENTED_ADDRESS = "127.0.0.1:50051"
 _PROGRAMS = frozenset({"sh", "python"})
 _OTHERS = frozenset({"text", "json", "proto", "makefile", "toml", "xml", "go", "ts", "java", "rust"})
 _FENCE = re.compile(r"^```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
-_BLOCK_TIMEOUT_SECONDS = 60
 _NUMBERED_PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+(?=\$n\b)")
 _NUMBERS = (1, 2, 3)
 
@@ -118,7 +119,7 @@ def _run(block: Block, *, folder: Path, address: str) -> str:
         start_new_session=True,
     )
     try:
-        printed, _ = process.communicate(timeout=_BLOCK_TIMEOUT_SECONDS)
+        printed, _ = process.communicate(timeout=3 * DEADLINE_SECONDS)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
