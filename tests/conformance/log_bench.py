@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from operator import methodcaller
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 import pytest
@@ -68,12 +67,7 @@ class LogBench:
         self.node = await self._open_node(self._data_dir)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.node.close()
 
     async def reopen(self) -> None:

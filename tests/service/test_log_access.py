@@ -36,7 +36,8 @@ async def serving(folder: Path, log: LogConfig) -> AsyncIterator[EngagementClien
 
 
 async def test_a_user_with_a_password(tmp_path: Path) -> None:
-    with NatsCluster(tmp_path / "nats", size=1, users={"ada": "s3cret/@:"}) as nats:
+    users = 'authorization: { users: [ { user: ada, password: "s3cret/@:" } ] }'
+    with NatsCluster(tmp_path / "nats", size=1, settings=users) as nats:
         address = nats.url.removeprefix("nats://")
         async with serving(
             tmp_path, LogConfig(log=f"nats://ada:s3cret%2F%40%3A@{address}", log_replicas=1)

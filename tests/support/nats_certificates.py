@@ -35,9 +35,8 @@ class NatsCertificates:
         client.private_key_pem.write_to_path(files.client_key)
         return files
 
-    def context(self, *, anonymous: bool = False) -> ssl.SSLContext:
-        """What a client gives to its library; without a certificate of its own where `anonymous`."""
+    def context(self) -> ssl.SSLContext:
+        """What a client gives to its library."""
         context = ssl.create_default_context(cafile=self.authority)
-        if not anonymous:
-            context.load_cert_chain(self.client, self.client_key)
+        context.load_cert_chain(self.client, self.client_key)
         return context

@@ -7,11 +7,10 @@ import http.client
 import itertools
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import nats.errors
 from nats.aio.client import Client
@@ -40,10 +39,8 @@ class NatsCluster:
         size: servers; one alone is ready in a tenth of the time.
         sync_always: whether a write is on the disk before it is acknowledged.
         max_payload_bytes: the largest message; the server's own default is 1 MiB.
-        users: names and passwords; `token`: one for all. None: everybody may connect.
-        tls: clients must speak TLS; `verifies_clients`: and show a certificate. See `certificates`.
-        cuttable: `cut` works; costs a hop in this process for all that servers say to each other.
-        cuts_clients: `cut(clients=True)` works too; the same for clients.
+        verifies_clients: clients must speak TLS and show a certificate; see `certificates`.
+        cuttable: `cut` works; the servers' traffic takes a hop through this process.
         settings: further lines for each server's configuration.
     """
 
@@ -54,29 +51,20 @@ class NatsCluster:
         size: int = 3,
         sync_always: bool = True,
         max_payload_bytes: int = 8 * 1024 * 1024,
-        users: Mapping[str, str] | None = None,
-        token: str | None = None,
-        tls: bool = False,
         verifies_clients: bool = False,
         cuttable: bool = False,
-        cuts_clients: bool = False,
         settings: str = "",
     ) -> None:
         # Servers know each other by name: unlike any other cluster's, the same over the same folder.
         self.name = f"cluster-{zlib.crc32(bytes(folder.absolute())):08x}"
         self.nodes = [NatsNode(f"{self.name}-{n}", folder / f"node-{n}") for n in range(size)]
-        self.certificates = NatsCertificates.make(folder / "tls") if tls or verifies_clients else None
+        self.certificates = NatsCertificates.make(folder / "tls") if verifies_clients else None
         self._sync_always = sync_always
         self._max_payload_bytes = max_payload_bytes
-        self._users = users
-        self._token = token
-        self._verifies_clients = verifies_clients
         self._cuttable = cuttable
-        self._cuts_clients = cuts_clients
         self._settings = settings
         self._links: Links | None = None
         self._route_links: dict[tuple[int, int], Link] = {}
-        self._client_links: dict[int, Link] = {}
         self._cuts: dict[int, Flow] = {}
         self._is_configured = False
         self._threads = ThreadPoolExecutor(1)
@@ -84,12 +72,7 @@ class NatsCluster:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -101,19 +84,6 @@ class NatsCluster:
     def url(self) -> str:
         """The same as one text, separated by commas."""
         return ",".join(self.urls)
-
-    @property
-    # The library's options are of many types.
-    def client_options(self) -> dict[str, Any]:
-        """What the Python client needs besides the addresses to be let in."""
-        options: dict[str, Any] = {}
-        if self._users is not None:
-            options["user"], options["password"] = next(iter(self._users.items()))
-        if self._token is not None:
-            options["token"] = self._token
-        if self.certificates is not None:
-            options["tls"] = self.certificates.context()
-        return options
 
     def node(self, name: str) -> NatsNode:
         """The server of this name, as it stands in the description of a stream."""
@@ -155,26 +125,20 @@ class NatsCluster:
         """Waits until the servers that run and are not cut off see each other and follow one leader."""
         wait_until(self._is_healthy, "the cluster is healthy")
 
-    def cut(self, number: int, *, clients: bool = False, silently: bool = False) -> None:
-        """Cuts one server off from all others, and from its clients if asked.
+    def cut(self, number: int, *, silently: bool = False) -> None:
+        """Cuts one server off from all others.
 
-        Connections are reset; where `silently`, they stay and carry nothing, as when packets are lost.
+        Connections are reset; if `silently`, they stay and carry nothing, as when packets are lost.
         """
         assert self._cuttable, "the cluster was not made cuttable"
-        assert not clients or self._cuts_clients, "the cluster was not made with cuts_clients"
-        flow = Flow.FROZEN if silently else Flow.BROKEN
-        self._cuts[number] = flow
+        self._cuts[number] = Flow.FROZEN if silently else Flow.BROKEN
         self._set_flows()
-        if clients:
-            self._client_links[number].set_flow(flow)
 
     def heal(self, number: int) -> None:
         """Undoes a cut; servers find each other again within seconds."""
         assert self._cuttable, "the cluster was not made cuttable"
         del self._cuts[number]
         self._set_flows()
-        if self._cuts_clients:
-            self._client_links[number].set_flow(Flow.OPEN)
 
     def _launch(self) -> None:
         for link in self._route_links.values():
@@ -198,11 +162,10 @@ class NatsCluster:
             node.client_port = next(ports)
             node.monitor_port = next(ports)
             node.routes_port = next(ports) if len(self.nodes) > 1 else 0
-        if self._cuttable or self._cuts_clients:
+        if self._cuttable:
             self._open_links()
         for number, node in enumerate(self.nodes):
-            port = self._client_links[number].port if self._cuts_clients else node.client_port
-            node.url = f"{'tls' if self.certificates else 'nats'}://127.0.0.1:{port}"
+            node.url = f"{'tls' if self.certificates else 'nats'}://127.0.0.1:{node.client_port}"
             node.config = self._config(number)
         self._is_configured = True
 
@@ -211,12 +174,6 @@ class NatsCluster:
         self._route_links = {
             (source, target): links.add(target_port=self.nodes[target].routes_port)
             for source, target in itertools.permutations(range(len(self.nodes)), 2)
-            if self._cuttable
-        }
-        self._client_links = {
-            number: links.add(target_port=node.client_port)
-            for number, node in enumerate(self.nodes)
-            if self._cuts_clients
         }
 
     def _config(self, number: int) -> str:
@@ -233,18 +190,12 @@ class NatsCluster:
         }
         if len(self.nodes) > 1:
             config["cluster"] = self._cluster_config(number)
-        if self._users is not None:
-            config["authorization"] = {
-                "users": [{"user": name, "password": word} for name, word in self._users.items()]
-            }
-        if self._token is not None:
-            config["authorization"] = {"token": self._token}
         if self.certificates is not None:
             config["tls"] = {
                 "cert_file": str(self.certificates.server),
                 "key_file": str(self.certificates.server_key),
                 "ca_file": str(self.certificates.authority),
-                "verify": self._verifies_clients,
+                "verify": True,
             }
         # The server reads JSON, braces included; further lines go before the last one.
         return json.dumps(config, indent=2).removesuffix("}") + f"{self._settings}\n}}\n"
@@ -289,9 +240,7 @@ class NatsCluster:
         stream = StreamConfig(name="probe", num_replicas=len(self.nodes), storage=StorageType.MEMORY)
         client = Client()
         try:
-            await client.connect(
-                [self.urls[0]], allow_reconnect=False, max_reconnect_attempts=1, **self.client_options
-            )
+            await client.connect([self.urls[0]], allow_reconnect=False, max_reconnect_attempts=1)
             jetstream = client.jetstream(timeout=PROBE_TIMEOUT_SECONDS)
             await jetstream.add_stream(stream)
             await jetstream.delete_stream("probe")

@@ -30,8 +30,7 @@ class PortTakenError(NodeExitedError):
 class NatsNode(ChildProcess):
     """A `nats-server` with its own folder; it keeps its ports when it is started again.
 
-    `routes_port` is zero for a server that is alone. `url` is where clients connect: the server, or the link
-    before it.
+    `routes_port` is zero for a server that is alone, `url` is where clients connect.
     """
 
     def __init__(

@@ -6,7 +6,6 @@ import http.client
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.support.free_ports import free_ports
@@ -21,7 +20,6 @@ class ServerCluster:
         folder: where each node has its store and its messages.
         nats: the servers of the log, which run.
         size: how many nodes.
-        name: of the log; clusters with the same name over the same servers are one.
         environment: further settings of all nodes.
     """
 
@@ -31,13 +29,11 @@ class ServerCluster:
         nats: NatsCluster,
         *,
         size: int = 3,
-        name: str = "engagement",
         environment: dict[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
             "ENGAGEMENT_LOG": nats.url,
-            "ENGAGEMENT_LOG_NAME": name,
             "ENGAGEMENT_LOG_REPLICAS": str(len(nats.nodes)),
             **(environment or {}),
         }
@@ -49,12 +45,7 @@ class ServerCluster:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     @property
@@ -88,8 +79,8 @@ def target(addresses: Sequence[str]) -> str:
     return f"ipv4:{','.join(addresses)}"
 
 
-def stream_leader(nats: NatsCluster, *, log_name: str = "engagement") -> int | None:
-    """The number of the server that leads the stream of a log, as reported by those that run; None: nobody.
+def stream_leader(nats: NatsCluster) -> int | None:
+    """The number of the server that leads the stream of the log, as reported by the first that knows one.
 
     A server that is cut off may still believe that it leads: ask before.
     """
@@ -102,7 +93,7 @@ def stream_leader(nats: NatsCluster, *, log_name: str = "engagement") -> int | N
             continue
         for stream in (stream for account in accounts for stream in account.get("stream_detail", [])):
             leader = stream.get("cluster", {}).get("leader")
-            if stream["name"] == f"{log_name}-0of1" and leader:
+            if stream["name"] == "engagement-0of1" and leader:
                 return nats.nodes.index(nats.node(leader))
     return None
 
