@@ -6,11 +6,18 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.server_process import ServerProcess
+
+# How long an example takes depends on the machine.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 pytest_plugins = ("tests.support.hung_tests", "tests.support.require_all")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.event_samples import good_event
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import deadline, eventually
 
-DEADLINE_SECONDS = 10
 Notice = v1.SubscribeEventsResponse.ErasureNotice
 
 
@@ -51,7 +51,7 @@ async def record(client: EngagementClient, numbers: range) -> None:
 
 
 async def take(follower: Follower, count: int) -> list[v1.StoredEvent]:
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline(f"{count} events came"):
         return [await anext(follower) for _ in range(count)]
 
 
@@ -61,14 +61,8 @@ def numbers_of(events: Sequence[v1.StoredEvent]) -> list[int]:
 
 async def follow_to_tail(client: EngagementClient, *, after_cursor: str) -> list[int]:
     follower = client.follow(after_cursor=after_cursor, stop_at_tail=True)
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the tail was reached"):
         return numbers_of([stored async for stored in follower])
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - nothing signals that a follower's state changes
-            await asyncio.sleep(0.005)
 
 
 async def test_stored_events_come_first_and_then_each_new_one(client: EngagementClient) -> None:
@@ -76,7 +70,7 @@ async def test_stored_events_come_first_and_then_each_new_one(client: Engagement
     async with client.follow(earliest=True) as follower:
         assert numbers_of(await take(follower, 1200)) == list(range(1200))
         waiting = asyncio.create_task(take(follower, 1))
-        await wait_until(lambda: follower.is_caught_up)
+        await eventually(lambda: follower.is_caught_up, "the follower has caught up")
         assert follower.lag_events == 0
         await record(client, range(1200, 1201))
         assert numbers_of(await waiting) == [1200]
@@ -98,7 +92,7 @@ async def test_the_cursor_after_each_event_covers_exactly_what_was_handed_out(
 async def test_batches_and_single_events_go_on_where_the_other_stopped(client: EngagementClient) -> None:
     await record(client, range(30))
     async with (
-        asyncio.timeout(DEADLINE_SECONDS),
+        deadline("the tail was reached"),
         client.follow(earliest=True, max_batch_events=10, stop_at_tail=True) as follower,
     ):
         single = await take(follower, 4)
@@ -121,7 +115,7 @@ async def test_latest_that_is_cut_before_its_first_event_misses_nothing(
     await record(client, range(5))
     async with proxied(server) as (proxy, distant), distant.follow(latest=True) as follower:
         waiting = asyncio.create_task(take(follower, 10))
-        await wait_until(lambda: follower.is_caught_up)
+        await eventually(lambda: follower.is_caught_up, "the follower has caught up")
         proxy.cut()
         await record(client, range(5, 15))
         assert numbers_of(await waiting) == list(range(5, 15))
@@ -158,10 +152,10 @@ async def test_silence_of_two_intervals_is_a_lost_connection(tmp_path: Path) -> 
         distant.follow(latest=True, on_reconnect=errors.append) as follower,
     ):
         waiting = asyncio.create_task(take(follower, 1))
-        await wait_until(lambda: follower.is_caught_up)
+        await eventually(lambda: follower.is_caught_up, "the follower has caught up")
         proxy.hold_replies()
         await record(direct, range(1))
-        await wait_until(lambda: bool(errors))
+        await eventually(lambda: bool(errors), "the follower reconnects")
         proxy.cut()
         assert numbers_of(await waiting) == [0]
     assert "no message from the server for 0.4 seconds" in str(errors[0])
@@ -182,7 +176,7 @@ async def test_a_stream_that_the_server_closes_is_opened_again_after_its_delay(t
         direct.follow(latest=True, on_reconnect=note) as follower,
     ):
         waiting = asyncio.create_task(take(follower, 3))
-        await wait_until(lambda: bool(errors))
+        await eventually(lambda: bool(errors), "the follower reconnects")
         await record(direct, range(3))
         assert numbers_of(await waiting) == [0, 1, 2]
     assert errors[0].retry_delay_seconds == 1
@@ -245,11 +239,11 @@ async def test_a_filter_takes_its_events_and_the_cursor_moves_past_the_others(tm
         await record(client, range(100))
         assert numbers_of(await take(follower, 10)) == list(range(3, 100, 10))
         waiting = asyncio.create_task(take(follower, 1))
-        await wait_until(lambda: follower.is_caught_up)
+        await eventually(lambda: follower.is_caught_up, "the follower has caught up")
         behind_all = follower.cursor
         assert await follow_to_tail(client, after_cursor=behind_all) == []
         await record(client, range(104, 106))
-        await wait_until(lambda: follower.cursor != behind_all)
+        await eventually(lambda: follower.cursor != behind_all, "the cursor moves on")
         assert not waiting.done()
         waiting.cancel()
     await server.stop()

@@ -16,12 +16,12 @@ from engagement import v1
 from tests.support.calls import ACCEPTED, DUPLICATE, REJECTED, one, some, stored
 from tests.support.events import bad_event, customer_event, customer_events, text_fields, with_texts
 from tests.support.refused_call import expect_refused
+from tests.support.waiting import DEADLINE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
-DEADLINE_SECONDS = 20
 SETS = ["customer_info", "personal_info"]
 
 
@@ -228,7 +228,7 @@ async def test_a_call_that_is_cancelled_while_it_commits_is_stored(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub, tmp_path: Path
 ) -> None:
     lock = apsw.Connection(str(tmp_path / "data" / "engagement.db"))
-    lock.set_busy_timeout(DEADLINE_SECONDS * 1000)  # a server that starts commits too
+    lock.set_busy_timeout(int(DEADLINE_SECONDS * 1000))  # a server that starts commits too
     lock.execute("BEGIN IMMEDIATE")
     call = ingest.RecordEvent(one(customer_event("a")))
     for _ in range(3):  # behind the call on the same connection
@@ -236,9 +236,11 @@ async def test_a_call_that_is_cancelled_while_it_commits_is_stored(
     call.cancel()
     lock.execute("ROLLBACK")
     lock.close()
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not await stored(events):
-            pass
+
+    async def is_stored() -> bool:
+        return bool(await stored(events))
+
+    await eventually(is_stored, "the event is stored")
     with pytest.raises(asyncio.CancelledError):
         await call
 

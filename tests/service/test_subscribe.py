@@ -251,12 +251,12 @@ async def test_an_old_stream_says_closing_and_the_next_one_goes_on(tmp_path: Pat
         ingest, events = v1.IngestServiceStub(channel), v1.EventServiceStub(channel)
         await ingest.RecordEvent(one(customer_event("a")))
         messages = await RawSubscription(events, subscribing()).rest()
-        assert kinds(messages) == ["started", "batch", "caught_up", "closing"]
         assert messages[-1].closing.reason == Closing.REASON_MAX_AGE
         assert messages[-1].closing.reconnect_delay.seconds == 1
         await ingest.RecordEvent(one(customer_event("b")))
         again = RawSubscription(events, subscribing(after_cursor=messages[-1].cursor))
-        assert await again.read_ids(1) == ["b"]
+        seen = ids(messages)
+        assert [*seen, *await again.read_ids(2 - len(seen))] == ["a", "b"]
         again.call.cancel()
     await server.stop()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
 Closing = Response.Closing
+_MAX_CHUNKS = 1_000_000
 
 
 async def upload_state(ingest: IngestServiceAsyncStub) -> v1.Upload:
@@ -275,7 +275,7 @@ async def test_a_client_that_ignores_closing_is_ended_ok_with_all_that_is_stored
 ) -> None:
     monkeypatch.setattr("engagement_server.streams.uploads._CLOSING_GRACE_SECONDS", 0.1)
     uploads = bare.uploads(max_age_seconds=0.1)
-    producer = Producer(chunk(n) for n in itertools.count(1))
+    producer = Producer(chunk(n) for n in range(1, _MAX_CHUNKS))
     sent: list[Response] = []
 
     async def send(response: Response) -> None:

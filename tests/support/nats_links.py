@@ -13,8 +13,8 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 from tests.support.free_ports import free_ports
+from tests.support.waiting import DEADLINE_SECONDS
 
-CALL_TIMEOUT_SECONDS = 10
 READ_BYTES = 64 * 1024
 
 Result = TypeVar("Result")
@@ -148,10 +148,10 @@ class Links:
             self.call(link.close())
         self._links.clear()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(CALL_TIMEOUT_SECONDS)
+        self._thread.join(DEADLINE_SECONDS)
         self._loop.close()
 
     # `Any` stands for what a coroutine yields and is sent, which only the event loop sees.
     def call(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Runs a coroutine in the links' thread; its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(CALL_TIMEOUT_SECONDS)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(DEADLINE_SECONDS)

@@ -16,7 +16,7 @@ from tests.support.child_process import ChildProcess
 from tests.support.waiting import wait_until
 
 CONNECTIONS_PER_NEIGHBOUR = 4
-_CALL_TIMEOUT_SECONDS = 5
+_CALL_TIMEOUT_SECONDS = 20
 
 
 class NodeExitedError(Exception):

@@ -10,7 +10,8 @@ from typing import Self
 
 from google.protobuf.message import Message
 
-_TIMEOUT_SECONDS = 10
+from tests.support.waiting import DEADLINE_SECONDS
+
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _FRAME_HEADER_BYTES = 9
 _END_HEADERS, _END_STREAM, _ACK = 0x4, 0x1, 0x1
@@ -53,7 +54,7 @@ class RawHttp2:
     def __init__(self, address: str, *, window_bytes: int = 65_535) -> None:
         """Connects; the server may send as many bytes of messages on a stream as the window has."""
         host, _, port = address.rpartition(":")
-        self._socket = socket.create_connection((host, int(port)), timeout=_TIMEOUT_SECONDS)
+        self._socket = socket.create_connection((host, int(port)), timeout=DEADLINE_SECONDS)
         self._last_stream = -1
         settings = _INITIAL_WINDOW_SIZE + window_bytes.to_bytes(4, "big")
         self._socket.sendall(_PREFACE)

@@ -31,8 +31,7 @@ from engagement_server.operations import (
 )
 from engagement_server.store.database import DatabaseFile
 from tests.support.events import batch_of, customer_event, customer_events
-
-DEADLINE_SECONDS = 20
+from tests.support.waiting import deadline
 
 
 class GatedLog(LocalLog):
@@ -67,11 +66,10 @@ async def log(tmp_path: Path) -> AsyncIterator[GatedLog]:
 
 @pytest.fixture
 async def committer(log: GatedLog) -> AsyncIterator[Committer]:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        running = Committer(log)
-        yield running
-        log.gate.set()
-        await running.close()
+    running = Committer(log)
+    yield running
+    log.gate.set()
+    await running.close()
 
 
 def record(*event_ids: str, balance: str = "1", is_atomic: bool = True) -> RecordBatch:
@@ -199,7 +197,7 @@ async def settle() -> None:
 
 async def test_a_log_that_takes_several_commits_at_once_gets_them_where_much_waits(log: GatedLog) -> None:
     log.max_concurrent_commits = 2
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("everything was committed"):
         committer = Committer(log)
         first = committer.enqueue(OpenUpload("acme", "first", "owner"))
         await settle()

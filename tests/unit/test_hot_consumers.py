@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -27,8 +26,7 @@ from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
 from tests.support.events import batch_of, customer_events
-
-DEADLINE_SECONDS = 20
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,10 @@ class Parts:
         return await self.readers.run(fold)
 
     async def wait_until_kept(self) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while await self.count_read():  # noqa: ASYNC110  # nothing tells when a fold is kept
-                await asyncio.sleep(0.01)
+        async def is_kept() -> bool:
+            return await self.count_read() == 0
+
+        await eventually(is_kept, "the fold is kept")
 
 
 @pytest.fixture

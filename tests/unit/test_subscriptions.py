@@ -22,8 +22,8 @@ from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
 from engagement_server.streams.subscriptions import Frame, Subscriptions
 from tests.support.events import batch_of, customer_events
+from tests.support.waiting import deadline
 
-DEADLINE_SECONDS = 20
 BURST_EVENTS = 21_000
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class StoppableReader:
             self._arrival.notify_all()
 
     async def until(self, is_enough: Callable[[StoppableReader], bool]) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS), self._arrival:
+        async with deadline("the reader had enough messages"), self._arrival:
             await self._arrival.wait_for(lambda: is_enough(self))
 
     @property

@@ -19,8 +19,7 @@ from engagement_server.workers import host as log_host
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.host import LogHost
 from engagement_server.workers.remote_log import RemoteLog, View, encode_view
-
-DEADLINE_SECONDS = 20
+from tests.support.waiting import deadline
 
 
 class LaggingLog(LocalLog):
@@ -81,7 +80,7 @@ class HostBench:
 
 @asynccontextmanager
 async def opened(data_dir: Path, *, log: type[LocalLog] = LocalLog) -> AsyncIterator[HostBench]:
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the worker and its host ended"):
         bench = HostBench(data_dir, log)
         yield bench
         await bench.close()
@@ -153,7 +152,7 @@ async def test_a_worker_that_does_not_read_is_given_up_and_the_others_go_on(
 
 
 async def test_what_was_asked_for_fails_when_the_writing_side_ends(tmp_path: Path) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the commit failed"):
         ours, theirs = socket.socketpair()
         channel = await Channel.open(ours)
         channel.send(Kind.VIEW, encode_view(View(7, is_current=True)))
