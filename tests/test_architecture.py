@@ -93,20 +93,13 @@ async def test_a_server_runs_without_the_rooms_that_it_does_not_need(
 ) -> None:
     for room in rooms:
         shutil.rmtree(packages / "engagement_server" / room)
+    (packages / "engagement_server/__init__.py").write_text("import os\nos.write(2, b'the copy runs')\n")
     environment = {"PYTHONPATH": str(packages)}
     with ServerProcess(tmp_path / "data", environment=environment).start() as server:
         async with connect(server.address) as connection:
             await connection.record(customer_event("first"))
             assert await connection.stored_ids() == ["first"]
-    options = _options_of_serve(environment)
-    assert ("--workers" in options) == ("workers" not in rooms)
-    assert ("--log" in options) == ("log/nats" not in rooms)
-
-
-def _options_of_serve(environment: dict[str, str]) -> list[str]:
-    command = [sys.executable, "-m", "engagement.cli", "serve", "--help"]
-    usage = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    return re.findall(r"^  (--[a-z-]+)", usage, re.MULTILINE)
+    assert "the copy runs" in server.messages
 
 
 def test_unit_tests_start_no_process() -> None:

@@ -27,7 +27,7 @@ from tests.support.steady_upload import SteadyUpload
 from tests.support.waiting import DEADLINE_SECONDS, eventually
 
 _SECONDS = float(os.environ.get("CLUSTER_STORM_SECONDS", "0"))
-_RATE = int(os.environ.get("CLUSTER_STORM_RATE", "2000"))
+_RATE = int(os.environ.get("CLUSTER_STORM_RATE", "1000"))
 _UPLOADS = 2
 # A snapshot is taken every half minute, and is at hand where a node is lost.
 _SETTINGS = {"ENGAGEMENT_SNAPSHOT_HOURS": str(30 / 3600)}

@@ -88,15 +88,15 @@ def test_every_test_has_a_deadline(pytestconfig: pytest.Config) -> None:
 
 
 def test_a_test_that_hangs_fails_at_its_deadline_shows_where_and_lets_others_run(tmp_path: Path) -> None:
-    done = run(tmp_path, {"test_hanging.py": HANGING}, "-v", "-o", "timeout=1")
+    done = run(tmp_path, {"test_hanging.py": HANGING}, "-v", "-o", "timeout=3")
     assert done.returncode == 1, done.stdout
     assert "1 failed, 1 passed" in done.stdout
-    assert "Timeout (>1.0s)" in done.stdout
+    assert "Timeout (>3.0s)" in done.stdout
     assert "in wait_for_nothing" in done.stdout
 
 
 def test_a_test_that_survives_its_deadline_ends_the_process_and_shows_where(tmp_path: Path) -> None:
     done = run(tmp_path, {"test_stubborn.py": STUBBORN}, "-o", "timeout=1")
     assert done.returncode == 1, done.stdout
-    assert "Timeout (0:00:01.5" in done.stderr
+    assert "Timeout (0:00:02)" in done.stderr
     assert "in test_swallows_its_failure" in done.stderr

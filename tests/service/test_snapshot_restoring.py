@@ -167,7 +167,7 @@ async def test_a_snapshot_of_what_the_log_has_lost_is_not_used_and_changes_the_e
 
 async def test_a_node_that_is_killed_while_it_fetches_a_snapshot_begins_again(tmp_path: Path) -> None:
     # Chunks are small, so that there are many.
-    with NatsCluster(tmp_path / "nats", size=1, sync_always=False, max_payload_bytes=8 * 1024) as cluster:
+    with NatsCluster(tmp_path / "nats", size=1, max_payload_bytes=8 * 1024) as cluster:
         async with SnapshotBench.opened(tmp_path, cluster) as bench:
             first = await bench.open()
             await first.record(*noisy_events(2_000_000))

@@ -14,19 +14,13 @@ import sys
 import traceback
 from collections.abc import Generator
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-_LAST_RESORT = 1.5
+_LAST_RESORT = 2
 """When the process ends, as a multiple of the deadline."""
 _stderr = 2
-
-
-class Settings(Protocol):
-    """What pytest-timeout knows of a test."""
-
-    timeout: float
 
 
 def pytest_configure() -> None:
@@ -35,12 +29,12 @@ def pytest_configure() -> None:
     _stderr = os.dup(2)
 
 
-def pytest_timeout_set_timer(item: pytest.Item, settings: Settings) -> None:
+def pytest_timeout_set_timer(settings: Any) -> None:  # Any: pytest-timeout has no types
     """Sets the last timer beside that of pytest-timeout."""
     faulthandler.dump_traceback_later(settings.timeout * _LAST_RESORT, exit=True, file=_stderr)
 
 
-def pytest_timeout_cancel_timer(item: pytest.Item) -> None:
+def pytest_timeout_cancel_timer() -> None:
     """Ends the last timer with the test."""
     faulthandler.cancel_dump_traceback_later()
 

@@ -37,7 +37,8 @@ class NatsCluster:
     Args:
         folder: a folder of its own, empty or that of an earlier cluster of the same size.
         size: servers; one alone is ready in a tenth of the time.
-        sync_always: whether a write is on the disk before it is acknowledged.
+        sync_always: whether a write is on the disk before it is acknowledged, as only a machine that crashes
+            would show.
         max_payload_bytes: the largest message; the server's own default is 1 MiB.
         verifies_clients: clients must speak TLS and show a certificate; see `certificates`.
         cuttable: `cut` works; the servers' traffic takes a hop through this process.
@@ -49,7 +50,7 @@ class NatsCluster:
         folder: Path,
         *,
         size: int = 3,
-        sync_always: bool = True,
+        sync_always: bool = False,
         max_payload_bytes: int = 8 * 1024 * 1024,
         verifies_clients: bool = False,
         cuttable: bool = False,
