@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from engagement import v1
+from engagement import EngagementClient, v1
 from engagement_server.node import Server
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import PAYLOAD_BYTES
@@ -16,6 +16,13 @@ from tests.support.replicated_log import PAYLOAD_BYTES
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[EngagementClient]:
+    """The Python client."""
+    async with EngagementClient(server.address, account_id="acme") as connected:
+        yield connected
 
 
 @pytest.fixture

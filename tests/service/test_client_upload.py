@@ -23,12 +23,6 @@ from tests.support.event_samples import bad_event, good_event, good_events, mixe
 from tests.support.waiting import eventually
 
 
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[EngagementClient]:
-    async with EngagementClient(server.address, account_id="acme") as connected:
-        yield connected
-
-
 def ids(events: list[v1.Event]) -> list[str]:
     return [event.event_id for event in events]
 

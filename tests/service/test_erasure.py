@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,12 +16,6 @@ ACCEPTED, DUPLICATE, SUPPRESSED = (
     v1.Outcome.OUTCOME_DUPLICATE,
     v1.Outcome.OUTCOME_SUPPRESSED,
 )
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[EngagementClient]:
-    async with EngagementClient(server.address, account_id="acme") as connected:
-        yield connected
 
 
 async def ids(client: EngagementClient, wanted: v1.EventFilter | None = None) -> list[str]:

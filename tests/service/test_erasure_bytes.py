@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, interlea
 MARKER = "zqmark"
 KEPT = "xkept"
 TRACES = [MARKER, SUBJECT]
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[EngagementClient]:
-    async with EngagementClient(server.address, account_id="acme") as connected:
-        yield connected
 
 
 @pytest.fixture

@@ -27,13 +27,6 @@ from tests.support.waiting import deadline, eventually
 Notice = v1.SubscribeEventsResponse.ErasureNotice
 
 
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[EngagementClient]:
-    """A client of the server."""
-    async with EngagementClient(server.address, account_id="acme") as connected:
-        yield connected
-
-
 @asynccontextmanager
 async def proxied(server: Server) -> AsyncIterator[tuple[TcpProxy, EngagementClient]]:
     """A proxy, and a client behind it."""
