@@ -1,4 +1,4 @@
-"""Fixtures that every kind of test uses: real servers over temporary folders."""
+"""Fixtures of all tests: real servers over temporary folders; and the rules of a test run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure() -> None:
-    """Lets commands be interrupted as on a terminal: what runs in the background may be told to ignore it."""
+    """Enables Ctrl-C for the commands under test: a background job may have inherited that it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

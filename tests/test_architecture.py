@@ -59,7 +59,7 @@ class _Violation(NamedTuple):
 
     @property
     def told(self) -> str:
-        """How the linter names it."""
+        """The linter's report of it."""
         module = self.file.removesuffix(".py").replace("/", ".")
         return f"{module} -> {self.imported} (l." if self.imported else f"- {module}\n"
 

@@ -1,4 +1,4 @@
-"""The contract itself: generated, linted, compatible, and complete against its source document."""
+"""The contract: generated, linted, compatible, and complete against its source document."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engagement_server.errors import RequestError
 
 PROTOS = Path(__file__).parents[2] / "protos"
 
-# The two tables of the source document, row by row, and what its later revisions added.
+# The two tables of the source document, row by row, with the additions of its later revisions.
 CUSTOMER_INFO = """
 serverTimeStamp customerStatus customerType balance customerId socialId imei userName accountName role
 lastPaymentDate registrationDate companySize storeZipCode storeNumber loginStatus
@@ -123,5 +123,5 @@ def test_the_partition_of_an_account_is_found_as_the_contract_says() -> None:
     assert example is not None
     account_id, (checksum, count, number) = example[1], map(int, example.group(2, 3, 4))
     assert (zlib.crc32(account_id.encode()), checksum % count) == (checksum, number)
-    # More than a signed number of 32 bits holds, so that the example catches a wrong sign.
+    # Beyond a signed 32-bit number, so that the example catches a wrong sign.
     assert checksum >= 1 << 31

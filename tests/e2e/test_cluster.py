@@ -1,4 +1,4 @@
-"""Nodes over one replicated log: each answers for all, and goes on with what another began."""
+"""Nodes over one replicated log: any of them answers any call, and continues another's work."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 async def cluster(running: Cluster) -> AsyncIterator[Cluster]:
-    """The same for each test, with all views equal behind it."""
+    """The same cluster; all views must be equal after the test."""
     yield running
     await views_agree(running.folders)
 
@@ -81,7 +81,7 @@ async def test_what_is_recorded_at_one_node_is_read_at_all(cluster: Cluster, acc
         cursors: list[str] = []
         for event in customer_events(30):
             cursors.append((await first.record_event(event)).cursor)
-            # Its own write, at once.
+            # It reads its own write.
             assert (await first.get_event(event_id=event.event_id)).cursor == cursors[-1]
         for other in others:
             async with deadline("the other node answered"):
@@ -119,7 +119,7 @@ async def test_a_cursor_that_is_as_new_as_can_be_is_good_at_all_nodes(cluster: C
             assert (await nodes[(number + 2) % 3].get_event(cursor=result.cursor)).cursor == result.cursor
 
 
-async def test_what_one_node_accepts_comes_to_those_who_follow_at_others(
+async def test_events_that_one_node_accepts_reach_subscribers_of_the_others(
     cluster: Cluster, account: str
 ) -> None:
     async with channels(cluster) as nodes, clients(*cluster.servers.addresses, account_id=account) as callers:

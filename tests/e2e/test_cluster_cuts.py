@@ -1,4 +1,4 @@
-"""A node that is cut off from the quorum of its log says so, promises nothing, and catches up afterwards."""
+"""A node without a quorum of its log says so, accepts nothing, and catches up later."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _Closing = v1.SubscribeEventsResponse.Closing
 
 
 class Node:
-    """A node in this process, which knows one server of the log only; and a plain channel to it."""
+    """A node in this process that knows only one server of the log, and a plain channel to it."""
 
     def __init__(self, address: str, channel: grpc.aio.Channel, folder: Path) -> None:
         self.address = address
@@ -86,7 +86,7 @@ class Node:
         return [stored.event.event_id for stored in response.events]
 
     async def view_age_ms(self) -> int | None:
-        """What the initial metadata of a read says; None: nothing, the view is current."""
+        """The age in the initial metadata of a read; None: the view is current."""
         call = self.events.ListEvents(v1.ListEventsRequest(account_id=_ACCOUNT))
         age = dict(await call.initial_metadata()).get(_VIEW_AGE_KEY)
         await call
@@ -98,7 +98,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Three servers of a log, and a node for each, with one event that all have."""
+    """Three servers of a log and a node for each; all nodes have one event."""
 
     nats: NatsCluster
     nodes: list[Node]
@@ -129,7 +129,7 @@ async def _check_refused(call: Awaitable[object]) -> None:
 
 
 async def _check_refused_at_once(call: Callable[[], Awaitable[object]]) -> None:
-    """Checks that a call is refused without waiting for the log, however slow the machine may be at times."""
+    """Checks that a call is refused without waiting for the log; one fast attempt is proof on any machine."""
 
     async def does_not_wait() -> bool:
         began = time.monotonic()
@@ -140,9 +140,9 @@ async def _check_refused_at_once(call: Callable[[], Awaitable[object]]) -> None:
 
 
 async def _check_cut_off(node: Node, *, running: RawSubscription) -> None:
-    """Checks what a node without a quorum does, from the moment on at which it lost it."""
+    """Checks the behaviour of a node that has just lost the quorum."""
     attempt = asyncio.create_task(_check_refused(node.record("during")))
-    # A leader that is cut off believes for some seconds that it is not.
+    # A leader notices after some seconds that it is cut off.
     await eventually(node.has_stopped_serving, "the node says that it is cut off")
     *_, closing = await running.rest()
     assert closing.closing.reason == _Closing.REASON_NOT_CURRENT
@@ -151,22 +151,22 @@ async def _check_cut_off(node: Node, *, running: RawSubscription) -> None:
 
 
 async def _check_old(node: Node) -> None:
-    """Checks what a node says whose view is not current."""
+    """Checks the answers of a node whose view is not current."""
     await _check_refused_at_once(lambda: node.record("later"))
     await _check_refused(node.subscribe().call.read())
-    # What is there can be read, and exported.
+    # Stored events can be read and exported.
     assert await node.stored_ids() == ["before"]
     age_ms = await node.view_age_ms()
     assert age_ms is not None
     assert 1000 * _VIEW_AGE_SECONDS <= age_ms < _MAX_AGE_MS
     assert kinds(await node.subscribe(stop_at_tail=True).rest())[-1] == "caught_up"
-    # What is not there may be elsewhere.
+    # Other events may exist elsewhere.
     unknown = v1.GetEventRequest(account_id=_ACCOUNT, event_id="elsewhere")
     await _check_refused_at_once(lambda: node.events.GetEvent(unknown))
 
 
 async def _check_healed(nodes: list[Node]) -> None:
-    """Checks that all nodes take calls again and hold the same, once each repeated what was refused."""
+    """Repeats the refused calls at all nodes; they hold the same afterwards."""
     for node in nodes:
         await eventually(node.is_serving, "a node takes calls again")
     for node in nodes:
@@ -194,7 +194,7 @@ async def _cut_off_one(folder: Path, *, leads: bool, silently: bool) -> None:
         await _check_cut_off(cut_off, running=running)
         async with deadline("the other nodes went on"):
             await going_on
-        # Nothing of it comes to the node that is cut off, which still knows that it does not know.
+        # The node that is cut off has none of it, and still says so.
         assert await cut_off.stored_ids() == ["before"]
         assert not await cut_off.is_serving()
         nats.heal(number)
@@ -249,7 +249,7 @@ async def test_a_node_without_a_quorum_promises_nothing_and_catches_up_afterward
             raise
         print(f"{name}: {time.monotonic() - began:.1f} s")
 
-    # All at once: each of them mostly waits for servers that wait for each other.
+    # All at once: each of them spends its time waiting for elections.
     async with asyncio.TaskGroup() as group:
         for name in _OUTAGES:
             group.create_task(outlive(name))

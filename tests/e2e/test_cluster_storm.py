@@ -1,7 +1,7 @@
 """Uploads and a follower while servers are killed, frozen and cut off: nothing is lost, nothing doubled.
 
-CLUSTER_STORM_SECONDS says how long chance decides what happens; without it each kind of server is killed.
-CLUSTER_STORM_SEED repeats a run, CLUSTER_STORM_RATE is how many events a second there are.
+CLUSTER_STORM_SECONDS is the length of a storm of random incidents; without it each kind of server is killed.
+CLUSTER_STORM_SEED repeats a run, CLUSTER_STORM_RATE is the load in events a second.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.waiting import DEADLINE_SECONDS, eventually
 _SECONDS = float(os.environ.get("CLUSTER_STORM_SECONDS", "0"))
 _RATE = int(os.environ.get("CLUSTER_STORM_RATE", "1000"))
 _UPLOADS = 2
-# A snapshot is taken every half minute, and is at hand where a node is lost.
+# Snapshots are so frequent that there is one when a node is lost.
 _SETTINGS = {"ENGAGEMENT_SNAPSHOT_HOURS": str(30 / 3600)}
 _ACCOUNT = "acme"
 _COMPARISON_SECONDS = DEADLINE_SECONDS + _SECONDS
@@ -42,19 +42,19 @@ class Storm:
 
     def __init__(self, incidents: Incidents, uploads: list[SteadyUpload], chance: Random) -> None:
         self.silences: defaultdict[str, list[float]] = defaultdict(list)
-        """By kind of incident, the longest that an upload heard nothing, for each incident."""
+        """For each incident, by kind: the longest silence of an upload."""
         self._incidents = incidents
         self._uploads = uploads
         self._chance = chance
 
     async def rage(self) -> None:
-        """Lets one incident follow the other until it is time to end."""
+        """Runs one incident after the other."""
         for name, incident, lasts_seconds in self._forecast():
             for upload in self._uploads:
                 upload.longest_silence_seconds = 0
             async with incident():
                 await self._hear()
-                # How long it lasts is what is tried here; no condition stands for it.
+                # The duration itself is under test; no condition can replace it.
                 await asyncio.sleep(lasts_seconds)
             await self._incidents.settle()
             await self._hear()

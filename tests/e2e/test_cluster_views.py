@@ -1,4 +1,4 @@
-"""A node whose view is held up answers late rather than wrong, and does afterwards what was due."""
+"""A node whose view is held up answers late rather than wrong, and catches up with its work."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def servers(tmp_path: Path, nats: NatsCluster) -> Iterator[ServerCluster]:
 
 @asynccontextmanager
 async def _following(client: EngagementClient) -> AsyncIterator[list[str]]:
-    """The ids of the events that come from now on."""
+    """The ids of the events that the follower receives."""
     seen: list[str] = []
     caught_up = asyncio.Event()
 
@@ -92,7 +92,7 @@ async def test_a_node_that_is_behind_waits_for_what_a_token_or_a_cursor_was_made
         assert await asyncio.gather(*calls) == [cursors[10:], cursors[10:], cursors[-1:]]
 
 
-async def test_what_is_applied_while_the_connection_ends_is_told_to_all_who_wait(
+async def test_waiting_calls_hear_of_a_commit_that_is_applied_while_the_connection_ends(
     nats: NatsCluster, servers: ServerCluster
 ) -> None:
     async with clients(*servers.addresses, account_id=_ACCOUNT) as (first, second):
@@ -136,6 +136,6 @@ async def test_a_node_that_was_killed_before_its_files_were_purged_purges_them_l
 
 
 def _purges(data_dir: Path) -> list[tuple[str]]:
-    """What a view still has to purge."""
+    """The purges that a view still owes."""
     with closing(sqlite3.connect(f"file:{data_dir / 'engagement.db'}?mode=ro", uri=True)) as reader:
         return reader.execute("SELECT value FROM settings WHERE name = 'purge'").fetchall()

@@ -36,7 +36,7 @@ _WATCHES_FILES = pytest.mark.skipif(
 
 @pytest.fixture
 def chance() -> Random:
-    """Chance that a failed run can be given again, through CRASH_SEED."""
+    """Randomness that CRASH_SEED repeats."""
     seed = os.environ.get("CRASH_SEED") or str(time.time_ns())
     print(f"CRASH_SEED={seed}")
     return Random(seed)
@@ -46,7 +46,7 @@ async def _run_until_killed(
     producers: Sequence[Producer], connection: Connection, *, process: ServerProcess, life_seconds: float
 ) -> None:
     runs = [asyncio.create_task(producer.run(connection)) for producer in producers]
-    # The moment itself is what is tried here; no condition stands for it.
+    # The moment itself is under test; no condition can replace it.
     await asyncio.sleep(life_seconds)
     process.kill()
     async with deadline("every producer failed after the kill"):
@@ -188,7 +188,7 @@ async def test_a_client_that_is_killed_in_an_upload_goes_on_in_another_process(
 
 
 async def _kill_start(process: ServerProcess, chance: Random) -> None:
-    """Kills a starting server within the few milliseconds in which it opens its store."""
+    """Kills a server within the few milliseconds in which it opens its store."""
     process.launch()
     await eventually(
         lambda: any("engagement.db" in name for name in _open_files(process.pid)), "it opens its store"

@@ -1,4 +1,4 @@
-"""`make demo` shows the whole way of the examples, and leaves nothing behind."""
+"""`make demo` takes the examples all the way, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def done(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def sections(output: str) -> dict[str, str]:
-    """What stands below each heading, by its first word or two."""
+    """The text below each heading."""
     parts = re.split(r"^== (.*)$", output, flags=re.MULTILINE)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
 

@@ -34,7 +34,7 @@ START_ATTEMPTS = 5
 
 
 def environment(*, name: str, store: Path, ports: tuple[int, int, int], routes: list[int]) -> dict[str, str]:
-    """What nats.conf takes from outside."""
+    """The environment variables of nats.conf."""
     client, cluster, monitor = (f"127.0.0.1:{port}" for port in ports)
     return {
         "NATS_NAME": name,
@@ -50,7 +50,7 @@ def environment(*, name: str, store: Path, ports: tuple[int, int, int], routes: 
 
 
 def with_tls(certificates: NatsCertificates) -> str:
-    """nats.conf without the marks before its TLS settings, with other paths."""
+    """nats.conf with its TLS settings uncommented, and with other paths."""
     config = re.sub("^( *)#- ", r"\1", NATS_CONF, flags=re.MULTILINE)
     for name, path in (
         ("server.pem", certificates.server),
@@ -133,7 +133,7 @@ async def test_a_node_may_do_what_it_has_to_at_three_servers_with_tls(
         streams = operator.jetstream()
         log = await streams.stream_info("engagement-0of1")
         assert log.config.num_replicas == 3
-        # The permissions are those of snapshots, too.
+        # The permissions include those for snapshots.
         await eventually(lambda: _has_snapshot(streams), "a snapshot is taken")
     finally:
         await operator.close()
@@ -167,7 +167,7 @@ def test_kubernetes_knows_all_resources(version: str) -> None:
 
 
 def check(tool: str, *arguments: str | Path) -> None:
-    """Runs a validator that brings its schemas along."""
+    """Runs a validator with built-in schemas."""
     done = subprocess.run(
         [SCRIPTS / tool, *arguments], capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS
     )

@@ -22,7 +22,7 @@ _LONGEST_LIFE_SECONDS = 0.5
 
 
 async def fill(process: ServerProcess) -> list[v1.Event]:
-    """Stores events of the subject among others, which it returns."""
+    """Stores events of the subject among others; returns the others."""
     kept = marked_events(EVENTS, consumer_id=BYSTANDER, marker="kept")
     events = list(interleaved(marked_events(EVENTS, consumer_id=SUBJECT, marker=MARKER), kept))
     async with EngagementClient(process.address, account_id="acme") as client:
@@ -39,7 +39,7 @@ async def erase_until_interrupted(process: ServerProcess, *, life_seconds: float
             return call.done() or bool([each async for each in client.list_erasures()])
 
         await eventually(has_begun, "the erasure began")
-        # The moment itself is what is tried here; no condition stands for it.
+        # The moment itself is under test; no condition can replace it.
         await asyncio.sleep(life_seconds)
         if is_killed:
             process.kill()

@@ -1,6 +1,6 @@
 """Following while the server or the follower is killed again and again: no gap, and no repeat.
 
-FOLLOW_KILLS says how often each of them is killed; FOLLOW_SEED repeats a run.
+FOLLOW_KILLS is how often each of them is killed; FOLLOW_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ pytestmark = pytest.mark.timeout(2 * DEADLINE_SECONDS + 30 * _KILLS)
 
 @pytest.fixture
 def chance() -> Random:
-    """Chance that a failed run can be given again."""
+    """Randomness that FOLLOW_SEED repeats."""
     seed = os.environ.get("FOLLOW_SEED") or str(time.time_ns())
     print(f"FOLLOW_SEED={seed}")
     return Random(seed)
 
 
 class Producer:
-    """Records events in calls of different sizes; sends again what had no answer."""
+    """Records events in calls of different sizes; repeats calls without an answer."""
 
     def __init__(self, client: EngagementClient, chance: Random) -> None:
         self._client = client
@@ -96,7 +96,7 @@ async def test_kills_of_the_server_leave_no_gap_and_no_repeat_for_its_followers(
             for _ in range(_KILLS):
                 seen = len(handed_out)
                 await eventually(lambda: len(handed_out) > seen, "an event comes")  # noqa: B023 - called at once
-                # The moment itself is what is tried here; no condition stands for it.
+                # The moment itself is under test; no condition can replace it.
                 await asyncio.sleep(chance.uniform(0, _LONGEST_LIFE_SECONDS))
                 server_process.kill()
                 await asyncio.to_thread(server_process.start)
@@ -132,13 +132,13 @@ async def test_kills_of_a_follower_repeat_only_what_came_behind_its_stored_curso
 
 
 def _follow_until_killed(server: str, folder: Path, *, life_seconds: float) -> list[str]:
-    """The cursors of one run, with the one that it started behind first."""
+    """The cursors of one run; the first is where it resumed."""
     command = (sys.executable, "-m", "tests.support.following", server, folder)
     with ChildProcess(*command, output=folder / "following") as process:
         process.launch()
         wait_until(lambda: process.has_ended or process.output.count(b"\n") >= 20, "it follows 20 events")
         assert not process.has_ended, process.messages
-        # The moment itself is what is tried here; no condition stands for it.
+        # The moment itself is under test; no condition can replace it.
         time.sleep(life_seconds)
     *lines, _torn = process.output.decode().split("\n")
     return lines

@@ -1,4 +1,4 @@
-"""A server that is told to stop answers what it has, refuses the rest in words, and is gone soon."""
+"""A stopping server answers the calls that it has, refuses new ones with a reason, and exits soon."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def _chunk(sequence: int, events: list[v1.Event]) -> v1.UploadEventsRequest:
 
 
 async def _upload_until_closed(connection: Connection, upload_id: str, *, ledger: Ledger) -> int:
-    """Sends chunks until the server says that it closes; how many it sent, all of which were acked.
+    """Sends chunks until the server closes the upload; returns their number, all acked.
 
-    No more are on the way than the contract allows, so that the server has the time to ack them.
+    No more are in flight than the contract allows, so the server has the time to ack them.
     """
     call = connection.ingest.UploadEvents()
     closing, window = asyncio.Event(), asyncio.Semaphore(_MAX_UNACKED_CHUNKS)
@@ -94,7 +94,7 @@ async def _call_until_refused(caller: Caller, connection: Connection) -> None:
     assert refused.reason == "DRAINING"
 
 
-async def test_a_stop_under_load_loses_nothing_and_answers_everybody(server_process: ServerProcess) -> None:
+async def test_a_stop_under_load_loses_nothing_and_answers_every_call(server_process: ServerProcess) -> None:
     ledger = Ledger(Random(1))
     callers = [Caller(ledger, batch_events=1 + number % 3) for number in range(12)]
     async with connect(server_process.address) as connection:
@@ -123,7 +123,7 @@ async def test_a_stop_under_load_loses_nothing_and_answers_everybody(server_proc
 
 async def test_health_tells_first_that_the_server_stops(server_process: ServerProcess) -> None:
     async with connect(server_process.address) as connection:
-        # An upload that does not react to being closed keeps the server for a while.
+        # An upload that ignores the closing message keeps the server for a while.
         upload = connection.ingest.UploadEvents()
         await upload.write(next(upload_messages("upload", [])))
         await upload.read()
@@ -164,7 +164,7 @@ async def test_nothing_that_is_merely_open_holds_up_a_stop(patient: ServerProces
 async def test_a_client_that_reads_nothing_does_not_hold_up_a_stop(patient: ServerProcess) -> None:
     with RawHttp2(patient.address, window_bytes=0) as deaf:
         deaf.call("/grpc.health.v1.Health/Watch", health_pb2.HealthCheckRequest())
-        # The server writes now to one that does not read.
+        # The server now writes to a client that does not read.
         assert any(frame.kind == HEADERS for frame in deaf.frames())
         async with connect(patient.address) as connection:
             assert await _status(_watch(connection)) == _SERVING

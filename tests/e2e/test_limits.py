@@ -1,4 +1,4 @@
-"""What the transport allows: packed messages, and their size once unpacked; pings; many open streams."""
+"""Limits of the transport: compressed messages and their unpacked size, pings, many open streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.server_process import ServerProcess
 _MIB = 1024 * 1024
 _BOMB_BYTES = 100 * _MIB
 _BOMBS = 2
-# Far less than one bomb.
+# Much less than one bomb.
 _MOST_GROWTH_BYTES = 48 * _MIB
 _OPEN_UPLOADS = 300
 _PINGS = 20
@@ -29,7 +29,7 @@ _PINGS = 20
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server for all tests that leave it as it is."""
+    """A server for all tests that do not disturb it."""
     with ServerProcess(tmp_path_factory.mktemp("limits") / "data").start() as process:
         yield process
 
@@ -38,7 +38,7 @@ def _record(text_bytes: int) -> v1.RecordEventRequest:
     return v1.RecordEventRequest(account_id=ACCOUNT, event=customer_event(balance="x" * text_bytes))
 
 
-def test_packed_requests_are_read_and_large_answers_packed_for_those_who_read_them(
+def test_packed_requests_are_read_and_large_answers_are_packed_on_request(
     lasting: ServerProcess,
 ) -> None:
     with RawHttp2(lasting.address) as connection:

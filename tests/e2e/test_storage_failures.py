@@ -1,4 +1,4 @@
-"""A store that cannot be written or opened: clients are told to come back, and nothing is lost or halved."""
+"""Stores that cannot be written or opened: clients are told to retry, and nothing is lost or halved."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _large_event(event_id: str) -> v1.Event:
 
 
 async def _expect_unavailable(call: Awaitable[object]) -> None:
-    """The call is refused in the way that makes clients try again later."""
+    """Expects an error that makes clients retry later."""
     refused = await expect_refused(call)
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
     assert refused.retry_delay_ms > 0
@@ -115,7 +115,7 @@ async def test_a_server_without_free_files_reads_again_when_there_are_some(
 
 
 async def _read_beside_each_other(connection: Connection) -> None:
-    """Reads until a thread of the server has to read that did not before."""
+    """Reads until the server needs another reader thread."""
     for _ in range(_MAX_READS):
         await asyncio.gather(*(connection.stored_ids() for _ in range(20)))
 
@@ -171,7 +171,7 @@ def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
 async def test_a_first_start_on_a_full_disk_leaves_a_folder_that_starts(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data") as process:
         process.launch()
-        # Long before it has loaded its modules and comes to its files.
+        # Long before it has loaded its modules and opens its files.
         with full_disk(process, room_bytes=20_000):
             assert process.wait() == 2
         assert "engagement.db cannot be used" in process.messages

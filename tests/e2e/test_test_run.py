@@ -1,4 +1,4 @@
-"""A run of these tests says what it skips, and ends."""
+"""A test run ends, and fails for skipped tests where all are required."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def run(
     )
 
 
-def test_skipped_tests_and_modules_fail_where_all_are_required(tmp_path: Path) -> None:
+def test_skipped_tests_and_modules_fail_if_all_are_required(tmp_path: Path) -> None:
     done = run(tmp_path, SKIPPING, "--continue-on-collection-errors", require_all="1")
     assert done.returncode == 1, done.stdout
     assert "no engine" in done.stdout

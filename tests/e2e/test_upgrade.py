@@ -1,4 +1,4 @@
-"""A store of an earlier server becomes one of this server with all that it holds, or stays as it was."""
+"""A store of an earlier server is upgraded with all its contents, or stays as it was."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COPIED = {
     "uploads": "*",
     "upload_results": "*",
 }
-# Opens the store, and dies at a statement.
+# Opens the store and kills itself at a statement.
 DYING = """
 import os, pathlib, re, signal, sys
 import apsw
@@ -63,7 +63,7 @@ FILTERS = [
 
 
 def odd_events() -> list[v1.Event]:
-    """Events that each filter but the first finds some of."""
+    """Events of which every filter finds some."""
     events = [
         customer_event("a", customer_id="K-1", customer_status="Active"),
         customer_event("b", customer_id="k-1", last_payment_date=v1.Date(year=2014, month=10, day=15)),
@@ -98,7 +98,7 @@ def make_schema_1(new_dir: Path, old_dir: Path) -> None:
             names = "" if columns == "*" else f"({columns})"
             old.execute(f"INSERT INTO {table} {names} SELECT {columns} FROM new.{table}")
         old.execute("DELETE FROM settings WHERE name = 'erasure_salt'")
-        # What an index of that time held does not matter, as long as it held something.
+        # The contents of an old index do not matter, as long as there are some.
         old.execute("INSERT INTO search (rowid, attributes) SELECT position, event_id FROM events")
         old.pragma("user_version", 1)
 
@@ -130,7 +130,7 @@ def opened(data_dir: Path) -> Iterator[apsw.Connection]:
 
 
 def schema(connection: apsw.Connection) -> list[tuple[str, ...]]:
-    """All tables and indexes; blanks and comments in the text of a statement make no difference."""
+    """All tables and indexes; whitespace and comments in their statements are ignored."""
     rows = connection.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")
     return sorted(
         (*names, " ".join(re.findall(r"\w+|[^\w\s]", re.sub(r"--.*", "", sql)))) for *names, sql in rows
@@ -138,7 +138,7 @@ def schema(connection: apsw.Connection) -> list[tuple[str, ...]]:
 
 
 def found(data_dir: Path, wanted: v1.EventFilter, *, account_id: str) -> list[StoredRow]:
-    """Rows of the events that a filter takes."""
+    """Rows of the events that match a filter."""
     query = PageQuery(
         account_id=account_id,
         wanted=wanted,

@@ -32,7 +32,7 @@ Messages = AsyncIterator[v1.SubscribeEventsResponse]
 
 
 def _process(data_dir: Path, *options: str) -> ServerProcess:
-    """Warnings are errors there."""
+    """A server with workers, in which warnings are errors."""
     environment = {"ENGAGEMENT_WORKERS": str(_WORKERS), "PYTHONWARNINGS": "error"}
     return ServerProcess(data_dir, environment=environment, options=options)
 
@@ -49,7 +49,7 @@ async def _call_until_refused(caller: Caller, connection: Connection) -> None:
 
 
 async def _subscribe(connection: Connection, account_id: str = ACCOUNT) -> Messages:
-    """A subscription that has begun."""
+    """A subscription that has started."""
     request = v1.SubscribeEventsRequest(account_id=account_id, earliest=True)
     messages = aiter(connection.events.SubscribeEvents(request))
     await anext(messages)
@@ -62,7 +62,7 @@ async def _until_closed(messages: Messages) -> v1.SubscribeEventsResponse.Closin
     return last.closing.reason
 
 
-async def test_a_stop_under_load_loses_nothing_and_answers_everybody(server: ServerProcess) -> None:
+async def test_a_stop_under_load_loses_nothing_and_answers_every_call(server: ServerProcess) -> None:
     ledger, workers = Ledger(Random(1)), Workers(server)
     pids = workers.pids
     callers = [Caller(ledger, batch_events=1 + number % 3) for number in range(12)]
@@ -82,7 +82,7 @@ async def test_a_stop_under_load_loses_nothing_and_answers_everybody(server: Ser
     await until_gone(*pids)
     assert not (server.data_dir / "engagement.db-wal").exists()
     ledger.is_closed = True
-    server.environment.clear()  # what workers have stored is there for a single process as well
+    server.environment.clear()  # a single process serves the events that workers stored
     server.start()
     async with connect(server.address) as connection:
         await ledger.check(connection)
@@ -169,7 +169,7 @@ async def _use_both_partitions(first: Connection, second: Connection) -> None:
 
 
 async def _break_log(cluster: NatsCluster) -> None:
-    """Puts something into a log that no server understands."""
+    """Publishes a message that is no commit."""
     client = await nats.connect(cluster.urls)
     stream = client.jetstream()
     subject = ((await stream.stream_info("engagement-0of2")).config.subjects or [""])[0]

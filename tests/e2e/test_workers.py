@@ -1,4 +1,4 @@
-"""Several processes that take calls are one server: whoever takes a call, it sees and does the same."""
+"""Several worker processes are one server: any of them can take any call."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ENVIRONMENT = {"ENGAGEMENT_WORKERS": str(_WORKERS)}
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server for all tests that leave it as it is."""
+    """A server for all tests that do not disturb it."""
     folder = tmp_path_factory.mktemp("server")
     with ServerProcess(folder / "data", environment=_ENVIRONMENT).start() as process:
         yield process
@@ -47,14 +47,14 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 async def stack() -> AsyncIterator[AsyncExitStack]:
-    """What is to be closed behind the test."""
+    """Closes what it has entered after the test."""
     async with AsyncExitStack() as entered:
         yield entered
 
 
 @pytest.fixture
 async def connections(lasting: ServerProcess, stack: AsyncExitStack) -> Mapping[int, Connection]:
-    """A connection to each worker of the lasting server, by its process."""
+    """A connection to each worker of the shared server, by process id."""
     return await Workers(lasting).connect_to_each(stack)
 
 
@@ -212,7 +212,7 @@ def _export() -> v1.SubscribeEventsRequest:
     return v1.SubscribeEventsRequest(account_id=ACCOUNT, earliest=True, stop_at_tail=True)
 
 
-async def test_a_port_that_workers_share_is_nobody_elses(lasting: ServerProcess, tmp_path: Path) -> None:
+async def test_no_other_server_gets_a_port_that_workers_share(lasting: ServerProcess, tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     commands = [
         ("--workers", workers, "--listen", lasting.address, "--data", "other") for workers in ("1", "2")
@@ -246,7 +246,7 @@ async def _wait_until_all_fail(runs: Sequence[asyncio.Task[None]]) -> None:
             assert isinstance(outcome, grpc.aio.AioRpcError), outcome
 
 
-async def test_a_worker_that_is_killed_loses_nothing_holds_up_nobody_and_comes_back(
+async def test_a_killed_worker_loses_nothing_holds_nothing_up_and_comes_back(
     server: ServerProcess, stack: AsyncExitStack
 ) -> None:
     workers, ledger = Workers(server), Ledger(Random(1))
@@ -286,7 +286,7 @@ async def test_workers_end_with_the_parent_that_is_killed_and_nothing_is_lost(
     orphans = workers.pids
     server.kill()
     await _wait_until_all_fail(runs)
-    # At once, while they may be about to end.
+    # At once, while the orphans may still be ending.
     await asyncio.to_thread(server.start)
     await until_gone(*orphans)
     async with connect(server.address) as connection:

@@ -1,4 +1,4 @@
-"""Fixtures that talk to the server as any client does: over a channel, through the contract's stubs."""
+"""Fixtures that talk to a server: the Python client, a plain channel, and stubs."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ async def channel(server: Server) -> AsyncIterator[grpc.aio.Channel]:
 
 @pytest.fixture
 def ingest(channel: grpc.aio.Channel) -> IngestServiceAsyncStub:
-    """Ways in."""
+    """The stub for recording."""
     return v1.IngestServiceStub(channel)
 
 
 @pytest.fixture
 def events(channel: grpc.aio.Channel) -> EventServiceAsyncStub:
-    """Ways out."""
+    """The stub for reading."""
     return v1.EventServiceStub(channel)
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
-    """One server for all logs of these tests; its messages are small."""
+    """One NATS server for the logs of all these tests; its messages are small."""
     with NatsCluster(tmp_path_factory.mktemp("nats"), size=1, max_payload_bytes=PAYLOAD_BYTES) as running:
         yield running

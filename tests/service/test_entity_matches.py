@@ -87,7 +87,7 @@ async def test_a_match_is_decided_at_acceptance(client: EngagementClient) -> Non
     ]
 
 
-# What a closed list refuses.
+# Closed lists.
 
 
 async def test_an_unknown_value_refuses_the_call_with_the_path_and_the_allowed_names(
@@ -218,7 +218,7 @@ async def test_the_allowed_names_are_shown_as_far_as_there_is_room(
     assert len(refused.metadata["allowed"]) > len(refused.violations[0][2]) or name is wide_name
     response = await ingest.RecordEvents(some(*[bad] * 500, allow_partial=True))
     assert response.tally.rejected == 500
-    # With the longest id a stored result stays under a quarter of a page; else it takes a whole one.
+    # Even with the longest id, four stored results fit in a page.
     assert response.results[0].error.ByteSize() < 1000 - 128
 
 
@@ -230,7 +230,7 @@ async def test_a_full_list_of_usual_names_is_shown_as_a_whole(client: Engagement
     assert caught.value.metadata["allowed"] == ", ".join(f'"{name}"' for name in names)
 
 
-async def test_where_no_name_has_room_the_error_says_where_they_are(
+async def test_an_error_without_room_for_names_says_where_to_find_them(
     client: EngagementClient,
 ) -> None:
     await client.put_entities(STATUS, [wide_name(1)], closed=True)

@@ -71,7 +71,7 @@ async def test_a_preview_counts_and_erases_nothing(client: EngagementClient) -> 
     assert [erasure async for erasure in client.list_erasures()] == []
 
 
-async def test_erased_ids_are_duplicates_for_good_whatever_they_bring(client: EngagementClient) -> None:
+async def test_erased_ids_are_duplicates_for_good_with_any_content(client: EngagementClient) -> None:
     await client.record_events(customer_events(3))
     await client.erase_consumer(consumer_id="ada")
     assert await outcomes(client, *customer_events(3)) == [DUPLICATE] * 3

@@ -1,4 +1,4 @@
-"""Following through lost connections, restarts and silence: no gap, no repeat, and a cursor that is true."""
+"""Following through lost connections, restarts and silence: no gap, no repeat, and an exact cursor."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ async def test_a_filter_takes_its_events_and_the_cursor_moves_past_the_others(tm
     await server.stop()
 
 
-async def test_erasures_are_told_in_their_place_and_again_where_the_callback_fails(
+async def test_erasures_are_told_in_their_place_and_again_if_the_callback_fails(
     client: EngagementClient,
 ) -> None:
     await record(client, range(20))
@@ -307,6 +307,6 @@ async def test_a_follower_does_not_read_ahead_of_a_slow_reader(
         await client.record_events(events[first : first + 100])
     async with client.follow(earliest=True) as follower:
         await anext(follower)
-        # The rest of one batch is held, whose bytes are bounded; what follows waits in the server.
+        # It holds the rest of one batch, whose bytes are bounded; later events wait in the server.
         assert follower.lag_events == 599
         assert numbers_of(await take(follower, 599)) == list(range(1, 600))

@@ -115,7 +115,7 @@ async def test_a_page_token_belongs_to_account_filter_and_order(
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_MISMATCH")
     same = listing(token, page_size=2, mask=("event.event_id",))
     assert len((await events.ListEvents(same)).events) == 2
-    same.filter.SetInParent()  # an empty filter takes everything too
+    same.filter.SetInParent()  # an empty filter matches everything too
     assert len((await events.ListEvents(same)).events) == 2
 
 

@@ -1,4 +1,4 @@
-"""Servers of the log that ask who is there: passwords, certificates on both sides, and signed credentials."""
+"""Authentication at the servers of the log: passwords, certificates on both sides, signed credentials."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LIMITS = ("subs", "conn", "data", "payload", "leaf", "imports", "exports")
 
 @asynccontextmanager
 async def serving(folder: Path, log: LogConfig) -> AsyncIterator[EngagementClient]:
-    """A client of a server."""
+    """A client of a node with this log."""
     server = await Server.start(Config(listen="127.0.0.1:0", data=folder / "data"), log)
     async with EngagementClient(server.address, account_id="acme") as client:
         yield client
@@ -123,7 +123,7 @@ class _Key:
         self.public = self._pair.public_key.decode()
 
     def sign(self, subject: _Key, rights: dict[str, object]) -> str:
-        """A token that says what another key may do."""
+        """A token that grants rights to another key."""
         claims = {
             "iat": int(time.time()),
             "iss": self.public,

@@ -1,4 +1,4 @@
-"""A node knows its log again: another log, a restored one or a foreign store is never taken for it."""
+"""A node recognizes its log: it never mistakes another log, a restored one or a foreign store for it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.waiting import deadline
 
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log that is too short is known to be so at once: here no leader is elected."""
+    """Detects a log that is too short at once: no leader is elected here."""
     monkeypatch.setattr("engagement_server.log.nats.continuity.PATIENCE_SECONDS", 0.5)
 
 
@@ -38,7 +38,7 @@ async def log(tmp_path: Path, cluster: NatsCluster) -> AsyncIterator[ReplicatedL
         yield opened
 
 
-async def test_a_log_that_was_made_anew_is_not_mixed_with_a_view_of_the_old_one(log: ReplicatedLog) -> None:
+async def test_a_recreated_log_is_not_mixed_with_a_view_of_the_old_one(log: ReplicatedLog) -> None:
     node = await log.open()
     await node.record(*customer_events(3))
     await log.close()
@@ -81,7 +81,7 @@ async def test_a_log_that_lost_commits_gets_another_epoch(log: ReplicatedLog) ->
             await behind.log.failure
 
 
-async def test_only_the_first_of_those_that_notice_changes_the_epoch(log: ReplicatedLog) -> None:
+async def test_only_the_first_node_that_notices_changes_the_epoch(log: ReplicatedLog) -> None:
     node = await log.open()
     epochs = node.query("SELECT value FROM settings WHERE name = 'log_epoch'")
     assert await node.commit(ChangeEpoch(known=epochs[0][0] + 1, fresh=2)) == [0]

@@ -1,4 +1,4 @@
-"""What Prometheus is told of a log."""
+"""The Prometheus metrics of a log."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_a_log_is_measured_while_it_is_open(tmp_path: Path) -> None:
 
 
 def value(name: str) -> float:
-    """A measure of the log."""
+    """The value of a metric of the log."""
     found = REGISTRY.get_sample_value(f"engagement_log_{name}", {"log": "measured"})
     return -1.0 if found is None else found
 

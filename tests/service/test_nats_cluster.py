@@ -1,4 +1,4 @@
-"""The cluster that other tests build on: it survives, it can be cut, and a cut is a real one."""
+"""The test cluster itself: it survives kills, and its cuts are real."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ async def jetstream(*urls: str) -> AsyncIterator[JetStreamContext]:
 
 
 async def add_stream(cluster: NatsCluster) -> NatsNode:
-    """Adds the stream; its leader."""
+    """Adds the stream; returns its leader."""
     async with jetstream(*cluster.urls) as context:
         config = StreamConfig(name="numbers", subjects=[SUBJECT], num_replicas=len(cluster.nodes))
         info = await context.add_stream(config)
-        # One server alone says nothing of a cluster.
+        # A single server reports no cluster.
         return cluster.node(info.cluster.leader) if info.cluster and info.cluster.leader else cluster.nodes[0]
 
 
 def follower_number(cluster: NatsCluster, leader: NatsNode) -> int:
-    """A server that leads nothing, so that the others go on at once."""
+    """A server that leads nothing, so that the others need no election."""
     leaders = {leader.name, leader.monitor("/jsz")["meta_cluster"]["leader"]}
     return next(n for n, node in enumerate(cluster.nodes) if node.name not in leaders)
 
 
 async def publish(context: JetStreamContext, number: int) -> None:
-    """Publishes until it is acknowledged; the id keeps a repetition from being stored."""
+    """Publishes until it is acknowledged; its id prevents duplicates."""
 
     async def is_acknowledged() -> bool:
         try:
@@ -67,7 +67,7 @@ def cuttable(tmp_path: Path) -> Iterator[NatsCluster]:
 
 
 async def test_what_was_killed_as_a_whole_goes_on_with_its_files(tmp_path: Path) -> None:
-    # One server, because three need several seconds to agree on a leader again.
+    # One server, because three need seconds to elect a leader again.
     with NatsCluster(tmp_path / "nats", size=1) as cluster:
         await add_stream(cluster)
         async with jetstream(*cluster.urls) as context:

@@ -1,4 +1,4 @@
-"""Accounts are spread over partitions; a node serves those of its own and sends others elsewhere."""
+"""Accounts are spread over partitions; a node serves its own and refuses the others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HERE, ELSEWHERE = "brand-1", "brand-4"
 async def serving(
     cluster: NatsCluster, folder: Path, partitions: str, *, log_name: str = "engagement"
 ) -> AsyncIterator[grpc.aio.Channel]:
-    """A connection to a node that carries some partitions."""
+    """A channel to a node that serves some partitions."""
     config = Config(listen="127.0.0.1:0", data=folder, partitions=partitions)
     log = LogConfig(log=cluster.url, log_name=log_name, log_replicas=1)
     server = await Server.start(config, log)
@@ -105,7 +105,7 @@ async def test_nodes_serve_their_partitions_beside_each_other(cluster: NatsClust
             await ingest.RecordEvent(one(customer_event(account_id), account_id=account_id))
         both = event_service_pb2_grpc.EventServiceStub(nodes[2])
         for account_id in (HERE, ELSEWHERE):
-            # By its id: a node looks again before it says that there is none.
+            # By id: a node looks again before it reports NOT_FOUND.
             found = await both.GetEvent(v1.GetEventRequest(account_id=account_id, event_id=account_id))
             assert found.event.event.event_id == account_id
 

@@ -159,7 +159,7 @@ async def test_every_value_has_the_event_that_it_comes_from(
 # Whose events count.
 
 
-async def test_events_of_others_and_of_nobody_are_not_part_of_a_profile(
+async def test_events_of_other_consumers_and_of_none_are_not_part_of_a_profile(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     other, nobody = customer_event("b", role="other"), customer_event("c", role="nobody", customer_id="k-1")
@@ -223,7 +223,7 @@ async def test_who_is_unknown_has_no_profile(
     assert refused.metadata == key
 
 
-async def test_a_profile_of_nobody_in_particular_is_refused(events: EventServiceAsyncStub) -> None:
+async def test_a_profile_of_no_consumer_is_refused(events: EventServiceAsyncStub) -> None:
     refused = await expect_refused(events.GetProfile(v1.GetProfileRequest(account_id="acme")))
     assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["subject"])
 

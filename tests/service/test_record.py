@@ -1,4 +1,4 @@
-"""Recording events: what is accepted comes out as it was sent, once, whoever else records."""
+"""Recording events: accepted events are stored once and as sent, also under concurrency."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def full_event(set_name: str) -> v1.Event:
     return event
 
 
-# What comes out.
+# Stored events.
 
 
 @pytest.mark.parametrize("set_name", SETS)
@@ -228,7 +228,7 @@ async def test_a_call_that_is_cancelled_while_it_commits_is_stored(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub, tmp_path: Path
 ) -> None:
     lock = apsw.Connection(str(tmp_path / "data" / "engagement.db"))
-    lock.set_busy_timeout(int(DEADLINE_SECONDS * 1000))  # a server that starts commits too
+    lock.set_busy_timeout(int(DEADLINE_SECONDS * 1000))  # a starting server commits too
     lock.execute("BEGIN IMMEDIATE")
     call = ingest.RecordEvent(one(customer_event("a")))
     for _ in range(3):  # behind the call on the same connection

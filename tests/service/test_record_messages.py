@@ -1,4 +1,4 @@
-"""Requests as bytes: what cannot be read, what is too large, and refusals that every client can receive."""
+"""Requests as bytes: unreadable ones, too large ones, and errors that every client can receive."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def as_it_is(value: T) -> T:
 
 
 def event_of(size_bytes: int) -> v1.Event:
-    """An event that takes exactly so many bytes."""
+    """An event of exactly this size."""
     event = customer_event("large")
     for number in range(size_bytes // 50_100):
         event.additional_attributes[f"{number:04}"] = "x" * 50_000
@@ -113,7 +113,7 @@ async def test_a_call_takes_at_most_500_events(
     assert response.tally == v1.Tally(accepted=500)
 
 
-async def test_500_very_bad_events_make_a_small_refusal_that_counts_them_all(
+async def test_500_very_bad_events_make_a_small_error_that_counts_them_all(
     ingest: IngestServiceAsyncStub,
 ) -> None:
     refused = await expect_refused(ingest.RecordEvents(some(*(very_bad_event(str(n)) for n in range(500)))))
@@ -134,7 +134,7 @@ async def test_a_partial_call_lists_at_most_32_violations_an_event_and_counts_th
     assert all(result.error.ByteSize() < 4096 for result in response.results)
 
 
-async def test_refusals_with_wide_characters_can_be_received(
+async def test_errors_with_wide_characters_can_be_received(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     event = very_bad_event()

@@ -1,4 +1,4 @@
-"""The rules for events, over the wire: where each limit is, and how a refusal names the field."""
+"""The rules for events, over the wire: each limit, and the field that an error names."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ async def log(tmp_path: Path, cluster: NatsCluster) -> AsyncIterator[ReplicatedL
 
 
 def events_of(size_bytes: int) -> RecordBatch:
-    """A batch of about so many bytes."""
+    """A batch of about this size."""
     count = -(-size_bytes // 1000)
     events = [
         customer_event(f"event-{number}", balance=noise(1000, seed=f"{number}")) for number in range(count)
@@ -86,7 +86,7 @@ async def test_a_commit_that_stands_in_the_log_twice_is_applied_once(log: Replic
     node = await log.open()
     await node.commit(OpenUpload("acme", "upload", "first"))
     await node.commit(OpenUpload("acme", "upload", "second"))
-    # Published once more when the stream has forgotten its id, as by a connection that was stuck.
+    # Published again after the stream's duplicate window, as by a connection that was stuck.
     config = (await log.js.stream_info(log.settings.name)).config
     await log.js.update_stream(replace(config, duplicate_window=0.1))
     first = await log.js.get_msg(log.settings.name, seq=2)
@@ -122,7 +122,7 @@ async def test_what_a_full_view_could_not_take_is_applied_once_there_is_room(log
     assert len(positions) == 3 + len(large.batch.records)
 
 
-async def test_publishers_that_are_silent_for_long_are_forgotten(log: ReplicatedLog) -> None:
+async def test_publishers_expire_after_a_long_silence(log: ReplicatedLog) -> None:
     node = await log.open()
     await node.commit(OpenUpload("acme", "upload", "first"), time_ms=1_000)
     await log.close()

@@ -1,4 +1,4 @@
-"""What is older than the retention is removed beside everything else, and forgotten."""
+"""Events and uploads beyond the retention are removed in the background."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def old_events(config: Config) -> list[v1.Event]:
 
 @pytest.fixture
 async def client(config: Config, old_events: list[v1.Event]) -> AsyncIterator[EngagementClient]:
-    """Of a server that keeps events for a moment only."""
+    """A client of a server that keeps events for a moment only."""
     server = await Server.start(replace(config, retention_days=RETENTION_SECONDS / DAY_SECONDS))
     async with EngagementClient(server.address, account_id="acme") as connected:
         yield connected

@@ -1,4 +1,4 @@
-"""A node begins with a snapshot of another node's view where it can, and follows the rest of the log."""
+"""A node starts from a snapshot of another node's view if there is one, and applies the rest of the log."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_a_new_node_begins_with_a_snapshot_and_follows_the_rest(bench: Sna
     assert len(await second.positions()) == len(await first.positions()) > 300
 
 
-async def test_without_a_snapshot_a_node_waits_for_one_where_the_log_has_no_beginning(
+async def test_a_node_waits_for_a_snapshot_if_the_beginning_of_the_log_has_expired(
     bench: SnapshotBench,
 ) -> None:
     first = await bench.open()
@@ -66,7 +66,7 @@ async def test_without_a_snapshot_a_node_waits_for_one_where_the_log_has_no_begi
     await bench.assert_same(first, await bench.open("second"))
 
 
-async def test_a_view_that_the_log_has_left_behind_is_made_anew(bench: SnapshotBench) -> None:
+async def test_a_view_that_is_older_than_the_log_is_replaced(bench: SnapshotBench) -> None:
     first, second = await bench.open(), await bench.open("second")
     await first.record(*customer_events(3))
     await second.catch_up_with(first)
@@ -100,7 +100,7 @@ async def test_the_view_of_another_log_is_not_replaced(bench: SnapshotBench, clu
     [None, {"digest": "SHA-256=AAAA"}, {"chunks": 1}, {"unpacked_bytes": "8192"}, {}],
     ids=["lost chunk", "digest", "chunks", "size", "position"],
 )
-async def test_where_the_latest_snapshot_is_damaged_the_one_before_serves(
+async def test_a_damaged_snapshot_is_skipped_for_the_one_before(
     bench: SnapshotBench, caplog: pytest.LogCaptureFixture, changes: dict[str, Any] | None
 ) -> None:
     first = await bench.open()
@@ -158,7 +158,7 @@ async def test_a_snapshot_of_what_the_log_has_lost_is_not_used_and_changes_the_e
     assert [event_id for _, event_id in await second.positions()] == ["kept"]
     (epoch,) = second.query("SELECT value FROM settings WHERE name = 'log_epoch'")[0]
     assert epoch != before.facts.log_epoch
-    # One of this log is due, however new the one of the lost log is.
+    # A snapshot of this log is due, however new the one of the lost log is.
     schedule = SnapshotSchedule(second.database, interval_seconds=3600)
     async with bench.connect() as stream, running(schedule.run(stream)):
         await eventually(lambda: schedule.latest_time_ms is not None, "a snapshot is taken")
@@ -180,7 +180,7 @@ async def test_a_node_that_is_killed_while_it_fetches_a_snapshot_begins_again(tm
 
 
 async def _kill_while_it_fetches(bench: SnapshotBench, cluster: NatsCluster) -> Path:
-    """The folder of a node that was killed while it fetched; where it was faster, the next one is tried."""
+    """The folder of a node that was killed while it fetched; retries if the node was faster."""
     for attempt in range(_ATTEMPTS):
         folder = bench.folder / f"killed-{attempt}"
         command = (sys.executable, "-c", _JOIN, folder, bench.settings.name, cluster.url)

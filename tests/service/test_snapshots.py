@@ -1,4 +1,4 @@
-"""Snapshots of views are taken in time, by one node, and of nothing that was erased."""
+"""Snapshots of views are taken in time, by one node, and without erased events."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_no_byte_of_what_was_erased_is_in_later_snapshots(bench: SnapshotB
         (state,) = await first.commit(EraseEvents("acme", "erasure"))
         assert isinstance(state, ErasureState)
         has_events_left = state.has_events_left
-    # The files of the view still have words of it.
+    # The files of the view still contain some of its words.
     assert MARKER.encode() in _bytes_of(first.database.folder)
     snapshot = await bench.take(first)
     await first.log.purge()
@@ -90,7 +90,7 @@ async def test_one_node_at_a_time_takes_a_snapshot(bench: SnapshotBench) -> None
     assert [snapshot is not None for snapshot in taken].count(True) == 1
 
 
-async def test_a_snapshot_is_taken_where_the_latest_one_is_too_old(bench: SnapshotBench) -> None:
+async def test_a_snapshot_is_taken_when_the_latest_one_is_too_old(bench: SnapshotBench) -> None:
     first, second = await bench.open(), await bench.open("second")
     await first.record(customer_event("a"))
     await second.catch_up_with(first)

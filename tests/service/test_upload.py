@@ -1,4 +1,4 @@
-"""Upload streams message by message: what is acked is stored, and every end says how to go on."""
+"""Upload streams message by message: acked chunks are stored, and every end says how to resume."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ async def test_the_largest_results_of_a_chunk_can_be_received(ingest: IngestServ
     assert max(ack.ByteSize() for ack in acks) < 2 * 1024 * 1024
 
 
-# Refusals.
+# Streams that are refused.
 
 
 async def test_a_gap_ends_the_stream_and_earlier_chunks_stand(
@@ -280,7 +280,7 @@ async def test_a_page_token_belongs_to_one_upload(
     assert refused.fields == ["page_size"]
 
 
-async def test_an_upload_of_nobody_is_not_found(ingest: IngestServiceAsyncStub) -> None:
+async def test_an_unknown_upload_is_not_found(ingest: IngestServiceAsyncStub) -> None:
     await RawUpload(ingest).open()
     for request in (
         get_upload(upload_id="other"),

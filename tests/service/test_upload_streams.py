@@ -1,4 +1,4 @@
-"""How upload streams end and go on: lost, taken over, closed, finished, and held back."""
+"""Upload streams that are lost and resumed, taken over, closed, finished, or under back-pressure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def upload_state(ingest: IngestServiceAsyncStub) -> v1.Upload:
     return (await ingest.GetUpload(v1.GetUploadRequest(account_id="acme", upload_id="upload"))).upload
 
 
-# Going on.
+# Resuming.
 
 
 async def test_a_lost_stream_goes_on_behind_what_is_committed(
@@ -147,7 +147,7 @@ async def test_an_upload_of_the_same_name_in_another_account_is_another_one(
     theirs.call.cancel()
 
 
-# The server's own moves.
+# Messages that the server sends unasked.
 
 
 async def test_a_silent_server_still_acks_at_every_heartbeat(tmp_path: Path) -> None:
@@ -199,11 +199,11 @@ async def test_a_stopping_server_acks_what_was_sent_and_the_next_one_goes_on(tmp
         assert (await again.receive_rest())[-1].finished.upload.tally == v1.Tally(accepted=2)
 
 
-# Behind the transport: the server's side alone, over a real log.
+# Without a transport: the server's side alone, over a real log.
 
 
 class Bare:
-    """What uploads need."""
+    """The parts that uploads need."""
 
     def __init__(self, database: DatabaseFile) -> None:
         self.log = LocalLog(database)
@@ -233,7 +233,7 @@ async def bare(tmp_path: Path) -> AsyncIterator[Bare]:
 
 
 class Producer:
-    """A client that is always ahead of the server; counts the messages that were taken."""
+    """A client that is always ahead of the server; counts the messages that the server took."""
 
     def __init__(self, requests: Iterable[Request]) -> None:
         self._requests = requests
@@ -262,7 +262,7 @@ async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: Bare) -> None:
     serving_stream = asyncio.create_task(uploads.serve(opening().open, producer.messages(), send))
     async with deadline("the upload went on"):
         await is_blocked.wait()
-        for _ in range(20):  # commits behind which the server would have taken more
+        for _ in range(20):  # after these commits the server would have taken more
             await bare.committer.submit(OpenUpload("acme", "other", "nobody"), returns=UploadState)
         assert producer.taken == MAX_UNACKED_CHUNKS
         may_send.set()
@@ -288,7 +288,7 @@ async def test_a_client_that_ignores_closing_is_ended_ok_with_all_that_is_stored
     assert sent[-1].ack.committed_through == state.committed_through
 
 
-# And in front of it.
+# With a transport.
 
 
 async def test_a_client_that_reads_nothing_is_held_back_and_loses_nothing(server: Server) -> None:
@@ -316,7 +316,7 @@ async def test_a_client_that_reads_nothing_is_held_back_and_loses_nothing(server
 
 
 def long_winded_event(event_id: str) -> v1.Event:
-    """A bad event with as long a result as there may be."""
+    """A bad event with the longest possible result."""
     event = customer_event(event_id)
     event.additional_attributes.update({f"{number}" + "long key" * 30: "\0" for number in range(8)})
     return event

@@ -57,7 +57,7 @@ _TIMEOUT_SECONDS = 3.0
 
 
 class SourceError(Exception):
-    """What the source of an upload raises."""
+    """An error of an upload's source."""
 
 
 def test_the_files_are_those_that_are_made_today() -> None:
@@ -132,7 +132,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServe
 
 
 async def test_conversations_go_as_written(scripted: ScriptedServer) -> None:
-    # All at once: most of them wait most of the time.
+    # All at once: they mostly wait.
     played = cases("conversations.json")
     outcomes = await asyncio.gather(*(_play(case, scripted) for case in played))
     actual = {case["name"]: outcome for case, outcome in zip(played, outcomes, strict=True)}
@@ -149,7 +149,7 @@ async def test_what_does_not_go_as_written_is_told(tmp_path: Path) -> None:
 
 
 async def _play(case: Json, scripted: ScriptedServer) -> Json:
-    """What came of a case, as far as it says what it expects."""
+    """The outcome of a case, limited to the members that it expects."""
     is_tls = case.get("tls", False)
     credentials = grpc.ssl_channel_credentials(scripted.certificates) if is_tls else None
     async with EngagementClient(

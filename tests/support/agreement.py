@@ -1,4 +1,4 @@
-"""What the nodes of a cluster hold and say, and that they all hold and say the same."""
+"""The events and views of a cluster's nodes, and waiting until they are equal."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ async def clients(*targets: str, account_id: str) -> AsyncIterator[list[Engageme
 
 
 async def listed(client: EngagementClient) -> Listed:
-    """What one node lists."""
+    """The events that one node lists."""
     events = client.list_events(read_mask=["event.event_id", "cursor"])
     return [(stored.event.event_id, stored.cursor) async for stored in events]
 
 
 async def agreed(addresses: Sequence[str], *, account_id: str, seconds: float = DEADLINE_SECONDS) -> Listed:
-    """What all nodes list, each event with the same cursor, as soon as they do."""
+    """The events that all nodes list, as soon as these are the same, with equal cursors."""
     first: Listed = []
 
     async def do_agree() -> bool:
         nonlocal first
         try:
             first, *others = [await listed(client) for client in asked]
-        except UnavailableError:  # the library waits some time before it calls again who was gone
+        except UnavailableError:  # the library waits before it reconnects
             return False
         return all(other == first for other in others)
 

@@ -19,7 +19,7 @@ _TAIL_CHARACTERS = 2000
 class ChildProcess:
     """Runs a command in the root of the repository; its output goes to files, so it never waits for a reader.
 
-    The end of the context kills it.
+    Leaving the context kills it.
 
     Args:
         command: what to run; subclasses may change it before each start.
@@ -50,12 +50,12 @@ class ChildProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a process that was not ended, be it frozen, or one that ended by itself."""
+        """Whether a process was started and not ended by the test; it may be frozen, or have exited."""
         return self._started is not None
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process ended by itself."""
+        """Whether the process has exited."""
         return self._started is not None and self._started.poll() is not None
 
     @property
@@ -65,7 +65,7 @@ class ChildProcess:
 
     @property
     def messages(self) -> str:
-        """The standard error of all starts, one after the other."""
+        """The standard error of all starts."""
         return self._messages_file.read_text(errors="replace")
 
     @property
@@ -86,11 +86,11 @@ class ChildProcess:
             )
 
     def first_line(self) -> str:
-        """Waits for the first line of the output; fails if the program ends before."""
+        """Waits for the first line of the output; fails if the program exits before."""
 
         def has_line() -> bool:
             has_ended = self.has_ended
-            assert b"\n" in self.output or not has_ended, f"it ended before a line: {self.last_messages}"
+            assert b"\n" in self.output or not has_ended, f"it exited without a line: {self.last_messages}"
             return b"\n" in self.output
 
         wait_until(has_line, f"a line from {self.command}; it wrote {self.last_messages!r}")
@@ -101,18 +101,18 @@ class ChildProcess:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Waits until the program has ended; its exit status. Its last messages show where a test fails."""
+        """Waits until the program has exited; returns its status. A failing test shows its last messages."""
         status = self._process.wait(DEADLINE_SECONDS)
         self._started = None
         sys.stderr.write(self.last_messages)
         return status
 
     def kill(self) -> None:
-        """Ends the program as a crash would: SIGKILL."""
+        """Kills the program: SIGKILL."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Stops the program gracefully; its exit status."""
+        """Stops the program: SIGTERM; returns its exit status."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:

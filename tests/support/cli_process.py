@@ -41,7 +41,7 @@ class Cli:
 
     @contextmanager
     def start(self, *arguments: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
-        """A running command with pipes; it is killed where it does not end by itself."""
+        """A running command with pipes; it is killed at the end of the context."""
         with subprocess.Popen(
             [sys.executable, "-m", "engagement.cli", *arguments],
             cwd=self.folder,
@@ -62,7 +62,7 @@ class Cli:
         return Result(process.returncode, stdout.decode(), stderr.decode())
 
     def count_stored(self) -> int:
-        """How many events the account has; asked in this process, which is faster."""
+        """The number of the account's events; read in this process, which is faster."""
         listed = CliRunner().invoke(program, ["list", "--json"], env=self.environment)
         assert listed.exit_code == 0, listed.output
         return len(listed.stdout.splitlines())
@@ -74,14 +74,14 @@ class Cli:
         return path
 
     def rejections(self, name: str) -> list[dict[str, Any]]:
-        """What the report of rejections beside a file holds."""
+        """The contents of the rejection report beside a file."""
         text = (self.folder / f"{name}.rejected.ndjson").read_text()
         return [json.loads(line) for line in text.splitlines()]
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended."""
+    """The outcome of a command."""
 
     status: int
     stdout: str
@@ -93,7 +93,7 @@ class Result:
 
 
 def feed(process: subprocess.Popen[bytes], *lines: str) -> None:
-    """Gives lines to a command that goes on waiting for more."""
+    """Writes lines to a command that waits for more."""
     assert process.stdin is not None
     process.stdin.write("".join(f"{line}\n" for line in lines).encode())
     process.stdin.flush()

@@ -41,7 +41,7 @@ class Connection:
         return (await self.ingest.RecordEvents(request)).results
 
     async def upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
-        """Uploads chunks to the end; all that the server says."""
+        """Uploads chunks to the end; returns the server's messages."""
         for _ in range(_UPLOAD_ATTEMPTS):
             try:
                 async with deadline("an upload ended"):
@@ -53,7 +53,7 @@ class Connection:
 
     async def _upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
         call = self.ingest.UploadEvents()
-        # The same failure ends the reading side, which tells it.
+        # The reading side reports the same failure.
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             for message in upload_messages("upload", chunks):
                 await call.write(message)
@@ -68,7 +68,7 @@ class Connection:
     async def stored(
         self, *, wanted: v1.EventFilter | None = None, newest_first: bool = False
     ) -> AsyncIterator[v1.StoredEvent]:
-        """All stored events that the filter takes."""
+        """All stored events that match the filter."""
         request = v1.ListEventsRequest(
             account_id=ACCOUNT, filter=wanted, newest_first=newest_first, page_size=1000
         )
@@ -96,7 +96,7 @@ class Connection:
 
 @asynccontextmanager
 async def connect(address: str, *, compression: grpc.Compression | None = None) -> AsyncIterator[Connection]:
-    """Connects to a server, over a connection of its own."""
+    """Opens a connection of its own to a server."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(address, options=options, compression=compression) as channel:
         yield Connection(channel, v1.IngestServiceStub(channel), v1.EventServiceStub(channel))
@@ -105,7 +105,7 @@ async def connect(address: str, *, compression: grpc.Compression | None = None) 
 def upload_messages(
     upload_id: str, chunks: Sequence[Sequence[v1.Event]], *, after: int = 0
 ) -> Iterator[v1.UploadEventsRequest]:
-    """What a client sends to go on behind a chunk."""
+    """The messages of an upload that resumes after a chunk."""
     opening = v1.UploadEventsRequest.Open(account_id=ACCOUNT, upload_id=upload_id)
     yield v1.UploadEventsRequest(open=opening)
     for sequence, events in enumerate(chunks, 1):
@@ -116,5 +116,5 @@ def upload_messages(
 
 
 def is_torn_write(error: grpc.aio.AioRpcError) -> bool:
-    """Whether a stream ended while this side was writing, which hides the status from the library."""
+    """Whether a stream ended during a write, which hides its status from the library."""
     return error.details() == "Internal error from Core"

@@ -1,4 +1,4 @@
-"""Stores that run out of room: the database of this process, and all files of a server's."""
+"""Disks that fill up: for a database of this process, and for all files of a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNLIMITED_PAGES = 0xFFFF_FFFE
 
 
 class BoundedDatabaseFile(DatabaseFile):
-    """A database that a test fills up and gives room again."""
+    """A database whose room a test limits."""
 
     _writer: apsw.Connection
 
@@ -29,7 +29,7 @@ class BoundedDatabaseFile(DatabaseFile):
         self._writer.pragma("max_page_count", self._writer.pragma("page_count") + _SPARE_PAGES)
 
     def free(self) -> None:
-        """Gives it room again."""
+        """Removes this limit."""
         self._writer.pragma("max_page_count", _UNLIMITED_PAGES)
 
 

@@ -56,7 +56,7 @@ class NatsCluster:
         cuttable: bool = False,
         settings: str = "",
     ) -> None:
-        # Servers know each other by name: unlike any other cluster's, the same over the same folder.
+        # Servers identify each other by name: unique, and the same over the same folder.
         self.name = f"cluster-{zlib.crc32(bytes(folder.absolute())):08x}"
         self.nodes = [NatsNode(f"{self.name}-{n}", folder / f"node-{n}") for n in range(size)]
         self.certificates = NatsCertificates.make(folder / "tls") if verifies_clients else None
@@ -78,16 +78,16 @@ class NatsCluster:
 
     @property
     def urls(self) -> list[str]:
-        """Where clients connect, a server each."""
+        """The servers' URLs for clients."""
         return [node.url for node in self.nodes]
 
     @property
     def url(self) -> str:
-        """The same as one text, separated by commas."""
+        """The same, separated by commas."""
         return ",".join(self.urls)
 
     def node(self, name: str) -> NatsNode:
-        """The server of this name, as it stands in the description of a stream."""
+        """The server with this name, which descriptions of streams contain."""
         return next(node for node in self.nodes if node.name == name)
 
     def start(self) -> Self:
@@ -153,7 +153,7 @@ class NatsCluster:
 
     def _set_flows(self) -> None:
         for (source, target), link in self._route_links.items():
-            # Two servers that call each other at once both hang up and wait a second: one is never answered.
+            # Two servers that call each other at once both hang up for a second; so one is never answered.
             uncut = Flow.OPEN if source > target else Flow.FROZEN
             link.set_flow(self._cuts.get(source) or self._cuts.get(target) or uncut)
 
@@ -198,14 +198,14 @@ class NatsCluster:
                 "ca_file": str(self.certificates.authority),
                 "verify": True,
             }
-        # The server reads JSON, braces included; further lines go before the last one.
+        # The server accepts JSON; further lines go before the closing brace.
         return json.dumps(config, indent=2).removesuffix("}") + f"{self._settings}\n}}\n"
 
     def _cluster_config(self, number: int) -> dict[str, object]:
         cluster: dict[str, object] = {
             "name": self.name,
             "listen": f"127.0.0.1:{self.nodes[number].routes_port}",
-            # Clients learn of no server that they were not given.
+            # Clients know only the servers that they were given.
             "no_advertise": True,
             "routes": [
                 f"nats://127.0.0.1:{self._route_port(number, target)}"
@@ -214,7 +214,7 @@ class NatsCluster:
             ],
         }
         if self._cuttable:
-            # Servers tell each other where the others are, and would find a way around a cut.
+            # Servers advertise each other, and would route around a cut.
             cluster["advertise"] = NOWHERE
         return cluster
 
@@ -228,16 +228,16 @@ class NatsCluster:
         is_alone = len(self.nodes) == 1
         if not is_alone and not self._has_leader(nodes):
             return False
-        # Asked late: each time that a server has to say no, it writes a line in its log.
+        # Checked last: a server logs each negative answer.
         if not all(node.is_healthy for node in nodes):
             return False
         if is_alone or len(nodes) < len(self.nodes):
             return True
-        # In a thread, because the caller's may have an event loop already.
+        # In a thread, because the caller may run an event loop.
         return self._threads.submit(asyncio.run, self._takes_calls()).result()
 
     async def _takes_calls(self) -> bool:
-        """Whether a stream can be made: a leader refuses it until it has heard from every server."""
+        """Whether a stream can be created: a leader refuses until it has heard from every server."""
         stream = StreamConfig(name="probe", num_replicas=len(self.nodes), storage=StorageType.MEMORY)
         client = Client()
         try:
@@ -256,7 +256,7 @@ class NatsCluster:
     def _has_leader(nodes: Sequence[NatsNode]) -> bool:
         names = {node.name for node in nodes}
         try:
-            # With fewer connections, what some accounts say to each other would be lost.
+            # With fewer connections, messages of some accounts would be lost.
             if not all(
                 node.neighbours[name] >= CONNECTIONS_PER_NEIGHBOUR
                 for node in nodes

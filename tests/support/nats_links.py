@@ -1,4 +1,4 @@
-"""Links between servers of one machine: loopback proxies that a test may break, freeze and mend.
+"""Links between servers: loopback proxies that a test may break, freeze and restore.
 
 They run in a thread of their own, so that a test which blocks its event loop does not stop the traffic.
 """
@@ -25,13 +25,13 @@ class Flow(Enum):
 
     OPEN = auto()
     BROKEN = auto()
-    """Those that there are were reset, and new ones are refused."""
+    """Existing ones are reset, and new ones are refused."""
     FROZEN = auto()
-    """Nothing gets through and nobody is told, as when packets are lost."""
+    """Nothing gets through, silently, as when packets are lost."""
 
 
 class Link:
-    """One way to a port: whoever connects to `port` reaches `target_port` while the link is open."""
+    """One direction to a port: connections to `port` reach `target_port` while the link is open."""
 
     def __init__(self, links: Links, *, target_port: int) -> None:
         self._links = links
@@ -45,7 +45,7 @@ class Link:
         self.port = 0
 
     def set_flow(self, flow: Flow) -> None:
-        """Changes what happens to connections, those that there are included; returns when it is so."""
+        """Changes the flow of all connections, existing ones included; returns once it is in force."""
         self._links.call(self._set_flow(flow))
 
     async def open(self) -> None:
@@ -92,7 +92,7 @@ class Link:
             if self._flow is Flow.OPEN:
                 await self._forward(reader, writer)
         except OSError:
-            pass  # nobody listens: as without the link, the connection ends
+            pass  # the target does not listen: as without the link, the connection ends
         finally:
             writer.transport.abort()
             self._writers.discard(writer)
@@ -107,7 +107,7 @@ class Link:
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            # While the link is frozen, the other end must not learn that this one is gone.
+            # While the link is frozen, the other end must not notice.
             await self._is_thawed.wait()
         finally:
             for pump in pumps:

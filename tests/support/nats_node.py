@@ -72,7 +72,7 @@ class NatsNode(ChildProcess):
         wait_until(self._is_listening, f"{self.name} listens")
 
     def restart(self) -> None:
-        """Starts the server again where it was, and waits until clients can connect."""
+        """Kills and starts the server again, and waits until clients can connect."""
         self.kill()
         self.launch()
         self.wait_until_listening()
@@ -82,17 +82,17 @@ class NatsNode(ChildProcess):
         self.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets a frozen server go on."""
+        """Resumes a frozen server."""
         self.send(signal.SIGCONT)
 
-    # The server's JSON, whose shape the caller knows.
+    # Any: the server's JSON, whose shape the caller knows.
     def monitor(self, path: str) -> dict[str, Any]:
-        """What the server says about itself: `/jsz`, `/routez`, `/varz`; OSError where it does not answer."""
+        """A page of the server's monitoring: `/jsz`, `/routez`, `/varz`. Raises OSError without an answer."""
         return self._get(path)[1]
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the server says that its JetStream has a leader and is not behind."""
+        """Whether the server reports that its JetStream has a leader and is not behind."""
         try:
             return self._get("/healthz")[0] == http.client.OK
         except (OSError, http.client.HTTPException):
@@ -100,7 +100,7 @@ class NatsNode(ChildProcess):
 
     @property
     def neighbours(self) -> Counter[str]:
-        """How many connections there are to each other server, by name; see `CONNECTIONS_PER_NEIGHBOUR`."""
+        """The number of connections to each other server, by name; see `CONNECTIONS_PER_NEIGHBOUR`."""
         return Counter(route["remote_name"] for route in self.monitor("/routez")["routes"])
 
     def _get(self, path: str) -> tuple[int, dict[str, Any]]:
@@ -118,7 +118,7 @@ class NatsNode(ChildProcess):
             tail = self.last_messages
             raise (PortTakenError if "address already in use" in tail else NodeExitedError)(tail)
         try:
-            # Clients are let in first.
+            # Clients are accepted first.
             if self.routes_port:
                 self._connect(self.routes_port).close()
             with self._connect(self.client_port) as connection, connection.makefile("rb") as lines:

@@ -25,7 +25,7 @@ def subscribing(
     stop_at_tail: bool = False,
     max_batch_events: int = 0,
 ) -> Request:
-    """A request that starts behind a cursor, with the next event or, where nothing is said, the earliest."""
+    """A request that starts after a cursor, with the next event or, by default, with the earliest."""
     request = Request(
         account_id=account_id,
         filter=wanted,
@@ -79,7 +79,7 @@ class RawSubscription:
 
 
 def kinds(messages: list[Response]) -> list[str]:
-    """What each message says."""
+    """The kind of each message."""
     return [message.WhichOneof("message") or "" for message in messages]
 
 

@@ -1,4 +1,4 @@
-"""An upload stream without any client logic: messages go out and come in as a test wants them."""
+"""An upload stream without any client logic: the test decides on each message."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class RawUpload:
         self.call = ingest.UploadEvents()
 
     async def send(self, *requests: Request) -> None:
-        """Writes requests, waiting while the transport takes no more, as long as the stream goes on."""
+        """Writes requests with back-pressure, as long as the stream is open."""
         with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # reading tells why it ended
             for request in requests:
                 await self.call.write(request)
 
     async def receive(self) -> Response:
-        """The next message of the server; raises AioRpcError where it refuses."""
+        """The next message of the server; raises AioRpcError if it refuses."""
         response = await self._read()
         assert response is not None, "the stream has ended"
         return response
@@ -67,7 +67,7 @@ class RawUpload:
         return acks
 
     async def receive_rest(self) -> list[Response]:
-        """All messages to the end of the stream; raises AioRpcError where it is refused."""
+        """All messages to the end of the stream; raises AioRpcError if it is refused."""
         responses: list[Response] = []
         while (response := await self._read()) is not None:
             responses.append(response)
@@ -80,7 +80,7 @@ class RawUpload:
 
 
 def kinds(responses: Iterable[Response]) -> list[str | None]:
-    """What the messages are, consecutive acks as one."""
+    """The kinds of the messages, consecutive acks as one."""
     found: list[str | None] = []
     for response in responses:
         kind = response.WhichOneof("message")
@@ -90,7 +90,7 @@ def kinds(responses: Iterable[Response]) -> list[str | None]:
 
 
 def results_of(acks: Iterable[Response.Ack]) -> list[tuple[int, int, v1.Outcome]]:
-    """Chunk, place in it and outcome of all results."""
+    """Chunk, index and outcome of all results."""
     return [
         (each.chunk_sequence, each.result.index, each.result.outcome) for ack in acks for each in ack.results
     ]
@@ -98,7 +98,7 @@ def results_of(acks: Iterable[Response.Ack]) -> list[tuple[int, int, v1.Outcome]
 
 @asynccontextmanager
 async def serving(data_dir: Path, **settings: float) -> AsyncIterator[IngestServiceAsyncStub]:
-    """Ways in to a server with other settings."""
+    """The stub for recording of a server with other settings."""
     server = await Server.start(Config(listen="127.0.0.1:0", data=data_dir, **settings))  # type: ignore[arg-type]  # one is an int
     async with grpc.aio.insecure_channel(server.address) as channel:
         yield v1.IngestServiceStub(channel)

@@ -1,4 +1,4 @@
-"""What a client can read of a call that was refused."""
+"""A refused call, as a client sees it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.support.waiting import deadline
 
-# Metadata that grpc's clients receive for certain; over it they may refuse the answer.
+# gRPC clients surely receive this much metadata; beyond it they may reject the response.
 SAFE_METADATA_BYTES = 8 * 1024
 
 
@@ -30,7 +30,7 @@ class RefusedCall:
     """Field, rule and description of each."""
     details_bytes: int
     retry_delay_ms: int
-    """When to try again; 0: not said."""
+    """When to retry; 0: not given."""
 
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError) -> Self:
@@ -61,7 +61,7 @@ class RefusedCall:
 
     @property
     def fields(self) -> list[str]:
-        """Paths of the fields that are wrong."""
+        """Paths of the invalid fields."""
         return [field for field, _, _ in self.violations]
 
 
@@ -74,6 +74,6 @@ async def expect_refused(call: Awaitable[object]) -> RefusedCall:
 
 
 def assert_receivable(refused: RefusedCall) -> None:
-    """The details keep their bound, and all metadata together stays far from what clients refuse."""
+    """Checks that the details keep their bound, and that clients accept all metadata together."""
     assert refused.details_bytes <= 4096
     assert refused.details_bytes * 4 / 3 + len(quote(refused.message)) <= SAFE_METADATA_BYTES - 512

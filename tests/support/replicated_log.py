@@ -24,7 +24,7 @@ _names = (f"log-{number}" for number in itertools.count())
 
 
 class ReplicatedLog:
-    """A log, the nodes that are open, and `js`, what an operator does with the servers."""
+    """A log, its open nodes, and `js`, an operator's access to the servers."""
 
     def __init__(self, folder: Path, settings: NatsSettings, js: JetStreamContext) -> None:
         self.folder = folder

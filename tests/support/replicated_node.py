@@ -1,4 +1,4 @@
-"""A node of a replicated log without its gRPC server: a view in a folder, and the log that it follows."""
+"""A node of a replicated log without its gRPC server: a view in a folder, and its log."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ReplicatedNode:
     async def open(
         cls, data_dir: Path, settings: NatsSettings, *, max_view_age_seconds: float = 10
     ) -> ReplicatedNode:
-        """Joins the log and begins to follow it."""
+        """Joins the log and starts to apply it."""
         database = BoundedDatabaseFile(data_dir, is_view=True)
         try:
             identity = await join(settings, database)
@@ -56,7 +56,7 @@ class ReplicatedNode:
         return cls(database, settings, identity, max_view_age_seconds=max_view_age_seconds)
 
     async def close(self) -> None:
-        """Ends all, so that the folder can be opened again."""
+        """Closes all; the folder can be opened again."""
         self.readers.close()
         await self.log.close()
         self.database.close()
@@ -70,7 +70,7 @@ class ReplicatedNode:
         await self.commit(RecordBatch(account_id, batch_of(events), is_atomic=False))
 
     async def catch_up_with(self, other: ReplicatedNode) -> None:
-        """Waits until this view has applied what the other has."""
+        """Waits until this view has applied as much as the other."""
         await eventually(
             lambda: self.log.position.sequence >= other.log.position.sequence, "a view has caught up"
         )
@@ -91,11 +91,11 @@ class ReplicatedNode:
             return connection.execute(statement).fetchall()
 
     async def fill_storage(self) -> None:
-        """Leaves the stream no room for more than a few small events."""
+        """Leaves the stream room for a few small events only."""
         await self._limit_stream(_SPARE_BYTES)
 
     async def free_storage(self) -> None:
-        """Gives it room again."""
+        """Removes this limit."""
         await self._limit_stream(None)
 
     async def _limit_stream(self, spare_bytes: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Several of our nodes over one NATS cluster, each in a process of its own, which tests may kill."""
+"""Several nodes over one NATS cluster, each in a process of its own, which tests may kill."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ServerCluster:
     """Nodes that follow one log; their folders stay in `folder`.
 
     Args:
-        folder: where each node has its store and its messages.
-        nats: the servers of the log, which run.
+        folder: where each node keeps its store and its messages.
+        nats: the running servers of the log.
         size: how many nodes.
         environment: further settings of all nodes.
     """

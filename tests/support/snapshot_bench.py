@@ -38,18 +38,18 @@ class SnapshotBench(ReplicatedLog):
                     return snapshot
 
     async def snapshots(self) -> list[Snapshot]:
-        """What is in the bucket, the latest first."""
+        """The snapshots in the bucket, the latest first."""
         async with self.connect() as stream:
             return await SnapshotBucket(stream).snapshots()
 
     async def contents(self, snapshot: Snapshot) -> bytes:
-        """A snapshot as any client of an object store reads it."""
+        """The contents of a snapshot, read as any object."""
         store = await self.js.object_store(self.bucket_name)
         result = await store.get(snapshot.name)
         return gzip.decompress(result.data or b"")
 
     async def subjects(self) -> dict[str, int]:
-        """How many messages the bucket has of each subject."""
+        """The number of the bucket's messages by subject."""
         try:
             info = await self.js.stream_info(f"OBJ_{self.bucket_name}", subjects_filter=">")
         except NotFoundError:
@@ -57,12 +57,12 @@ class SnapshotBench(ReplicatedLog):
         return info.state.subjects or {}
 
     async def subjects_besides(self, known: dict[str, int]) -> dict[str, int]:
-        """Those of them that were not there."""
+        """The same, without the known subjects."""
         subjects = await self.subjects()
         return {subject: subjects[subject] for subject in subjects.keys() - known.keys()}
 
     async def describe(self, snapshot: Snapshot, **changes: Any) -> None:  # Any: fields of the description
-        """Changes how the bucket describes a snapshot; the facts have names of their own."""
+        """Changes a snapshot's description or the facts in it, by name."""
         stream = f"OBJ_{self.bucket_name}"
         for subject in await self.subjects():
             if f".{self.bucket_name}.M." not in subject:
@@ -84,7 +84,7 @@ class SnapshotBench(ReplicatedLog):
 
 
 def noisy_events(size_bytes: int, *, prefix: str = "noise") -> list[v1.Event]:
-    """Events that take about so many bytes when they are compressed."""
+    """Events of about this size when compressed."""
     source = random.Random(1)
     return [
         customer_event(f"{prefix}-{number}", balance=source.randbytes(2000).hex())

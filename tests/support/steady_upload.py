@@ -1,4 +1,4 @@
-"""An upload that goes on at a steady pace through whatever happens, and notes when it hears of its events."""
+"""An upload at a steady pace that records when its events are acknowledged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SteadyUpload:
         self.produced = 0
         self.acknowledged = 0
         self.longest_silence_seconds = 0.0
-        """The longest time between two acks that told something new; tests may reset it."""
+        """The longest time between two acks with progress; tests may reset it."""
         self.summary: UploadSummary | None = None
         self._name = name
         self._uploader = Uploader(
@@ -51,7 +51,7 @@ class SteadyUpload:
         self.summary = task.result()
 
     async def next_ack(self) -> float:
-        """Waits for an event that is produced from now on to be acknowledged; how many seconds it took."""
+        """Waits until an event that is produced from now on is acknowledged; returns the seconds."""
         began, produced = time.monotonic(), self.produced
         async with deadline(f"an event of {self._name} was acknowledged"):
             while self.acknowledged <= produced:
@@ -61,7 +61,7 @@ class SteadyUpload:
 
     @property
     def ids(self) -> list[str]:
-        """Of all events that were produced, in their order."""
+        """The ids of all produced events, in order."""
         return [self._id(number) for number in range(self.produced)]
 
     def _id(self, number: int) -> str:

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses connections the way networks do."""
+"""A TCP proxy that loses connections as networks do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self
 
 
 class TcpProxy:
-    """Forwards bytes to one address until it is told to hold them back or to cut.
+    """Forwards bytes to one address until the test holds them back or cuts.
 
     Args:
         target: where it forwards to.
@@ -101,7 +101,7 @@ class TcpProxy:
                     await self._replies_flow.wait()
                 writer.write(data)
                 await writer.drain()
-            # The last bytes of one side reach the other one before the connection is cut.
+            # The last bytes must arrive before the connection is cut.
             writer.close()
             await writer.wait_closed()
         except ConnectionError:

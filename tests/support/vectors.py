@@ -21,7 +21,7 @@ def cases(file_name: str) -> list[Json]:
 
 
 def name_of(case: Json) -> str:
-    """How a test run names a case."""
+    """The name of a case in a test run."""
     return str(case["name"])
 
 

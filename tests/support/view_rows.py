@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import apsw
 
-# Of what one node still has to do with its own files.
+# Pending work on a node's own files.
 _LOCAL_SETTINGS = "('purge', 'index_purge')"
 _TABLES = (
     "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
@@ -19,7 +19,7 @@ _TABLES = (
 
 
 class Rows(NamedTuple):
-    """How many rows there are, and a digest of them in the order of their values."""
+    """The number of rows, and a digest of them in the order of their values."""
 
     number: int
     digest: str
@@ -35,9 +35,9 @@ def view_rows(data_dir: Path) -> dict[str, Rows]:
     ):
         tables = [str(table) for (table,) in connection.execute(_TABLES)]
         rows = {table: _table_rows(connection, table) for table in tables}
-        # Segments and their merges differ from node to node; words and where they occur do not.
+        # Segments differ from node to node; words and their places do not.
         connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, search, instance)")
-        # They come in the order of the words, and then of the events.
+        # They are ordered by word, then by event.
         rows["search"] = _digest(connection.execute('SELECT term, doc, col, "offset" FROM temp.words'))
         connection.execute("DROP TABLE temp.words")
     return rows

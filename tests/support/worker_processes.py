@@ -1,4 +1,4 @@
-"""Tells the workers of a server and their connections apart, by what Linux says of its processes."""
+"""The workers of a server and their connections, read from /proc."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Workers:
 
     @property
     def pids(self) -> list[int]:
-        """Those that there are now."""
+        """The process ids of the workers."""
         parent = self.server.pid
         with suppress(FileNotFoundError):
             children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
@@ -36,7 +36,7 @@ class Workers:
         return []
 
     def all_listen(self, count: int) -> bool:
-        """Whether there are so many, and all of them take calls."""
+        """Whether there are this many, all of them listening."""
         pids = self.pids
         return len(pids) == count and all(self._sockets(pid, _LISTENING) for pid in pids)
 
@@ -62,7 +62,7 @@ class Workers:
         return {pid: len(self._sockets(pid, _ESTABLISHED)) for pid in self.pids}
 
     def _sockets(self, pid: int, state: str) -> set[str]:
-        """The sockets of a process on the port that are in a state."""
+        """The sockets of a process on the port, by state."""
         port = int(self.server.address.rpartition(":")[2])
         rows = [
             row.split()

@@ -1,4 +1,4 @@
-"""Consumers with many events: who is found, and that their events are folded before anybody asks."""
+"""Consumers with many events: they are detected, and their events are folded before a read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.waiting import eventually
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A store with what keeps folds of it."""
+    """A store and the parts that keep folds of it."""
 
     committer: Committer
     readers: Readers
@@ -42,7 +42,7 @@ class Parts:
         await self.committer.submit(RecordBatch("acme", batch, is_atomic=True), returns=Recorded)
 
     async def count_read(self) -> int:
-        """How many events a read of the consumer has to fold now."""
+        """The number of events that a read has to fold now."""
 
         def fold(reader: Reader) -> int:
             bounds = reader.bounds("acme")
@@ -123,7 +123,7 @@ def test_a_consumer_with_many_events_is_counted_among_any_number_of_others() -> 
         sent += 5
         found += counts.add("acme", tokens).count("hot")
         assert counts.size <= 200
-    # One of a hundred counters' share of all events may be lost.
+    # Up to a hundredth of all events may go uncounted.
     assert found >= (sent - 2_000 * 100 // 100) // MAX_SAMPLES - 1
 
 

@@ -1,4 +1,4 @@
-"""The paced merges keep up with the segments of the search index, whatever the size of commits."""
+"""Paced merges keep up with the segments of the search index, for commits of any size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_event
 
 COMMITS = 400
-# Three levels of 16 segments, and what waits for its share of the merges.
+# Three levels of 16 segments, and some that wait for a merge.
 MOST_SEGMENTS = 60
 
 
@@ -29,7 +29,7 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
 
 
 def count_segments(connection: apsw.Connection) -> int:
-    """Segments that a search has to look into."""
+    """The number of segments that a search reads."""
     ((count,),) = connection.execute("SELECT count(DISTINCT segid) FROM search_idx")
     return int(count)
 

@@ -1,4 +1,4 @@
-"""Folding events into profiles: in any order, in any parts, and after erasures, as the plain rule has it."""
+"""Folding events into profiles agrees with the plain rule: in any order, in any slices, after erasures."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def events(draw: st.DrawFn) -> v1.Event:
 
 
 def stored_event(event: v1.Event, position: int) -> v1.StoredEvent:
-    """The event as it is read, with the position in the place of its cursor."""
+    """The event as read, with its position instead of a cursor."""
     stored = v1.StoredEvent(event=event, cursor=str(position))
     attributes = getattr(stored.event, event.WhichOneof("attributes"))
     attributes.server_time_stamp = attributes.server_time_stamp or NOW_MS
@@ -148,7 +148,7 @@ class Store:
             return folding
 
     def keep(self, folding: Folding) -> int:
-        """Keeps a fold that is not empty; 0 where something in it may be gone."""
+        """Keeps a non-empty fold; 0: some of it may be gone."""
         saved = self._apply(SaveProfile(self._account_id, folding.to_keep()))
         assert isinstance(saved, int)
         return saved

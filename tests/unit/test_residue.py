@@ -1,4 +1,4 @@
-"""What SQLite leaves between the cells of its pages is found and zeroed, and nothing else is touched."""
+"""Residue between the cells of SQLite's pages is found and zeroed, and nothing else is touched."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_purge_leaves_no_byte_of_deleted_rows_and_every_byte_of_others(
     path = tmp_path / "engagement.db"
     assert MARKER in path.read_bytes(), "SQLite leaves nothing any more: the purge need not look for it"
     for _ in Purge(connection).parts():
-        # What is written between the parts must not bring back what the connection has in its cache.
+        # Writes between the steps must not restore pages from the connection's cache.
         connection.execute("UPDATE events SET receive_time_ms = receive_time_ms + 1 WHERE position % 50 = 0")
     connection.execute("UPDATE events SET receive_time_ms = receive_time_ms + 1")
     assert MARKER not in path.read_bytes()

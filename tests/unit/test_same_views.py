@@ -1,4 +1,4 @@
-"""Applying a commit depends on nothing but the log: views of one log are equal, row by row."""
+"""Applying a commit depends on the log only: views of one log are equal, row by row."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IDENTITY = Identity.new()
 _accounts = st.sampled_from(["acme", "other"])
 _names = st.sampled_from("ab")
 _subjects = st.builds(Subject, st.just(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID), _names)
-# The id of an erasure is made by the server: no two have the same.
+# The server makes the ids of erasures: they are unique.
 _erasures = st.builds(
     lambda account_id, name, subject, suppress: BeginErasure(account_id, name, name, subject, suppress),
     _accounts,
@@ -90,9 +90,9 @@ def view(folder: Path) -> Iterator[Writer]:
 def test_views_of_one_log_are_equal(
     history: Sequence[tuple[list[Operation], int]], pace: Sequence[int], repeats: set[int]
 ) -> None:
-    """One view applies each commit alone; the other reads them, some at a time, and begins anew in between.
+    """One view applies each commit alone; the other applies them in groups, and reopens in between.
 
-    Clocks differ, and some commits stand in the log twice.
+    Clocks differ, and some commits are in the log twice.
     """
     messages = [
         Commit(operations, START_MS + place + skew) for place, (operations, skew) in enumerate(history)

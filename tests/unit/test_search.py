@@ -1,4 +1,4 @@
-"""The index finds every event that a filter takes, for any text at all."""
+"""The index finds every event that matches a filter, for any text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tokenize(index: apsw.Connection) -> Tokenizer:
 
 
 def is_found(index: apsw.Connection, event: v1.Event, expression: str) -> bool:
-    """Whether the index finds an event that is alone in it."""
+    """Whether the index finds its only event."""
     row = indexed_texts(event)
     index.execute("BEGIN")
     index.execute(

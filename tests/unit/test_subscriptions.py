@@ -1,4 +1,4 @@
-"""Subscriptions without a network: readers that stop and go on, and what they share."""
+"""Subscriptions without a network: readers that stall, and reads that they share."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_readers_at_the_same_place_share_a_read(bench: Bench) -> None:
     await bench.record(500, start=1)
     for reader in readers:
         await reader.until(lambda each: len(each.ids) == 500)
-    # One segment ends at the position before the events, the other holds them.
+    # One segment ends right before the events, the other holds them.
     assert bench.readers.count - before <= 2
     for reader in readers:
         await reader.end()

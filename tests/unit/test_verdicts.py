@@ -1,4 +1,4 @@
-"""Telling repeats from conflicts takes little memory, however large the stored events are."""
+"""Distinguishing repeats from conflicts takes little memory, however large the stored events are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that writes and its workers stay out of each other's way, whatever becomes of either."""
+"""The writing process and its workers survive each other's failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.waiting import deadline
 
 
 class LaggingLog(LocalLog):
-    """A log whose view may be behind, as the test says."""
+    """A log whose view may be behind, as the test sets it."""
 
     def __init__(self, database: DatabaseFile) -> None:
         super().__init__(database)
@@ -53,7 +53,7 @@ class LaggingLog(LocalLog):
 
 
 class HostBench:
-    """The writing side, with as many workers as are asked for."""
+    """The writing side, with any number of workers."""
 
     def __init__(self, data_dir: Path, log: type[LocalLog]) -> None:
         self._database = DatabaseFile(data_dir)
@@ -64,7 +64,7 @@ class HostBench:
         self.serving: list[asyncio.Task[None]] = []
 
     async def connect(self) -> socket.socket:
-        """The end of a worker."""
+        """The worker's end of a new channel."""
         ours, theirs = socket.socketpair()
         channel = await Channel.open(ours)
         self.serving.append(asyncio.create_task(self.host.serve(channel, give_up=self.given_up.set)))
@@ -178,7 +178,7 @@ async def test_a_committer_that_closes_refuses_the_commits_of_workers(tmp_path: 
         await log.close()
 
 
-async def test_a_failure_that_nobody_foresaw_is_told_and_ends_nothing_else(
+async def test_an_unforeseen_failure_is_reported_and_ends_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(tmp_path) as bench:
