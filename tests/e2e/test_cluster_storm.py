@@ -66,11 +66,11 @@ class Storm:
     def _forecast(self) -> Iterator[tuple[str, Incident, float]]:
         incidents = self._incidents
         if not _SECONDS:
-            yield "leader killed", incidents.leader_is_killed, 0
+            yield "leader killed", partial(incidents.server_is_killed, leads=True), 0
             for number in range(3):
                 yield "node killed", partial(incidents.node_is_killed, number), 0
         kinds: list[tuple[str, Incident, float]] = [
-            ("leader killed", incidents.leader_is_killed, 3),
+            ("leader killed", partial(incidents.server_is_killed, leads=True), 3),
             ("server killed", incidents.server_is_killed, 3),
             ("server frozen", incidents.server_is_frozen, 8),
             ("server cut off", incidents.server_is_cut_off, 12),

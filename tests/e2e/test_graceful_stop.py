@@ -17,6 +17,7 @@ from tests.support.events import customer_event
 from tests.support.ledger import Ledger
 from tests.support.producers import Caller
 from tests.support.raw_http2 import HEADERS, RawHttp2
+from tests.support.raw_upload import chunk
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import DEADLINE_SECONDS, deadline
@@ -47,11 +48,6 @@ async def _status(watch: Watch) -> int:
     return response.status
 
 
-def _chunk(sequence: int, events: list[v1.Event]) -> v1.UploadEventsRequest:
-    chunk = v1.UploadEventsRequest.Chunk(sequence=sequence, events=events)
-    return v1.UploadEventsRequest(chunk=chunk)
-
-
 async def _upload_until_closed(connection: Connection, upload_id: str, *, ledger: Ledger) -> int:
     """Sends chunks until the server closes the upload; returns their number, all acked.
 
@@ -67,7 +63,7 @@ async def _upload_until_closed(connection: Connection, upload_id: str, *, ledger
         while not closing.is_set():
             await window.acquire()
             chunks.append(ledger.draw(20))
-            await call.write(_chunk(len(chunks), chunks[-1]))
+            await call.write(chunk(len(chunks), *chunks[-1]))
         await call.done_writing()
 
     acked = 0

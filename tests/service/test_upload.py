@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import grpc
@@ -10,7 +11,7 @@ import pytest
 from engagement import v1
 from tests.support.calls import DUPLICATE, REJECTED, one, stored, stored_ids
 from tests.support.events import bad_event, customer_event, customer_events, very_bad_event
-from tests.support.raw_upload import RawUpload, Request, chunk, finish, kinds, opening, results_of
+from tests.support.raw_upload import RawUpload, Request, Response, chunk, finish, kinds, opening
 from tests.support.refused_call import expect_refused
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ def get_upload(*, page_size: int = 0, page_token: str = "", upload_id: str = "up
     return v1.GetUploadRequest(
         account_id="acme", upload_id=upload_id, page_size=page_size, page_token=page_token
     )
+
+
+def results_of(acks: Iterable[Response.Ack]) -> list[tuple[int, int, v1.Outcome]]:
+    """Chunk, index and outcome of all results."""
+    return [
+        (each.chunk_sequence, each.result.index, each.result.outcome) for ack in acks for each in ack.results
+    ]
 
 
 # Chunks and acks.

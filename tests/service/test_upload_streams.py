@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,6 @@ from tests.support.raw_upload import (
     finish,
     kinds,
     opening,
-    serving,
 )
 from tests.support.refused_call import expect_refused
 from tests.support.waiting import deadline
@@ -41,6 +40,15 @@ if TYPE_CHECKING:
 
 Closing = Response.Closing
 _MAX_CHUNKS = 1_000_000
+
+
+@asynccontextmanager
+async def serving(data_dir: Path, **settings: float) -> AsyncIterator[IngestServiceAsyncStub]:
+    """The stub for recording of a server with other settings."""
+    server = await Server.start(Config(listen="127.0.0.1:0", data=data_dir, **settings))  # type: ignore[arg-type]  # one is an int
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        yield v1.IngestServiceStub(channel)
+    await server.stop()
 
 
 async def upload_state(ingest: IngestServiceAsyncStub) -> v1.Upload:

@@ -27,8 +27,8 @@ async def clients(*targets: str, account_id: str) -> AsyncIterator[list[Engageme
 
 async def listed(client: EngagementClient) -> Listed:
     """The events that one node lists."""
-    events = client.list_events(read_mask=["event.event_id", "cursor"])
-    return [(stored.event.event_id, stored.cursor) async for stored in events]
+    mask = ["event.event_id", "cursor"]
+    return [(each.event.event_id, each.cursor) async for each in client.list_events(read_mask=mask)]
 
 
 async def agreed(addresses: Sequence[str], *, account_id: str, seconds: float = DEADLINE_SECONDS) -> Listed:

@@ -31,16 +31,12 @@ class Incidents:
         self._chance = chance
 
     @asynccontextmanager
-    async def leader_is_killed(self) -> AsyncIterator[None]:
-        """The server that leads the stream: SIGKILL."""
-        async with self._killed(self._leader()):
-            yield
-
-    @asynccontextmanager
-    async def server_is_killed(self) -> AsyncIterator[None]:
-        """Any server of the log: SIGKILL."""
-        async with self._killed(self._any()):
-            yield
+    async def server_is_killed(self, *, leads: bool = False) -> AsyncIterator[None]:
+        """Any server of the log, or the one that leads the stream: SIGKILL."""
+        node = self._nats.nodes[self._leader() if leads else self._any()]
+        node.kill()
+        yield
+        await asyncio.to_thread(node.restart)
 
     @asynccontextmanager
     async def server_is_frozen(self) -> AsyncIterator[None]:
@@ -60,7 +56,7 @@ class Incidents:
 
     @asynccontextmanager
     async def leader_is_silent(self) -> AsyncIterator[None]:
-        """The server that leads the stream sees no other, silently; nodes see it."""
+        """The server that leads the stream sees no other, but nodes see it: packets are lost."""
         number = self._leader()
         self._nats.cut(number, silently=True)
         yield
@@ -107,12 +103,6 @@ class Incidents:
         await asyncio.to_thread(self._nats.wait_until_healthy)
         for node in self._servers.nodes:
             await asyncio.to_thread(node.wait_until_serving)
-
-    @asynccontextmanager
-    async def _killed(self, number: int) -> AsyncIterator[None]:
-        self._nats.nodes[number].kill()
-        yield
-        await asyncio.to_thread(self._nats.nodes[number].restart)
 
     async def _start(self, number: int) -> None:
         began = time.monotonic()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from engagement import v1
+from tests.support.raw_upload import chunk, finish, opening
 from tests.support.waiting import deadline, eventually
 
 if TYPE_CHECKING:
@@ -106,13 +107,9 @@ def upload_messages(
     upload_id: str, chunks: Sequence[Sequence[v1.Event]], *, after: int = 0
 ) -> Iterator[v1.UploadEventsRequest]:
     """The messages of an upload that resumes after a chunk."""
-    opening = v1.UploadEventsRequest.Open(account_id=ACCOUNT, upload_id=upload_id)
-    yield v1.UploadEventsRequest(open=opening)
-    for sequence, events in enumerate(chunks, 1):
-        if sequence > after:
-            chunk = v1.UploadEventsRequest.Chunk(sequence=sequence, events=events)
-            yield v1.UploadEventsRequest(chunk=chunk)
-    yield v1.UploadEventsRequest(finish=v1.UploadEventsRequest.Finish(last_sequence=len(chunks)))
+    yield opening(upload_id=upload_id)
+    yield from (chunk(sequence, *events) for sequence, events in enumerate(chunks, 1) if sequence > after)
+    yield finish(len(chunks))
 
 
 def is_torn_write(error: grpc.aio.AioRpcError) -> bool:

@@ -22,8 +22,7 @@ class Ledger:
         self._sent: dict[str, v1.Event] = {}
         self._groups: list[Sequence[str]] = []
         self._acknowledged: dict[str, str] = {}
-        # In the order of acceptance.
-        self._cursors: dict[str, str] = {}
+        self._cursors: dict[str, str] = {}  # in the order of acceptance
         self._ids_by_cursor: dict[str, str] = {}
 
     def draw(self, count: int) -> list[v1.Event]:

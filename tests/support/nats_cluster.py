@@ -18,8 +18,9 @@ from nats.js.api import StorageType, StreamConfig
 
 from tests.support.free_ports import free_ports
 from tests.support.nats_certificates import NatsCertificates
-from tests.support.nats_links import Flow, Link, Links
+from tests.support.nats_links import Links
 from tests.support.nats_node import CONNECTIONS_PER_NEIGHBOUR, NatsNode, PortTakenError
+from tests.support.tcp_proxy import Flow, TcpProxy
 from tests.support.waiting import wait_until
 
 START_ATTEMPTS = 10
@@ -65,7 +66,7 @@ class NatsCluster:
         self._cuttable = cuttable
         self._settings = settings
         self._links: Links | None = None
-        self._route_links: dict[tuple[int, int], Link] = {}
+        self._route_links: dict[tuple[int, int], TcpProxy] = {}
         self._cuts: dict[int, Flow] = {}
         self._is_configured = False
         self._threads = ThreadPoolExecutor(1)
@@ -142,8 +143,7 @@ class NatsCluster:
         self._set_flows()
 
     def _launch(self) -> None:
-        for link in self._route_links.values():
-            link.set_flow(Flow.FROZEN)
+        self._set_flows(Flow.FROZEN)
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
@@ -151,11 +151,12 @@ class NatsCluster:
         self._set_flows()
         self.wait_until_healthy()
 
-    def _set_flows(self) -> None:
+    def _set_flows(self, uncut: Flow = Flow.OPEN) -> None:
         for (source, target), link in self._route_links.items():
+            assert self._links is not None
             # Two servers that call each other at once both hang up for a second; so one is never answered.
-            uncut = Flow.OPEN if source > target else Flow.FROZEN
-            link.set_flow(self._cuts.get(source) or self._cuts.get(target) or uncut)
+            flow = uncut if source > target else Flow.FROZEN
+            self._links.set_flow(link, self._cuts.get(source) or self._cuts.get(target) or flow)
 
     def _configure(self) -> None:
         ports = iter(free_ports(PORTS_PER_NODE * len(self.nodes)))

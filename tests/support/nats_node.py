@@ -19,12 +19,8 @@ CONNECTIONS_PER_NEIGHBOUR = 4
 _CALL_TIMEOUT_SECONDS = 20
 
 
-class NodeExitedError(Exception):
-    """A server ended by itself; the text is the end of its log."""
-
-
-class PortTakenError(NodeExitedError):
-    """A server ended because another program listens on one of its ports."""
+class PortTakenError(Exception):
+    """A server has exited because another program listens on one of its ports."""
 
 
 class NatsNode(ChildProcess):
@@ -115,8 +111,8 @@ class NatsNode(ChildProcess):
     def _is_listening(self) -> bool:
         if self.has_ended:
             self.wait()
-            tail = self.last_messages
-            raise (PortTakenError if "address already in use" in tail else NodeExitedError)(tail)
+            assert "address already in use" in self.last_messages, f"{self.name} exited"
+            raise PortTakenError(self.last_messages)
         try:
             # Clients are accepted first.
             if self.routes_port:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import grpc
 
 from engagement import v1
-from engagement_server.config import Config
-from engagement_server.node import Server
 from tests.support.waiting import deadline
 
 if TYPE_CHECKING:
@@ -87,19 +84,3 @@ def kinds(responses: Iterable[Response]) -> list[str | None]:
         if kind != "ack" or found[-1:] != ["ack"]:
             found.append(kind)
     return found
-
-
-def results_of(acks: Iterable[Response.Ack]) -> list[tuple[int, int, v1.Outcome]]:
-    """Chunk, index and outcome of all results."""
-    return [
-        (each.chunk_sequence, each.result.index, each.result.outcome) for ack in acks for each in ack.results
-    ]
-
-
-@asynccontextmanager
-async def serving(data_dir: Path, **settings: float) -> AsyncIterator[IngestServiceAsyncStub]:
-    """The stub for recording of a server with other settings."""
-    server = await Server.start(Config(listen="127.0.0.1:0", data=data_dir, **settings))  # type: ignore[arg-type]  # one is an int
-    async with grpc.aio.insecure_channel(server.address) as channel:
-        yield v1.IngestServiceStub(channel)
-    await server.stop()

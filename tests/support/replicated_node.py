@@ -22,30 +22,24 @@ from tests.support.full_disk import BoundedDatabaseFile
 from tests.support.waiting import eventually
 
 _SPARE_BYTES = 8_000
+_MAX_VIEW_AGE_SECONDS = 10.0
 
 
 class ReplicatedNode:
     """The parts of one node."""
 
     def __init__(
-        self,
-        database: BoundedDatabaseFile,
-        settings: NatsSettings,
-        identity: Identity | None,
-        *,
-        max_view_age_seconds: float,
+        self, database: BoundedDatabaseFile, settings: NatsSettings, identity: Identity | None
     ) -> None:
         self.database = database
         self._settings = settings
         self.log = JetStreamLog(
-            database, settings, identity=identity, max_view_age_seconds=max_view_age_seconds
+            database, settings, identity=identity, max_view_age_seconds=_MAX_VIEW_AGE_SECONDS
         )
         self.readers = Readers(database, threads=2)
 
     @classmethod
-    async def open(
-        cls, data_dir: Path, settings: NatsSettings, *, max_view_age_seconds: float = 10
-    ) -> ReplicatedNode:
+    async def open(cls, data_dir: Path, settings: NatsSettings) -> ReplicatedNode:
         """Joins the log and starts to apply it."""
         database = BoundedDatabaseFile(data_dir, is_view=True)
         try:
@@ -53,7 +47,7 @@ class ReplicatedNode:
         except BaseException:
             database.close()
             raise
-        return cls(database, settings, identity, max_view_age_seconds=max_view_age_seconds)
+        return cls(database, settings, identity)
 
     async def close(self) -> None:
         """Closes all; the folder can be opened again."""

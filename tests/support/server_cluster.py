@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -55,12 +56,10 @@ class ServerCluster:
 
     def start(self) -> Self:
         """Starts all nodes at once and waits until they take calls."""
-        try:
-            with ThreadPoolExecutor(len(self.nodes)) as threads:
-                list(threads.map(_start, self.nodes))
-        except BaseException:
-            self.kill()
-            raise
+        with ExitStack() as undo, ThreadPoolExecutor(len(self.nodes)) as threads:
+            undo.callback(self.kill)
+            list(threads.map(_start, self.nodes))
+            undo.pop_all()
         return self
 
     def restart(self, number: int) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gzip
 import json
-import random
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -15,7 +14,7 @@ from nats.js.errors import NotFoundError
 from engagement import v1
 from engagement_server.log.nats.snapshots.bucket import Snapshot, SnapshotBucket
 from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
-from tests.support.events import customer_event
+from tests.support.events import customer_event, noise
 from tests.support.replicated_log import ReplicatedLog
 from tests.support.replicated_node import ReplicatedNode
 from tests.support.waiting import deadline
@@ -83,13 +82,10 @@ class SnapshotBench(ReplicatedLog):
         await self.js.delete_msg(stream, message.seq)
 
 
-def noisy_events(size_bytes: int, *, prefix: str = "noise") -> list[v1.Event]:
+def noisy_events(size_bytes: int) -> list[v1.Event]:
     """Events of about this size when compressed."""
-    source = random.Random(1)
-    return [
-        customer_event(f"{prefix}-{number}", balance=source.randbytes(2000).hex())
-        for number in range(size_bytes // 2000)
-    ]
+    names = [f"noise-{number}" for number in range(size_bytes // 2000)]
+    return [customer_event(name, balance=noise(4000, seed=name)) for name in names]
 
 
 @contextlib.asynccontextmanager

@@ -50,14 +50,13 @@ class SteadyUpload:
                 self._is_over.set()
         self.summary = task.result()
 
-    async def next_ack(self) -> float:
-        """Waits until an event that is produced from now on is acknowledged; returns the seconds."""
-        began, produced = time.monotonic(), self.produced
+    async def next_ack(self) -> None:
+        """Waits until an event that is produced from now on is acknowledged."""
+        produced = self.produced
         async with deadline(f"an event of {self._name} was acknowledged"):
             while self.acknowledged <= produced:
                 self._news.clear()
                 await self._news.wait()
-        return time.monotonic() - began
 
     @property
     def ids(self) -> list[str]:

@@ -61,9 +61,7 @@ def _table_rows(connection: apsw.Connection, table: str) -> Rows:
 
 
 def _digest(rows: Iterable[tuple[object, ...]]) -> Rows:
-    digest = hashlib.sha256()
-    count = 0
-    for row in rows:
+    digest, count = hashlib.sha256(), 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - the last one counts
         digest.update(repr(row).encode())
-        count += 1
     return Rows(count, digest.hexdigest())

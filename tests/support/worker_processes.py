@@ -82,6 +82,4 @@ def _socket_inodes(pid: int) -> Iterator[str]:
     with suppress(FileNotFoundError):  # ended meanwhile
         for file in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):
-                target = str(file.readlink())
-                if target.startswith("socket:["):
-                    yield target.removeprefix("socket:[").removesuffix("]")
+                yield str(file.readlink()).removeprefix("socket:[").removesuffix("]")
