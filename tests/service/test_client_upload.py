@@ -20,14 +20,7 @@ from engagement import (
 )
 from engagement_server.node import Server
 from tests.support.event_samples import bad_event, good_event, good_events, mixed_events, stored_ids
-
-DEADLINE_SECONDS = 20
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[EngagementClient]:
-    async with EngagementClient(server.address, account_id="acme") as connected:
-        yield connected
+from tests.support.waiting import eventually
 
 
 def ids(events: list[v1.Event]) -> list[str]:
@@ -41,14 +34,14 @@ async def endless(first: v1.Event) -> AsyncIterator[v1.Event]:
 
 
 async def wait_until_stored(client: EngagementClient, event_id: str) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                await client.get_event(event_id=event_id)
-            except NotFoundError:
-                await asyncio.sleep(0.01)
-            else:
-                return
+    async def is_stored() -> bool:
+        try:
+            await client.get_event(event_id=event_id)
+        except NotFoundError:
+            return False
+        return True
+
+    await eventually(is_stored, f"{event_id} is stored")
 
 
 async def test_an_upload_stores_every_event_in_order(client: EngagementClient) -> None:

@@ -1,4 +1,4 @@
-"""A configuration checks itself, and says what to change."""
+"""A configuration validates itself, and its errors say what to change."""
 
 from __future__ import annotations
 
