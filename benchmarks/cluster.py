@@ -134,7 +134,7 @@ class _Bench:
 
 async def _measure(folder: Path, *, events: int, rounds: int, total: int) -> list[Figure]:
     figures: list[Figure] = []
-    with NatsCluster(folder / "nats") as nats:
+    with NatsCluster(folder / "nats", sync_always=True) as nats:
         bench = _Bench(folder, nats)
         async with bench.node("a") as first:
             async with bench.embedded() as embedded:

@@ -1,23 +1,41 @@
-"""Fixtures that every kind of test uses: real servers over temporary folders."""
+"""Fixtures of all tests: real servers over temporary folders; and the rules of a test run."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from engagement_server.config import Config
 from engagement_server.node import Server
-from tests.support.require_all import pytest_make_collect_report, pytest_runtest_makereport
 from tests.support.server_process import ServerProcess
 
-__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
+# How long an example takes depends on the machine.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
+pytest_plugins = ("tests.support.hung_tests", "tests.support.require_all")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait for servers most of the time."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begins a run in several processes with the slowest tests, so that they end together."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 def pytest_configure() -> None:
-    """Lets commands be interrupted as on a terminal: what runs in the background may be told to ignore it."""
+    """Enables Ctrl-C for the commands under test: a background job may have inherited that it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -33,6 +51,5 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 @pytest.fixture
 def server_process(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server on a free port, in a process of its own."""
-    process = ServerProcess(tmp_path / "data").start()
-    yield process
-    process.kill()
+    with ServerProcess(tmp_path / "data").start() as process:
+        yield process

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.settings import check_bounds, require_address, setting
 
 MAX_PARTITIONS = 1024

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from engagement_server.api.grpc.endpoint import MIN_KEEPALIVE_INTERVAL, Endpoint
 from engagement_server.api.server import Timings
 from engagement_server.api.services import services
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.jobs.retention import Ages
 from engagement_server.log.local import LocalLog
 from engagement_server.partitions import Partition, Partitions

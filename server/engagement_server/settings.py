@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import field, fields
 from typing import Any, TypeVar
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 
 T = TypeVar("T")
 

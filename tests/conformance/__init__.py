@@ -1,4 +1,4 @@
-"""What every commit log promises, held against each log in turn."""
+"""The promises of a commit log, tested against each implementation."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""The promises of `CommitLog` and of the operations that it applies, as tests for any log.
+"""Tests of the promises of `CommitLog` and of its operations, for any log.
 
-A log's own test is a subclass that says how to open one.
+Each log subclasses them and says how to open it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DUPLICATE = Outcome.DUPLICATE
 
 
 class OrderConformance(LogTests):
-    """Durability, order, refusals and failures."""
+    """Durability, order, rejected operations and failures."""
 
     async def test_what_is_committed_is_there_after_reopening(self, bench: LogBench) -> None:
         verdicts = await bench.record(customer_event("a"), bad_event("b"), personal_event("c"))

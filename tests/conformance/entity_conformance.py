@@ -1,4 +1,4 @@
-"""What becomes of lists of entities, and of the events that are matched against them."""
+"""Lists of entities, and the events that are matched against them."""
 
 from __future__ import annotations
 

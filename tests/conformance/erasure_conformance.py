@@ -1,4 +1,4 @@
-"""What erasures, suppressions and retention do to the events of an account, in order with everything else."""
+"""Erasures, suppressions and retention, in order with everything else in an account."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ class ErasureConformance(LogTests):
             steps.append(expired)
         assert steps == [500, 500, 200]
 
-    async def test_erasing_and_expiring_wake_those_who_listen(self, bench: LogBench) -> None:
+    async def test_erasing_and_expiring_wake_subscribers(self, bench: LogBench) -> None:
         await bench.record(*customer_events(3))
         heard: list[Applied] = []
         bench.node.log.subscribe(heard.append)

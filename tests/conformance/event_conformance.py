@@ -1,4 +1,4 @@
-"""What becomes of events: stored once, compared by content, apart for each account."""
+"""Events are stored once, compared by content, and kept apart by account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any history of commits and restarts leaves a log as the model has it."""
+"""Any history of commits and restarts leaves a log in the same state as the model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.events import bad_event, batch_of, customer_event, personal_e
 
 KINDS = (v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS, v1.EntityKind.ENTITY_KIND_CUSTOMER_TYPE)
 
-# Few names, so that operations meet.
+# Few names, so that operations collide.
 _accounts = st.sampled_from(["acme", "acme", "other"])
 _event_ids = st.sampled_from("abcd")
 _kinds = st.sampled_from(KINDS)
@@ -66,11 +66,11 @@ _operations: st.SearchStrategy[Operation] = st.one_of(
     st.builds(OpenAccount, _accounts),
     _lists,
 )
-# Events around a change of what they are matched against would hardly ever come by chance.
+# Events before and after a change of a list would hardly ever occur by chance.
 commits = st.lists(_operations, min_size=1, max_size=4) | st.tuples(_records, _lists, _records).map(
     list[Operation]
 )
-"""What may be committed together, without erasures."""
+"""Operations of one commit, without erasures."""
 
 
 class HistoryConformance(LogTests):
@@ -83,7 +83,7 @@ class HistoryConformance(LogTests):
     )
     @given(steps=st.lists(commits | st.none(), max_size=10))
     async def test_any_history_is_as_in_the_model(self, steps: list[list[Operation] | None]) -> None:
-        """None stands for a restart."""
+        """None is a restart."""
         model = ModelLog()
         with tempfile.TemporaryDirectory() as folder:
             async with LogBench(self.open_node, Path(folder)) as bench:
@@ -94,7 +94,7 @@ class HistoryConformance(LogTests):
                         await self._compare(bench, model, step)
 
     async def _compare(self, bench: LogBench, model: ModelLog, operations: list[Operation]) -> None:
-        """Lets both apply a commit; results and all that is stored must be equal."""
+        """Applies a commit to both; results and stored state must be equal."""
         results = await bench.commit(*operations)
         expected = model.apply(Commit(operations, bench.time_ms))
         ranks = {0: 0}

@@ -1,4 +1,4 @@
-"""A log that a test may close and open again, and short ways to use it and to ask what it holds."""
+"""A log that a test can reopen, with shorthands for commits and reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from hashlib import sha256
 from operator import methodcaller
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 import pytest
@@ -34,7 +33,7 @@ START_MS = 1_700_000_000_000
 
 
 class Node(Protocol):
-    """A log and the store that it fills, as one server has them."""
+    """The log and the store of one server."""
 
     @property
     def log(self) -> CommitLog:
@@ -42,16 +41,16 @@ class Node(Protocol):
 
     @property
     def readers(self) -> Readers:
-        """Readers of what it commits."""
+        """Readers of its store."""
 
     async def close(self) -> None:
-        """Ends both, so that the folder can be opened again."""
+        """Closes both; the folder can be opened again."""
 
     async def fill_storage(self) -> None:
-        """Leaves the log no room for more than a few small events."""
+        """Leaves room for a few small events only."""
 
     async def free_storage(self) -> None:
-        """Gives it room again."""
+        """Removes this limit."""
 
 
 OpenNode = Callable[[Path], Awaitable[Node]]
@@ -69,16 +68,11 @@ class LogBench:
         self.node = await self._open_node(self._data_dir)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.node.close()
 
     async def reopen(self) -> None:
-        """Closes the node and opens another over what it left."""
+        """Closes the node and opens another over the same folder."""
         await self.node.close()
         self.node = await self._open_node(self._data_dir)
 
@@ -100,7 +94,7 @@ class LogBench:
         return result
 
     async def chunk(self, sequence: int, *events: v1.Event, owner: str = "first") -> ChunkCommitted:
-        """Commits a chunk of the upload; raises its refusal."""
+        """Commits a chunk of the upload; raises its error."""
         (result,) = await self.commit(chunk(sequence, *events, owner=owner))
         if isinstance(result, RequestError):
             raise result
@@ -108,7 +102,7 @@ class LogBench:
         return result
 
     async def finish(self, last_sequence: int, *, owner: str = "first") -> UploadState:
-        """Commits the end of the upload; raises its refusal."""
+        """Commits the end of the upload; raises its error."""
         (result,) = await self.commit(FinishUpload("acme", "upload", owner, last_sequence))
         if isinstance(result, RequestError):
             raise result
@@ -168,7 +162,7 @@ def digest_of(events: Sequence[v1.Event]) -> bytes:
 
 
 def outcomes(verdicts: Iterable[Verdict]) -> list[Outcome]:
-    """What became of each event."""
+    """The outcome of each event."""
     return [verdict.outcome for verdict in verdicts]
 
 

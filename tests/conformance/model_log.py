@@ -1,4 +1,4 @@
-"""A log in memory, in the fewest words: what any real one is compared with."""
+"""A log in memory, as simple as possible: the reference for real ones."""
 
 from __future__ import annotations
 
@@ -72,22 +72,22 @@ class ModelUpload:
 
 @dataclass
 class ModelLog:
-    """All state of a log; operations work on a copy, which a refusal throws away."""
+    """The state of a log; operations work on a copy, which an error discards."""
 
     events: dict[str, dict[str, ModelEvent]] = field(default_factory=dict)
     uploads: dict[tuple[str, str], ModelUpload] = field(default_factory=dict)
     entities: dict[tuple[str, int], EntityList] = field(default_factory=dict)
 
     def apply(self, commit: Commit) -> list[Result | RequestError]:
-        """What `CommitLog.commit` answers, with ranks for positions and 0 for the numbers of accounts."""
+        """The results of `CommitLog.commit`, with ranks for positions and 0 for account numbers."""
         return [self._attempt(operation, commit.time_ms) for operation in commit.operations]
 
     def _attempt(self, operation: Operation, time_ms: int) -> Result | RequestError:
         trial = copy.deepcopy(self)
         try:
             result = trial._apply(operation, time_ms)
-        except RequestError as refusal:
-            return refusal
+        except RequestError as error:
+            return error
         self.events, self.uploads, self.entities = trial.events, trial.uploads, trial.entities
         return result
 
@@ -240,7 +240,7 @@ class ModelLog:
 
 
 def comparable(result: Result | RequestError, *, ranks: Mapping[int, int]) -> object:
-    """A result in a form that is equal for equal logs: positions as ranks, errors by what they say."""
+    """A result that compares equal for equal logs: positions as ranks, errors by their content."""
 
     def verdicts(of: Sequence[Verdict]) -> list[tuple[object, ...]]:
         return [

@@ -1,4 +1,4 @@
-"""The log that a worker has keeps the promises of the port, over the log of the process that writes."""
+"""A worker's log keeps the promises of the port, over the log of the writing process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from engagement_server.workers.channel import Channel
 from engagement_server.workers.remote_log import RemoteLog
 from engagement_server.workers.remote_log_server import RemoteLogServer
 from tests.conformance.commit_log import CommitLogConformance
-from tests.conformance.test_local_log import BoundedDatabaseFile
+from tests.support.full_disk import BoundedDatabaseFile
 
 
 class _TimedLog(LocalLog):
-    """The log of the process that writes, with the time of the suite instead of its own."""
+    """The log of the writing process, with the suite's clock."""
 
     time_ms = 0
 
@@ -30,7 +30,7 @@ class _TimedLog(LocalLog):
 
 
 class _TimingLog(RemoteLog):
-    """The log of the worker; tells the other side the time of the suite."""
+    """The log of the worker; sets the other side's clock."""
 
     timed: _TimedLog
 

@@ -1,4 +1,4 @@
-"""What becomes of uploads: how far they are committed, who goes on with them, when they are forgotten."""
+"""Uploads: their progress, their owners, and their expiry."""
 
 from __future__ import annotations
 
@@ -120,13 +120,13 @@ class UploadConformance(LogTests):
         await bench.chunk(1, customer_event("b"), owner="second")
         assert await bench.stored_ids() == ["b"]
 
-    async def test_an_upload_nobody_opened_is_not_found(self, bench: LogBench) -> None:
+    async def test_an_upload_that_was_never_opened_is_not_found(self, bench: LogBench) -> None:
         for attempt in (bench.chunk(1, customer_event("a")), bench.finish(0)):
             with pytest.raises(UploadNotFoundError):
                 await attempt
         assert await bench.stored_ids() == []
 
-    async def test_only_idle_unfinished_uploads_are_forgotten(self, bench: LogBench) -> None:
+    async def test_only_idle_unfinished_uploads_expire(self, bench: LogBench) -> None:
         for upload_id in ("idle", "finished", "busy"):
             await bench.commit(OpenUpload("acme", upload_id, "first"))
         await bench.commit(FinishUpload("acme", "finished", "first", 0))

@@ -19,9 +19,10 @@ import pytest
 
 from engagement import EngagementClient, Uploader
 from tests.e2e.test_cli_terminal import CONTROL_SEQUENCE, run_on_terminal
-from tests.support.cli_process import TIMEOUT_SECONDS, Cli, wait_until
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli
 from tests.support.events import customer_events
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import wait_until
 
 EVENTS = 8000
 
@@ -93,7 +94,7 @@ def stop_once_it_writes(cli: Cli, *arguments: str, stop: signal.Signals) -> str:
     for _ in range(20):
         size = max(0, size_of(part))
         with cli.start("export", *arguments) as process:
-            wait_until(lambda: final.exists() or size_of(part) > size)  # noqa: B023 - called at once
+            wait_until(lambda: final.exists() or size_of(part) > size, "it exports")  # noqa: B023 - called at once
             with suppress(subprocess.TimeoutExpired):
                 process.wait(chance.uniform(0, 0.02))
             process.send_signal(stop)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import itertools
 import json
 import re
 import shlex
@@ -22,10 +21,12 @@ import pytest
 
 from engagement import EngagementClient, v1
 from tests.e2e.test_cli_terminal import CONTROL_SEQUENCE, run_on_terminal
-from tests.support.cli_process import TIMEOUT_SECONDS, Cli, wait_until
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, read_line
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import wait_until
 
 _PIPE_BYTES = 60_000
+_MAX_EVENTS = 1000
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,7 @@ async def _record(cli: Cli, balances: Sequence[str], consumer_id: str) -> None:
 
 
 def read_json(process: subprocess.Popen[bytes]) -> Any:
-    assert process.stdout is not None
-    return json.loads(process.stdout.readline())
+    return json.loads(read_line(process))
 
 
 def balance_of(stored: Any) -> str:
@@ -114,7 +114,7 @@ def test_an_interrupt_in_the_middle_of_printing_leaves_no_gap(cli: Cli) -> None:
         assert process.stdout is not None
         pipe = process.stdout.fileno()
         # All of it does not fit into the pipe: it is printing until somebody reads.
-        wait_until(lambda: _waiting_bytes(pipe) > _PIPE_BYTES)
+        wait_until(lambda: _waiting_bytes(pipe) > _PIPE_BYTES, "the pipe is full")
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 130, stderr.decode()
@@ -129,7 +129,7 @@ def test_without_a_start_it_begins_with_the_next_event(cli: Cli) -> None:
     with cli.start("tail", "--json") as process, ThreadPoolExecutor(1) as thread:
         # Nothing tells from outside when it has subscribed, so events come until it shows one.
         shown = thread.submit(read_json, process)
-        for number in itertools.count():
+        for number in range(_MAX_EVENTS):
             record(cli, str(number))
             if wait([shown], timeout=0.05).done:
                 break
@@ -178,15 +178,14 @@ def test_erasures_stand_in_their_place(cli: Cli) -> None:
     record(cli, "1", consumer_id="c-1")
     with cli.start("tail", "--from-start", "--json") as as_json, cli.start("tail", "--from-start") as rows:
         cursor = read_json(as_json)["cursor"]
-        assert rows.stdout is not None
-        assert rows.stdout.readline().startswith(b"time\t")
-        assert b"balance=1" in rows.stdout.readline()
+        assert read_line(rows).startswith(b"time\t")
+        assert b"balance=1" in read_line(rows)
         asyncio.run(_erase(cli, consumer_id="c-1"))
         notice = read_json(as_json)["erasureNotice"]
         assert notice["erasedCursors"] == [cursor]
         record(cli, "2")
         assert balance_of(read_json(as_json)) == "2"
-        assert b"balance=2" in rows.stdout.readline()
+        assert b"balance=2" in read_line(rows)
         stderr = interrupt(rows)
     assert f"engagement: Events erased: 1 (erasure {notice['erasureId']}). Delete copies" in stderr
 
@@ -236,5 +235,5 @@ def test_a_reader_that_stops_early_is_no_error_to_speak_of(cli: Cli) -> None:
         assert process.stdout is not None
         process.stdout.close()
         record(cli, "more")
-        wait_until(lambda: process.poll() is not None)
+        wait_until(lambda: process.poll() is not None, "the command ends")
         assert process.returncode == 1

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli_process import TIMEOUT_SECONDS, Cli, event_line, feed, wait_until
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, event_line, feed
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +151,8 @@ def test_an_upload_goes_on_where_it_was_interrupted_and_reports_everything(cli: 
     whole = "".join(f"{line}\n" for line in [*good, "{}", *good, "{}"]).encode()
     with cli.start("upload", "-", "--upload-id", "u-1") as process:
         feed(process, *good, "{}", *good[:100])
-        wait_until((cli.folder / "stdin.rejected.ndjson").exists)
-        wait_until(lambda: cli.count_stored() == 1000)
+        wait_until((cli.folder / "stdin.rejected.ndjson").exists, "a report of rejections")
+        wait_until(lambda: cli.count_stored() == 1000, "1000 events are stored")
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 130
@@ -178,7 +179,7 @@ def test_a_finished_upload_takes_no_other_file(cli: Cli) -> None:
 def test_an_event_of_a_slow_pipe_is_stored_at_once_and_an_interrupt_ends_the_wait(cli: Cli) -> None:
     with cli.start("upload", "-") as process:
         feed(process, event_line("1"))
-        wait_until(lambda: cli.count_stored() == 1)
+        wait_until(lambda: cli.count_stored() == 1, "an event is stored")
         process.send_signal(signal.SIGINT)
         assert process.wait(TIMEOUT_SECONDS) == 130
 

@@ -1,22 +1,24 @@
-"""A node whose view is held up answers late rather than wrong, and does afterwards what was due."""
+"""A node whose view is held up answers late rather than wrong, and catches up with its work."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import grpc
 import pytest
 
 from engagement import EngagementClient, v1
-from tests.support.agreement import agreed, clients, eventually, listed
+from tests.support.agreement import agreed, clients, listed
 from tests.support.events import customer_event, customer_events
 from tests.support.marked_events import SUBJECT, files_with, marked_events
 from tests.support.nats_cluster import NatsCluster
 from tests.support.server_cluster import ServerCluster
+from tests.support.view_rows import held_view
+from tests.support.waiting import deadline, eventually
 
 _ACCOUNT = "acme"
 _MARKER = "zqmark"
@@ -36,19 +38,9 @@ def servers(tmp_path: Path, nats: NatsCluster) -> Iterator[ServerCluster]:
         yield running
 
 
-@contextmanager
-def _holding(data_dir: Path, begin: str) -> Iterator[None]:
-    """Keeps the view from being written, or what it no longer needs from being overwritten."""
-    with closing(sqlite3.connect(data_dir / "engagement.db", isolation_level=None)) as holder:
-        holder.execute(begin)
-        holder.execute("SELECT count(*) FROM events").fetchall()
-        yield
-        holder.execute("ROLLBACK")
-
-
 @asynccontextmanager
 async def _following(client: EngagementClient) -> AsyncIterator[list[str]]:
-    """The ids of the events that come from now on."""
+    """The ids of the events that the follower receives."""
     seen: list[str] = []
     caught_up = asyncio.Event()
 
@@ -59,7 +51,8 @@ async def _following(client: EngagementClient) -> AsyncIterator[list[str]]:
                 caught_up.set()
 
     task = asyncio.create_task(follow())
-    await caught_up.wait()
+    async with deadline("the follower caught up"):
+        await caught_up.wait()
     yield seen
     task.cancel()
 
@@ -76,7 +69,7 @@ async def test_a_node_that_is_behind_waits_for_what_a_token_or_a_cursor_was_made
     ):
         await first.record_events(customer_events(20))
         await agreed(servers.addresses, account_id=_ACCOUNT)
-        with _holding(behind.data_dir, "BEGIN IMMEDIATE"):
+        with held_view(behind.data_dir, "BEGIN IMMEDIATE"):
             results = (await first.record_events(customer_events(20, start=20))).results
             page = await v1.EventServiceStub(channel).ListEvents(request)
             request.page_token = page.next_page_token
@@ -99,19 +92,19 @@ async def test_a_node_that_is_behind_waits_for_what_a_token_or_a_cursor_was_made
         assert await asyncio.gather(*calls) == [cursors[10:], cursors[10:], cursors[-1:]]
 
 
-async def test_what_is_applied_while_the_connection_ends_is_told_to_all_who_wait(
+async def test_waiting_calls_hear_of_a_commit_that_is_applied_while_the_connection_ends(
     nats: NatsCluster, servers: ServerCluster
 ) -> None:
     async with clients(*servers.addresses, account_id=_ACCOUNT) as (first, second):
         await first.record_event(customer_event("before"))
         async with _following(second) as seen:
-            with _holding(servers.nodes[1].data_dir, "BEGIN IMMEDIATE"):
+            with held_view(servers.nodes[1].data_dir, "BEGIN IMMEDIATE"):
                 writing = asyncio.create_task(second.record_event(customer_event("held up")))
 
                 async def is_committed() -> bool:
                     return len(await listed(first)) == 2
 
-                await eventually(is_committed)
+                await eventually(is_committed, "the other node commits the event")
                 nats.nodes[0].kill()
             nats.nodes[0].restart()
             assert (await writing).outcome == v1.Outcome.OUTCOME_ACCEPTED
@@ -119,7 +112,7 @@ async def test_what_is_applied_while_the_connection_ends_is_told_to_all_who_wait
             async def has_come() -> bool:
                 return seen == ["before", "held up"]
 
-            await eventually(has_come)
+            await eventually(has_come, "the follower hears of the event")
 
 
 async def test_a_node_that_was_killed_before_its_files_were_purged_purges_them_later(
@@ -129,7 +122,7 @@ async def test_a_node_that_was_killed_before_its_files_were_purged_purges_them_l
     async with EngagementClient(servers.addresses[0], account_id=_ACCOUNT) as client:
         await client.record_events(marked_events(40, consumer_id=SUBJECT, marker=_MARKER))
         await agreed(servers.addresses, account_id=_ACCOUNT)
-        with _holding(victim.data_dir, "BEGIN"):
+        with held_view(victim.data_dir, "BEGIN"):
             await client.erase_consumer(consumer_id=SUBJECT)
             assert await agreed(servers.addresses, account_id=_ACCOUNT) == []
             assert files_with(victim.data_dir, _MARKER)
@@ -139,10 +132,10 @@ async def test_a_node_that_was_killed_before_its_files_were_purged_purges_them_l
     async def is_purged() -> bool:
         return not files_with(victim.data_dir, _MARKER) and not _purges(victim.data_dir)
 
-    await eventually(is_purged)
+    await eventually(is_purged, "the files are purged")
 
 
 def _purges(data_dir: Path) -> list[tuple[str]]:
-    """What a view still has to purge."""
+    """The purges that a view still owes."""
     with closing(sqlite3.connect(f"file:{data_dir / 'engagement.db'}?mode=ro", uri=True)) as reader:
         return reader.execute("SELECT value FROM settings WHERE name = 'purge'").fetchall()

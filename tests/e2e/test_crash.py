@@ -17,16 +17,18 @@ import pytest
 
 from engagement import v1
 from tests.support.cli_process import Cli, event_line, feed
-from tests.support.connection import Connection, connect, is_torn_write, wait_until
+from tests.support.connection import Connection, connect, is_torn_write
 from tests.support.events import customer_event, customer_events
 from tests.support.ledger import Ledger
 from tests.support.producers import Caller, Producer, UploadStream
 from tests.support.server_process import ServerProcess
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
 _KILLS = 25
 _KILLED_STARTS = 4
 _LONGEST_LIFE_SECONDS = 0.2
+pytestmark = pytest.mark.timeout(5 * DEADLINE_SECONDS)
 _WATCHES_FILES = pytest.mark.skipif(
     sys.platform != "linux", reason="sees in /proc when a process opens its store"
 )
@@ -34,7 +36,7 @@ _WATCHES_FILES = pytest.mark.skipif(
 
 @pytest.fixture
 def chance() -> Random:
-    """Chance that a failed run can be given again, through CRASH_SEED."""
+    """Randomness that CRASH_SEED repeats."""
     seed = os.environ.get("CRASH_SEED") or str(time.time_ns())
     print(f"CRASH_SEED={seed}")
     return Random(seed)
@@ -44,13 +46,13 @@ async def _run_until_killed(
     producers: Sequence[Producer], connection: Connection, *, process: ServerProcess, life_seconds: float
 ) -> None:
     runs = [asyncio.create_task(producer.run(connection)) for producer in producers]
-    # The moment itself is what is tried here; no condition stands for it.
+    # The moment itself is under test; no condition can replace it.
     await asyncio.sleep(life_seconds)
     process.kill()
-    for run in runs:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await run
-        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE or is_torn_write(caught.value)
+    async with deadline("every producer failed after the kill"):
+        for failure in await asyncio.gather(*runs, return_exceptions=True):
+            assert isinstance(failure, grpc.aio.AioRpcError), failure
+            assert failure.code() == grpc.StatusCode.UNAVAILABLE or is_torn_write(failure)
 
 
 async def test_kills_at_any_moment_lose_and_repeat_nothing(
@@ -71,7 +73,8 @@ async def test_kills_at_any_moment_lose_and_repeat_nothing(
     ledger.is_closed = True
     async with connect(server_process.address) as connection:
         await ledger.check(connection)
-        await asyncio.gather(*(producer.run(connection) for producer in producers))
+        async with deadline("the interrupted producers went on"):
+            await asyncio.gather(*(producer.run(connection) for producer in producers))
         await ledger.check_complete(connection)
 
 
@@ -89,11 +92,12 @@ async def test_what_was_committed_and_not_acked_before_a_kill_is_known_after_it(
             return_exceptions=True,
         )
         async with connect(server_process.address) as observer:
-            await wait_until(lambda: _has(observer, events=4))
+            await observer.wait_until_stored(4)
             cursors = {stored.event.event_id: stored.cursor async for stored in observer.stored()}
         server_process.kill()
         proxy.cut()
-        assert all(isinstance(outcome, grpc.aio.AioRpcError) for outcome in await unanswered)
+        async with deadline("the calls failed after the kill"):
+            assert all(isinstance(outcome, grpc.aio.AioRpcError) for outcome in await unanswered)
     server_process.start()
     async with connect(server_process.address) as connection:
         results = [await connection.record(single), *await connection.record_batch(batch)]
@@ -113,7 +117,7 @@ async def test_what_was_received_and_not_committed_before_a_kill_is_not_there_af
     async with connect(server_process.address) as connection:
         first = await connection.record(customer_event("first"))
         with closing(sqlite3.connect(server_process.data_dir / "engagement.db")) as holder:
-            # Whoever holds the write lock keeps the server from committing.
+            # The write lock keeps the server from committing.
             holder.execute("BEGIN IMMEDIATE")
             unanswered = asyncio.gather(
                 connection.record(single),
@@ -123,7 +127,8 @@ async def test_what_was_received_and_not_committed_before_a_kill_is_not_there_af
             )
             assert await connection.stored_ids() == ["first"]
             server_process.kill()
-        assert all(isinstance(outcome, grpc.aio.AioRpcError) for outcome in await unanswered)
+        async with deadline("the calls failed after the kill"):
+            assert all(isinstance(outcome, grpc.aio.AioRpcError) for outcome in await unanswered)
     server_process.start()
     async with connect(server_process.address) as connection:
         assert await connection.stored_ids() == ["first"]
@@ -139,12 +144,11 @@ async def test_what_was_received_and_not_committed_before_a_kill_is_not_there_af
 @_WATCHES_FILES
 async def test_a_kill_in_the_first_start_leaves_a_folder_that_starts(tmp_path: Path, chance: Random) -> None:
     for number in range(_KILLED_STARTS):
-        process = ServerProcess(tmp_path / f"data-{number}")
-        await _kill_start(process, chance)
-        process.start()
-        async with connect(process.address) as connection:
-            result = await connection.record(customer_event())
-        process.kill()
+        with ServerProcess(tmp_path / f"data-{number}") as process:
+            await _kill_start(process, chance)
+            process.start()
+            async with connect(process.address) as connection:
+                result = await connection.record(customer_event())
         assert result.outcome == v1.Outcome.OUTCOME_ACCEPTED
 
 
@@ -171,7 +175,7 @@ async def test_a_client_that_is_killed_in_an_upload_goes_on_in_another_process(
     with cli.start("upload", "-", "--upload-id", "u-1") as killed:
         feed(killed, *lines[:3000])
         async with connect(server_process.address) as connection:
-            await wait_until(lambda: _has(connection, events=1000))
+            await connection.wait_until_stored(1000)
             killed.kill()
     cli.write("stdin", *lines)
     resumed = cli.run("upload", "stdin", "--upload-id", "u-1", "--json")
@@ -183,20 +187,14 @@ async def test_a_client_that_is_killed_in_an_upload_goes_on_in_another_process(
     assert upload.tally == v1.Tally(accepted=5000)
 
 
-async def _has(connection: Connection, *, events: int) -> bool:
-    return len(await connection.stored_ids()) >= events
-
-
 async def _kill_start(process: ServerProcess, chance: Random) -> None:
-    """Kills a starting server within the few milliseconds in which it opens its store."""
+    """Kills a server within the few milliseconds in which it opens its store."""
     process.launch()
-    await wait_until(lambda: _is_opening_store(process.pid))
+    await eventually(
+        lambda: any("engagement.db" in name for name in _open_files(process.pid)), "it opens its store"
+    )
     await asyncio.sleep(chance.uniform(0, 0.02))
     process.kill()
-
-
-async def _is_opening_store(pid: int) -> bool:
-    return any("engagement.db" in name for name in _open_files(pid))
 
 
 def _open_files(pid: int) -> Iterator[str]:

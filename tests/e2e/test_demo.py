@@ -1,4 +1,4 @@
-"""`make demo` shows the whole way of the examples, and leaves nothing behind."""
+"""`make demo` takes the examples all the way, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-TIMEOUT_SECONDS = 60
+from tests.support.child_process import REPOSITORY
+from tests.support.waiting import DEADLINE_SECONDS
+
+pytestmark = pytest.mark.timeout(4 * DEADLINE_SECONDS)
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "TMPDIR": str(tmp_path)}
-
-
-def run_demo(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_demo(folder: Path, *, programs: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the demo with a folder for its files, and the folder of the programs that it starts."""
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(folder)}
     return subprocess.run(
         ["bash", "docs/demo.sh"],
         cwd=REPOSITORY,
@@ -29,21 +27,31 @@ def run_demo(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=3 * DEADLINE_SECONDS,
         check=False,
     )
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The demo, run to its end."""
+    return run_demo(folder, programs=Path(sys.executable).parent)
+
+
 def sections(output: str) -> dict[str, str]:
-    """What stands below each heading, by its first word or two."""
+    """The text below each heading."""
     parts = re.split(r"^== (.*)$", output, flags=re.MULTILINE)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def test_demo_stores_follows_and_folds_the_examples_and_shows_what_is_refused(
-    environment: dict[str, str],
+    done: subprocess.CompletedProcess[str],
 ) -> None:
-    done = run_demo(environment)
     assert done.returncode == 0, done.stdout
     shown = sections(done.stdout)
     (first,) = (text for title, text in shown.items() if title.startswith("Uploading avro"))
@@ -62,20 +70,19 @@ def test_demo_stores_follows_and_folds_the_examples_and_shows_what_is_refused(
     assert "must be a day of the calendar" in shown["What was refused, and why"]
 
 
-def test_demo_ends_its_server_and_removes_its_folder(environment: dict[str, str], tmp_path: Path) -> None:
-    done = run_demo(environment)
+def test_demo_ends_its_server_and_removes_its_folder(
+    done: subprocess.CompletedProcess[str], folder: Path
+) -> None:
     listening = re.search(r"^listening on 127\.0\.0\.1:(\d+)$", done.stdout, re.MULTILINE)
     assert listening is not None
     with socket.socket() as connection:
         assert connection.connect_ex(("127.0.0.1", int(listening[1]))) != 0
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def test_demo_says_why_a_server_does_not_start(environment: dict[str, str], tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "engagement").write_text("#!/bin/sh\necho 'no room' >&2\nexit 2\n")
-    (folder / "engagement").chmod(0o755)
-    done = run_demo({**environment, "PATH": f"{folder}:{environment['PATH']}"})
+def test_demo_says_why_a_server_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "engagement").write_text("#!/bin/sh\necho 'no room' >&2\nexit 2\n")
+    (tmp_path / "engagement").chmod(0o755)
+    done = run_demo(tmp_path, programs=tmp_path)
     assert done.returncode == 1
     assert "no room" in done.stdout

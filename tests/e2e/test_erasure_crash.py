@@ -7,19 +7,22 @@ import os
 import time
 from random import Random
 
+import pytest
+
 from engagement import EngagementClient, EngagementError, v1
 from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, interleaved, marked_events
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
 MARKER = "zqmark"
 EVENTS = 2_000
 _INTERRUPTIONS = 6
+pytestmark = pytest.mark.timeout(4 * DEADLINE_SECONDS)
 _LONGEST_LIFE_SECONDS = 0.5
-_DEADLINE_SECONDS = 30
 
 
 async def fill(process: ServerProcess) -> list[v1.Event]:
-    """Stores events of the subject among others, which it returns."""
+    """Stores events of the subject among others; returns the others."""
     kept = marked_events(EVENTS, consumer_id=BYSTANDER, marker="kept")
     events = list(interleaved(marked_events(EVENTS, consumer_id=SUBJECT, marker=MARKER), kept))
     async with EngagementClient(process.address, account_id="acme") as client:
@@ -29,11 +32,14 @@ async def fill(process: ServerProcess) -> list[v1.Event]:
 
 
 async def erase_until_interrupted(process: ServerProcess, *, life_seconds: float, is_killed: bool) -> None:
-    async with EngagementClient(process.address, account_id="acme", timeout_seconds=5) as client:
+    async with EngagementClient(process.address, account_id="acme") as client:
         call = asyncio.create_task(client.erase_consumer(consumer_id=SUBJECT, request_id="ticket"))
-        while not call.done() and not [each async for each in client.list_erasures()]:
-            pass
-        # The moment itself is what is tried here; no condition stands for it.
+
+        async def has_begun() -> bool:
+            return call.done() or bool([each async for each in client.list_erasures()])
+
+        await eventually(has_begun, "the erasure began")
+        # The moment itself is under test; no condition can replace it.
         await asyncio.sleep(life_seconds)
         if is_killed:
             process.kill()
@@ -45,7 +51,7 @@ async def erase_until_interrupted(process: ServerProcess, *, life_seconds: float
 
 async def completed(process: ServerProcess) -> v1.Erasure:
     async with (
-        asyncio.timeout(_DEADLINE_SECONDS),
+        deadline("the erasure was completed"),
         EngagementClient(process.address, account_id="acme") as client,
     ):
         while True:
@@ -55,7 +61,7 @@ async def completed(process: ServerProcess) -> v1.Erasure:
                 continue
             if erasure.HasField("complete_time"):
                 return erasure
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # what happens in another process sets no event here
 
 
 async def test_an_erasure_that_is_interrupted_again_and_again_is_completed(

@@ -1,6 +1,6 @@
-"""Following while the server, or the one who follows, is killed again and again: no gap, and no repeat.
+"""Following while the server or the follower is killed again and again: no gap, and no repeat.
 
-FOLLOW_KILLS says how often each of them is killed; FOLLOW_SEED repeats a run.
+FOLLOW_KILLS is how often each of them is killed; FOLLOW_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -19,25 +18,28 @@ from random import Random
 import pytest
 
 from engagement import EngagementClient, UnavailableError, v1
+from tests.support.child_process import ChildProcess
 from tests.support.events import customer_events
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import DEADLINE_SECONDS, eventually, wait_until
 
 _KILLS = int(os.environ.get("FOLLOW_KILLS", "4"))
 _LONGEST_LIFE_SECONDS = 0.3
-_DEADLINE_SECONDS = 60 + 10 * _KILLS
-_REPOSITORY = Path(__file__).parents[2]
+_MAX_EVENTS_A_KILL = 50_000
+
+pytestmark = pytest.mark.timeout(2 * DEADLINE_SECONDS + 30 * _KILLS)
 
 
 @pytest.fixture
 def chance() -> Random:
-    """Chance that a failed run can be given again."""
+    """Randomness that FOLLOW_SEED repeats."""
     seed = os.environ.get("FOLLOW_SEED") or str(time.time_ns())
     print(f"FOLLOW_SEED={seed}")
     return Random(seed)
 
 
 class Producer:
-    """Records events in calls of different sizes; sends again what had no answer."""
+    """Records events in calls of different sizes; repeats calls without an answer."""
 
     def __init__(self, client: EngagementClient, chance: Random) -> None:
         self._client = client
@@ -48,15 +50,14 @@ class Producer:
     async def running(self) -> AsyncIterator[None]:
         """Records while the context is open; at its end everything is answered."""
         is_over = asyncio.Event()
-        task = asyncio.create_task(self._run(is_over))
-        try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run(is_over))
             yield
-        finally:
             is_over.set()
-            await task
 
     async def _run(self, is_over: asyncio.Event) -> None:
         while not is_over.is_set():
+            assert self.recorded < _KILLS * _MAX_EVENTS_A_KILL, "nothing ended the producer"
             events = customer_events(self._chance.choice([1, 5, 40]), start=self.recorded)
             await self._record(events)
             self.recorded += len(events)
@@ -69,11 +70,6 @@ class Producer:
                 await asyncio.sleep(0.05)
             else:
                 return
-
-
-async def _wait_until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - nothing signals that a follower's state changes
-        await asyncio.sleep(0.005)
 
 
 async def _stored_cursors(client: EngagementClient) -> list[str]:
@@ -93,20 +89,19 @@ async def test_kills_of_the_server_leave_no_gap_and_no_repeat_for_its_followers(
     async with (
         EngagementClient(server_process.address, account_id="acme") as client,
         EngagementClient(server_process.address, account_id="acme") as producing,
-        asyncio.timeout(_DEADLINE_SECONDS),
     ):
         producer = Producer(producing, chance)
         following = asyncio.create_task(follow(client))
         async with producer.running():
             for _ in range(_KILLS):
                 seen = len(handed_out)
-                await _wait_until(lambda: len(handed_out) > seen)  # noqa: B023 - called at once
-                # The moment itself is what is tried here; no condition stands for it.
+                await eventually(lambda: len(handed_out) > seen, "an event comes")  # noqa: B023 - called at once
+                # The moment itself is under test; no condition can replace it.
                 await asyncio.sleep(chance.uniform(0, _LONGEST_LIFE_SECONDS))
                 server_process.kill()
                 await asyncio.to_thread(server_process.start)
         stored = await _stored_cursors(producing)
-        await _wait_until(lambda: len(handed_out) >= len(stored))
+        await eventually(lambda: len(handed_out) >= len(stored), "all events came")
         following.cancel()
     assert len(stored) == producer.recorded
     assert handed_out == stored
@@ -116,10 +111,7 @@ async def test_kills_of_a_follower_repeat_only_what_came_behind_its_stored_curso
     server_process: ServerProcess, tmp_path: Path, chance: Random
 ) -> None:
     runs: list[list[str]] = []
-    async with (
-        EngagementClient(server_process.address, account_id="acme") as client,
-        asyncio.timeout(_DEADLINE_SECONDS),
-    ):
+    async with EngagementClient(server_process.address, account_id="acme") as client:
         producer = Producer(client, chance)
         async with producer.running():
             for _ in range(_KILLS):
@@ -140,20 +132,13 @@ async def test_kills_of_a_follower_repeat_only_what_came_behind_its_stored_curso
 
 
 def _follow_until_killed(server: str, folder: Path, *, life_seconds: float) -> list[str]:
-    """The cursors of one run, with the one that it started behind first."""
-    output = folder / "output"
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.following", server, str(folder)],
-            cwd=_REPOSITORY,
-            stdout=file,
-        )
-    while output.read_bytes().count(b"\n") < 20:
-        time.sleep(0.01)
-        assert process.poll() is None
-    # The moment itself is what is tried here; no condition stands for it.
-    time.sleep(life_seconds)
-    process.kill()
-    process.wait()
-    *lines, _torn = output.read_text().split("\n")
+    """The cursors of one run; the first is where it resumed."""
+    command = (sys.executable, "-m", "tests.support.following", server, folder)
+    with ChildProcess(*command, output=folder / "following") as process:
+        process.launch()
+        wait_until(lambda: process.has_ended or process.output.count(b"\n") >= 20, "it follows 20 events")
+        assert not process.has_ended, process.messages
+        # The moment itself is under test; no condition can replace it.
+        time.sleep(life_seconds)
+    *lines, _torn = process.output.decode().split("\n")
     return lines

@@ -1,4 +1,4 @@
-"""The service with nothing but public tools, which learn the contract from the server itself."""
+"""The service through public tools, which learn the contract from the server."""
 
 from __future__ import annotations
 
@@ -74,19 +74,19 @@ class Grpcurl:
     address: str
 
     def ask(self, *arguments: str) -> str:
-        """What it tells about the server."""
+        """The description of a service, method or message."""
         done = _run("grpcurl", "-plaintext", self.address, *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def call(self, method: str, *messages: object) -> list[Any]:
-        """What a call with these messages answers."""
+        """The responses to a call with these messages."""
         done = self.try_call(method, *messages)
         assert done.returncode == 0, done.stderr
         return _read_messages(done.stdout)
 
     def try_call(self, method: str, *messages: object) -> subprocess.CompletedProcess[str]:
-        """What it prints, whatever comes of the call."""
+        """The output of a call that may fail."""
         stdin = "\n".join(json.dumps(message) for message in messages)
         return _run("grpcurl", "-plaintext", "-d", "@", self.address, method, stdin=stdin)
 
@@ -97,7 +97,7 @@ def grpcurl(address: str) -> Grpcurl:
 
 
 def _read_messages(text: str) -> list[Any]:
-    """Messages that stand one after the other; names as in the contract's JSON, whatever the version."""
+    """Concatenated messages, with the contract's JSON names in any version of the tool."""
     decoder = json.JSONDecoder(object_hook=lambda item: {_camel(name): value for name, value in item.items()})
     messages = []
     while text := text.lstrip():

@@ -1,9 +1,10 @@
-"""What the transport allows: packed messages, and their size once unpacked; pings; many open streams."""
+"""Limits of the transport: compressed messages and their unpacked size, pings, many open streams."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,26 +15,33 @@ from engagement import v1
 from tests.support.connection import ACCOUNT, connect, upload_messages
 from tests.support.events import customer_event
 from tests.support.raw_http2 import GOAWAY, PING, Frame, RawHttp2
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
 
 _MIB = 1024 * 1024
 _BOMB_BYTES = 100 * _MIB
 _BOMBS = 2
-# Far less than one bomb.
+# Much less than one bomb.
 _MOST_GROWTH_BYTES = 48 * _MIB
 _OPEN_UPLOADS = 300
 _PINGS = 20
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server for all tests that do not disturb it."""
+    with ServerProcess(tmp_path_factory.mktemp("limits") / "data").start() as process:
+        yield process
 
 
 def _record(text_bytes: int) -> v1.RecordEventRequest:
     return v1.RecordEventRequest(account_id=ACCOUNT, event=customer_event(balance="x" * text_bytes))
 
 
-def test_packed_requests_are_read_and_large_answers_packed_for_those_who_read_them(
-    server_process: ServerProcess,
+def test_packed_requests_are_read_and_large_answers_are_packed_on_request(
+    lasting: ServerProcess,
 ) -> None:
-    with RawHttp2(server_process.address) as connection:
+    with RawHttp2(lasting.address) as connection:
         connection.call(
             "/engagement.v1.IngestService/RecordEvent", _record(50_000), headers={"grpc-encoding": "gzip"}
         )
@@ -42,7 +50,7 @@ def test_packed_requests_are_read_and_large_answers_packed_for_those_who_read_th
     request = v1.GetEventRequest(account_id=ACCOUNT, cursor=recorded.result.cursor)
     answers = []
     for headers in ({}, {"grpc-accept-encoding": "gzip"}):
-        with RawHttp2(server_process.address) as connection:
+        with RawHttp2(lasting.address) as connection:
             connection.call("/engagement.v1.EventService/GetEvent", request, headers=headers)
             answers.append(connection.answer())
     plain, packed = answers
@@ -54,10 +62,11 @@ def test_packed_requests_are_read_and_large_answers_packed_for_those_who_read_th
     assert found.customer_info.balance == "x" * 50_000
 
 
-async def test_a_packed_message_counts_as_what_it_unpacks_to(server_process: ServerProcess) -> None:
-    async with connect(server_process.address, compression=grpc.Compression.Gzip) as connection:
-        refused = await refusal(connection.ingest.RecordEvent(_record(9 * _MIB)))
-        assert await connection.stored_ids() == []
+async def test_a_packed_message_counts_as_what_it_unpacks_to(lasting: ServerProcess) -> None:
+    async with connect(lasting.address, compression=grpc.Compression.Gzip) as connection:
+        stored = await connection.stored_ids()
+        refused = await expect_refused(connection.ingest.RecordEvent(_record(9 * _MIB)))
+        assert await connection.stored_ids() == stored
     assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
     assert refused.reason == "BATCH_TOO_LARGE"
     assert int(refused.metadata["limit"]) == 8 * _MIB
@@ -79,26 +88,26 @@ async def test_a_message_that_unpacks_to_more_than_all_limits_takes_no_memory(
         assert await connection.stored_ids() == ["event"]
 
 
-def test_a_client_that_pings_without_end_is_sent_away(server_process: ServerProcess) -> None:
+def test_a_client_that_pings_without_end_is_sent_away(lasting: ServerProcess) -> None:
     ping = Frame(PING, 0, 0, bytes(8))
-    with RawHttp2(server_process.address) as connection:
+    with RawHttp2(lasting.address) as connection:
         connection.send(*[ping] * _PINGS)
         with suppress(ConnectionResetError):
             goodbye = next(frame for frame in connection.frames() if frame.kind == GOAWAY)
     assert b"too_many_pings" in goodbye.payload
 
 
-async def test_the_server_tells_how_often_a_client_may_ping(server_process: ServerProcess) -> None:
-    async with connect(server_process.address) as connection:
+async def test_the_server_tells_how_often_a_client_may_ping(lasting: ServerProcess) -> None:
+    async with connect(lasting.address) as connection:
         stub = v1.ServerServiceStub(connection.channel)
         limits = (await stub.GetServerInfo(v1.GetServerInfoRequest())).limits
     assert limits.min_keepalive_interval.ToSeconds() == 10
 
 
 async def test_many_open_uploads_leave_room_for_a_call_and_end_with_the_server(
-    server_process: ServerProcess,
+    lasting: ServerProcess,
 ) -> None:
-    async with connect(server_process.address) as connection:
+    async with connect(lasting.address) as connection:
         uploads = [connection.ingest.UploadEvents() for _ in range(_OPEN_UPLOADS)]
         for number, upload in enumerate(uploads):
             await upload.write(next(upload_messages(f"upload-{number}", [])))
@@ -106,7 +115,7 @@ async def test_many_open_uploads_leave_room_for_a_call_and_end_with_the_server(
             opened = await upload.read()
             assert isinstance(opened, v1.UploadEventsResponse)
             assert opened.HasField("opened")
-        result = await connection.record(customer_event())
+        result = await connection.record(customer_event("beside the uploads"))
         assert result.outcome == v1.Outcome.OUTCOME_ACCEPTED
         for upload in uploads:
             await upload.done_writing()

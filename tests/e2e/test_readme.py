@@ -1,4 +1,4 @@
-"""Everything that the documents show is run, and does what they say."""
+"""The documents' examples are run, and do what the documents say."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from pathlib import Path
 import pytest
 
 from engagement import v1
+from tests.support.child_process import REPOSITORY
 from tests.support.document import DOCUMENTED_ADDRESS, read_blocks, relative_links, run_blocks
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
-REPOSITORY = Path(__file__).parents[2]
 CLIENTS = sorted(path.parent for path in REPOSITORY.glob("clients/*/Makefile"))
-# Those of clients in other languages are run by the tests of their language.
+# The tests of each language run its own documents.
 CLIENT_DOCUMENTS = [f"clients/{client.name}/README.md" for client in CLIENTS]
 DOCUMENTS = sorted(
     path.relative_to(REPOSITORY).as_posix()
     for pattern in ("*.md", "docs/**/*.md", "clients/*.md", "clients/vectors/*.md")
     for path in REPOSITORY.glob(pattern)
 )
-# All of it is `make bench`, which takes minutes and needs a quiet machine.
+# It consists of `make bench`, which takes minutes on a quiet machine.
 MEASURING_DOCUMENT = "docs/benchmarks.md"
 RUNNABLE_DOCUMENTS = [name for name in DOCUMENTS if name != MEASURING_DOCUMENT]
-# What builds environments, runs these tests or releases a contract; those who run the tests have run make.
+# Commands that build environments, run these tests or release a contract.
 NEVER_RUN = re.compile(r"make .*|\.venv/bin/python protos/contract\.py release")
 
 
+@pytest.mark.timeout(6 * DEADLINE_SECONDS)
 @pytest.mark.parametrize("name", RUNNABLE_DOCUMENTS)
 def test_what_a_document_shows_is_what_happens(
     name: str, request: pytest.FixtureRequest, tmp_path: Path

@@ -1,85 +1,54 @@
-"""A store that cannot be written or opened: clients are told to come back, and nothing is lost or halved."""
+"""Stores that cannot be written or opened: clients are told to retry, and nothing is lost or halved."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 
 from engagement import v1
+from tests.support.cli_process import Cli
 from tests.support.connection import ACCOUNT, Connection, connect, is_torn_write
 from tests.support.events import customer_event
+from tests.support.full_disk import full_disk, limited
 from tests.support.ledger import Ledger
 from tests.support.producers import Caller, Producer, UploadStream
+from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import deadline
 
 pytestmark = pytest.mark.skipif(
     not hasattr(resource, "prlimit"), reason="limits a process that runs, which Linux alone allows"
 )
-_START_TIMEOUT_SECONDS = 20
-
-
-@contextmanager
-def _full_disk(process: ServerProcess, *, room_bytes: int = 0) -> Iterator[None]:
-    """No file of the server can grow by more than the room."""
-    with _limit(process, resource.RLIMIT_FSIZE, _largest_file_bytes(process) + room_bytes):
-        yield
-
-
-@contextmanager
-def _limit(process: ServerProcess, kind: int, value: int) -> Iterator[None]:
-    usual = _set_limit(process, kind, value)
-    yield
-    resource.prlimit(process.pid, kind, usual)
-
-
-def _set_limit(process: ServerProcess, kind: int, value: int) -> tuple[int, int]:
-    _, hard = usual = resource.prlimit(process.pid, kind)
-    resource.prlimit(process.pid, kind, (value, hard))
-    return usual
-
-
-def _largest_file_bytes(process: ServerProcess) -> int:
-    return max(file.stat().st_size for file in process.data_dir.iterdir())
+_MAX_READS = 1000
 
 
 def _large_event(event_id: str) -> v1.Event:
     return customer_event(event_id, balance="x" * 50_000, user_name="y" * 50_000, role="z" * 50_000)
 
 
-async def _refuse(call: Awaitable[object]) -> None:
-    """The call is refused in the way that makes clients try again later."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    trailing = dict(caught.value.trailing_metadata())
-    serialized = trailing["grpc-status-details-bin"]
-    assert isinstance(serialized, bytes)
-    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-    for detail in status_pb2.Status.FromString(serialized).details:
-        assert detail.Unpack(info) or detail.Unpack(retry)
-    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-    assert info.reason == "STORE_UNAVAILABLE"
-    assert 0 < retry.retry_delay.ToMilliseconds() == int(trailing["grpc-retry-pushback-ms"])
+async def _expect_unavailable(call: Awaitable[object]) -> None:
+    """Expects an error that makes clients retry later."""
+    refused = await expect_refused(call)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+    assert refused.retry_delay_ms > 0
 
 
 async def test_a_full_disk_refuses_what_writes_and_nothing_else(server_process: ServerProcess) -> None:
     large, kept = _large_event("large"), customer_event("kept")
     async with connect(server_process.address) as connection:
         stored = await connection.record(kept)
-        with _full_disk(server_process):
-            await _refuse(connection.record(large))
-            await _refuse(connection.record_batch([large]))
-            await _refuse(connection.upload([[large]]))
+        with full_disk(server_process):
+            await _expect_unavailable(connection.record(large))
+            await _expect_unavailable(connection.record_batch([large]))
+            await _expect_unavailable(connection.upload([[large]]))
             checked = await connection.ingest.RecordEvent(
                 v1.RecordEventRequest(account_id=ACCOUNT, event=large, validate_only=True)
             )
@@ -101,8 +70,8 @@ async def test_an_upload_that_fills_the_disk_goes_on_behind_its_last_acked_chunk
 ) -> None:
     chunks = [[customer_event("first")], [_large_event("large")], [customer_event("last")]]
     async with connect(server_process.address) as connection:
-        with _full_disk(server_process, room_bytes=100_000):
-            await _refuse(connection.upload(chunks))
+        with full_disk(server_process, room_bytes=100_000):
+            await _expect_unavailable(connection.upload(chunks))
         upload = await connection.upload_state()
         assert (upload.committed_through, upload.tally) == (1, v1.Tally(accepted=1))
         assert await connection.stored_ids() == ["first"]
@@ -121,15 +90,17 @@ async def test_what_was_acknowledged_on_a_disk_that_fills_is_there_after_a_resta
         *(UploadStream(ledger, name=f"upload-{number}") for number in range(2)),
     ]
     async with connect(server_process.address) as connection:
-        _set_limit(server_process, resource.RLIMIT_FSIZE, _largest_file_bytes(server_process) + 2_000_000)
-        await asyncio.gather(*(_run_until_refused(producer, connection) for producer in producers))
-        await ledger.check(connection)
-        assert not end(server_process)
+        with full_disk(server_process, room_bytes=2_000_000):
+            async with deadline("the disk was full for every producer"):
+                await asyncio.gather(*(_run_until_refused(producer, connection) for producer in producers))
+            await ledger.check(connection)
+            assert not end(server_process)
     ledger.is_closed = True
     server_process.start()
     async with connect(server_process.address) as connection:
         await ledger.check(connection)
-        await asyncio.gather(*(producer.run(connection) for producer in producers))
+        async with deadline("the producers went on after the restart"):
+            await asyncio.gather(*(producer.run(connection) for producer in producers))
         await ledger.check_complete(connection)
 
 
@@ -138,14 +109,14 @@ async def test_a_server_without_free_files_reads_again_when_there_are_some(
 ) -> None:
     async with connect(server_process.address) as connection:
         await connection.record(customer_event())
-        with _limit(server_process, resource.RLIMIT_NOFILE, 3):
-            await _refuse(_read_beside_each_other(connection))
+        with limited(server_process, resource.RLIMIT_NOFILE, 3):
+            await _expect_unavailable(_read_beside_each_other(connection))
         assert await connection.stored_ids() == ["event"]
 
 
 async def _read_beside_each_other(connection: Connection) -> None:
-    """Reads until a thread of the server has to read that did not before."""
-    while True:
+    """Reads until the server needs another reader thread."""
+    for _ in range(_MAX_READS):
         await asyncio.gather(*(connection.stored_ids() for _ in range(20)))
 
 
@@ -155,33 +126,29 @@ async def _run_until_refused(producer: Producer, connection: Connection) -> None
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE or is_torn_write(caught.value)
 
 
-def _start(data_dir: Path, *, listen: str = "127.0.0.1:0", max_file_bytes: int = -1) -> str:
-    """What a server says that cannot start."""
-    command = [sys.executable, "-m", "engagement.cli", "serve", "--listen", listen, "--data", str(data_dir)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as starting:
-        # Long before it has read its own code and comes to its files.
-        resource.prlimit(starting.pid, resource.RLIMIT_FSIZE, (max_file_bytes, -1))
-        _, said = starting.communicate(timeout=_START_TIMEOUT_SECONDS)
-    assert starting.returncode == 2, said
-    assert "Traceback" not in said
-    return said
+def _failed_start(data_dir: Path, *, listen: str = "127.0.0.1:0") -> str:
+    """The messages of a server that cannot start."""
+    done = Cli(Path()).run("serve", "--listen", listen, "--data", str(data_dir))
+    assert done.status == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
 
 
 def test_a_folder_is_for_one_server(server_process: ServerProcess) -> None:
-    said = _start(server_process.data_dir)
-    assert f"the data folder {server_process.data_dir} is in use by another server" in said
+    messages = _failed_start(server_process.data_dir)
+    assert f"the data folder {server_process.data_dir} is in use by another server" in messages
 
 
 def test_a_port_is_for_one_server(server_process: ServerProcess, tmp_path: Path) -> None:
-    said = _start(tmp_path / "other", listen=server_process.address)
-    assert f"cannot listen on {server_process.address}" in said
+    messages = _failed_start(tmp_path / "other", listen=server_process.address)
+    assert f"cannot listen on {server_process.address}" in messages
 
 
 def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert f"{file}' is a file" in _start(file)
-    assert f"the data folder {file / 'data'} cannot be used" in _start(file / "data")
+    assert f"{file}' is a file" in _failed_start(file)
+    assert f"the data folder {file / 'data'} cannot be used" in _failed_start(file / "data")
 
 
 def test_a_store_of_a_newer_server_is_left_alone(server_process: ServerProcess) -> None:
@@ -190,22 +157,26 @@ def test_a_store_of_a_newer_server_is_left_alone(server_process: ServerProcess) 
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 999")
     before = file.read_bytes()
-    said = _start(server_process.data_dir)
-    assert f"{file} has schema version 999" in said
+    assert f"{file} has schema version 999" in _failed_start(server_process.data_dir)
     assert file.read_bytes() == before
 
 
 def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "engagement.db"
-    file.write_text("what somebody else keeps here\n" * 1000)
-    assert f"{file} cannot be used: file is not a database" in _start(tmp_path)
-    assert file.read_text() == "what somebody else keeps here\n" * 1000
+    file.write_text("the text of another program\n" * 1000)
+    assert f"{file} cannot be used: file is not a database" in _failed_start(tmp_path)
+    assert file.read_text() == "the text of another program\n" * 1000
 
 
 async def test_a_first_start_on_a_full_disk_leaves_a_folder_that_starts(tmp_path: Path) -> None:
-    assert "engagement.db cannot be used" in _start(tmp_path, max_file_bytes=20_000)
-    process = ServerProcess(tmp_path).start()
-    async with connect(process.address) as connection:
-        result = await connection.record(customer_event())
-    process.kill()
+    with ServerProcess(tmp_path / "data") as process:
+        process.launch()
+        # Long before it has loaded its modules and opens its files.
+        with full_disk(process, room_bytes=20_000):
+            assert process.wait() == 2
+        assert "engagement.db cannot be used" in process.messages
+        assert "Traceback" not in process.messages
+        process.start()
+        async with connect(process.address) as connection:
+            result = await connection.record(customer_event())
     assert result.outcome == v1.Outcome.OUTCOME_ACCEPTED

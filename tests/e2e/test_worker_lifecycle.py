@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,40 +16,41 @@ import pytest
 
 from engagement import v1
 from engagement.cli.failures import ExitStatus
-from tests.support.cli_process import Cli
-from tests.support.connection import ACCOUNT, Connection, connect, wait_until
+from engagement_server.log.nats import entries
+from tests.support.connection import ACCOUNT, Connection, connect
 from tests.support.events import customer_event
 from tests.support.ledger import Ledger
 from tests.support.nats_cluster import NatsCluster
 from tests.support.producers import Caller
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import deadline, eventually
 from tests.support.worker_processes import NEEDS_PROC, Workers, until_gone
 
 pytestmark = NEEDS_PROC
 _WORKERS = 2
 Messages = AsyncIterator[v1.SubscribeEventsResponse]
-_STOP_TIMEOUT_SECONDS = 20
 
 
-def _process(folder: Path, **environment: str) -> ServerProcess:
-    return ServerProcess(folder, environment={"ENGAGEMENT_WORKERS": str(_WORKERS), **environment})
+def _process(data_dir: Path, *options: str) -> ServerProcess:
+    """A server with workers, in which warnings are errors."""
+    environment = {"ENGAGEMENT_WORKERS": str(_WORKERS), "PYTHONWARNINGS": "error"}
+    return ServerProcess(data_dir, environment=environment, options=options)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    process = _process(tmp_path / "data").start()
-    yield process
-    process.kill()
+    with _process(tmp_path / "data").start() as process:
+        yield process
 
 
 async def _call_until_refused(caller: Caller, connection: Connection) -> None:
-    refused = await refusal(caller.run(connection))
+    refused = await expect_refused(caller.run(connection))
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
 
 
 async def _subscribe(connection: Connection, account_id: str = ACCOUNT) -> Messages:
-    """A subscription that has begun."""
+    """A subscription that has started."""
     request = v1.SubscribeEventsRequest(account_id=account_id, earliest=True)
     messages = aiter(connection.events.SubscribeEvents(request))
     await anext(messages)
@@ -59,11 +58,12 @@ async def _subscribe(connection: Connection, account_id: str = ACCOUNT) -> Messa
 
 
 async def _until_closed(messages: Messages) -> v1.SubscribeEventsResponse.Closing.Reason:
-    *_, last = [message async for message in messages]
+    async with deadline("the subscription was closed"):
+        *_, last = [message async for message in messages]
     return last.closing.reason
 
 
-async def test_a_stop_under_load_loses_nothing_and_answers_everybody(server: ServerProcess) -> None:
+async def test_a_stop_under_load_loses_nothing_and_answers_every_call(server: ServerProcess) -> None:
     ledger, workers = Ledger(Random(1)), Workers(server)
     pids = workers.pids
     callers = [Caller(ledger, batch_events=1 + number % 3) for number in range(12)]
@@ -76,95 +76,58 @@ async def test_a_stop_under_load_loses_nothing_and_answers_everybody(server: Ser
         closed = [
             asyncio.create_task(_until_closed(await _subscribe(connection))) for connection in connections
         ]
-        await wait_until(lambda: _has(connections[0], events=500))
+        await connections[0].wait_until_stored(500)
         assert await asyncio.to_thread(server.stop) == 0
         await asyncio.gather(*refused)
         assert set(await asyncio.gather(*closed)) == {v1.SubscribeEventsResponse.Closing.REASON_DRAINING}
     await until_gone(*pids)
     assert not (server.data_dir / "engagement.db-wal").exists()
     ledger.is_closed = True
-    server.environment.clear()  # what workers have stored is there for a single process as well
+    server.environment.clear()  # a single process serves the events that workers stored
     server.start()
     async with connect(server.address) as connection:
         await ledger.check(connection)
-        await asyncio.gather(*(caller.run(connection) for caller in callers))
+        async with deadline("the callers that were refused went on"):
+            await asyncio.gather(*(caller.run(connection) for caller in callers))
         await ledger.check_complete(connection)
 
 
-async def _has(connection: Connection, *, events: int) -> bool:
-    request = v1.ListEventsRequest(account_id=ACCOUNT, newest_first=True, page_size=events)
-    return len((await connection.events.ListEvents(request)).events) == events
-
-
-@contextlib.contextmanager
-def _serve(cli: Cli, data: str, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], ServerProcess]]:
-    """A server whose output is read, and the same as others see it; warnings are errors there."""
-    arguments = ("serve", "--workers", str(_WORKERS), "--listen", "127.0.0.1:0", "--data", data, *options)
-    with cli.start(*arguments) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline().decode()
-        yield process, _Seen(cli.folder / data, line.removeprefix("listening on ").strip(), process.pid)
-
-
-class _Seen(ServerProcess):
-    """A server that was started by somebody else."""
-
-    def __init__(self, data_dir: Path, address: str, pid: int) -> None:
-        super().__init__(data_dir, address)
-        self._pid = pid
-
-    @property
-    def pid(self) -> int:
-        return self._pid
-
-
-async def _end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
-    """Exit status and standard error of a process that ends."""
-    _, stderr = await asyncio.to_thread(process.communicate, timeout=_STOP_TIMEOUT_SECONDS)
-    return process.returncode, stderr.decode()
-
-
-async def test_ctrl_c_on_a_terminal_reaches_all_processes_and_stops_them_gracefully(tmp_path: Path) -> None:
-    with _serve(Cli(tmp_path), "data") as (process, server):
-        workers = Workers(server)
-        async with AsyncExitStack() as stack:
-            connections = (await workers.connect_to_each(stack)).values()
-            subscriptions = [await _subscribe(connection) for connection in connections]
-            pids = workers.pids
-            for pid in (*pids, process.pid):
-                os.kill(pid, signal.SIGINT)
-            reasons = [await _until_closed(subscription) for subscription in subscriptions]
-            assert reasons == [v1.SubscribeEventsResponse.Closing.REASON_DRAINING] * _WORKERS
-        status, stderr = await _end(process)
-    assert status == 0
-    assert "Traceback" not in stderr
-    assert "Warning" not in stderr
+async def test_ctrl_c_on_a_terminal_reaches_all_processes_and_stops_them_gracefully(
+    server: ServerProcess,
+) -> None:
+    workers = Workers(server)
+    async with AsyncExitStack() as stack:
+        connections = (await workers.connect_to_each(stack)).values()
+        subscriptions = [await _subscribe(connection) for connection in connections]
+        pids = workers.pids
+        for pid in (*pids, server.pid):
+            os.kill(pid, signal.SIGINT)
+        reasons = [await _until_closed(subscription) for subscription in subscriptions]
+        assert reasons == [v1.SubscribeEventsResponse.Closing.REASON_DRAINING] * _WORKERS
+    assert await asyncio.to_thread(server.wait) == 0
+    assert "Traceback" not in server.messages
+    assert "Warning" not in server.messages
     await until_gone(*pids)
 
 
 async def test_a_stop_while_the_workers_start_leaves_no_process(tmp_path: Path) -> None:
-    server = _process(tmp_path / "data")
-    server.launch()
-    workers = Workers(server)
-    await wait_until(lambda: _has_workers(workers))
-    pids = workers.pids
-    assert await asyncio.to_thread(server.stop) == 0
+    with _process(tmp_path / "data") as server:
+        server.launch()
+        workers = Workers(server)
+        await eventually(lambda: bool(workers.pids), "a worker starts")
+        pids = workers.pids
+        assert await asyncio.to_thread(server.stop) == 0
     await until_gone(*pids)
 
 
-async def _has_workers(workers: Workers) -> bool:
-    return bool(workers.pids)
-
-
 async def test_a_worker_that_ends_while_it_starts_ends_the_start(tmp_path: Path) -> None:
-    arguments = ("serve", "--workers", "2", "--listen", "127.0.0.1:0", "--data", "data")
-    with Cli(tmp_path).start(*arguments) as process:
-        workers = Workers(_Seen(tmp_path / "data", "127.0.0.1:0", process.pid))
-        await wait_until(lambda: _has_workers(workers))
+    with _process(tmp_path / "data") as server:
+        server.launch()
+        workers = Workers(server)
+        await eventually(lambda: bool(workers.pids), "a worker starts")
         os.kill(workers.pids[0], signal.SIGKILL)
-        status, stderr = await _end(process)
-    assert status == ExitStatus.FAILED
-    assert "worker 1 exited with status -9 as it started" in stderr
+        assert await asyncio.to_thread(server.wait) == ExitStatus.FAILED
+    assert "worker 1 exited with status -9 as it started" in server.messages
 
 
 @pytest.fixture(scope="module")
@@ -177,17 +140,16 @@ async def test_workers_share_the_partitions_of_a_replicated_log_and_fail_with_it
     cluster: NatsCluster, tmp_path: Path
 ) -> None:
     options = ("--log", cluster.url, "--log-replicas", "1", "--partitions", "2")
-    with _serve(Cli(tmp_path), "data", *options) as (process, server):
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(_process(tmp_path / "data", *options).start())
         workers = Workers(server)
-        async with AsyncExitStack() as stack:
-            first, second = (await workers.connect_to_each(stack)).values()
-            await _use_both_partitions(first, second)
-            pids = workers.pids
-            await _break_log(cluster)
-            status, stderr = await _end(process)
-    assert status == ExitStatus.FAILED
-    assert stderr.splitlines()[-1].startswith("engagement: ")
-    assert "Traceback" not in stderr
+        first, second = (await workers.connect_to_each(stack)).values()
+        await _use_both_partitions(first, second)
+        pids = workers.pids
+        await _break_log(cluster)
+        assert await asyncio.to_thread(server.wait) == ExitStatus.FAILED
+    assert server.messages.splitlines()[-1].startswith("engagement: ")
+    assert "Traceback" not in server.messages
     await until_gone(*pids)
 
 
@@ -199,17 +161,18 @@ async def _use_both_partitions(first: Connection, second: Connection) -> None:
         )
         listed = await second.events.ListEvents(v1.ListEventsRequest(account_id=account_id))
         assert [stored.cursor for stored in listed.events] == [recorded.result.cursor]
-        while not (message := await anext(messages)).batch.events:
-            pass
+        async with deadline("the event came to a subscriber"):
+            while not (message := await anext(messages)).batch.events:
+                pass
         assert message.cursor == recorded.result.cursor
     info = await v1.ServerServiceStub(second.channel).GetServerInfo(v1.GetServerInfoRequest())
     assert [(partition.number, partition.current) for partition in info.partitions] == [(0, True), (1, True)]
 
 
 async def _break_log(cluster: NatsCluster) -> None:
-    """Puts something into a log that no server understands."""
+    """Publishes a message that is no commit."""
     client = await nats.connect(cluster.urls)
     stream = client.jetstream()
     subject = ((await stream.stream_info("engagement-0of2")).config.subjects or [""])[0]
-    await stream.publish(subject, b"Cnonsense", headers={"Nats-Msg-Id": "somebody.1"})
+    await stream.publish(subject, entries.COMMIT + b"nonsense", headers={"Nats-Msg-Id": "somebody.1"})
     await client.close()

@@ -1,11 +1,11 @@
-"""Several processes that take calls are one server: whoever takes a call, it sees and does the same."""
+"""Several worker processes are one server: any of them can take any call."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -16,13 +16,14 @@ from grpc_health.v1 import health_pb2
 
 from engagement import v1
 from tests.support.cli_process import Cli
-from tests.support.connection import ACCOUNT, Connection, connect, upload_messages, wait_until
+from tests.support.connection import ACCOUNT, Connection, connect, upload_messages
 from tests.support.events import bad_event, customer_event, customer_events
 from tests.support.ledger import Ledger
 from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, marked_events
 from tests.support.producers import Caller, Producer, UploadStream
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
+from tests.support.waiting import deadline, eventually
 from tests.support.worker_processes import NEEDS_PROC, Workers, until_gone
 
 pytestmark = NEEDS_PROC
@@ -32,29 +33,28 @@ _ENVIRONMENT = {"ENGAGEMENT_WORKERS": str(_WORKERS)}
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server for all tests that leave it as it is."""
-    process = ServerProcess(tmp_path_factory.mktemp("server") / "data", environment=_ENVIRONMENT).start()
-    yield process
-    process.kill()
+    """A server for all tests that do not disturb it."""
+    folder = tmp_path_factory.mktemp("server")
+    with ServerProcess(folder / "data", environment=_ENVIRONMENT).start() as process:
+        yield process
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    process = ServerProcess(tmp_path / "data", environment=_ENVIRONMENT).start()
-    yield process
-    process.kill()
+    with ServerProcess(tmp_path / "data", environment=_ENVIRONMENT).start() as process:
+        yield process
 
 
 @pytest.fixture
 async def stack() -> AsyncIterator[AsyncExitStack]:
-    """What is to be closed behind the test."""
+    """Closes what it has entered after the test."""
     async with AsyncExitStack() as entered:
         yield entered
 
 
 @pytest.fixture
 async def connections(lasting: ServerProcess, stack: AsyncExitStack) -> Mapping[int, Connection]:
-    """A connection to each worker of the lasting server, by its process."""
+    """A connection to each worker of the shared server, by process id."""
     return await Workers(lasting).connect_to_each(stack)
 
 
@@ -84,7 +84,7 @@ async def _record_here_and_read_there(here: Connection, there: Connection, *, na
     again = await there.record(customer_event(f"{name}-single"))
     assert (again.outcome, again.cursor) == (v1.Outcome.OUTCOME_DUPLICATE, recorded.cursor)
     await here.record_batch([customer_event(f"{name}-batch-{number}") for number in range(3)])
-    conflict = await refusal(there.record(customer_event(f"{name}-batch-1", role="other")))
+    conflict = await expect_refused(there.record(customer_event(f"{name}-batch-1", role="other")))
     assert (conflict.code, conflict.reason) == (grpc.StatusCode.ALREADY_EXISTS, "EVENT_ID_CONFLICT")
     found = await there.events.GetEvent(v1.GetEventRequest(account_id=ACCOUNT, cursor=recorded.cursor))
     assert found.event.event.event_id == f"{name}-single"
@@ -110,7 +110,7 @@ async def _change_here_and_read_there(here: Connection, there: Connection, *, na
     listed = await seen.ListEntities(v1.ListEntitiesRequest(account_id=ACCOUNT, kind=kind))
     assert list(listed.names) == [name]
     unknown = customer_event(f"{name}-unknown", customer_type="none")
-    refused = await refusal(there.record_batch([customer_event(f"{name}-known"), unknown]))
+    refused = await expect_refused(there.record_batch([customer_event(f"{name}-known"), unknown]))
     assert (refused.reason, refused.fields) == ("ENTITY_UNKNOWN", ["events[1].customer_info.customer_type"])
     assert refused.metadata["allowed"] == f'"{name}"'
     await seen.DeleteEntity(v1.DeleteEntityRequest(account_id=ACCOUNT, kind=kind, name=name))
@@ -148,7 +148,7 @@ async def test_a_subscriber_sees_what_any_worker_recorded_in_its_order(
     stored = [each.cursor async for each in first.stored()][-len(events) :]
     for subscription in subscriptions:
         seen: list[str] = []
-        async with asyncio.timeout(20):
+        async with deadline("the subscriber saw all events"):
             while len(seen) < len(events):
                 message = await subscription.read()
                 assert isinstance(message, v1.SubscribeEventsResponse)
@@ -173,7 +173,7 @@ async def test_an_upload_that_goes_on_at_another_worker_ends_its_stream(
     opened = await new.read()
     assert isinstance(opened, v1.UploadEventsResponse)
     assert opened.opened.committed_through == 1
-    taken_over = await refusal(old.read())
+    taken_over = await expect_refused(old.read())
     assert (taken_over.code, taken_over.reason) == (grpc.StatusCode.ABORTED, "UPLOAD_TAKEN_OVER")
     new.cancel()
 
@@ -212,7 +212,7 @@ def _export() -> v1.SubscribeEventsRequest:
     return v1.SubscribeEventsRequest(account_id=ACCOUNT, earliest=True, stop_at_tail=True)
 
 
-async def test_a_port_that_workers_share_is_nobody_elses(lasting: ServerProcess, tmp_path: Path) -> None:
+async def test_no_other_server_gets_a_port_that_workers_share(lasting: ServerProcess, tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     commands = [
         ("--workers", workers, "--listen", lasting.address, "--data", "other") for workers in ("1", "2")
@@ -230,26 +230,23 @@ def _producers(ledger: Ledger, *, name: str) -> list[Producer]:
     ]
 
 
-async def _has(connection: Connection, *, events: int) -> bool:
-    request = v1.ListEventsRequest(account_id=ACCOUNT, newest_first=True, page_size=events)
-    return len((await connection.events.ListEvents(request)).events) == events
-
-
-async def _grows(connection: Connection) -> bool:
-    """Whether something was recorded since the last question."""
+async def _wait_until_it_grows(connection: Connection) -> None:
     newest = v1.ListEventsRequest(account_id=ACCOUNT, newest_first=True, page_size=1)
     first = await connection.events.ListEvents(newest)
-    await wait_until(lambda: _differs(connection, newest, first))
-    return True
+
+    async def has_grown() -> bool:
+        return await connection.events.ListEvents(newest) != first
+
+    await eventually(has_grown, "something was recorded")
 
 
-async def _differs(
-    connection: Connection, request: v1.ListEventsRequest, before: v1.ListEventsResponse
-) -> bool:
-    return await connection.events.ListEvents(request) != before
+async def _wait_until_all_fail(runs: Sequence[asyncio.Task[None]]) -> None:
+    async with deadline("every producer of a killed process failed"):
+        for outcome in await asyncio.gather(*runs, return_exceptions=True):
+            assert isinstance(outcome, grpc.aio.AioRpcError), outcome
 
 
-async def test_a_worker_that_is_killed_loses_nothing_holds_up_nobody_and_comes_back(
+async def test_a_killed_worker_loses_nothing_holds_nothing_up_and_comes_back(
     server: ServerProcess, stack: AsyncExitStack
 ) -> None:
     workers, ledger = Workers(server), Ledger(Random(1))
@@ -257,20 +254,21 @@ async def test_a_worker_that_is_killed_loses_nothing_holds_up_nobody_and_comes_b
     struck, spared = _producers(ledger, name="struck"), _producers(ledger, name="spared")
     failing = [asyncio.create_task(producer.run(lost)) for producer in struck]
     running = [asyncio.create_task(producer.run(kept)) for producer in spared]
-    await wait_until(lambda: _has(kept, events=300))
+    await kept.wait_until_stored(300)
     os.kill(victim, signal.SIGKILL)
-    for outcome in await asyncio.gather(*failing, return_exceptions=True):
-        assert isinstance(outcome, grpc.aio.AioRpcError), outcome
-    assert await _grows(kept)
+    await _wait_until_all_fail(failing)
+    await _wait_until_it_grows(kept)
     ledger.is_closed = True
-    await asyncio.gather(*running)
+    async with deadline("the producers of the other worker ended"):
+        await asyncio.gather(*running)
     await ledger.check(kept)
-    await wait_until(lambda: workers.all_listen(_WORKERS))
+    await eventually(lambda: workers.all_listen(_WORKERS), "all workers listen")
     assert survivor in workers.pids
     assert victim not in workers.pids
     again = await workers.connect_to_each(stack)
     (renewed,) = (connection for pid, connection in again.items() if pid != survivor)
-    await asyncio.gather(*(producer.run(renewed) for producer in struck))
+    async with deadline("the interrupted producers went on"):
+        await asyncio.gather(*(producer.run(renewed) for producer in struck))
     await ledger.check_complete(renewed)
 
 
@@ -284,16 +282,16 @@ async def test_workers_end_with_the_parent_that_is_killed_and_nothing_is_lost(
         asyncio.create_task(producer.run((first, second)[number % 2]))
         for number, producer in enumerate(producers)
     ]
-    await wait_until(lambda: _has(first, events=300))
+    await first.wait_until_stored(300)
     orphans = workers.pids
     server.kill()
-    for outcome in await asyncio.gather(*runs, return_exceptions=True):
-        assert isinstance(outcome, grpc.aio.AioRpcError), outcome
-    # At once, while they may be about to end.
+    await _wait_until_all_fail(runs)
+    # At once, while the orphans may still be ending.
     await asyncio.to_thread(server.start)
     await until_gone(*orphans)
     async with connect(server.address) as connection:
         await ledger.check(connection)
         ledger.is_closed = True
-        await asyncio.gather(*(producer.run(connection) for producer in producers))
+        async with deadline("the interrupted producers went on"):
+            await asyncio.gather(*(producer.run(connection) for producer in producers))
         await ledger.check_complete(connection)

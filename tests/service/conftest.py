@@ -1,19 +1,28 @@
-"""Fixtures that talk to the server as any client does: over a channel, through the contract's stubs."""
+"""Fixtures that talk to a server: the Python client, a plain channel, and stubs."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
-from engagement import v1
+from engagement import EngagementClient, v1
 from engagement_server.node import Server
+from tests.support.nats_cluster import NatsCluster
+from tests.support.replicated_log import PAYLOAD_BYTES
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[EngagementClient]:
+    """The Python client."""
+    async with EngagementClient(server.address, account_id="acme") as connected:
+        yield connected
 
 
 @pytest.fixture
@@ -25,11 +34,18 @@ async def channel(server: Server) -> AsyncIterator[grpc.aio.Channel]:
 
 @pytest.fixture
 def ingest(channel: grpc.aio.Channel) -> IngestServiceAsyncStub:
-    """Ways in."""
+    """The stub for recording."""
     return v1.IngestServiceStub(channel)
 
 
 @pytest.fixture
 def events(channel: grpc.aio.Channel) -> EventServiceAsyncStub:
-    """Ways out."""
+    """The stub for reading."""
     return v1.EventServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    """One NATS server for the logs of all these tests; its messages are small."""
+    with NatsCluster(tmp_path_factory.mktemp("nats"), size=1, max_payload_bytes=PAYLOAD_BYTES) as running:
+        yield running

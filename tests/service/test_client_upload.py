@@ -24,14 +24,7 @@ from engagement import (
 from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.event_samples import bad_event, good_event, good_events, mixed_events, stored_ids
-
-DEADLINE_SECONDS = 20
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[EngagementClient]:
-    async with EngagementClient(server.address, account_id="acme") as connected:
-        yield connected
+from tests.support.waiting import deadline, eventually
 
 
 def ids(events: list[v1.Event]) -> list[str]:
@@ -45,20 +38,21 @@ async def endless(first: v1.Event) -> AsyncIterator[v1.Event]:
 
 
 async def wait_until_expired(client: EngagementClient, upload_id: str) -> None:
-    with suppress(NotFoundError):
-        while True:
-            await client.get_upload(upload_id)
+    async with deadline("the upload has expired"):
+        with suppress(NotFoundError):
+            while True:
+                await client.get_upload(upload_id)
 
 
 async def wait_until_stored(client: EngagementClient, event_id: str) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                await client.get_event(event_id=event_id)
-            except NotFoundError:
-                await asyncio.sleep(0.01)
-            else:
-                return
+    async def is_stored() -> bool:
+        try:
+            await client.get_event(event_id=event_id)
+        except NotFoundError:
+            return False
+        return True
+
+    await eventually(is_stored, f"{event_id} is stored")
 
 
 async def test_an_upload_stores_every_event_in_order(client: EngagementClient) -> None:
@@ -238,10 +232,7 @@ async def test_events_without_ids_are_stored_once_even_after_the_upload_has_expi
             await Uploader(client, upload_id="u-1", chunk_events=15).upload(broken())
     await server.stop()
     server = await Server.start(replace(config, upload_idle_hours=1e-9))
-    async with (
-        EngagementClient(server.address, account_id="acme") as client,
-        asyncio.timeout(DEADLINE_SECONDS),
-    ):
+    async with EngagementClient(server.address, account_id="acme") as client:
         await wait_until_expired(client, "u-1")
         summary = await Uploader(client, upload_id="u-1", chunk_events=7).upload(nameless())
         assert summary.tally == v1.Tally(accepted=30, duplicate=20)

@@ -1,10 +1,9 @@
-"""Of what is erased no byte is left in any file of the store, and of everything else nothing is missing."""
+"""No byte of erased events is left in any file of the store, and nothing else is missing."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,12 @@ TRACES = [MARKER, SUBJECT]
 
 
 @pytest.fixture
-async def client(server: Server) -> AsyncIterator[EngagementClient]:
-    async with EngagementClient(server.address, account_id="acme") as connected:
-        yield connected
-
-
-@pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
 def shuffled_ids(events: list[v1.Event], *, seed: int) -> list[v1.Event]:
-    """The events with ids in no order, so that pages of the index of ids are split everywhere."""
+    """The events with random ids, so that pages of the id index are split everywhere."""
     generator = random.Random(seed)
     for event in events:
         event.event_id = f"{generator.getrandbits(64):016x}-{event.event_id}"
@@ -86,12 +79,12 @@ async def test_no_byte_of_an_erased_consumer_is_left_in_any_file(
     await assert_left(client, kept)
     rejections = [rejection.result async for rejection in client.upload_rejections(upload_id)]
     assert [(result.event_id, len(result.error.violations)) for result in rejections] == [("", 0)] * 21
-    # What is written afterwards brings nothing back from a cache.
+    # Later writes bring nothing back from a cache.
     await client.record_events(marked_events(300, consumer_id="later", marker="later"))
     assert [files_with(data_dir, trace) for trace in TRACES] == [{}, {}]
 
 
-async def test_no_byte_is_left_where_an_upload_runs_meanwhile(
+async def test_no_byte_is_left_while_an_upload_runs(
     client: EngagementClient, server: Server, data_dir: Path
 ) -> None:
     _, kept = await fill(client, server, count=1000)
@@ -123,7 +116,7 @@ async def test_uploading_erased_events_again_stores_nothing(
 async def test_without_the_purge_bytes_are_left(
     client: EngagementClient, server: Server, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The search above would find them."""
+    """Proves that the search above would find them."""
 
     async def nothing(self: LocalLog) -> None:
         return

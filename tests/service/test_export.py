@@ -19,8 +19,8 @@ from engagement.cli.transfer import ErasedMeanwhileError, Transfer
 from engagement_server.node import Server
 from tests.support.event_samples import good_event
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import deadline
 
-DEADLINE_SECONDS = 30
 EVENTS = 9000
 EVERYTHING = v1.EventFilter()
 FORMATS: dict[str, ExportFormat] = {
@@ -48,7 +48,7 @@ def part_of(path: Path, *, restart: bool = False, account: str = "acme") -> Part
 async def export_whole(client: EngagementClient, path: Path, format_: ExportFormat) -> None:
     """Goes on with an export, or begins it, and completes it."""
     with part_of(path) as part:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with deadline("the export ended"):
             await Transfer(part, format_, wanted=EVERYTHING, on_progress=lambda *_: None).run(client)
         part.complete(format_.finish(part.path))
 
@@ -63,7 +63,7 @@ async def export_some(client: EngagementClient, path: Path, format_: ExportForma
     with part_of(path) as part:
         transfer = Transfer(part, format_, wanted=EVERYTHING, on_progress=stop)
         task = asyncio.create_task(transfer.run(client))
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with deadline("the export ended"):
             with pytest.raises(asyncio.CancelledError):
                 await task
     return part.mark.events
@@ -112,7 +112,7 @@ async def test_lost_connections_leave_no_gap_and_no_repeat(
                     next_cut = next(cuts, 2 * EVENTS)
                     proxy.cut()
 
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with deadline("the export ended"):
                 await Transfer(part, format_, wanted=EVERYTHING, on_progress=cut).run(distant)
             assert proxy.connections > 1
         assert list(format_.read_cursors(part.path)) == await in_order(client)

@@ -1,4 +1,4 @@
-"""Lists give what the filter means: no event too many, none too few, none twice, whatever the page size."""
+"""Lists contain exactly the events that match the filter, each once, for any page size."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.calls import one, some
 from tests.support.events import customer_event, personal_event
 from tests.support.filter_strategies import START_MS, events_of_any_kind, filters, timestamp
 from tests.support.plain_filter import takes
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
-# Each example has an account of its own, so that all can share one server.
+# Each example has its own account, so all share one server.
 account_numbers = itertools.count()
 tolerant = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -33,7 +33,7 @@ tolerant = settings(
 
 @pytest.fixture
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every bound of the store so small that a handful of events reaches it."""
+    """Makes the store's bounds so small that a few events reach them."""
     for module in (cursor, pending_events, event_pages):
         monkeypatch.setattr(module, "BLOCK_BITS", 2)
     monkeypatch.setattr(event_pages, "_MAX_SCANNED_BLOCKS", 2)
@@ -88,7 +88,7 @@ async def test_a_list_is_what_the_filter_means(
     newest_first=st.booleans(),
     wanted=st.sampled_from([v1.EventFilter(), v1.EventFilter(text="cancelled")]),
 )
-async def test_a_walk_neither_skips_nor_repeats_whatever_arrives_meanwhile(
+async def test_a_walk_neither_skips_nor_repeats_while_events_arrive(
     ingest: IngestServiceAsyncStub,
     events: EventServiceAsyncStub,
     before: int,
@@ -121,7 +121,7 @@ async def test_a_walk_neither_skips_nor_repeats_whatever_arrives_meanwhile(
     assert met == (recorded[:before][::-1] if newest_first else recorded)
 
 
-# What a sentence says better than a property.
+# Examples.
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ async def test_words_are_found_in_values_and_phrases_in_one_value(
 
 
 @pytest.mark.parametrize("text", ["", "cancelled"])
-async def test_a_time_range_has_its_start_and_not_its_end_in_whatever_order_events_came(
+async def test_a_time_range_has_its_start_and_not_its_end_in_any_order_of_events(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub, text: str
 ) -> None:
     times = [START_MS + step for step in (5, 9, 1, 3, 7)]
@@ -262,5 +262,7 @@ async def test_a_filter_that_means_nothing_is_refused(
     account_id: str,
 ) -> None:
     await ingest.RecordEvent(one(customer_event()))
-    refused = await refusal(events.ListEvents(v1.ListEventsRequest(account_id=account_id, filter=wanted)))
+    refused = await expect_refused(
+        events.ListEvents(v1.ListEventsRequest(account_id=account_id, filter=wanted))
+    )
     assert (refused.reason, refused.fields) == (reason, [field])

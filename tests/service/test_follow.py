@@ -1,10 +1,10 @@
-"""Following through lost connections, restarts and silence: no gap, no repeat, and a cursor that is true."""
+"""Following through lost connections, restarts and silence: no gap, no repeat, and an exact cursor."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,16 +22,9 @@ from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.event_samples import good_event
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import deadline, eventually
 
-DEADLINE_SECONDS = 10
 Notice = v1.SubscribeEventsResponse.ErasureNotice
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[EngagementClient]:
-    """A client of the server."""
-    async with EngagementClient(server.address, account_id="acme") as connected:
-        yield connected
 
 
 @asynccontextmanager
@@ -51,7 +44,7 @@ async def record(client: EngagementClient, numbers: range) -> None:
 
 
 async def take(follower: Follower, count: int) -> list[v1.StoredEvent]:
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline(f"{count} events came"):
         return [await anext(follower) for _ in range(count)]
 
 
@@ -61,14 +54,8 @@ def numbers_of(events: Sequence[v1.StoredEvent]) -> list[int]:
 
 async def follow_to_tail(client: EngagementClient, *, after_cursor: str) -> list[int]:
     follower = client.follow(after_cursor=after_cursor, stop_at_tail=True)
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the tail was reached"):
         return numbers_of([stored async for stored in follower])
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - nothing signals that a follower's state changes
-            await asyncio.sleep(0.005)
 
 
 async def test_stored_events_come_first_and_then_each_new_one(client: EngagementClient) -> None:
@@ -76,7 +63,7 @@ async def test_stored_events_come_first_and_then_each_new_one(client: Engagement
     async with client.follow(earliest=True) as follower:
         assert numbers_of(await take(follower, 1200)) == list(range(1200))
         waiting = asyncio.create_task(take(follower, 1))
-        await wait_until(lambda: follower.is_caught_up)
+        await eventually(lambda: follower.is_caught_up, "the follower has caught up")
         assert follower.lag_events == 0
         await record(client, range(1200, 1201))
         assert numbers_of(await waiting) == [1200]
@@ -98,7 +85,7 @@ async def test_the_cursor_after_each_event_covers_exactly_what_was_handed_out(
 async def test_batches_and_single_events_go_on_where_the_other_stopped(client: EngagementClient) -> None:
     await record(client, range(30))
     async with (
-        asyncio.timeout(DEADLINE_SECONDS),
+        deadline("the tail was reached"),
         client.follow(earliest=True, max_batch_events=10, stop_at_tail=True) as follower,
     ):
         single = await take(follower, 4)
@@ -121,7 +108,7 @@ async def test_latest_that_is_cut_before_its_first_event_misses_nothing(
     await record(client, range(5))
     async with proxied(server) as (proxy, distant), distant.follow(latest=True) as follower:
         waiting = asyncio.create_task(take(follower, 10))
-        await wait_until(lambda: follower.is_caught_up)
+        await eventually(lambda: follower.is_caught_up, "the follower has caught up")
         proxy.cut()
         await record(client, range(5, 15))
         assert numbers_of(await waiting) == list(range(5, 15))
@@ -158,10 +145,10 @@ async def test_silence_of_two_intervals_is_a_lost_connection(tmp_path: Path) -> 
         distant.follow(latest=True, on_reconnect=errors.append) as follower,
     ):
         waiting = asyncio.create_task(take(follower, 1))
-        await wait_until(lambda: follower.is_caught_up)
+        await eventually(lambda: follower.is_caught_up, "the follower has caught up")
         proxy.hold_replies()
         await record(direct, range(1))
-        await wait_until(lambda: bool(errors))
+        await eventually(lambda: bool(errors), "the follower reconnects")
         proxy.cut()
         assert numbers_of(await waiting) == [0]
     assert "no message from the server for 0.4 seconds" in str(errors[0])
@@ -182,7 +169,7 @@ async def test_a_stream_that_the_server_closes_is_opened_again_after_its_delay(t
         direct.follow(latest=True, on_reconnect=note) as follower,
     ):
         waiting = asyncio.create_task(take(follower, 3))
-        await wait_until(lambda: bool(errors))
+        await eventually(lambda: bool(errors), "the follower reconnects")
         await record(direct, range(3))
         assert numbers_of(await waiting) == [0, 1, 2]
     assert errors[0].retry_delay_seconds == 1
@@ -245,17 +232,17 @@ async def test_a_filter_takes_its_events_and_the_cursor_moves_past_the_others(tm
         await record(client, range(100))
         assert numbers_of(await take(follower, 10)) == list(range(3, 100, 10))
         waiting = asyncio.create_task(take(follower, 1))
-        await wait_until(lambda: follower.is_caught_up)
+        await eventually(lambda: follower.is_caught_up, "the follower has caught up")
         behind_all = follower.cursor
         assert await follow_to_tail(client, after_cursor=behind_all) == []
         await record(client, range(104, 106))
-        await wait_until(lambda: follower.cursor != behind_all)
+        await eventually(lambda: follower.cursor != behind_all, "the cursor moves on")
         assert not waiting.done()
         waiting.cancel()
     await server.stop()
 
 
-async def test_erasures_are_told_in_their_place_and_again_where_the_callback_fails(
+async def test_erasures_are_told_in_their_place_and_again_if_the_callback_fails(
     client: EngagementClient,
 ) -> None:
     await record(client, range(20))
@@ -320,6 +307,6 @@ async def test_a_follower_does_not_read_ahead_of_a_slow_reader(
         await client.record_events(events[first : first + 100])
     async with client.follow(earliest=True) as follower:
         await anext(follower)
-        # The rest of one batch is held, whose bytes are bounded; what follows waits in the server.
+        # It holds the rest of one batch, whose bytes are bounded; later events wait in the server.
         assert follower.lag_events == 599
         assert numbers_of(await take(follower, 599)) == list(range(1, 600))

@@ -14,7 +14,7 @@ from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.calls import one, some, stored
 from tests.support.events import customer_event, customer_events, personal_event
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -61,7 +61,7 @@ async def test_the_last_page_has_no_token(
 
 
 async def test_a_negative_page_size_is_refused(events: EventServiceAsyncStub) -> None:
-    assert (await refusal(events.ListEvents(listing(page_size=-1)))).fields == ["page_size"]
+    assert (await expect_refused(events.ListEvents(listing(page_size=-1)))).fields == ["page_size"]
 
 
 async def test_pages_of_large_events_stay_below_what_clients_receive(
@@ -111,22 +111,22 @@ async def test_a_page_token_belongs_to_account_filter_and_order(
         v1.ListEventsRequest(account_id="acme", page_token=token, filter={"consumer_ids": ["ada"]}),
     ]
     for request in others:
-        refused = await refusal(events.ListEvents(request))
+        refused = await expect_refused(events.ListEvents(request))
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_MISMATCH")
     same = listing(token, page_size=2, mask=("event.event_id",))
     assert len((await events.ListEvents(same)).events) == 2
-    same.filter.SetInParent()  # an empty filter takes everything too
+    same.filter.SetInParent()  # an empty filter matches everything too
     assert len((await events.ListEvents(same)).events) == 2
 
 
 @pytest.mark.parametrize("token", ["x", "€", "A" * 36, "A" * 1024])
 async def test_a_made_up_page_token_is_refused(events: EventServiceAsyncStub, token: str) -> None:
-    refused = await refusal(events.ListEvents(listing(token)))
+    refused = await expect_refused(events.ListEvents(listing(token)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_MISMATCH")
 
 
 async def test_an_endless_page_token_is_refused(events: EventServiceAsyncStub) -> None:
-    assert (await refusal(events.ListEvents(listing("A" * 1025)))).fields == ["page_token"]
+    assert (await expect_refused(events.ListEvents(listing("A" * 1025)))).fields == ["page_token"]
 
 
 async def test_tokens_and_cursors_of_a_replaced_log_are_told_from_damaged_ones(
@@ -139,7 +139,7 @@ async def test_tokens_and_cursors_of_a_replaced_log_are_told_from_damaged_ones(
         other = v1.EventServiceStub(channel)
         by_cursor = v1.GetEventRequest(account_id="acme", cursor=page.events[0].cursor)
         for call in (other.ListEvents(listing(page.next_page_token)), other.GetEvent(by_cursor)):
-            refused = await refusal(call)
+            refused = await expect_refused(call)
             assert (refused.code, refused.reason) == (
                 grpc.StatusCode.FAILED_PRECONDITION,
                 "LOG_EPOCH_CHANGED",
@@ -205,7 +205,7 @@ async def test_a_mask_of_no_field_is_refused(events: EventServiceAsyncStub, path
     mask = {"paths": ["cursor", path]}
     request = v1.GetEventRequest(account_id="acme", event_id="a", read_mask=mask)
     for call in (events.ListEvents(listing(mask=("cursor", path))), events.GetEvent(request)):
-        refused = await refusal(call)
+        refused = await expect_refused(call)
         assert (refused.reason, refused.fields) == ("FIELD_INVALID", ["read_mask"])
         assert repr(path) in refused.message
 
@@ -230,7 +230,9 @@ async def test_an_event_that_is_not_there_is_not_found(
 ) -> None:
     await ingest.RecordEvent(one(customer_event("there")))
     event_id = "there" if account_id == "other" else "not there"
-    refused = await refusal(events.GetEvent(v1.GetEventRequest(account_id=account_id, event_id=event_id)))
+    refused = await expect_refused(
+        events.GetEvent(v1.GetEventRequest(account_id=account_id, event_id=event_id))
+    )
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "EVENT_NOT_FOUND")
     assert refused.metadata == {"eventId": event_id}
 
@@ -241,13 +243,15 @@ async def test_a_cursor_of_another_account_is_refused(
     mine = (await ingest.RecordEvent(one(customer_event()))).result.cursor
     await ingest.RecordEvent(one(customer_event(), account_id="other"))
     for account_id in ("other", "nobody"):
-        refused = await refusal(events.GetEvent(v1.GetEventRequest(account_id=account_id, cursor=mine)))
+        refused = await expect_refused(
+            events.GetEvent(v1.GetEventRequest(account_id=account_id, cursor=mine))
+        )
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "CURSOR_MISMATCH")
 
 
 @pytest.mark.parametrize("cursor", ["x", "€", "A" * 26, "A" * 128])
 async def test_a_made_up_cursor_is_refused(events: EventServiceAsyncStub, cursor: str) -> None:
-    refused = await refusal(events.GetEvent(v1.GetEventRequest(account_id="acme", cursor=cursor)))
+    refused = await expect_refused(events.GetEvent(v1.GetEventRequest(account_id="acme", cursor=cursor)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "CURSOR_MALFORMED")
 
 
@@ -264,5 +268,5 @@ async def test_a_made_up_cursor_is_refused(events: EventServiceAsyncStub, cursor
 async def test_a_bad_request_for_an_event_names_the_field(
     events: EventServiceAsyncStub, request_: v1.GetEventRequest, field: str
 ) -> None:
-    refused = await refusal(events.GetEvent(request_))
+    refused = await expect_refused(events.GetEvent(request_))
     assert (refused.reason, refused.fields) == ("FIELD_INVALID", [field])

@@ -1,8 +1,7 @@
-"""Servers of the log that ask who is there: passwords, certificates on both sides, and signed credentials."""
+"""Authentication at the servers of the log: passwords, certificates on both sides, signed credentials."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -16,30 +15,29 @@ import pytest
 
 from engagement import EngagementClient
 from engagement_server.config import Config
-from engagement_server.faults import ConfigurationError, LogUnreachableError
+from engagement_server.errors import ConfigurationError, LogUnreachableError
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.log.nats.connection import NatsSettings, Servers
 from engagement_server.log.nats.stream import connect
 from engagement_server.node import Server
 from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
-from tests.support.replicated_node import DEADLINE_SECONDS
 
 _LIMITS = ("subs", "conn", "data", "payload", "leaf", "imports", "exports")
 
 
 @asynccontextmanager
 async def serving(folder: Path, log: LogConfig) -> AsyncIterator[EngagementClient]:
-    """A client of a server."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        server = await Server.start(Config(listen="127.0.0.1:0", data=folder / "data"), log)
-        async with EngagementClient(server.address, account_id="acme") as client:
-            yield client
-        await server.stop()
+    """A client of a node with this log."""
+    server = await Server.start(Config(listen="127.0.0.1:0", data=folder / "data"), log)
+    async with EngagementClient(server.address, account_id="acme") as client:
+        yield client
+    await server.stop()
 
 
 async def test_a_user_with_a_password(tmp_path: Path) -> None:
-    with NatsCluster(tmp_path / "nats", size=1, users={"ada": "s3cret/@:"}) as nats:
+    users = 'authorization: { users: [ { user: ada, password: "s3cret/@:" } ] }'
+    with NatsCluster(tmp_path / "nats", size=1, settings=users) as nats:
         address = nats.url.removeprefix("nats://")
         async with serving(
             tmp_path, LogConfig(log=f"nats://ada:s3cret%2F%40%3A@{address}", log_replicas=1)
@@ -125,7 +123,7 @@ class _Key:
         self.public = self._pair.public_key.decode()
 
     def sign(self, subject: _Key, rights: dict[str, object]) -> str:
-        """A token that says what another key may do."""
+        """A token that grants rights to another key."""
         claims = {
             "iat": int(time.time()),
             "iss": self.public,

@@ -14,14 +14,16 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
 from engagement_server.config import Config
-from engagement_server.faults import UnreadableCommitError
+from engagement_server.errors import UnreadableCommitError
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.log.nats.entries import FORMAT
 from engagement_server.node import Server
 from tests.support.events import customer_event
+from tests.support.full_disk import BoundedDatabaseFile
 from tests.support.nats_cluster import NatsCluster
-from tests.support.replicated_node import DEADLINE_SECONDS, ReplicatedNode, WatchedDatabaseFile
+from tests.support.replicated_node import ReplicatedNode
+from tests.support.waiting import DEADLINE_SECONDS
 
 _FOUNDING = msgspec.msgpack.encode([[1, b"k" * 32, b"s" * 32], False])
 OLDER = b"F" + _FOUNDING
@@ -137,8 +139,8 @@ async def test_a_node_that_began_without_its_log_publishes_nothing_into_one_of_a
     await js.delete_stream(log.name)
     ids = [f"p.{number}" for number in range(1, sequence)]
     await create(js, log, *[entry] * sequence, ids=[*ids, message_id])
-    database = WatchedDatabaseFile(tmp_path, is_view=True)
-    node = ReplicatedNode(database, log, None, max_view_age_seconds=10)
+    database = BoundedDatabaseFile(tmp_path, is_view=True)
+    node = ReplicatedNode(database, log, None)
     await refuse(node.log.failure, entry)
     await node.close()
     assert (await js.stream_info(log.name)).state.last_seq == sequence

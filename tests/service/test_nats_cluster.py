@@ -1,89 +1,74 @@
-"""The cluster that other tests build on: it survives, it can be cut, and a cut is a real one."""
+"""The test cluster itself: it survives kills, and its cuts are real."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
+import nats
 import nats.errors
 import pytest
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
 from tests.support.nats_cluster import NatsCluster
-from tests.support.nats_node import NatsNode, wait_until
+from tests.support.nats_node import NatsNode
+from tests.support.waiting import deadline, eventually
 
-DEADLINE_SECONDS = 30
 SHORT_SECONDS = 0.5
 SUBJECT = "numbers"
 
 
 @asynccontextmanager
-# `Any` because the options are of as many types as there are.
-async def connected(*urls: str, **options: Any) -> AsyncIterator[Client]:
-    client = Client()
-    defaults = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
-    try:
-        await client.connect(list(urls), **{**defaults, **options})
-        yield client
-    finally:
-        # A client that could not connect has a socket all the same.
-        await client.close()
-
-
-@asynccontextmanager
 async def jetstream(*urls: str) -> AsyncIterator[JetStreamContext]:
-    async with connected(*urls, allow_reconnect=True, max_reconnect_attempts=-1) as client:
-        yield client.jetstream()
+    client = await nats.connect(list(urls), max_reconnect_attempts=-1, reconnect_time_wait=0.05)
+    yield client.jetstream()
+    await client.close()
 
 
 async def add_stream(cluster: NatsCluster) -> NatsNode:
-    """Adds the stream; its leader."""
+    """Adds the stream; returns its leader."""
     async with jetstream(*cluster.urls) as context:
         config = StreamConfig(name="numbers", subjects=[SUBJECT], num_replicas=len(cluster.nodes))
         info = await context.add_stream(config)
-        # One server alone says nothing of a cluster.
+        # A single server reports no cluster.
         return cluster.node(info.cluster.leader) if info.cluster and info.cluster.leader else cluster.nodes[0]
 
 
 def follower_number(cluster: NatsCluster, leader: NatsNode) -> int:
-    """A server that leads nothing, so that the others go on at once."""
+    """A server that leads nothing, so that the others need no election."""
     leaders = {leader.name, leader.monitor("/jsz")["meta_cluster"]["leader"]}
     return next(n for n, node in enumerate(cluster.nodes) if node.name not in leaders)
 
 
 async def publish(context: JetStreamContext, number: int) -> None:
-    """Publishes until it is acknowledged; the id keeps a repetition from being stored."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                await context.publish(
-                    SUBJECT, b"%d" % number, timeout=1, headers={"Nats-Msg-Id": f"{number}"}
-                )
-            except nats.errors.Error:
-                await asyncio.sleep(0.05)
-            else:
-                return
+    """Publishes until it is acknowledged; its id prevents duplicates."""
+
+    async def is_acknowledged() -> bool:
+        try:
+            await context.publish(SUBJECT, b"%d" % number, timeout=1, headers={"Nats-Msg-Id": f"{number}"})
+        except nats.errors.Error:
+            return False
+        return True
+
+    await eventually(is_acknowledged, f"{number} is acknowledged")
 
 
 async def count(context: JetStreamContext) -> int:
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the stream was described"):
         return (await context.stream_info("numbers")).state.messages
 
 
 @pytest.fixture
 def cuttable(tmp_path: Path) -> Iterator[NatsCluster]:
-    with NatsCluster(tmp_path / "nats", cuttable=True, cuts_clients=True) as cluster:
+    with NatsCluster(tmp_path / "nats", cuttable=True) as cluster:
         yield cluster
 
 
 async def test_what_was_killed_as_a_whole_goes_on_with_its_files(tmp_path: Path) -> None:
-    # One server, because three need several seconds to agree on a leader again.
-    with NatsCluster(tmp_path / "nats", size=1, cuts_clients=True) as cluster:
+    # One server, because three need seconds to elect a leader again.
+    with NatsCluster(tmp_path / "nats", size=1) as cluster:
         await add_stream(cluster)
         async with jetstream(*cluster.urls) as context:
             await publish(context, 1)
@@ -104,7 +89,7 @@ async def test_a_server_that_is_cut_off_acknowledges_nothing_until_it_is_healed(
         await publish(cut_off, 1)
         cuttable.cut(number, silently=silently)
         if not silently:
-            wait_until(lambda: not follower.neighbours, what="no neighbours", timeout_seconds=5)
+            await eventually(lambda: not follower.neighbours, "it has no neighbours")
         with pytest.raises(nats.errors.Error):
             await cut_off.publish(SUBJECT, b"2", timeout=SHORT_SECONDS, headers={"Nats-Msg-Id": "2"})
         await publish(context, 3)
@@ -114,23 +99,6 @@ async def test_a_server_that_is_cut_off_acknowledges_nothing_until_it_is_healed(
         await publish(cut_off, 2)
         await publish(cut_off, 4)
         assert await count(context) == 4
-
-
-async def test_clients_can_be_cut_off_as_well(tmp_path: Path) -> None:
-    with NatsCluster(tmp_path / "nats", size=1, cuttable=True, cuts_clients=True) as cluster:
-        await add_stream(cluster)
-        async with jetstream(cluster.url) as context:
-            await publish(context, 1)
-            cluster.cut(0, clients=True)
-            with pytest.raises(nats.errors.Error):
-                await context.publish(SUBJECT, b"2", timeout=SHORT_SECONDS)
-        with pytest.raises(nats.errors.Error):
-            async with connected(cluster.url):
-                pass
-        cluster.heal(0)
-        async with jetstream(cluster.url) as context:
-            await publish(context, 2)
-            assert await count(context) == 2
 
 
 async def test_a_frozen_server_keeps_its_connections_and_is_not_needed(tmp_path: Path) -> None:
@@ -144,33 +112,3 @@ async def test_a_frozen_server_keeps_its_connections_and_is_not_needed(tmp_path:
             follower.resume()
             cluster.wait_until_healthy()
             assert await count(context) == 1
-
-
-@pytest.mark.parametrize(
-    ("server", "stranger"),
-    [
-        ({"token": "word"}, {"token": "other"}),
-        ({"users": {"ann": "word"}}, {"user": "ann", "password": "other"}),
-    ],
-)
-# `Any` because the options are of as many types as there are.
-async def test_servers_may_ask_who_connects(
-    tmp_path: Path, server: dict[str, Any], stranger: dict[str, str]
-) -> None:
-    with NatsCluster(tmp_path / "nats", size=1, **server) as cluster:
-        with pytest.raises(nats.errors.Error, match="Authorization Violation"):
-            async with connected(cluster.url, **stranger):
-                pass
-        async with connected(cluster.url, **cluster.client_options) as client:
-            await client.flush()
-
-
-async def test_servers_may_demand_certificates(tmp_path: Path) -> None:
-    with NatsCluster(tmp_path / "nats", size=1, verifies_clients=True) as cluster:
-        assert cluster.certificates is not None
-        anonymous = cluster.certificates.context(anonymous=True)
-        with pytest.raises((nats.errors.Error, OSError)):
-            async with connected(cluster.url, tls=anonymous, connect_timeout=SHORT_SECONDS):
-                pass
-        async with connected(cluster.url, **cluster.client_options) as client:
-            await client.flush()

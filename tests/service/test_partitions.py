@@ -1,9 +1,8 @@
-"""Accounts are spread over partitions; a node serves those of its own and sends others elsewhere."""
+"""Accounts are spread over partitions; a node serves its own and refuses the others."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from engagement.v1 import (
     privacy_service_pb2_grpc,
 )
 from engagement_server.config import Config
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.node import Server
 from engagement_server.partitions import partition_number
@@ -28,31 +27,23 @@ from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
 from tests.support.raw_subscription import RawSubscription, subscribing
 from tests.support.raw_upload import RawUpload
-from tests.support.refusal import Refusal, refusal
+from tests.support.refused_call import RefusedCall, expect_refused
 
-DEADLINE_SECONDS = 30
 HERE, ELSEWHERE = "brand-1", "brand-4"
 """Accounts of the partitions 0 and 1 of two."""
 
 
-@pytest.fixture(scope="module")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
-    with NatsCluster(tmp_path_factory.mktemp("nats"), size=1) as running:
-        yield running
-
-
 @asynccontextmanager
 async def serving(
-    nats: NatsCluster, folder: Path, partitions: str, *, log_name: str = "engagement"
+    cluster: NatsCluster, folder: Path, partitions: str, *, log_name: str = "engagement"
 ) -> AsyncIterator[grpc.aio.Channel]:
-    """A connection to a node that carries some partitions."""
+    """A channel to a node that serves some partitions."""
     config = Config(listen="127.0.0.1:0", data=folder, partitions=partitions)
-    log = LogConfig(log=nats.url, log_name=log_name, log_replicas=1)
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        server = await Server.start(config, log)
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            yield channel
-        await server.stop()
+    log = LogConfig(log=cluster.url, log_name=log_name, log_replicas=1)
+    server = await Server.start(config, log)
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        yield channel
+    await server.stop()
 
 
 def test_the_accounts_of_these_tests_are_of_both_partitions() -> None:
@@ -61,11 +52,11 @@ def test_the_accounts_of_these_tests_are_of_both_partitions() -> None:
 
 
 async def test_every_call_for_an_account_of_another_partition_is_refused(
-    nats: NatsCluster, tmp_path: Path
+    cluster: NatsCluster, tmp_path: Path
 ) -> None:
     erase = v1.EraseConsumerRequest(account_id=ELSEWHERE, request_id="r", consumer_id="c")
     status = v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS
-    async with serving(nats, tmp_path, "0/2", log_name="refused") as channel:
+    async with serving(cluster, tmp_path, "0/2", log_name="refused") as channel:
         ingest = ingest_service_pb2_grpc.IngestServiceStub(channel)
         events = event_service_pb2_grpc.EventServiceStub(channel)
         entities = entity_service_pb2_grpc.EntityServiceStub(channel)
@@ -93,20 +84,20 @@ async def test_every_call_for_an_account_of_another_partition_is_refused(
             privacy.LiftSuppression(v1.LiftSuppressionRequest(account_id=ELSEWHERE, consumer_id="c")),
         ]
         for call in calls:
-            _require_elsewhere(await refusal(call))
+            _require_elsewhere(await expect_refused(call))
         await ingest.RecordEvent(one(customer_event("a"), account_id=HERE))
         assert await stored_ids(events, account_id=HERE) == ["a"]
 
 
-def _require_elsewhere(refused: Refusal) -> None:
+def _require_elsewhere(refused: RefusedCall) -> None:
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PARTITION_NOT_SERVED")
     assert refused.metadata == {"accountId": ELSEWHERE, "partition": "1", "partitionCount": "2"}
 
 
-async def test_nodes_serve_their_partitions_beside_each_other(nats: NatsCluster, tmp_path: Path) -> None:
+async def test_nodes_serve_their_partitions_beside_each_other(cluster: NatsCluster, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         nodes = [
-            await stack.enter_async_context(serving(nats, tmp_path / name, partitions, log_name="beside"))
+            await stack.enter_async_context(serving(cluster, tmp_path / name, partitions, log_name="beside"))
             for name, partitions in (("zero", "0/2"), ("one", "1/2"), ("both", "2"))
         ]
         for account_id, node in zip((HERE, ELSEWHERE), nodes, strict=False):
@@ -114,42 +105,44 @@ async def test_nodes_serve_their_partitions_beside_each_other(nats: NatsCluster,
             await ingest.RecordEvent(one(customer_event(account_id), account_id=account_id))
         both = event_service_pb2_grpc.EventServiceStub(nodes[2])
         for account_id in (HERE, ELSEWHERE):
-            # By its id: a node looks again before it says that there is none.
+            # By id: a node looks again before it reports NOT_FOUND.
             found = await both.GetEvent(v1.GetEventRequest(account_id=account_id, event_id=account_id))
             assert found.event.event.event_id == account_id
 
 
 async def test_the_number_of_partitions_cannot_be_changed_over_a_folder(
-    nats: NatsCluster, tmp_path: Path
+    cluster: NatsCluster, tmp_path: Path
 ) -> None:
-    async with serving(nats, tmp_path, "2", log_name="folder"):
+    async with serving(cluster, tmp_path, "2", log_name="folder"):
         pass
     for partitions in ("1", "3", "0/4"):
         with pytest.raises(ConfigurationError, match="partitions of 2"):
-            async with serving(nats, tmp_path, partitions, log_name="other"):
+            async with serving(cluster, tmp_path, partitions, log_name="other"):
                 pass
-    async with serving(nats, tmp_path, "2", log_name="folder"):
+    async with serving(cluster, tmp_path, "2", log_name="folder"):
         pass
 
 
-async def test_a_store_of_one_machine_is_no_partition_of_several(nats: NatsCluster, tmp_path: Path) -> None:
+async def test_a_store_of_one_machine_is_no_partition_of_several(
+    cluster: NatsCluster, tmp_path: Path
+) -> None:
     database = DatabaseFile(tmp_path)
     database.open_writer().close()
     database.close()
     (tmp_path / "proof of nothing").mkdir()
     with pytest.raises(ConfigurationError, match="partitions of 1"):
-        async with serving(nats, tmp_path, "2", log_name="store"):
+        async with serving(cluster, tmp_path, "2", log_name="store"):
             pass
-    async with serving(nats, tmp_path, "1", log_name="store"):
+    async with serving(cluster, tmp_path, "1", log_name="store"):
         pass
 
 
 async def test_the_number_of_partitions_cannot_be_changed_over_a_log(
-    nats: NatsCluster, tmp_path: Path
+    cluster: NatsCluster, tmp_path: Path
 ) -> None:
-    async with serving(nats, tmp_path / "two", "2", log_name="log"):
+    async with serving(cluster, tmp_path / "two", "2", log_name="log"):
         pass
     for partitions in ("1", "4", "1/3"):
         with pytest.raises(ConfigurationError, match="another partition count"):
-            async with serving(nats, tmp_path / partitions.replace("/", "of"), partitions, log_name="log"):
+            async with serving(cluster, tmp_path / partitions.replace("/", "of"), partitions, log_name="log"):
                 pass

@@ -13,7 +13,7 @@ from engagement_server.node import Server
 from tests.support.calls import some, stored
 from tests.support.events import customer_event, customer_events, personal_event
 from tests.support.plain_profile import plain_profile
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -159,7 +159,7 @@ async def test_every_value_has_the_event_that_it_comes_from(
 # Whose events count.
 
 
-async def test_events_of_others_and_of_nobody_are_not_part_of_a_profile(
+async def test_events_of_other_consumers_and_of_none_are_not_part_of_a_profile(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     other, nobody = customer_event("b", role="other"), customer_event("c", role="nobody", customer_id="k-1")
@@ -218,13 +218,13 @@ async def test_who_is_unknown_has_no_profile(
     key: dict[str, str],
 ) -> None:
     await ingest.RecordEvents(some(customer_event("a")))
-    refused = await refusal(events.GetProfile(request_))
+    refused = await expect_refused(events.GetProfile(request_))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "PROFILE_NOT_FOUND")
     assert refused.metadata == key
 
 
-async def test_a_profile_of_nobody_in_particular_is_refused(events: EventServiceAsyncStub) -> None:
-    refused = await refusal(events.GetProfile(v1.GetProfileRequest(account_id="acme")))
+async def test_a_profile_of_no_consumer_is_refused(events: EventServiceAsyncStub) -> None:
+    refused = await expect_refused(events.GetProfile(v1.GetProfileRequest(account_id="acme")))
     assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["subject"])
 
 
@@ -251,7 +251,7 @@ async def test_nothing_erased_comes_back_in_a_profile(
     await read(events, of_consumer())
     async with EngagementClient(server.address, account_id="acme") as client:
         await client.erase_consumer(consumer_id="ada")
-    refused = await refusal(events.GetProfile(of_consumer()))
+    refused = await expect_refused(events.GetProfile(of_consumer()))
     assert refused.reason == "PROFILE_NOT_FOUND"
     await ingest.RecordEvents(some(customer_event("new", role="broker")))
     profile = await read(events, of_consumer())

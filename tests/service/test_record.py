@@ -1,4 +1,4 @@
-"""Recording events: what is accepted comes out as it was sent, once, whoever else records."""
+"""Recording events: accepted events are stored once and as sent, also under concurrency."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 from engagement import v1
 from tests.support.calls import ACCEPTED, DUPLICATE, REJECTED, one, some, stored
 from tests.support.events import bad_event, customer_event, customer_events, text_fields, with_texts
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
+from tests.support.waiting import DEADLINE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
-DEADLINE_SECONDS = 20
 SETS = ["customer_info", "personal_info"]
 
 
@@ -44,7 +44,7 @@ def full_event(set_name: str) -> v1.Event:
     return event
 
 
-# What comes out.
+# Stored events.
 
 
 @pytest.mark.parametrize("set_name", SETS)
@@ -125,7 +125,7 @@ async def test_sending_again_adds_nothing(
     first = (await ingest.RecordEvent(one(customer_event("a")))).result
     again = (await ingest.RecordEvent(one(customer_event("a")))).result
     assert (again.outcome, again.cursor) == (DUPLICATE, first.cursor)
-    refused = await refusal(ingest.RecordEvent(one(customer_event("a", balance="1"))))
+    refused = await expect_refused(ingest.RecordEvent(one(customer_event("a", balance="1"))))
     assert (refused.code, refused.reason) == (grpc.StatusCode.ALREADY_EXISTS, "EVENT_ID_CONFLICT")
     assert refused.metadata == {"eventId": "a"}
     assert len(await stored(events)) == 1
@@ -158,7 +158,7 @@ async def test_validate_only_finds_what_is_stored_and_leaves_no_trace(
     assert [result.cursor for result in checked.results] == [first.cursor, "", "", "", "", ""]
     assert checked.tally == v1.Tally(accepted=2, duplicate=2, rejected=2)
     conflict = one(customer_event("a", balance="1"), validate_only=True)
-    assert (await refusal(ingest.RecordEvent(conflict))).reason == "EVENT_ID_CONFLICT"
+    assert (await expect_refused(ingest.RecordEvent(conflict))).reason == "EVENT_ID_CONFLICT"
     assert [each.event.event_id for each in await stored(events)] == ["a"]
     assert (await ingest.RecordEvent(one(customer_event("b")))).result.outcome == ACCEPTED
 
@@ -169,7 +169,9 @@ async def test_validate_only_finds_what_is_stored_and_leaves_no_trace(
 async def test_one_bad_event_refuses_the_call_with_its_path_from_the_request(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
-    refused = await refusal(ingest.RecordEvents(some(*customer_events(3), bad_event("b"), bad_event("c"))))
+    refused = await expect_refused(
+        ingest.RecordEvents(some(*customer_events(3), bad_event("b"), bad_event("c")))
+    )
     assert refused.fields == [f"events[{n}].customer_info.last_payment_date.month" for n in (3, 4)]
     assert await stored(events) == []
 
@@ -178,7 +180,7 @@ async def test_one_conflict_refuses_the_call(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     batch = some(customer_event("a"), customer_event("b"), customer_event("a", balance="1"))
-    refused = await refusal(ingest.RecordEvents(batch))
+    refused = await expect_refused(ingest.RecordEvents(batch))
     assert (refused.reason, refused.metadata) == ("EVENT_ID_CONFLICT", {"eventId": "a"})
     assert await stored(events) == []
 
@@ -226,7 +228,7 @@ async def test_a_call_that_is_cancelled_while_it_commits_is_stored(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub, tmp_path: Path
 ) -> None:
     lock = apsw.Connection(str(tmp_path / "data" / "engagement.db"))
-    lock.set_busy_timeout(DEADLINE_SECONDS * 1000)  # a server that starts commits too
+    lock.set_busy_timeout(int(DEADLINE_SECONDS * 1000))  # a starting server commits too
     lock.execute("BEGIN IMMEDIATE")
     call = ingest.RecordEvent(one(customer_event("a")))
     for _ in range(3):  # behind the call on the same connection
@@ -234,9 +236,11 @@ async def test_a_call_that_is_cancelled_while_it_commits_is_stored(
     call.cancel()
     lock.execute("ROLLBACK")
     lock.close()
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not await stored(events):
-            pass
+
+    async def is_stored() -> bool:
+        return bool(await stored(events))
+
+    await eventually(is_stored, "the event is stored")
     with pytest.raises(asyncio.CancelledError):
         await call
 
@@ -261,7 +265,7 @@ async def test_two_contents_under_one_id_in_one_call_are_a_conflict(
     ingest: IngestServiceAsyncStub, *, validate_only: bool
 ) -> None:
     twice = customer_event("a"), customer_event("a", balance="1")
-    refused = await refusal(ingest.RecordEvents(some(*twice, validate_only=validate_only)))
+    refused = await expect_refused(ingest.RecordEvents(some(*twice, validate_only=validate_only)))
     assert refused.reason == "EVENT_ID_CONFLICT"
     response = await ingest.RecordEvents(some(*twice, allow_partial=True, validate_only=validate_only))
     assert [result.outcome for result in response.results] == [ACCEPTED, REJECTED]

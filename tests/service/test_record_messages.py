@@ -1,4 +1,4 @@
-"""Requests as bytes: what cannot be read, what is too large, and refusals that every client can receive."""
+"""Requests as bytes: unreadable ones, too large ones, and errors that every client can receive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engagement import v1
 from engagement.limits import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES
 from tests.support.calls import ACCEPTED, REJECTED, one, some, stored
 from tests.support.events import customer_event, customer_events, very_bad_event
-from tests.support.refusal import assert_receivable, refusal
+from tests.support.refused_call import assert_receivable, expect_refused
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -28,7 +28,7 @@ def as_it_is(value: T) -> T:
 
 
 def event_of(size_bytes: int) -> v1.Event:
-    """An event that takes exactly so many bytes."""
+    """An event of exactly this size."""
     event = customer_event("large")
     for number in range(size_bytes // 50_100):
         event.additional_attributes[f"{number:04}"] = "x" * 50_000
@@ -59,7 +59,7 @@ async def test_what_is_no_message_of_the_contract_is_refused_with_a_reason(
         request_serializer=as_it_is,
         response_deserializer=as_it_is,
     )
-    refused = await refusal(call(request_bytes))
+    refused = await expect_refused(call(request_bytes))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     assert [violation[:2] for violation in refused.violations] == [("", "server.message.malformed")]
 
@@ -70,7 +70,7 @@ async def test_a_message_over_8_mib_is_refused_however_small_it_was_packed(
 ) -> None:
     event = customer_event(balance="x" * MAX_MESSAGE_BYTES)
     assert len(zlib.compress(event.SerializeToString())) < 20_000
-    refused = await refusal(ingest.RecordEvent(one(event), compression=compression))
+    refused = await expect_refused(ingest.RecordEvent(one(event), compression=compression))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
     assert refused.metadata["unit"] == "bytes"
     assert refused.metadata["limit"] == str(MAX_MESSAGE_BYTES)
@@ -90,10 +90,10 @@ async def test_an_event_takes_at_most_4_mib(
 ) -> None:
     largest, too_large = event_of(MAX_EVENT_BYTES), event_of(MAX_EVENT_BYTES + 1)
     assert (largest.ByteSize(), too_large.ByteSize()) == (MAX_EVENT_BYTES, MAX_EVENT_BYTES + 1)
-    refused = await refusal(ingest.RecordEvent(one(too_large)))
+    refused = await expect_refused(ingest.RecordEvent(one(too_large)))
     assert [violation[:2] for violation in refused.violations] == [("event", "server.event.max_bytes")]
     assert str(MAX_EVENT_BYTES) in refused.violations[0][2]
-    refused = await refusal(ingest.RecordEvents(some(customer_event(), too_large)))
+    refused = await expect_refused(ingest.RecordEvents(some(customer_event(), too_large)))
     assert refused.fields == ["events[1]"]
     assert await stored(events) == []
     assert (await ingest.RecordEvent(one(largest))).result.outcome == ACCEPTED
@@ -103,7 +103,9 @@ async def test_a_call_takes_at_most_500_events(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     for allow_partial in (False, True):
-        refused = await refusal(ingest.RecordEvents(some(*customer_events(501), allow_partial=allow_partial)))
+        refused = await expect_refused(
+            ingest.RecordEvents(some(*customer_events(501), allow_partial=allow_partial))
+        )
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
         assert refused.metadata == {"count": "501", "limit": "500", "unit": "events"}
     assert await stored(events) == []
@@ -111,10 +113,10 @@ async def test_a_call_takes_at_most_500_events(
     assert response.tally == v1.Tally(accepted=500)
 
 
-async def test_500_very_bad_events_make_a_small_refusal_that_counts_them_all(
+async def test_500_very_bad_events_make_a_small_error_that_counts_them_all(
     ingest: IngestServiceAsyncStub,
 ) -> None:
-    refused = await refusal(ingest.RecordEvents(some(*(very_bad_event(str(n)) for n in range(500)))))
+    refused = await expect_refused(ingest.RecordEvents(some(*(very_bad_event(str(n)) for n in range(500)))))
     assert refused.metadata["violationsTotal"] == str(500 * 40)
     assert 1 <= len(refused.violations) <= 32
     assert_receivable(refused)
@@ -132,24 +134,24 @@ async def test_a_partial_call_lists_at_most_32_violations_an_event_and_counts_th
     assert all(result.error.ByteSize() < 4096 for result in response.results)
 
 
-async def test_refusals_with_wide_characters_can_be_received(
+async def test_errors_with_wide_characters_can_be_received(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     event = very_bad_event()
     event.additional_attributes.update({WIDE * 300 + str(number): "\0" for number in range(40)})
-    assert_receivable(await refusal(ingest.RecordEvent(one(event))))
+    assert_receivable(await expect_refused(ingest.RecordEvent(one(event))))
     taken = customer_event(WIDE * 128)
     await ingest.RecordEvent(one(taken))
     taken.customer_info.balance = "1"
-    refused = await refusal(ingest.RecordEvent(one(taken)))
+    refused = await expect_refused(ingest.RecordEvent(one(taken)))
     assert refused.metadata == {"eventId": WIDE * 128}
     assert_receivable(refused)
     mask = {"paths": [WIDE * 1000]}
     request = v1.ListEventsRequest(account_id="acme", read_mask=mask)
-    assert_receivable(await refusal(events.ListEvents(request)))
+    assert_receivable(await expect_refused(events.ListEvents(request)))
     no_words = v1.EventFilter(text="\U000e0001" * 1000)
     request = v1.ListEventsRequest(account_id="acme", filter=no_words)
-    assert_receivable(await refusal(events.ListEvents(request)))
+    assert_receivable(await expect_refused(events.ListEvents(request)))
 
 
 async def test_the_answer_about_an_endless_id_is_small(ingest: IngestServiceAsyncStub) -> None:

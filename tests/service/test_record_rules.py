@@ -1,4 +1,4 @@
-"""The rules for events, over the wire: where each limit is, and how a refusal names the field."""
+"""The rules for events, over the wire: each limit, and the field that an error names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from engagement import v1
 from tests.support.calls import ACCEPTED, one, some, stored
 from tests.support.events import customer_event, personal_event, text_fields, with_texts
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -28,7 +28,7 @@ async def test_a_text_may_have_50000_characters_of_any_size_in_every_field(
     result = (await ingest.RecordEvent(one(with_texts(set_name, "\U0001f600" * 50_000)))).result
     assert result.outcome == ACCEPTED
     too_long = with_texts(set_name, "\U0001f600" * 50_001)
-    refused = await refusal(ingest.RecordEvent(one(too_long)))
+    refused = await expect_refused(ingest.RecordEvent(one(too_long)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     names = text_fields(getattr(too_long, set_name))
     assert refused.fields == [f"event.{set_name}.{name}" for name in names]
@@ -71,7 +71,7 @@ async def test_every_other_text_has_its_limit_too(
         if length == limit:
             assert (await ingest.RecordEvent(one(event))).result.outcome == ACCEPTED
         else:
-            refused = await refusal(ingest.RecordEvent(one(event)))
+            refused = await expect_refused(ingest.RecordEvent(one(event)))
             assert refused.fields[0].startswith(field)
             assert str(limit) in refused.violations[0][2]
 
@@ -114,7 +114,7 @@ async def test_every_other_text_has_its_limit_too(
 async def test_a_refused_event_names_the_field_and_the_rule(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub, event: v1.Event, field: str, rule: str
 ) -> None:
-    refused = await refusal(ingest.RecordEvent(one(event)))
+    refused = await expect_refused(ingest.RecordEvent(one(event)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     assert [violation[:2] for violation in refused.violations] == [(field, rule)]
     assert refused.metadata["field"] == field
@@ -153,7 +153,7 @@ async def test_a_day_that_is_in_no_calendar_is_refused(
 ) -> None:
     year, month, number = day
     event = customer_event(registration_date=v1.Date(year=year, month=month, day=number))
-    refused = await refusal(ingest.RecordEvent(one(event)))
+    refused = await expect_refused(ingest.RecordEvent(one(event)))
     assert refused.fields == [f"event.customer_info.registration_date{place}"]
 
 
@@ -170,12 +170,12 @@ async def test_a_day_of_the_calendar_is_accepted(
 async def test_an_account_has_1_to_64_plain_characters(
     ingest: IngestServiceAsyncStub, account_id: str
 ) -> None:
-    refused = await refusal(ingest.RecordEvent(one(customer_event(), account_id=account_id)))
+    refused = await expect_refused(ingest.RecordEvent(one(customer_event(), account_id=account_id)))
     assert (refused.reason, refused.fields) == ("FIELD_INVALID", ["account_id"])
 
 
 async def test_a_call_without_an_event_is_refused(ingest: IngestServiceAsyncStub) -> None:
-    refused = await refusal(ingest.RecordEvent(v1.RecordEventRequest(account_id="acme")))
+    refused = await expect_refused(ingest.RecordEvent(v1.RecordEventRequest(account_id="acme")))
     assert [violation[:2] for violation in refused.violations] == [("event", "required")]
-    refused = await refusal(ingest.RecordEvents(some()))
+    refused = await expect_refused(ingest.RecordEvents(some()))
     assert [violation[:2] for violation in refused.violations] == [("events", "repeated.min_items")]

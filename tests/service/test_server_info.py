@@ -1,4 +1,4 @@
-"""What a server tells of its partitions: the only one of a single machine, and some of several."""
+"""Server info about partitions: the only one of a single machine, and some of several."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TIMINGS = Timings(
 
 @pytest.fixture
 def states() -> list[PartitionState]:
-    """What a node of eight partitions carries; tests change it."""
+    """The partitions of a node, out of eight; tests change them."""
     return [
         PartitionState(number=2, log_epoch="0000000a", view_time_ms=1_700_000_000_123, is_current=True),
         PartitionState(number=5, log_epoch="0000000b", view_time_ms=None, is_current=False),

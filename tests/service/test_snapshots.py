@@ -1,10 +1,10 @@
-"""Snapshots of views are taken in time, by one node, and of nothing that was erased."""
+"""Snapshots of views are taken in time, by one node, and without erased events."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,17 +18,11 @@ from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_event, customer_events
 from tests.support.marked_events import BYSTANDER, SUBJECT, interleaved, marked_events
 from tests.support.nats_cluster import NatsCluster
-from tests.support.replicated_node import DEADLINE_SECONDS
-from tests.support.snapshot_bench import PAYLOAD_BYTES, SnapshotBench, noisy_events, running
+from tests.support.replicated_log import PAYLOAD_BYTES
+from tests.support.snapshot_bench import SnapshotBench, noisy_events, running
+from tests.support.waiting import deadline, eventually
 
 MARKER = "zqmark"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
-    folder = tmp_path_factory.mktemp("nats")
-    with NatsCluster(folder, size=1, max_payload_bytes=PAYLOAD_BYTES) as running_cluster:
-        yield running_cluster
 
 
 @pytest.fixture
@@ -50,7 +44,7 @@ async def test_no_byte_of_what_was_erased_is_in_later_snapshots(bench: SnapshotB
         (state,) = await first.commit(EraseEvents("acme", "erasure"))
         assert isinstance(state, ErasureState)
         has_events_left = state.has_events_left
-    # The files of the view still have words of it.
+    # The files of the view still contain some of its words.
     assert MARKER.encode() in _bytes_of(first.database.folder)
     snapshot = await bench.take(first)
     await first.log.purge()
@@ -96,7 +90,7 @@ async def test_one_node_at_a_time_takes_a_snapshot(bench: SnapshotBench) -> None
     assert [snapshot is not None for snapshot in taken].count(True) == 1
 
 
-async def test_a_snapshot_is_taken_where_the_latest_one_is_too_old(bench: SnapshotBench) -> None:
+async def test_a_snapshot_is_taken_when_the_latest_one_is_too_old(bench: SnapshotBench) -> None:
     first, second = await bench.open(), await bench.open("second")
     await first.record(customer_event("a"))
     await second.catch_up_with(first)
@@ -109,7 +103,9 @@ async def test_a_snapshot_is_taken_where_the_latest_one_is_too_old(bench: Snapsh
         running(schedules[0].run(stream)),
         running(schedules[1].run(other)),
     ):
-        await first.wait_until(lambda: any((each.latest_time_ms or 0) > 1000 for each in schedules))
+        await eventually(
+            lambda: any((each.latest_time_ms or 0) > 1000 for each in schedules), "a new snapshot is taken"
+        )
     new, *others = await bench.snapshots()
     assert [snapshot.upload_id for snapshot in others] == [old.upload_id]
     assert new.facts.time_ms in {schedule.latest_time_ms for schedule in schedules}
@@ -124,7 +120,7 @@ async def test_a_log_that_was_founded_on_a_store_gets_a_snapshot_at_once(bench: 
     first = await bench.open()
     schedule = SnapshotSchedule(first.database, interval_seconds=3600)
     async with bench.connect() as stream, running(schedule.run(stream)):
-        await first.wait_until(lambda: schedule.latest_time_ms is not None)
+        await eventually(lambda: schedule.latest_time_ms is not None, "a snapshot is taken")
     second = await bench.open("second")
     await bench.assert_same(first, second)
     assert len(await second.positions()) == 5
@@ -137,7 +133,7 @@ async def test_what_a_cancelled_upload_has_left_is_removed_by_the_next(bench: Sn
     before = await bench.subjects()
     async with bench.connect() as stream:
         taking = asyncio.create_task(SnapshotSchedule(first.database, interval_seconds=1).take(stream))
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with deadline("some chunks were uploaded"):
             while max((await bench.subjects_besides(before)).values(), default=0) < 2:
                 assert not taking.done()
         taking.cancel()
@@ -159,5 +155,5 @@ async def test_a_schedule_outlives_servers_that_do_not_answer(
             schedule = SnapshotSchedule(node.database, interval_seconds=3600)
             cluster.kill()
             async with running(schedule.run(stream)) as run:
-                await node.wait_until(lambda: "no snapshot was taken" in caplog.text)
+                await eventually(lambda: "no snapshot was taken" in caplog.text, "a failure is logged")
                 assert not run.done()

@@ -1,7 +1,8 @@
-"""Upload streams message by message: what is acked is stored, and every end says how to go on."""
+"""Upload streams message by message: acked chunks are stored, and every end says how to resume."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import grpc
@@ -10,8 +11,8 @@ import pytest
 from engagement import v1
 from tests.support.calls import DUPLICATE, REJECTED, one, stored, stored_ids
 from tests.support.events import bad_event, customer_event, customer_events, very_bad_event
-from tests.support.raw_upload import RawUpload, Request, chunk, finish, kinds, opening, results_of
-from tests.support.refusal import refusal
+from tests.support.raw_upload import RawUpload, Request, Response, chunk, finish, kinds, opening
+from tests.support.refused_call import expect_refused
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -22,6 +23,13 @@ def get_upload(*, page_size: int = 0, page_token: str = "", upload_id: str = "up
     return v1.GetUploadRequest(
         account_id="acme", upload_id=upload_id, page_size=page_size, page_token=page_token
     )
+
+
+def results_of(acks: Iterable[Response.Ack]) -> list[tuple[int, int, v1.Outcome]]:
+    """Chunk, index and outcome of all results."""
+    return [
+        (each.chunk_sequence, each.result.index, each.result.outcome) for ack in acks for each in ack.results
+    ]
 
 
 # Chunks and acks.
@@ -139,7 +147,7 @@ async def test_the_largest_results_of_a_chunk_can_be_received(ingest: IngestServ
     assert max(ack.ByteSize() for ack in acks) < 2 * 1024 * 1024
 
 
-# Refusals.
+# Streams that are refused.
 
 
 async def test_a_gap_ends_the_stream_and_earlier_chunks_stand(
@@ -147,14 +155,14 @@ async def test_a_gap_ends_the_stream_and_earlier_chunks_stand(
 ) -> None:
     upload = RawUpload(ingest)
     await upload.send(opening(), *(chunk(n, customer_event(str(n))) for n in (1, 3, 4, 5)))
-    refused = await refusal(upload.receive_rest())
+    refused = await expect_refused(upload.receive_rest())
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "SEQUENCE_GAP")
     assert refused.metadata == {"uploadId": "upload", "sequence": "3", "expected": "2"}
     assert await stored_ids(events) == ["1"]
     again = RawUpload(ingest)
     assert (await again.open()).committed_through == 1
     await again.send(chunk(2, customer_event("2")), finish(1))
-    refused = await refusal(again.receive_rest())
+    refused = await expect_refused(again.receive_rest())
     assert refused.metadata == {"uploadId": "upload", "sequence": "1", "expected": "3"}
     assert await stored_ids(events) == ["1", "2"]
     assert caplog.records == []
@@ -177,7 +185,7 @@ async def test_a_stream_starts_with_a_good_opening(
 ) -> None:
     upload = RawUpload(ingest)
     await upload.send(request_)
-    refused = await refusal(upload.receive_rest())
+    refused = await expect_refused(upload.receive_rest())
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     assert refused.fields == [field]
     assert await stored(events) == []
@@ -200,7 +208,7 @@ async def test_a_bad_message_ends_the_stream_behind_the_acks_that_are_due(
     assert (await upload.receive()).HasField("opened")
     (ack,) = await upload.receive_acks(1)
     assert ack.tally == v1.Tally(accepted=1)
-    refused = await refusal(upload.receive_rest())
+    refused = await expect_refused(upload.receive_rest())
     assert (refused.reason, refused.fields) == ("FIELD_INVALID", [field])
     assert await stored_ids(events) == ["a"]
 
@@ -212,7 +220,7 @@ async def test_a_chunk_has_at_most_500_events_and_8_mib(
     for request, unit in ((chunk(2, *customer_events(501)), "events"), (chunk(2, too_large), "bytes")):
         upload = RawUpload(ingest)
         await upload.send(opening(), chunk(1, customer_event("a")), request)
-        refused = await refusal(upload.receive_rest())
+        refused = await expect_refused(upload.receive_rest())
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "CHUNK_TOO_LARGE")
         assert refused.metadata["unit"] == unit
     assert await stored_ids(events) == ["a"]
@@ -229,7 +237,7 @@ async def test_bytes_that_are_no_message_end_the_stream_with_a_reason(
     await call.write(opening().SerializeToString())
     await call.read()
     await call.write(b"\xff\xff")
-    refused = await refusal(call.read())
+    refused = await expect_refused(call.read())
     assert (refused.reason, refused.fields) == ("FIELD_INVALID", [""])
     assert (await ingest.GetUpload(get_upload())).upload.state == v1.Upload.STATE_OPEN
 
@@ -272,21 +280,21 @@ async def test_a_page_token_belongs_to_one_upload(
         await upload.receive_rest()
     token = (await ingest.GetUpload(get_upload(page_size=1))).next_page_token
     for misuse in (get_upload(page_token=token, upload_id="other"), get_upload(page_token=token[:-1])):
-        refused = await refusal(ingest.GetUpload(misuse))
+        refused = await expect_refused(ingest.GetUpload(misuse))
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_MISMATCH")
     listing = v1.ListEventsRequest(account_id="acme", page_token=token)
-    assert (await refusal(events.ListEvents(listing))).reason == "PAGE_TOKEN_MISMATCH"
-    refused = await refusal(ingest.GetUpload(get_upload(page_size=-1)))
+    assert (await expect_refused(events.ListEvents(listing))).reason == "PAGE_TOKEN_MISMATCH"
+    refused = await expect_refused(ingest.GetUpload(get_upload(page_size=-1)))
     assert refused.fields == ["page_size"]
 
 
-async def test_an_upload_of_nobody_is_not_found(ingest: IngestServiceAsyncStub) -> None:
+async def test_an_unknown_upload_is_not_found(ingest: IngestServiceAsyncStub) -> None:
     await RawUpload(ingest).open()
     for request in (
         get_upload(upload_id="other"),
         v1.GetUploadRequest(account_id="other", upload_id="upload"),
     ):
-        refused = await refusal(ingest.GetUpload(request))
+        refused = await expect_refused(ingest.GetUpload(request))
         assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "UPLOAD_NOT_FOUND")
         assert refused.metadata == {"uploadId": request.upload_id}
 

@@ -1,11 +1,10 @@
-"""How upload streams end and go on: lost, taken over, closed, finished, and held back."""
+"""Upload streams that are lost and resumed, taken over, closed, finished, or under back-pressure."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterable
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,6 @@ from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS, Uploads
 from tests.support.calls import stored_ids
 from tests.support.events import customer_event
 from tests.support.raw_upload import (
-    DEADLINE_SECONDS,
     RawUpload,
     Request,
     Response,
@@ -32,22 +30,32 @@ from tests.support.raw_upload import (
     finish,
     kinds,
     opening,
-    serving,
 )
-from tests.support.refusal import refusal
+from tests.support.refused_call import expect_refused
+from tests.support.waiting import deadline
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
 Closing = Response.Closing
+_MAX_CHUNKS = 1_000_000
+
+
+@asynccontextmanager
+async def serving(data_dir: Path, **settings: float) -> AsyncIterator[IngestServiceAsyncStub]:
+    """The stub for recording of a server with other settings."""
+    server = await Server.start(Config(listen="127.0.0.1:0", data=data_dir, **settings))  # type: ignore[arg-type]  # one is an int
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        yield v1.IngestServiceStub(channel)
+    await server.stop()
 
 
 async def upload_state(ingest: IngestServiceAsyncStub) -> v1.Upload:
     return (await ingest.GetUpload(v1.GetUploadRequest(account_id="acme", upload_id="upload"))).upload
 
 
-# Going on.
+# Resuming.
 
 
 async def test_a_lost_stream_goes_on_behind_what_is_committed(
@@ -131,7 +139,7 @@ async def test_a_finished_upload_refuses_everything_else_and_stays_finished(
     while not (await upload.receive()).HasField("finished"):
         pass
     await upload.send(more)
-    refused = await refusal(upload.receive_rest())
+    refused = await expect_refused(upload.receive_rest())
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, reason)
     assert (await upload_state(ingest)).state == v1.Upload.STATE_FINISHED
     assert await stored_ids(events) == ["1"]
@@ -166,7 +174,7 @@ async def test_an_older_stream_is_ended_even_while_it_is_silent(ingest: IngestSe
     older = RawUpload(ingest)
     await older.open()
     await RawUpload(ingest).open()
-    refused = await refusal(older.receive_rest())
+    refused = await expect_refused(older.receive_rest())
     assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "UPLOAD_TAKEN_OVER")
 
 
@@ -179,7 +187,7 @@ async def test_the_newer_of_two_streams_goes_on(
     await older.receive_acks(1)
     assert (await newer.open()).committed_through == 1
     await older.send(chunk(2, customer_event("never")))
-    refused = await refusal(older.receive_rest())
+    refused = await expect_refused(older.receive_rest())
     assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "UPLOAD_TAKEN_OVER")
     assert refused.metadata == {"uploadId": "upload"}
     await newer.send(chunk(2, customer_event("2")), finish(2))
@@ -199,7 +207,7 @@ async def test_an_upload_of_the_same_name_in_another_account_is_another_one(
     theirs.call.cancel()
 
 
-# The server's own moves.
+# Messages that the server sends unasked.
 
 
 async def test_a_silent_server_still_acks_at_every_heartbeat(tmp_path: Path) -> None:
@@ -251,11 +259,11 @@ async def test_a_stopping_server_acks_what_was_sent_and_the_next_one_goes_on(tmp
         assert (await again.receive_rest())[-1].finished.upload.tally == v1.Tally(accepted=2)
 
 
-# Behind the transport: the server's side alone, over a real log.
+# Without a transport: the server's side alone, over a real log.
 
 
 class Bare:
-    """What uploads need."""
+    """The parts that uploads need."""
 
     def __init__(self, database: DatabaseFile) -> None:
         self.log = LocalLog(database)
@@ -285,7 +293,7 @@ async def bare(tmp_path: Path) -> AsyncIterator[Bare]:
 
 
 class Producer:
-    """A client that is always ahead of the server; counts the messages that were taken."""
+    """A client that is always ahead of the server; counts the messages that the server took."""
 
     def __init__(self, requests: Iterable[Request]) -> None:
         self._requests = requests
@@ -312,9 +320,9 @@ async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: Bare) -> None:
         sent.append(response)
 
     serving_stream = asyncio.create_task(uploads.serve(opening().open, producer.messages(), send))
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the upload went on"):
         await is_blocked.wait()
-        for _ in range(20):  # commits behind which the server would have taken more
+        for _ in range(20):  # after these commits the server would have taken more
             await bare.committer.submit(OpenUpload("acme", "other", "nobody"), returns=UploadState)
         assert producer.taken == MAX_UNACKED_CHUNKS
         may_send.set()
@@ -327,20 +335,20 @@ async def test_a_client_that_ignores_closing_is_ended_ok_with_all_that_is_stored
 ) -> None:
     monkeypatch.setattr("engagement_server.streams.uploads.GRACE_SECONDS", 0.1)
     uploads = bare.uploads(max_age_seconds=0.1)
-    producer = Producer(chunk(n) for n in itertools.count(1))
+    producer = Producer(chunk(n) for n in range(1, _MAX_CHUNKS))
     sent: list[Response] = []
 
     async def send(response: Response) -> None:
         sent.append(response)
 
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the stream was ended"):
         await uploads.serve(opening().open, producer.messages(), send)
     assert [kind for kind in kinds(sent) if kind != "ack"] == ["opened", "closing"]
     state = await bare.committer.submit(OpenUpload("acme", "upload", "next"), returns=UploadState)
     assert sent[-1].ack.committed_through == state.committed_through
 
 
-# And in front of it.
+# With a transport.
 
 
 async def test_a_client_that_reads_nothing_is_held_back_and_loses_nothing(server: Server) -> None:
@@ -368,7 +376,7 @@ async def test_a_client_that_reads_nothing_is_held_back_and_loses_nothing(server
 
 
 def long_winded_event(event_id: str) -> v1.Event:
-    """A bad event with as long a result as there may be."""
+    """A bad event with the longest possible result."""
     event = customer_event(event_id)
     event.additional_attributes.update({f"{number}" + "long key" * 30: "\0" for number in range(8)})
     return event
@@ -377,7 +385,7 @@ def long_winded_event(event_id: str) -> v1.Event:
 async def wait_until_it_stalls(ingest: IngestServiceAsyncStub) -> int:
     """How far the upload is committed once it has stopped moving."""
     committed, unmoved_polls = 0, 0
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the upload stopped moving"):
         while not committed or unmoved_polls < 200:
             now = (await upload_state(ingest)).committed_through
             unmoved_polls = unmoved_polls + 1 if now == committed else 0

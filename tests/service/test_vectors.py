@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -36,7 +37,7 @@ from engagement.errors import error_from_rpc
 from engagement.retry import is_transient
 from engagement.upload.source import SourceDigester, canonical_form
 from engagement_server.node import Server
-from tests.support.vectors import VECTORS, Json, ScriptedServer, cases, name_of, scripted_server
+from tests.support.vectors import VECTORS, Json, ScriptedServer, cases, name_of
 
 _KINDS: dict[type[EngagementError], str] = {
     EngagementError: "other",
@@ -57,7 +58,7 @@ _TIMEOUT_SECONDS = 3.0
 
 
 class SourceError(Exception):
-    """What the source of an upload raises."""
+    """An error of an upload's source."""
 
 
 def test_the_files_are_those_that_are_made_today() -> None:
@@ -135,21 +136,21 @@ def test_a_source_has_its_digest(case: Json) -> None:
 
 
 @pytest.fixture(scope="module")
-def scripted() -> Iterator[ScriptedServer]:
-    with scripted_server() as running:
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]:
+    with ScriptedServer(tmp_path_factory.mktemp("scripted")) as running:
         yield running
 
 
 async def test_conversations_go_as_written(scripted: ScriptedServer) -> None:
-    # All at once: most of them wait most of the time.
+    # All at once: they mostly wait.
     played = cases("conversations.json")
     outcomes = await asyncio.gather(*(_play(case, scripted) for case in played))
     actual = {case["name"]: outcome for case, outcome in zip(played, outcomes, strict=True)}
     assert actual == {case["name"]: {**case["expected"], "problems": []} for case in played}
 
 
-async def test_what_does_not_go_as_written_is_told() -> None:
-    with scripted_server() as scripted:
+async def test_what_does_not_go_as_written_is_told(tmp_path: Path) -> None:
+    with ScriptedServer(tmp_path) as scripted:
         client = EngagementClient(scripted.address, account_id="record-refused")
         with pytest.raises(EngagementError, match="not"):
             await client.record_event(v1.Event(event_id="another"))
@@ -158,9 +159,9 @@ async def test_what_does_not_go_as_written_is_told() -> None:
 
 
 async def _play(case: Json, scripted: ScriptedServer) -> Json:
-    """What came of a case, as far as it says what it expects."""
+    """The outcome of a case, limited to the members that it expects."""
     is_tls = case.get("tls", False)
-    credentials = grpc.ssl_channel_credentials(scripted.ca_file.read_bytes()) if is_tls else None
+    credentials = grpc.ssl_channel_credentials(scripted.certificates) if is_tls else None
     async with EngagementClient(
         scripted.tls_address if is_tls else scripted.address,
         account_id=case["name"],

@@ -1,17 +1,15 @@
-"""What the nodes of a cluster hold and say, and that they all hold and say the same."""
+"""The events and views of a cluster's nodes, and waiting until they are equal."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from engagement import EngagementClient, UnavailableError
 from tests.support.view_rows import view_rows
-
-AGREEMENT_SECONDS = 30
-POLL_SECONDS = 0.02
+from tests.support.waiting import DEADLINE_SECONDS, eventually
 
 Listed = list[tuple[str, str]]
 """Ids and cursors of all events of an account, in the order of acceptance."""
@@ -27,37 +25,30 @@ async def clients(*targets: str, account_id: str) -> AsyncIterator[list[Engageme
         ]
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], *, seconds: float = AGREEMENT_SECONDS) -> None:
-    """Returns when the condition holds; fails where it does not come to hold."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110
-            await asyncio.sleep(POLL_SECONDS)  # what happens in another process sets no event here
-
-
 async def listed(client: EngagementClient) -> Listed:
-    """What one node lists."""
-    events = client.list_events(read_mask=["event.event_id", "cursor"])
-    return [(stored.event.event_id, stored.cursor) async for stored in events]
+    """The events that one node lists."""
+    mask = ["event.event_id", "cursor"]
+    return [(each.event.event_id, each.cursor) async for each in client.list_events(read_mask=mask)]
 
 
-async def agreed(addresses: Sequence[str], *, account_id: str, seconds: float = AGREEMENT_SECONDS) -> Listed:
-    """What all nodes list, each event with the same cursor, as soon as they do."""
+async def agreed(addresses: Sequence[str], *, account_id: str, seconds: float = DEADLINE_SECONDS) -> Listed:
+    """The events that all nodes list, as soon as these are the same, with equal cursors."""
     first: Listed = []
 
     async def do_agree() -> bool:
         nonlocal first
         try:
             first, *others = [await listed(client) for client in asked]
-        except UnavailableError:  # the library waits some time before it calls again who was gone
+        except UnavailableError:  # the library waits before it reconnects
             return False
         return all(other == first for other in others)
 
     async with clients(*addresses, account_id=account_id) as asked:
-        await eventually(do_agree, seconds=seconds)
+        await eventually(do_agree, "all nodes list the same", seconds=seconds)
     return first
 
 
-async def views_agree(folders: Sequence[Path], *, seconds: float = AGREEMENT_SECONDS) -> None:
+async def views_agree(folders: Sequence[Path], *, seconds: float = DEADLINE_SECONDS) -> None:
     """Waits until the views in some folders are the same, row by row."""
     differing: set[str] = {"all"}
 
@@ -73,6 +64,6 @@ async def views_agree(folders: Sequence[Path], *, seconds: float = AGREEMENT_SEC
         return not differing
 
     try:
-        await eventually(are_same, seconds=seconds)
+        await eventually(are_same, "the views are the same", seconds=seconds)
     except TimeoutError:
         raise AssertionError(f"the views differ in {sorted(differing)}") from None

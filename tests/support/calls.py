@@ -1,4 +1,4 @@
-"""Requests in few words, and what is stored."""
+"""Shorthands for requests, and for reading the stored events."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any
 from click.testing import CliRunner
 
 from engagement.cli.program import program
+from tests.support.waiting import DEADLINE_SECONDS
 
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = DEADLINE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Cli:
 
     @contextmanager
     def start(self, *arguments: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
-        """A running command with pipes; it is killed where it does not end by itself."""
+        """A running command with pipes; it is killed at the end of the context."""
         with subprocess.Popen(
             [sys.executable, "-m", "engagement.cli", *arguments],
             cwd=self.folder,
@@ -61,7 +62,7 @@ class Cli:
         return Result(process.returncode, stdout.decode(), stderr.decode())
 
     def count_stored(self) -> int:
-        """How many events the account has; asked in this process, which is faster."""
+        """The number of the account's events; read in this process, which is faster."""
         listed = CliRunner().invoke(program, ["list", "--json"], env=self.environment)
         assert listed.exit_code == 0, listed.output
         return len(listed.stdout.splitlines())
@@ -73,14 +74,14 @@ class Cli:
         return path
 
     def rejections(self, name: str) -> list[dict[str, Any]]:
-        """What the report of rejections beside a file holds."""
+        """The contents of the rejection report beside a file."""
         text = (self.folder / f"{name}.rejected.ndjson").read_text()
         return [json.loads(line) for line in text.splitlines()]
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended."""
+    """The outcome of a command."""
 
     status: int
     stdout: str
@@ -92,17 +93,23 @@ class Result:
 
 
 def feed(process: subprocess.Popen[bytes], *lines: str) -> None:
-    """Gives lines to a command that goes on waiting for more."""
+    """Writes lines to a command that waits for more."""
     assert process.stdin is not None
     process.stdin.write("".join(f"{line}\n" for line in lines).encode())
     process.stdin.flush()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns when the condition holds; fails where it does not come to hold."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
+def read_line(process: subprocess.Popen[bytes]) -> bytes:
+    """Waits for a line of a command, which is killed at the deadline."""
+    assert process.stdout is not None
+    limit = threading.Timer(DEADLINE_SECONDS, process.kill)
+    limit.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        limit.cancel()
+    assert line, "the command ended without a line, or was killed because it wrote none"
+    return line
 
 
 def event_line(balance: str, **fields: object) -> str:

@@ -1,4 +1,4 @@
-"""What may happen to the servers of a cluster, one thing at a time, so that a quorum is always left."""
+"""Incidents in a cluster, one at a time, so that a quorum is always left."""
 
 from __future__ import annotations
 
@@ -17,30 +17,26 @@ from tests.support.server_cluster import ServerCluster, stream_leader
 _LONGEST_PAUSE_SECONDS = 5
 
 Incident = Callable[[], AbstractAsyncContextManager[None]]
-"""Strikes when the context is entered, and is repaired when it is left."""
+"""Happens when the context is entered, and is repaired when it is left."""
 
 
 class Incidents:
-    """Strikes and repairs servers of the log, `nats`, and nodes, `servers`."""
+    """Harms and repairs servers of the log, `nats`, and nodes, `servers`."""
 
     def __init__(self, nats: NatsCluster, servers: ServerCluster, chance: Random) -> None:
         self.start_seconds: list[float] = []
-        """How long each node took from its start until it served."""
+        """The seconds of each start of a node until it served."""
         self._nats = nats
         self._servers = servers
         self._chance = chance
 
     @asynccontextmanager
-    async def leader_is_killed(self) -> AsyncIterator[None]:
-        """The server that leads the stream: SIGKILL."""
-        async with self._killed(self._leader()):
-            yield
-
-    @asynccontextmanager
-    async def server_is_killed(self) -> AsyncIterator[None]:
-        """Any server of the log: SIGKILL."""
-        async with self._killed(self._any()):
-            yield
+    async def server_is_killed(self, *, leads: bool = False) -> AsyncIterator[None]:
+        """Any server of the log, or the one that leads the stream: SIGKILL."""
+        node = self._nats.nodes[self._leader() if leads else self._any()]
+        node.kill()
+        yield
+        await asyncio.to_thread(node.restart)
 
     @asynccontextmanager
     async def server_is_frozen(self) -> AsyncIterator[None]:
@@ -60,7 +56,7 @@ class Incidents:
 
     @asynccontextmanager
     async def leader_is_silent(self) -> AsyncIterator[None]:
-        """The server that leads the stream sees no other, and nobody is told; nodes see it."""
+        """The server that leads the stream sees no other, but nodes see it: packets are lost."""
         number = self._leader()
         self._nats.cut(number, silently=True)
         yield
@@ -85,7 +81,7 @@ class Incidents:
 
     @asynccontextmanager
     async def node_pauses(self) -> AsyncIterator[None]:
-        """A node stands still for some seconds, and goes on as if nothing were."""
+        """A node pauses for some seconds: SIGSTOP and SIGCONT."""
         pid = self._servers.nodes[self._any()].pid
         os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(self._chance.uniform(0, _LONGEST_PAUSE_SECONDS))
@@ -94,7 +90,7 @@ class Incidents:
 
     @asynccontextmanager
     async def node_is_lost(self) -> AsyncIterator[None]:
-        """A node with all that it stored; another one begins in its place."""
+        """A node and its store; a new one starts in its place."""
         victim = self._any()
         node = self._servers.nodes[victim]
         node.kill()
@@ -103,16 +99,10 @@ class Incidents:
         await self._start(victim)
 
     async def settle(self) -> None:
-        """Waits until all servers are well; fails where a node ended by itself."""
+        """Waits until all servers are healthy; fails if a node has exited."""
         await asyncio.to_thread(self._nats.wait_until_healthy)
         for node in self._servers.nodes:
             await asyncio.to_thread(node.wait_until_serving)
-
-    @asynccontextmanager
-    async def _killed(self, number: int) -> AsyncIterator[None]:
-        self._nats.nodes[number].kill()
-        yield
-        await asyncio.to_thread(self._nats.nodes[number].restart)
 
     async def _start(self, number: int) -> None:
         began = time.monotonic()

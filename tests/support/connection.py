@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import grpc
 
 from engagement import v1
+from tests.support.raw_upload import chunk, finish, opening
+from tests.support.waiting import deadline, eventually
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
 ACCOUNT = "acme"
-DEADLINE_SECONDS = 20
+_UPLOAD_ATTEMPTS = 20
 UploadCall = grpc.aio.StreamStreamCall[v1.UploadEventsRequest, v1.UploadEventsResponse]
 
 
@@ -40,17 +42,19 @@ class Connection:
         return (await self.ingest.RecordEvents(request)).results
 
     async def upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
-        """Uploads chunks to the end; all that the server says."""
-        while True:
+        """Uploads chunks to the end; returns the server's messages."""
+        for _ in range(_UPLOAD_ATTEMPTS):
             try:
-                return await self._upload(chunks)
+                async with deadline("an upload ended"):
+                    return await self._upload(chunks)
             except grpc.aio.AioRpcError as error:
                 if not is_torn_write(error):
                     raise
+        raise AssertionError(f"{_UPLOAD_ATTEMPTS} uploads had their status hidden")
 
     async def _upload(self, chunks: Sequence[Sequence[v1.Event]]) -> Sequence[v1.UploadEventsResponse]:
         call = self.ingest.UploadEvents()
-        # The same failure ends the reading side, which tells it.
+        # The reading side reports the same failure.
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             for message in upload_messages("upload", chunks):
                 await call.write(message)
@@ -65,7 +69,7 @@ class Connection:
     async def stored(
         self, *, wanted: v1.EventFilter | None = None, newest_first: bool = False
     ) -> AsyncIterator[v1.StoredEvent]:
-        """All stored events that the filter takes."""
+        """All stored events that match the filter."""
         request = v1.ListEventsRequest(
             account_id=ACCOUNT, filter=wanted, newest_first=newest_first, page_size=1000
         )
@@ -81,10 +85,19 @@ class Connection:
         """Ids of all stored events, in the order of acceptance."""
         return [stored.event.event_id async for stored in self.stored()]
 
+    async def wait_until_stored(self, count: int) -> None:
+        """Waits until the account has at least so many events, at most a page of them."""
+        request = v1.ListEventsRequest(account_id=ACCOUNT, page_size=count)
+
+        async def are_stored() -> bool:
+            return len((await self.events.ListEvents(request)).events) == count
+
+        await eventually(are_stored, f"{count} events are stored")
+
 
 @asynccontextmanager
 async def connect(address: str, *, compression: grpc.Compression | None = None) -> AsyncIterator[Connection]:
-    """Connects to a server, over a connection of its own."""
+    """Opens a connection of its own to a server."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(address, options=options, compression=compression) as channel:
         yield Connection(channel, v1.IngestServiceStub(channel), v1.EventServiceStub(channel))
@@ -93,23 +106,12 @@ async def connect(address: str, *, compression: grpc.Compression | None = None) 
 def upload_messages(
     upload_id: str, chunks: Sequence[Sequence[v1.Event]], *, after: int = 0
 ) -> Iterator[v1.UploadEventsRequest]:
-    """What a client sends to go on behind a chunk."""
-    opening = v1.UploadEventsRequest.Open(account_id=ACCOUNT, upload_id=upload_id)
-    yield v1.UploadEventsRequest(open=opening)
-    for sequence, events in enumerate(chunks, 1):
-        if sequence > after:
-            chunk = v1.UploadEventsRequest.Chunk(sequence=sequence, events=events)
-            yield v1.UploadEventsRequest(chunk=chunk)
-    yield v1.UploadEventsRequest(finish=v1.UploadEventsRequest.Finish(last_sequence=len(chunks)))
+    """The messages of an upload that resumes after a chunk."""
+    yield opening(upload_id=upload_id)
+    yield from (chunk(sequence, *events) for sequence, events in enumerate(chunks, 1) if sequence > after)
+    yield finish(len(chunks))
 
 
 def is_torn_write(error: grpc.aio.AioRpcError) -> bool:
-    """Whether a stream ended while this side was writing, which hides the status from the library."""
+    """Whether a stream ended during a write, which hides its status from the library."""
     return error.details() == "Internal error from Core"
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Returns when the condition holds; fails where it does not come to hold."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not await condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)  # what happens in another process sets no event here

@@ -1,4 +1,4 @@
-"""Reads the code blocks of a document, and runs them as a reader of it would: in order, in one folder.
+"""Reads the code blocks of a document, and runs them as its reader would: in order, in one folder.
 
 A block of `sh` or `python` is run; it must end with status 0, or with the one that its first line
 announces, such as "sh exit=67". A block marked `output` shows what the block before it prints. A block
@@ -22,11 +22,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.waiting import DEADLINE_SECONDS
+
 DOCUMENTED_ADDRESS = "127.0.0.1:50051"
 _PROGRAMS = frozenset({"sh", "python"})
 _OTHERS = frozenset({"text", "json", "proto", "makefile", "toml", "xml", "go", "ts", "java", "rust"})
 _FENCE = re.compile(r"^```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
-_BLOCK_TIMEOUT_SECONDS = 60
 _NUMBERED_PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+(?=\$n\b)")
 _NUMBERS = (1, 2, 3)
 
@@ -75,7 +76,7 @@ class Block:
 
 
 def read_blocks(document: Path) -> list[Block]:
-    """All blocks of a document; a language that nobody knows is an error, not a block that is left out."""
+    """All blocks of a document; an unknown language is an error, not a block to skip."""
     text = document.read_text()
     blocks = []
     for match in _FENCE.finditer(text):
@@ -91,7 +92,7 @@ def read_blocks(document: Path) -> list[Block]:
 
 
 def run_blocks(blocks: list[Block], *, folder: Path, address: str) -> None:
-    """Runs every program against the server at an address, and compares what it prints with what is shown."""
+    """Runs every program against a server, and compares its output with the document."""
     printed = ""
     for block in blocks:
         if block.is_run:
@@ -114,11 +115,11 @@ def _run(block: Block, *, folder: Path, address: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # With it, what it has started can be ended.
+        # So that all its processes can be ended.
         start_new_session=True,
     )
     try:
-        printed, _ = process.communicate(timeout=_BLOCK_TIMEOUT_SECONDS)
+        printed, _ = process.communicate(timeout=3 * DEADLINE_SECONDS)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -129,16 +130,16 @@ def _run(block: Block, *, folder: Path, address: str) -> str:
 
 
 def _with_free_ports(program: str) -> str:
-    """The program with other beginnings of its numbered ports."""
+    """The program with free ports instead of its numbered ones."""
     shown = sorted(set(_NUMBERED_PORT.findall(program)))
-    # Below the ports that systems and other tests give away.
+    # Below the ports that systems and other tests assign.
     free = (str(start) for start in random.sample(range(1200, 2000), 800) if _are_free(start))
     taken = dict(zip(shown, free, strict=False))
     return _NUMBERED_PORT.sub(lambda found: taken[found[0]], program)
 
 
 def _are_free(start: int) -> bool:
-    """Whether nobody listens on the ports that begin with these digits."""
+    """Whether the ports that begin with these digits are free."""
     for number in _NUMBERS:
         with socket.socket() as probe:
             try:
@@ -149,7 +150,7 @@ def _are_free(start: int) -> bool:
 
 
 def _settled(text: str) -> str:
-    """The text without what differs from run to run."""
+    """The text without the parts that differ from run to run."""
     for pattern, replacement in _VOLATILE:
         if replacement is None:
             text = pattern.sub(lambda found: f"_{found[0].lower()}", text)

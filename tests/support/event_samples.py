@@ -1,4 +1,4 @@
-"""Events that tests send, good and bad, and what is stored of them."""
+"""Numbered events for the tests of the client, good and bad."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def good_events(count: int) -> list[v1.Event]:
 
 
 def mixed_events(count: int, *, bad_every: int) -> list[v1.Event]:
-    """Events of which every so many one is rejected, the first included."""
+    """Events of which every n-th one is rejected, the first included."""
     return [bad_event(number) if number % bad_every == 0 else good_event(number) for number in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""Events that tests send, good and bad, and the form in which the layers below take them."""
+"""Events that tests send, good and bad, and as batches for a commit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _EMPTY_CHUNK = v1.UploadEventsRequest(chunk=v1.UploadEventsRequest.Chunk(sequenc
 
 
 def customer_event(event_id: str = "event", /, **attributes: Any) -> v1.Event:  # Any: each has its own type
-    """An event of the customer "ada"; with a status where nothing else is said."""
+    """An event of the consumer "ada" with customer info; by default a status."""
     customer_info = v1.CustomerInfo(**(attributes or {"customer_status": "cancelled"}))
     return v1.Event(event_id=event_id, consumer_id="ada", customer_info=customer_info)
 
 
 def personal_event(event_id: str = "event", /, **attributes: Any) -> v1.Event:  # Any: each has its own type
-    """An event of the person "ada"; with a name where nothing else is said."""
+    """An event of the consumer "ada" with personal info; by default a name."""
     personal_info = v1.PersonalInfo(**(attributes or {"name": "Ada"}))
     return v1.Event(event_id=event_id, consumer_id="ada", personal_info=personal_info)
 
@@ -48,7 +48,7 @@ def bad_event(event_id: str = "bad", /) -> v1.Event:
 
 
 def very_bad_event(event_id: str = "very bad", /) -> v1.Event:
-    """An event that breaks as many rules as a report of one may list, and more."""
+    """An event that breaks more rules than its report may list."""
     event = customer_event(event_id)
     for number in range(40):
         event.additional_attributes[f"{number:02} " + "long key" * 30] = "\0"
@@ -63,7 +63,7 @@ def customer_events(count: int, *, start: int = 0) -> list[v1.Event]:
 
 
 def noise(characters: int, *, seed: str = "") -> str:
-    """A text that cannot be made much shorter by compressing it."""
+    """A text that hardly compresses."""
     return hashlib.shake_128(seed.encode()).hexdigest(characters // 2)
 
 

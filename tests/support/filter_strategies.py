@@ -1,4 +1,4 @@
-"""Events and filters with few values, near to each other in every way that a look-up could mistake."""
+"""Strategies for events and filters whose few values are easily confused."""
 
 from __future__ import annotations
 

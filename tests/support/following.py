@@ -1,4 +1,4 @@
-"""A program that follows an account: it notes each event, and stores its cursor now and then.
+"""A program that follows an account: it prints each cursor, and stores one now and then.
 
 `python -m tests.support.following HOST:PORT FOLDER`: the cursor is in FOLDER/cursor; what this run sees goes
 to standard output, a cursor a line, the one it starts behind first.
@@ -17,7 +17,7 @@ _STORE_EVERY = 7
 
 
 async def follow(server: str, stored: Path) -> None:
-    """Follows until somebody kills it."""
+    """Follows until it is killed."""
     cursor = _load(stored)
     os.write(1, f"{cursor}\n".encode())
     async with (

@@ -1,4 +1,4 @@
-"""Ports of the loopback address that nobody listens on now; somebody may be faster."""
+"""Ports of the loopback address that are free now; another process may take them first."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import errno
 import random
 import socket
 
-# Below those that systems give to whoever asks for any port, so that a server which was killed, or a
-# listener which was closed, finds its port again.
+# Below the ephemeral ports, so that a server that was killed, or a listener that was closed, finds its port
+# free again.
 PORTS = range(20_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ones, picked at random because other tests pick at the same time."""
+    """Distinct ports, at random because other tests choose at the same time."""
     ports: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
         if len(ports) == count:

@@ -1,4 +1,4 @@
-"""What a test sent and what was acknowledged, held against what the server stores."""
+"""Compares the events that a test sent, and those that were acknowledged, with the stored ones."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from engagement import v1
 from tests.support.connection import ACCOUNT, Connection
 
 _SAMPLE = 5
+_MAX_EVENTS = 100_000
 
 
 class Ledger:
-    """The events of a test; `check` compares all that is known of them with the server."""
+    """The events of a test; `check` compares them with the server."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
         self.is_closed = False
-        """No more events are drawn."""
+        """There are no more events to draw."""
         self._sent: dict[str, v1.Event] = {}
         self._groups: list[Sequence[str]] = []
         self._acknowledged: dict[str, str] = {}
-        # In the order of acceptance.
-        self._cursors: dict[str, str] = {}
+        self._cursors: dict[str, str] = {}  # in the order of acceptance
         self._ids_by_cursor: dict[str, str] = {}
 
     def draw(self, count: int) -> list[v1.Event]:
-        """New events to send together, which are stored together or not at all; none once closed."""
+        """New events to send together, which must be stored together or not at all; none once closed.
+
+        Fails when the test has sent far more than it needs: what should have ended its producers did not.
+        """
         if self.is_closed:
             return []
+        assert len(self._sent) < _MAX_EVENTS, f"nothing ended the producers within {_MAX_EVENTS} events"
         events = [self._new_event() for _ in range(count)]
         self._sent |= {event.event_id: event for event in events}
         self._groups.append([event.event_id for event in events])
         return events
 
     def acknowledge(self, results: Iterable[v1.EventResult]) -> None:
-        """Notes what the server answered, which must fit what was stored before."""
+        """Notes the server's answers, which must agree with the events found before."""
         for result in results:
             known = self._cursors.get(result.event_id)
             if known is None:
@@ -47,7 +51,7 @@ class Ledger:
             self._acknowledged[result.event_id] = result.cursor
 
     def acknowledge_chunk(self, events: Iterable[v1.Event]) -> None:
-        """Notes that a chunk with these good events was acked, which names no cursors."""
+        """Notes an ack of a chunk with these good events; it names no cursors."""
         for event in events:
             self._acknowledged.setdefault(event.event_id, "")
 
@@ -56,7 +60,7 @@ class Ledger:
         return event.event_id in self._cursors
 
     async def check(self, connection: Connection) -> None:
-        """Everything acknowledged is stored, everything stored was sent, once, and nothing moved."""
+        """Checks that acknowledged events are stored, stored ones were sent, once, and none moved."""
         fresh: list[v1.StoredEvent] = []
         last = next(reversed(self._cursors), None)
         async for stored in connection.stored(newest_first=True):
@@ -74,7 +78,7 @@ class Ledger:
             await self._check_lookups(connection, event_id)
 
     async def check_complete(self, connection: Connection) -> None:
-        """The stored events are the sent ones, each once, in the order in which they were met before."""
+        """Checks that the stored events are the sent ones, each once, in the order found before."""
         await self.check(connection)
         stored = {stored.event.event_id: stored.cursor async for stored in connection.stored()}
         assert list(stored.items()) == list(self._cursors.items())

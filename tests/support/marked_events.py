@@ -1,4 +1,4 @@
-"""Events with a marker in every value, and where in a folder any of its bytes are left."""
+"""Events with a marker in every value, and a search of files for this marker."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _marked(number: int, *, consumer_id: str, marker: str) -> v1.Event:
 
 
 def files_with(data_dir: Path, marker: str) -> dict[str, int]:
-    """How often the marker occurs in each file of a folder that has it, in any case."""
+    """The files of a folder that contain the marker, in any case, and how often."""
     contents = {path.name: path.read_bytes().lower() for path in data_dir.rglob("*") if path.is_file()}
     assert contents, "the folder is empty"
     return {
@@ -49,6 +49,6 @@ def files_with(data_dir: Path, marker: str) -> dict[str, int]:
 
 
 def interleaved(*several: list[v1.Event]) -> Iterator[v1.Event]:
-    """One of each in turn."""
+    """One event of each list in turn."""
     for some in zip(*several, strict=True):
         yield from some

@@ -1,4 +1,4 @@
-"""Certificates for NATS servers and their clients, from an authority that nobody else trusts."""
+"""Certificates for NATS servers and their clients, from an authority of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trustme
 
 @dataclass(frozen=True, slots=True)
 class NatsCertificates:
-    """Files with which a client trusts the servers, and is trusted where they ask for it."""
+    """Files with which clients and servers authenticate each other."""
 
     authority: Path
     server: Path
@@ -21,7 +21,7 @@ class NatsCertificates:
 
     @classmethod
     def make(cls, folder: Path) -> NatsCertificates:
-        """A new authority, and what it issued."""
+        """A new authority and its certificates."""
         folder.mkdir(parents=True, exist_ok=True)
         names = ("authority", "server", "server_key", "client", "client_key")
         files = cls(*(folder / f"{name}.pem" for name in names))
@@ -35,9 +35,8 @@ class NatsCertificates:
         client.private_key_pem.write_to_path(files.client_key)
         return files
 
-    def context(self, *, anonymous: bool = False) -> ssl.SSLContext:
-        """What a client gives to its library; without a certificate of its own where `anonymous`."""
+    def context(self) -> ssl.SSLContext:
+        """The TLS settings of a client."""
         context = ssl.create_default_context(cafile=self.authority)
-        if not anonymous:
-            context.load_cert_chain(self.client, self.client_key)
+        context.load_cert_chain(self.client, self.client_key)
         return context

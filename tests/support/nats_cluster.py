@@ -7,11 +7,10 @@ import http.client
 import itertools
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import nats.errors
 from nats.aio.client import Client
@@ -19,10 +18,11 @@ from nats.js.api import StorageType, StreamConfig
 
 from tests.support.free_ports import free_ports
 from tests.support.nats_certificates import NatsCertificates
-from tests.support.nats_links import Flow, Link, Links
-from tests.support.nats_node import CONNECTIONS_PER_NEIGHBOUR, NatsNode, PortTakenError, wait_until
+from tests.support.nats_links import Links
+from tests.support.nats_node import CONNECTIONS_PER_NEIGHBOUR, NatsNode, PortTakenError
+from tests.support.tcp_proxy import Flow, TcpProxy
+from tests.support.waiting import wait_until
 
-HEALTHY_TIMEOUT_SECONDS = 60
 START_ATTEMPTS = 10
 NOWHERE = "127.0.0.1:1"
 PORTS_PER_NODE = 3
@@ -38,12 +38,11 @@ class NatsCluster:
     Args:
         folder: a folder of its own, empty or that of an earlier cluster of the same size.
         size: servers; one alone is ready in a tenth of the time.
-        sync_always: whether a write is on the disk before it is acknowledged.
+        sync_always: whether a write is on the disk before it is acknowledged, as only a machine that crashes
+            would show.
         max_payload_bytes: the largest message; the server's own default is 1 MiB.
-        users: names and passwords; `token`: one for all. None: everybody may connect.
-        tls: clients must speak TLS; `verifies_clients`: and show a certificate. See `certificates`.
-        cuttable: `cut` works; costs a hop in this process for all that servers say to each other.
-        cuts_clients: `cut(clients=True)` works too; the same for clients.
+        verifies_clients: clients must speak TLS and show a certificate; see `certificates`.
+        cuttable: `cut` works; the servers' traffic takes a hop through this process.
         settings: further lines for each server's configuration.
     """
 
@@ -52,31 +51,22 @@ class NatsCluster:
         folder: Path,
         *,
         size: int = 3,
-        sync_always: bool = True,
+        sync_always: bool = False,
         max_payload_bytes: int = 8 * 1024 * 1024,
-        users: Mapping[str, str] | None = None,
-        token: str | None = None,
-        tls: bool = False,
         verifies_clients: bool = False,
         cuttable: bool = False,
-        cuts_clients: bool = False,
         settings: str = "",
     ) -> None:
-        # Servers know each other by name: unlike any other cluster's, the same over the same folder.
+        # Servers identify each other by name: unique, and the same over the same folder.
         self.name = f"cluster-{zlib.crc32(bytes(folder.absolute())):08x}"
         self.nodes = [NatsNode(f"{self.name}-{n}", folder / f"node-{n}") for n in range(size)]
-        self.certificates = NatsCertificates.make(folder / "tls") if tls or verifies_clients else None
+        self.certificates = NatsCertificates.make(folder / "tls") if verifies_clients else None
         self._sync_always = sync_always
         self._max_payload_bytes = max_payload_bytes
-        self._users = users
-        self._token = token
-        self._verifies_clients = verifies_clients
         self._cuttable = cuttable
-        self._cuts_clients = cuts_clients
         self._settings = settings
         self._links: Links | None = None
-        self._route_links: dict[tuple[int, int], Link] = {}
-        self._client_links: dict[int, Link] = {}
+        self._route_links: dict[tuple[int, int], TcpProxy] = {}
         self._cuts: dict[int, Flow] = {}
         self._is_configured = False
         self._threads = ThreadPoolExecutor(1)
@@ -84,39 +74,21 @@ class NatsCluster:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
     def urls(self) -> list[str]:
-        """Where clients connect, a server each."""
+        """The servers' URLs for clients."""
         return [node.url for node in self.nodes]
 
     @property
     def url(self) -> str:
-        """The same as one text, separated by commas."""
+        """The same, separated by commas."""
         return ",".join(self.urls)
 
-    @property
-    # The library's options are of many types.
-    def client_options(self) -> dict[str, Any]:
-        """What the Python client needs besides the addresses to be let in."""
-        options: dict[str, Any] = {}
-        if self._users is not None:
-            options["user"], options["password"] = next(iter(self._users.items()))
-        if self._token is not None:
-            options["token"] = self._token
-        if self.certificates is not None:
-            options["tls"] = self.certificates.context()
-        return options
-
     def node(self, name: str) -> NatsNode:
-        """The server of this name, as it stands in the description of a stream."""
+        """The server with this name, which descriptions of streams contain."""
         return next(node for node in self.nodes if node.name == name)
 
     def start(self) -> Self:
@@ -153,32 +125,25 @@ class NatsCluster:
 
     def wait_until_healthy(self) -> None:
         """Waits until the servers that run and are not cut off see each other and follow one leader."""
-        wait_until(self._is_healthy, what="the cluster is healthy", timeout_seconds=HEALTHY_TIMEOUT_SECONDS)
+        wait_until(self._is_healthy, "the cluster is healthy")
 
-    def cut(self, number: int, *, clients: bool = False, silently: bool = False) -> None:
-        """Cuts one server off from all others, and from its clients if asked.
+    def cut(self, number: int, *, silently: bool = False) -> None:
+        """Cuts one server off from all others.
 
-        Connections are reset; where `silently`, they stay and carry nothing, as when packets are lost.
+        Connections are reset; if `silently`, they stay and carry nothing, as when packets are lost.
         """
         assert self._cuttable, "the cluster was not made cuttable"
-        assert not clients or self._cuts_clients, "the cluster was not made with cuts_clients"
-        flow = Flow.FROZEN if silently else Flow.BROKEN
-        self._cuts[number] = flow
+        self._cuts[number] = Flow.FROZEN if silently else Flow.BROKEN
         self._set_flows()
-        if clients:
-            self._client_links[number].set_flow(flow)
 
     def heal(self, number: int) -> None:
         """Undoes a cut; servers find each other again within seconds."""
         assert self._cuttable, "the cluster was not made cuttable"
         del self._cuts[number]
         self._set_flows()
-        if self._cuts_clients:
-            self._client_links[number].set_flow(Flow.OPEN)
 
     def _launch(self) -> None:
-        for link in self._route_links.values():
-            link.set_flow(Flow.FROZEN)
+        self._set_flows(Flow.FROZEN)
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
@@ -186,11 +151,12 @@ class NatsCluster:
         self._set_flows()
         self.wait_until_healthy()
 
-    def _set_flows(self) -> None:
+    def _set_flows(self, uncut: Flow = Flow.OPEN) -> None:
         for (source, target), link in self._route_links.items():
-            # Two servers that call each other at once both hang up and wait a second: one is never answered.
-            uncut = Flow.OPEN if source > target else Flow.FROZEN
-            link.set_flow(self._cuts.get(source) or self._cuts.get(target) or uncut)
+            assert self._links is not None
+            # Two servers that call each other at once both hang up for a second; so one is never answered.
+            flow = uncut if source > target else Flow.FROZEN
+            self._links.set_flow(link, self._cuts.get(source) or self._cuts.get(target) or flow)
 
     def _configure(self) -> None:
         ports = iter(free_ports(PORTS_PER_NODE * len(self.nodes)))
@@ -198,11 +164,10 @@ class NatsCluster:
             node.client_port = next(ports)
             node.monitor_port = next(ports)
             node.routes_port = next(ports) if len(self.nodes) > 1 else 0
-        if self._cuttable or self._cuts_clients:
+        if self._cuttable:
             self._open_links()
         for number, node in enumerate(self.nodes):
-            port = self._client_links[number].port if self._cuts_clients else node.client_port
-            node.url = f"{'tls' if self.certificates else 'nats'}://127.0.0.1:{port}"
+            node.url = f"{'tls' if self.certificates else 'nats'}://127.0.0.1:{node.client_port}"
             node.config = self._config(number)
         self._is_configured = True
 
@@ -211,12 +176,6 @@ class NatsCluster:
         self._route_links = {
             (source, target): links.add(target_port=self.nodes[target].routes_port)
             for source, target in itertools.permutations(range(len(self.nodes)), 2)
-            if self._cuttable
-        }
-        self._client_links = {
-            number: links.add(target_port=node.client_port)
-            for number, node in enumerate(self.nodes)
-            if self._cuts_clients
         }
 
     def _config(self, number: int) -> str:
@@ -233,27 +192,21 @@ class NatsCluster:
         }
         if len(self.nodes) > 1:
             config["cluster"] = self._cluster_config(number)
-        if self._users is not None:
-            config["authorization"] = {
-                "users": [{"user": name, "password": word} for name, word in self._users.items()]
-            }
-        if self._token is not None:
-            config["authorization"] = {"token": self._token}
         if self.certificates is not None:
             config["tls"] = {
                 "cert_file": str(self.certificates.server),
                 "key_file": str(self.certificates.server_key),
                 "ca_file": str(self.certificates.authority),
-                "verify": self._verifies_clients,
+                "verify": True,
             }
-        # The server reads JSON, braces included; further lines go before the last one.
+        # The server accepts JSON; further lines go before the closing brace.
         return json.dumps(config, indent=2).removesuffix("}") + f"{self._settings}\n}}\n"
 
     def _cluster_config(self, number: int) -> dict[str, object]:
         cluster: dict[str, object] = {
             "name": self.name,
             "listen": f"127.0.0.1:{self.nodes[number].routes_port}",
-            # Clients learn of no server that they were not given.
+            # Clients know only the servers that they were given.
             "no_advertise": True,
             "routes": [
                 f"nats://127.0.0.1:{self._route_port(number, target)}"
@@ -262,7 +215,7 @@ class NatsCluster:
             ],
         }
         if self._cuttable:
-            # Servers tell each other where the others are, and would find a way around a cut.
+            # Servers advertise each other, and would route around a cut.
             cluster["advertise"] = NOWHERE
         return cluster
 
@@ -276,22 +229,20 @@ class NatsCluster:
         is_alone = len(self.nodes) == 1
         if not is_alone and not self._has_leader(nodes):
             return False
-        # Asked late: each time that a server has to say no, it writes a line in its log.
+        # Checked last: a server logs each negative answer.
         if not all(node.is_healthy for node in nodes):
             return False
         if is_alone or len(nodes) < len(self.nodes):
             return True
-        # In a thread, because the caller's may have an event loop already.
+        # In a thread, because the caller may run an event loop.
         return self._threads.submit(asyncio.run, self._takes_calls()).result()
 
     async def _takes_calls(self) -> bool:
-        """Whether a stream can be made: a leader refuses it until it has heard from every server."""
+        """Whether a stream can be created: a leader refuses until it has heard from every server."""
         stream = StreamConfig(name="probe", num_replicas=len(self.nodes), storage=StorageType.MEMORY)
         client = Client()
         try:
-            await client.connect(
-                [self.urls[0]], allow_reconnect=False, max_reconnect_attempts=1, **self.client_options
-            )
+            await client.connect([self.urls[0]], allow_reconnect=False, max_reconnect_attempts=1)
             jetstream = client.jetstream(timeout=PROBE_TIMEOUT_SECONDS)
             await jetstream.add_stream(stream)
             await jetstream.delete_stream("probe")
@@ -306,7 +257,7 @@ class NatsCluster:
     def _has_leader(nodes: Sequence[NatsNode]) -> bool:
         names = {node.name for node in nodes}
         try:
-            # With fewer connections, what some accounts say to each other would be lost.
+            # With fewer connections, messages of some accounts would be lost.
             if not all(
                 node.neighbours[name] >= CONNECTIONS_PER_NEIGHBOUR
                 for node in nodes

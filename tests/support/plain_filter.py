@@ -1,4 +1,4 @@
-"""The meaning of `EventFilter` in plain Python: what a list is compared with."""
+"""The meaning of `EventFilter` in plain Python: the reference for lists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUERY_PART = re.compile(r'"([^"]*)"|([^\s"]+)')
 
 
 def takes(wanted: v1.EventFilter, stored: v1.StoredEvent) -> bool:
-    """Whether an event passes."""
+    """Whether an event matches."""
     event = stored.event
     customer = event.customer_info
     time_ms = (customer if event.HasField("customer_info") else event.personal_info).server_time_stamp
@@ -48,7 +48,7 @@ def takes(wanted: v1.EventFilter, stored: v1.StoredEvent) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters and digits, without regard to case."""
+    """Runs of letters and digits, case-folded."""
     return _WORD.findall(text.casefold())
 
 

@@ -1,4 +1,4 @@
-"""What a profile is, in the fewest words: every event in its order, each over what was there."""
+"""The meaning of a profile, as simple as possible: all events in order, each over the earlier ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callers that go on after each outage as the contract tells them to, and check what they are told."""
+"""Producers that resume after each outage as the contract says, and check the server's answers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Producer(Protocol):
     """Sends events until the ledger gives no more."""
 
     async def run(self, connection: Connection) -> None:
-        """Goes on where it was. Raises AioRpcError where the server goes away."""
+        """Resumes. Raises AioRpcError when the server goes away."""
 
 
 class Caller:
-    """Records events in single calls or in batches; repeats what had no answer."""
+    """Records events in single calls or in batches; repeats calls without an answer."""
 
     def __init__(self, ledger: Ledger, *, batch_events: int) -> None:
         self._ledger = ledger
@@ -62,7 +62,7 @@ class _Upload:
 
     @property
     def tally(self) -> v1.Tally:
-        """What the server must count in the end, however often it was interrupted."""
+        """The server's tally in the end, however often it was interrupted."""
         return v1.Tally(
             accepted=sum(len(chunk.good) for chunk in self.chunks),
             duplicate=sum(len(chunk.repeated) for chunk in self.chunks),
@@ -71,7 +71,7 @@ class _Upload:
 
 
 class UploadStream:
-    """Makes uploads, one after the other; goes on with the one that was interrupted."""
+    """Makes uploads, one after the other; resumes the interrupted one."""
 
     def __init__(self, ledger: Ledger, *, name: str) -> None:
         self._ledger = ledger
@@ -102,7 +102,7 @@ class UploadStream:
     async def _go_on(self, connection: Connection, upload: _Upload) -> None:
         call = connection.ingest.UploadEvents()
         committed_through = asyncio.get_running_loop().create_future()
-        # What a broken connection does to a writer tells nothing; what it does to the reader counts.
+        # A broken connection counts when the reader reports it; the writer's error says nothing.
         sender = asyncio.create_task(_send(call, upload, after=committed_through))
         try:
             await self._follow(call, upload, opened=committed_through)

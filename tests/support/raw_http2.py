@@ -1,4 +1,4 @@
-"""An HTTP/2 client that does what no library does: it may read nothing, or ping without end."""
+"""An HTTP/2 client that misbehaves as no library does: it may read nothing, or ping endlessly."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import gzip
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from google.protobuf.message import Message
 
-_TIMEOUT_SECONDS = 10
+from tests.support.waiting import DEADLINE_SECONDS
+
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _FRAME_HEADER_BYTES = 9
 _END_HEADERS, _END_STREAM, _ACK = 0x4, 0x1, 0x1
@@ -22,7 +22,7 @@ DATA, HEADERS, SETTINGS, PING, GOAWAY = 0, 1, 4, 6, 7
 
 @dataclass(frozen=True)
 class Frame:
-    """What one side says."""
+    """One frame."""
 
     kind: int
     flags: int
@@ -37,14 +37,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Answer:
-    """A message as it travels."""
+    """A message on the wire."""
 
     is_compressed: bool
     packed: bytes
 
     @property
     def serialized(self) -> bytes:
-        """The message itself."""
+        """The unpacked message."""
         return gzip.decompress(self.packed) if self.is_compressed else self.packed
 
 
@@ -52,9 +52,9 @@ class RawHttp2:
     """One connection."""
 
     def __init__(self, address: str, *, window_bytes: int = 65_535) -> None:
-        """Connects; the server may send as many bytes of messages on a stream as the window has."""
+        """Connects; the window limits the bytes that the server may send on a stream."""
         host, _, port = address.rpartition(":")
-        self._socket = socket.create_connection((host, int(port)), timeout=_TIMEOUT_SECONDS)
+        self._socket = socket.create_connection((host, int(port)), timeout=DEADLINE_SECONDS)
         self._last_stream = -1
         settings = _INITIAL_WINDOW_SIZE + window_bytes.to_bytes(4, "big")
         self._socket.sendall(_PREFACE)
@@ -63,12 +63,7 @@ class RawHttp2:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def send(self, *frames: Frame) -> None:
@@ -76,7 +71,7 @@ class RawHttp2:
         self._socket.sendall(b"".join(frame.serialized() for frame in frames))
 
     def call(self, method: str, message: Message, *, headers: Mapping[str, str] | None = None) -> None:
-        """Sends a call with one message, which is packed where the headers name gzip."""
+        """Sends a call with one message, compressed if the headers name gzip."""
         self._last_stream += 2
         fields = {
             ":method": "POST",
@@ -98,7 +93,7 @@ class RawHttp2:
         )
 
     def answer(self) -> Answer:
-        """The first message that comes."""
+        """The first message of the server."""
         received = b""
         for frame in self.frames():
             received += frame.payload if frame.kind == DATA else b""
@@ -107,7 +102,7 @@ class RawHttp2:
         return Answer(is_compressed=received[0] == 1, packed=received[5:])
 
     def frames(self) -> Iterator[Frame]:
-        """What the server says, until it closes the connection."""
+        """The server's frames, until it closes the connection."""
         with self._socket.makefile("rb") as received:
             while len(header := received.read(_FRAME_HEADER_BYTES)) == _FRAME_HEADER_BYTES:
                 payload = received.read(int.from_bytes(header[:3], "big"))
@@ -115,6 +110,6 @@ class RawHttp2:
 
 
 def _literal(text: str, *, prefix: bytes = b"\0") -> bytes:
-    """A name (with the prefix of a field that no table keeps) or a value."""
+    """A header's name, with the prefix of a field without indexing, or its value."""
     assert len(text) < 127
     return prefix + bytes([len(text)]) + text.encode()

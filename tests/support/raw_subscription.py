@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import grpc
 
 from engagement import v1
+from tests.support.waiting import deadline
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
 
-DEADLINE_SECONDS = 20
 Request = v1.SubscribeEventsRequest
 Response = v1.SubscribeEventsResponse
 
@@ -26,7 +25,7 @@ def subscribing(
     stop_at_tail: bool = False,
     max_batch_events: int = 0,
 ) -> Request:
-    """A request that starts behind a cursor, with the next event or, where nothing is said, the earliest."""
+    """A request that starts after a cursor, with the next event or, by default, with the earliest."""
     request = Request(
         account_id=account_id,
         filter=wanted,
@@ -50,7 +49,7 @@ class RawSubscription:
 
     async def read(self) -> Response:
         """The next message; fails at the end of the stream."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with deadline("a message of the subscription came"):
             message = await self.call.read()
         assert isinstance(message, Response), f"the stream ended: {await self.call.code()}"
         return message
@@ -72,7 +71,7 @@ class RawSubscription:
     async def rest(self) -> list[Response]:
         """All messages up to the end of the stream, which must be OK."""
         messages: list[Response] = []
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with deadline("the subscription ended"):
             while isinstance(message := await self.call.read(), Response):
                 messages.append(message)
         assert await self.call.code() is grpc.StatusCode.OK
@@ -80,7 +79,7 @@ class RawSubscription:
 
 
 def kinds(messages: list[Response]) -> list[str]:
-    """What each message says."""
+    """The kind of each message."""
     return [message.WhichOneof("message") or "" for message in messages]
 
 

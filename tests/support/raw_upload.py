@@ -1,23 +1,18 @@
-"""An upload stream without any client logic: messages go out and come in as a test wants them."""
+"""An upload stream without any client logic: the test decides on each message."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import grpc
 
 from engagement import v1
-from engagement_server.config import Config
-from engagement_server.node import Server
+from tests.support.waiting import deadline
 
 if TYPE_CHECKING:
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
-
-DEADLINE_SECONDS = 20
 
 Request = v1.UploadEventsRequest
 Response = v1.UploadEventsResponse
@@ -52,7 +47,7 @@ class RawUpload:
                 )
 
     async def receive(self) -> Response:
-        """The next message of the server; raises AioRpcError where it refuses."""
+        """The next message of the server; raises AioRpcError if it refuses."""
         response = await self._read()
         assert response is not None, "the stream has ended"
         return response
@@ -72,39 +67,23 @@ class RawUpload:
         return acks
 
     async def receive_rest(self) -> list[Response]:
-        """All messages to the end of the stream; raises AioRpcError where it is refused."""
+        """All messages to the end of the stream; raises AioRpcError if it is refused."""
         responses: list[Response] = []
         while (response := await self._read()) is not None:
             responses.append(response)
         return responses
 
     async def _read(self) -> Response | None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with deadline("a message of the upload came"):
             response = await self.call.read()
         return response if isinstance(response, Response) else None
 
 
 def kinds(responses: Iterable[Response]) -> list[str | None]:
-    """What the messages are, consecutive acks as one."""
+    """The kinds of the messages, consecutive acks as one."""
     found: list[str | None] = []
     for response in responses:
         kind = response.WhichOneof("message")
         if kind != "ack" or found[-1:] != ["ack"]:
             found.append(kind)
     return found
-
-
-def results_of(acks: Iterable[Response.Ack]) -> list[tuple[int, int, v1.Outcome]]:
-    """Chunk, place in it and outcome of all results."""
-    return [
-        (each.chunk_sequence, each.result.index, each.result.outcome) for ack in acks for each in ack.results
-    ]
-
-
-@asynccontextmanager
-async def serving(data_dir: Path, **settings: float) -> AsyncIterator[IngestServiceAsyncStub]:
-    """Ways in to a server with other settings."""
-    server = await Server.start(Config(listen="127.0.0.1:0", data=data_dir, **settings))  # type: ignore[arg-type]  # one is an int
-    async with grpc.aio.insecure_channel(server.address) as channel:
-        yield v1.IngestServiceStub(channel)
-    await server.stop()

@@ -1,15 +1,13 @@
-"""A node of a replicated log without its gRPC server: a view in a folder, and the log that it follows."""
+"""A node of a replicated log without its gRPC server: a view in a folder, and its log."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import apsw
 import nats
 
 from engagement import v1
@@ -17,67 +15,45 @@ from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.log.nats.jetstream_log import JetStreamLog
 from engagement_server.log.nats.opening import bootstrap
 from engagement_server.operations import Commit, Operation, RecordBatch
-from engagement_server.store.database import DatabaseFile, Identity
+from engagement_server.store.database import Identity
 from engagement_server.store.readers import Readers
 from tests.support.events import batch_of
+from tests.support.full_disk import BoundedDatabaseFile
+from tests.support.waiting import eventually
 
-DEADLINE_SECONDS = 30
 _SPARE_BYTES = 8_000
-_SPARE_PAGES = 8
-_UNLIMITED_PAGES = 0xFFFF_FFFE
-
-
-class WatchedDatabaseFile(DatabaseFile):
-    """Remembers the connection that writes."""
-
-    writer: apsw.Connection
-
-    def open_writer(self, identity: Identity | None = None) -> apsw.Connection:
-        self.writer = super().open_writer(identity)
-        return self.writer
+_MAX_VIEW_AGE_SECONDS = 10.0
 
 
 class ReplicatedNode:
     """The parts of one node."""
 
     def __init__(
-        self,
-        database: WatchedDatabaseFile,
-        settings: NatsSettings,
-        identity: Identity | None,
-        *,
-        max_view_age_seconds: float,
+        self, database: BoundedDatabaseFile, settings: NatsSettings, identity: Identity | None
     ) -> None:
-        self._database = database
+        self.database = database
         self._settings = settings
         self.log = JetStreamLog(
-            database, settings, identity=identity, max_view_age_seconds=max_view_age_seconds
+            database, settings, identity=identity, max_view_age_seconds=_MAX_VIEW_AGE_SECONDS
         )
         self.readers = Readers(database, threads=2)
 
-    @property
-    def database(self) -> DatabaseFile:
-        """The folder of the view."""
-        return self._database
-
     @classmethod
-    async def open(
-        cls, data_dir: Path, settings: NatsSettings, *, max_view_age_seconds: float = 10
-    ) -> ReplicatedNode:
-        """Joins the log and begins to follow it."""
-        database = WatchedDatabaseFile(data_dir, is_view=True)
+    async def open(cls, data_dir: Path, settings: NatsSettings) -> ReplicatedNode:
+        """Joins the log and starts to apply it."""
+        database = BoundedDatabaseFile(data_dir, is_view=True)
         try:
             identity = await bootstrap(settings, database)
         except BaseException:
             database.close()
             raise
-        return cls(database, settings, identity, max_view_age_seconds=max_view_age_seconds)
+        return cls(database, settings, identity)
 
     async def close(self) -> None:
-        """Ends all, so that the folder can be opened again."""
+        """Closes all; the folder can be opened again."""
         self.readers.close()
         await self.log.close()
-        self._database.close()
+        self.database.close()
 
     async def commit(self, *operations: Operation, time_ms: int = 1_700_000_000_000) -> list[object]:
         """One commit."""
@@ -87,15 +63,11 @@ class ReplicatedNode:
         """Commits events."""
         await self.commit(RecordBatch(account_id, batch_of(events), is_atomic=False))
 
-    async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Waits for something that the log brings about."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while not condition():  # noqa: ASYNC110 - whatever the condition looks at
-                await asyncio.sleep(0.01)
-
     async def catch_up_with(self, other: ReplicatedNode) -> None:
-        """Waits until this view has applied what the other has."""
-        await self.wait_until(lambda: self.log.position.sequence >= other.log.position.sequence)
+        """Waits until this view has applied as much as the other."""
+        await eventually(
+            lambda: self.log.position.sequence >= other.log.position.sequence, "a view has caught up"
+        )
 
     async def positions(self, account_id: str = "acme") -> Sequence[tuple[int, str]]:
         """Positions and ids of all events of an account, in order."""
@@ -109,24 +81,15 @@ class ReplicatedNode:
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:  # Any: each column has its own type
         """Reads rows of the view."""
-        with contextlib.closing(self._database.open_reader()) as connection:
+        with contextlib.closing(self.database.open_reader()) as connection:
             return connection.execute(statement).fetchall()
 
-    def fill_view(self) -> None:
-        """Leaves the view no room for more than a few small events."""
-        pages = self._database.writer.pragma("page_count") + _SPARE_PAGES
-        self._database.writer.pragma("max_page_count", pages)
-
-    def free_view(self) -> None:
-        """Gives it room again."""
-        self._database.writer.pragma("max_page_count", _UNLIMITED_PAGES)
-
     async def fill_storage(self) -> None:
-        """Leaves the stream no room for more than a few small events."""
+        """Leaves the stream room for a few small events only."""
         await self._limit_stream(_SPARE_BYTES)
 
     async def free_storage(self) -> None:
-        """Gives it room again."""
+        """Removes this limit."""
         await self._limit_stream(None)
 
     async def _limit_stream(self, spare_bytes: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Where REQUIRE_ALL is set, as on continuous integration, a skipped test is a failed one."""
+"""If REQUIRE_ALL is set, as in continuous integration, a skipped test is a failed one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that skips itself fails; one that is expected to fail may."""
+    """Fails a test that skips itself; one that is expected to fail may."""
     return _require_run((yield))
 
 

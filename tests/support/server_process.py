@@ -1,77 +1,76 @@
-"""A real server in a process of its own, which a test may stop, kill and start again."""
+"""`engagement serve` in a process of its own, and whether it takes calls."""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
-STOP_TIMEOUT_SECONDS = 20
+import grpc
+from grpc_health.v1 import health_pb2
+
+from tests.support.child_process import ChildProcess
+from tests.support.waiting import wait_until
+
+_CALL_TIMEOUT_SECONDS = 5
 
 
-@dataclass
-class ServerProcess:
-    """`engagement serve` over a data folder; it keeps its port when it is started again."""
+class ServerProcess(ChildProcess):
+    """A server over a data folder; it keeps its port and its folder when it is started again."""
 
-    data_dir: Path
-    address: str = "127.0.0.1:0"
-    environment: dict[str, str] = field(default_factory=dict)
-    _process: subprocess.Popen[str] | None = None
-
-    @property
-    def pid(self) -> int:
-        """The process id of the running server."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> ServerProcess:
-        """Starts the server and waits until it listens."""
-        self.launch()
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        match = re.fullmatch(r"listening on (\S+)\n", line)
-        assert match, f"the server did not start: {line!r}"
-        self.address = match[1]
-        return self
+    def __init__(
+        self,
+        data_dir: Path,
+        address: str = "127.0.0.1:0",
+        *,
+        environment: Mapping[str, str] | None = None,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(output=data_dir, environment=environment)
+        self.data_dir = data_dir
+        self.address = address
+        self._options = options
 
     def launch(self) -> None:
         """Starts the server and does not wait for it."""
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "engagement.cli",
-                "serve",
-                "--listen",
-                self.address,
-                "--data",
-                str(self.data_dir),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **self.environment},
+        places = ("--listen", self.address, "--data", self.data_dir)
+        self.command = (sys.executable, "-m", "engagement.cli", "serve", *places, *self._options)
+        super().launch()
+
+    def start(self) -> Self:
+        """Starts the server and waits until it listens."""
+        self.launch()
+        try:
+            match = re.fullmatch(r"listening on (\S+)", self.first_line())
+            assert match, f"the server did not start: {self.output!r}"
+        except BaseException:
+            self.kill()
+            raise
+        self.address = match[1]
+        return self
+
+    def wait_until_serving(self) -> None:
+        """Waits until the server says that it takes calls; fails if its process ends."""
+
+        def does_serve() -> bool:
+            assert not self.has_ended, f"the server ended: {self.last_messages}"
+            return is_serving(self.address)
+
+        wait_until(does_serve, f"{self.address} serves")
+
+
+def is_serving(address: str) -> bool:
+    """The answer of a server's health service; false without an answer."""
+    with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
-
-    def kill(self) -> None:
-        """Ends the server as a crash would: SIGKILL."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> int:
-        """Stops the server gracefully; its exit status."""
-        return self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> int:
-        process = self._process
-        if process is None:
-            return 0
-        process.send_signal(number)
-        status = process.wait(STOP_TIMEOUT_SECONDS)
-        assert process.stdout is not None
-        process.stdout.close()
-        self._process = None
-        return status
+        try:
+            response = check(health_pb2.HealthCheckRequest(), timeout=_CALL_TIMEOUT_SECONDS)
+        except grpc.RpcError:
+            return False
+    return response.status == health_pb2.HealthCheckResponse.SERVING

@@ -1,4 +1,4 @@
-"""An upload that goes on at a steady pace through whatever happens, and notes when it hears of its events."""
+"""An upload at a steady pace that records when its events are acknowledged."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from engagement import EngagementClient, Progress, Uploader, UploadSummary, v1
+from tests.support.waiting import deadline
 
 _CHUNK_EVENTS = 50
-_ACK_SECONDS = 60
 
 
 class SteadyUpload:
-    """Sends events with ids that sort by their numbers until it is told to end.
+    """Sends events with ids that sort by their numbers until its context ends.
 
-    `produced` are those that the uploader took from the source, `acknowledged` those with an outcome.
+    `produced` are those that the uploader took from the source, `acknowledged` those with an outcome. Fails
+    after it has sent for `max_seconds`.
     """
 
     def __init__(
-        self, client: EngagementClient, *, name: str = "steady", events_a_second: int = 1000
+        self, client: EngagementClient, *, name: str, events_a_second: int, max_seconds: float
     ) -> None:
         self.produced = 0
         self.acknowledged = 0
         self.longest_silence_seconds = 0.0
-        """The longest time between two acks that told something new; anybody may set it back."""
+        """The longest time between two acks with progress; tests may reset it."""
         self.summary: UploadSummary | None = None
         self._name = name
         self._uploader = Uploader(
             client, upload_id=name, chunk_events=_CHUNK_EVENTS, on_progress=self._take_in
         )
         self._pause_seconds = _CHUNK_EVENTS / events_a_second
+        self._max_events = max_seconds * events_a_second
         self._is_over = asyncio.Event()
         self._news = asyncio.Event()
         self._heard_at = 0.0
@@ -48,18 +50,17 @@ class SteadyUpload:
                 self._is_over.set()
         self.summary = task.result()
 
-    async def next_ack(self) -> float:
-        """Waits for an event that is produced from now on to be acknowledged; how many seconds it took."""
-        began, produced = time.monotonic(), self.produced
-        async with asyncio.timeout(_ACK_SECONDS):
+    async def next_ack(self) -> None:
+        """Waits until an event that is produced from now on is acknowledged."""
+        produced = self.produced
+        async with deadline(f"an event of {self._name} was acknowledged"):
             while self.acknowledged <= produced:
                 self._news.clear()
                 await self._news.wait()
-        return time.monotonic() - began
 
     @property
     def ids(self) -> list[str]:
-        """Of all events that were produced, in their order."""
+        """The ids of all produced events, in order."""
         return [self._id(number) for number in range(self.produced)]
 
     def _id(self, number: int) -> str:
@@ -67,6 +68,7 @@ class SteadyUpload:
 
     async def _source(self) -> AsyncIterator[v1.Event]:
         while not self._is_over.is_set():
+            assert self.produced < self._max_events, f"nothing ended {self._name}"
             for _ in range(_CHUNK_EVENTS):
                 number = self.produced
                 self.produced += 1

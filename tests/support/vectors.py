@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-VECTORS = Path(__file__).parents[2] / "clients/vectors"
-_STOP_TIMEOUT_SECONDS = 20
+from tests.support.child_process import REPOSITORY, ChildProcess
+
+VECTORS = REPOSITORY / "clients/vectors"
 
 Json = Any  # what json.loads gives
 
@@ -24,28 +21,22 @@ def cases(file_name: str) -> list[Json]:
 
 
 def name_of(case: Json) -> str:
-    """How a test run names a case."""
+    """The name of a case in a test run."""
     return str(case["name"])
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptedServer:
-    """Where the scripted server listens."""
-
-    address: str
-    tls_address: str
-    ca_file: Path
-
-
-@contextmanager
-def scripted_server() -> Iterator[ScriptedServer]:
+class ScriptedServer(ChildProcess):
     """The scripted server in a process of its own, as clients of other languages meet it."""
-    command = [sys.executable, "-m", "clients.vectors.scripted_server"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=VECTORS.parents[1]) as process:
-        try:
-            assert process.stdout is not None
-            addresses = json.loads(process.stdout.readline())
-            yield ScriptedServer(addresses["address"], addresses["tls_address"], Path(addresses["ca_file"]))
-        finally:
-            process.terminate()
-            process.wait(_STOP_TIMEOUT_SECONDS)
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            sys.executable, "-m", "clients.vectors.scripted_server", output=folder / "scripted-server"
+        )
+
+    def __enter__(self) -> Self:
+        self.launch()
+        addresses = json.loads(self.first_line())
+        self.address = str(addresses["address"])
+        self.tls_address = str(addresses["tls_address"])
+        self.certificates = Path(addresses["ca_file"]).read_bytes()
+        return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +43,16 @@ def view_rows(data_dir: Path) -> dict[str, Rows]:
     return rows
 
 
+@contextlib.contextmanager
+def held_view(data_dir: Path, begin: str) -> Iterator[None]:
+    """Keeps a view from being written (BEGIN IMMEDIATE) or purged (BEGIN)."""
+    with contextlib.closing(apsw.Connection(str(data_dir / "engagement.db"))) as holder:
+        holder.execute(begin)
+        holder.execute("SELECT count(*) FROM events").fetchall()
+        yield
+        holder.execute("ROLLBACK")
+
+
 def _table_rows(connection: apsw.Connection, table: str) -> Rows:
     columns = [f'"{row[1]}"' for row in connection.execute(f'PRAGMA table_info("{table}")')]
     condition = f" WHERE name NOT IN {_LOCAL_SETTINGS}" if table == "settings" else ""
@@ -51,9 +61,7 @@ def _table_rows(connection: apsw.Connection, table: str) -> Rows:
 
 
 def _digest(rows: Iterable[tuple[object, ...]]) -> Rows:
-    digest = hashlib.sha256()
-    count = 0
-    for row in rows:
+    digest, count = hashlib.sha256(), 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - the last one counts
         digest.update(repr(row).encode())
-        count += 1
     return Rows(count, digest.hexdigest())

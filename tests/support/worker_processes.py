@@ -1,4 +1,4 @@
-"""Tells the workers of a server and their connections apart, by what Linux says of its processes."""
+"""The workers of a server and their connections, read from /proc."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connection import Connection, connect, wait_until
+from tests.support.connection import Connection, connect
 from tests.support.server_process import ServerProcess
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import eventually
 
 NEEDS_PROC = pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
 _ESTABLISHED, _LISTENING = "01", "0A"
@@ -26,23 +28,29 @@ class Workers:
 
     @property
     def pids(self) -> list[int]:
-        """Those that there are now."""
+        """The process ids of the workers."""
         parent = self.server.pid
         with suppress(FileNotFoundError):
             children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
             return sorted(map(int, children.split()))
         return []
 
-    async def all_listen(self, count: int) -> bool:
-        """Whether there are so many, and all of them take calls."""
-        return len(self.pids) == count and all(self._sockets(pid, _LISTENING) for pid in self.pids)
+    def all_listen(self, count: int) -> bool:
+        """Whether there are this many, all of them listening."""
+        pids = self.pids
+        return len(pids) == count and all(self._sockets(pid, _LISTENING) for pid in pids)
 
     async def connect_to_each(self, stack: AsyncExitStack) -> Mapping[int, Connection]:
-        """A connection to each worker, by its process."""
+        """A connection to each worker, by its process.
+
+        It ends with its worker: the port is that of all workers, so only a proxy that refuses a second
+        connection keeps the library from reconnecting to another one.
+        """
         found: dict[int, Connection] = {}
         for _ in range(_MAX_CONNECTIONS):
             before = self._connections()
-            connection = await stack.enter_async_context(connect(self.server.address))
+            proxy = await stack.enter_async_context(TcpProxy(self.server.address, max_connections=1))
+            connection = await stack.enter_async_context(connect(proxy.address))
             await connection.channel.channel_ready()
             # By its sockets rather than their number: connections of earlier tests may be closing.
             (pid,) = (pid for pid, sockets in self._connections().items() if sockets - before[pid])
@@ -55,7 +63,7 @@ class Workers:
         return {pid: self._sockets(pid, _ESTABLISHED) for pid in self.pids}
 
     def _sockets(self, pid: int, state: str) -> set[str]:
-        """The sockets of a process on the port that are in a state."""
+        """The sockets of a process on the port, by state."""
         port = int(self.server.address.rpartition(":")[2])
         rows = [
             row.split()
@@ -67,22 +75,12 @@ class Workers:
 
 
 async def until_gone(*pids: int) -> None:
-    """Returns when none of the processes is there any more."""
-
-    async def are_gone() -> bool:
-        return not any(map(_exists, pids))
-
-    await wait_until(are_gone)
-
-
-def _exists(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Waits until none of the processes is there any more."""
+    await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), f"{pids} are gone")
 
 
 def _socket_inodes(pid: int) -> Iterator[str]:
     with suppress(FileNotFoundError):  # ended meanwhile
         for file in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):
-                target = str(file.readlink())
-                if target.startswith("socket:["):
-                    yield target.removeprefix("socket:[").removesuffix("]")
+                yield str(file.readlink()).removeprefix("socket:[").removesuffix("]")

@@ -1,4 +1,4 @@
-"""Grouping what waits into commits: everybody gets their own answer, and what waits is bounded."""
+"""Grouping waiting operations into commits: each caller gets its own result, and the queue is bounded."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ from engagement_server.operations import (
 )
 from engagement_server.store.database import DatabaseFile
 from tests.support.events import batch_of, customer_event, customer_events
-
-DEADLINE_SECONDS = 20
+from tests.support.waiting import deadline
 
 
 class GatedLog(LocalLog):
@@ -67,11 +66,10 @@ async def log(tmp_path: Path) -> AsyncIterator[GatedLog]:
 
 @pytest.fixture
 async def committer(log: GatedLog) -> AsyncIterator[Committer]:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        running = Committer(log)
-        yield running
-        log.gate.set()
-        await running.close()
+    running = Committer(log)
+    yield running
+    log.gate.set()
+    await running.close()
 
 
 def record(*event_ids: str, balance: str = "1", is_atomic: bool = True) -> RecordBatch:
@@ -84,7 +82,7 @@ def submit(committer: Committer, operation: RecordBatch) -> asyncio.Task[Recorde
 
 
 async def let_them_wait(*tasks: asyncio.Task[Any]) -> None:  # Any: whatever they wait for
-    """Runs tasks as far as they come."""
+    """Runs tasks as far as they get."""
     for _ in range(3):
         await asyncio.sleep(0)
     assert not any(task.done() for task in tasks)
@@ -103,7 +101,7 @@ async def test_what_waits_is_committed_together_in_order(log: GatedLog, committe
     assert len(log.commits) == 1
 
 
-async def test_each_caller_gets_its_own_refusal(log: GatedLog, committer: Committer) -> None:
+async def test_each_caller_gets_its_own_error(log: GatedLog, committer: Committer) -> None:
     good, conflicting = submit(committer, record("a")), submit(committer, record("a", balance="2"))
     unknown = asyncio.create_task(
         committer.submit(FinishUpload("acme", "nobody's", "me", 0), returns=UploadState)
@@ -166,7 +164,7 @@ async def test_more_waiting_work_than_allowed_is_refused_until_there_is_room(
     while len(tasks) * large.batch.size_bytes <= MAX_WAITING_BYTES:
         tasks.append(submit(committer, large))
         await let_them_wait(*tasks)
-    # The first is on its way to the log, so one more fits.
+    # The first is in flight, so one more fits.
     tasks.append(submit(committer, large))
     await let_them_wait(*tasks)
     room = asyncio.create_task(committer.wait_for_room())
@@ -192,14 +190,14 @@ async def test_closing_commits_what_waits_and_refuses_what_comes(log: GatedLog, 
 
 
 async def settle() -> None:
-    """Lets all tasks go on as far as they can."""
+    """Runs all tasks as far as they get."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_a_log_that_takes_several_commits_at_once_gets_them_where_much_waits(log: GatedLog) -> None:
+async def test_a_log_that_takes_several_commits_at_once_gets_them_when_much_waits(log: GatedLog) -> None:
     log.max_concurrent_commits = 2
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("everything was committed"):
         committer = Committer(log)
         first = committer.enqueue(OpenUpload("acme", "first", "owner"))
         await settle()

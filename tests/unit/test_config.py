@@ -1,4 +1,4 @@
-"""A configuration checks itself, and says what to change."""
+"""A configuration validates itself, and its errors say what to change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engagement_server.config import Config
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.workers.config import WorkerConfig
 

@@ -1,4 +1,4 @@
-"""Cursors and page tokens: opaque text that comes back as it was given, or is refused."""
+"""Cursors and page tokens: opaque text that is accepted unchanged only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INSERTIONS = [*BASE64URL, "=", "+", "/", " ", "é", ""]
 
 
 def damaged(text: str) -> Iterator[str]:
-    """All texts that differ from a good one by a character that was replaced, added or taken away."""
+    """All texts that differ from a good one by one replaced, added or removed character."""
     for place, insertion, taken in itertools.product(range(len(text)), INSERTIONS, (0, 1)):
         other = text[:place] + insertion + text[place + taken :]
         if other != text:

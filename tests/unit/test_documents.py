@@ -91,7 +91,14 @@ def test_options_are_those_of_our_programs() -> None:
 
 
 def test_tasks_of_make_are_in_the_makefile() -> None:
-    tasks = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    makefiles = [
+        REPOSITORY / "Makefile",
+        *REPOSITORY.glob("clients/*/Makefile"),
+        REPOSITORY / "clients/client.mk",
+    ]
+    tasks = {
+        task for path in makefiles for task in re.findall(r"^([a-z-]+):", path.read_text(), re.MULTILINE)
+    }
     for document in DOCUMENTS:
         for code in inline_code(REPOSITORY / document):
             if code.startswith("make "):

@@ -1,8 +1,7 @@
-"""Consumers with many events: who is found, and that their events are folded before anybody asks."""
+"""Consumers with many events: they are detected, and their events are folded before a read."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -27,13 +26,12 @@ from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
 from tests.support.events import batch_of, customer_events
-
-DEADLINE_SECONDS = 20
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A store with what keeps folds of it."""
+    """A store and the parts that keep folds of it."""
 
     committer: Committer
     readers: Readers
@@ -44,7 +42,7 @@ class Parts:
         await self.committer.submit(RecordBatch("acme", batch, is_atomic=True), returns=Recorded)
 
     async def count_read(self) -> int:
-        """How many events a read of the consumer has to fold now."""
+        """The number of events that a read has to fold now."""
 
         def fold(reader: Reader) -> int:
             bounds = reader.bounds("acme")
@@ -56,9 +54,10 @@ class Parts:
         return await self.readers.run(fold)
 
     async def wait_until_kept(self) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while await self.count_read():  # noqa: ASYNC110  # nothing tells when a fold is kept
-                await asyncio.sleep(0.01)
+        async def is_kept() -> bool:
+            return await self.count_read() == 0
+
+        await eventually(is_kept, "the fold is kept")
 
 
 @pytest.fixture
@@ -124,7 +123,7 @@ def test_a_consumer_with_many_events_is_counted_among_any_number_of_others() -> 
         sent += 5
         found += counts.add("acme", tokens).count("hot")
         assert counts.size <= 200
-    # One of a hundred counters' share of all events may be lost.
+    # Up to a hundredth of all events may go uncounted.
     assert found >= (sent - 2_000 * 100 // 100) // MAX_SAMPLES - 1
 
 

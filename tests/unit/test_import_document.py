@@ -1,4 +1,4 @@
-"""The table of names in docs/import.md is what the import does, and leaves no field of the contract out."""
+"""The table of names in docs/import.md is that of the import, and covers all fields of the contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIME = 1739964012345
 
 
 def documented_names() -> list[tuple[str, str]]:
-    """Every name of a source in the table, with the field of the contract beside it."""
+    """Every source name in the table, with its field of the contract."""
     names = DOCUMENT.read_text().partition("\n## Names\n")[2].partition("\n## Values\n")[0]
     rows = re.findall(r"^\| (`.*?) \| `(\w+)(?:\.(\w+))?`.*\|$", names, re.MULTILINE)
     fields = [(sources, f"{set_name}.{field}" if field else set_name) for sources, set_name, field in rows]

@@ -1,4 +1,4 @@
-"""Errors as statuses: each family has its code, and the details always fit."""
+"""Errors as statuses: each family has its code, and the details fit into the metadata."""
 
 from __future__ import annotations
 

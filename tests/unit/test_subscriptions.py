@@ -1,4 +1,4 @@
-"""Subscriptions without a network: readers that stop and go on, and what they share."""
+"""Subscriptions without a network: readers that stall, and reads that they share."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
 from engagement_server.streams.subscriptions import Frame, Subscriptions
 from tests.support.events import batch_of, customer_events
+from tests.support.waiting import deadline
 
-DEADLINE_SECONDS = 20
 BURST_EVENTS = 21_000
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class StoppableReader:
             self._arrival.notify_all()
 
     async def until(self, is_enough: Callable[[StoppableReader], bool]) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS), self._arrival:
+        async with deadline("the reader had enough messages"), self._arrival:
             await self._arrival.wait_for(lambda: is_enough(self))
 
     @property
@@ -141,7 +141,7 @@ async def test_readers_at_the_same_place_share_a_read(bench: Bench) -> None:
     await bench.record(500, start=1)
     for reader in readers:
         await reader.until(lambda each: len(each.ids) == 500)
-    # One segment ends at the position before the events, the other holds them.
+    # One segment ends right before the events, the other holds them.
     assert bench.readers.count - before <= 2
     for reader in readers:
         await reader.end()

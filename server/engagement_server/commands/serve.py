@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engagement_server.config import Config
-from engagement_server.faults import ConfigurationError, LogError
+from engagement_server.errors import ConfigurationError, LogError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from engagement_server import operations
-from engagement_server.faults import UnreadableCommitError
+from engagement_server.errors import UnreadableCommitError
 from engagement_server.operations import Commit, Operation
 
 # These letters are in every log: a kind of operation keeps its letter.

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import apsw
 
 from engagement_server.cursor import Cursors
-from engagement_server.errors import StoreUnavailableError
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError, StoreUnavailableError
 from engagement_server.store.log_position import LogPosition, read_position
 from engagement_server.store.schema import UPGRADES, prepare
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import apsw
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from engagement_server.store.database import Identity

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from engagement_server.errors import StoreUnavailableError
-from engagement_server.faults import DamagedSnapshotError
+from engagement_server.errors import DamagedSnapshotError, StoreUnavailableError
 from engagement_server.store.database import read_state, unavailable
 from engagement_server.store.purge import Purge
 

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from typing import Any, Self
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 
 PATIENCE_SECONDS = 1.0
 """How long a port may be in use: the workers of a killed server exit a moment after it."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.settings import WorkerSettings, encode_settings
 

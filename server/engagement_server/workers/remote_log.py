@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
-from engagement_server.errors import StoreUnavailableError
-from engagement_server.faults import WriterFailedError, WriterGoneError
+from engagement_server.errors import StoreUnavailableError, WriterFailedError, WriterGoneError
 from engagement_server.log.encoding import encode_commit
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.results import decode_applied, decode_results

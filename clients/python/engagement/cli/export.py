@@ -116,7 +116,7 @@ def _format_of(file: Path) -> ExportFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
-    """An export that is asked for; its times are absolute, however often it is resumed."""
+    """A requested export. Its times are absolute, so that they stay the same when it is resumed."""
 
     file: Path
     force: bool
@@ -125,7 +125,7 @@ class _Order:
     wanted: v1.EventFilter
 
     def to_json(self) -> dict[str, Any]:
-        """Which events belong into the file."""
+        """The selection of the events that belong in the file."""
         return {"account": self.account, "filter": json_format.MessageToDict(self.wanted)}
 
     def with_events(self, selected: Mapping[str, Any]) -> _Order:
@@ -139,7 +139,7 @@ class _Order:
         return shlex.join(["engagement", "export", str(self.file), *force, *self._arguments()])
 
     def tail_command(self, *, after: str) -> str:
-        """The command that follows the events behind a cursor."""
+        """The command that follows the events after a cursor."""
         return shlex.join(["engagement", "tail", *self._arguments(), f"--after={after}"])
 
     def _arguments(self) -> list[str]:

@@ -14,7 +14,7 @@ from engagement_server.api.grpc.call import RunningCalls
 from engagement_server.api.grpc.health import HealthServicer
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.reflection import add_reflection
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.settings import check_bounds, require_address, setting
 
 _LOG_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -19,8 +19,7 @@ from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
-from engagement_server.errors import StoreUnavailableError
-from engagement_server.faults import LogUnreachableError
+from engagement_server.errors import LogUnreachableError, StoreUnavailableError
 
 if TYPE_CHECKING:
     import ssl

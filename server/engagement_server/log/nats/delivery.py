@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from engagement_server.faults import LogUnreachableError
+from engagement_server.errors import LogUnreachableError
 from engagement_server.log.nats.connection import retry, translated
 
 if TYPE_CHECKING:

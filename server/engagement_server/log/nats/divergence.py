@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
-from engagement_server.faults import LogReplacedError, LogUnreachableError, StaleViewError
+from engagement_server.errors import LogReplacedError, LogUnreachableError, StaleViewError
 from engagement_server.log.nats.entries import MessageId, check_format, encode_entry
 from engagement_server.log.nats.stream import PUBLISH_SECONDS
 from engagement_server.operations import ChangeEpoch, Commit

@@ -18,7 +18,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from engagement_server.faults import LogUnreachableError, UnreadableCommitError
+from engagement_server.errors import LogUnreachableError, UnreadableCommitError
 from engagement_server.log.encoding import decode_commit, encode_commit
 from engagement_server.operations import LogEntry
 from engagement_server.store.database import Identity

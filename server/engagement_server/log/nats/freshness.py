@@ -9,8 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
-from engagement_server.errors import StoreUnavailableError
-from engagement_server.faults import LogUnreachableError
+from engagement_server.errors import LogUnreachableError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from engagement_server.log.base import FreshnessCallback

@@ -14,8 +14,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engagement_server.errors import StoreUnavailableError
-from engagement_server.faults import LogError, LogUnreachableError
+from engagement_server.errors import LogError, LogUnreachableError, StoreUnavailableError
 from engagement_server.log.nats.applier import Applier
 from engagement_server.log.nats.block_roller import BlockRoller
 from engagement_server.log.nats.connection import Servers

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge, Histogram, start_http_server
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from engagement_server.log.nats.freshness import FreshnessMonitor

@@ -8,7 +8,7 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from engagement_server.faults import ConfigurationError, LogReplacedError, LogUnreachableError, StaleViewError
+from engagement_server.errors import ConfigurationError, LogReplacedError, LogUnreachableError, StaleViewError
 from engagement_server.log.nats import entries
 from engagement_server.log.nats.connection import NatsSettings, Servers
 from engagement_server.log.nats.divergence import change_epoch, check_position, require_quorum

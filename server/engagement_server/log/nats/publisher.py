@@ -6,8 +6,7 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import StoreUnavailableError
-from engagement_server.faults import LogUnreachableError
+from engagement_server.errors import LogUnreachableError, StoreUnavailableError
 from engagement_server.log.nats import entries
 from engagement_server.log.nats.entries import MessageId
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nats.js.api import DiscardPolicy, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.log.nats.connection import CALL_SECONDS, retry, translated
 from engagement_server.log.nats.delivery import Message, deliver
 

@@ -22,7 +22,7 @@ import msgspec
 from nats.js.api import DiscardPolicy, Header, StreamConfig
 from nats.js.errors import NotFoundError
 
-from engagement_server.faults import DamagedSnapshotError, LogUnreachableError
+from engagement_server.errors import DamagedSnapshotError, LogUnreachableError
 from engagement_server.log.nats.connection import retry, translated
 from engagement_server.log.nats.snapshots.lease import SnapshotLease
 from engagement_server.store.log_position import LogPosition

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nats.js.api import Header
 from nats.js.errors import APIError, NotFoundError
 
-from engagement_server.faults import LogUnreachableError
+from engagement_server.errors import LogUnreachableError
 from engagement_server.log.nats.connection import retry, translated
 
 if TYPE_CHECKING:

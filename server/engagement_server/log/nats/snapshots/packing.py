@@ -11,7 +11,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING
 
-from engagement_server.faults import DamagedSnapshotError
+from engagement_server.errors import DamagedSnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from engagement_server.faults import (
+from engagement_server.errors import (
     ConfigurationError,
     DamagedSnapshotError,
     LogReplacedError,

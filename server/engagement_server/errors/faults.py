@@ -1,20 +1,8 @@
-"""Why a server cannot start or go on; callers never see these.
-
-EngagementError
-├── ConfigurationError              the server cannot start like this
-└── LogError                        a replicated log cannot be used
-├── LogUnreachableError
-├── LogReplacedError
-├── StaleViewError
-├── UnreadableCommitError
-├── DamagedSnapshotError
-├── WriterGoneError
-└── WriterFailedError
-"""
+"""Why a server cannot start or go on; callers never see these."""
 
 from __future__ import annotations
 
-from engagement_server.errors import EngagementError
+from engagement_server.errors.base import EngagementError
 
 
 class ConfigurationError(EngagementError):

@@ -1,4 +1,4 @@
-"""The process that writes and its workers stay out of each other's way, whatever becomes of either."""
+"""The writing process and its workers survive each other's failures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engagement_server.errors import DrainingError, StoreUnavailableError
-from engagement_server.faults import WriterFailedError
+from engagement_server.errors import DrainingError, StoreUnavailableError, WriterFailedError
 from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.operations import Applied, Commit, OpenUpload, Result
@@ -20,12 +19,13 @@ from engagement_server.workers import remote_log_server
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.remote_log import Freshness, RemoteLog, encode_freshness
 from engagement_server.workers.remote_log_server import RemoteLogServer
+from tests.support.waiting import deadline
 
 DEADLINE_SECONDS = 20
 
 
 class LaggingLog(LocalLog):
-    """A log whose view may be behind, as the test says."""
+    """A log whose view may be behind, as the test sets it."""
 
     def __init__(self, database: DatabaseFile) -> None:
         super().__init__(database)
@@ -55,7 +55,7 @@ class LaggingLog(LocalLog):
 
 
 class HostBench:
-    """The writing side, with as many workers as are asked for."""
+    """The writing side, with any number of workers."""
 
     def __init__(self, data_dir: Path, log: type[LocalLog]) -> None:
         self._database = DatabaseFile(data_dir)
@@ -66,7 +66,7 @@ class HostBench:
         self.serving: list[asyncio.Task[None]] = []
 
     async def connect(self) -> socket.socket:
-        """The end of a worker."""
+        """The worker's end of a new channel."""
         ours, theirs = socket.socketpair()
         channel = await Channel.open(ours)
         self.serving.append(asyncio.create_task(self.host.serve(channel, kill=self.killed.set)))
@@ -82,7 +82,7 @@ class HostBench:
 
 @asynccontextmanager
 async def opened(data_dir: Path, *, log: type[LocalLog] = LocalLog) -> AsyncIterator[HostBench]:
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the worker and its host ended"):
         bench = HostBench(data_dir, log)
         yield bench
         await bench.close()
@@ -154,7 +154,7 @@ async def test_a_worker_that_does_not_read_is_killed_and_the_others_go_on(
 
 
 async def test_what_was_asked_for_fails_when_the_writing_side_ends(tmp_path: Path) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with deadline("the commit failed"):
         ours, theirs = socket.socketpair()
         channel = await Channel.open(ours)
         channel.send(Kind.FRESHNESS, encode_freshness(Freshness(7, is_current=True)))
@@ -180,7 +180,7 @@ async def test_a_committer_that_closes_refuses_the_commits_of_workers(tmp_path: 
         await log.close()
 
 
-async def test_a_failure_that_nobody_foresaw_is_told_and_ends_nothing_else(
+async def test_an_unforeseen_failure_is_reported_and_ends_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(tmp_path) as bench:

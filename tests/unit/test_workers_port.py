@@ -1,4 +1,4 @@
-"""A port that workers are to share is reserved for them, and only where nobody has it."""
+"""A port for workers is reserved, and only if it is free."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.workers.port import ReservedPort
 
 
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody who has the port is about to go."""
+    """No process that has the port is about to exit."""
     monkeypatch.setattr("engagement_server.workers.port.PATIENCE_SECONDS", 0)
 
 
@@ -51,7 +51,7 @@ async def test_workers_share_a_free_port_and_no_connection_goes_to_the_reservati
 
 
 def _accepted(listening: socket.socket) -> int:
-    """How many connections wait."""
+    """The number of waiting connections."""
     listening.setblocking(False)
     accepted = 0
     with contextlib.suppress(BlockingIOError):
@@ -61,7 +61,7 @@ def _accepted(listening: socket.socket) -> int:
     return accepted
 
 
-async def test_a_port_where_somebody_listens_is_refused(listener: socket.socket) -> None:
+async def test_a_port_that_another_process_listens_on_is_refused(listener: socket.socket) -> None:
     with pytest.raises(ConfigurationError, match="is another server running there"):
         await ReservedPort.take(_address(listener))
 
@@ -90,7 +90,7 @@ async def test_connections_of_the_past_do_not_count(listener: socket.socket) -> 
     address = _address(listener)
     client = socket.create_connection(listener.getsockname())
     accepted, _ = listener.accept()
-    accepted.close()  # who closes first waits for a minute
+    accepted.close()  # the side that closes first waits for a minute
     client.close()
     listener.close()
     (await ReservedPort.take(address)).close()

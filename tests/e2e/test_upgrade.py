@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from engagement import v1
-from engagement_server.faults import ConfigurationError
+from engagement_server.errors import ConfigurationError
 from engagement_server.operations import Commit, RecordBatch
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.reader import Reader
@@ -23,7 +23,7 @@ from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_events
 
 EVENTS = 5
-DYING = "import pathlib, sys; from tests.unit import test_upgrade as t; t.die(pathlib.Path(sys.argv[1]))"
+DYING = "import pathlib, sys; from tests.e2e import test_upgrade as t; t.die(pathlib.Path(sys.argv[1]))"
 
 
 def count_events(connection: apsw.Connection) -> None:

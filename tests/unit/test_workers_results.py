@@ -1,4 +1,4 @@
-"""Results and refusals are the same behind a channel as before it."""
+"""Results and errors pass a channel unchanged."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _results: st.SearchStrategy[Result] = st.one_of(
         st.booleans(),
     ),
 )
-_refusals: dict[str, st.SearchStrategy[RequestError]] = {
+_errors: dict[str, st.SearchStrategy[RequestError]] = {
     "FieldInvalidError": st.builds(errors.FieldInvalidError, st.lists(_violations, min_size=1, max_size=3)),
     "FilterInvalidError": st.builds(errors.FilterInvalidError, st.lists(_violations, min_size=1, max_size=3)),
     "EntityUnknownError": st.builds(EntityUnknownError, _violations, allowed=_TEXTS, index=_NUMBERS),
@@ -93,7 +93,7 @@ _refusals: dict[str, st.SearchStrategy[RequestError]] = {
 
 
 def _comparable(outcome: Result | RequestError) -> object:
-    """An outcome in a form that is equal for equal ones."""
+    """An outcome in a comparable form."""
     if not isinstance(outcome, RequestError):
         return outcome
     violations = list(outcome.violations) if isinstance(outcome, InvalidRequestError) else None
@@ -101,16 +101,16 @@ def _comparable(outcome: Result | RequestError) -> object:
     return type(outcome), str(outcome), outcome.message, outcome.metadata, violations, item, describe(outcome)
 
 
-def test_there_is_a_refusal_of_every_kind_to_try() -> None:
+def test_there_is_an_error_of_every_kind_to_try() -> None:
     kinds = {
         name
         for name, kind in inspect.getmembers(errors, inspect.isclass)
         if issubclass(kind, RequestError) and hasattr(kind, "reason")
     }
-    assert kinds == _refusals.keys()
+    assert kinds == _errors.keys()
 
 
-@given(st.lists(_results | st.one_of(*_refusals.values()), max_size=6))
+@given(st.lists(_results | st.one_of(*_errors.values()), max_size=6))
 def test_outcomes_arrive_as_they_were(outcomes: Sequence[Result | RequestError]) -> None:
     arrived = decode_results(encode_results(outcomes))
     assert [_comparable(outcome) for outcome in arrived] == [_comparable(outcome) for outcome in outcomes]

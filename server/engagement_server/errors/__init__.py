@@ -1,0 +1,146 @@
+"""What callers are told: each error has the reason that clients branch on.
+
+    EngagementError
+    ├── ConfigurationError              the server cannot start like this
+    ├── LogError                        a replicated log cannot be used
+    │   ├── LogUnreachableError
+    │   ├── LogReplacedError
+    │   ├── StaleViewError
+    │   ├── UnreadableCommitError
+    │   ├── DamagedSnapshotError
+    │   ├── WriterGoneError
+    │   └── WriterFailedError
+    └── RequestError                    a call, or one event of it, is refused
+        ├── InvalidRequestError
+        │   ├── FieldInvalidError
+        │   ├── EntityUnknownError
+        │   ├── BatchTooLargeError
+        │   ├── ChunkTooLargeError
+        │   ├── FilterInvalidError
+        │   ├── PageTokenMismatchError
+        │   ├── CursorMalformedError
+        │   └── CursorMismatchError
+        ├── ConflictError
+        │   ├── EventIdConflictError
+        │   └── RequestIdReusedError
+        ├── PreconditionError
+        │   ├── SequenceGapError
+        │   ├── UploadFinishedError
+        │   ├── ChunkChangedError
+        │   ├── FinishMismatchError
+        │   ├── CursorExpiredError
+        │   ├── LogEpochChangedError
+        │   └── PartitionNotServedError
+        ├── TakenOverError
+        │   └── UploadTakenOverError
+        ├── NotFoundError
+        │   ├── EventNotFoundError
+        │   ├── UploadNotFoundError
+        │   ├── EntityNotFoundError
+        │   ├── ErasureNotFoundError
+        │   └── ProfileNotFoundError
+        └── UnavailableError
+            ├── OverloadedError
+            ├── DrainingError
+            └── StoreUnavailableError
+
+They know nothing of gRPC; `api/grpc/status.py` gives each family its code.
+"""
+
+from engagement_server.errors.base import (
+    ConflictError,
+    EngagementError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionError,
+    RequestError,
+    TakenOverError,
+    UnavailableError,
+)
+from engagement_server.errors.faults import (
+    ConfigurationError,
+    DamagedSnapshotError,
+    LogError,
+    LogReplacedError,
+    LogUnreachableError,
+    StaleViewError,
+    UnreadableCommitError,
+    WriterFailedError,
+    WriterGoneError,
+)
+from engagement_server.errors.invalid import (
+    BatchTooLargeError,
+    ChunkTooLargeError,
+    CursorMalformedError,
+    CursorMismatchError,
+    EntityUnknownError,
+    FieldInvalidError,
+    FilterInvalidError,
+    PageTokenMismatchError,
+)
+from engagement_server.errors.missing import (
+    EntityNotFoundError,
+    ErasureNotFoundError,
+    EventNotFoundError,
+    ProfileNotFoundError,
+    UploadNotFoundError,
+)
+from engagement_server.errors.state import (
+    ChunkChangedError,
+    CursorExpiredError,
+    EventIdConflictError,
+    FinishMismatchError,
+    LogEpochChangedError,
+    PartitionNotServedError,
+    RequestIdReusedError,
+    SequenceGapError,
+    UploadFinishedError,
+    UploadTakenOverError,
+)
+from engagement_server.errors.unavailable import DrainingError, OverloadedError, StoreUnavailableError
+
+__all__ = [
+    "BatchTooLargeError",
+    "ChunkChangedError",
+    "ChunkTooLargeError",
+    "ConfigurationError",
+    "ConflictError",
+    "CursorExpiredError",
+    "CursorMalformedError",
+    "CursorMismatchError",
+    "DamagedSnapshotError",
+    "DrainingError",
+    "EngagementError",
+    "EntityNotFoundError",
+    "EntityUnknownError",
+    "ErasureNotFoundError",
+    "EventIdConflictError",
+    "EventNotFoundError",
+    "FieldInvalidError",
+    "FilterInvalidError",
+    "FinishMismatchError",
+    "InvalidRequestError",
+    "LogEpochChangedError",
+    "LogError",
+    "LogReplacedError",
+    "LogUnreachableError",
+    "NotFoundError",
+    "OverloadedError",
+    "PageTokenMismatchError",
+    "PartitionNotServedError",
+    "PreconditionError",
+    "ProfileNotFoundError",
+    "RequestError",
+    "RequestIdReusedError",
+    "SequenceGapError",
+    "StaleViewError",
+    "StoreUnavailableError",
+    "TakenOverError",
+    "UnavailableError",
+    "UnreadableCommitError",
+    "UploadFinishedError",
+    "UploadNotFoundError",
+    "UploadTakenOverError",
+    "WriterFailedError",
+    "WriterGoneError",
+]

@@ -1,0 +1,32 @@
+"""Requests that succeed later."""
+
+from __future__ import annotations
+
+from engagement_server.errors.base import UnavailableError
+
+
+class OverloadedError(UnavailableError):
+    """Too much work is waiting."""
+
+    reason = "OVERLOADED"
+
+    def __init__(self) -> None:
+        super().__init__("the server is overloaded; retry with the same event ids")
+
+
+class DrainingError(UnavailableError):
+    """The server is stopping."""
+
+    reason = "DRAINING"
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping; retry with the same event ids")
+
+
+class StoreUnavailableError(UnavailableError):
+    """The store cannot be written or read."""
+
+    reason = "STORE_UNAVAILABLE"
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"the store is not available ({cause}); retry with the same event ids", cause=cause)
