@@ -36,10 +36,16 @@ BREAKS: dict[str, Callable[[Any], Any]] = {
     "duration.gte": lambda bound: Duration(seconds=bound.seconds - 1),
     "duration.lte": lambda bound: Duration(seconds=bound.seconds + 1),
 }
-# A message that breaks each rule in CEL and no other.
-BREAKS_IN_CEL: dict[str, Message] = {
-    "date.calendar_day": v1.Date(year=2014, month=2, day=30),
-    "erase_consumer.request_id": v1.EraseConsumerRequest(account_id="acme", consumer_id="ada"),
+_IN_SECONDS = 1_700_000_000
+# Messages that break each rule in CEL and no other.
+BREAKS_IN_CEL: dict[str, list[Message]] = {
+    "date.calendar_day": [v1.Date(year=2014, month=2, day=30)],
+    "erase_consumer.request_id": [v1.EraseConsumerRequest(account_id="acme", consumer_id="ada")],
+    "time.seconds": [
+        v1.CustomerInfo(server_time_stamp=_IN_SECONDS),
+        v1.PersonalInfo(server_time_stamp=limits.START_OF_TIME_MS - 1),
+        v1.Event(original_time_stamp=_IN_SECONDS, customer_info=v1.CustomerInfo()),
+    ],
 }
 
 
@@ -145,8 +151,9 @@ def test_each_rule_in_cel_has_an_example_that_breaks_it_alone() -> None:
         for rule in rules.cel
     }
     assert BREAKS_IN_CEL.keys() == ids
-    for rule, message in BREAKS_IN_CEL.items():
-        assert [violation.rule for violation in check_message(message)] == [rule]
+    for rule, examples in BREAKS_IN_CEL.items():
+        for message in examples:
+            assert [violation.rule for violation in check_message(message)] == [rule]
 
 
 def parts(message: Message) -> Iterator[Message]:
@@ -167,12 +174,13 @@ def test_an_event_that_breaks_it_is_never_plainly_valid(name: str) -> None:
             breach.apply([*parts(broken)][index])
             assert is_reported(breach.rule, broken), breach
             assert not is_plainly_valid(broken, broken.SerializeToString(), now_ms=TIME_MS), breach
-        for rule, example in BREAKS_IN_CEL.items():
-            if isinstance(example, type(part)):
-                broken = filled_events()[name]
-                [*parts(broken)][index].CopyFrom(example)
-                assert is_reported(rule, broken)
-                assert not is_plainly_valid(broken, broken.SerializeToString(), now_ms=TIME_MS), rule
+        for rule, examples in BREAKS_IN_CEL.items():
+            for example in examples:
+                if isinstance(example, type(part)):
+                    broken = filled_events()[name]
+                    [*parts(broken)][index].CopyFrom(example)
+                    assert is_reported(rule, broken)
+                    assert not is_plainly_valid(broken, broken.SerializeToString(), now_ms=TIME_MS), rule
 
 
 def test_the_comment_of_a_field_of_an_event_says_its_limit() -> None:

@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from engagement import v1
+from engagement.limits import START_OF_TIME_MS
 from tests.support.calls import ACCEPTED, DUPLICATE, REJECTED, one, some, stored
 from tests.support.events import bad_event, customer_event, customer_events, text_fields, with_texts
 from tests.support.refused_call import expect_refused
@@ -70,7 +71,7 @@ async def test_absent_and_empty_and_zero_are_three_things(
         getattr(absent, set_name).ClearField(name)
     for number, event in enumerate((absent, empty, zero)):
         event.event_id = str(number)
-        getattr(event, set_name).server_time_stamp = 1
+        getattr(event, set_name).server_time_stamp = START_OF_TIME_MS
     await ingest.RecordEvents(some(absent, empty, zero))
     assert [each.event for each in await stored(events)] == [absent, empty, zero]
     assert not getattr(absent, set_name).HasField("company" if set_name == "personal_info" else "balance")

@@ -95,6 +95,16 @@ async def test_every_other_text_has_its_limit_too(
         (customer_event(server_time_stamp=0), "event.customer_info.server_time_stamp", "int64.gt_lt"),
         (personal_event(server_time_stamp=-1), "event.personal_info.server_time_stamp", "int64.gt_lt"),
         (
+            customer_event(server_time_stamp=1_700_000_000),
+            "event.customer_info.server_time_stamp",
+            "time.seconds",
+        ),
+        (
+            v1.Event(personal_info=v1.PersonalInfo(), original_time_stamp=1_700_000_000),
+            "event.original_time_stamp",
+            "time.seconds",
+        ),
+        (
             personal_event(server_time_stamp=253_402_300_800_000),
             "event.personal_info.server_time_stamp",
             "int64.gt_lt",

@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
+from engagement.limits import START_OF_TIME_MS as START_MS
 from engagement_server.config import Config
 from engagement_server.cursor import Cursors, first_position
 from engagement_server.node import Server
@@ -79,7 +80,7 @@ async def test_stored_events_come_first_and_then_each_new_one(
 async def test_a_subscriber_sees_what_a_list_shows(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
-    await ingest.RecordEvents(some(customer_event("a"), personal_event("b", server_time_stamp=5)))
+    await ingest.RecordEvents(some(customer_event("a"), personal_event("b", server_time_stamp=START_MS)))
     messages = await RawSubscription(events, subscribing(stop_at_tail=True)).rest()
     assert [each for message in messages for each in message.batch.events] == await stored(events)
 
@@ -164,7 +165,7 @@ async def test_a_start_time_means_the_time_of_acceptance(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     for number in range(5):
-        await ingest.RecordEvent(one(customer_event(str(number), server_time_stamp=1 + number)))
+        await ingest.RecordEvent(one(customer_event(str(number), server_time_stamp=START_MS + number)))
         await asyncio.sleep(0.005)  # the times of acceptance must differ
     for each in await stored(events):
         request = Request(account_id="acme", start_time=each.receive_time, stop_at_tail=True)
@@ -207,12 +208,14 @@ async def test_a_filter_takes_the_same_far_behind_and_at_the_tail(
 ) -> None:
     await ingest.RecordEvents(some(customer_event("first", customer_type="VIP"), personal_event("person")))
     await record_many(ingest, FAR_BEHIND_EVENTS)
-    await ingest.RecordEvents(some(customer_event("near", customer_type="vip", server_time_stamp=7)))
+    await ingest.RecordEvents(
+        some(customer_event("near", customer_type="vip", server_time_stamp=START_MS + 7))
+    )
     filters = {
         "type": v1.EventFilter(customer_types=["vIp"]),
         "set": v1.EventFilter(attribute_sets=[v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO]),
         "text": v1.EventFilter(text='"16999"'),
-        "time": v1.EventFilter(end_time=Timestamp(seconds=1)),
+        "time": v1.EventFilter(end_time=Timestamp(seconds=START_MS // 1000 + 1)),
         "nothing": v1.EventFilter(consumer_ids=["nobody"]),
     }
     expected = {"type": ["first", "near"], "set": ["person"], "text": ["event-016999"], "time": ["near"]}

@@ -128,7 +128,16 @@ _NO_NUL = "\0"
 TEXT = validate_pb2.FieldRules(
     string=validate_pb2.StringRules(max_len=limits.MAX_TEXT_CHARACTERS, not_contains=_NO_NUL)
 )
-TIME = validate_pb2.FieldRules(int64=validate_pb2.Int64Rules(gt=0, lt=limits.END_OF_TIME_MS))
+TIME = validate_pb2.FieldRules(
+    int64=validate_pb2.Int64Rules(gt=0, lt=limits.END_OF_TIME_MS),
+    cel=[
+        validate_pb2.Rule(
+            id="time.seconds",
+            message="must be in milliseconds, from 1980 on: this looks like seconds",
+            expression=f"this <= 0 || this >= {limits.START_OF_TIME_MS}",
+        )
+    ],
+)
 KEY = validate_pb2.StringRules(min_len=1, max_len=limits.MAX_TEXT_CHARACTERS, not_contains=_NO_NUL)
 NO_RULES = validate_pb2.FieldRules()
 BY_NAME = {

@@ -27,6 +27,8 @@ MAX_ENTITY_NAME_CHARACTERS: Final[int] = _rules(v1.PutEntitiesRequest, "names").
 END_OF_TIME_MS: Final[int] = _rules(v1.CustomerInfo, "server_time_stamp").int64.lt
 
 # Annotations cannot express serialized sizes, or times relative to the clock.
+# The rule `time.seconds`: an earlier time in milliseconds is one in seconds.
+START_OF_TIME_MS: Final = 315_532_800_000
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 MAX_CLOCK_LEAD_MS: Final = 24 * 60 * 60 * 1000

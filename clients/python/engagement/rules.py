@@ -71,14 +71,14 @@ def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
 
     protovalidate visits every field, which is half of the cost of ingesting an event. Here the size of the
     event bounds the length of each field, and one search finds any NUL. An explicit zero is a zero byte
-    too, so below 0 means an absent time. False means undecided: protovalidate has to check.
+    too, so here 0 means an absent time. False means undecided: protovalidate has to check.
     """
     if len(payload) > limits.MAX_TEXT_CHARACTERS or b"\0" in payload:
         return False
     if (
         len(event.event_id) > limits.MAX_EVENT_ID_CHARACTERS
         or len(event.source) > limits.MAX_SOURCE_CHARACTERS
-        or not 0 <= event.original_time_stamp < limits.END_OF_TIME_MS
+        or not _is_plausible_time(event.original_time_stamp, end_ms=limits.END_OF_TIME_MS)
         or "" in event.additional_attributes
     ):
         return False
@@ -93,7 +93,11 @@ def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
         server_time_ms = event.personal_info.server_time_stamp
     else:
         return False
-    return 0 <= server_time_ms <= now_ms + limits.MAX_CLOCK_LEAD_MS
+    return _is_plausible_time(server_time_ms, end_ms=now_ms + limits.MAX_CLOCK_LEAD_MS + 1)
+
+
+def _is_plausible_time(time_ms: int, *, end_ms: int) -> bool:
+    return time_ms == 0 or limits.START_OF_TIME_MS <= time_ms < end_ms
 
 
 def _is_calendar_day(date: v1.Date) -> bool:
