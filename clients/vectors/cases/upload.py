@@ -421,6 +421,34 @@ def _resumed_runs() -> list[Json]:
             "expected": mismatch,
         },
         {
+            "name": "upload-finished-by-another-client",
+            "rules": ["U4"],
+            "call": upload(six),
+            "server": [
+                stream(opened(), chunk(1, "e1", "e2"), ack(1, accepted=2), {"status": LOST}),
+                stream(opened(1, source=first), finished(1, accepted=2)),
+            ],
+            "expected": mismatch,
+        },
+        {
+            # The digest of `finish` covers an event that only the client has rejected.
+            "name": "upload-whose-finish-was-committed-and-lost",
+            "rules": ["U4", "U12"],
+            "call": upload([*six[:2], event("e3", balance="9" * 200)]),
+            "server": [
+                stream(opened(maxChunkBytes="146"), chunk(1, "e1", "e2"), finish(1), {"status": LOST}),
+                stream(
+                    {"get_upload": [{"upload": upload_state("STATE_FINISHED", 1, accepted=2)}]},
+                    opened(1, source=digest(*six[:2], event("e3", balance="9" * 200)), maxChunkBytes="146"),
+                    finished(1, accepted=2),
+                ),
+            ],
+            "expected": {
+                "summary": summary(3, reconnects=1, accepted=2, rejected=1),
+                "rejections": [reported(2, "e3")],
+            },
+        },
+        {
             "name": "upload-whose-chunk-changed",
             "rules": ["U3", "E2"],
             "call": upload(six[:2]),

@@ -78,6 +78,8 @@ class UploadLedger:
         self.skipped_events = 0
         self.resumed_by_count = False
         self.is_finished = False
+        self.finish: v1.UploadEventsRequest.Finish | None = None
+        """The end of the upload, once it is about to be sent."""
         self._source: v1.SourceDigest | None = None
         self._tally = v1.Tally()
         self._sent = 0
@@ -101,9 +103,10 @@ class UploadLedger:
             if chunk.sequence <= opened.committed_through:
                 source = chunk.request.chunk.source
         last = self.unacked[-1].sequence if self.unacked else self.committed_through
-        return opened.committed_through <= last and (
-            source is None or not opened.HasField("source") or opened.source == source
-        )
+        if opened.committed_through > last:
+            return False
+        is_end = self.finish is not None and opened.source == self.finish.source
+        return source is None or not opened.HasField("source") or opened.source == source or is_end
 
     def add(self, chunk: Chunk) -> None:
         """Notes a chunk that is about to be sent."""

@@ -82,6 +82,7 @@ class UploadStream:
                     self._reconnect_delay_seconds = delay.ToTimedelta().total_seconds()
                     await self._half_close()
                 case "finished":
+                    self._require_own_end()
                     await self._catch_up(message.finished.upload)
                     await self._await_status()
 
@@ -101,10 +102,7 @@ class UploadStream:
         if opened.HasField("heartbeat_interval"):
             self._silence_seconds = 2 * opened.heartbeat_interval.ToTimedelta().total_seconds()
         if self._chunker.has_begun and not self._ledger.is_own_progress(opened):
-            raise SourceMismatchError(
-                f"another client has continued upload {self._upload_id!r} with another source; use an upload"
-                " id of its own for each source"
-            )
+            raise self._continued_by_another()
         is_resumed = not self._chunker.has_begun and opened.HasField("source")
         if is_resumed or opened.committed_through > self._ledger.committed_through:
             await self._catch_up(await self._client.get_upload(self._upload_id))
@@ -113,6 +111,18 @@ class UploadStream:
             self._begin_source(opened)
         if not self._ledger.is_finished:
             self._is_open.set()
+
+    def _require_own_end(self) -> None:
+        """Raises SourceMismatchError if another client has finished the upload before this source ended."""
+        is_sending = self._chunker.has_begun and not self._chunker.is_comparing
+        if is_sending and self._ledger.finish is None:
+            raise self._continued_by_another()
+
+    def _continued_by_another(self) -> SourceMismatchError:
+        return SourceMismatchError(
+            f"another client has continued upload {self._upload_id!r} with another source; use an upload id of"
+            " its own for each source"
+        )
 
     def _begin_source(self, opened: v1.UploadEventsResponse.Opened) -> None:
         committed = opened.source if opened.HasField("source") else None
@@ -158,10 +168,10 @@ class UploadStream:
                 self._ledger.add(next_chunk)
                 await self._write(next_chunk.request)
             if self._chunker.error is None:
-                finish = v1.UploadEventsRequest.Finish(
+                self._ledger.finish = v1.UploadEventsRequest.Finish(
                     last_sequence=self._chunker.last_sequence, source=self._chunker.digester.digest()
                 )
-                await self._write(v1.UploadEventsRequest(finish=finish))
+                await self._write(v1.UploadEventsRequest(finish=self._ledger.finish))
             await self._half_close()
 
     async def _next_chunk(self) -> Chunk | None:
