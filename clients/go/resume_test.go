@@ -112,25 +112,6 @@ func TestAbandonedUploadIsFinishedByAnotherUploader(t *testing.T) {
 		t.Errorf("the summary is %+v", summary)
 	}
 	requireNumbered(ctx, t, client, manyEvents)
-
-	// Finished, it gives its summary and reads nothing.
-	repeated, err := client.NewUploader(again).Upload(ctx, failingAfter(0))
-	if err != nil || repeated.Events != manyEvents {
-		t.Errorf("again: %+v, %v", repeated, err)
-	}
-}
-
-func TestUploadOfAShorterSourceIsAMismatch(t *testing.T) {
-	t.Parallel()
-	ctx := limited(t, testTimeout)
-	client := connect(t, testserver.Start(t))
-	options := engagement.UploadOptions{UploadID: "u", ChunkEvents: 10}
-	if _, err := client.NewUploader(options).Upload(ctx, failingAfter(20)); !errors.Is(err, errSource) {
-		t.Fatalf("the first ended with %v", err)
-	}
-	_, err := client.NewUploader(options).Upload(ctx, numbered(19))
-	requireKind(t, err, engagement.SourceMismatch)
-	requireUpload(ctx, t, client, "u", v1.Upload_STATE_OPEN, 20)
 }
 
 func TestNewerUploadTakesOver(t *testing.T) {
