@@ -114,6 +114,40 @@ func TestAbandonedUploadIsFinishedByAnotherUploader(t *testing.T) {
 	requireNumbered(ctx, t, client, manyEvents)
 }
 
+func TestUploadThatAnotherClientContinuedMeanwhileIsNotReportedAsDone(t *testing.T) {
+	t.Parallel()
+	for name, others := range map[string]int{"with more events": 2, "and finished": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := limited(t, testTimeout)
+			server := testserver.Start(t)
+			relay := startRelay(t, server.Address)
+			events := make(chan *v1.Event)
+			acknowledged := make(chan int64, 100)
+			uploader := connectWith(t, relay.address, account, engagement.ClientOptions{}).NewUploader(
+				engagement.UploadOptions{OnProgress: func(progress engagement.UploadProgress) {
+					acknowledged <- progress.Acknowledged
+				}})
+			ended := make(chan error)
+			go func() {
+				_, err := uploader.UploadChannel(ctx, events)
+				ended <- err
+			}()
+			events <- numberedEvent(0)
+			for <-acknowledged < 1 {
+			}
+
+			relay.swallow()
+			again := engagement.UploadOptions{UploadID: uploader.UploadID()}
+			if _, err := connect(t, server).NewUploader(again).Upload(ctx, numbered(others)); err != nil {
+				t.Fatal(err)
+			}
+			relay.cut()
+			requireKind(t, <-ended, engagement.SourceMismatch)
+		})
+	}
+}
+
 func TestNewerUploadTakesOver(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t, testTimeout)

@@ -1,6 +1,6 @@
 package engagement
 
-// Text that is not UTF-8: the library does not serialize it, and says neither where it is nor that retrying is useless.
+// Text that is not UTF-8: the library refuses to serialize it, without saying where it is.
 
 import (
 	"strings"
