@@ -169,6 +169,7 @@ func (s *uploadStream) catchUp(ctx context.Context, upload *v1.Upload) error {
 }
 
 func (s *uploadStream) awaitStatus() {
+	s.stopSending()
 	s.watchdog.limit = statusDelay
 	s.watchdog.expect()
 	for {
