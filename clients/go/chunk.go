@@ -8,14 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Field numbers of the contract, and the size of the longest header before the events of a chunk.
-const (
-	requestChunkField  = 2 // UploadEventsRequest.chunk
-	chunkSequenceField = 1 // UploadEventsRequest.Chunk.sequence
-	chunkEventsField   = 2 // UploadEventsRequest.Chunk.events
-	eventIDField       = 1 // Event.event_id
-	maxHeaderBytes     = 2 * (1 + 10)
-)
+// chunkEventsField is UploadEventsRequest.Chunk.events.
+const chunkEventsField = 2
 
 // chunk holds events that are sent, committed and, if necessary, resent together.
 type chunk struct {
@@ -25,13 +19,15 @@ type chunk struct {
 	count         int
 	// events are the serialized events, each with its tag and length.
 	events []byte
+	// source is the digest of the source up to the last event.
+	source *v1.SourceDigest
 	// request is the message to send.
 	request *v1.UploadEventsRequest
 	// reported are the indexes of the events whose rejection was reported to the caller.
 	reported map[int32]bool
 }
 
-// event returns an event as sent, with its assigned id, or nil if the chunk has no such event.
+// event returns an event as sent, or nil if the chunk has no such event.
 func (c *chunk) event(index int32) *v1.Event {
 	if index < 0 || int(index) >= c.count {
 		return nil
@@ -50,68 +46,35 @@ func (c *chunk) event(index int32) *v1.Event {
 	return event
 }
 
-// draft is an incomplete chunk. Each event is serialized once, on arrival: that determines its size, makes the chunk
-// independent of what the source does with the event, and is what is sent.
+// draft is an incomplete chunk. It holds events as they are sent, so that it does not depend on what the source does
+// with them afterwards.
 type draft struct {
-	// buffer begins with space for the header.
-	buffer        []byte
+	events        []byte
 	count         int
 	firstPosition int64
 	// chargedBytes is the size of the events, including the framing charged for each.
 	chargedBytes int
 }
 
-func newDraft(capacity int) draft {
-	return draft{buffer: make([]byte, maxHeaderBytes, max(capacity, maxHeaderBytes))}
-}
-
-// add appends an event whose size was just computed. An error leaves the draft unchanged.
-func (d *draft) add(event *v1.Event, size int) error {
-	id := ""
-	sizeWithID := size
-	if event.GetEventId() == "" {
-		id = NewEventID()
-		sizeWithID += protowire.SizeTag(eventIDField) + protowire.SizeBytes(len(id))
-	}
-	before := len(d.buffer)
-	d.buffer = protowire.AppendTag(d.buffer, chunkEventsField, protowire.BytesType)
-	d.buffer = protowire.AppendVarint(d.buffer, uint64(sizeWithID))
-	serialized, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(d.buffer, event)
-	if err != nil {
-		d.buffer = d.buffer[:before]
-		return err
-	}
-	if id != "" {
-		serialized = protowire.AppendTag(serialized, eventIDField, protowire.BytesType)
-		serialized = protowire.AppendString(serialized, id)
-	}
-	d.buffer = serialized
+// add appends a serialized event.
+func (d *draft) add(event []byte) {
+	d.events = protowire.AppendTag(d.events, chunkEventsField, protowire.BytesType)
+	d.events = protowire.AppendBytes(d.events, event)
 	d.count++
-	return nil
+	d.chargedBytes += len(event) + framingBytes
 }
 
-// finish returns the chunk.
-func (d *draft) finish(sequence int64) *chunk {
-	events := d.buffer[maxHeaderBytes:]
-	var number [1 + 10]byte
-	sequenceField := protowire.AppendTag(number[:0], chunkSequenceField, protowire.VarintType)
-	sequenceField = protowire.AppendVarint(sequenceField, uint64(sequence))
-
-	var room [maxHeaderBytes]byte
-	header := protowire.AppendTag(room[:0], requestChunkField, protowire.BytesType)
-	header = protowire.AppendVarint(header, uint64(len(sequenceField)+len(events)))
-	header = append(header, sequenceField...)
-	start := maxHeaderBytes - len(header)
-	copy(d.buffer[start:], header)
-
-	// A message serializes its unknown fields unchanged, so that the buffer is sent as it is.
-	request := &v1.UploadEventsRequest{}
-	request.ProtoReflect().SetUnknown(d.buffer[start:])
+// finish returns the chunk; source is the digest of the source up to its last event.
+func (d *draft) finish(sequence int64, source *v1.SourceDigest) *chunk {
+	message := &v1.UploadEventsRequest_Chunk{Sequence: sequence, Source: source}
+	// A message serializes its unknown fields unchanged, so that the events are sent as they are.
+	message.ProtoReflect().SetUnknown(d.events)
 	return &chunk{
 		sequence:      sequence,
 		firstPosition: d.firstPosition,
 		count:         d.count,
-		events:        events,
-		request:       request,
+		events:        d.events,
+		source:        source,
+		request:       &v1.UploadEventsRequest{Message: &v1.UploadEventsRequest_Chunk_{Chunk: message}},
 	}
 }

@@ -10,14 +10,17 @@ import (
 )
 
 func TestChunkIsARequestOfTheContract(t *testing.T) {
-	drafted := newDraft(0)
+	drafted := draft{}
 	events := []*v1.Event{typicalEvent("a"), typicalEvent(""), {EventId: "c"}}
 	for _, event := range events {
-		if err := drafted.add(event, proto.Size(event)); err != nil {
+		form, err := canonicalForm(nil, event)
+		if err != nil {
 			t.Fatal(err)
 		}
+		drafted.add(form)
 	}
-	made := drafted.finish(1 << 40)
+	source := &v1.SourceDigest{Events: 7, Sha256: "abc"}
+	made := drafted.finish(1<<40, source)
 	wire, err := proto.Marshal(made.request)
 	if err != nil {
 		t.Fatal(err)
@@ -26,18 +29,15 @@ func TestChunkIsARequestOfTheContract(t *testing.T) {
 	if err := proto.Unmarshal(wire, parsed); err != nil {
 		t.Fatal(err)
 	}
-	if len(parsed.ProtoReflect().GetUnknown()) > 0 || parsed.GetChunk().GetSequence() != 1<<40 {
+	expected := &v1.UploadEventsRequest{Message: &v1.UploadEventsRequest_Chunk_{
+		Chunk: &v1.UploadEventsRequest_Chunk{Sequence: 1 << 40, Events: events, Source: source},
+	}}
+	if !proto.Equal(parsed, expected) {
 		t.Errorf("parsed, it is %v", parsed)
 	}
-	for i, event := range parsed.GetChunk().GetEvents() {
+	for i, event := range events {
 		if !proto.Equal(event, made.event(int32(i))) {
-			t.Errorf("%d is told as another event than is sent", i)
-		}
-		if events[i].GetEventId() == "" {
-			events[i].EventId = event.GetEventId()
-		}
-		if event.GetEventId() == "" || !proto.Equal(event, events[i]) {
-			t.Errorf("%d is sent as %v", i, event)
+			t.Errorf("%d is reported as another event than is sent", i)
 		}
 	}
 	if made.event(-1) != nil || made.event(3) != nil {
@@ -50,16 +50,23 @@ func BenchmarkChunk(b *testing.B) {
 	const chunkEvents = 500
 	event := typicalEvent("0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
 	b.ReportAllocs()
-	drafted := newDraft(0)
+	digester := newSourceDigester("u", &v1.UploadEventsResponse_Opened{})
+	drafted := draft{}
+	var form []byte
 	for b.Loop() {
-		if err := drafted.add(event, proto.Size(event)); err != nil {
+		var err error
+		if form, err = canonicalForm(form, event); err != nil {
 			b.Fatal(err)
 		}
+		if err := digester.add(form); err != nil {
+			b.Fatal(err)
+		}
+		drafted.add(form)
 		if drafted.count == chunkEvents {
-			if _, err := proto.Marshal(drafted.finish(1).request); err != nil {
+			if _, err := proto.Marshal(drafted.finish(1, digester.digest()).request); err != nil {
 				b.Fatal(err)
 			}
-			drafted = newDraft(len(drafted.buffer))
+			drafted = draft{events: make([]byte, 0, len(drafted.events))}
 		}
 	}
 	b.ReportMetric(float64(proto.Size(event)), "bytes/event")

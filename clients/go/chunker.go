@@ -10,29 +10,29 @@ import (
 	"time"
 
 	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 const (
 	flushDelay = 200 * time.Millisecond
-	// Covers an event's tag and length, an id if it has none, and its share of the enclosing message.
+	// Covers an event's tag and length, and its share of the enclosing message.
 	framingBytes = 64
 )
 
 // chunker reads a source in a goroutine of its own and keeps the events of one chunk ready.
 //
 // A chunk is complete when it is full. If the source pauses, it is taken as it is, so that an endless source never
-// lags far behind. An event too large for any chunk is rejected here.
+// lags far behind. An event that no chunk can carry is rejected here.
 type chunker struct {
 	source iter.Seq2[*v1.Event, error]
 	reject func(position int64, event *v1.Event, reason *v1.EventError)
 
 	// Set by begin, before the reader starts.
-	maxEvents  int
-	maxBytes   int
-	skipEvents int64
-	stop       context.CancelFunc
-	stopped    chan struct{}
+	beginning
+	stop    context.CancelFunc
+	stopped chan struct{}
+
+	// form is the canonical form of the last event. Only the reader uses it.
+	form []byte
 
 	// lastSequence is that of the last chunk that was taken or skipped. Only the taker uses it.
 	lastSequence int64
@@ -41,11 +41,25 @@ type chunker struct {
 	changed chan struct{}
 	taken   chan struct{}
 
+	// The mutex also protects the digester: a chunk's digest is taken before the next event is digested.
 	mutex      sync.Mutex
 	draft      draft
 	isComplete bool
 	hasEnded   bool
 	err        error
+}
+
+// beginning is how an upload stands when its source is first read.
+type beginning struct {
+	maxEvents int
+	maxBytes  int
+	// committedThrough is the sequence of the last committed chunk.
+	committedThrough int64
+	digester         *sourceDigester
+	// skipEvents is the number of events to skip if an earlier run sent no digest.
+	skipEvents int64
+	// isComparing means that the upload is finished, and its source only compared.
+	isComparing bool
 }
 
 func newChunker(
@@ -56,17 +70,16 @@ func newChunker(
 		reject:  reject,
 		changed: make(chan struct{}, 1),
 		taken:   make(chan struct{}, 1),
-		draft:   newDraft(0),
 	}
 }
 
 // hasBegun reports whether the source is being read.
 func (c *chunker) hasBegun() bool { return c.stopped != nil }
 
-// begin starts reading after the events that are already committed.
-func (c *chunker) begin(ctx context.Context, maxEvents, maxBytes int, afterSequence, skipEvents int64) {
-	c.maxEvents, c.maxBytes = max(1, maxEvents), maxBytes
-	c.lastSequence, c.skipEvents = afterSequence, skipEvents
+// begin starts reading the source, of which the committed events are compared and not sent again.
+func (c *chunker) begin(ctx context.Context, beginning beginning) {
+	c.beginning = beginning
+	c.lastSequence = beginning.committedThrough
 	ctx, c.stop = context.WithCancel(ctx)
 	c.stopped = make(chan struct{})
 	go func() {
@@ -85,6 +98,16 @@ func (c *chunker) close() {
 		c.stop()
 		<-c.stopped
 	}
+}
+
+// wait returns when the source has ended or failed.
+func (c *chunker) wait() { <-c.stopped }
+
+// digest returns the digest of the events that the source has given so far.
+func (c *chunker) digest() *v1.SourceDigest {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.digester.digest()
 }
 
 // failure returns the source's error once its last chunk is taken, nil before and without an error.
@@ -130,9 +153,9 @@ func (c *chunker) take(isPausing bool) (taken *chunk, hasSome, hasEnded bool) {
 		return nil, true, false
 	}
 	c.lastSequence++
-	taken = c.draft.finish(c.lastSequence)
+	taken = c.draft.finish(c.lastSequence, c.digester.digest())
 	// The next one is likely to be about as large.
-	c.draft = newDraft(len(c.draft.buffer) + len(c.draft.buffer)/8)
+	c.draft = draft{events: make([]byte, 0, len(taken.events)+len(taken.events)/8)}
 	c.isComplete = false
 	signal(c.taken)
 	return taken, true, false
@@ -153,37 +176,42 @@ func (c *chunker) read(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := c.digester.end(c.isComparing); err != nil {
+		return err
+	}
 	if c.skipEvents > 0 {
 		return &Error{Kind: SourceMismatch, Message: fmt.Sprintf(
-			"the source ends %d events before the point that the upload has reached: "+
-				"it is not the source that the upload began with", c.skipEvents)}
+			"the source ends %d events before the point that the upload has reached: it is not the source that "+
+				"the upload began with. Use an upload id of its own for each source", c.skipEvents)}
 	}
 	return nil
 }
 
 // add takes in one event, and waits while there is no room for it.
 func (c *chunker) add(ctx context.Context, position int64, event *v1.Event) error {
-	size := proto.Size(event)
-	charged := size + framingBytes
-	if charged > c.maxBytes {
+	reason, err := c.serialize(event)
+	if err != nil {
+		return fmt.Errorf("engagement: the event at position %d: %w", position, err)
+	}
+	if reason != nil {
+		// It is not covered by the digest of the chunk before it.
 		if err := c.complete(ctx); err != nil {
 			return err
 		}
-		c.reject(position, event, tooLarge(size, c.maxBytes-framingBytes))
-		return nil
 	}
-	if c.skipEvents > 0 {
-		c.skipEvents--
-		return ctx.Err()
-	}
-	hasRoom, isFull, err := c.put(position, event, size)
+	hasRoom, isFull, err := c.put(position, reason == nil)
 	if err == nil && !hasRoom {
 		if err = c.complete(ctx); err == nil {
-			_, isFull, err = c.put(position, event, size)
+			_, isFull, err = c.put(position, true)
 		}
 	}
 	if err != nil {
 		return err
+	}
+	if reason != nil {
+		c.reject(position, event, reason)
+		// It may be too large to keep.
+		c.form = nil
 	}
 	if isFull {
 		return c.complete(ctx)
@@ -191,17 +219,43 @@ func (c *chunker) add(ctx context.Context, position int64, event *v1.Event) erro
 	return ctx.Err()
 }
 
-// put adds an event to the draft if its bytes fit.
-func (c *chunker) put(position int64, event *v1.Event, size int) (hasRoom, isFull bool, err error) {
+// serialize makes the canonical form of an event. It returns a reason if no chunk can carry the event.
+func (c *chunker) serialize(event *v1.Event) (*v1.EventError, error) {
+	form, err := canonicalForm(c.form, event)
+	if err != nil {
+		c.form = c.form[:0]
+		if path := invalidText(event); path != "" {
+			return notText(path), nil
+		}
+		return nil, err
+	}
+	c.form = form
+	if len(form)+framingBytes > c.maxBytes {
+		return tooLarge(len(form), c.maxBytes-framingBytes), nil
+	}
+	return nil, nil
+}
+
+// put digests the event that was serialized, and adds it to the draft if it is to be sent. Without room in the draft
+// it does neither.
+func (c *chunker) put(position int64, isSendable bool) (hasRoom, isFull bool, err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if c.draft.count > 0 && c.draft.chargedBytes+size+framingBytes > c.maxBytes {
+	if c.draft.count > 0 && c.draft.chargedBytes+len(c.form)+framingBytes > c.maxBytes {
 		return false, false, nil
 	}
-	if err := c.draft.add(event, size); err != nil {
-		return false, false, fmt.Errorf("engagement: the event at position %d: %w", position, err)
+	isCommitted := c.isComparing || !c.digester.hasPassed()
+	if err := c.digester.add(c.form); err != nil {
+		return false, false, err
 	}
-	c.draft.chargedBytes += size + framingBytes
+	switch {
+	case isCommitted || !isSendable:
+		return true, false, nil
+	case c.skipEvents > 0:
+		c.skipEvents--
+		return true, false, nil
+	}
+	c.draft.add(c.form)
 	if c.draft.count == 1 {
 		c.draft.firstPosition = position
 		signal(c.changed)

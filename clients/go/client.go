@@ -43,8 +43,8 @@ func TLSWithRoots(pem []byte) (*tls.Config, error) {
 
 // Client talks to one server for one account, over one connection. It is safe for concurrent use.
 //
-// Every call, including those through the services, is safe to repeat, because events without an id get one before they
-// are sent. Unary calls that end UNAVAILABLE are attempted up to five times. The two streams are not retried; an
+// Every unary call, including those through the services, is safe to repeat, because events without an id get one
+// before they are sent. Calls that end UNAVAILABLE are attempted up to five times. The two streams are not retried; an
 // [Uploader] and a [Follower] resume them. A failed call returns an [*Error], a cancelled one [context.Canceled].
 type Client struct {
 	// AccountID is the account that the client's methods use.

@@ -93,7 +93,8 @@ func unaryCalls(timeout time.Duration) grpc.UnaryClientInterceptor {
 			ctx, cancel = context.WithTimeout(ctx, timeout)
 			defer cancel()
 		}
-		return typedError(ctx, invoke(ctx, method, identified(request), response, connection, options...))
+		err := invoke(ctx, method, identified(request), response, connection, options...)
+		return typedError(ctx, explainText(err, request))
 	}
 }
 
@@ -121,7 +122,9 @@ func (s typedStream) Header() (metadata.MD, error) {
 
 func (s typedStream) CloseSend() error { return s.typed(s.ClientStream.CloseSend()) }
 
-func (s typedStream) SendMsg(message any) error { return s.typed(s.ClientStream.SendMsg(message)) }
+func (s typedStream) SendMsg(message any) error {
+	return s.typed(explainText(s.ClientStream.SendMsg(message), message))
+}
 
 func (s typedStream) RecvMsg(message any) error { return s.typed(s.ClientStream.RecvMsg(message)) }
 

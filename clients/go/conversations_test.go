@@ -183,10 +183,11 @@ func upload(
 	}
 	return map[string]any{
 		"summary": map[string]any{
-			"tally":          tallyOf(summary.Tally),
-			"events":         summary.Events,
-			"reconnects":     summary.Reconnects,
-			"skipped_events": summary.SkippedEvents,
+			"tally":            tallyOf(summary.Tally),
+			"events":           summary.Events,
+			"reconnects":       summary.Reconnects,
+			"skipped_events":   summary.SkippedEvents,
+			"resumed_by_count": summary.ResumedByCount,
 		},
 		"rejections": rejections,
 	}

@@ -47,7 +47,7 @@ const (
 	Internal Kind = "internal"
 	// Other stands for all other codes.
 	Other Kind = "other"
-	// SourceMismatch is raised by the client: the source of a resumed upload has fewer events than are committed.
+	// SourceMismatch is raised by the client: the upload began, or was continued, with another source.
 	SourceMismatch Kind = "source_mismatch"
 )
 

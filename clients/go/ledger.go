@@ -26,7 +26,7 @@ type UploadProgress struct {
 type RejectedEvent struct {
 	// Position is the event's position in the source, from 0.
 	Position int64
-	// Event is the event as sent, including an id that the client assigned.
+	// Event is the event as sent.
 	Event *v1.Event
 	// Error says why.
 	Error *v1.EventError
@@ -45,6 +45,9 @@ type UploadSummary struct {
 	// SkippedEvents is the number of the source's events that an earlier run had committed. If it is not 0,
 	// [Client.UploadRejections] has all rejections by the server.
 	SkippedEvents int64
+	// ResumedByCount reports whether these events were skipped by their number and not compared, because the
+	// earlier run sent no digest of its source.
+	ResumedByCount bool
 }
 
 // ledger holds the chunks that are not known to be committed, and reports outcomes to the caller.
@@ -59,12 +62,15 @@ type ledger struct {
 	// unacked are the chunks to resend after a lost connection; the stream bounds their number.
 	unacked          []*chunk
 	committedThrough int64
-	skippedEvents    int64
-	isFinished       bool
-	tally            *v1.Tally
-	sent             int64
-	rejectedHere     int64
-	reconnects       int
+	// source is the digest sent with the last committed chunk, nil if unknown; end is that sent with finish.
+	source, end    *v1.SourceDigest
+	skippedEvents  int64
+	resumedByCount bool
+	isFinished     bool
+	tally          *v1.Tally
+	sent           int64
+	rejectedHere   int64
+	reconnects     int
 }
 
 // pending returns the chunks to resend.
@@ -95,13 +101,53 @@ func (l *ledger) through() int64 {
 	return l.committedThrough
 }
 
-// skipCommitted begins after the events that an earlier run committed, and returns their number.
-func (l *ledger) skipCommitted() int64 {
+// resume begins after the events that an earlier run committed, and returns how many to skip by their number because
+// that run sent no digest of its source.
+func (l *ledger) resume(committed *v1.SourceDigest) (skipEvents int64) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	l.skippedEvents = total(l.tally)
+	l.source = committed
+	l.skippedEvents = committed.GetEvents()
+	if committed == nil {
+		skipEvents = total(l.tally)
+		l.skippedEvents = skipEvents
+		l.resumedByCount = skipEvents > 0
+	}
 	l.sent = l.skippedEvents
-	return l.skippedEvents
+	return skipEvents
+}
+
+// isOwn reports whether an upload that is opened again is where this run has brought it.
+func (l *ledger) isOwn(opened *v1.UploadEventsResponse_Opened) bool {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	last, source := l.committedThrough, l.source
+	for _, c := range l.unacked {
+		last = c.sequence
+		if c.sequence <= opened.GetCommittedThrough() {
+			source = c.source
+		}
+	}
+	if opened.GetCommittedThrough() > last {
+		return false
+	}
+	reached := opened.GetSource()
+	// The end is later than the last chunk if the last events were rejected here.
+	return reached == nil || source == nil || proto.Equal(reached, source) || proto.Equal(reached, l.end)
+}
+
+// finishing notes that finish is about to be sent.
+func (l *ledger) finishing(end *v1.SourceDigest) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.end = end
+}
+
+// isFinishedByAnother reports whether the upload is finished, but not because this run has sent finish.
+func (l *ledger) isFinishedByAnother() bool {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.isFinished && l.end == nil
 }
 
 // add notes that a chunk is about to be sent.
@@ -165,11 +211,12 @@ func (l *ledger) summarize(uploadID string) *UploadSummary {
 	defer l.mutex.Unlock()
 	tally := l.fullTally()
 	return &UploadSummary{
-		UploadID:      uploadID,
-		Tally:         tally,
-		Events:        total(tally),
-		Reconnects:    l.reconnects,
-		SkippedEvents: l.skippedEvents,
+		UploadID:       uploadID,
+		Tally:          tally,
+		Events:         total(tally),
+		Reconnects:     l.reconnects,
+		SkippedEvents:  l.skippedEvents,
+		ResumedByCount: l.resumedByCount,
 	}
 }
 
@@ -184,6 +231,7 @@ func (l *ledger) settle(committedThrough int64, tally *v1.Tally, results []*v1.U
 	l.committedThrough = committedThrough
 	l.tally = tally
 	for len(l.unacked) > 0 && l.unacked[0].sequence <= committedThrough {
+		l.source = l.unacked[0].source
 		l.unacked = slices.Delete(l.unacked, 0, 1)
 	}
 	l.reportProgress()

@@ -101,6 +101,31 @@ func TestRejectedEventIsATypedError(t *testing.T) {
 	}
 }
 
+func TestTextThatIsNotUTF8IsRefusedWithItsField(t *testing.T) {
+	t.Parallel()
+	ctx := limited(t, testTimeout)
+	client := connect(t, testserver.Start(t))
+	notText := "\xff"
+
+	_, err := client.RecordEvent(ctx, customer("", &v1.CustomerInfo{Balance: &notText}))
+	requireViolation(t, err, "event.customer_info.balance", "string.utf8")
+	if failed := (*engagement.Error)(nil); errors.As(err, &failed) && failed.Transient() {
+		t.Error("it can be tried again")
+	}
+	named := customer("b", &v1.CustomerInfo{})
+	named.AdditionalAttributes = map[string]string{"k": notText}
+	_, err = client.RecordEvents(ctx, []*v1.Event{numberedEvent(1), named}, engagement.RecordOptions{AllowPartial: true})
+	requireViolation(t, err, `events[1].additional_attributes["k"]`, "string.utf8")
+
+	_, err = client.NewUploader(engagement.UploadOptions{UploadID: notText}).Upload(ctx, numbered(1))
+	requireViolation(t, err, "open.upload_id", "string.utf8")
+	filter := &v1.EventFilter{CustomerIds: []string{notText}}
+	for _, err := range client.NewFollower(engagement.Earliest(), engagement.FollowOptions{Filter: filter}).Events(ctx) {
+		requireViolation(t, err, "filter.customer_ids[0]", "string.utf8")
+	}
+	requireNumbered(ctx, t, client, 0)
+}
+
 func TestRecordEventsIsAllOrNothingUnlessAsked(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t, testTimeout)

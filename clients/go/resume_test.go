@@ -112,25 +112,40 @@ func TestAbandonedUploadIsFinishedByAnotherUploader(t *testing.T) {
 		t.Errorf("the summary is %+v", summary)
 	}
 	requireNumbered(ctx, t, client, manyEvents)
-
-	// Finished, it gives its summary and reads nothing.
-	repeated, err := client.NewUploader(again).Upload(ctx, failingAfter(0))
-	if err != nil || repeated.Events != manyEvents {
-		t.Errorf("again: %+v, %v", repeated, err)
-	}
 }
 
-func TestUploadOfAShorterSourceIsAMismatch(t *testing.T) {
+func TestUploadThatAnotherClientContinuedMeanwhileIsNotReportedAsDone(t *testing.T) {
 	t.Parallel()
-	ctx := limited(t, testTimeout)
-	client := connect(t, testserver.Start(t))
-	options := engagement.UploadOptions{UploadID: "u", ChunkEvents: 10}
-	if _, err := client.NewUploader(options).Upload(ctx, failingAfter(20)); !errors.Is(err, errSource) {
-		t.Fatalf("the first ended with %v", err)
+	for name, others := range map[string]int{"with more events": 2, "and finished": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := limited(t, testTimeout)
+			server := testserver.Start(t)
+			relay := startRelay(t, server.Address)
+			events := make(chan *v1.Event)
+			acknowledged := make(chan int64, 100)
+			uploader := connectWith(t, relay.address, account, engagement.ClientOptions{}).NewUploader(
+				engagement.UploadOptions{OnProgress: func(progress engagement.UploadProgress) {
+					acknowledged <- progress.Acknowledged
+				}})
+			ended := make(chan error)
+			go func() {
+				_, err := uploader.UploadChannel(ctx, events)
+				ended <- err
+			}()
+			events <- numberedEvent(0)
+			for <-acknowledged < 1 {
+			}
+
+			relay.swallow()
+			again := engagement.UploadOptions{UploadID: uploader.UploadID()}
+			if _, err := connect(t, server).NewUploader(again).Upload(ctx, numbered(others)); err != nil {
+				t.Fatal(err)
+			}
+			relay.cut()
+			requireKind(t, <-ended, engagement.SourceMismatch)
+		})
 	}
-	_, err := client.NewUploader(options).Upload(ctx, numbered(19))
-	requireKind(t, err, engagement.SourceMismatch)
-	requireUpload(ctx, t, client, "u", v1.Upload_STATE_OPEN, 20)
 }
 
 func TestNewerUploadTakesOver(t *testing.T) {

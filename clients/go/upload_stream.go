@@ -5,6 +5,7 @@ package engagement
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -112,18 +113,25 @@ func (s *uploadStream) takeIn(ctx context.Context, response *v1.UploadEventsResp
 func (s *uploadStream) begin(ctx context.Context, opened *v1.UploadEventsResponse_Opened) error {
 	s.watchdog.allowTwo(opened.GetHeartbeatInterval().AsDuration())
 	ledger := s.upload.ledger
-	if opened.GetCommittedThrough() > ledger.through() {
-		s.upload.outage.end()
+	hasBegun := s.upload.chunker.hasBegun()
+	if hasBegun && !ledger.isOwn(opened) {
+		return continuedByAnother(s.upload.id)
+	}
+	isResumed := !hasBegun && opened.GetSource() != nil
+	if isResumed || opened.GetCommittedThrough() > ledger.through() {
 		upload, err := s.getUpload(ctx)
 		if err != nil {
 			return err
 		}
-		if err := s.catchUp(ctx, upload); err != nil || ledger.finished() {
+		if err := s.catchUp(ctx, upload); err != nil {
 			return err
 		}
+		s.upload.outage.end()
 	}
-	s.upload.beginSource(opened)
-	if !s.isOpen {
+	if !hasBegun {
+		s.upload.beginSource(opened)
+	}
+	if !ledger.finished() && !s.isOpen {
 		s.isOpen = true
 		s.maxUnackedChunks = max(1, int(opened.GetMaxUnackedChunks()))
 		close(s.opened)
@@ -161,6 +169,7 @@ func (s *uploadStream) catchUp(ctx context.Context, upload *v1.Upload) error {
 }
 
 func (s *uploadStream) awaitStatus() {
+	s.stopSending()
 	s.watchdog.limit = statusDelay
 	s.watchdog.expect()
 	for {
@@ -235,6 +244,17 @@ func (s *uploadStream) finish(ctx context.Context) error {
 	if s.upload.chunker.failure() != nil {
 		return nil
 	}
-	finish := &v1.UploadEventsRequest_Finish{LastSequence: s.upload.chunker.lastSequence}
+	finish := &v1.UploadEventsRequest_Finish{
+		LastSequence: s.upload.chunker.lastSequence,
+		Source:       s.upload.chunker.digest(),
+	}
+	s.upload.ledger.finishing(finish.GetSource())
 	return s.sendMessage(ctx, &v1.UploadEventsRequest{Message: &v1.UploadEventsRequest_Finish_{Finish: finish}})
+}
+
+// continuedByAnother returns the error of an upload that is not where this run has brought it.
+func continuedByAnother(uploadID string) error {
+	return &Error{Kind: SourceMismatch, Message: fmt.Sprintf(
+		"another client has continued upload %q with another source. Use an upload id of its own for each source",
+		uploadID)}
 }

@@ -12,7 +12,8 @@ import (
 
 // UploadOptions configures an upload. The zero value is a new upload with chunks as large as the server allows.
 type UploadOptions struct {
-	// UploadID identifies the upload, 1 to 128 characters; resuming it takes the same id. Empty: a new UUIDv7.
+	// UploadID identifies the upload and its source, 1 to 128 characters; resuming it takes the same id. Derive it
+	// from what identifies the source, such as its name and day. Empty: a new UUIDv7.
 	UploadID string
 	// ChunkEvents is the maximum number of events in a chunk. 0: as many as the server allows.
 	ChunkEvents int
@@ -28,8 +29,9 @@ type UploadOptions struct {
 // Uploader uploads a source of events of any length, in bounded memory.
 //
 // To resume an upload, even from another process, use a new Uploader with the same UploadID and the same source from
-// its start: as many events as are committed are skipped. A finished upload returns its summary again and reads
-// nothing. Use an upload id for one source only.
+// its start. The events that are committed are compared by their digest and not sent again; another source is refused
+// before anything is sent. A finished upload compares the whole source and returns its summary again. One upload id
+// names one source.
 //
 // Memory holds the unacked chunks, at most as many as the server allows, and the next one.
 type Uploader struct {
@@ -50,17 +52,18 @@ func (u *Uploader) UploadID() string { return u.options.UploadID }
 
 // Upload uploads all events of the source and finishes the upload.
 //
-// Events without an id are sent with a UUIDv7. An event too large for any chunk is rejected by the client: OnRejection
-// gets it and the summary's tally counts it. The source is iterated in a goroutine of its own, no faster than the
-// server commits, and may reuse an event once it is asked for the next one. It may pause for any time: earlier events
-// are sent meanwhile. Upload does not return before the source has, so a source that blocks must watch ctx as well;
-// [Uploader.UploadChannel] does that for channels.
+// An event without an id gets one from the server, the same whenever the source is uploaded under this upload id. An
+// event that no chunk can carry, because it is too large or has a text that is not UTF-8, is rejected by the client:
+// OnRejection gets it and the summary's tally counts it. The source is iterated in a goroutine of its own, no faster
+// than the server commits, and may reuse an event once it is asked for the next one. It may pause for any time: earlier
+// events are sent meanwhile. Upload does not return before the source has, so a source that blocks must watch ctx as
+// well; [Uploader.UploadChannel] does that for channels.
 //
 // If the source yields an error, Upload commits all events before it and then returns it; the upload stays open, as
 // after a cancellation.
 //
-// Other errors are TakenOver if a newer stream has taken over the upload, SourceMismatch if the source is shorter than
-// what is committed, the last connection's error if an outage lasts too long, and any other [*Error] that is not
+// Other errors are TakenOver if a newer stream has taken over the upload, SourceMismatch if the upload began with
+// another source, the last connection's error if an outage lasts too long, and any other [*Error] that is not
 // transient, at once.
 func (u *Uploader) Upload(ctx context.Context, events iter.Seq2[*v1.Event, error]) (*UploadSummary, error) {
 	return u.upload(ctx, func(context.Context) iter.Seq2[*v1.Event, error] { return events })
@@ -107,8 +110,17 @@ func (u *Uploader) upload(
 	if err := run.connect(ctx, u.client); err != nil {
 		return nil, err
 	}
-	if !books.finished() {
-		return nil, run.chunker.failure()
+	if run.chunker.isComparing {
+		run.chunker.wait()
+	}
+	if err := run.chunker.failure(); err != nil {
+		if ctx.Err() != nil {
+			return nil, endOf(ctx)
+		}
+		return nil, err
+	}
+	if run.chunker.hasBegun() && !run.chunker.isComparing && books.isFinishedByAnother() {
+		return nil, continuedByAnother(run.id)
 	}
 	return books.summarize(run.id), nil
 }
@@ -150,14 +162,23 @@ func (r *uploadRun) connect(ctx context.Context, client *Client) error {
 	}
 }
 
-// beginSource starts reading the source when the first connection is open.
+// beginSource starts reading the source when the first connection is open, unless there is nothing to read it for.
 func (r *uploadRun) beginSource(opened *v1.UploadEventsResponse_Opened) {
-	if r.chunker.hasBegun() {
+	isFinished := r.ledger.finished()
+	skipEvents := r.ledger.resume(opened.GetSource())
+	if isFinished && opened.GetSource() == nil {
 		return
 	}
 	maxEvents := int(opened.GetMaxChunkEvents())
 	if r.chunkEvents > 0 {
 		maxEvents = min(maxEvents, r.chunkEvents)
 	}
-	r.chunker.begin(r.reading, maxEvents, int(opened.GetMaxChunkBytes()), r.ledger.through(), r.ledger.skipCommitted())
+	r.chunker.begin(r.reading, beginning{
+		maxEvents:        max(1, maxEvents),
+		maxBytes:         int(opened.GetMaxChunkBytes()),
+		committedThrough: opened.GetCommittedThrough(),
+		digester:         newSourceDigester(r.id, opened),
+		skipEvents:       skipEvents,
+		isComparing:      isFinished,
+	})
 }
