@@ -143,11 +143,11 @@ func (l *ledger) finishing(end *v1.SourceDigest) {
 	l.end = end
 }
 
-// isFinishedByAnother reports whether the upload is finished, but not because this run has sent finish.
+// isFinishedByAnother reports whether the upload is finished before this run has sent all of its source.
 func (l *ledger) isFinishedByAnother() bool {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	return l.isFinished && l.end == nil
+	return l.isFinished && (l.end == nil || len(l.unacked) > 0)
 }
 
 // add notes that a chunk is about to be sent.

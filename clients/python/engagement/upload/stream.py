@@ -82,8 +82,8 @@ class UploadStream:
                     self._reconnect_delay_seconds = delay.ToTimedelta().total_seconds()
                     await self._half_close()
                 case "finished":
-                    self._require_own_end()
                     await self._catch_up(message.finished.upload)
+                    self._require_own_end()
                     await self._await_status()
 
     async def _read(self) -> v1.UploadEventsResponse | None:
@@ -113,9 +113,9 @@ class UploadStream:
             self._is_open.set()
 
     def _require_own_end(self) -> None:
-        """Raises SourceMismatchError if another client has finished the upload before this source ended."""
+        """Raises SourceMismatchError if another client has finished the upload."""
         is_sending = self._chunker.has_begun and not self._chunker.is_comparing
-        if is_sending and self._ledger.finish is None:
+        if is_sending and (self._ledger.finish is None or self._ledger.unacked):
             raise self._continued_by_another()
 
     def _continued_by_another(self) -> SourceMismatchError:
