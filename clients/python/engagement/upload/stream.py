@@ -120,8 +120,8 @@ class UploadStream:
 
     def _continued_by_another(self) -> SourceMismatchError:
         return SourceMismatchError(
-            f"another client has continued upload {self._upload_id!r} with another source; use an upload id of"
-            " its own for each source"
+            f"another client has continued upload {self._upload_id!r} with another source; use an upload id"
+            " of its own for each source"
         )
 
     def _begin_source(self, opened: v1.UploadEventsResponse.Opened) -> None:
