@@ -166,14 +166,18 @@ def test_an_upload_goes_on_where_it_was_interrupted_and_reports_everything(cli: 
     assert [each["line"] for each in cli.rejections("stdin")] == [901, 1802]
 
 
-def test_a_finished_upload_takes_no_other_file(cli: Cli) -> None:
-    cli.write("a.ndjson", event_line("1"))
+def test_a_finished_upload_takes_no_other_file_and_reports_the_same_one_again(cli: Cli) -> None:
+    cli.write("a.ndjson", event_line("1"), "{}")
     cli.write("b.ndjson", event_line("2"))
-    assert cli.run("upload", "a.ndjson", "--upload-id", "u-1").status == 0
-    again = cli.run("upload", "b.ndjson", "--upload-id", "u-1")
-    assert again.status == 2
-    assert again.stderr.startswith("engagement: Upload 'u-1' is finished")
+    assert cli.run("upload", "a.ndjson", "--upload-id", "u-1").status == 1
+    other = cli.run("upload", "b.ndjson", "--upload-id", "u-1")
+    assert other.status == 2
+    assert "upload 'u-1' began with another source" in other.stderr
+    assert "Resume" not in other.stderr
     assert cli.count_stored() == 1
+    again = cli.run("upload", "a.ndjson", "--upload-id", "u-1", "--json")
+    assert (again.status, again.json()["total"]["accepted"], again.json()["total"]["rejected"]) == (1, 1, 1)
+    assert again.json()["files"][0]["resumed_by_count"] is False
 
 
 def test_an_event_of_a_slow_pipe_is_stored_at_once_and_an_interrupt_ends_the_wait(cli: Cli) -> None:

@@ -31,6 +31,8 @@ class Delivery:
         self._tally = v1.Tally()
         self._unreadable = 0
         self._delivered = 0
+        self.resumed_by_count = False
+        """Whether events were skipped by their number only, because an earlier run sent no digest of them."""
         self._places: deque[Place] = deque()
 
     @property
@@ -59,6 +61,7 @@ class Delivery:
         )
         summary = await uploader.upload(self._events(earlier))
         self._tally = summary.tally
+        self.resumed_by_count = summary.resumed_by_count
 
     async def _events(self, earlier: EarlierRejections) -> AsyncGenerator[v1.Event, None]:
         reader = BackgroundReader(self._input, size_of=size_of)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from engagement import v1
-from engagement.cli.failures import CommandError
 from engagement.client import EngagementClient
 from engagement.errors import NotFoundError
 
@@ -21,16 +20,11 @@ class EarlierRejections:
 
     @classmethod
     async def read(cls, client: EngagementClient, *, upload_id: str) -> EarlierRejections:
-        """The rejections so far; none if the upload is new. Raises CommandError if it is finished."""
+        """The rejections so far; none if the upload is new."""
         try:
             upload = await client.get_upload(upload_id)
         except NotFoundError:
             upload = v1.Upload()
-        if upload.state == v1.Upload.STATE_FINISHED:
-            raise CommandError(
-                f"Upload {upload_id!r} is finished and accepts no more events. Omit --upload-id to start "
-                "another; no event of the file is stored twice."
-            )
         return cls(client.upload_rejections(upload_id), count=upload.tally.rejected)
 
     async def take(self, event_id: str) -> v1.EventError | None:

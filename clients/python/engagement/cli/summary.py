@@ -28,6 +28,8 @@ class InputSummary:
     rejected_file: str = ""
     damage: str = ""
     """Where and why the input could not be read to its end; empty if it could."""
+    resumed_by_count: bool = False
+    """Whether events that an earlier run had sent were skipped by their number, and not compared."""
 
     def to_json(self) -> dict[str, Any]:
         """The summary as a JSON object."""
@@ -37,6 +39,7 @@ class InputSummary:
             "upload_id": self.upload_id or None,
             "rejected_file": self.rejected_file or None,
             "damage": self.damage or None,
+            "resumed_by_count": self.resumed_by_count,
         }
 
 
@@ -58,6 +61,8 @@ def print_text(summaries: Sequence[InputSummary]) -> None:
         click.echo(f"{each.file}: {_sentence([each])}", err=True)
         if each.rejected_file:
             click.echo(f"  Rejected events and the reasons: {each.rejected_file}", err=True)
+        if each.resumed_by_count:
+            click.echo("  Resumed by count: the earlier run did not say which events it sent.", err=True)
         if each.damage:
             click.echo(f"  Cannot be read to its end: {each.damage}", err=True)
     if len(summaries) > 1:

@@ -19,6 +19,7 @@ from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.cli.summary import InputSummary, exit_status, print_json, print_text
 from engagement.client import EngagementClient
+from engagement.errors import SourceMismatchError
 from engagement.uuid7 import uuid7
 
 _EPILOG = """\b
@@ -104,7 +105,7 @@ class _Upload:
             except KeyboardInterrupt:
                 raise CommandInterruptedError(f"Interrupted. {self._how_to_resume(source)}") from None
             except CommandError as error:
-                if not delivery.has_begun:
+                if not delivery.has_begun or isinstance(error.__cause__, SourceMismatchError):
                     raise
                 raise CommandError(f"{error.message}\n{self._how_to_resume(source)}") from error
         return InputSummary(
@@ -116,6 +117,7 @@ class _Upload:
             upload_id=self.upload_id,
             rejected_file=str(rejections.path) if rejections.count else "",
             damage=events.damage,
+            resumed_by_count=delivery.resumed_by_count,
         )
 
     def _how_to_resume(self, source: str | None) -> str:
