@@ -1,10 +1,12 @@
 //! Bulk upload that survives lost connections, server restarts and client crashes.
 
+mod canonical;
 mod chunk;
 mod chunker;
 mod ledger;
 mod lookup;
 mod run;
+mod source;
 mod stream;
 
 use std::{convert::Infallible, error, fmt, time::Duration};
