@@ -12,6 +12,7 @@ mod follow;
 mod ids;
 mod record;
 mod servers;
+mod source;
 mod upload;
 #[cfg(feature = "validate")]
 mod validate;
