@@ -35,7 +35,8 @@ pub enum Kind {
     Internal,
     /// Any other code, or a failure of the caller's own code, which then is the error's source.
     Other,
-    /// Raised by the client: the source of a resumed upload has fewer events than are committed.
+    /// Raised by the client: the upload began with another source, or was continued with one. The message
+    /// says between which events they differ. Use an upload id of its own for each source.
     SourceMismatch,
 }
 

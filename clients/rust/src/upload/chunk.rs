@@ -3,16 +3,18 @@
 use std::collections::HashSet;
 
 use buffa::{
-    Message, SizeCache,
-    encoding::{decode_varint, encode_varint, varint_len},
+    Message,
+    encoding::{decode_varint, encode_varint},
 };
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::{codec::Frame, v1::Event};
+use crate::{
+    codec::Frame,
+    v1::{Event, SourceDigest, upload_events_request},
+};
 
-// Tags of length-delimited and varint fields, as the contract numbers them.
+// Tags of length-delimited fields, as the contract numbers them.
 const REQUEST_CHUNK_TAG: u64 = 2 << 3 | 2;
-const CHUNK_SEQUENCE_TAG: u64 = 1 << 3;
 const CHUNK_EVENTS_TAG: u64 = 2 << 3 | 2;
 
 /// The serialized events of an incomplete chunk.
@@ -36,25 +38,27 @@ impl ChunkBuffer {
         self.count == 0
     }
 
-    pub fn push(&mut self, event: &Event, sizes: &mut SizeCache) {
-        sizes.clear();
-        let length = event.compute_size(sizes);
+    /// Adds a serialized event.
+    pub fn push(&mut self, form: &[u8]) {
         encode_varint(CHUNK_EVENTS_TAG, &mut self.events);
-        encode_varint(length.into(), &mut self.events);
-        event.write_to(sizes, &mut self.events);
+        encode_varint(form.len() as u64, &mut self.events);
+        self.events.put_slice(form);
         self.count += 1;
     }
 
-    pub fn into_chunk(self, sequence: i64) -> Chunk {
-        let number = sequence.cast_unsigned();
-        let length = varint_len(CHUNK_SEQUENCE_TAG) + varint_len(number) + self.events.len();
+    /// The chunk; `source` is the beginning of the source up to its last event.
+    pub fn into_chunk(self, sequence: i64, source: SourceDigest) -> Chunk {
+        // Fields may come in any order: those beside the events come first.
+        let fields =
+            upload_events_request::Chunk { sequence, source: source.clone().into(), ..Default::default() }
+                .encode_to_bytes();
         let mut head = BytesMut::new();
         encode_varint(REQUEST_CHUNK_TAG, &mut head);
-        encode_varint(length as u64, &mut head);
-        encode_varint(CHUNK_SEQUENCE_TAG, &mut head);
-        encode_varint(number, &mut head);
+        encode_varint((fields.len() + self.events.len()) as u64, &mut head);
+        head.put(fields);
         Chunk {
             sequence,
+            source,
             first_position: self.first_position,
             count: self.count,
             frame: Frame { head: head.freeze(), events: self.events.freeze() },
@@ -66,6 +70,8 @@ impl ChunkBuffer {
 /// A complete chunk.
 pub(super) struct Chunk {
     pub sequence: i64,
+    /// The beginning of the source up to the last event.
+    pub source: SourceDigest,
     /// Position of the first event in the source, from 0; the others follow it without a gap.
     pub first_position: u64,
     pub count: usize,

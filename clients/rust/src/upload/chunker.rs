@@ -7,24 +7,24 @@ use std::{
     time::Duration,
 };
 
-use buffa::{Message, SizeCache};
 use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 
 use super::{
     UploadError,
+    canonical::CanonicalForm,
     chunk::{Chunk, ChunkBuffer},
     ledger::RejectedEvent,
+    source::SourceDigester,
 };
 use crate::{
     error::{Error, Kind},
-    uuid7::uuid7,
-    v1::{ErrorReason, Event, EventError, FieldViolation},
+    v1::{ErrorReason, Event, EventError, FieldViolation, SourceDigest},
 };
 
 /// How long an incomplete chunk waits for more events once the source pauses.
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
-/// Covers an event's tag and length, an id if it has none, and its share of the enclosing message.
+/// Covers an event's tag and length, and its share of the enclosing message.
 const FRAMING_BYTES: usize = 64;
 /// Skipping never waits: without pauses it would starve the connection.
 const SKIPPED_BETWEEN_PAUSES: u64 = 1024;
@@ -42,8 +42,34 @@ pub(super) struct Cut {
     pub max_bytes: usize,
     /// Sequence of the last chunk that is already committed.
     pub after_sequence: i64,
-    /// Number of the source's events that are already committed.
+    pub source: SourceDigester,
+    /// Number of committed events to skip without comparing them.
     pub skip_events: u64,
+}
+
+impl Cut {
+    /// Checks a source that has ended.
+    fn end(&self) -> Result<(), Error> {
+        if self.skip_events == 0 {
+            return self.source.end();
+        }
+        let message = format!(
+            "the source ends {} events before the point that the upload has reached: it is not the source that \
+             the upload began with; use another upload id for another source",
+            self.skip_events
+        );
+        Err(Error::new(Kind::SourceMismatch, message))
+    }
+}
+
+/// Where an event has gone.
+enum Placed {
+    /// Into the chunk in the buffer.
+    Buffered,
+    /// Nowhere: it is committed.
+    Skipped,
+    /// Nowhere: it is too large for any chunk.
+    Rejected(Box<RejectedEvent>),
 }
 
 /// Reads a source. A chunk is complete when it is full. If the source pauses, it is taken as it is, so that
@@ -53,10 +79,10 @@ pub(super) struct Chunker<'a, S, E> {
     cut: Option<Cut>,
     position: u64,
     buffer: ChunkBuffer,
-    /// An event that belongs after the chunk in the buffer.
+    /// An event that was read and is not yet in its place, which may be after the chunk in the buffer.
     held: Option<(u64, Event)>,
+    form: CanonicalForm,
     flush: Option<Pin<Box<Sleep>>>,
-    sizes: SizeCache,
     has_source_ended: bool,
     /// The source's error; the events before still come as chunks.
     failure: Option<UploadError<E>>,
@@ -70,8 +96,8 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
             position: 0,
             buffer: ChunkBuffer::default(),
             held: None,
+            form: CanonicalForm::default(),
             flush: None,
-            sizes: SizeCache::new(),
             has_source_ended: false,
             failure: None,
         }
@@ -104,6 +130,11 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
         self.cut.as_ref().map_or(0, |cut| cut.after_sequence)
     }
 
+    /// The digest of the source, as far as it was taken.
+    pub fn digest(&self) -> SourceDigest {
+        self.cut.as_ref().map(|cut| cut.source.digest()).unwrap_or_default()
+    }
+
     /// The next piece, or `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Piece> {
         poll_fn(|context| self.poll_piece(context)).await
@@ -111,10 +142,13 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Piece>> {
         loop {
-            if self.buffer.is_empty()
-                && let Some(rejected) = self.release_held()
-            {
-                return Poll::Ready(Some(Piece::Rejected(rejected)));
+            match self.place_held() {
+                Some(Placed::Rejected(rejected)) => return Poll::Ready(Some(Piece::Rejected(*rejected))),
+                Some(Placed::Skipped) if self.position.is_multiple_of(SKIPPED_BETWEEN_PAUSES) => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                _ => {}
             }
             if self.is_chunk_complete() {
                 return Poll::Ready(Some(Piece::Chunk(self.take_chunk())));
@@ -124,13 +158,14 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
             }
             match self.source.as_mut().poll_next(context) {
                 Poll::Ready(Some(Ok(event))) => {
-                    if self.accept(event) {
-                        context.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
+                    self.held = Some((self.position, event));
+                    self.position += 1;
                 }
                 Poll::Ready(Some(Err(error))) => self.end(Some(UploadError::Source(error))),
-                Poll::Ready(None) => self.end(None),
+                Poll::Ready(None) => {
+                    let failure = self.cut.as_ref().and_then(|cut| cut.end().err());
+                    self.end(failure.map(UploadError::Call));
+                }
                 Poll::Pending => {
                     ready!(self.poll_flush(context));
                     return Poll::Ready(Some(Piece::Chunk(self.take_chunk())));
@@ -147,46 +182,40 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
         self.flush.get_or_insert_with(|| Box::pin(sleep(FLUSH_AFTER))).as_mut().poll(context)
     }
 
-    /// Processes an event of the source; returns whether it is time for a pause.
-    fn accept(&mut self, event: Event) -> bool {
-        let position = self.position;
-        self.position += 1;
-        let size_bytes = size_of_event(&event, &mut self.sizes);
-        let cut = self.cut.as_mut().expect("the chunker has begun");
-        if size_bytes > cut.max_bytes {
-            self.held = Some((position, event));
-        } else if cut.skip_events > 0 {
-            cut.skip_events -= 1;
-            return cut.skip_events.is_multiple_of(SKIPPED_BETWEEN_PAUSES);
-        } else if self.buffer.size_bytes + size_bytes > cut.max_bytes {
-            self.held = Some((position, event));
-        } else {
-            self.push(position, event, size_bytes);
-        }
-        false
-    }
-
-    /// Puts the event that waited for a new chunk into it, or returns it if it is too large for any.
-    fn release_held(&mut self) -> Option<RejectedEvent> {
+    /// Digests the event that was read last, and puts it into its place. It waits if it does not fit into the
+    /// chunk in the buffer, because the digest of a chunk covers no event after it.
+    fn place_held(&mut self) -> Option<Placed> {
         let (position, event) = self.held.take()?;
-        let size_bytes = size_of_event(&event, &mut self.sizes);
-        let max_bytes = self.cut.as_ref().map_or(usize::MAX, |cut| cut.max_bytes);
-        if size_bytes > max_bytes {
-            return Some(RejectedEvent { position, event, error: too_large(size_bytes, max_bytes) });
+        let cut = self.cut.as_mut().expect("the chunker has begun");
+        let size_bytes = self.form.write(&event) + FRAMING_BYTES;
+        if !self.buffer.is_empty() && self.buffer.size_bytes + size_bytes > cut.max_bytes {
+            self.held = Some((position, event));
+            return None;
         }
-        self.push(position, event, size_bytes);
-        None
-    }
-
-    fn push(&mut self, position: u64, mut event: Event, size_bytes: usize) {
+        let is_compared = cut.source.is_comparing();
+        if let Err(error) = cut.source.add(self.form.as_bytes()) {
+            self.end(Some(error.into()));
+            return None;
+        }
+        if size_bytes > cut.max_bytes {
+            // Its memory is not needed again.
+            self.form = CanonicalForm::default();
+            let error = too_large(size_bytes, cut.max_bytes);
+            return Some(Placed::Rejected(Box::new(RejectedEvent { position, event, error })));
+        }
+        if is_compared {
+            return Some(Placed::Skipped);
+        }
+        if cut.skip_events > 0 {
+            cut.skip_events -= 1;
+            return Some(Placed::Skipped);
+        }
         if self.buffer.is_empty() {
             self.buffer.first_position = position;
         }
-        if event.event_id.is_empty() {
-            event.event_id = uuid7();
-        }
         self.buffer.size_bytes += size_bytes;
-        self.buffer.push(&event, &mut self.sizes);
+        self.buffer.push(self.form.as_bytes());
+        Some(Placed::Buffered)
     }
 
     fn is_chunk_complete(&self) -> bool {
@@ -198,31 +227,15 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
         self.flush = None;
         let cut = self.cut.as_mut().expect("the chunker has begun");
         cut.after_sequence += 1;
-        let chunk = std::mem::take(&mut self.buffer).into_chunk(cut.after_sequence);
+        let chunk = std::mem::take(&mut self.buffer).into_chunk(cut.after_sequence, cut.source.digest());
         self.buffer = ChunkBuffer::like(&chunk);
         chunk
     }
 
     fn end(&mut self, failure: Option<UploadError<E>>) {
         self.has_source_ended = true;
-        let missing = self.cut.as_ref().map_or(0, |cut| cut.skip_events);
-        self.failure = failure.or_else(|| (missing > 0).then(|| source_mismatch(missing).into()));
+        self.failure = failure;
     }
-}
-
-fn size_of_event(event: &Event, sizes: &mut SizeCache) -> usize {
-    sizes.clear();
-    event.compute_size(sizes) as usize + FRAMING_BYTES
-}
-
-fn source_mismatch(missing: u64) -> Error {
-    Error::new(
-        Kind::SourceMismatch,
-        format!(
-            "the source ends {missing} events before the point that the upload has reached: it is not the source \
-             that the upload began with"
-        ),
-    )
 }
 
 /// The error of an event too large for any chunk, in the server's terms.

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use super::{OnProgress, OnRejection, chunk::Chunk};
 use crate::v1::{
-    Event, EventError, Outcome, Tally, Upload, UploadResult, upload::State, upload_events_response::Ack,
+    Event, EventError, Outcome, SourceDigest, Tally, Upload, UploadResult,
+    upload::State,
+    upload_events_response::{Ack, Opened},
 };
 
 /// The progress of an upload, in events of its source.
@@ -27,7 +29,7 @@ pub struct Progress {
 pub struct RejectedEvent {
     /// Position in the source, from 0.
     pub position: u64,
-    /// The event as sent, including an id that the client assigned.
+    /// The event as sent.
     pub event: Event,
     /// Why.
     pub error: EventError,
@@ -48,6 +50,9 @@ pub struct UploadSummary {
     /// Number of the source's events that an earlier run had committed. If it is not 0, `GetUpload` has all
     /// rejections by the server.
     pub skipped_events: u64,
+    /// Whether these events were skipped by their number and not compared, because the earlier run sent no
+    /// digest of its source.
+    pub resumed_by_count: bool,
 }
 
 /// Holds the chunks that are not known to be committed, and reports outcomes to the caller.
@@ -59,12 +64,17 @@ pub(super) struct UploadLedger {
     /// Chunks to resend after a lost connection; the window bounds their number.
     unacked: VecDeque<Chunk>,
     committed_through: i64,
+    /// The beginning of the source that is committed, if that has a digest.
+    committed: Option<SourceDigest>,
+    /// The whole source, once `finish` was sent.
+    whole: Option<SourceDigest>,
     tally: Tally,
     is_finished: bool,
     sent: u64,
     rejected_here: i64,
     reconnects: u32,
     skipped_events: u64,
+    resumed_by_count: bool,
 }
 
 impl UploadLedger {
@@ -74,12 +84,15 @@ impl UploadLedger {
             on_rejection,
             unacked: VecDeque::new(),
             committed_through: 0,
+            committed: None,
+            whole: None,
             tally: Tally::default(),
             is_finished: false,
             sent: 0,
             rejected_here: 0,
             reconnects: 0,
             skipped_events: 0,
+            resumed_by_count: false,
         }
     }
 
@@ -95,17 +108,39 @@ impl UploadLedger {
         &self.unacked
     }
 
-    /// Begins after the events that an earlier run committed, and returns their number.
-    pub fn skip_committed(&mut self) -> u64 {
-        self.skipped_events = total(&self.tally);
+    /// Begins after the events that an earlier run has committed.
+    ///
+    /// Returns how many to skip by their number, if that run sent no digest of its source.
+    pub fn resume(&mut self, committed: Option<&SourceDigest>) -> u64 {
+        self.committed = committed.cloned();
+        self.skipped_events =
+            committed.map_or_else(|| total(&self.tally), |source| source.events.cast_unsigned());
         self.sent = self.skipped_events;
-        self.skipped_events
+        self.resumed_by_count = committed.is_none() && self.skipped_events > 0;
+        if self.resumed_by_count { self.skipped_events } else { 0 }
+    }
+
+    /// Whether a reopened upload is where this run has brought it, and no other.
+    pub fn is_own_progress(&self, opened: &Opened) -> bool {
+        let last_sequence = self.unacked.back().map_or(self.committed_through, |chunk| chunk.sequence);
+        if opened.committed_through > last_sequence {
+            return false;
+        }
+        let Some(source) = opened.source.as_option() else { return true };
+        let is_committed = |chunk: &&Chunk| chunk.sequence <= opened.committed_through;
+        let own = self.unacked.iter().rev().find(is_committed).map(|chunk| &chunk.source);
+        [own.or(self.committed.as_ref()), self.whole.as_ref()].contains(&Some(source))
     }
 
     /// Adds a chunk that is about to be sent.
     pub fn add(&mut self, chunk: Chunk) {
         self.sent = chunk.end_position();
         self.unacked.push_back(chunk);
+    }
+
+    /// Notes that the source has ended, and `finish` is about to be sent.
+    pub fn finish(&mut self, whole: SourceDigest) {
+        self.whole = Some(whole);
     }
 
     /// Processes an ack, and returns whether it is progress: the upload moved, or waits for nothing.
@@ -149,6 +184,7 @@ impl UploadLedger {
             tally,
             reconnects: self.reconnects,
             skipped_events: self.skipped_events,
+            resumed_by_count: self.resumed_by_count,
         }
     }
 
@@ -163,7 +199,7 @@ impl UploadLedger {
         self.committed_through = committed_through;
         self.tally = tally;
         while self.unacked.front().is_some_and(|chunk| chunk.sequence <= committed_through) {
-            self.unacked.pop_front();
+            self.committed = self.unacked.pop_front().map(|chunk| chunk.source);
         }
         self.report_progress();
     }

@@ -1,10 +1,12 @@
 //! Bulk upload that survives lost connections, server restarts and client crashes.
 
+mod canonical;
 mod chunk;
 mod chunker;
 mod ledger;
 mod lookup;
 mod run;
+mod source;
 mod stream;
 
 use std::{convert::Infallible, error, fmt, time::Duration};
@@ -23,8 +25,9 @@ type OnRejection = Box<dyn FnMut(RejectedEvent) + Send>;
 /// Uploads a source of events of any length, in bounded memory; created by [`Client::uploader`].
 ///
 /// To resume an upload, even from another process, use a new uploader with the same id and the same source
-/// from its start: as many events as are committed are skipped. A finished upload returns its summary again
-/// and reads nothing. Use an upload id for one source only.
+/// from its start. Committed events are compared by their digest and not sent again; another source is
+/// refused before anything is sent. A finished upload compares the whole source and returns its summary
+/// again. An upload id names one source: derive it from what identifies the source, such as its name and day.
 ///
 /// Memory holds the unacked chunks, serialized, at most as many as the server allows, and the next one.
 /// Everything happens in the future of the upload: dropping it stops the upload, which stays open.
@@ -34,7 +37,7 @@ type OnRejection = Box<dyn FnMut(RejectedEvent) + Send>;
 /// # async fn run(client: Client, events: Vec<Event>) -> Result<(), Error> {
 /// let summary = client
 ///     .uploader()
-///     .upload_id("crm-2026-11")
+///     .upload_id("crm-2026-11-30")
 ///     .on_rejection(|rejected| eprintln!("event {}: {}", rejected.position, rejected.error.message))
 ///     .upload(events)
 ///     .await?;
@@ -102,15 +105,17 @@ impl Uploader {
 
     /// Uploads all events of an iterator and finishes the upload.
     ///
-    /// Events without an id are sent with a UUIDv7. An event too large for any chunk is rejected by the
-    /// client: `on_rejection` gets it and the summary's tally counts it. The source is read in this task, no
-    /// faster than the server commits; if it may block, use a stream.
+    /// An event without an id gets one from the server, the same whenever the source is uploaded under this
+    /// upload id. An event too large for any chunk is rejected by the client: `on_rejection` gets it and the
+    /// summary's tally counts it. The source is read in this task, no faster than the server commits; if it
+    /// may block, use a stream.
     ///
     /// # Errors
     ///
     /// [`Kind::TakenOver`](crate::Kind) if a newer stream has taken over the upload,
-    /// [`Kind::SourceMismatch`](crate::Kind) if the source is shorter than what is committed, the last
-    /// connection's error if an outage lasts too long, and any other that is not transient, at once.
+    /// [`Kind::SourceMismatch`](crate::Kind) if the upload began with another source or another client has
+    /// continued it with one, the last connection's error if an outage lasts too long, and any other that is
+    /// not transient, at once.
     pub async fn upload(self, events: impl IntoIterator<Item = Event>) -> Result<UploadSummary, Error> {
         self.upload_stream(iter(events)).await
     }

@@ -13,11 +13,12 @@ use super::{
     chunker::{Chunker, Cut, Piece},
     ledger::UploadLedger,
     lookup,
+    source::SourceDigester,
     stream::UploadStream,
 };
 use crate::{
     client::Client,
-    error::Error,
+    error::{Error, Kind},
     retry::Outage,
     v1::{
         Event, Upload,
@@ -35,6 +36,8 @@ pub(super) struct UploadRun<'a, S, E> {
     chunker: Chunker<'a, S, E>,
     ledger: UploadLedger,
     outage: Outage,
+    /// Whether the upload was finished by an earlier run, and the source is only compared.
+    is_comparing: bool,
 }
 
 impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
@@ -46,7 +49,8 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
         ledger: UploadLedger,
         outage: Outage,
     ) -> Self {
-        Self { client, upload_id, chunk_events, chunker: Chunker::new(source), ledger, outage }
+        let chunker = Chunker::new(source);
+        Self { client, upload_id, chunk_events, chunker, ledger, outage, is_comparing: false }
     }
 
     pub async fn run(mut self) -> Result<UploadSummary, UploadError<E>> {
@@ -55,12 +59,13 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
             sleep(delay).await;
             self.ledger.note_reconnect();
         }
-        if !self.ledger.is_finished()
-            && let Some(failure) = self.chunker.into_failure()
-        {
-            return Err(failure);
+        if self.is_comparing {
+            self.compare().await;
         }
-        Ok(self.ledger.summarize(self.upload_id))
+        match self.chunker.into_failure() {
+            Some(failure) => Err(failure),
+            None => Ok(self.ledger.summarize(self.upload_id)),
+        }
     }
 
     /// Opens one connection, and returns once all events that the source yielded are committed.
@@ -110,32 +115,68 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
             }
             Some(Piece::Rejected(rejected)) => self.ledger.reject(rejected),
             None if self.chunker.has_failed() => stream.half_close(),
-            None => stream.finish(self.chunker.last_sequence()),
+            None => {
+                self.ledger.finish(self.chunker.digest());
+                stream.finish(self.chunker.last_sequence(), self.chunker.digest());
+            }
         }
     }
 
     async fn begin(&mut self, opened: &Opened, stream: &mut UploadStream) -> Result<(), Error> {
-        if opened.committed_through > self.ledger.committed_through() {
+        let is_first = !self.chunker.has_begun();
+        if !is_first && !self.ledger.is_own_progress(opened) {
+            return Err(self.continued_elsewhere());
+        }
+        let is_resumed = is_first && opened.source.is_set();
+        if is_resumed || opened.committed_through > self.ledger.committed_through() {
             let upload = lookup::get_upload(&self.client, &self.upload_id).await?;
             self.catch_up(upload).await?;
             self.outage.end();
         }
-        if self.ledger.is_finished() {
-            return Ok(());
+        if is_first {
+            self.begin_source(opened);
         }
-        if !self.chunker.has_begun() {
-            let max_events = usize::try_from(opened.max_chunk_events).unwrap_or_default().max(1);
-            self.chunker.begin(Cut {
-                max_events: self.chunk_events.unwrap_or(max_events).min(max_events),
-                max_bytes: usize::try_from(opened.max_chunk_bytes).unwrap_or_default(),
-                after_sequence: self.ledger.committed_through(),
-                skip_events: self.ledger.skip_committed(),
-            });
-        }
-        for chunk in self.ledger.unacked() {
-            stream.send(chunk.frame.clone());
+        if !self.ledger.is_finished() {
+            for chunk in self.ledger.unacked() {
+                stream.send(chunk.frame.clone());
+            }
         }
         Ok(())
+    }
+
+    fn begin_source(&mut self, opened: &Opened) {
+        let skip_events = self.ledger.resume(opened.source.as_option());
+        let is_finished = self.ledger.is_finished();
+        if is_finished && !opened.source.is_set() {
+            return;
+        }
+        let max_events = usize::try_from(opened.max_chunk_events).unwrap_or_default().max(1);
+        self.is_comparing = is_finished;
+        self.chunker.begin(Cut {
+            max_events: self.chunk_events.unwrap_or(max_events).min(max_events),
+            max_bytes: usize::try_from(opened.max_chunk_bytes).unwrap_or_default(),
+            after_sequence: opened.committed_through,
+            source: SourceDigester::new(&self.upload_id, opened, is_finished),
+            skip_events,
+        });
+    }
+
+    /// Reads the source of a finished upload, only to compare it.
+    async fn compare(&mut self) {
+        while let Some(piece) = self.chunker.next().await {
+            if let Piece::Rejected(rejected) = piece {
+                self.ledger.reject(rejected);
+            }
+        }
+    }
+
+    fn continued_elsewhere(&self) -> Error {
+        let message = format!(
+            "another client has continued upload {:?} with another source; use an upload id of its own for each \
+             source",
+            self.upload_id
+        );
+        Error::new(Kind::SourceMismatch, message)
     }
 
     /// Processes commits whose acks were lost.

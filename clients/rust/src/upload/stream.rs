@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     transport::MAX_RECEIVED_MESSAGE_BYTES,
     v1::{
-        UploadEventsRequest, UploadEventsResponse,
+        SourceDigest, UploadEventsRequest, UploadEventsResponse,
         upload_events_request::{Finish, Open},
         upload_events_response::{Closing, Message},
     },
@@ -101,8 +101,8 @@ impl UploadStream {
     }
 
     /// Declares that no chunk follows.
-    pub fn finish(&mut self, last_sequence: i64) {
-        let finish = Finish { last_sequence, ..Default::default() };
+    pub fn finish(&mut self, last_sequence: i64, source: SourceDigest) {
+        let finish = Finish { last_sequence, source: source.into(), ..Default::default() };
         self.send(Frame::from(&UploadEventsRequest { message: finish.into(), ..Default::default() }));
         self.half_close();
     }

@@ -1,11 +1,15 @@
 //! Uploading and following over a line that breaks all the time.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use engagement_attributes::{Client, Start, v1::Event};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, copy},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinHandle,
 };
 
@@ -54,6 +58,71 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, bytes_up: u64, byte
 
 async fn carry_some(from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, bytes: u64) {
     let _ = copy(&mut from.take(bytes), &mut to).await;
+}
+
+/// Stands between client and server. The first connection can be made to swallow what the server says, and be
+/// cut; the others are whole.
+pub struct MutedLine {
+    address: String,
+    is_mute: Arc<AtomicBool>,
+    is_cut: Arc<Notify>,
+    accepting: JoinHandle<()>,
+}
+
+impl MutedLine {
+    pub async fn to(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = server.to_owned();
+        let (is_mute, is_cut) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+        let (mute, cut) = (Arc::clone(&is_mute), Arc::clone(&is_cut));
+        let accepting = tokio::spawn(async move {
+            let (client, _) = listener.accept().await.unwrap();
+            let first = TcpStream::connect(&server).await.unwrap();
+            tokio::select! {
+                () = carry_until_mute(client, first, &mute) => {}
+                () = cut.notified() => {}
+            }
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(&server).await.unwrap();
+                tokio::spawn(carry(client, server, u64::MAX, u64::MAX));
+            }
+        });
+        Self { address, is_mute, is_cut, accepting }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::builder(&self.address, "tests").build().unwrap()
+    }
+
+    pub fn mute(&self) {
+        self.is_mute.store(true, Ordering::Relaxed);
+    }
+
+    pub fn cut(&self) {
+        self.is_cut.notify_one();
+    }
+}
+
+impl Drop for MutedLine {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn carry_until_mute(mut client: TcpStream, mut server: TcpStream, is_mute: &AtomicBool) {
+    let (from_client, mut to_client) = client.split();
+    let (mut from_server, to_server) = server.split();
+    let down = async {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+            if !is_mute.load(Ordering::Relaxed) {
+                to_client.write_all(&buffer[..count]).await.unwrap();
+            }
+        }
+    };
+    tokio::join!(carry_some(from_client, to_server, u64::MAX), down);
 }
 
 #[tokio::test]

@@ -1,5 +1,10 @@
 //! The tests of the client against the real server, against scripted conversations and by shared cases.
 
+// The public API does not show the digest of a source.
+#[path = "../../src/upload/canonical.rs"]
+mod canonical;
+use engagement_attributes::v1;
+
 mod broken_line;
 mod connect;
 mod example;
@@ -7,6 +12,7 @@ mod follow;
 mod ids;
 mod record;
 mod servers;
+mod source;
 mod upload;
 #[cfg(feature = "validate")]
 mod validate;

@@ -145,6 +145,7 @@ fn summarize(summary: &UploadSummary) -> Value {
         "events": summary.events,
         "reconnects": summary.reconnects,
         "skipped_events": summary.skipped_events,
+        "resumed_by_count": summary.resumed_by_count,
     })
 }
 
