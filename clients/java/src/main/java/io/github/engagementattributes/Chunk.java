@@ -1,6 +1,7 @@
 package io.github.engagementattributes;
 
 import io.github.engagementattributes.v1.Event;
+import io.github.engagementattributes.v1.SourceDigest;
 import io.github.engagementattributes.v1.UploadEventsRequest;
 import java.util.BitSet;
 import java.util.List;
@@ -11,13 +12,19 @@ final class Chunk {
   private final UploadEventsRequest request;
   private final BitSet reported = new BitSet();
 
-  /** {@code firstPosition} is the first event's position in the source, from 0. */
-  Chunk(long sequence, long firstPosition, List<Event> events) {
+  /**
+   * {@code firstPosition} is the first event's position in the source, from 0; {@code source}
+   * digests the source up to the last event.
+   */
+  Chunk(long sequence, long firstPosition, List<Event> events, SourceDigest source) {
     this.firstPosition = firstPosition;
     this.request =
         UploadEventsRequest.newBuilder()
             .setChunk(
-                UploadEventsRequest.Chunk.newBuilder().setSequence(sequence).addAllEvents(events))
+                UploadEventsRequest.Chunk.newBuilder()
+                    .setSequence(sequence)
+                    .addAllEvents(events)
+                    .setSource(source))
             .build();
   }
 
@@ -30,6 +37,11 @@ final class Chunk {
     return request.getChunk().getSequence();
   }
 
+  /** The digest of the source up to the last event. */
+  SourceDigest source() {
+    return request.getChunk().getSource();
+  }
+
   long position(int index) {
     return firstPosition + index;
   }
@@ -39,7 +51,7 @@ final class Chunk {
     return position(request.getChunk().getEventsCount());
   }
 
-  /** The event as sent, including an id that the client assigned. */
+  /** The event as sent. */
   Event event(int index) {
     return request.getChunk().getEvents(index);
   }

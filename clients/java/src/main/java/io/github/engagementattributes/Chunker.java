@@ -1,13 +1,14 @@
 package io.github.engagementattributes;
 
-import io.github.engagementattributes.v1.ErrorReason;
 import io.github.engagementattributes.v1.Event;
 import io.github.engagementattributes.v1.EventError;
-import io.github.engagementattributes.v1.FieldViolation;
+import io.github.engagementattributes.v1.SourceDigest;
+import io.github.engagementattributes.v1.UploadEventsResponse;
 import io.grpc.Context;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
@@ -15,14 +16,16 @@ import org.jspecify.annotations.Nullable;
  * Reads a source of events in a thread of its own and keeps the events of one chunk ready.
  *
  * <p>A chunk is complete when it is full. If the source pauses, it is taken as it is, so that an
- * endless source never lags far behind. An event too large for any chunk is rejected here. Knows
- * nothing of connections.
+ * endless source never lags far behind. An event that cannot be sent is rejected here. Events that
+ * are already committed are compared and skipped. Knows nothing of connections.
  */
 final class Chunker implements AutoCloseable {
   private static final long FLUSH_NANOS = TimeUnit.MILLISECONDS.toNanos(200);
-  // Covers an event's tag and length, an id if it has none, and its share of the message.
+  // Covers an event's tag and length, and its share of the message.
   private static final long FRAMING_BYTES = 64;
   private static final long CLOSE_MILLIS = 2_000;
+  // An event that cannot be serialized.
+  private static final byte[] NO_FORM = {};
 
   private final Iterator<Event> source;
   private final int chunkEvents;
@@ -37,7 +40,9 @@ final class Chunker implements AutoCloseable {
   private long maxBytes;
   private @Nullable Thread reader;
 
-  // Shared by that thread and the one that polls.
+  // Shared by that thread and the one that polls. The digest is that of all events up to the last
+  // in the list, so that both change together.
+  private @Nullable SourceDigester digester;
   private List<Event> events = new ArrayList<>();
   private long eventsBytes;
   private long firstPosition;
@@ -64,11 +69,22 @@ final class Chunker implements AutoCloseable {
     return reader != null;
   }
 
-  /** Starts reading after the events that are already committed. */
-  void begin(int maxChunkEvents, long maxChunkBytes, long afterSequence, long committedEvents) {
-    maxEvents = chunkEvents > 0 ? Math.min(chunkEvents, maxChunkEvents) : maxChunkEvents;
-    maxBytes = maxChunkBytes;
-    lastSequence = afterSequence;
+  /** Whether the source is only compared with that of a finished upload. */
+  synchronized boolean isComparing() {
+    return digester != null && digester.isFinished();
+  }
+
+  /**
+   * Starts reading. The digester tells which events are already committed; if it does not know,
+   * {@code committedEvents} are skipped.
+   */
+  synchronized void begin(
+      UploadEventsResponse.Opened opened, SourceDigester sourceDigester, long committedEvents) {
+    int limit = opened.getMaxChunkEvents();
+    maxEvents = chunkEvents > 0 ? Math.min(chunkEvents, limit) : limit;
+    maxBytes = opened.getMaxChunkBytes();
+    lastSequence = opened.getCommittedThrough();
+    digester = sourceDigester;
     skipEvents = committedEvents;
     reader = new Thread(Context.current().wrap(this::read), "engagement-upload-source");
     reader.setDaemon(true);
@@ -81,7 +97,7 @@ final class Chunker implements AutoCloseable {
       return null;
     }
     lastSequence++;
-    Chunk chunk = new Chunk(lastSequence, firstPosition, events);
+    Chunk chunk = new Chunk(lastSequence, firstPosition, events, digest());
     events = new ArrayList<>(events.size());
     eventsBytes = 0;
     isComplete = false;
@@ -89,7 +105,12 @@ final class Chunker implements AutoCloseable {
     return chunk;
   }
 
-  /** An event too large for any chunk; null if there is none. Those before it were polled. */
+  /** The digest of the source up to the last event that was polled, or is ready to be. */
+  synchronized SourceDigest digest() {
+    return digester().digest();
+  }
+
+  /** An event that cannot be sent; null if there is none. Those before it were polled. */
   synchronized @Nullable RejectedEvent pollRejected() {
     RejectedEvent polled = rejected;
     rejected = null;
@@ -144,7 +165,7 @@ final class Chunker implements AutoCloseable {
       while (source.hasNext()) {
         add(source.next());
       }
-      requireAllSkipped();
+      requireAllCommitted();
       end(null);
     } catch (Throwable thrown) {
       end(thrown);
@@ -162,36 +183,50 @@ final class Chunker implements AutoCloseable {
       throw new InterruptedException("the upload has ended");
     }
     long eventPosition = position++;
-    long bytes = event.getSerializedSize() + FRAMING_BYTES;
-    if (bytes > maxBytes) {
-      reject(new RejectedEvent(eventPosition, event, tooLarge(bytes)));
-    } else if (skipEvents > 0) {
-      skipEvents--;
+    byte[] form = CanonicalForm.of(event);
+    String malformed = UnicodeText.malformedField(event, form);
+    if (malformed != null) {
+      reject(event, eventPosition, NO_FORM, EventErrors.notUnicode(malformed));
+    } else if (form.length + FRAMING_BYTES > maxBytes) {
+      EventError tooLarge = EventErrors.tooLarge(form.length, maxBytes - FRAMING_BYTES);
+      reject(event, eventPosition, form, tooLarge);
     } else {
-      append(event, eventPosition, bytes);
+      append(event, eventPosition, form);
     }
   }
 
-  private synchronized void append(Event event, long eventPosition, long bytes)
+  private synchronized void append(Event event, long eventPosition, byte[] form)
       throws InterruptedException {
+    long bytes = form.length + FRAMING_BYTES;
     if (eventsBytes + bytes > maxBytes) {
       completeAndAwaitPoll();
+    }
+    boolean isCommitted = digester().isNextCommitted();
+    digester().add(form);
+    if (isCommitted) {
+      return;
+    }
+    if (skipEvents > 0) {
+      skipEvents--;
+      return;
     }
     if (events.isEmpty()) {
       firstPosition = eventPosition;
       flushAtNanos = System.nanoTime() + FLUSH_NANOS;
       onChange.run();
     }
-    events.add(EventIds.filledIn(event));
+    events.add(event);
     eventsBytes += bytes;
     if (events.size() >= maxEvents) {
       completeAndAwaitPoll();
     }
   }
 
-  private synchronized void reject(RejectedEvent event) throws InterruptedException {
+  private synchronized void reject(Event event, long eventPosition, byte[] form, EventError reason)
+      throws InterruptedException {
     completeAndAwaitPoll();
-    rejected = event;
+    digester().add(form);
+    rejected = new RejectedEvent(eventPosition, event, reason);
     onChange.run();
     while (rejected != null) {
       wait();
@@ -206,28 +241,18 @@ final class Chunker implements AutoCloseable {
     }
   }
 
-  private void requireAllSkipped() {
+  private synchronized void requireAllCommitted() {
+    digester().end();
     if (skipEvents > 0) {
       throw EngagementException.sourceMismatch(
           "the source ends "
               + skipEvents
               + " events before the point that the upload has reached: it is not the source that"
-              + " the upload began with");
+              + " the upload began with; use another upload id for another source");
     }
   }
 
-  /** The error of an event too large for any chunk, in the server's terms. */
-  private EventError tooLarge(long bytes) {
-    long limit = maxBytes - FRAMING_BYTES;
-    String description = "must take at most " + limit + " bytes, takes " + (bytes - FRAMING_BYTES);
-    return EventError.newBuilder()
-        .setReason(ErrorReason.ERROR_REASON_FIELD_INVALID)
-        .setMessage("the event " + description)
-        .addViolations(
-            FieldViolation.newBuilder()
-                .setRule("server.event.max_bytes")
-                .setDescription(description))
-        .setViolationsTotal(1)
-        .build();
+  private SourceDigester digester() {
+    return Objects.requireNonNull(digester);
   }
 }

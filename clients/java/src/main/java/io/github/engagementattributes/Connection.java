@@ -78,7 +78,7 @@ final class Connection implements AutoCloseable {
   /** Throws if the caller has cancelled, or closed the client, so that retrying is pointless. */
   void requireUse() {
     if (isUnwanted() || transport.isShutdown()) {
-      throw new CancellationException("cancelled between two connections");
+      throw new CancellationException("the caller has cancelled or closed the client");
     }
   }
 

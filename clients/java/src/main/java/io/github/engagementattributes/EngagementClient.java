@@ -24,9 +24,9 @@ import java.util.function.Function;
 /**
  * Talks to one server for one account, over one channel. Thread-safe.
  *
- * <p>All methods are safe to repeat: events without an id get a UUIDv7 before they are sent. Unary
- * calls that end UNAVAILABLE are attempted up to five times, within the deadline that the builder
- * sets, unless the current {@link Context} or the stub has its own.
+ * <p>All methods are safe to repeat: events without an id get a UUIDv7 before they are recorded.
+ * Unary calls that end UNAVAILABLE are attempted up to five times, within the deadline that the
+ * builder sets, unless the current {@link Context} or the stub has its own.
  *
  * <p>Failed calls throw an {@link EngagementException}. A call throws a {@link
  * CancellationException} if its Context is cancelled, the client is closed, or its thread is
@@ -103,7 +103,8 @@ public final class EngagementClient implements AutoCloseable {
    * @param event is sent with a UUIDv7 if it has no id
    * @return a result with the outcome accepted, duplicate or suppressed
    * @throws EngagementException {@code INVALID_ARGUMENT} or {@code CONFLICT} if the event is
-   *     rejected, and as for every call
+   *     rejected, {@code INVALID_ARGUMENT} before it is sent if its text is not Unicode, and as for
+   *     every call
    */
   public EventResult recordEvent(Event event) {
     RecordEventRequest request =
@@ -111,6 +112,7 @@ public final class EngagementClient implements AutoCloseable {
             .setAccountId(accountId)
             .setEvent(EventIds.filledIn(event))
             .build();
+    UnicodeText.require(request);
     return call(IngestServiceGrpc::newBlockingStub, stub -> stub.recordEvent(request)).getResult();
   }
 
@@ -120,7 +122,8 @@ public final class EngagementClient implements AutoCloseable {
    * @param events are sent with a UUIDv7 if they have no id
    * @return the result of each, in the same order
    * @throws EngagementException {@code INVALID_ARGUMENT} or {@code CONFLICT} if the call is refused
-   *     because of an event, and as for every call
+   *     because of an event, {@code INVALID_ARGUMENT} before it is sent if an event's text is not
+   *     Unicode, and as for every call
    */
   public RecordEventsResponse recordEvents(Iterable<Event> events) {
     return recordEvents(events, false);
@@ -131,7 +134,8 @@ public final class EngagementClient implements AutoCloseable {
    *
    * @param events are sent with a UUIDv7 if they have no id
    * @return the result of each, in the same order, with the errors of those rejected
-   * @throws EngagementException as for every call, but not because of an event
+   * @throws EngagementException as for every call, but because of an event only if its text is not
+   *     Unicode: then {@code INVALID_ARGUMENT}, before anything is sent
    */
   public RecordEventsResponse recordEventsAllowingPartial(Iterable<Event> events) {
     return recordEvents(events, true);
@@ -141,7 +145,7 @@ public final class EngagementClient implements AutoCloseable {
     RecordEventsRequest.Builder request =
         RecordEventsRequest.newBuilder().setAccountId(accountId).setAllowPartial(allowPartial);
     events.forEach(event -> request.addEvents(EventIds.filledIn(event)));
-    RecordEventsRequest built = request.build();
+    RecordEventsRequest built = UnicodeText.require(request.build());
     return call(IngestServiceGrpc::newBlockingStub, stub -> stub.recordEvents(built));
   }
 

@@ -70,10 +70,17 @@ public final class EngagementException extends RuntimeException {
         ErrorKind.SOURCE_MISMATCH, null, message, StatusDetails.NONE, null);
   }
 
+  /** The error of a request that is not sent because of a field. */
+  static EngagementException invalidField(FieldViolation violation) {
+    StatusDetails details = new StatusDetails("FIELD_INVALID", Map.of(), List.of(violation), null);
+    String message = violation.field() + ": " + violation.description();
+    return new EngagementException(ErrorKind.INVALID_ARGUMENT, null, message, details, null);
+  }
+
   /**
    * Classifies the error by how the caller should react.
    *
-   * @return the kind, which derives from the code
+   * @return the kind, which derives from the code if there is one
    */
   public ErrorKind kind() {
     return kind;

@@ -28,7 +28,7 @@ public enum ErrorKind {
   INTERNAL,
   /** All other statuses. */
   OTHER,
-  /** Raised by the client: the source of a resumed upload has fewer events than are committed. */
+  /** Raised by the client: the upload began with another source, or was continued with one. */
   SOURCE_MISMATCH;
 
   static ErrorKind of(Status.Code code) {

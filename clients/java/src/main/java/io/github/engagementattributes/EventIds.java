@@ -2,7 +2,7 @@ package io.github.engagementattributes;
 
 import io.github.engagementattributes.v1.Event;
 
-/** Ensures that every event has an id, so that every call is safe to repeat. */
+/** Ensures that every recorded event has an id, so that every call is safe to repeat. */
 final class EventIds {
   private EventIds() {}
 

@@ -1,6 +1,7 @@
 package io.github.engagementattributes;
 
 import io.github.engagementattributes.v1.Outcome;
+import io.github.engagementattributes.v1.SourceDigest;
 import io.github.engagementattributes.v1.Tally;
 import io.github.engagementattributes.v1.Upload;
 import io.github.engagementattributes.v1.UploadEventsResponse;
@@ -27,8 +28,11 @@ final class UploadLedger {
   private final Deque<Chunk> unacked = new ArrayDeque<>();
   private Tally tally = Tally.getDefaultInstance();
   private long committedThrough;
+  private @Nullable SourceDigest committedSource;
+  private @Nullable SourceDigest wholeSource;
   private long sent;
   private long skippedEvents;
+  private boolean isResumedByCount;
   private long rejectedHere;
   private int reconnects;
   private boolean isFinished;
@@ -54,17 +58,45 @@ final class UploadLedger {
     return isFinished;
   }
 
-  /** Begins after the events that an earlier run committed, and returns their number. */
-  long skipCommitted() {
-    skippedEvents = total(tally);
+  /**
+   * Begins after the events that an earlier run committed, and returns how many of them to skip by
+   * their number: none, unless that run sent no digest of its source.
+   */
+  long resume(@Nullable SourceDigest committed) {
+    committedSource = committed;
+    skippedEvents = committed == null ? total(tally) : committed.getEvents();
     sent = skippedEvents;
-    return skippedEvents;
+    isResumedByCount = committed == null && skippedEvents > 0;
+    return isResumedByCount ? skippedEvents : 0;
+  }
+
+  /** Whether a reopened upload is where this run has brought it, and not another client. */
+  boolean isOwnProgress(UploadEventsResponse.Opened opened) {
+    SourceDigest expected = committedSource;
+    long lastSent = committedThrough;
+    for (Chunk chunk : unacked) {
+      lastSent = chunk.sequence();
+      if (lastSent <= opened.getCommittedThrough()) {
+        expected = chunk.source();
+      }
+    }
+    boolean isSameSource =
+        expected == null
+            || !opened.hasSource()
+            || opened.getSource().equals(expected)
+            || opened.getSource().equals(wholeSource);
+    return opened.getCommittedThrough() <= lastSent && isSameSource;
   }
 
   /** Adds a chunk that is about to be sent. */
   void add(Chunk chunk) {
     unacked.addLast(chunk);
     sent = chunk.endPosition();
+  }
+
+  /** Notes the digest of the whole source, with which the upload is about to be finished. */
+  void finish(SourceDigest source) {
+    wholeSource = source;
   }
 
   /**
@@ -103,7 +135,8 @@ final class UploadLedger {
 
   UploadSummary summarize(String uploadId) {
     Tally full = fullTally();
-    return new UploadSummary(uploadId, full, total(full), reconnects, skippedEvents);
+    return new UploadSummary(
+        uploadId, full, total(full), reconnects, skippedEvents, isResumedByCount);
   }
 
   private void settle(long committed, Tally newTally, List<UploadResult> results) {
@@ -113,7 +146,7 @@ final class UploadLedger {
     committedThrough = committed;
     tally = newTally;
     while (!unacked.isEmpty() && unacked.getFirst().sequence() <= committed) {
-      unacked.removeFirst();
+      committedSource = unacked.removeFirst().source();
     }
     reportProgress();
   }

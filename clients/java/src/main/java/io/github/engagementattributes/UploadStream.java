@@ -1,6 +1,7 @@
 package io.github.engagementattributes;
 
 import io.github.engagementattributes.v1.IngestServiceGrpc;
+import io.github.engagementattributes.v1.SourceDigest;
 import io.github.engagementattributes.v1.Upload;
 import io.github.engagementattributes.v1.UploadEventsRequest;
 import io.github.engagementattributes.v1.UploadEventsResponse;
@@ -120,22 +121,32 @@ final class UploadStream implements AutoCloseable {
     if (opened.hasHeartbeatInterval()) {
       silence = Durations.toJava(opened.getHeartbeatInterval()).multipliedBy(2);
     }
-    if (opened.getCommittedThrough() > ledger.committedThrough()) {
+    if (chunker.hasBegun() && !ledger.isOwnProgress(opened)) {
+      throw EngagementException.sourceMismatch(
+          "another client has continued upload '"
+              + uploadId
+              + "' with another source; use an upload id of its own for each source");
+    }
+    boolean isResumed = !chunker.hasBegun() && opened.hasSource();
+    if (isResumed || opened.getCommittedThrough() > ledger.committedThrough()) {
       catchUp(client.getUpload(uploadId));
       outage.end();
     }
-    if (ledger.isFinished()) {
-      return;
-    }
     if (!chunker.hasBegun()) {
-      chunker.begin(
-          opened.getMaxChunkEvents(),
-          opened.getMaxChunkBytes(),
-          ledger.committedThrough(),
-          ledger.skipCommitted());
+      beginSource(opened);
     }
-    toSendAgain.addAll(ledger.unacked());
-    isOpen = true;
+    if (!ledger.isFinished()) {
+      toSendAgain.addAll(ledger.unacked());
+      isOpen = true;
+    }
+  }
+
+  private void beginSource(UploadEventsResponse.Opened opened) {
+    long skipEvents = ledger.resume(opened.hasSource() ? opened.getSource() : null);
+    boolean isFinished = ledger.isFinished();
+    if (opened.hasSource() || !isFinished) {
+      chunker.begin(opened, new SourceDigester(uploadId, opened, isFinished), skipEvents);
+    }
   }
 
   /** Processes commits whose acks were lost. */
@@ -196,10 +207,14 @@ final class UploadStream implements AutoCloseable {
 
   private void finish() {
     if (chunker.error() == null) {
+      SourceDigest source = chunker.digest();
+      ledger.finish(source);
       call.send(
           UploadEventsRequest.newBuilder()
               .setFinish(
-                  UploadEventsRequest.Finish.newBuilder().setLastSequence(chunker.lastSequence()))
+                  UploadEventsRequest.Finish.newBuilder()
+                      .setLastSequence(chunker.lastSequence())
+                      .setSource(source))
               .build());
     }
     halfClose();

@@ -12,6 +12,13 @@ import io.github.engagementattributes.v1.Tally;
  * @param reconnects number of connections that this run has lost
  * @param skippedEvents number of the source's events that an earlier run had committed; if it is
  *     not 0, {@link EngagementClient#uploadRejections} has all rejections by the server
+ * @param resumedByCount whether these events were skipped by their number and not compared, because
+ *     the earlier run sent no digest of its source
  */
 public record UploadSummary(
-    String uploadId, Tally tally, long events, int reconnects, long skippedEvents) {}
+    String uploadId,
+    Tally tally,
+    long events,
+    int reconnects,
+    long skippedEvents,
+    boolean resumedByCount) {}

@@ -5,6 +5,7 @@ import io.grpc.Context;
 import java.time.Duration;
 import java.util.Iterator;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -14,13 +15,18 @@ import org.jspecify.annotations.Nullable;
  * restarts and client crashes.
  *
  * <p>To resume an upload, even from another process, use a new Uploader with the same upload id and
- * the same source from its start: as many events as are committed are skipped. A finished upload
- * returns its summary again and reads nothing. Use an upload id for one source only.
+ * the same source from its start. The committed events are compared by their digest and not sent
+ * again; another source is refused before anything is sent. A finished upload compares the whole
+ * source and returns its summary again. One upload id names one source: derive it from what
+ * identifies the source, such as its name and day.
  *
  * <p>Memory holds the unacked chunks, at most as many as the server allows, and the next one.
  * {@link EngagementClient#uploader} builds Uploaders; each is for one run.
  */
 public final class Uploader {
+  // Closing the client does not wake a run without a connection.
+  private static final long CHECK_NANOS = TimeUnit.MILLISECONDS.toNanos(200);
+
   private final EngagementClient client;
   private final String uploadId;
   private final int chunkEvents;
@@ -51,10 +57,14 @@ public final class Uploader {
   /**
    * Uploads all events of the source and finishes the upload.
    *
-   * <p>Events without an id are sent with a UUIDv7. The source is read in a thread of its own, no
-   * faster than the server commits, and may block for any time: earlier events are sent meanwhile.
-   * If the upload ends before its source, that thread is interrupted and awaited for up to two
-   * seconds.
+   * <p>Events without an id get one from the server, the same whenever the source is uploaded under
+   * this upload id. An event that cannot be sent, because it is too large for any chunk or its text
+   * is not Unicode, is rejected here: {@code onRejection} gets it, and the summary's tally counts
+   * it.
+   *
+   * <p>The source is read in a thread of its own, no faster than the server commits, and may block
+   * for any time: earlier events are sent meanwhile. If the upload ends before its source, that
+   * thread is interrupted and awaited for up to two seconds.
    *
    * <p>If the source throws, all events before it are committed, then the exception is rethrown;
    * the upload stays open, as after a cancellation, an interruption or an error.
@@ -62,9 +72,8 @@ public final class Uploader {
    * @param events the source, in the same order in every run
    * @return the totals
    * @throws EngagementException {@code TAKEN_OVER} if a newer stream has taken over the upload,
-   *     {@code SOURCE_MISMATCH} if the source is shorter than what is committed, the last
-   *     connection's error if an outage lasts too long, and any other that is not transient, at
-   *     once
+   *     {@code SOURCE_MISMATCH} if the upload began with another source, the last connection's
+   *     error if an outage lasts too long, and any other that is not transient, at once
    * @throws CancellationException after {@link #cancel}, or if the current {@link Context} is
    *     cancelled or the client closed
    * @throws InterruptedException if the thread is interrupted
@@ -139,9 +148,10 @@ public final class Uploader {
         Chunker chunker = new Chunker(events, chunkEvents, mailbox::wake)) {
       running.addListener(cancelled -> mailbox.wake(), Runnable::run);
       connectUntilCommitted(chunker, ledger, mailbox, running);
+      awaitComparison(chunker, ledger, mailbox);
       sourceError = chunker.error();
     }
-    if (!ledger.isFinished() && sourceError != null) {
+    if (sourceError != null) {
       Uploader.<RuntimeException>rethrow(sourceError);
     }
     return ledger.summarize(uploadId);
@@ -167,6 +177,20 @@ public final class Uploader {
       mailbox.runFor(delay, running::isCancelled);
       client.connection().requireUse();
       ledger.noteReconnect();
+    }
+  }
+
+  /** Returns once the whole source of a finished upload is compared. */
+  private void awaitComparison(Chunker chunker, UploadLedger ledger, Mailbox mailbox)
+      throws InterruptedException {
+    while (chunker.isComparing() && !chunker.hasEnded()) {
+      client.connection().requireUse();
+      RejectedEvent rejected = chunker.pollRejected();
+      if (rejected != null) {
+        ledger.reject(rejected);
+      } else {
+        mailbox.runNext(CHECK_NANOS);
+      }
     }
   }
 

@@ -150,6 +150,7 @@ final class ConversationsTest {
     described.addProperty("events", summary.events());
     described.addProperty("reconnects", summary.reconnects());
     described.addProperty("skipped_events", summary.skippedEvents());
+    described.addProperty("resumed_by_count", summary.resumedByCount());
     outcome.add("summary", described);
   }
 
