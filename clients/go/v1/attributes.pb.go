@@ -100,9 +100,10 @@ func (x *Date) GetDay() int32 {
 // and flags are strings too and are stored exactly as the source wrote them.
 type CustomerInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Time of the event in epoch milliseconds: after 0, before the year 10000 and
-	// at most 24 hours ahead of the server's clock. If absent, the server sets it
-	// to the time of acceptance.
+	// Time of the event in epoch milliseconds: from 1980, before the year 10000
+	// and at most 24 hours ahead of the server's clock. An earlier time is a time
+	// in seconds, and is rejected by the rule `time.seconds`. If absent, the
+	// server sets it to the time of acceptance.
 	ServerTimeStamp *int64 `protobuf:"varint,1,opt,name=server_time_stamp,json=serverTimeStamp,proto3,oneof" json:"server_time_stamp,omitempty"`
 	// Status of the customer, such as "cancelled". The server matches it,
 	// ignoring case, against the account's list of customer statuses and always
@@ -309,9 +310,10 @@ func (x *CustomerInfo) GetCompanyBranch() string {
 // `CustomerInfo`.
 type PersonalInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Time of the event in epoch milliseconds: after 0, before the year 10000 and
-	// at most 24 hours ahead of the server's clock. If absent, the server sets it
-	// to the time of acceptance.
+	// Time of the event in epoch milliseconds: from 1980, before the year 10000
+	// and at most 24 hours ahead of the server's clock. An earlier time is a time
+	// in seconds, and is rejected by the rule `time.seconds`. If absent, the
+	// server sets it to the time of acceptance.
 	ServerTimeStamp *int64 `protobuf:"varint,1,opt,name=server_time_stamp,json=serverTimeStamp,proto3,oneof" json:"server_time_stamp,omitempty"`
 	// First name.
 	Name *string `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
@@ -502,9 +504,11 @@ const file_engagement_v1_attributes_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\x8fN(\x01R\x04year\x12\x1f\n" +
 	"\x05month\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\f(\x01R\x05month\x12\x1b\n" +
 	"\x03day\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x1f(\x01R\x03day:\x98\x02\xbaH\x94\x02\x1a\x91\x02\n" +
-	"\x11date.calendar_day\x12\x1dmust be a day of the calendar\x1a\xdc\x01this.month < 1 || this.month > 12 || this.day < 1 || this.day > 31 || this.day <= (this.month in [4, 6, 9, 11] ? 30 : this.month != 2 ? 31 : this.year % 4 == 0 && (this.year % 100 != 0 || this.year % 400 == 0) ? 29 : 28)\"\xe5\t\n" +
-	"\fCustomerInfo\x12@\n" +
-	"\x11server_time_stamp\x18\x01 \x01(\x03B\x0f\xbaH\f\"\n" +
+	"\x11date.calendar_day\x12\x1dmust be a day of the calendar\x1a\xdc\x01this.month < 1 || this.month > 12 || this.day < 1 || this.day > 31 || this.day <= (this.month in [4, 6, 9, 11] ? 30 : this.month != 2 ? 31 : this.year % 4 == 0 && (this.year % 100 != 0 || this.year % 400 == 0) ? 29 : 28)\"\xdc\n" +
+	"\n" +
+	"\fCustomerInfo\x12\xb6\x01\n" +
+	"\x11server_time_stamp\x18\x01 \x01(\x03B\x84\x01\xbaH\x80\x01\xba\x01q\n" +
+	"\ftime.seconds\x12>must be in milliseconds, from 1980 on: this looks like seconds\x1a!this <= 0 || this >= 315532800000\"\n" +
 	"\x10\x80\xb8\xff\x90\xfd\xce9 \x00H\x00R\x0fserverTimeStamp\x88\x01\x01\x12;\n" +
 	"\x0fcustomer_status\x18\x02 \x01(\tB\r\xbaH\n" +
 	"r\b\x18І\x03\xba\x01\x01\x00H\x01R\x0ecustomerStatus\x88\x01\x01\x127\n" +
@@ -559,9 +563,10 @@ const file_engagement_v1_attributes_proto_rawDesc = "" +
 	"\r_store_numberB\x0f\n" +
 	"\r_login_statusB\v\n" +
 	"\t_currencyB\x11\n" +
-	"\x0f_company_branch\"\x8a\x05\n" +
-	"\fPersonalInfo\x12@\n" +
-	"\x11server_time_stamp\x18\x01 \x01(\x03B\x0f\xbaH\f\"\n" +
+	"\x0f_company_branch\"\x81\x06\n" +
+	"\fPersonalInfo\x12\xb6\x01\n" +
+	"\x11server_time_stamp\x18\x01 \x01(\x03B\x84\x01\xbaH\x80\x01\xba\x01q\n" +
+	"\ftime.seconds\x12>must be in milliseconds, from 1980 on: this looks like seconds\x1a!this <= 0 || this >= 315532800000\"\n" +
 	"\x10\x80\xb8\xff\x90\xfd\xce9 \x00H\x00R\x0fserverTimeStamp\x88\x01\x01\x12)\n" +
 	"\x04name\x18\x02 \x01(\tB\x10\xbaH\n" +
 	"r\b\x18І\x03\xba\x01\x01\x00\x80\x01\x01H\x01R\x04name\x88\x01\x01\x12/\n" +

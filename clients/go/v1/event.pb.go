@@ -162,8 +162,8 @@ type Event struct {
 	ConversationId string `protobuf:"bytes,3,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
 	// Whether the source vouched for the customer's identity.
 	Authenticated bool `protobuf:"varint,4,opt,name=authenticated,proto3" json:"authenticated,omitempty"`
-	// Time at which the source created the event, in epoch milliseconds: after 0
-	// and before the year 10000. Optional. It may be later than
+	// Time at which the source created the event, in epoch milliseconds: from
+	// 1980 and before the year 10000. Optional. It may be later than
 	// `server_time_stamp`, because the clocks of sources differ.
 	OriginalTimeStamp *int64 `protobuf:"varint,5,opt,name=original_time_stamp,json=originalTimeStamp,proto3,oneof" json:"original_time_stamp,omitempty"`
 	// Name of the producing system. Optional: at most 64 characters without NUL.
@@ -840,7 +840,7 @@ var File_engagement_v1_event_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x19engagement/v1/event.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eengagement/v1/attributes.proto\x1a engagement/v1/error_reason.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x05\n" +
+	"\x19engagement/v1/event.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eengagement/v1/attributes.proto\x1a engagement/v1/error_reason.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x06\n" +
 	"\x05Event\x12'\n" +
 	"\bevent_id\x18\x01 \x01(\tB\f\xbaH\tr\a\x18\x80\x01\xba\x01\x01\x00R\aeventId\x12.\n" +
 	"\vconsumer_id\x18\x02 \x01(\tB\r\xbaH\n" +
@@ -848,8 +848,9 @@ const file_engagement_v1_event_proto_rawDesc = "" +
 	"consumerId\x126\n" +
 	"\x0fconversation_id\x18\x03 \x01(\tB\r\xbaH\n" +
 	"r\b\x18І\x03\xba\x01\x01\x00R\x0econversationId\x12$\n" +
-	"\rauthenticated\x18\x04 \x01(\bR\rauthenticated\x12D\n" +
-	"\x13original_time_stamp\x18\x05 \x01(\x03B\x0f\xbaH\f\"\n" +
+	"\rauthenticated\x18\x04 \x01(\bR\rauthenticated\x12\xba\x01\n" +
+	"\x13original_time_stamp\x18\x05 \x01(\x03B\x84\x01\xbaH\x80\x01\xba\x01q\n" +
+	"\ftime.seconds\x12>must be in milliseconds, from 1980 on: this looks like seconds\x1a!this <= 0 || this >= 315532800000\"\n" +
 	"\x10\x80\xb8\xff\x90\xfd\xce9 \x00H\x01R\x11originalTimeStamp\x88\x01\x01\x12#\n" +
 	"\x06source\x18\x06 \x01(\tB\v\xbaH\br\x06\x18@\xba\x01\x01\x00R\x06source\x12B\n" +
 	"\rcustomer_info\x18\n" +

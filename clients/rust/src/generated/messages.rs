@@ -211,9 +211,10 @@ pub const __DATE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct CustomerInfo {
-    /// Time of the event in epoch milliseconds: after 0, before the year 10000 and
-    /// at most 24 hours ahead of the server's clock. If absent, the server sets it
-    /// to the time of acceptance.
+    /// Time of the event in epoch milliseconds: from 1980, before the year 10000
+    /// and at most 24 hours ahead of the server's clock. An earlier time is a time
+    /// in seconds, and is rejected by the rule `time.seconds`. If absent, the
+    /// server sets it to the time of acceptance.
     ///
     /// Field 1: `server_time_stamp`
     #[cfg_attr(
@@ -1018,9 +1019,10 @@ pub const __CUSTOMER_INFO_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buf
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct PersonalInfo {
-    /// Time of the event in epoch milliseconds: after 0, before the year 10000 and
-    /// at most 24 hours ahead of the server's clock. If absent, the server sets it
-    /// to the time of acceptance.
+    /// Time of the event in epoch milliseconds: from 1980, before the year 10000
+    /// and at most 24 hours ahead of the server's clock. An earlier time is a time
+    /// in seconds, and is rejected by the rule `time.seconds`. If absent, the
+    /// server sets it to the time of acceptance.
     ///
     /// Field 1: `server_time_stamp`
     #[cfg_attr(
@@ -4021,8 +4023,8 @@ pub struct Event {
         )
     )]
     pub authenticated: bool,
-    /// Time at which the source created the event, in epoch milliseconds: after 0
-    /// and before the year 10000. Optional. It may be later than
+    /// Time at which the source created the event, in epoch milliseconds: from
+    /// 1980 and before the year 10000. Optional. It may be later than
     /// `server_time_stamp`, because the clocks of sources differ.
     ///
     /// Field 5: `original_time_stamp`

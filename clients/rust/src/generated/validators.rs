@@ -278,6 +278,41 @@ impl ::protovalidate_buffa::Validate for CustomerInfo {
                             for_key: false,
                         });
                 }
+                if !((((::protovalidate_buffa::cel::CelScalar::cel_int((v)))
+                    <= (0i64 as i64))
+                    || ((::protovalidate_buffa::cel::CelScalar::cel_int((v)))
+                        >= (315532800000i64 as i64))))
+                {
+                    violations
+                        .push(::protovalidate_buffa::Violation {
+                            field: ::protovalidate_buffa::FieldPath {
+                                elements: ::std::vec![
+                                    ::protovalidate_buffa::FieldPathElement { field_number :
+                                    Some(1i32), field_name :
+                                    Some(::std::borrow::Cow::Borrowed("server_time_stamp")),
+                                    field_type : Some(::protovalidate_buffa::FieldType::Int64),
+                                    key_type : None, value_type : None, subscript : None, },
+                                ],
+                            },
+                            rule: ::protovalidate_buffa::FieldPath {
+                                elements: ::std::vec![
+                                    { let mut element = ::protovalidate_buffa::FieldPathElement
+                                    { field_number : Some(23i32), field_name :
+                                    Some(::std::borrow::Cow::Borrowed("cel")), field_type :
+                                    Some(::protovalidate_buffa::FieldType::Message), key_type :
+                                    None, value_type : None, subscript : None, }; element
+                                    .subscript =
+                                    Some(::protovalidate_buffa::Subscript::Index(0u64)); element
+                                    }
+                                ],
+                            },
+                            rule_id: ::std::borrow::Cow::Borrowed("time.seconds"),
+                            message: ::std::borrow::Cow::Borrowed(
+                                "must be in milliseconds, from 1980 on: this looks like seconds",
+                            ),
+                            for_key: false,
+                        });
+                }
             }
         }
         if let Some(v) = self.customer_status.as_deref() {
@@ -1726,6 +1761,41 @@ impl ::protovalidate_buffa::Validate for PersonalInfo {
                             for_key: false,
                         });
                 }
+                if !((((::protovalidate_buffa::cel::CelScalar::cel_int((v)))
+                    <= (0i64 as i64))
+                    || ((::protovalidate_buffa::cel::CelScalar::cel_int((v)))
+                        >= (315532800000i64 as i64))))
+                {
+                    violations
+                        .push(::protovalidate_buffa::Violation {
+                            field: ::protovalidate_buffa::FieldPath {
+                                elements: ::std::vec![
+                                    ::protovalidate_buffa::FieldPathElement { field_number :
+                                    Some(1i32), field_name :
+                                    Some(::std::borrow::Cow::Borrowed("server_time_stamp")),
+                                    field_type : Some(::protovalidate_buffa::FieldType::Int64),
+                                    key_type : None, value_type : None, subscript : None, },
+                                ],
+                            },
+                            rule: ::protovalidate_buffa::FieldPath {
+                                elements: ::std::vec![
+                                    { let mut element = ::protovalidate_buffa::FieldPathElement
+                                    { field_number : Some(23i32), field_name :
+                                    Some(::std::borrow::Cow::Borrowed("cel")), field_type :
+                                    Some(::protovalidate_buffa::FieldType::Message), key_type :
+                                    None, value_type : None, subscript : None, }; element
+                                    .subscript =
+                                    Some(::protovalidate_buffa::Subscript::Index(0u64)); element
+                                    }
+                                ],
+                            },
+                            rule_id: ::std::borrow::Cow::Borrowed("time.seconds"),
+                            message: ::std::borrow::Cow::Borrowed(
+                                "must be in milliseconds, from 1980 on: this looks like seconds",
+                            ),
+                            for_key: false,
+                        });
+                }
             }
         }
         if let Some(v) = self.name.as_deref() {
@@ -2980,6 +3050,41 @@ impl ::protovalidate_buffa::Validate for Event {
                             rule_id: ::std::borrow::Cow::Borrowed("int64.gt_lt"),
                             message: ::std::borrow::Cow::Borrowed(
                                 "value must satisfy int64.gt_lt",
+                            ),
+                            for_key: false,
+                        });
+                }
+                if !((((::protovalidate_buffa::cel::CelScalar::cel_int((v)))
+                    <= (0i64 as i64))
+                    || ((::protovalidate_buffa::cel::CelScalar::cel_int((v)))
+                        >= (315532800000i64 as i64))))
+                {
+                    violations
+                        .push(::protovalidate_buffa::Violation {
+                            field: ::protovalidate_buffa::FieldPath {
+                                elements: ::std::vec![
+                                    ::protovalidate_buffa::FieldPathElement { field_number :
+                                    Some(5i32), field_name :
+                                    Some(::std::borrow::Cow::Borrowed("original_time_stamp")),
+                                    field_type : Some(::protovalidate_buffa::FieldType::Int64),
+                                    key_type : None, value_type : None, subscript : None, },
+                                ],
+                            },
+                            rule: ::protovalidate_buffa::FieldPath {
+                                elements: ::std::vec![
+                                    { let mut element = ::protovalidate_buffa::FieldPathElement
+                                    { field_number : Some(23i32), field_name :
+                                    Some(::std::borrow::Cow::Borrowed("cel")), field_type :
+                                    Some(::protovalidate_buffa::FieldType::Message), key_type :
+                                    None, value_type : None, subscript : None, }; element
+                                    .subscript =
+                                    Some(::protovalidate_buffa::Subscript::Index(0u64)); element
+                                    }
+                                ],
+                            },
+                            rule_id: ::std::borrow::Cow::Borrowed("time.seconds"),
+                            message: ::std::borrow::Cow::Borrowed(
+                                "must be in milliseconds, from 1980 on: this looks like seconds",
                             ),
                             for_key: false,
                         });
