@@ -9,7 +9,10 @@ import { type UploadContext, UploadStream } from "./stream.js";
 
 /** Options of an upload. */
 export interface UploadOptions extends UploadCallbacks {
-  /** Id of the upload, under which it can be resumed; by default a new UUIDv7. It names one source. */
+  /**
+   * Id of the upload, under which it can be resumed; by default a new UUIDv7. It names one source: derive it from what
+   * identifies the source, such as its name and day.
+   */
   readonly uploadId?: string | undefined;
   /** Maximum number of events in a chunk; by default as many as the server allows. */
   readonly chunkEvents?: number | undefined;
