@@ -168,11 +168,9 @@ export class Chunker {
       digester.add(form);
       if (error !== undefined) {
         this.#reject(this.#position, event, error);
-      } else if (isCommitted) {
-        // Compared, and not sent again.
       } else if (this.#skipEvents > 0) {
         this.#skipEvents -= 1;
-      } else {
+      } else if (!isCommitted) {
         this.#add(form, sizeBytes);
       }
       this.#position += 1;
