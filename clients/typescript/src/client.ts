@@ -59,8 +59,9 @@ export interface ListEventsOptions extends CallOptions {
 /**
  * Talks to one server for one account, over one connection, which it opens with the first call.
  *
- * All methods are safe to repeat: events without an id get a UUIDv7 before they are sent, and unary calls that end
- * UNAVAILABLE are attempted up to five times. Failed calls reject with an EngagementError, cancelled ones with the
+ * All methods are safe to repeat: events without an id get a UUIDv7 before they are recorded, in an upload the server
+ * makes their ids, and unary calls that end UNAVAILABLE are attempted up to five times. A text that is not Unicode is
+ * refused with `invalid_argument` before anything is sent. Failed calls reject with an EngagementError, cancelled ones with the
  * reason of their signal. The stubs have all calls of the contract, with the same token, deadline, retries and errors;
  * set the account in their requests.
  */
@@ -123,19 +124,22 @@ export class EngagementClient {
    * Uploads all events of a source of any length, in bounded memory, and finishes the upload.
    *
    * To resume an upload, even from another process, call this with the same `uploadId` and the same source from its
-   * start: as many events as are committed are skipped. A finished upload resolves with its summary again and reads
-   * nothing. Lost connections are re-established.
+   * start. The events that are committed are compared by their digest and not sent again; another source is refused
+   * before anything is sent. A finished upload compares the whole source and resolves with its summary again. One
+   * upload id names one source: derive it from what identifies the source, such as its name and day. Lost connections
+   * are re-established.
    *
-   * Events without an id are sent with a UUIDv7. An event too large for any chunk is rejected by the client:
-   * `onRejection` gets it and the summary's tally counts it. The source is read no faster than the server commits. An
-   * asynchronous source may pause for any time: earlier events are sent meanwhile.
+   * An event without an id gets one from the server, the same whenever the source is uploaded under this `uploadId`. An
+   * event that is too large for any chunk, or has a text that is not Unicode, is rejected by the client: `onRejection`
+   * gets it and the summary's tally counts it. The source is read no faster than the server commits. An asynchronous
+   * source may pause for any time: earlier events are sent meanwhile.
    *
    * If the source throws, all events before it are committed, then this rejects with the same error; the upload stays
    * open, as after a cancellation. A cancelled upload does not wait for its source: pass it the signal too.
    *
-   * Rejects with `taken_over` if a newer stream has taken over the upload, `source_mismatch` if the source is shorter
-   * than what is committed, the last connection's error if an outage lasts too long, and any other EngagementError
-   * that is not transient, at once.
+   * Rejects with `taken_over` if a newer stream has taken over the upload, `source_mismatch` if the upload began with
+   * another source, the last connection's error if an outage lasts too long, and any other EngagementError that is not
+   * transient, at once.
    */
   async upload(source: UploadSource, options: UploadOptions = {}): Promise<UploadSummary> {
     const { ingest, accountId } = this;

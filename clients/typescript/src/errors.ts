@@ -5,7 +5,7 @@
  *
  * | kind | status | |
  * | --- | --- | --- |
- * | `invalid_argument` | INVALID_ARGUMENT | correct the request; see `violations` |
+ * | `invalid_argument` | INVALID_ARGUMENT | correct the request; see `violations`. Without a code: a text is not Unicode |
  * | `conflict` | ALREADY_EXISTS | the id was used before, for different content |
  * | `precondition` | FAILED_PRECONDITION | not in the current state |
  * | `taken_over` | ABORTED | a newer stream has taken over the upload; do not retry |
@@ -17,7 +17,7 @@
  * | `deadline` | DEADLINE_EXCEEDED | the call may have taken effect; retrying with the same ids is safe |
  * | `internal` | INTERNAL, UNKNOWN, DATA_LOSS | the server's log has the cause |
  * | `other` | all others | |
- * | `source_mismatch` | raised by the client | the source of a resumed upload has fewer events than are committed |
+ * | `source_mismatch` | raised by the client | the upload began with another source, or was continued with one |
  */
 export type ErrorKind =
   | "invalid_argument"

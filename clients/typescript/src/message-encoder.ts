@@ -1,14 +1,16 @@
 /**
- * Serializes many messages of one type.
+ * Serializes many messages of one type in their canonical form, which the contract defines for `SourceDigest`.
  *
  * `toBinary` allocates and grows a new buffer for every message, which is most of the cost of one as small as an
- * event. This one reuses its buffer. It knows the kinds of fields that events have; messages with any other kind go
- * to `toBinary`, so that the bytes are the same however the contract grows.
+ * event, and it writes the entries of a map in no particular order. This encoder reuses its buffer and sorts them. It
+ * knows the kinds of fields that events have; messages with any other kind go to `toBinary`.
  */
 
-import { type DescField, type DescMessage, type MessageShape, ScalarType, toBinary } from "@bufbuild/protobuf";
+import { type DescField, type DescMessage, type MessageShape, ScalarType } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Edition, FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
+
+import { serialize } from "./serialize.js";
 
 type Values = Readonly<Record<string, unknown>>;
 type Write<T> = (writer: BinaryWriter, value: T) => void;
@@ -20,13 +22,13 @@ interface Scalar {
 }
 
 const SCALARS: ReadonlyMap<ScalarType, Scalar> = new Map<ScalarType, Scalar>([
-  [ScalarType.STRING, { wireType: WireType.LengthDelimited, zero: "", write: (writer, value) => writer.string(value) }],
+  [ScalarType.STRING, { wireType: WireType.LengthDelimited, zero: "", write: writeText }],
   [ScalarType.BOOL, { wireType: WireType.Varint, zero: false, write: (writer, value) => writer.bool(value) }],
   [ScalarType.INT32, { wireType: WireType.Varint, zero: 0, write: (writer, value) => writer.int32(value) }],
   [ScalarType.INT64, { wireType: WireType.Varint, zero: 0n, write: (writer, value) => writer.int64(value) }],
 ]);
 
-/** A function that returns the same bytes as `toBinary`. */
+/** A function that serializes a message. It throws as `serialize` does. */
 export function messageEncoder<Desc extends DescMessage>(
   schema: Desc,
 ): (message: MessageShape<Desc>) => Uint8Array<ArrayBuffer> {
@@ -37,9 +39,9 @@ export function messageEncoder<Desc extends DescMessage>(
       write(writer, message);
       return writer.finish();
     } catch {
-      // Discards the partial message, and lets the library report the wrong value.
+      // Discards the partial message, and says which value is wrong.
       writer.finish();
-      return toBinary(schema, message);
+      return serialize(schema, message);
     }
   };
 }
@@ -48,7 +50,7 @@ function writeMessage(schema: DescMessage): Write<MessageShape<DescMessage>> {
   const fields = schema.fields.toSorted((one, other) => one.number - other.number).map(writeField);
   const known = fields.filter((write) => write !== undefined);
   if (known.length < fields.length || schema.file.edition !== Edition.EDITION_PROTO3) {
-    return (writer, message) => writer.raw(toBinary(schema, message));
+    return (writer, message) => writer.raw(serialize(schema, message));
   }
   return (writer, message) => {
     if (message.$typeName !== schema.typeName) {
@@ -123,10 +125,11 @@ function writeMap(field: DescField & { fieldKind: "map" }): Write<Values> | unde
     writeKey &&
     writeValue &&
     ((writer, values) => {
-      for (const [key, value] of Object.entries(values[field.localName] as Values)) {
+      const entries = values[field.localName] as Values;
+      for (const key of Object.keys(entries).sort(compareUtf8)) {
         writer.tag(field.number, WireType.LengthDelimited).fork();
         writeKey(writer, key);
-        writeValue(writer, value);
+        writeValue(writer, entries[key]);
         writer.join();
       }
     })
@@ -143,6 +146,30 @@ function writeScalar(number: number, type: ScalarType): Write<unknown> | undefin
       scalar.write(writer, value as never);
     })
   );
+}
+
+function writeText(writer: BinaryWriter, text: string): void {
+  if (!text.isWellFormed()) {
+    throw new TypeError("the text is not Unicode");
+  }
+  writer.string(text);
+}
+
+/** Compares texts by their bytes in UTF-8. */
+function compareUtf8(one: string, other: string): number {
+  const length = Math.min(one.length, other.length);
+  for (let index = 0; index < length; index += 1) {
+    const difference = utf8Rank(one.charCodeAt(index)) - utf8Rank(other.charCodeAt(index));
+    if (difference !== 0) {
+      return difference;
+    }
+  }
+  return one.length - other.length;
+}
+
+/** Moves surrogates behind all other code units: they stand for the characters above U+FFFF. */
+function utf8Rank(unit: number): number {
+  return unit >= 0xd800 && unit < 0xe000 ? unit + 0x2800 : unit;
 }
 
 function writeNested(field: DescField & { message: DescMessage }): Write<unknown> | undefined {

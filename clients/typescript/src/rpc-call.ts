@@ -12,11 +12,11 @@ import {
   type MessageShape,
   create,
   fromBinary,
-  toBinary,
 } from "@bufbuild/protobuf";
 import { type ChannelInterface, type Metadata, status as Code } from "@grpc/grpc-js";
 
 import { EngagementError } from "./errors.js";
+import { serialize } from "./serialize.js";
 import { errorFromStatus } from "./status.js";
 
 /** A call of the gRPC library, which does not export the type. */
@@ -75,7 +75,7 @@ export class RpcCall<I extends DescMessage = DescMessage, O extends DescMessage 
 
   /** Sends a message. Resolves when the next may be sent, or when the call has ended, which reading reports. */
   async write(message: MessageInitShape<I>): Promise<void> {
-    await this.writeSerialized(toBinary(this.#method.input, create(this.#method.input, message)));
+    await this.writeSerialized(serialize(this.#method.input, create(this.#method.input, message)));
   }
 
   /** Sends a serialized message, which must not be modified until the call has ended. */

@@ -10,12 +10,12 @@ import {
   type DescService,
   type MessageInitShape,
   type MessageShape,
-  toBinary,
 } from "@bufbuild/protobuf";
 
 import type { CallOptions, Connection } from "./connection.js";
 import { EngagementError } from "./errors.js";
 import type { Method, RpcCall } from "./rpc-call.js";
+import { serialize } from "./serialize.js";
 
 /**
  * The calls of a service, named as in the contract. A unary call takes a message, or a plain object with its fields,
@@ -80,7 +80,7 @@ function callServerStreaming<I extends DescMessage, O extends DescMessage>(
   options: CallOptions,
 ): RpcCall<I, O> {
   // Before the call starts: if the message cannot be serialized, no call must be left behind.
-  const serialized = toBinary(method.input, create(method.input, request));
+  const serialized = serialize(method.input, create(method.input, request));
   const call = connection.open(method, options);
   void call.writeSerialized(serialized);
   call.halfClose();

@@ -63,7 +63,7 @@ const PLAYS: Readonly<Record<string, Play>> = {
     const rejections: JsonObject[] = [];
     const source = failing(readEvents(call.events), call.fails_after);
     const outcome = await outcomeOf(async () => {
-      const { tally, events, reconnects, skippedEvents } = await client.upload(source, {
+      const { tally, events, reconnects, ...summary } = await client.upload(source, {
         uploadId: call.upload_id as string,
         chunkEvents: call.chunk_events as number,
         maxOutageSeconds,
@@ -71,7 +71,9 @@ const PLAYS: Readonly<Record<string, Play>> = {
           rejections.push({ position, event_id: event.eventId, reason: ErrorReason[error.reason] });
         },
       });
-      return { summary: { tally: countsOf(tally), events, reconnects, skipped_events: skippedEvents } };
+      const { skippedEvents, resumedByCount } = summary;
+      const skipped = { skipped_events: skippedEvents, resumed_by_count: resumedByCount };
+      return { summary: { tally: countsOf(tally), events, reconnects, ...skipped } };
     });
     return { ...outcome, rejections };
   },

@@ -1,11 +1,13 @@
 /** A chunk of an upload, as it is serialized on the wire. */
 
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 import {
   type Event,
   EventSchema,
+  type SourceDigest,
+  SourceDigestSchema,
   UploadEventsRequest_ChunkSchema,
   UploadEventsRequestSchema,
 } from "../gen/engagement/v1/index.js";
@@ -14,7 +16,7 @@ import { messageEncoder } from "../message-encoder.js";
 const CHUNK_FIELD = UploadEventsRequestSchema.field.chunk.number;
 const SEQUENCE_FIELD = UploadEventsRequest_ChunkSchema.field.sequence.number;
 const EVENTS_FIELD = UploadEventsRequest_ChunkSchema.field.events.number;
-const EVENT_ID_FIELD = EventSchema.field.eventId.number;
+const SOURCE_FIELD = UploadEventsRequest_ChunkSchema.field.source.number;
 
 // Reuses its buffer from one message to the next.
 const writer = new BinaryWriter();
@@ -26,12 +28,14 @@ export class Chunk {
 
   /**
    * `firstPosition` is the position of the first event in the source, from 0; the others follow it without a
-   * gap. `events` are serialized once, so that a chunk is resent unchanged.
+   * gap. `events` are serialized once, so that a chunk is resent unchanged. `source` is the digest of the source up to
+   * the last of them.
    */
   constructor(
     readonly sequence: number,
     readonly firstPosition: number,
     readonly events: readonly Uint8Array[],
+    readonly source: SourceDigest,
   ) {}
 
   /** Position after the last event. */
@@ -52,14 +56,10 @@ export class Chunk {
     for (const event of this.events) {
       writer.tag(EVENTS_FIELD, WireType.LengthDelimited).bytes(event);
     }
+    writer.tag(SOURCE_FIELD, WireType.LengthDelimited).bytes(toBinary(SourceDigestSchema, this.source));
     return writer.join().finish();
   }
 }
 
-/** Serializes an event. */
+/** Serializes an event in its canonical form. */
 export const serializeEvent = messageEncoder(EventSchema);
-
-/** Adds an id to a serialized event that has none. */
-export function withEventId(serialized: Uint8Array, eventId: string): Uint8Array {
-  return writer.tag(EVENT_ID_FIELD, WireType.LengthDelimited).string(eventId).raw(serialized).finish();
-}

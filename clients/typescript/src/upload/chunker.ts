@@ -5,10 +5,11 @@ import { setImmediate } from "node:timers/promises";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 
 import { EngagementError } from "../errors.js";
-import { ErrorReason, type Event, type EventError, EventErrorSchema, EventSchema } from "../gen/engagement/v1/index.js";
-import { uuid7 } from "../uuid7.js";
+import { type Event, type EventError, EventSchema, type SourceDigest } from "../gen/engagement/v1/index.js";
 import { Wakeup } from "../wakeup.js";
-import { Chunk, serializeEvent, withEventId } from "./chunk.js";
+import { Chunk, serializeEvent } from "./chunk.js";
+import { notUnicode, tooLarge } from "./rejection.js";
+import type { SourceDigester } from "./source.js";
 
 /** An event, or a plain object with the fields of one. */
 export type EventInit = MessageInitShape<typeof EventSchema>;
@@ -16,7 +17,7 @@ export type EventInit = MessageInitShape<typeof EventSchema>;
 /** The source of an upload's events. */
 export type UploadSource = Iterable<EventInit> | AsyncIterable<EventInit>;
 
-/** Receives an event too large for any chunk. */
+/** Receives an event that cannot be sent. */
 export type Reject = (position: number, event: Event, error: EventError) => void;
 
 /** Where an upload continues, and the limits of its chunks. */
@@ -25,26 +26,32 @@ export interface ChunkerStart {
   readonly maxBytes: number;
   /** Sequence of the last chunk that is committed. */
   readonly afterSequence: number;
-  /** Number of the source's events that are committed. */
+  /** Digests the source, and compares its committed beginning, which is not sent again. */
+  readonly digester: SourceDigester;
+  /** Number of events to skip without a comparison, because the run that committed them sent no digest. */
   readonly skipEvents: number;
+  /** Whether the upload is finished: then the source is only compared. */
+  readonly isFinished: boolean;
 }
 
 const FLUSH_MS = 200;
-// Covers an event's tag and length, an id if it has none, and its share of the enclosing message.
+// Covers an event's tag and length, and its share of the enclosing message.
 const FRAMING_BYTES = 64;
 const EVENTS_BETWEEN_PAUSES = 1024;
+const EMPTY_FORM = new Uint8Array();
 
 /**
  * Reads a source in a task of its own and keeps the events of one chunk ready.
  *
  * A chunk is complete when it is full. If the source pauses, it is ready as it is, so that an endless source never
- * lags far behind. An event too large for any chunk is rejected here.
+ * lags far behind. An event that is too large for any chunk, or has a text that is not Unicode, is rejected here.
  */
 export class Chunker {
   readonly #source: UploadSource;
   readonly #reject: Reject;
   readonly #onReady: () => void;
   readonly #taken = new Wakeup();
+  #start: ChunkerStart | undefined;
   #reading: Promise<void> | undefined;
   #events: Uint8Array[] = [];
   #bytes = 0;
@@ -81,23 +88,37 @@ export class Chunker {
     return this.#failure;
   }
 
-  /** Starts reading after the events that are already committed, on the first call. */
-  begin(start: () => ChunkerStart): void {
-    if (this.#reading === undefined) {
-      const { maxEvents, maxBytes, afterSequence, skipEvents } = start();
-      this.#lastSequence = afterSequence;
-      this.#skipEvents = skipEvents;
-      this.#reading = this.#read(maxEvents, maxBytes);
-    }
+  /** Whether the source is being read. */
+  get hasBegun(): boolean {
+    return this.#start !== undefined;
+  }
+
+  /** Whether the source is only compared with that of a finished upload. */
+  get isComparing(): boolean {
+    return this.#start?.isFinished === true;
+  }
+
+  /** Digest of the source as far as it was read. */
+  get source(): SourceDigest | undefined {
+    return this.#start?.digester.digest();
+  }
+
+  /** Starts reading. */
+  begin(start: ChunkerStart): void {
+    this.#start = start;
+    this.#lastSequence = start.afterSequence;
+    this.#skipEvents = start.skipEvents;
+    this.#reading = this.#read(start);
   }
 
   /** The next chunk, if one is ready. */
   take(): Chunk | undefined {
-    if (this.#events.length === 0 || !(this.#isReady || this.#hasEnded)) {
+    if (this.#start === undefined || this.#events.length === 0 || !(this.#isReady || this.#hasEnded)) {
       return undefined;
     }
     this.#lastSequence += 1;
-    const chunk = new Chunk(this.#lastSequence, this.#firstPosition, this.#events);
+    const source = this.#start.digester.digest();
+    const chunk = new Chunk(this.#lastSequence, this.#firstPosition, this.#events, source);
     this.#events = [];
     this.#bytes = 0;
     this.#isReady = false;
@@ -116,10 +137,13 @@ export class Chunker {
     }
   }
 
-  async #read(maxEvents: number, maxBytes: number): Promise<void> {
+  async #read(start: ChunkerStart): Promise<void> {
     try {
-      await this.#readSource(maxEvents, maxBytes);
-      this.#requireAllSkipped();
+      await this.#readSource(start);
+      if (!this.#isClosed) {
+        start.digester.end();
+        this.#requireAllSkipped();
+      }
     } catch (error) {
       this.#failure = { error };
     }
@@ -127,36 +151,35 @@ export class Chunker {
     this.#onReady();
   }
 
-  async #readSource(maxEvents: number, maxBytes: number): Promise<void> {
+  async #readSource({ maxEvents, maxBytes, digester }: ChunkerStart): Promise<void> {
     for await (const init of this.#source) {
       const event = create(EventSchema, init);
       // Now, not when the chunk is sent: this determines the size, and the source may modify its event later.
-      const serialized = serializeEvent(event);
-      const sizeBytes = serialized.length + FRAMING_BYTES;
-      if (this.#bytes + sizeBytes > maxBytes) {
+      const { form, error } = encode(event, maxBytes);
+      const sizeBytes = form.length + FRAMING_BYTES;
+      // The digest of a chunk covers its own events only: it is taken before another event is digested.
+      if (error !== undefined || this.#bytes + sizeBytes > maxBytes) {
         await this.#complete();
       }
       if (this.#isClosed) {
         return;
       }
-      if (sizeBytes > maxBytes) {
-        this.#reject(this.#position, event, tooLarge(sizeBytes, maxBytes));
+      const isCommitted = digester.isComparing;
+      digester.add(form);
+      if (error !== undefined) {
+        this.#reject(this.#position, event, error);
       } else if (this.#skipEvents > 0) {
-        await this.#skip();
-      } else {
-        this.#add(event.eventId === "" ? withEventId(serialized, uuid7()) : serialized, sizeBytes);
+        this.#skipEvents -= 1;
+      } else if (!isCommitted) {
+        this.#add(form, sizeBytes);
       }
       this.#position += 1;
       if (this.#events.length >= maxEvents) {
         await this.#complete();
+      } else if (this.#events.length === 0 && this.#position % EVENTS_BETWEEN_PAUSES === 0) {
+        // Nothing to send: lets the event loop run.
+        await setImmediate();
       }
-    }
-  }
-
-  async #skip(): Promise<void> {
-    this.#skipEvents -= 1;
-    if (this.#skipEvents % EVENTS_BETWEEN_PAUSES === 0) {
-      await setImmediate();
     }
   }
 
@@ -192,23 +215,27 @@ export class Chunker {
   }
 
   #requireAllSkipped(): void {
-    if (this.#skipEvents > 0 && !this.#isClosed) {
+    if (this.#skipEvents > 0) {
       throw new EngagementError(
         `the source ends ${this.#skipEvents} events before the point that the upload has reached: ` +
-          "it is not the source that the upload began with",
+          "it is not the source that the upload began with. Use an upload id of its own for each source",
         { kind: "source_mismatch" },
       );
     }
   }
 }
 
-/** The error of an event too large for any chunk, in the server's terms. */
-function tooLarge(sizeBytes: number, maxBytes: number): EventError {
-  const description = `must take at most ${maxBytes - FRAMING_BYTES} bytes, takes ${sizeBytes - FRAMING_BYTES}`;
-  return create(EventErrorSchema, {
-    reason: ErrorReason.FIELD_INVALID,
-    message: `the event ${description}`,
-    violations: [{ rule: "server.event.max_bytes", description }],
-    violationsTotal: 1,
-  });
+/** The canonical form of an event, and why it cannot be sent. */
+function encode(event: Event, maxBytes: number): { readonly form: Uint8Array; readonly error?: EventError } {
+  try {
+    const form = serializeEvent(event);
+    return form.length + FRAMING_BYTES > maxBytes
+      ? { form, error: tooLarge(form.length, maxBytes - FRAMING_BYTES) }
+      : { form };
+  } catch (error) {
+    if (error instanceof EngagementError) {
+      return { form: EMPTY_FORM, error: notUnicode(error) };
+    }
+    throw error;
+  }
 }

@@ -6,11 +6,13 @@ import {
   type Event,
   type EventError,
   Outcome,
+  type SourceDigest,
   type Tally,
   TallySchema,
   type Upload,
   Upload_State,
   type UploadEventsResponse_Ack,
+  type UploadEventsResponse_Opened,
   type UploadResult,
 } from "../gen/engagement/v1/index.js";
 import type { Chunk } from "./chunk.js";
@@ -31,7 +33,7 @@ export interface UploadProgress {
 export interface RejectedEvent {
   /** Position in the source, from 0. */
   readonly position: number;
-  /** The event as sent, including an id that the client assigned. */
+  /** The event as sent, or as the source gave it if the client itself rejected it. */
   readonly event: Event;
   /** Why, with paths from the event. */
   readonly error: EventError;
@@ -49,6 +51,10 @@ export interface UploadSummary {
   readonly reconnects: number;
   /** Number of the source's events that an earlier run had committed. `GetUpload` has their rejections. */
   readonly skippedEvents: number;
+  /**
+   * Whether these were skipped by their number and not compared, because the earlier run sent no digest of its source.
+   */
+  readonly resumedByCount: boolean;
 }
 
 /** Callbacks of a running upload. */
@@ -69,6 +75,11 @@ export class UploadLedger {
   readonly #unacked: Chunk[] = [];
   #committedThrough = 0;
   #skippedEvents = 0;
+  #resumedByCount = false;
+  /** Digest of the source up to the last chunk that is known to be committed. */
+  #source: SourceDigest | undefined;
+  /** Digest of the whole source, once `finish` is sent. */
+  #wholeSource: SourceDigest | undefined;
   #isFinished = false;
   #tally = create(TallySchema);
   #sent = 0;
@@ -94,17 +105,39 @@ export class UploadLedger {
     return this.#isFinished;
   }
 
-  /** Begins after the events that an earlier run committed, and returns their number. */
-  skipCommitted(): number {
-    this.#skippedEvents = total(this.#tally);
+  /**
+   * Starts after the events that earlier runs committed; `committed` is their digest.
+   *
+   * Returns how many events to skip by their number, if there is no digest.
+   */
+  resume(committed: SourceDigest | undefined): number {
+    this.#source = committed;
+    this.#skippedEvents = committed === undefined ? total(this.#tally) : Number(committed.events);
     this.#sent = this.#skippedEvents;
-    return this.#skippedEvents;
+    this.#resumedByCount = committed === undefined && this.#skippedEvents > 0;
+    return this.#resumedByCount ? this.#skippedEvents : 0;
+  }
+
+  /** Whether a reopened upload is where this run has brought it, and no other client has continued it. */
+  isOwnProgress({ committedThrough, source }: UploadEventsResponse_Opened): boolean {
+    const committed = this.#unacked.findLast(({ sequence }) => sequence <= Number(committedThrough));
+    const expected = committed?.source ?? this.#source;
+    const lastSequence = this.#unacked.at(-1)?.sequence ?? this.#committedThrough;
+    return (
+      Number(committedThrough) <= lastSequence &&
+      (source === undefined || expected === undefined || isSame(source, expected) || isSame(source, this.#wholeSource))
+    );
   }
 
   /** Adds a chunk that is about to be sent. */
   add(chunk: Chunk): void {
     this.#unacked.push(chunk);
     this.#sent = chunk.endPosition;
+  }
+
+  /** Notes the digest of the whole source, which is about to be sent. */
+  finish(wholeSource: SourceDigest | undefined): void {
+    this.#wholeSource = wholeSource;
   }
 
   /** Processes an ack, and returns whether it is progress: the upload moved, or waits for nothing. */
@@ -147,6 +180,7 @@ export class UploadLedger {
       events: total(tally),
       reconnects: this.#reconnects,
       skippedEvents: this.#skippedEvents,
+      resumedByCount: this.#resumedByCount,
     };
   }
 
@@ -155,7 +189,8 @@ export class UploadLedger {
     this.#committedThrough = Number(committedThrough);
     this.#tally = tally ?? create(TallySchema);
     const remaining = this.#unacked.findIndex((chunk) => chunk.sequence > this.#committedThrough);
-    this.#unacked.splice(0, remaining < 0 ? this.#unacked.length : remaining);
+    const committed = this.#unacked.splice(0, remaining < 0 ? this.#unacked.length : remaining);
+    this.#source = committed.at(-1)?.source ?? this.#source;
     this.#reportProgress();
   }
 
@@ -195,4 +230,8 @@ export class UploadLedger {
 /** Number of events in a tally. */
 function total({ accepted, duplicate, rejected, suppressed }: Tally): number {
   return Number(accepted + duplicate + rejected + suppressed);
+}
+
+function isSame(one: SourceDigest, other: SourceDigest | undefined): boolean {
+  return one.events === other?.events && one.sha256 === other.sha256;
 }

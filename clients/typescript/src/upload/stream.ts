@@ -19,6 +19,7 @@ import { Wakeup } from "../wakeup.js";
 import type { Chunk } from "./chunk.js";
 import type { Chunker } from "./chunker.js";
 import type { UploadLedger } from "./ledger.js";
+import { SourceDigester } from "./source.js";
 
 /** The state that an upload's connections share. */
 export interface UploadContext {
@@ -113,25 +114,42 @@ export class UploadStream {
   }
 
   async #begin(opened: UploadEventsResponse_Opened): Promise<void> {
-    const { ledger, chunker, chunkEvents, ingest, accountId, uploadId, signal } = this.#context;
+    const { ledger, chunker, ingest, accountId, uploadId, signal } = this.#context;
     this.#maxUnackedChunks = Math.max(1, opened.maxUnackedChunks);
     if (opened.heartbeatInterval !== undefined) {
       this.#silenceSeconds = (2 * durationMs(opened.heartbeatInterval)) / 1000 || this.#silenceSeconds;
     }
-    if (Number(opened.committedThrough) > ledger.committedThrough) {
+    if (chunker.hasBegun && !ledger.isOwnProgress(opened)) {
+      throw continuedByAnother(uploadId);
+    }
+    const isResumed = !chunker.hasBegun && opened.source !== undefined;
+    if (isResumed || Number(opened.committedThrough) > ledger.committedThrough) {
       const response = await ingest.getUpload({ accountId, uploadId, pageSize: 1 }, { signal });
       await this.#catchUp(response.upload);
       this.#context.outage.end();
     }
-    if (!ledger.isFinished) {
-      chunker.begin(() => ({
-        maxEvents: Math.min(chunkEvents ?? opened.maxChunkEvents, opened.maxChunkEvents),
-        maxBytes: Number(opened.maxChunkBytes),
-        afterSequence: ledger.committedThrough,
-        skipEvents: ledger.skipCommitted(),
-      }));
-      this.#isOpen = true;
+    if (!chunker.hasBegun) {
+      this.#beginSource(opened);
     }
+    this.#isOpen = !ledger.isFinished;
+  }
+
+  #beginSource({ source, ...opened }: UploadEventsResponse_Opened): void {
+    const { ledger, chunker, chunkEvents, uploadId } = this.#context;
+    const { isFinished } = ledger;
+    const skipEvents = ledger.resume(source);
+    if (isFinished && source === undefined) {
+      return;
+    }
+    const committed = source && { committed: source, earlier: opened.earlierSources, isFinished };
+    chunker.begin({
+      maxEvents: Math.min(chunkEvents ?? opened.maxChunkEvents, opened.maxChunkEvents),
+      maxBytes: Number(opened.maxChunkBytes),
+      afterSequence: Number(opened.committedThrough),
+      digester: new SourceDigester(uploadId, opened.sourceSalt, committed),
+      skipEvents,
+      isFinished,
+    });
   }
 
   /** Processes commits whose acks were lost. */
@@ -178,8 +196,9 @@ export class UploadStream {
       await this.#sendChunk(chunk);
     }
     if (!this.#mayNotSend && chunker.failure === undefined) {
-      const lastSequence = BigInt(chunker.lastSequence);
-      await this.#call.write({ message: { case: "finish", value: { lastSequence } } });
+      const finish = { lastSequence: BigInt(chunker.lastSequence), source: chunker.source };
+      ledger.finish(finish.source);
+      await this.#call.write({ message: { case: "finish", value: finish } });
     }
     this.#call.halfClose();
   }
@@ -209,4 +228,12 @@ export class UploadStream {
   get #mayNotSend(): boolean {
     return this.#isClosing || this.#hasEnded;
   }
+}
+
+function continuedByAnother(uploadId: string): EngagementError {
+  return new EngagementError(
+    `another client has continued upload ${JSON.stringify(uploadId)} with another source. Use an upload id of its own ` +
+      "for each source",
+    { kind: "source_mismatch" },
+  );
 }

@@ -9,7 +9,10 @@ import { type UploadContext, UploadStream } from "./stream.js";
 
 /** Options of an upload. */
 export interface UploadOptions extends UploadCallbacks {
-  /** Id of the upload, under which it can be resumed; by default a new UUIDv7. Use an id for one source only. */
+  /**
+   * Id of the upload, under which it can be resumed; by default a new UUIDv7. It names one source: derive it from what
+   * identifies the source, such as its name and day.
+   */
   readonly uploadId?: string | undefined;
   /** Maximum number of events in a chunk; by default as many as the server allows. */
   readonly chunkEvents?: number | undefined;
@@ -42,10 +45,11 @@ export async function upload(
   const context: UploadContext = { ...uploading, chunkEvents, signal, chunker, ledger, outage, sending };
   try {
     await connectUntilDone(context);
+    await compareToEnd(context);
   } finally {
     await chunker.close();
   }
-  if (!ledger.isFinished && chunker.failure !== undefined) {
+  if (chunker.failure !== undefined) {
     throw chunker.failure.error;
   }
   return ledger.summarize(uploading.uploadId);
@@ -64,4 +68,17 @@ async function connectUntilDone(context: UploadContext): Promise<void> {
       context.ledger.noteReconnect();
     }
   }
+}
+
+/** Reads the rest of a source that is only compared, because its upload is finished. */
+async function compareToEnd({ chunker, sending, signal }: UploadContext): Promise<void> {
+  const wake = (): void => {
+    sending.wake();
+  };
+  signal.addEventListener("abort", wake, { once: true });
+  while (chunker.isComparing && !chunker.hasEnded) {
+    signal.throwIfAborted();
+    await sending.wait();
+  }
+  signal.removeEventListener("abort", wake);
 }

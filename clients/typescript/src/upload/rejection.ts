@@ -1,0 +1,27 @@
+/** The errors of events that the client itself rejects, in the server's terms. */
+
+import { create } from "@bufbuild/protobuf";
+
+import type { EngagementError } from "../errors.js";
+import { ErrorReason, type EventError, EventErrorSchema } from "../gen/engagement/v1/index.js";
+
+/** The error of an event too large for any chunk. */
+export function tooLarge(sizeBytes: number, maxBytes: number): EventError {
+  const description = `must take at most ${maxBytes} bytes, takes ${sizeBytes}`;
+  return create(EventErrorSchema, {
+    reason: ErrorReason.FIELD_INVALID,
+    message: `the event ${description}`,
+    violations: [{ rule: "server.event.max_bytes", description }],
+    violationsTotal: 1,
+  });
+}
+
+/** The error of an event with a text that is not Unicode, which serializing it threw. */
+export function notUnicode({ message, violations }: EngagementError): EventError {
+  return create(EventErrorSchema, {
+    reason: ErrorReason.FIELD_INVALID,
+    message,
+    violations: [...violations],
+    violationsTotal: violations.length,
+  });
+}
