@@ -172,6 +172,8 @@ class Chunker:
             await self._complete()
         is_committed = self._is_finished or not self.digester.has_passed
         self.digester.add(canonical_form(event, serialized))
+        if self._is_finished and self.digester.has_passed:
+            self.digester.end(is_finished=True)  # refuses an endless source, too
         if is_too_large:
             self._reject(position, event, _too_large(size_bytes, max_bytes=self._max_bytes))
             return

@@ -132,6 +132,11 @@ impl UploadLedger {
         [own.or(self.committed.as_ref()), self.whole.as_ref()].contains(&Some(source))
     }
 
+    /// Whether the upload is finished before this run has sent all of its source.
+    pub fn is_finished_by_another(&self) -> bool {
+        self.is_finished && (self.whole.is_none() || !self.unacked.is_empty())
+    }
+
     /// Adds a chunk that is about to be sent.
     pub fn add(&mut self, chunk: Chunk) {
         self.sent = chunk.end_position();

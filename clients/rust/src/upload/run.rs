@@ -100,6 +100,10 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
             Message::Closing(closing) => stream.close(&closing),
             Message::Finished(finished) => {
                 self.catch_up(finished.upload.into_option().unwrap_or_default()).await?;
+                let is_sending = self.chunker.has_begun() && !self.is_comparing;
+                if is_sending && self.ledger.is_finished_by_another() {
+                    return Err(self.continued_elsewhere());
+                }
                 // Without this wait for the status the server would see a cancellation.
                 let _ = timeout(STATUS_TIMEOUT, stream.receive()).await;
             }

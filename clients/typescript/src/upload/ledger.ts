@@ -129,6 +129,11 @@ export class UploadLedger {
     );
   }
 
+  /** Whether the upload is finished before this run has sent all of its source. */
+  get isFinishedByAnother(): boolean {
+    return this.#isFinished && (this.#wholeSource === undefined || this.#unacked.length > 0);
+  }
+
   /** Adds a chunk that is about to be sent. */
   add(chunk: Chunk): void {
     this.#unacked.push(chunk);

@@ -105,12 +105,20 @@ export class UploadStream {
         break;
       case "finished":
         await this.#catchUp(message.value.upload);
+        this.#requireOwnEnd();
         await this.#awaitStatus();
         break;
       case undefined:
         break;
     }
     this.#context.sending.wake();
+  }
+
+  #requireOwnEnd(): void {
+    const { ledger, chunker, uploadId } = this.#context;
+    if (chunker.hasBegun && !chunker.isComparing && ledger.isFinishedByAnother) {
+      throw continuedByAnother(uploadId);
+    }
   }
 
   async #begin(opened: UploadEventsResponse_Opened): Promise<void> {

@@ -88,6 +88,11 @@ final class UploadLedger {
     return opened.getCommittedThrough() <= lastSent && isSameSource;
   }
 
+  /** Whether the upload is finished before this run has sent all of its source. */
+  boolean isFinishedByAnother() {
+    return isFinished && (wholeSource == null || !unacked.isEmpty());
+  }
+
   /** Adds a chunk that is about to be sent. */
   void add(Chunk chunk) {
     unacked.addLast(chunk);

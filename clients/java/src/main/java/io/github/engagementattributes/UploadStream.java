@@ -108,6 +108,9 @@ final class UploadStream implements AutoCloseable {
       }
       case FINISHED -> {
         catchUp(message.getFinished().getUpload());
+        if (chunker.hasBegun() && !chunker.isComparing() && ledger.isFinishedByAnother()) {
+          throw continuedByAnother();
+        }
         call.awaitEnd(STATUS_PATIENCE);
       }
       case MESSAGE_NOT_SET -> {
@@ -116,16 +119,20 @@ final class UploadStream implements AutoCloseable {
     }
   }
 
+  private EngagementException continuedByAnother() {
+    return EngagementException.sourceMismatch(
+        "another client has continued upload '"
+            + uploadId
+            + "' with another source; use an upload id of its own for each source");
+  }
+
   private void begin(UploadEventsResponse.Opened opened) {
     maxUnackedChunks = Math.max(1, opened.getMaxUnackedChunks());
     if (opened.hasHeartbeatInterval()) {
       silence = Durations.toJava(opened.getHeartbeatInterval()).multipliedBy(2);
     }
     if (chunker.hasBegun() && !ledger.isOwnProgress(opened)) {
-      throw EngagementException.sourceMismatch(
-          "another client has continued upload '"
-              + uploadId
-              + "' with another source; use an upload id of its own for each source");
+      throw continuedByAnother();
     }
     boolean isResumed = !chunker.hasBegun() && opened.hasSource();
     if (isResumed || opened.getCommittedThrough() > ledger.committedThrough()) {
