@@ -20,7 +20,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
-pytest_plugins = ("tests.support.hung_tests", "tests.support.require_all")
+pytest_plugins = ["tests.support.run_rules"]
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -139,14 +139,22 @@ async def test_events_that_one_node_accepts_reach_subscribers_of_the_others(
 async def test_names_and_erasures_count_at_all_nodes(cluster: Cluster, account: str) -> None:
     async with clients(*cluster.servers.addresses, account_id=account) as (first, second, third):
         await first.put_entities(v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS, ["Cancelled"], closed=True)
-        listed = await second.list_entities(v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS)
-        assert listed.names == ["Cancelled"]
+
+        async def has_name() -> bool:
+            listed = await second.list_entities(v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS)
+            return listed.names == ["Cancelled"]
+
+        await eventually(has_name, "another node lists the name")
         await third.record_event(customer_event("kept"))
         await second.record_events(marked_events(40, consumer_id=SUBJECT, marker=_MARKER)[::2])
         erasure = await third.erase_consumer(consumer_id=SUBJECT, suppress=True)
         assert erasure.erased_events == 20
         for client in (first, second):
-            assert (await client.get_erasure(erasure.erasure_id)).erased_events == 20
+
+            async def is_erased(client: EngagementClient = client) -> bool:
+                return (await client.get_erasure(erasure.erasure_id)).erased_events == 20
+
+            await eventually(is_erased, "another node has applied the erasure")
             with pytest.raises(NotFoundError):
                 await client.get_profile(consumer_id=SUBJECT)
         (late,) = marked_events(1, consumer_id=SUBJECT, marker="late")

@@ -29,7 +29,7 @@ from tests.support.server_process import is_serving
 from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
 _ACCOUNT = "acme"
-_VIEW_AGE_SECONDS = 2.0
+_VIEW_AGE_SECONDS = 3.0
 _PUBLISH_SECONDS = 3.0
 _PATIENCE_SECONDS = 0.5
 _MAX_AGE_MS = 600_000
@@ -92,6 +92,26 @@ class Node:
         await call
         return None if age is None else int(age)
 
+    async def is_current(self) -> bool:
+        return await self.view_age_ms() is None
+
+    async def subscribe_to_tail(self) -> RawSubscription:
+        """A subscription that has caught up, as soon as the view is current."""
+        opened: list[RawSubscription] = []
+
+        async def has_caught_up() -> bool:
+            opened.append(self.subscribe())
+            try:
+                messages = await opened[-1].read_until("caught_up", "closing")
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                return False
+            return messages[-1].HasField("caught_up")
+
+        await eventually(has_caught_up, "a subscriber caught up")
+        return opened[-1]
+
     def subscribe(self, *, stop_at_tail: bool = False) -> RawSubscription:
         return RawSubscription(self.events, subscribing(account_id=_ACCOUNT, stop_at_tail=stop_at_tail))
 
@@ -118,7 +138,7 @@ class Cluster:
             nodes = await asyncio.gather(*map(start, range(3)))
             for node in nodes:
                 await eventually(node.is_serving, "a node takes calls")
-            await nodes[0].record("before")
+            await nodes[0].record_until_accepted("before")
             await agreed([node.address for node in nodes], account_id=_ACCOUNT)
             yield cls(nats, nodes)
 
@@ -172,7 +192,7 @@ async def _check_healed(nodes: list[Node]) -> None:
     for node in nodes:
         for event_id in ("during", "later"):
             await node.record_until_accepted(event_id)
-        assert await node.view_age_ms() is None
+        await eventually(node.is_current, "the view is current again")
     ids = [event_id for event_id, _ in await agreed([node.address for node in nodes], account_id=_ACCOUNT)]
     assert ids[0] == "before"
     assert {"during", "later"} < set(ids)
@@ -187,8 +207,7 @@ async def _cut_off_one(folder: Path, *, leads: bool, silently: bool) -> None:
         assert leader is not None
         number = leader if leads else (leader + 1) % 3
         cut_off, other = nodes[number], nodes[(number + 1) % 3]
-        running = cut_off.subscribe()
-        await running.read_until("caught_up")
+        running = await cut_off.subscribe_to_tail()
         nats.cut(number, silently=silently)
         going_on = asyncio.create_task(other.record_until_accepted("elsewhere"))
         await _check_cut_off(cut_off, running=running)
@@ -207,9 +226,7 @@ async def _leave_one_of_three(folder: Path) -> None:
         own_log = cluster.nats.urls[0]
         async with Node.running(folder / "late", log=own_log) as late:
             await agreed([late.address, cluster.nodes[0].address], account_id=_ACCOUNT)
-        subscriptions = [node.subscribe() for node in cluster.nodes]
-        for subscription in subscriptions:
-            await subscription.read_until("caught_up")
+        subscriptions = [await node.subscribe_to_tail() for node in cluster.nodes]
         for server in cluster.nats.nodes[1:]:
             server.kill()
         await asyncio.gather(

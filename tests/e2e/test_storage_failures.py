@@ -15,11 +15,11 @@ import pytest
 
 from engagement import v1
 from tests.support.cli_process import Cli
-from tests.support.connection import ACCOUNT, Connection, connect, is_torn_write
+from tests.support.connection import ACCOUNT, Connection, connect
 from tests.support.events import customer_event
 from tests.support.full_disk import full_disk, limited
 from tests.support.ledger import Ledger
-from tests.support.producers import Caller, Producer, UploadStream
+from tests.support.producers import Caller, Producer, UploadStream, run_until_unavailable
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import deadline
@@ -91,8 +91,7 @@ async def test_what_was_acknowledged_on_a_disk_that_fills_is_there_after_a_resta
     ]
     async with connect(server_process.address) as connection:
         with full_disk(server_process, room_bytes=2_000_000):
-            async with deadline("the disk was full for every producer"):
-                await asyncio.gather(*(_run_until_refused(producer, connection) for producer in producers))
+            await asyncio.gather(*(run_until_unavailable(producer, connection) for producer in producers))
             await ledger.check(connection)
             assert not end(server_process)
     ledger.is_closed = True
@@ -118,12 +117,6 @@ async def _read_beside_each_other(connection: Connection) -> None:
     """Reads until the server needs another reader thread."""
     for _ in range(_MAX_READS):
         await asyncio.gather(*(connection.stored_ids() for _ in range(20)))
-
-
-async def _run_until_refused(producer: Producer, connection: Connection) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await producer.run(connection)
-    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE or is_torn_write(caught.value)
 
 
 def _failed_start(data_dir: Path, *, listen: str = "127.0.0.1:0") -> str:

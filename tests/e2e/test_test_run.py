@@ -46,7 +46,7 @@ def run(
     """Runs sample tests with the configuration of this repository."""
     for name, text in files.items():
         (folder / name).write_text(text)
-    plugins = ["-p", "tests.support.require_all", "-p", "tests.support.hung_tests", "-p", "no:cacheprovider"]
+    plugins = ["-p", "tests.support.run_rules", "-p", "no:cacheprovider"]
     return subprocess.run(
         [
             sys.executable,

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 
-import grpc
 import nats
 import pytest
 
@@ -21,8 +20,7 @@ from tests.support.connection import ACCOUNT, Connection, connect
 from tests.support.events import customer_event
 from tests.support.ledger import Ledger
 from tests.support.nats_cluster import NatsCluster
-from tests.support.producers import Caller
-from tests.support.refused_call import expect_refused
+from tests.support.producers import Caller, run_until_unavailable
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import deadline, eventually
 from tests.support.worker_processes import NEEDS_PROC, Workers, until_gone
@@ -42,11 +40,6 @@ def _process(data_dir: Path, *options: str) -> ServerProcess:
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
     with _process(tmp_path / "data").start() as process:
         yield process
-
-
-async def _call_until_refused(caller: Caller, connection: Connection) -> None:
-    refused = await expect_refused(caller.run(connection))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
 
 
 async def _subscribe(connection: Connection, account_id: str = ACCOUNT) -> Messages:
@@ -70,7 +63,7 @@ async def test_a_stop_under_load_loses_nothing_and_answers_every_call(server: Se
     async with AsyncExitStack() as stack:
         connections = list((await workers.connect_to_each(stack)).values())
         refused = [
-            asyncio.create_task(_call_until_refused(caller, connections[number % _WORKERS]))
+            asyncio.create_task(run_until_unavailable(caller, connections[number % _WORKERS]))
             for number, caller in enumerate(callers)
         ]
         closed = [
@@ -78,7 +71,8 @@ async def test_a_stop_under_load_loses_nothing_and_answers_every_call(server: Se
         ]
         await connections[0].wait_until_stored(500)
         assert await asyncio.to_thread(server.stop) == 0
-        await asyncio.gather(*refused)
+        # A caller that was late finds the connection closed.
+        assert {"DRAINING"} <= set(await asyncio.gather(*refused)) <= {"DRAINING", ""}
         assert set(await asyncio.gather(*closed)) == {v1.SubscribeEventsResponse.Closing.REASON_DRAINING}
     await until_gone(*pids)
     assert not (server.data_dir / "engagement.db-wal").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -20,7 +20,7 @@ from tests.support.connection import ACCOUNT, Connection, connect, upload_messag
 from tests.support.events import bad_event, customer_event, customer_events
 from tests.support.ledger import Ledger
 from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, marked_events
-from tests.support.producers import Caller, Producer, UploadStream
+from tests.support.producers import Caller, Producer, UploadStream, run_until_unavailable
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import deadline, eventually
@@ -240,23 +240,17 @@ async def _wait_until_it_grows(connection: Connection) -> None:
     await eventually(has_grown, "something was recorded")
 
 
-async def _wait_until_all_fail(runs: Sequence[asyncio.Task[None]]) -> None:
-    async with deadline("every producer of a killed process failed"):
-        for outcome in await asyncio.gather(*runs, return_exceptions=True):
-            assert isinstance(outcome, grpc.aio.AioRpcError), outcome
-
-
 async def test_a_killed_worker_loses_nothing_holds_nothing_up_and_comes_back(
     server: ServerProcess, stack: AsyncExitStack
 ) -> None:
     workers, ledger = Workers(server), Ledger(Random(1))
     (victim, lost), (survivor, kept) = (await workers.connect_to_each(stack)).items()
     struck, spared = _producers(ledger, name="struck"), _producers(ledger, name="spared")
-    failing = [asyncio.create_task(producer.run(lost)) for producer in struck]
+    failing = [asyncio.create_task(run_until_unavailable(producer, lost)) for producer in struck]
     running = [asyncio.create_task(producer.run(kept)) for producer in spared]
     await kept.wait_until_stored(300)
     os.kill(victim, signal.SIGKILL)
-    await _wait_until_all_fail(failing)
+    await asyncio.gather(*failing)
     await _wait_until_it_grows(kept)
     ledger.is_closed = True
     async with deadline("the producers of the other worker ended"):
@@ -279,13 +273,13 @@ async def test_workers_end_with_the_parent_that_is_killed_and_nothing_is_lost(
     producers = [*_producers(ledger, name="first"), *_producers(ledger, name="second")]
     first, second = (await workers.connect_to_each(stack)).values()
     runs = [
-        asyncio.create_task(producer.run((first, second)[number % 2]))
+        asyncio.create_task(run_until_unavailable(producer, (first, second)[number % 2]))
         for number, producer in enumerate(producers)
     ]
     await first.wait_until_stored(300)
     orphans = workers.pids
     server.kill()
-    await _wait_until_all_fail(runs)
+    await asyncio.gather(*runs)
     # At once, while the orphans may still be ending.
     await asyncio.to_thread(server.start)
     await until_gone(*orphans)

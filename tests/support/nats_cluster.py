@@ -93,21 +93,18 @@ class NatsCluster:
 
     def start(self) -> Self:
         """Starts all servers and waits until JetStream takes calls."""
-        for attempt in range(1, START_ATTEMPTS + 1):
+        for _ in range(START_ATTEMPTS):
             if not self._is_configured:
                 self._configure()
             try:
                 self._launch()
-            except PortTakenError:
+            except BaseException as error:
                 self.stop()
-                if attempt == START_ATTEMPTS:
+                if not isinstance(error, PortTakenError):
                     raise
-            except BaseException:
-                self.stop()
-                raise
             else:
-                break
-        return self
+                return self
+        raise AssertionError("no free ports")
 
     def kill(self) -> None:
         """Kills all servers at once; `start` starts them again with the same ports and files."""
@@ -180,7 +177,7 @@ class NatsCluster:
 
     def _config(self, number: int) -> str:
         node = self.nodes[number]
-        jetstream: dict[str, object] = {"store_dir": str(node.store_dir)}
+        jetstream: dict[str, object] = {"store_dir": str(node.folder / "store")}
         if self._sync_always:
             jetstream["sync_interval"] = "always"
         config: dict[str, object] = {

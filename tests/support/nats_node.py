@@ -52,11 +52,6 @@ class NatsNode(ChildProcess):
         self.config = config
         self._config_file = config_file
 
-    @property
-    def store_dir(self) -> Path:
-        """Where JetStream keeps its files."""
-        return self.folder / "store"
-
     def launch(self) -> None:
         """Starts the server and does not wait for it."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import grpc
+import pytest
+
 from engagement import v1
-from tests.support.connection import Connection, UploadCall, upload_messages
+from tests.support.connection import Connection, UploadCall, is_torn_write, upload_messages
 from tests.support.ledger import Ledger
+from tests.support.refused_call import RefusedCall
+from tests.support.waiting import deadline
 
 _MAX_CHUNKS = 12
 _MAX_CHUNK_EVENTS = 40
@@ -147,3 +152,14 @@ async def _send(call: UploadCall, upload: _Upload, *, after: asyncio.Future[int]
     for message in others:
         await call.write(message)
     await call.done_writing()
+
+
+async def run_until_unavailable(producer: Producer, connection: Connection) -> str:
+    """Runs a producer until the server goes away; returns the server's reason, "" for a lost connection."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async with deadline("the server went away for the producer"):
+            await producer.run(connection)
+    error = caught.value
+    assert error.code() == grpc.StatusCode.UNAVAILABLE or is_torn_write(error), error
+    has_details = "grpc-status-details-bin" in dict(error.trailing_metadata() or ())
+    return RefusedCall.of(error).reason if has_details else ""

@@ -54,10 +54,10 @@ class RawSubscription:
         assert isinstance(message, Response), f"the stream ended: {await self.call.code()}"
         return message
 
-    async def read_until(self, kind: str) -> list[Response]:
-        """All messages up to and with the first of a kind."""
+    async def read_until(self, *kinds: str) -> list[Response]:
+        """All messages up to and with the first of some kinds."""
         messages = [await self.read()]
-        while messages[-1].WhichOneof("message") != kind:
+        while messages[-1].WhichOneof("message") not in kinds:
             messages.append(await self.read())
         return messages
 

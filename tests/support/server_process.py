@@ -51,6 +51,12 @@ class ServerProcess(ChildProcess):
         self.address = match[1]
         return self
 
+    def wait(self) -> int:
+        """Waits until the server has exited; returns its status. A failing test shows its last messages."""
+        status = super().wait()
+        sys.stderr.write(self.last_messages)
+        return status
+
     def wait_until_serving(self) -> None:
         """Waits until the server says that it takes calls; fails if its process ends."""
 

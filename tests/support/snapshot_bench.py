@@ -55,11 +55,6 @@ class SnapshotBench(ReplicatedLog):
             return {}
         return info.state.subjects or {}
 
-    async def subjects_besides(self, known: dict[str, int]) -> dict[str, int]:
-        """The same, without the known subjects."""
-        subjects = await self.subjects()
-        return {subject: subjects[subject] for subject in subjects.keys() - known.keys()}
-
     async def describe(self, snapshot: Snapshot, **changes: Any) -> None:  # Any: fields of the description
         """Changes a snapshot's description or the facts in it, by name."""
         stream = f"OBJ_{self.bucket_name}"

@@ -1,4 +1,4 @@
-"""Ends tests that hang, and shows where they hang.
+"""The rules of a test run: tests that hang end, and if REQUIRE_ALL is set, a skipped test is a failed one.
 
 pytest-timeout fails a test at its deadline; its tasks are shown then. A test that survives this, because it
 swallows the failure or because nothing interrupts it, ends the process with the stacks of all threads.
@@ -14,10 +14,11 @@ import sys
 import traceback
 from collections.abc import Generator
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+_Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 _LAST_RESORT = 2
 """When the process ends, as a multiple of the deadline."""
 _stderr = 2
@@ -65,3 +66,22 @@ def _print_stack(task: asyncio.Task[Any]) -> None:  # Any: whatever it would ret
         if isinstance(frame, FrameType):
             traceback.print_stack(frame, limit=1, file=sys.stderr)
         waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fails a test that skips itself; one that is expected to fail may."""
+    return _require_run((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A module that skips itself is an error."""
+    return _require_run((yield))
+
+
+def _require_run(report: _Report) -> _Report:
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but REQUIRE_ALL is set: {report.longrepr}"
+    return report
