@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engagement import v1
+from engagement.limits import START_OF_TIME_MS
 from engagement_server.errors import ErasureNotFoundError, RequestIdReusedError
 from engagement_server.model import ErasureState, LogBounds, Notice, Outcome, Subject
 from engagement_server.operations import (
@@ -188,7 +189,7 @@ class ErasureConformance(LogTests):
         await bench.record(*customer_events(3))
         old = await bounds(bench)
         before_ms = bench.time_ms + 1
-        await bench.record(customer_event("young", server_time_stamp=1))
+        await bench.record(customer_event("young", server_time_stamp=START_OF_TIME_MS))
         assert await bench.commit(ExpireEvents("acme", before_ms)) == [3]
         assert await bench.commit(ExpireEvents("acme", before_ms)) == [0]
         assert await bench.stored_ids() == ["young"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engagement import v1
+from engagement.limits import START_OF_TIME_MS
 from engagement_server.errors import EventIdConflictError
 from engagement_server.model import Outcome
 from tests.conformance.log_bench import LogBench, LogTests, outcomes, record
@@ -59,11 +60,11 @@ class EventConformance(LogTests):
         assert await bench.stored_ids(account_id="other") == ["a"]
 
     async def test_an_event_without_time_has_that_of_its_commit_for_ever(self, bench: LogBench) -> None:
-        await bench.record(customer_event("a"), customer_event("b", server_time_stamp=5))
+        await bench.record(customer_event("a"), customer_event("b", server_time_stamp=START_OF_TIME_MS))
         committed_ms = bench.time_ms
         assert outcomes(await bench.record(customer_event("a"))) == [DUPLICATE]
         times = [(row.server_time_ms, row.receive_time_ms) for row in await bench.stored()]
-        assert times == [(committed_ms, committed_ms), (5, committed_ms)]
+        assert times == [(committed_ms, committed_ms), (START_OF_TIME_MS, committed_ms)]
 
     @pytest.mark.parametrize("is_stored_before", [True, False])
     async def test_an_atomic_batch_with_a_conflict_stores_nothing(

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engagement import v1
+from engagement.limits import START_OF_TIME_MS
 from engagement_server.cursor import first_position
 from engagement_server.errors import RequestError
 from engagement_server.model import LogBounds, Subject
@@ -231,7 +232,7 @@ def test_only_events_behind_a_kept_fold_are_read(store: Store) -> None:
     store.record([customer_event(str(number), balance=str(number)) for number in range(10)])
     assert store.keep(store.fold("ada")) == 1
     assert store.fold("ada").events == 0
-    store.record([customer_event("late", server_time_stamp=1, role="first")])
+    store.record([customer_event("late", server_time_stamp=START_OF_TIME_MS, role="first")])
     folding = store.fold("ada")
     assert folding.events == 1
     profile = folding.fold.profile("ada", folding=MERGE, encode=str)
