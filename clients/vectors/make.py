@@ -8,7 +8,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from clients.vectors.cases import calls, follow, messages, source_digest, statuses, upload
+from clients.vectors.cases import (
+    calls,
+    follow,
+    messages,
+    resumed_upload,
+    source_digest,
+    statuses,
+    upload,
+)
 
 
 def files() -> dict[str, str]:
@@ -18,7 +26,7 @@ def files() -> dict[str, str]:
         "texts.json": messages.texts(),
         "errors.json": statuses.cases(),
         "sources.json": source_digest.cases(),
-        "conversations.json": [*calls.cases(), *follow.cases(), *upload.cases()],
+        "conversations.json": [*calls.cases(), *follow.cases(), *upload.cases(), *resumed_upload.cases()],
     }
     return {name: json.dumps({"cases": cases}, indent=1) + "\n" for name, cases in vectors.items()}
 
