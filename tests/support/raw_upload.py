@@ -39,8 +39,8 @@ class RawUpload:
     async def send(self, *requests: Request) -> None:
         """Writes requests, waiting while the transport takes no more, as long as the stream goes on."""
         # Past `call.write`, which replaces the status of a stream that ends meanwhile with INTERNAL.
-        await self.call.wait_for_connection()
-        with suppress(grpc.aio.InternalError):  # reading tells why the stream has ended
+        with suppress(grpc.aio.InternalError, grpc.aio.AioRpcError):  # reading tells why the stream has ended
+            await self.call.wait_for_connection()
             for request in requests:
                 await self.call._cython_call.send_serialized_message(  # type: ignore[attr-defined]
                     request.SerializeToString()
