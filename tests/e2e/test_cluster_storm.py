@@ -130,12 +130,15 @@ async def test_a_storm_loses_nothing_doubles_nothing_and_leaves_all_nodes_equal(
             assert not follower.done(), follower.result()
             follower.cancel()
         assert seen == [cursor for _, cursor in listed]
-        for number, upload in enumerate(uploads):
-            mine = f"upload-{number}-"
-            assert [event_id for event_id, _ in listed if event_id.startswith(mine)] == upload.ids
-        assert len(listed) == sum(upload.produced for upload in uploads)
+        _check_events([event_id for event_id, _ in listed], uploads)
         await views_agree([node.data_dir for node in servers.nodes], seconds=_COMPARISON_SECONDS)
     _report(storm, incidents, uploads)
+
+
+def _check_events(ids: list[str], uploads: list[SteadyUpload]) -> None:
+    for number, upload in enumerate(uploads):
+        assert [event_id for event_id in ids if event_id.startswith(f"upload-{number}-")] == upload.ids
+    assert len(ids) == sum(upload.produced for upload in uploads)
 
 
 def _check_tallies(uploads: list[SteadyUpload]) -> None:
