@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engagement_server.store.pending_events import PendingEvents
 
 MAX_REMEMBERED_CHUNKS = 1000
+"""Limit on the last chunks of each upload whose content and source are remembered."""
 _EXPIRED_UPLOADS_A_COMMIT = 100
 _EXPIRED_RESULTS_A_COMMIT = 10_000
 

@@ -15,6 +15,7 @@ from engagement.limits import MAX_CHUNK_EVENTS
 from engagement_server.errors import ChunkTooLargeError
 from engagement_server.messages import source_digest
 from engagement_server.operations import CommitChunk
+from engagement_server.store.upload_rows import MAX_REMEMBERED_CHUNKS
 from engagement_server.validation import admit_partly, event_records
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Chunks:
         # If unknown, the chunk follows a gap or is too old to be compared, and is refused.
         position = self._positions.get(chunk.sequence, 0)
         self._positions.setdefault(chunk.sequence + 1, position + len(chunk.events))
+        self._positions.pop(chunk.sequence - MAX_REMEMBERED_CHUNKS, None)
 
         def make_id(index: int, event: v1.Event) -> str:
             content = _hash(event.SerializeToString(deterministic=True))

@@ -321,7 +321,8 @@ class UploadSession:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 async for message in incoming:
-                    await self._committer.submit(self._operation(message), returns=object)
+                    await self._committer.wait_for_room()
+                    await self._committer.enqueue(self._operation(message))
 
     async def _send_finished(self, state: UploadState) -> None:
         finished = v1.UploadEventsResponse.Finished(upload=upload_message(state))

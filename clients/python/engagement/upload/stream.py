@@ -109,7 +109,9 @@ class UploadStream:
             self._outage.end()
         if not self._chunker.has_begun:
             self._begin_source(opened)
-        if not self._ledger.is_finished:
+        if self._ledger.is_finished:
+            await self._half_close()
+        else:
             self._is_open.set()
 
     def _require_own_end(self) -> None:
