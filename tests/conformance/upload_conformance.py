@@ -149,3 +149,14 @@ class UploadConformance(LogTests):
         while not forgotten or forgotten[-1] != 0:
             forgotten += await bench.commit(ExpireUploads(bench.time_ms + 1))
         assert forgotten == [100, 100, 50, 0]
+
+    async def test_one_commit_expires_a_bounded_number_of_chunks(
+        self, bench: LogBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("engagement_server.store.upload_rows._EXPIRED_RESULTS_A_COMMIT", 4)
+        for upload_id in ("first", "second", "third"):
+            await bench.commit(OpenUpload("acme", upload_id, "owner"))
+            for sequence in range(1, 4):
+                await bench.commit(CommitChunk("acme", upload_id, "owner", sequence, batch_of([])))
+        expired = [await bench.commit(ExpireUploads(bench.time_ms + 1)) for _ in range(4)]
+        assert expired == [[4], [4], [4], [0]]

@@ -176,6 +176,8 @@ class UploadRows:
             deleted += self._connection.changes()
             self._connection.execute("DELETE FROM uploads WHERE number = ?", (number,))
             deleted += 1
+            if deleted >= _EXPIRED_RESULTS_A_COMMIT:
+                break
         return deleted
 
     def _remember(self, number: int, chunk: CommitChunk, *, events_through: int) -> None:
