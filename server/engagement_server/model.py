@@ -19,6 +19,10 @@ class Outcome(IntEnum):
     SUPPRESSED = v1.Outcome.OUTCOME_SUPPRESSED
 
 
+_MAX_CHARACTER_BYTES = 4
+# Times, a cursor, and the names and lengths of the fields of a stored event.
+_MAX_ENVELOPE_BYTES = 128
+
 # The next three are tuples, not dataclasses: each event needs one, and a tuple costs a third.
 
 
@@ -233,3 +237,9 @@ class StoredRow(NamedTuple):
     matched_status: str | None
     """The entity that the event's customer status matched on acceptance."""
     matched_type: str | None
+
+    @property
+    def max_response_bytes(self) -> int:
+        """A bound on the bytes that the event takes in a response."""
+        names = len(self.matched_status or "") + len(self.matched_type or "")
+        return len(self.payload) + _MAX_CHARACTER_BYTES * names + _MAX_ENVELOPE_BYTES

@@ -11,8 +11,8 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from engagement_server.api.grpc.endpoint import MIN_KEEPALIVE_INTERVAL, Endpoint
-from engagement_server.api.server import Timings
+from engagement_server.api.grpc.endpoint import MAX_METADATA_BYTES, MIN_KEEPALIVE_INTERVAL, Endpoint
+from engagement_server.api.server import ServerLimits
 from engagement_server.api.services import services
 from engagement_server.errors import ConfigurationError
 from engagement_server.jobs.retention import Ages
@@ -49,7 +49,9 @@ class Server:
         self._partitions = Partitions(
             [_partition(config, assembly, ages=ages) for assembly in assemblies], count=config.partition_count
         )
-        handlers = services(self._partitions, _timings(config), version=version("engagement-attributes"))
+        handlers = services(
+            self._partitions, _server_limits(config), version=version("engagement-attributes")
+        )
         self._endpoint = Endpoint(handlers, self._partitions, shares_port=is_worker)
         self.address = ""
 
@@ -183,13 +185,14 @@ async def _open_log(config: Config, log: LogConfig | None, number: int, database
     return await open_log(database, log, partition=number, partition_count=config.partition_count)
 
 
-def _timings(config: Config) -> Timings:
-    return Timings(
+def _server_limits(config: Config) -> ServerLimits:
+    return ServerLimits(
         heartbeat_interval=timedelta(seconds=config.heartbeat_seconds),
         max_stream_age=timedelta(seconds=config.max_stream_age_seconds),
         upload_idle_timeout=timedelta(hours=config.upload_idle_hours),
         min_keepalive_interval=MIN_KEEPALIVE_INTERVAL,
         retention=timedelta(days=config.retention_days),
+        max_metadata_bytes=MAX_METADATA_BYTES,
     )
 
 

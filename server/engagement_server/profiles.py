@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from google.protobuf.message import Message
+
+from engagement import limits
 from engagement_server.errors import ProfileNotFoundError
 from engagement_server.jobs.hot_consumers import MIN_KEPT_EVENTS
 
@@ -44,6 +47,7 @@ class Profiles:
         profile = folding.fold.profile(
             folding.consumer_id, folding=request.folding, encode=self._cursors.encode
         )
+        _omit_largest(profile, max_bytes=limits.MAX_EVENT_BYTES)
         is_worth_keeping = folding.consumer_id and folding.events >= MIN_KEPT_EVENTS
         return profile, folding.folded_profile() if is_worth_keeping else None
 
@@ -57,6 +61,35 @@ def _begin(profiles: ProfileRows, bounds: LogBounds, request: v1.GetProfileReque
     if consumer_id:
         return profiles.fold_consumer(bounds, consumer_id)
     return profiles.fold_customer(bounds, request.customer_id)
+
+
+def _omit_largest(profile: v1.Profile, *, max_bytes: int) -> None:
+    """Leaves out the largest values of a profile until it fits; each one is in the event it came from."""
+    excess_bytes = profile.ByteSize() - max_bytes
+    if excess_bytes <= 0:
+        return
+    sizes = [
+        (_value_bytes(value), set_name, field.name)
+        for set_name in ("customer_info", "personal_info")
+        for field, value in getattr(profile, set_name).ListFields()
+    ]
+    for size_bytes, set_name, name in sorted(sizes, reverse=True):
+        if excess_bytes <= 0:
+            return
+        getattr(profile, set_name).ClearField(name)
+        path = f"{set_name}.{name}"
+        profile.omitted_fields.append(path)
+        # Its path takes a byte for its tag and one for its length.
+        excess_bytes += len(path) + 2 - size_bytes
+
+
+def _value_bytes(value: Any) -> int:  # Any: each attribute has its own type
+    """The bytes of a value; those around it do not count."""
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, int):
+        return 0
+    return value.ByteSize() if isinstance(value, Message) else sum(item.ByteSize() for item in value)
 
 
 def _not_found(request: v1.GetProfileRequest) -> ProfileNotFoundError:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -36,11 +37,16 @@ BREAKS: dict[str, Callable[[Any], Any]] = {
     "duration.gte": lambda bound: Duration(seconds=bound.seconds - 1),
     "duration.lte": lambda bound: Duration(seconds=bound.seconds + 1),
 }
+TOO_WIDE = FieldMask(paths=["event"] * (limits.MAX_MASK_PATHS + 1))
 _IN_SECONDS = 1_700_000_000
 # Messages that break each rule in CEL and no other.
 BREAKS_IN_CEL: dict[str, list[Message]] = {
     "date.calendar_day": [v1.Date(year=2014, month=2, day=30)],
     "erase_consumer.request_id": [v1.EraseConsumerRequest(account_id="acme", consumer_id="ada")],
+    "read_mask.max_paths": [
+        v1.GetEventRequest(account_id="acme", event_id="1", read_mask=TOO_WIDE),
+        v1.ListEventsRequest(account_id="acme", read_mask=TOO_WIDE),
+    ],
     "time.seconds": [
         v1.CustomerInfo(server_time_stamp=_IN_SECONDS),
         v1.PersonalInfo(server_time_stamp=limits.START_OF_TIME_MS - 1),
@@ -96,6 +102,9 @@ def breaches(field: Field) -> Iterator[Breach]:
     if rules.HasField("map"):
         yield from (Breach(field, rule, {wrong: ""}) for rule, wrong in wrong_values(rules.map.keys))
         yield from (Breach(field, rule, {"key": wrong}) for rule, wrong in wrong_values(rules.map.values))
+        if rules.map.max_pairs:
+            pairs = dict.fromkeys(map(str, range(rules.map.max_pairs + 1)), "a")
+            yield Breach(field, "map.max_pairs", pairs)
     elif rules.HasField("repeated"):
         yield from (Breach(field, rule, [wrong]) for rule, wrong in wrong_values(rules.repeated.items))
         if rules.repeated.max_items:
@@ -195,6 +204,7 @@ def test_the_comment_of_a_field_of_an_event_says_its_limit() -> None:
                     "int32.gte",
                     "int32.lte",
                     "repeated.max_items",
+                    "map.max_pairs",
                 }:
                     words = said[field.full_name].replace(",", "")
                     is_general = rule == "string.max_len" and bound == limits.MAX_TEXT_CHARACTERS

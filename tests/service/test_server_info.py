@@ -13,16 +13,17 @@ from engagement import EngagementClient, v1
 from engagement.v1 import server_service_pb2
 from engagement_server.api.grpc.call import RunningCalls
 from engagement_server.api.grpc.methods import service_handler
-from engagement_server.api.server import ServerHandlers, Timings
+from engagement_server.api.server import ServerHandlers, ServerLimits
 from engagement_server.model import PartitionState
 from engagement_server.node import Server
 
-_TIMINGS = Timings(
+_LIMITS = ServerLimits(
     heartbeat_interval=timedelta(seconds=15),
     max_stream_age=timedelta(hours=1),
     upload_idle_timeout=timedelta(days=1),
     min_keepalive_interval=timedelta(seconds=10),
     retention=timedelta(days=396),
+    max_metadata_bytes=32 * 1024,
 )
 
 
@@ -39,7 +40,7 @@ def states() -> list[PartitionState]:
 async def node(states: list[PartitionState]) -> AsyncIterator[EngagementClient]:
     """A client of that node."""
     server = grpc.aio.server()
-    handlers = ServerHandlers(_TIMINGS, version="1", partition_count=8, partitions=lambda: states)
+    handlers = ServerHandlers(_LIMITS, version="1", partition_count=8, partitions=lambda: states)
     service = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
     running = RunningCalls(view_time_ms=lambda _: None)
     server.add_generic_rpc_handlers([service_handler(service, handlers, running=running)])

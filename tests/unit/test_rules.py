@@ -48,7 +48,18 @@ customers = st.builds(
     times,
     optional(last_payment_date=days, registration_date=days),
 )
-contacts = st.lists(few(["email", "phone"], texts), max_size=2)
+counts_around = st.sampled_from([-1, 0, 1])
+contacts: st.SearchStrategy[list[dict[str, str]]] = st.one_of(
+    st.lists(few(["email", "phone"], texts), max_size=2),
+    st.builds(lambda more: [{}] * (limits.MAX_OTHER_CONTACTS + more), counts_around),
+)
+additional_attributes = st.one_of(
+    st.dictionaries(names, names, max_size=2),
+    st.builds(
+        lambda more: dict.fromkeys(map(str, range(limits.MAX_ADDITIONAL_ATTRIBUTES + more)), ""),
+        counts_around,
+    ),
+)
 persons = st.builds(
     lambda texts, times, contacts: {
         "personal_info": v1.PersonalInfo(**texts, **times, other_contacts=contacts)
@@ -66,7 +77,7 @@ events_near_the_limits = st.builds(
         consumer_id=texts,
         conversation_id=texts,
         original_time_stamp=times_ms,
-        additional_attributes=st.dictionaries(names, names, max_size=2),
+        additional_attributes=additional_attributes,
     ),
 )
 
@@ -148,7 +159,14 @@ BY_NAME = {
         string=validate_pb2.StringRules(max_len=limits.MAX_SOURCE_CHARACTERS, not_contains=_NO_NUL)
     ),
     "engagement.v1.Event.additional_attributes": validate_pb2.FieldRules(
-        map=validate_pb2.MapRules(keys=validate_pb2.FieldRules(string=KEY), values=TEXT)
+        map=validate_pb2.MapRules(
+            max_pairs=limits.MAX_ADDITIONAL_ATTRIBUTES,
+            keys=validate_pb2.FieldRules(string=KEY),
+            values=TEXT,
+        )
+    ),
+    "engagement.v1.PersonalInfo.other_contacts": validate_pb2.FieldRules(
+        repeated=validate_pb2.RepeatedRules(max_items=limits.MAX_OTHER_CONTACTS)
     ),
 }
 TIMES = {

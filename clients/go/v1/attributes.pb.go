@@ -331,8 +331,8 @@ type PersonalInfo struct {
 	Phone *string `protobuf:"bytes,8,opt,name=phone,proto3,oneof" json:"phone,omitempty"`
 	// Language of the person, as the source names it.
 	Language *string `protobuf:"bytes,9,opt,name=language,proto3,oneof" json:"language,omitempty"`
-	// Contacts after the first, in the source's order. The first contact is
-	// `email` and `phone`.
+	// Contacts after the first, in the source's order: at most 100. The first
+	// contact is `email` and `phone`.
 	OtherContacts []*PersonalContact `protobuf:"bytes,20,rep,name=other_contacts,json=otherContacts,proto3" json:"other_contacts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -504,7 +504,7 @@ const file_engagement_v1_attributes_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\x8fN(\x01R\x04year\x12\x1f\n" +
 	"\x05month\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\f(\x01R\x05month\x12\x1b\n" +
 	"\x03day\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x1f(\x01R\x03day:\x98\x02\xbaH\x94\x02\x1a\x91\x02\n" +
-	"\x11date.calendar_day\x12\x1dmust be a day of the calendar\x1a\xdc\x01this.month < 1 || this.month > 12 || this.day < 1 || this.day > 31 || this.day <= (this.month in [4, 6, 9, 11] ? 30 : this.month != 2 ? 31 : this.year % 4 == 0 && (this.year % 100 != 0 || this.year % 400 == 0) ? 29 : 28)\"\xdc\n" +
+	"\x11date.calendar_day\x12\x1dmust be a day of the calendar\x1a\xdc\x01this.month < 1 || this.month > 12 || this.day < 1 || this.day > 31 || this.day <= (this.month in [4, 6, 9, 11] ? 30 : this.month != 2 ? 31 : this.year % 4 == 0 && (this.year % 100 != 0 || this.year % 400 == 0) ? 29 : 28)\"\xe2\n" +
 	"\n" +
 	"\fCustomerInfo\x12\xb6\x01\n" +
 	"\x11server_time_stamp\x18\x01 \x01(\x03B\x84\x01\xbaH\x80\x01\xba\x01q\n" +
@@ -563,7 +563,7 @@ const file_engagement_v1_attributes_proto_rawDesc = "" +
 	"\r_store_numberB\x0f\n" +
 	"\r_login_statusB\v\n" +
 	"\t_currencyB\x11\n" +
-	"\x0f_company_branch\"\x81\x06\n" +
+	"\x0f_company_branchJ\x04\b\x11\x10\x14\"\x8f\x06\n" +
 	"\fPersonalInfo\x12\xb6\x01\n" +
 	"\x11server_time_stamp\x18\x01 \x01(\x03B\x84\x01\xbaH\x80\x01\xba\x01q\n" +
 	"\ftime.seconds\x12>must be in milliseconds, from 1980 on: this looks like seconds\x1a!this <= 0 || this >= 315532800000\"\n" +
@@ -583,8 +583,8 @@ const file_engagement_v1_attributes_proto_rawDesc = "" +
 	"\x05phone\x18\b \x01(\tB\x10\xbaH\n" +
 	"r\b\x18І\x03\xba\x01\x01\x00\x80\x01\x01H\aR\x05phone\x88\x01\x01\x12.\n" +
 	"\blanguage\x18\t \x01(\tB\r\xbaH\n" +
-	"r\b\x18І\x03\xba\x01\x01\x00H\bR\blanguage\x88\x01\x01\x12J\n" +
-	"\x0eother_contacts\x18\x14 \x03(\v2\x1e.engagement.v1.PersonalContactB\x03\x80\x01\x01R\rotherContactsB\x14\n" +
+	"r\b\x18І\x03\xba\x01\x01\x00H\bR\blanguage\x88\x01\x01\x12R\n" +
+	"\x0eother_contacts\x18\x14 \x03(\v2\x1e.engagement.v1.PersonalContactB\v\xbaH\x05\x92\x01\x02\x10d\x80\x01\x01R\rotherContactsB\x14\n" +
 	"\x12_server_time_stampB\a\n" +
 	"\x05_nameB\n" +
 	"\n" +
@@ -595,7 +595,8 @@ const file_engagement_v1_attributes_proto_rawDesc = "" +
 	"\r_customer_ageB\b\n" +
 	"\x06_emailB\b\n" +
 	"\x06_phoneB\v\n" +
-	"\t_language\"\x7f\n" +
+	"\t_languageJ\x04\b\n" +
+	"\x10\x14\"\x7f\n" +
 	"\x0fPersonalContact\x12+\n" +
 	"\x05email\x18\x01 \x01(\tB\x10\xbaH\n" +
 	"r\b\x18І\x03\xba\x01\x01\x00\x80\x01\x01H\x00R\x05email\x88\x01\x01\x12+\n" +

@@ -29,6 +29,9 @@ const (
 // domain `engagement.v1`. Its `reason` is the name of one of these values
 // without the prefix `ERROR_REASON_`, and its metadata repeats every variable
 // part of the message. Clients must accept reasons that they do not know.
+//
+// Each gRPC code has its own ten or twenty numbers, so that the reasons of one
+// code stay together. The numbers between are free for further reasons.
 type ErrorReason int32
 
 const (

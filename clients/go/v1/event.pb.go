@@ -144,8 +144,9 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 // `Event` is one attribute set about one customer at one time, as a producer
 // sends it.
 //
-// A serialized event takes at most 4 MiB. The server stores and returns fields
-// that it does not know.
+// A serialized event takes at most 3.5 MiB, so that every response that holds it
+// stays below the 4 MiB that gRPC libraries accept by default. The server stores
+// and returns fields that it does not know.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Idempotency key, unique within the account: at most 128 characters without
@@ -176,8 +177,8 @@ type Event struct {
 	//	*Event_PersonalInfo
 	Attributes isEvent_Attributes `protobuf_oneof:"attributes"`
 	// Attributes that the source sent and this contract does not model, keyed by
-	// the source's own path, such as "age.month". Optional. Keys and values hold
-	// at most 50,000 characters without NUL; a key is not empty.
+	// the source's own path, such as "age.month". Optional: at most 1,000. Keys
+	// and values hold at most 50,000 characters without NUL; a key is not empty.
 	AdditionalAttributes map[string]string `protobuf:"bytes,20,rep,name=additional_attributes,json=additionalAttributes,proto3" json:"additional_attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
@@ -397,22 +398,22 @@ func (x *StoredEvent) GetMatchedCustomerType() string {
 // (AND) and any one value of a list (OR). An empty filter matches every event.
 type EventFilter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kinds of attribute sets, at most 100.
+	// Kinds of attribute sets, at most 1,000.
 	AttributeSets []AttributeSet `protobuf:"varint,1,rep,packed,name=attribute_sets,json=attributeSets,proto3,enum=engagement.v1.AttributeSet" json:"attribute_sets,omitempty"`
-	// Exact values of `consumer_id`, at most 100, each of at most 50,000
+	// Exact values of `consumer_id`, at most 1,000, each of at most 50,000
 	// characters.
 	ConsumerIds []string `protobuf:"bytes,2,rep,name=consumer_ids,json=consumerIds,proto3" json:"consumer_ids,omitempty"`
-	// Exact values of `conversation_id`, at most 100, each of at most 50,000
+	// Exact values of `conversation_id`, at most 1,000, each of at most 50,000
 	// characters.
 	ConversationIds []string `protobuf:"bytes,3,rep,name=conversation_ids,json=conversationIds,proto3" json:"conversation_ids,omitempty"`
-	// Exact values of `customer_info.customer_id`, at most 100, each of at most
+	// Exact values of `customer_info.customer_id`, at most 1,000, each of at most
 	// 50,000 characters.
 	CustomerIds []string `protobuf:"bytes,4,rep,name=customer_ids,json=customerIds,proto3" json:"customer_ids,omitempty"`
 	// Whole values of `customer_info.customer_status`, ignoring case: at most
-	// 100, each of at most 50,000 characters.
+	// 1,000, each of at most 50,000 characters.
 	CustomerStatuses []string `protobuf:"bytes,5,rep,name=customer_statuses,json=customerStatuses,proto3" json:"customer_statuses,omitempty"`
-	// Whole values of `customer_info.customer_type`, ignoring case: at most 100,
-	// each of at most 50,000 characters.
+	// Whole values of `customer_info.customer_type`, ignoring case: at most
+	// 1,000, each of at most 50,000 characters.
 	CustomerTypes []string `protobuf:"bytes,6,rep,name=customer_types,json=customerTypes,proto3" json:"customer_types,omitempty"`
 	// Value of `authenticated`. If absent, both match.
 	Authenticated *bool `protobuf:"varint,7,opt,name=authenticated,proto3,oneof" json:"authenticated,omitempty"`
@@ -840,7 +841,7 @@ var File_engagement_v1_event_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x19engagement/v1/event.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eengagement/v1/attributes.proto\x1a engagement/v1/error_reason.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x06\n" +
+	"\x19engagement/v1/event.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eengagement/v1/attributes.proto\x1a engagement/v1/error_reason.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x06\n" +
 	"\x05Event\x12'\n" +
 	"\bevent_id\x18\x01 \x01(\tB\f\xbaH\tr\a\x18\x80\x01\xba\x01\x01\x00R\aeventId\x12.\n" +
 	"\vconsumer_id\x18\x02 \x01(\tB\r\xbaH\n" +
@@ -855,8 +856,8 @@ const file_engagement_v1_event_proto_rawDesc = "" +
 	"\x06source\x18\x06 \x01(\tB\v\xbaH\br\x06\x18@\xba\x01\x01\x00R\x06source\x12B\n" +
 	"\rcustomer_info\x18\n" +
 	" \x01(\v2\x1b.engagement.v1.CustomerInfoH\x00R\fcustomerInfo\x12B\n" +
-	"\rpersonal_info\x18\v \x01(\v2\x1b.engagement.v1.PersonalInfoH\x00R\fpersonalInfo\x12\x85\x01\n" +
-	"\x15additional_attributes\x18\x14 \x03(\v2..engagement.v1.Event.AdditionalAttributesEntryB \xbaH\x1d\x9a\x01\x1a\"\fr\n" +
+	"\rpersonal_info\x18\v \x01(\v2\x1b.engagement.v1.PersonalInfoH\x00R\fpersonalInfo\x12\x88\x01\n" +
+	"\x15additional_attributes\x18\x14 \x03(\v2..engagement.v1.Event.AdditionalAttributesEntryB#\xbaH \x9a\x01\x1d\x10\xe8\a\"\fr\n" +
 	"\x10\x01\x18І\x03\xba\x01\x01\x00*\n" +
 	"r\b\x18І\x03\xba\x01\x01\x00R\x14additionalAttributes\x1aG\n" +
 	"\x19AdditionalAttributesEntry\x12\x10\n" +
@@ -864,25 +865,21 @@ const file_engagement_v1_event_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x13\n" +
 	"\n" +
 	"attributes\x12\x05\xbaH\x02\b\x01B\x16\n" +
-	"\x14_original_time_stampJ\x04\b\f\x10\x14\"\xfc\x01\n" +
+	"\x14_original_time_stampJ\x04\b\a\x10\n" +
+	"J\x04\b\f\x10\x14\"\xfc\x01\n" +
 	"\vStoredEvent\x12*\n" +
 	"\x05event\x18\x01 \x01(\v2\x14.engagement.v1.EventR\x05event\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12=\n" +
 	"\freceive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x126\n" +
 	"\x17matched_customer_status\x18\x04 \x01(\tR\x15matchedCustomerStatus\x122\n" +
-	"\x15matched_customer_type\x18\x05 \x01(\tR\x13matchedCustomerType\"\xf6\x04\n" +
-	"\vEventFilter\x12U\n" +
-	"\x0eattribute_sets\x18\x01 \x03(\x0e2\x1b.engagement.v1.AttributeSetB\x11\xbaH\x0e\x92\x01\v\x10d\"\a\x82\x01\x04\x10\x01 \x00R\rattributeSets\x123\n" +
-	"\fconsumer_ids\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10d\"\x06r\x04\x18І\x03R\vconsumerIds\x12;\n" +
-	"\x10conversation_ids\x18\x03 \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10d\"\x06r\x04\x18І\x03R\x0fconversationIds\x123\n" +
-	"\fcustomer_ids\x18\x04 \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10d\"\x06r\x04\x18І\x03R\vcustomerIds\x12=\n" +
-	"\x11customer_statuses\x18\x05 \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10d\"\x06r\x04\x18І\x03R\x10customerStatuses\x127\n" +
-	"\x0ecustomer_types\x18\x06 \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10d\"\x06r\x04\x18І\x03R\rcustomerTypes\x12)\n" +
+	"\x15matched_customer_type\x18\x05 \x01(\tR\x13matchedCustomerType\"\xfc\x04\n" +
+	"\vEventFilter\x12V\n" +
+	"\x0eattribute_sets\x18\x01 \x03(\x0e2\x1b.engagement.v1.AttributeSetB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\a\x82\x01\x04\x10\x01 \x00R\rattributeSets\x124\n" +
+	"\fconsumer_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x18І\x03R\vconsumerIds\x12<\n" +
+	"\x10conversation_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x18І\x03R\x0fconversationIds\x124\n" +
+	"\fcustomer_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x18І\x03R\vcustomerIds\x12>\n" +
+	"\x11customer_statuses\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x18І\x03R\x10customerStatuses\x128\n" +
+	"\x0ecustomer_types\x18\x06 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x18І\x03R\rcustomerTypes\x12)\n" +
 	"\rauthenticated\x18\a \x01(\bH\x00R\rauthenticated\x88\x01\x01\x12L\n" +
 	"\n" +
 	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\tstartTime\x12H\n" +

@@ -162,8 +162,8 @@ type GetEventRequest struct {
 	//	*GetEventRequest_EventId
 	//	*GetEventRequest_Cursor
 	Key isGetEventRequest_Key `protobuf_oneof:"key"`
-	// Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-	// `*` returns all.
+	// Fields of `StoredEvent` to return, such as `event.customer_info`: at most
+	// 100 paths. Empty or `*` returns all.
 	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,4,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -319,8 +319,8 @@ type ListEventsRequest struct {
 	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Whether to list the events accepted last first.
 	NewestFirst bool `protobuf:"varint,5,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
-	// Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-	// `*` returns all.
+	// Fields of `StoredEvent` to return, such as `event.customer_info`: at most
+	// 100 paths. Empty or `*` returns all.
 	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,6,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -970,8 +970,12 @@ type Profile struct {
 	// The customer as a person; absent if no event says anything.
 	PersonalInfo *PersonalInfo `protobuf:"bytes,3,opt,name=personal_info,json=personalInfo,proto3" json:"personal_info,omitempty"`
 	// Event that each attribute came from, by the attribute's path, such as
-	// `customer_info.balance`.
-	Sources       map[string]*ValueSource `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// `customer_info.balance`. Names the source of omitted values, too.
+	Sources map[string]*ValueSource `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Paths of the attributes whose values are left out because the profile would
+	// take more than 3.5 MiB, the largest first. To read such a value, get the event that `sources` names for its path. Empty
+	// in nearly every profile.
+	OmittedFields []string `protobuf:"bytes,5,rep,name=omitted_fields,json=omittedFields,proto3" json:"omitted_fields,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1030,6 +1034,13 @@ func (x *Profile) GetPersonalInfo() *PersonalInfo {
 func (x *Profile) GetSources() map[string]*ValueSource {
 	if x != nil {
 		return x.Sources
+	}
+	return nil
+}
+
+func (x *Profile) GetOmittedFields() []string {
+	if x != nil {
+		return x.OmittedFields
 	}
 	return nil
 }
@@ -1476,18 +1487,19 @@ var File_engagement_v1_event_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\n" +
-	"!engagement/v1/event_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eengagement/v1/attributes.proto\x1a\x19engagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x01\n" +
+	"!engagement/v1/event_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eengagement/v1/attributes.proto\x1a\x19engagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x02\n" +
 	"\x0fGetEventRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12'\n" +
 	"\bevent_id\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\aeventId\x12$\n" +
 	"\x06cursor\x18\x03 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06cursor\x127\n" +
-	"\tread_mask\x18\x04 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMaskB\f\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\x06cursor\x12\x8a\x01\n" +
+	"\tread_mask\x18\x04 \x01(\v2\x1a.google.protobuf.FieldMaskBQ\xbaHN\xba\x01K\n" +
+	"\x13read_mask.max_paths\x12\x1bmust have at most 100 paths\x1a\x17size(this.paths) <= 100R\breadMaskB\f\n" +
 	"\x03key\x12\x05\xbaH\x02\b\x01\"D\n" +
 	"\x10GetEventResponse\x120\n" +
-	"\x05event\x18\x01 \x01(\v2\x1a.engagement.v1.StoredEventR\x05event\"\xaf\x02\n" +
+	"\x05event\x18\x01 \x01(\v2\x1a.engagement.v1.StoredEventR\x05event\"\x83\x03\n" +
 	"\x11ListEventsRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x122\n" +
@@ -1495,8 +1507,9 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12!\n" +
-	"\fnewest_first\x18\x05 \x01(\bR\vnewestFirst\x127\n" +
-	"\tread_mask\x18\x06 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"p\n" +
+	"\fnewest_first\x18\x05 \x01(\bR\vnewestFirst\x12\x8a\x01\n" +
+	"\tread_mask\x18\x06 \x01(\v2\x1a.google.protobuf.FieldMaskBQ\xbaHN\xba\x01K\n" +
+	"\x13read_mask.max_paths\x12\x1bmust have at most 100 paths\x1a\x17size(this.paths) <= 100R\breadMask\"p\n" +
 	"\x12ListEventsResponse\x122\n" +
 	"\x06events\x18\x01 \x03(\v2\x1a.engagement.v1.StoredEventR\x06events\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x93\x04\n" +
@@ -1567,13 +1580,14 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\afolding\x18\x04 \x01(\x0e2\x16.engagement.v1.FoldingB\b\xbaH\x05\x82\x01\x02\x10\x01R\afoldingB\x10\n" +
 	"\asubject\x12\x05\xbaH\x02\b\x01\"F\n" +
 	"\x12GetProfileResponse\x120\n" +
-	"\aprofile\x18\x01 \x01(\v2\x16.engagement.v1.ProfileR\aprofile\"\xc5\x02\n" +
+	"\aprofile\x18\x01 \x01(\v2\x16.engagement.v1.ProfileR\aprofile\"\xec\x02\n" +
 	"\aProfile\x12\x1f\n" +
 	"\vconsumer_id\x18\x01 \x01(\tR\n" +
 	"consumerId\x12@\n" +
 	"\rcustomer_info\x18\x02 \x01(\v2\x1b.engagement.v1.CustomerInfoR\fcustomerInfo\x12@\n" +
 	"\rpersonal_info\x18\x03 \x01(\v2\x1b.engagement.v1.PersonalInfoR\fpersonalInfo\x12=\n" +
-	"\asources\x18\x04 \x03(\v2#.engagement.v1.Profile.SourcesEntryR\asources\x1aV\n" +
+	"\asources\x18\x04 \x03(\v2#.engagement.v1.Profile.SourcesEntryR\asources\x12%\n" +
+	"\x0eomitted_fields\x18\x05 \x03(\tR\romittedFields\x1aV\n" +
 	"\fSourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
 	"\x05value\x18\x02 \x01(\v2\x1a.engagement.v1.ValueSourceR\x05value:\x028\x01\"\x92\x01\n" +

@@ -283,9 +283,20 @@ type Limits struct {
 	// Maximum events of one batch of a subscription.
 	MaxSubscriptionBatchEvents int32 `protobuf:"varint,17,opt,name=max_subscription_batch_events,json=maxSubscriptionBatchEvents,proto3" json:"max_subscription_batch_events,omitempty"`
 	// Age, counted from acceptance, at which events are removed.
-	Retention     *durationpb.Duration `protobuf:"bytes,18,opt,name=retention,proto3" json:"retention,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Retention *durationpb.Duration `protobuf:"bytes,18,opt,name=retention,proto3" json:"retention,omitempty"`
+	// Maximum additional attributes of one event.
+	MaxAdditionalAttributes int32 `protobuf:"varint,19,opt,name=max_additional_attributes,json=maxAdditionalAttributes,proto3" json:"max_additional_attributes,omitempty"`
+	// Maximum contacts of a person after the first.
+	MaxOtherContacts int32 `protobuf:"varint,20,opt,name=max_other_contacts,json=maxOtherContacts,proto3" json:"max_other_contacts,omitempty"`
+	// Maximum values of each list of a filter.
+	MaxFilterValues int32 `protobuf:"varint,21,opt,name=max_filter_values,json=maxFilterValues,proto3" json:"max_filter_values,omitempty"`
+	// Maximum paths of a read mask.
+	MaxMaskPaths int32 `protobuf:"varint,22,opt,name=max_mask_paths,json=maxMaskPaths,proto3" json:"max_mask_paths,omitempty"`
+	// Maximum bytes of a request's metadata: names and values, and 32 bytes for
+	// each entry.
+	MaxMetadataBytes int32 `protobuf:"varint,23,opt,name=max_metadata_bytes,json=maxMetadataBytes,proto3" json:"max_metadata_bytes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -444,6 +455,41 @@ func (x *Limits) GetRetention() *durationpb.Duration {
 	return nil
 }
 
+func (x *Limits) GetMaxAdditionalAttributes() int32 {
+	if x != nil {
+		return x.MaxAdditionalAttributes
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxOtherContacts() int32 {
+	if x != nil {
+		return x.MaxOtherContacts
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxFilterValues() int32 {
+	if x != nil {
+		return x.MaxFilterValues
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxMaskPaths() int32 {
+	if x != nil {
+		return x.MaxMaskPaths
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxMetadataBytes() int32 {
+	if x != nil {
+		return x.MaxMetadataBytes
+	}
+	return 0
+}
+
 var File_engagement_v1_server_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_server_service_proto_rawDesc = "" +
@@ -463,7 +509,7 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x1b\n" +
 	"\tlog_epoch\x18\x02 \x01(\tR\blogEpoch\x127\n" +
 	"\tview_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bviewTime\x12\x18\n" +
-	"\acurrent\x18\x04 \x01(\bR\acurrent\"\xec\a\n" +
+	"\acurrent\x18\x04 \x01(\bR\acurrent\"\xd6\t\n" +
 	"\x06Limits\x12.\n" +
 	"\x13max_text_characters\x18\x01 \x01(\x05R\x11maxTextCharacters\x125\n" +
 	"\x17max_event_id_characters\x18\x02 \x01(\x05R\x14maxEventIdCharacters\x122\n" +
@@ -483,7 +529,12 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x10max_entity_names\x18\x0f \x01(\x05R\x0emaxEntityNames\x12;\n" +
 	"\x1amax_entity_name_characters\x18\x10 \x01(\x05R\x17maxEntityNameCharacters\x12A\n" +
 	"\x1dmax_subscription_batch_events\x18\x11 \x01(\x05R\x1amaxSubscriptionBatchEvents\x127\n" +
-	"\tretention\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\tretention2p\n" +
+	"\tretention\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12:\n" +
+	"\x19max_additional_attributes\x18\x13 \x01(\x05R\x17maxAdditionalAttributes\x12,\n" +
+	"\x12max_other_contacts\x18\x14 \x01(\x05R\x10maxOtherContacts\x12*\n" +
+	"\x11max_filter_values\x18\x15 \x01(\x05R\x0fmaxFilterValues\x12$\n" +
+	"\x0emax_mask_paths\x18\x16 \x01(\x05R\fmaxMaskPaths\x12,\n" +
+	"\x12max_metadata_bytes\x18\x17 \x01(\x05R\x10maxMetadataBytes2p\n" +
 	"\rServerService\x12_\n" +
 	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"

@@ -24,11 +24,18 @@ MAX_BATCH_EVENTS: Final[int] = _rules(v1.RecordEventsRequest, "events").repeated
 MAX_CHUNK_EVENTS: Final[int] = _rules(v1.UploadEventsRequest.Chunk, "events").repeated.max_items
 MAX_ENTITY_NAMES: Final[int] = _rules(v1.PutEntitiesRequest, "names").repeated.max_items
 MAX_ENTITY_NAME_CHARACTERS: Final[int] = _rules(v1.PutEntitiesRequest, "names").repeated.items.string.max_len
+MAX_ADDITIONAL_ATTRIBUTES: Final[int] = _rules(v1.Event, "additional_attributes").map.max_pairs
+MAX_OTHER_CONTACTS: Final[int] = _rules(v1.PersonalInfo, "other_contacts").repeated.max_items
+MAX_FILTER_VALUES: Final[int] = _rules(v1.EventFilter, "consumer_ids").repeated.max_items
 END_OF_TIME_MS: Final[int] = _rules(v1.CustomerInfo, "server_time_stamp").int64.lt
 
-# Annotations cannot express serialized sizes, or times relative to the clock.
 # The rule `time.seconds`: an earlier time in milliseconds is one in seconds.
 START_OF_TIME_MS: Final = 315_532_800_000
-MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
+# The rule `read_mask.max_paths`.
+MAX_MASK_PATHS: Final = 100
+
+# Annotations cannot express serialized sizes, or times relative to the clock.
+MAX_EVENT_BYTES: Final = 3_584 * 1024
+"""Leaves half a MiB of the 4 MiB that gRPC libraries accept to everything else in a response."""
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 MAX_CLOCK_LEAD_MS: Final = 24 * 60 * 60 * 1000

@@ -80,6 +80,8 @@ def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
         or len(event.source) > limits.MAX_SOURCE_CHARACTERS
         or not _is_plausible_time(event.original_time_stamp, end_ms=limits.END_OF_TIME_MS)
         or "" in event.additional_attributes
+        or len(event.additional_attributes) > limits.MAX_ADDITIONAL_ATTRIBUTES
+        or len(event.personal_info.other_contacts) > limits.MAX_OTHER_CONTACTS
     ):
         return False
     if event.HasField("customer_info"):

@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Timings:
-    """Durations that an operator sets."""
+class ServerLimits:
+    """Limits that the operator or the transport sets; the others are the contract's."""
 
     heartbeat_interval: timedelta
     max_stream_age: timedelta
     upload_idle_timeout: timedelta
     min_keepalive_interval: timedelta
     retention: timedelta
+    max_metadata_bytes: int
 
 
 class ServerHandlers:
@@ -34,7 +35,7 @@ class ServerHandlers:
 
     def __init__(
         self,
-        timings: Timings,
+        server_limits: ServerLimits,
         *,
         version: str,
         partition_count: int,
@@ -59,15 +60,20 @@ class ServerHandlers:
                 max_entity_names=limits.MAX_ENTITY_NAMES,
                 max_entity_name_characters=limits.MAX_ENTITY_NAME_CHARACTERS,
                 max_subscription_batch_events=MAX_SUBSCRIPTION_BATCH_EVENTS,
+                max_additional_attributes=limits.MAX_ADDITIONAL_ATTRIBUTES,
+                max_other_contacts=limits.MAX_OTHER_CONTACTS,
+                max_filter_values=limits.MAX_FILTER_VALUES,
+                max_mask_paths=limits.MAX_MASK_PATHS,
+                max_metadata_bytes=server_limits.max_metadata_bytes,
             ),
         )
         allowed = self._info.limits
         allowed.max_clock_lead.FromMilliseconds(limits.MAX_CLOCK_LEAD_MS)
-        allowed.heartbeat_interval.FromTimedelta(timings.heartbeat_interval)
-        allowed.max_stream_age.FromTimedelta(timings.max_stream_age)
-        allowed.upload_idle_timeout.FromTimedelta(timings.upload_idle_timeout)
-        allowed.retention.FromTimedelta(timings.retention)
-        allowed.min_keepalive_interval.FromTimedelta(timings.min_keepalive_interval)
+        allowed.heartbeat_interval.FromTimedelta(server_limits.heartbeat_interval)
+        allowed.max_stream_age.FromTimedelta(server_limits.max_stream_age)
+        allowed.upload_idle_timeout.FromTimedelta(server_limits.upload_idle_timeout)
+        allowed.retention.FromTimedelta(server_limits.retention)
+        allowed.min_keepalive_interval.FromTimedelta(server_limits.min_keepalive_interval)
 
     async def get_server_info(self, request: v1.GetServerInfoRequest, call: Call) -> v1.GetServerInfoResponse:
         """Returns version, limits and the state of the partitions."""

@@ -21,14 +21,16 @@ from engagement_server.api.server import ServerHandlers
 if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
 
-    from engagement_server.api.server import Timings
+    from engagement_server.api.server import ServerLimits
     from engagement_server.partitions import Partitions
 
 
-def services(partitions: Partitions, timings: Timings, *, version: str) -> Mapping[ServiceDescriptor, object]:
+def services(
+    partitions: Partitions, server_limits: ServerLimits, *, version: str
+) -> Mapping[ServiceDescriptor, object]:
     """Handlers by service: the method `RecordEvent` of the contract is `record_event` of the handlers."""
     described = ServerHandlers(
-        timings, version=version, partition_count=partitions.count, partitions=partitions.states
+        server_limits, version=version, partition_count=partitions.count, partitions=partitions.states
     )
     return {
         ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]: IngestHandlers(partitions),

@@ -92,7 +92,7 @@ class EventPages:
             event = v1.Event.FromString(row.payload)
             if not predicate.matches_content(event):
                 continue
-            size_bytes += len(row.payload)
+            size_bytes += row.max_response_bytes
             if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
                 return Page(rows, rows[-1][0].position)
             rows.append((row, event))

@@ -73,17 +73,24 @@ def profile(  # noqa: PLR0913 - one for each option
 
 
 def _to_rows(found: v1.Profile) -> Iterator[tuple[str, ...]]:
-    """The rows for _NAMES, starting with the consumer's id."""
+    """The rows for _NAMES, starting with the consumer's id. Values that were left out come last."""
     if found.consumer_id:
         yield "consumerId", found.consumer_id, "", "", ""
     for set_name in ("customer_info", "personal_info"):
         attributes = getattr(found, set_name)
         for field_name, name, value in stored_events.values_of(attributes):
-            source = found.sources[f"{set_name}.{field_name}"]
-            yield (
-                name,
-                value,
-                write_epoch_ms(source.server_time_stamp),
-                "true" if source.authenticated else "false",
-                source.event_id,
-            )
+            yield _to_row(name, value, found.sources[f"{set_name}.{field_name}"])
+    for path in found.omitted_fields:
+        set_name, _, field_name = path.partition(".")
+        name = getattr(found, set_name).DESCRIPTOR.fields_by_name[field_name].json_name
+        yield _to_row(name, "(too large to show here: get the event)", found.sources[path])
+
+
+def _to_row(name: str, value: str, source: v1.ValueSource) -> tuple[str, ...]:
+    return (
+        name,
+        value,
+        write_epoch_ms(source.server_time_stamp),
+        "true" if source.authenticated else "false",
+        source.event_id,
+    )

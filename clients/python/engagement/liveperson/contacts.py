@@ -2,14 +2,15 @@
 
 The first e-mail address and the first phone of all contacts become the person's own, unless the set names
 them directly. They are removed from their contacts, and contacts that still have an address or phone are
-the other contacts, so no value appears twice. An empty address or phone, like any other member of a
-contact, is kept under its path.
+the other contacts, so no value appears twice; those beyond the contract's limit are kept as one text. An
+empty address or phone, like any other member of a contact, is kept under its path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engagement import limits
 from engagement.liveperson.leaves import Leaves, join
 from engagement.liveperson.values import Json, text_of, without
 
@@ -26,7 +27,10 @@ def take_contacts(value: Json, *, texts: dict[str, str], leaves: Leaves) -> list
         if way in texts:
             leaves.keep(way, texts[way])
         texts[way] = first.pop(way)
-    return [contact for contact in contacts if contact]
+    others = [contact for contact in contacts if contact]
+    if excess := others[limits.MAX_OTHER_CONTACTS :]:
+        leaves.keep_folded("contacts", [dict(contact) for contact in excess])
+    return others[: limits.MAX_OTHER_CONTACTS]
 
 
 def _take_contact(path: str, entry: Json, *, leaves: Leaves) -> dict[str, str]:

@@ -120,7 +120,7 @@ def read_content(found: FoundSet) -> Content | None:
             remarks, "originalTimeStamp", field="original_time_stamp", leaves=leaves
         ),
         attributes=attributes,
-        additional_attributes=leaves.texts,
+        additional_attributes=leaves.fitting_texts(),
     )
 
 

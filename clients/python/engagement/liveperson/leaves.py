@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from engagement import limits
 from engagement.liveperson.errors import UnreadableError
-from engagement.liveperson.values import MAX_DEPTH, Json, text_of
+from engagement.liveperson.values import MAX_DEPTH, Json, text_of, write_json
 
 _FIELD: Final = "additional_attributes"
 _MAX_CHARACTERS = limits.MAX_EVENT_BYTES
 """An event with more text than this exceeds the limit in bytes in any case."""
+_ROOT: Final = '""'
+"""The path of whatever has no name of its own."""
 
 
 class Leaves:
@@ -22,16 +26,48 @@ class Leaves:
     limits of an event.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, folded: frozenset[str] = frozenset()) -> None:
+        """Values at `folded` paths are kept as one text each, their JSON."""
         self.texts: dict[str, str] = {}
+        """Every text; maybe more of them than an event may have."""
+        self._folded = folded
+        self._kept: list[tuple[str, Json]] = []
         self._characters = 0
 
     def keep(self, path: str, value: Json) -> None:
         """Keeps every text in the value."""
-        self._keep(path or '""', value, depth=0)
+        self._kept.append((path or _ROOT, value))
+        self._keep(path or _ROOT, value, depth=0)
+
+    def keep_folded(self, path: str, value: Json) -> None:
+        """Keeps the value as one text, its JSON."""
+        self.keep(path, _fold(value))
+
+    def fitting_texts(self) -> dict[str, str]:
+        """As many texts as an event may have.
+
+        If there are more, the objects and arrays with most texts become one text each, and if there still
+        are too many, the last of them do. Raises UnreadableError if that one would be too long.
+        """
+        excess = len(self.texts) - limits.MAX_ADDITIONAL_ATTRIBUTES
+        if excess <= 0:
+            return self.texts
+        fitting = Leaves(folded=_paths_to_fold(self._kept, excess=excess))
+        for path, value in self._kept:
+            fitting.keep(path, value)
+        texts = [*fitting.texts.items()]
+        if len(texts) > limits.MAX_ADDITIONAL_ATTRIBUTES:
+            room = limits.MAX_ADDITIONAL_ATTRIBUTES - 1
+            rest = _fold(dict(texts[room:]))
+            if len(rest) > limits.MAX_TEXT_CHARACTERS:
+                limit = f"must have at most {limits.MAX_ADDITIONAL_ATTRIBUTES} entries, has {len(self.texts)}"
+                raise UnreadableError(_FIELD, rule="map.max_pairs", description=limit)
+            fitting.texts = dict(texts[:room])
+            fitting.keep(_ROOT, rest)
+        return fitting.texts
 
     def _keep(self, path: str, value: Json, *, depth: int) -> None:
-        text = text_of(value)
+        text = _fold(value) if path in self._folded else text_of(value)
         if text is not None:
             self._keep_text(path, text)
             return
@@ -55,6 +91,56 @@ class Leaves:
         while self.texts.setdefault(key, text) != text:
             number += 1
             key = f"{path}#{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Container:
+    """An object or array of a source, with those inside it."""
+
+    path: str
+    value: Json
+    leaves: int
+    """Its texts, and those of the containers inside it."""
+    inner: list[_Container]
+
+    def __lt__(self, other: _Container) -> bool:
+        """Whether it has more texts: a heap hands out the largest first."""
+        return self.leaves > other.leaves
+
+
+def _paths_to_fold(kept: Iterable[tuple[str, Json]], *, excess: int) -> frozenset[str]:
+    """The paths of as many containers as it takes to have `excess` texts less; none is inside another."""
+    waiting = [container for path, value in kept if (container := _container(path, value)) is not None]
+    heapq.heapify(waiting)
+    chosen: set[str] = set()
+    while waiting and excess > 0:
+        container = heapq.heappop(waiting)
+        if len(_fold(container.value)) <= limits.MAX_TEXT_CHARACTERS:
+            chosen.add(container.path)
+            excess -= container.leaves - 1
+        else:
+            for inner in container.inner:
+                heapq.heappush(waiting, inner)
+    return frozenset(chosen)
+
+
+def _container(path: str, value: Json) -> _Container | None:
+    """The value if it has several texts."""
+    if not isinstance(value, dict | list):
+        return None
+    leaves, inner = 0, []
+    for child_path, child in _children(path, value):
+        if isinstance(child, dict | list):
+            if (container := _container(child_path, child)) is not None:
+                inner.append(container)
+                leaves += container.leaves
+        elif child is not None:
+            leaves += 1
+    return _Container(path, value, leaves, inner) if leaves else None
+
+
+def _fold(value: Json) -> str:
+    return write_json(value, is_ascii=False)
 
 
 def _children(path: str, value: Json) -> Iterable[tuple[str, Json]]:

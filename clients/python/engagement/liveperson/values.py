@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Final, TypeAlias
 
 Json: TypeAlias = "bool | str | list[Json] | dict[str, Json] | None"
@@ -36,15 +37,16 @@ def without(members: Object, *names: str) -> Object:
     return rest
 
 
-def write_json(value: Json, *, depth: int = 0) -> str:
-    """Compact JSON in ASCII, numbers as they are written; values nested too deeply become `…`."""
+def write_json(value: Json, *, is_ascii: bool = True, depth: int = 0) -> str:
+    """Compact JSON, numbers as they are written; values nested too deeply become `…`."""
     if depth > MAX_DEPTH:
         return "…"
+    write = partial(write_json, is_ascii=is_ascii, depth=depth + 1)
     if isinstance(value, dict):
         members = (
-            f"{json.dumps(name)}:{write_json(child, depth=depth + 1)}" for name, child in value.items()
+            f"{json.dumps(name, ensure_ascii=is_ascii)}:{write(child)}" for name, child in value.items()
         )
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(write_json(child, depth=depth + 1) for child in value) + "]"
-    return value if isinstance(value, Number) else json.dumps(value)
+        return "[" + ",".join(map(write, value)) + "]"
+    return value if isinstance(value, Number) else json.dumps(value, ensure_ascii=is_ascii)

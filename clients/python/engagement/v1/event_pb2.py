@@ -28,7 +28,7 @@ from engagement.v1 import error_reason_pb2 as engagement_dot_v1_dot_error__reaso
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65ngagement/v1/event.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1e\x65ngagement/v1/attributes.proto\x1a engagement/v1/error_reason.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x05\n\x05\x45vent\x12\x1e\n\x08\x65vent_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x01\xba\x01\x01\x00\x12\"\n\x0b\x63onsumer_id\x18\x02 \x01(\tB\r\xbaH\nr\x08\x18\xd0\x86\x03\xba\x01\x01\x00\x12&\n\x0f\x63onversation_id\x18\x03 \x01(\tB\r\xbaH\nr\x08\x18\xd0\x86\x03\xba\x01\x01\x00\x12\x15\n\rauthenticated\x18\x04 \x01(\x08\x12\xa7\x01\n\x13original_time_stamp\x18\x05 \x01(\x03\x42\x84\x01\xbaH\x80\x01\"\n\x10\x80\xb8\xff\x90\xfd\xce\x39 \x00\xba\x01q\n\x0ctime.seconds\x12>must be in milliseconds, from 1980 on: this looks like seconds\x1a!this <= 0 || this >= 315532800000H\x01\x88\x01\x01\x12\x1b\n\x06source\x18\x06 \x01(\tB\x0b\xbaH\x08r\x06\x18@\xba\x01\x01\x00\x12\x34\n\rcustomer_info\x18\n \x01(\x0b\x32\x1b.engagement.v1.CustomerInfoH\x00\x12\x34\n\rpersonal_info\x18\x0b \x01(\x0b\x32\x1b.engagement.v1.PersonalInfoH\x00\x12o\n\x15\x61\x64\x64itional_attributes\x18\x14 \x03(\x0b\x32..engagement.v1.Event.AdditionalAttributesEntryB \xbaH\x1d\x9a\x01\x1a\"\x0cr\n\x10\x01\x18\xd0\x86\x03\xba\x01\x01\x00*\nr\x08\x18\xd0\x86\x03\xba\x01\x01\x00\x1a;\n\x19\x41\x64\x64itionalAttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x13\n\nattributes\x12\x05\xbaH\x02\x08\x01\x42\x16\n\x14_original_time_stampJ\x04\x08\x0c\x10\x14\"\xb4\x01\n\x0bStoredEvent\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.engagement.v1.Event\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x30\n\x0creceive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x17matched_customer_status\x18\x04 \x01(\t\x12\x1d\n\x15matched_customer_type\x18\x05 \x01(\t\"\xf2\x03\n\x0b\x45ventFilter\x12\x46\n\x0e\x61ttribute_sets\x18\x01 \x03(\x0e\x32\x1b.engagement.v1.AttributeSetB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\"\x07\x82\x01\x04\x10\x01 \x00\x12&\n\x0c\x63onsumer_ids\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\"\x06r\x04\x18\xd0\x86\x03\x12*\n\x10\x63onversation_ids\x18\x03 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\"\x06r\x04\x18\xd0\x86\x03\x12&\n\x0c\x63ustomer_ids\x18\x04 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\"\x06r\x04\x18\xd0\x86\x03\x12+\n\x11\x63ustomer_statuses\x18\x05 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\"\x06r\x04\x18\xd0\x86\x03\x12(\n\x0e\x63ustomer_types\x18\x06 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\"\x06r\x04\x18\xd0\x86\x03\x12\x1a\n\rauthenticated\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x41\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12?\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x16\n\x04text\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x42\x10\n\x0e_authenticated\"\x91\x01\n\x0b\x45ventResult\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\'\n\x07outcome\x18\x03 \x01(\x0e\x32\x16.engagement.v1.Outcome\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\x12(\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x19.engagement.v1.EventError\"\x96\x01\n\nEventError\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.engagement.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x31\n\nviolations\x18\x03 \x03(\x0b\x32\x1d.engagement.v1.FieldViolation\x12\x18\n\x10violations_total\x18\x04 \x01(\x05\"B\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"R\n\x05Tally\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x11\n\tduplicate\x18\x02 \x01(\x03\x12\x10\n\x08rejected\x18\x03 \x01(\x03\x12\x12\n\nsuppressed\x18\x04 \x01(\x03*o\n\x0c\x41ttributeSet\x12\x1d\n\x19\x41TTRIBUTE_SET_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41TTRIBUTE_SET_CUSTOMER_INFO\x10\x01\x12\x1f\n\x1b\x41TTRIBUTE_SET_PERSONAL_INFO\x10\x02*}\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ACCEPTED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03\x12\x16\n\x12OUTCOME_SUPPRESSED\x10\x04\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65ngagement/v1/event.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1e\x65ngagement/v1/attributes.proto\x1a engagement/v1/error_reason.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x05\n\x05\x45vent\x12\x1e\n\x08\x65vent_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x01\xba\x01\x01\x00\x12\"\n\x0b\x63onsumer_id\x18\x02 \x01(\tB\r\xbaH\nr\x08\x18\xd0\x86\x03\xba\x01\x01\x00\x12&\n\x0f\x63onversation_id\x18\x03 \x01(\tB\r\xbaH\nr\x08\x18\xd0\x86\x03\xba\x01\x01\x00\x12\x15\n\rauthenticated\x18\x04 \x01(\x08\x12\xa7\x01\n\x13original_time_stamp\x18\x05 \x01(\x03\x42\x84\x01\xbaH\x80\x01\"\n\x10\x80\xb8\xff\x90\xfd\xce\x39 \x00\xba\x01q\n\x0ctime.seconds\x12>must be in milliseconds, from 1980 on: this looks like seconds\x1a!this <= 0 || this >= 315532800000H\x01\x88\x01\x01\x12\x1b\n\x06source\x18\x06 \x01(\tB\x0b\xbaH\x08r\x06\x18@\xba\x01\x01\x00\x12\x34\n\rcustomer_info\x18\n \x01(\x0b\x32\x1b.engagement.v1.CustomerInfoH\x00\x12\x34\n\rpersonal_info\x18\x0b \x01(\x0b\x32\x1b.engagement.v1.PersonalInfoH\x00\x12r\n\x15\x61\x64\x64itional_attributes\x18\x14 \x03(\x0b\x32..engagement.v1.Event.AdditionalAttributesEntryB#\xbaH \x9a\x01\x1d\x10\xe8\x07\"\x0cr\n\x10\x01\x18\xd0\x86\x03\xba\x01\x01\x00*\nr\x08\x18\xd0\x86\x03\xba\x01\x01\x00\x1a;\n\x19\x41\x64\x64itionalAttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x13\n\nattributes\x12\x05\xbaH\x02\x08\x01\x42\x16\n\x14_original_time_stampJ\x04\x08\x07\x10\nJ\x04\x08\x0c\x10\x14\"\xb4\x01\n\x0bStoredEvent\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.engagement.v1.Event\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x30\n\x0creceive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x17matched_customer_status\x18\x04 \x01(\t\x12\x1d\n\x15matched_customer_type\x18\x05 \x01(\t\"\xf8\x03\n\x0b\x45ventFilter\x12G\n\x0e\x61ttribute_sets\x18\x01 \x03(\x0e\x32\x1b.engagement.v1.AttributeSetB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07\x82\x01\x04\x10\x01 \x00\x12\'\n\x0c\x63onsumer_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xe8\x07\"\x06r\x04\x18\xd0\x86\x03\x12+\n\x10\x63onversation_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xe8\x07\"\x06r\x04\x18\xd0\x86\x03\x12\'\n\x0c\x63ustomer_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xe8\x07\"\x06r\x04\x18\xd0\x86\x03\x12,\n\x11\x63ustomer_statuses\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xe8\x07\"\x06r\x04\x18\xd0\x86\x03\x12)\n\x0e\x63ustomer_types\x18\x06 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xe8\x07\"\x06r\x04\x18\xd0\x86\x03\x12\x1a\n\rauthenticated\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x41\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12?\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x16\n\x04text\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x42\x10\n\x0e_authenticated\"\x91\x01\n\x0b\x45ventResult\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\'\n\x07outcome\x18\x03 \x01(\x0e\x32\x16.engagement.v1.Outcome\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\x12(\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x19.engagement.v1.EventError\"\x96\x01\n\nEventError\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.engagement.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x31\n\nviolations\x18\x03 \x03(\x0b\x32\x1d.engagement.v1.FieldViolation\x12\x18\n\x10violations_total\x18\x04 \x01(\x05\"B\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"R\n\x05Tally\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x11\n\tduplicate\x18\x02 \x01(\x03\x12\x10\n\x08rejected\x18\x03 \x01(\x03\x12\x12\n\nsuppressed\x18\x04 \x01(\x03*o\n\x0c\x41ttributeSet\x12\x1d\n\x19\x41TTRIBUTE_SET_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41TTRIBUTE_SET_CUSTOMER_INFO\x10\x01\x12\x1f\n\x1b\x41TTRIBUTE_SET_PERSONAL_INFO\x10\x02*}\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ACCEPTED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03\x12\x16\n\x12OUTCOME_SUPPRESSED\x10\x04\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,43 +51,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT'].fields_by_name['source']._loaded_options = None
   _globals['_EVENT'].fields_by_name['source']._serialized_options = b'\272H\010r\006\030@\272\001\001\000'
   _globals['_EVENT'].fields_by_name['additional_attributes']._loaded_options = None
-  _globals['_EVENT'].fields_by_name['additional_attributes']._serialized_options = b'\272H\035\232\001\032\"\014r\n\020\001\030\320\206\003\272\001\001\000*\nr\010\030\320\206\003\272\001\001\000'
+  _globals['_EVENT'].fields_by_name['additional_attributes']._serialized_options = b'\272H \232\001\035\020\350\007\"\014r\n\020\001\030\320\206\003\272\001\001\000*\nr\010\030\320\206\003\272\001\001\000'
   _globals['_EVENTFILTER'].fields_by_name['attribute_sets']._loaded_options = None
-  _globals['_EVENTFILTER'].fields_by_name['attribute_sets']._serialized_options = b'\272H\016\222\001\013\020d\"\007\202\001\004\020\001 \000'
+  _globals['_EVENTFILTER'].fields_by_name['attribute_sets']._serialized_options = b'\272H\017\222\001\014\020\350\007\"\007\202\001\004\020\001 \000'
   _globals['_EVENTFILTER'].fields_by_name['consumer_ids']._loaded_options = None
-  _globals['_EVENTFILTER'].fields_by_name['consumer_ids']._serialized_options = b'\272H\r\222\001\n\020d\"\006r\004\030\320\206\003'
+  _globals['_EVENTFILTER'].fields_by_name['consumer_ids']._serialized_options = b'\272H\016\222\001\013\020\350\007\"\006r\004\030\320\206\003'
   _globals['_EVENTFILTER'].fields_by_name['conversation_ids']._loaded_options = None
-  _globals['_EVENTFILTER'].fields_by_name['conversation_ids']._serialized_options = b'\272H\r\222\001\n\020d\"\006r\004\030\320\206\003'
+  _globals['_EVENTFILTER'].fields_by_name['conversation_ids']._serialized_options = b'\272H\016\222\001\013\020\350\007\"\006r\004\030\320\206\003'
   _globals['_EVENTFILTER'].fields_by_name['customer_ids']._loaded_options = None
-  _globals['_EVENTFILTER'].fields_by_name['customer_ids']._serialized_options = b'\272H\r\222\001\n\020d\"\006r\004\030\320\206\003'
+  _globals['_EVENTFILTER'].fields_by_name['customer_ids']._serialized_options = b'\272H\016\222\001\013\020\350\007\"\006r\004\030\320\206\003'
   _globals['_EVENTFILTER'].fields_by_name['customer_statuses']._loaded_options = None
-  _globals['_EVENTFILTER'].fields_by_name['customer_statuses']._serialized_options = b'\272H\r\222\001\n\020d\"\006r\004\030\320\206\003'
+  _globals['_EVENTFILTER'].fields_by_name['customer_statuses']._serialized_options = b'\272H\016\222\001\013\020\350\007\"\006r\004\030\320\206\003'
   _globals['_EVENTFILTER'].fields_by_name['customer_types']._loaded_options = None
-  _globals['_EVENTFILTER'].fields_by_name['customer_types']._serialized_options = b'\272H\r\222\001\n\020d\"\006r\004\030\320\206\003'
+  _globals['_EVENTFILTER'].fields_by_name['customer_types']._serialized_options = b'\272H\016\222\001\013\020\350\007\"\006r\004\030\320\206\003'
   _globals['_EVENTFILTER'].fields_by_name['start_time']._loaded_options = None
   _globals['_EVENTFILTER'].fields_by_name['start_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_EVENTFILTER'].fields_by_name['end_time']._loaded_options = None
   _globals['_EVENTFILTER'].fields_by_name['end_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_EVENTFILTER'].fields_by_name['text']._loaded_options = None
   _globals['_EVENTFILTER'].fields_by_name['text']._serialized_options = b'\272H\005r\003\030\350\007'
-  _globals['_ATTRIBUTESET']._serialized_start=1982
-  _globals['_ATTRIBUTESET']._serialized_end=2093
-  _globals['_OUTCOME']._serialized_start=2095
-  _globals['_OUTCOME']._serialized_end=2220
+  _globals['_ATTRIBUTESET']._serialized_start=1997
+  _globals['_ATTRIBUTESET']._serialized_end=2108
+  _globals['_OUTCOME']._serialized_start=2110
+  _globals['_OUTCOME']._serialized_end=2235
   _globals['_EVENT']._serialized_start=173
-  _globals['_EVENT']._serialized_end=843
-  _globals['_EVENT_ADDITIONALATTRIBUTESENTRY']._serialized_start=733
-  _globals['_EVENT_ADDITIONALATTRIBUTESENTRY']._serialized_end=792
-  _globals['_STOREDEVENT']._serialized_start=846
-  _globals['_STOREDEVENT']._serialized_end=1026
-  _globals['_EVENTFILTER']._serialized_start=1029
-  _globals['_EVENTFILTER']._serialized_end=1527
-  _globals['_EVENTRESULT']._serialized_start=1530
-  _globals['_EVENTRESULT']._serialized_end=1675
-  _globals['_EVENTERROR']._serialized_start=1678
-  _globals['_EVENTERROR']._serialized_end=1828
-  _globals['_FIELDVIOLATION']._serialized_start=1830
-  _globals['_FIELDVIOLATION']._serialized_end=1896
-  _globals['_TALLY']._serialized_start=1898
-  _globals['_TALLY']._serialized_end=1980
+  _globals['_EVENT']._serialized_end=852
+  _globals['_EVENT_ADDITIONALATTRIBUTESENTRY']._serialized_start=736
+  _globals['_EVENT_ADDITIONALATTRIBUTESENTRY']._serialized_end=795
+  _globals['_STOREDEVENT']._serialized_start=855
+  _globals['_STOREDEVENT']._serialized_end=1035
+  _globals['_EVENTFILTER']._serialized_start=1038
+  _globals['_EVENTFILTER']._serialized_end=1542
+  _globals['_EVENTRESULT']._serialized_start=1545
+  _globals['_EVENTRESULT']._serialized_end=1690
+  _globals['_EVENTERROR']._serialized_start=1693
+  _globals['_EVENTERROR']._serialized_end=1843
+  _globals['_FIELDVIOLATION']._serialized_start=1845
+  _globals['_FIELDVIOLATION']._serialized_end=1911
+  _globals['_TALLY']._serialized_start=1913
+  _globals['_TALLY']._serialized_end=1995
 # @@protoc_insertion_point(module_scope)

@@ -182,7 +182,7 @@ class GetProfileResponse(_message.Message):
     def __init__(self, profile: _Optional[_Union[Profile, _Mapping]] = ...) -> None: ...
 
 class Profile(_message.Message):
-    __slots__ = ("consumer_id", "customer_info", "personal_info", "sources")
+    __slots__ = ("consumer_id", "customer_info", "personal_info", "sources", "omitted_fields")
     class SourcesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -194,11 +194,13 @@ class Profile(_message.Message):
     CUSTOMER_INFO_FIELD_NUMBER: _ClassVar[int]
     PERSONAL_INFO_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
+    OMITTED_FIELDS_FIELD_NUMBER: _ClassVar[int]
     consumer_id: str
     customer_info: _attributes_pb2.CustomerInfo
     personal_info: _attributes_pb2.PersonalInfo
     sources: _containers.MessageMap[str, ValueSource]
-    def __init__(self, consumer_id: _Optional[str] = ..., customer_info: _Optional[_Union[_attributes_pb2.CustomerInfo, _Mapping]] = ..., personal_info: _Optional[_Union[_attributes_pb2.PersonalInfo, _Mapping]] = ..., sources: _Optional[_Mapping[str, ValueSource]] = ...) -> None: ...
+    omitted_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, consumer_id: _Optional[str] = ..., customer_info: _Optional[_Union[_attributes_pb2.CustomerInfo, _Mapping]] = ..., personal_info: _Optional[_Union[_attributes_pb2.PersonalInfo, _Mapping]] = ..., sources: _Optional[_Mapping[str, ValueSource]] = ..., omitted_fields: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ValueSource(_message.Message):
     __slots__ = ("cursor", "event_id", "server_time_stamp", "authenticated")

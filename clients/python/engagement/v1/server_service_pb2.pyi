@@ -43,7 +43,7 @@ class Partition(_message.Message):
     def __init__(self, number: _Optional[int] = ..., log_epoch: _Optional[str] = ..., view_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current: _Optional[bool] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_text_characters", "max_event_id_characters", "max_source_characters", "max_event_bytes", "max_message_bytes", "max_batch_events", "max_chunk_events", "max_unacked_chunks", "max_page_events", "max_clock_lead", "heartbeat_interval", "max_stream_age", "upload_idle_timeout", "min_keepalive_interval", "max_entity_names", "max_entity_name_characters", "max_subscription_batch_events", "retention")
+    __slots__ = ("max_text_characters", "max_event_id_characters", "max_source_characters", "max_event_bytes", "max_message_bytes", "max_batch_events", "max_chunk_events", "max_unacked_chunks", "max_page_events", "max_clock_lead", "heartbeat_interval", "max_stream_age", "upload_idle_timeout", "min_keepalive_interval", "max_entity_names", "max_entity_name_characters", "max_subscription_batch_events", "retention", "max_additional_attributes", "max_other_contacts", "max_filter_values", "max_mask_paths", "max_metadata_bytes")
     MAX_TEXT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     MAX_EVENT_ID_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     MAX_SOURCE_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,11 @@ class Limits(_message.Message):
     MAX_ENTITY_NAME_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     MAX_SUBSCRIPTION_BATCH_EVENTS_FIELD_NUMBER: _ClassVar[int]
     RETENTION_FIELD_NUMBER: _ClassVar[int]
+    MAX_ADDITIONAL_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_OTHER_CONTACTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_FILTER_VALUES_FIELD_NUMBER: _ClassVar[int]
+    MAX_MASK_PATHS_FIELD_NUMBER: _ClassVar[int]
+    MAX_METADATA_BYTES_FIELD_NUMBER: _ClassVar[int]
     max_text_characters: int
     max_event_id_characters: int
     max_source_characters: int
@@ -80,4 +85,9 @@ class Limits(_message.Message):
     max_entity_name_characters: int
     max_subscription_batch_events: int
     retention: _duration_pb2.Duration
-    def __init__(self, max_text_characters: _Optional[int] = ..., max_event_id_characters: _Optional[int] = ..., max_source_characters: _Optional[int] = ..., max_event_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_batch_events: _Optional[int] = ..., max_chunk_events: _Optional[int] = ..., max_unacked_chunks: _Optional[int] = ..., max_page_events: _Optional[int] = ..., max_clock_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_stream_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., upload_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_keepalive_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_entity_names: _Optional[int] = ..., max_entity_name_characters: _Optional[int] = ..., max_subscription_batch_events: _Optional[int] = ..., retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    max_additional_attributes: int
+    max_other_contacts: int
+    max_filter_values: int
+    max_mask_paths: int
+    max_metadata_bytes: int
+    def __init__(self, max_text_characters: _Optional[int] = ..., max_event_id_characters: _Optional[int] = ..., max_source_characters: _Optional[int] = ..., max_event_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_batch_events: _Optional[int] = ..., max_chunk_events: _Optional[int] = ..., max_unacked_chunks: _Optional[int] = ..., max_page_events: _Optional[int] = ..., max_clock_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_stream_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., upload_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_keepalive_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_entity_names: _Optional[int] = ..., max_entity_name_characters: _Optional[int] = ..., max_subscription_batch_events: _Optional[int] = ..., retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_additional_attributes: _Optional[int] = ..., max_other_contacts: _Optional[int] = ..., max_filter_values: _Optional[int] = ..., max_mask_paths: _Optional[int] = ..., max_metadata_bytes: _Optional[int] = ...) -> None: ...

@@ -1112,8 +1112,8 @@ pub struct PersonalInfo {
         )
     )]
     pub language: Option<String>,
-    /// Contacts after the first, in the source's order. The first contact is
-    /// `email` and `phone`.
+    /// Contacts after the first, in the source's order: at most 100. The first
+    /// contact is `email` and `phone`.
     ///
     /// Field 20: `other_contacts`
     #[cfg_attr(
@@ -2927,6 +2927,9 @@ pub const __DELETE_ENTITY_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntr
 /// domain `engagement.v1`. Its `reason` is the name of one of these values
 /// without the prefix `ERROR_REASON_`, and its metadata repeats every variable
 /// part of the message. Clients must accept reasons that they do not know.
+///
+/// Each gRPC code has its own ten or twenty numbers, so that the reasons of one
+/// code stay together. The numbers between are free for further reasons.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i32)]
@@ -3960,8 +3963,9 @@ impl ::buffa::Enumeration for Outcome {
 /// `Event` is one attribute set about one customer at one time, as a producer
 /// sends it.
 ///
-/// A serialized event takes at most 4 MiB. The server stores and returns fields
-/// that it does not know.
+/// A serialized event takes at most 3.5 MiB, so that every response that holds it
+/// stays below the 4 MiB that gRPC libraries accept by default. The server stores
+/// and returns fields that it does not know.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
 #[cfg_attr(feature = "json", serde(default))]
@@ -4051,8 +4055,8 @@ pub struct Event {
     )]
     pub source: String,
     /// Attributes that the source sent and this contract does not model, keyed by
-    /// the source's own path, such as "age.month". Optional. Keys and values hold
-    /// at most 50,000 characters without NUL; a key is not empty.
+    /// the source's own path, such as "age.month". Optional: at most 1,000. Keys
+    /// and values hold at most 50,000 characters without NUL; a key is not empty.
     ///
     /// Field 20: `additional_attributes`
     #[cfg_attr(
@@ -4896,7 +4900,7 @@ pub const __STORED_EVENT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buff
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct EventFilter {
-    /// Kinds of attribute sets, at most 100.
+    /// Kinds of attribute sets, at most 1,000.
     ///
     /// Field 1: `attribute_sets`
     #[cfg_attr(
@@ -4909,7 +4913,7 @@ pub struct EventFilter {
         )
     )]
     pub attribute_sets: Vec<EnumValue<AttributeSet>>,
-    /// Exact values of `consumer_id`, at most 100, each of at most 50,000
+    /// Exact values of `consumer_id`, at most 1,000, each of at most 50,000
     /// characters.
     ///
     /// Field 2: `consumer_ids`
@@ -4923,7 +4927,7 @@ pub struct EventFilter {
         )
     )]
     pub consumer_ids: Vec<String>,
-    /// Exact values of `conversation_id`, at most 100, each of at most 50,000
+    /// Exact values of `conversation_id`, at most 1,000, each of at most 50,000
     /// characters.
     ///
     /// Field 3: `conversation_ids`
@@ -4937,7 +4941,7 @@ pub struct EventFilter {
         )
     )]
     pub conversation_ids: Vec<String>,
-    /// Exact values of `customer_info.customer_id`, at most 100, each of at most
+    /// Exact values of `customer_info.customer_id`, at most 1,000, each of at most
     /// 50,000 characters.
     ///
     /// Field 4: `customer_ids`
@@ -4952,7 +4956,7 @@ pub struct EventFilter {
     )]
     pub customer_ids: Vec<String>,
     /// Whole values of `customer_info.customer_status`, ignoring case: at most
-    /// 100, each of at most 50,000 characters.
+    /// 1,000, each of at most 50,000 characters.
     ///
     /// Field 5: `customer_statuses`
     #[cfg_attr(
@@ -4965,8 +4969,8 @@ pub struct EventFilter {
         )
     )]
     pub customer_statuses: Vec<String>,
-    /// Whole values of `customer_info.customer_type`, ignoring case: at most 100,
-    /// each of at most 50,000 characters.
+    /// Whole values of `customer_info.customer_type`, ignoring case: at most
+    /// 1,000, each of at most 50,000 characters.
     ///
     /// Field 6: `customer_types`
     #[cfg_attr(
@@ -6479,8 +6483,8 @@ pub struct GetEventRequest {
         )
     )]
     pub account_id: String,
-    /// Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-    /// `*` returns all.
+    /// Fields of `StoredEvent` to return, such as `event.customer_info`: at most
+    /// 100 paths. Empty or `*` returns all.
     ///
     /// Field 4: `read_mask`
     #[cfg_attr(
@@ -7021,8 +7025,8 @@ pub struct ListEventsRequest {
         )
     )]
     pub newest_first: bool,
-    /// Fields of `StoredEvent` to return, such as `event.customer_info`. Empty or
-    /// `*` returns all.
+    /// Fields of `StoredEvent` to return, such as `event.customer_info`: at most
+    /// 100 paths. Empty or `*` returns all.
     ///
     /// Field 6: `read_mask`
     #[cfg_attr(
@@ -10518,7 +10522,7 @@ pub struct Profile {
     )]
     pub personal_info: MessageField<PersonalInfo, ::buffa::Inline<PersonalInfo>>,
     /// Event that each attribute came from, by the attribute's path, such as
-    /// `customer_info.balance`.
+    /// `customer_info.balance`. Names the source of omitted values, too.
     ///
     /// Field 4: `sources`
     #[cfg_attr(
@@ -10530,6 +10534,21 @@ pub struct Profile {
         )
     )]
     pub sources: HashMap<String, ValueSource>,
+    /// Paths of the attributes whose values are left out because the profile would
+    /// take more than 3.5 MiB, the largest first. To read such a value, get the event that `sources` names for its path. Empty
+    /// in nearly every profile.
+    ///
+    /// Field 5: `omitted_fields`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "omittedFields",
+            alias = "omitted_fields",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub omitted_fields: Vec<String>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -10541,6 +10560,7 @@ impl ::core::fmt::Debug for Profile {
             .field("customer_info", &self.customer_info)
             .field("personal_info", &self.personal_info)
             .field("sources", &self.sources)
+            .field("omitted_fields", &self.omitted_fields)
             .finish()
     }
 }
@@ -10596,6 +10616,9 @@ impl ::buffa::Message for Profile {
                 _,
                 _,
             >(&self.sources, 1u64, __cache);
+        for v in &self.omitted_fields {
+            size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -10630,6 +10653,9 @@ impl ::buffa::Message for Profile {
             _,
             _,
         >(&self.sources, 4u32, __cache, buf);
+        for v in &self.omitted_fields {
+            ::buffa::types::put_string_field(5u32, v, buf);
+        }
         self.__buffa_unknown_fields.write_to(buf);
     }
     fn merge_field(
@@ -10683,6 +10709,17 @@ impl ::buffa::Message for Profile {
                     _,
                 >(&mut self.sources, buf, ctx)?;
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let __elem = ::buffa::types::decode_string(buf)?;
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&__elem),
+                )?;
+                self.omitted_fields.push(__elem);
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -10695,6 +10732,7 @@ impl ::buffa::Message for Profile {
         self.customer_info = ::buffa::MessageField::none();
         self.personal_info = ::buffa::MessageField::none();
         self.sources.clear();
+        self.omitted_fields.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -18741,6 +18779,72 @@ pub struct Limits {
         )
     )]
     pub retention: MessageField<Duration, ::buffa::Inline<Duration>>,
+    /// Maximum additional attributes of one event.
+    ///
+    /// Field 19: `max_additional_attributes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maxAdditionalAttributes",
+            alias = "max_additional_attributes",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub max_additional_attributes: i32,
+    /// Maximum contacts of a person after the first.
+    ///
+    /// Field 20: `max_other_contacts`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maxOtherContacts",
+            alias = "max_other_contacts",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub max_other_contacts: i32,
+    /// Maximum values of each list of a filter.
+    ///
+    /// Field 21: `max_filter_values`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maxFilterValues",
+            alias = "max_filter_values",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub max_filter_values: i32,
+    /// Maximum paths of a read mask.
+    ///
+    /// Field 22: `max_mask_paths`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maxMaskPaths",
+            alias = "max_mask_paths",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub max_mask_paths: i32,
+    /// Maximum bytes of a request's metadata: names and values, and 32 bytes for
+    /// each entry.
+    ///
+    /// Field 23: `max_metadata_bytes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maxMetadataBytes",
+            alias = "max_metadata_bytes",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub max_metadata_bytes: i32,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -18766,6 +18870,11 @@ impl ::core::fmt::Debug for Limits {
             .field("max_entity_name_characters", &self.max_entity_name_characters)
             .field("max_subscription_batch_events", &self.max_subscription_batch_events)
             .field("retention", &self.retention)
+            .field("max_additional_attributes", &self.max_additional_attributes)
+            .field("max_other_contacts", &self.max_other_contacts)
+            .field("max_filter_values", &self.max_filter_values)
+            .field("max_mask_paths", &self.max_mask_paths)
+            .field("max_metadata_bytes", &self.max_metadata_bytes)
             .finish()
     }
 }
@@ -18907,6 +19016,30 @@ impl ::buffa::Message for Limits {
                 += 2u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                     + inner_size as u64;
         }
+        if self.max_additional_attributes != 0i32 {
+            size
+                += 2u64
+                    + ::buffa::types::int32_encoded_len(self.max_additional_attributes)
+                        as u64;
+        }
+        if self.max_other_contacts != 0i32 {
+            size
+                += 2u64
+                    + ::buffa::types::int32_encoded_len(self.max_other_contacts) as u64;
+        }
+        if self.max_filter_values != 0i32 {
+            size
+                += 2u64
+                    + ::buffa::types::int32_encoded_len(self.max_filter_values) as u64;
+        }
+        if self.max_mask_paths != 0i32 {
+            size += 2u64 + ::buffa::types::int32_encoded_len(self.max_mask_paths) as u64;
+        }
+        if self.max_metadata_bytes != 0i32 {
+            size
+                += 2u64
+                    + ::buffa::types::int32_encoded_len(self.max_metadata_bytes) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -19004,6 +19137,21 @@ impl ::buffa::Message for Limits {
                 buf,
             );
             self.retention.write_to(__cache, buf);
+        }
+        if self.max_additional_attributes != 0i32 {
+            ::buffa::types::put_int32_field(19u32, self.max_additional_attributes, buf);
+        }
+        if self.max_other_contacts != 0i32 {
+            ::buffa::types::put_int32_field(20u32, self.max_other_contacts, buf);
+        }
+        if self.max_filter_values != 0i32 {
+            ::buffa::types::put_int32_field(21u32, self.max_filter_values, buf);
+        }
+        if self.max_mask_paths != 0i32 {
+            ::buffa::types::put_int32_field(22u32, self.max_mask_paths, buf);
+        }
+        if self.max_metadata_bytes != 0i32 {
+            ::buffa::types::put_int32_field(23u32, self.max_metadata_bytes, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -19168,6 +19316,41 @@ impl ::buffa::Message for Limits {
                     ctx,
                 )?;
             }
+            19u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.max_additional_attributes = ::buffa::types::decode_int32(buf)?;
+            }
+            20u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.max_other_contacts = ::buffa::types::decode_int32(buf)?;
+            }
+            21u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.max_filter_values = ::buffa::types::decode_int32(buf)?;
+            }
+            22u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.max_mask_paths = ::buffa::types::decode_int32(buf)?;
+            }
+            23u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.max_metadata_bytes = ::buffa::types::decode_int32(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -19194,6 +19377,11 @@ impl ::buffa::Message for Limits {
         self.max_entity_name_characters = 0i32;
         self.max_subscription_batch_events = 0i32;
         self.retention = ::buffa::MessageField::none();
+        self.max_additional_attributes = 0i32;
+        self.max_other_contacts = 0i32;
+        self.max_filter_values = 0i32;
+        self.max_mask_paths = 0i32;
+        self.max_metadata_bytes = 0i32;
         self.__buffa_unknown_fields.clear();
     }
 }

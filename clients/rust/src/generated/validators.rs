@@ -2486,6 +2486,42 @@ impl ::protovalidate_buffa::Validate for PersonalInfo {
                 }
             }
         }
+        if self.other_contacts.len() > 100usize {
+            violations
+                .push(::protovalidate_buffa::Violation {
+                    field: ::protovalidate_buffa::FieldPath {
+                        elements: ::std::vec![
+                            ::protovalidate_buffa::FieldPathElement { field_number :
+                            Some(20i32), field_name :
+                            Some(::std::borrow::Cow::Borrowed("other_contacts")),
+                            field_type : Some(::protovalidate_buffa::FieldType::Message),
+                            key_type : None, value_type : None, subscript : None, },
+                        ],
+                    },
+                    rule: ::protovalidate_buffa::FieldPath {
+                        elements: ::std::vec![
+                            ::protovalidate_buffa::FieldPathElement { field_number :
+                            Some(18i32), field_name :
+                            Some(::std::borrow::Cow::Borrowed("repeated")), field_type :
+                            Some(::protovalidate_buffa::FieldType::Message), key_type :
+                            None, value_type : None, subscript : None, },
+                            ::protovalidate_buffa::FieldPathElement { field_number :
+                            Some(2i32), field_name :
+                            Some(::std::borrow::Cow::Borrowed("max_items")), field_type :
+                            Some(::protovalidate_buffa::FieldType::Uint64), key_type :
+                            None, value_type : None, subscript : None, },
+                        ],
+                    },
+                    rule_id: ::std::borrow::Cow::Borrowed("repeated.max_items"),
+                    message: ::std::borrow::Cow::Owned(
+                        ::std::format!(
+                            "list must contain at most {} items (got {})", 100usize, self
+                            .other_contacts.len()
+                        ),
+                    ),
+                    for_key: false,
+                });
+        }
         for (idx, elem) in self.other_contacts.iter().enumerate() {
             {
                 #[allow(
@@ -3171,6 +3207,42 @@ impl ::protovalidate_buffa::Validate for Event {
                         for_key: false,
                     });
             }
+        }
+        if ((&self.additional_attributes)).len() > 1000usize {
+            violations
+                .push(::protovalidate_buffa::Violation {
+                    field: ::protovalidate_buffa::FieldPath {
+                        elements: ::std::vec![
+                            ::protovalidate_buffa::FieldPathElement { field_number :
+                            Some(20i32), field_name :
+                            Some(::std::borrow::Cow::Borrowed("additional_attributes")),
+                            field_type : Some(::protovalidate_buffa::FieldType::Message),
+                            key_type : None, value_type : None, subscript : None, },
+                        ],
+                    },
+                    rule: ::protovalidate_buffa::FieldPath {
+                        elements: ::std::vec![
+                            ::protovalidate_buffa::FieldPathElement { field_number :
+                            Some(19i32), field_name :
+                            Some(::std::borrow::Cow::Borrowed("map")), field_type :
+                            Some(::protovalidate_buffa::FieldType::Message), key_type :
+                            None, value_type : None, subscript : None, },
+                            ::protovalidate_buffa::FieldPathElement { field_number :
+                            Some(2i32), field_name :
+                            Some(::std::borrow::Cow::Borrowed("max_pairs")), field_type :
+                            Some(::protovalidate_buffa::FieldType::Uint64), key_type :
+                            None, value_type : None, subscript : None, },
+                        ],
+                    },
+                    rule_id: ::std::borrow::Cow::Borrowed("map.max_pairs"),
+                    message: ::std::borrow::Cow::Owned(
+                        ::std::format!(
+                            "map must contain at most {} pairs (got {})", 1000usize, ((&
+                            self.additional_attributes)).len()
+                        ),
+                    ),
+                    for_key: false,
+                });
         }
         for (key, value) in ((&self.additional_attributes)).iter() {
             {

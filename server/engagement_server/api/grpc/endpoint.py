@@ -28,10 +28,15 @@ if TYPE_CHECKING:
 _TRANSPORT_MESSAGE_BYTES = 16 * 1024 * 1024
 MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
 """By default the library allows one ping in five minutes, and disconnects common Go and Java clients."""
+MAX_METADATA_BYTES = 32 * 1024
+"""Room for a token of 16 KiB. Between its soft and its hard limit the library refuses calls at random, so
+both are this one."""
 _CLOSE_CONNECTIONS_SECONDS = 0.5
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     # For clients that accept compression; the lowest level is gzip, which more of them support than deflate.
     ("grpc.default_compression_level", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", int(MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000)),

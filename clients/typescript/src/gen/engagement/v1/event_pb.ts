@@ -19,14 +19,15 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/event.proto.
  */
 export const file_engagement_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChllbmdhZ2VtZW50L3YxL2V2ZW50LnByb3RvEg1lbmdhZ2VtZW50LnYxIp4FCgVFdmVudBIeCghldmVudF9pZBgBIAEoCUIMukgJcgcYgAG6AQEAEiIKC2NvbnN1bWVyX2lkGAIgASgJQg26SApyCBjQhgO6AQEAEiYKD2NvbnZlcnNhdGlvbl9pZBgDIAEoCUINukgKcggY0IYDugEBABIVCg1hdXRoZW50aWNhdGVkGAQgASgIEqcBChNvcmlnaW5hbF90aW1lX3N0YW1wGAUgASgDQoQBukiAASIKEIC4/5D9zjkgALoBcQoMdGltZS5zZWNvbmRzEj5tdXN0IGJlIGluIG1pbGxpc2Vjb25kcywgZnJvbSAxOTgwIG9uOiB0aGlzIGxvb2tzIGxpa2Ugc2Vjb25kcxohdGhpcyA8PSAwIHx8IHRoaXMgPj0gMzE1NTMyODAwMDAwSAGIAQESGwoGc291cmNlGAYgASgJQgu6SAhyBhhAugEBABI0Cg1jdXN0b21lcl9pbmZvGAogASgLMhsuZW5nYWdlbWVudC52MS5DdXN0b21lckluZm9IABI0Cg1wZXJzb25hbF9pbmZvGAsgASgLMhsuZW5nYWdlbWVudC52MS5QZXJzb25hbEluZm9IABJvChVhZGRpdGlvbmFsX2F0dHJpYnV0ZXMYFCADKAsyLi5lbmdhZ2VtZW50LnYxLkV2ZW50LkFkZGl0aW9uYWxBdHRyaWJ1dGVzRW50cnlCILpIHZoBGiIMcgoQARjQhgO6AQEAKgpyCBjQhgO6AQEAGjsKGUFkZGl0aW9uYWxBdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUITCgphdHRyaWJ1dGVzEgW6SAIIAUIWChRfb3JpZ2luYWxfdGltZV9zdGFtcEoECAwQFCK0AQoLU3RvcmVkRXZlbnQSIwoFZXZlbnQYASABKAsyFC5lbmdhZ2VtZW50LnYxLkV2ZW50Eg4KBmN1cnNvchgCIAEoCRIwCgxyZWNlaXZlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh8KF21hdGNoZWRfY3VzdG9tZXJfc3RhdHVzGAQgASgJEh0KFW1hdGNoZWRfY3VzdG9tZXJfdHlwZRgFIAEoCSLyAwoLRXZlbnRGaWx0ZXISRgoOYXR0cmlidXRlX3NldHMYASADKA4yGy5lbmdhZ2VtZW50LnYxLkF0dHJpYnV0ZVNldEIRukgOkgELEGQiB4IBBBABIAASJgoMY29uc3VtZXJfaWRzGAIgAygJQhC6SA2SAQoQZCIGcgQY0IYDEioKEGNvbnZlcnNhdGlvbl9pZHMYAyADKAlCELpIDZIBChBkIgZyBBjQhgMSJgoMY3VzdG9tZXJfaWRzGAQgAygJQhC6SA2SAQoQZCIGcgQY0IYDEisKEWN1c3RvbWVyX3N0YXR1c2VzGAUgAygJQhC6SA2SAQoQZCIGcgQY0IYDEigKDmN1c3RvbWVyX3R5cGVzGAYgAygJQhC6SA2SAQoQZCIGcgQY0IYDEhoKDWF1dGhlbnRpY2F0ZWQYByABKAhIAIgBARJBCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgASPwoIZW5kX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsiBwj/gtH/rwcyABIWCgR0ZXh0GAogASgJQgi6SAVyAxjoB0IQCg5fYXV0aGVudGljYXRlZCKRAQoLRXZlbnRSZXN1bHQSDQoFaW5kZXgYASABKAUSEAoIZXZlbnRfaWQYAiABKAkSJwoHb3V0Y29tZRgDIAEoDjIWLmVuZ2FnZW1lbnQudjEuT3V0Y29tZRIOCgZjdXJzb3IYBCABKAkSKAoFZXJyb3IYBSABKAsyGS5lbmdhZ2VtZW50LnYxLkV2ZW50RXJyb3IilgEKCkV2ZW50RXJyb3ISKgoGcmVhc29uGAEgASgOMhouZW5nYWdlbWVudC52MS5FcnJvclJlYXNvbhIPCgdtZXNzYWdlGAIgASgJEjEKCnZpb2xhdGlvbnMYAyADKAsyHS5lbmdhZ2VtZW50LnYxLkZpZWxkVmlvbGF0aW9uEhgKEHZpb2xhdGlvbnNfdG90YWwYBCABKAUiQgoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSDAoEcnVsZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCSJSCgVUYWxseRIQCghhY2NlcHRlZBgBIAEoAxIRCglkdXBsaWNhdGUYAiABKAMSEAoIcmVqZWN0ZWQYAyABKAMSEgoKc3VwcHJlc3NlZBgEIAEoAypvCgxBdHRyaWJ1dGVTZXQSHQoZQVRUUklCVVRFX1NFVF9VTlNQRUNJRklFRBAAEh8KG0FUVFJJQlVURV9TRVRfQ1VTVE9NRVJfSU5GTxABEh8KG0FUVFJJQlVURV9TRVRfUEVSU09OQUxfSU5GTxACKn0KB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhQKEE9VVENPTUVfQUNDRVBURUQQARIVChFPVVRDT01FX0RVUExJQ0FURRACEhQKEE9VVENPTUVfUkVKRUNURUQQAxIWChJPVVRDT01FX1NVUFBSRVNTRUQQBEJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM", [file_buf_validate_validate, file_engagement_v1_attributes, file_engagement_v1_error_reason, file_google_protobuf_timestamp]);
+  fileDesc("ChllbmdhZ2VtZW50L3YxL2V2ZW50LnByb3RvEg1lbmdhZ2VtZW50LnYxIqcFCgVFdmVudBIeCghldmVudF9pZBgBIAEoCUIMukgJcgcYgAG6AQEAEiIKC2NvbnN1bWVyX2lkGAIgASgJQg26SApyCBjQhgO6AQEAEiYKD2NvbnZlcnNhdGlvbl9pZBgDIAEoCUINukgKcggY0IYDugEBABIVCg1hdXRoZW50aWNhdGVkGAQgASgIEqcBChNvcmlnaW5hbF90aW1lX3N0YW1wGAUgASgDQoQBukiAASIKEIC4/5D9zjkgALoBcQoMdGltZS5zZWNvbmRzEj5tdXN0IGJlIGluIG1pbGxpc2Vjb25kcywgZnJvbSAxOTgwIG9uOiB0aGlzIGxvb2tzIGxpa2Ugc2Vjb25kcxohdGhpcyA8PSAwIHx8IHRoaXMgPj0gMzE1NTMyODAwMDAwSAGIAQESGwoGc291cmNlGAYgASgJQgu6SAhyBhhAugEBABI0Cg1jdXN0b21lcl9pbmZvGAogASgLMhsuZW5nYWdlbWVudC52MS5DdXN0b21lckluZm9IABI0Cg1wZXJzb25hbF9pbmZvGAsgASgLMhsuZW5nYWdlbWVudC52MS5QZXJzb25hbEluZm9IABJyChVhZGRpdGlvbmFsX2F0dHJpYnV0ZXMYFCADKAsyLi5lbmdhZ2VtZW50LnYxLkV2ZW50LkFkZGl0aW9uYWxBdHRyaWJ1dGVzRW50cnlCI7pIIJoBHRDoByIMcgoQARjQhgO6AQEAKgpyCBjQhgO6AQEAGjsKGUFkZGl0aW9uYWxBdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUITCgphdHRyaWJ1dGVzEgW6SAIIAUIWChRfb3JpZ2luYWxfdGltZV9zdGFtcEoECAcQCkoECAwQFCK0AQoLU3RvcmVkRXZlbnQSIwoFZXZlbnQYASABKAsyFC5lbmdhZ2VtZW50LnYxLkV2ZW50Eg4KBmN1cnNvchgCIAEoCRIwCgxyZWNlaXZlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh8KF21hdGNoZWRfY3VzdG9tZXJfc3RhdHVzGAQgASgJEh0KFW1hdGNoZWRfY3VzdG9tZXJfdHlwZRgFIAEoCSL4AwoLRXZlbnRGaWx0ZXISRwoOYXR0cmlidXRlX3NldHMYASADKA4yGy5lbmdhZ2VtZW50LnYxLkF0dHJpYnV0ZVNldEISukgPkgEMEOgHIgeCAQQQASAAEicKDGNvbnN1bWVyX2lkcxgCIAMoCUIRukgOkgELEOgHIgZyBBjQhgMSKwoQY29udmVyc2F0aW9uX2lkcxgDIAMoCUIRukgOkgELEOgHIgZyBBjQhgMSJwoMY3VzdG9tZXJfaWRzGAQgAygJQhG6SA6SAQsQ6AciBnIEGNCGAxIsChFjdXN0b21lcl9zdGF0dXNlcxgFIAMoCUIRukgOkgELEOgHIgZyBBjQhgMSKQoOY3VzdG9tZXJfdHlwZXMYBiADKAlCEbpIDpIBCxDoByIGcgQY0IYDEhoKDWF1dGhlbnRpY2F0ZWQYByABKAhIAIgBARJBCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgASPwoIZW5kX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsiBwj/gtH/rwcyABIWCgR0ZXh0GAogASgJQgi6SAVyAxjoB0IQCg5fYXV0aGVudGljYXRlZCKRAQoLRXZlbnRSZXN1bHQSDQoFaW5kZXgYASABKAUSEAoIZXZlbnRfaWQYAiABKAkSJwoHb3V0Y29tZRgDIAEoDjIWLmVuZ2FnZW1lbnQudjEuT3V0Y29tZRIOCgZjdXJzb3IYBCABKAkSKAoFZXJyb3IYBSABKAsyGS5lbmdhZ2VtZW50LnYxLkV2ZW50RXJyb3IilgEKCkV2ZW50RXJyb3ISKgoGcmVhc29uGAEgASgOMhouZW5nYWdlbWVudC52MS5FcnJvclJlYXNvbhIPCgdtZXNzYWdlGAIgASgJEjEKCnZpb2xhdGlvbnMYAyADKAsyHS5lbmdhZ2VtZW50LnYxLkZpZWxkVmlvbGF0aW9uEhgKEHZpb2xhdGlvbnNfdG90YWwYBCABKAUiQgoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSDAoEcnVsZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCSJSCgVUYWxseRIQCghhY2NlcHRlZBgBIAEoAxIRCglkdXBsaWNhdGUYAiABKAMSEAoIcmVqZWN0ZWQYAyABKAMSEgoKc3VwcHJlc3NlZBgEIAEoAypvCgxBdHRyaWJ1dGVTZXQSHQoZQVRUUklCVVRFX1NFVF9VTlNQRUNJRklFRBAAEh8KG0FUVFJJQlVURV9TRVRfQ1VTVE9NRVJfSU5GTxABEh8KG0FUVFJJQlVURV9TRVRfUEVSU09OQUxfSU5GTxACKn0KB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhQKEE9VVENPTUVfQUNDRVBURUQQARIVChFPVVRDT01FX0RVUExJQ0FURRACEhQKEE9VVENPTUVfUkVKRUNURUQQAxIWChJPVVRDT01FX1NVUFBSRVNTRUQQBEJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM", [file_buf_validate_validate, file_engagement_v1_attributes, file_engagement_v1_error_reason, file_google_protobuf_timestamp]);
 
 /**
  * `Event` is one attribute set about one customer at one time, as a producer
  * sends it.
  *
- * A serialized event takes at most 4 MiB. The server stores and returns fields
- * that it does not know.
+ * A serialized event takes at most 3.5 MiB, so that every response that holds it
+ * stays below the 4 MiB that gRPC libraries accept by default. The server stores
+ * and returns fields that it does not know.
  *
  * @generated from message engagement.v1.Event
  */
@@ -106,8 +107,8 @@ export type Event = Message<"engagement.v1.Event"> & {
 
   /**
    * Attributes that the source sent and this contract does not model, keyed by
-   * the source's own path, such as "age.month". Optional. Keys and values hold
-   * at most 50,000 characters without NUL; a key is not empty.
+   * the source's own path, such as "age.month". Optional: at most 1,000. Keys
+   * and values hold at most 50,000 characters without NUL; a key is not empty.
    *
    * @generated from field: map<string, string> additional_attributes = 20;
    */
@@ -184,14 +185,14 @@ export const StoredEventSchema: GenMessage<StoredEvent> = /*@__PURE__*/
  */
 export type EventFilter = Message<"engagement.v1.EventFilter"> & {
   /**
-   * Kinds of attribute sets, at most 100.
+   * Kinds of attribute sets, at most 1,000.
    *
    * @generated from field: repeated engagement.v1.AttributeSet attribute_sets = 1;
    */
   attributeSets: AttributeSet[];
 
   /**
-   * Exact values of `consumer_id`, at most 100, each of at most 50,000
+   * Exact values of `consumer_id`, at most 1,000, each of at most 50,000
    * characters.
    *
    * @generated from field: repeated string consumer_ids = 2;
@@ -199,7 +200,7 @@ export type EventFilter = Message<"engagement.v1.EventFilter"> & {
   consumerIds: string[];
 
   /**
-   * Exact values of `conversation_id`, at most 100, each of at most 50,000
+   * Exact values of `conversation_id`, at most 1,000, each of at most 50,000
    * characters.
    *
    * @generated from field: repeated string conversation_ids = 3;
@@ -207,7 +208,7 @@ export type EventFilter = Message<"engagement.v1.EventFilter"> & {
   conversationIds: string[];
 
   /**
-   * Exact values of `customer_info.customer_id`, at most 100, each of at most
+   * Exact values of `customer_info.customer_id`, at most 1,000, each of at most
    * 50,000 characters.
    *
    * @generated from field: repeated string customer_ids = 4;
@@ -216,15 +217,15 @@ export type EventFilter = Message<"engagement.v1.EventFilter"> & {
 
   /**
    * Whole values of `customer_info.customer_status`, ignoring case: at most
-   * 100, each of at most 50,000 characters.
+   * 1,000, each of at most 50,000 characters.
    *
    * @generated from field: repeated string customer_statuses = 5;
    */
   customerStatuses: string[];
 
   /**
-   * Whole values of `customer_info.customer_type`, ignoring case: at most 100,
-   * each of at most 50,000 characters.
+   * Whole values of `customer_info.customer_type`, ignoring case: at most
+   * 1,000, each of at most 50,000 characters.
    *
    * @generated from field: repeated string customer_types = 6;
    */
