@@ -320,7 +320,8 @@ async def _serve() -> None:
             )
         ]
     )
-    server = grpc.aio.server()
+    # Two of these must never get the same port.
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers(tuple(ScriptedServer().handlers()))
     port = server.add_insecure_port("127.0.0.1:0")
     tls_port = server.add_secure_port("localhost:0", credentials)
