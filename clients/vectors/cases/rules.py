@@ -31,8 +31,8 @@ _PATTERNS: Final = {
     "^[0-9a-f]{64}$": ("0" * 63, "0" * 64),
 }
 
-# For each kind of rule, made from its bound: a value that breaks it, and a valid one as near as possible. Texts
-# take few bytes, because the quick check clears no large event, whatever is in it.
+# For each kind of rule, made from its bound: a value that breaks it, and a valid one as near as possible.
+# Texts take few bytes, because the quick check clears no large event, whatever is in it.
 VALUES: Final[dict[str, Callable[[Any], tuple[Value, Value]]]] = {
     "string.max_len": lambda limit: ("a" * (limit + 1), "a" * limit),
     "string.min_len": lambda limit: ("a" * (limit - 1), "a" * limit),
