@@ -19,11 +19,11 @@ import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Named;
 
 /** The cases that clients of all languages share. */
-public final class Vectors {
+final class Vectors {
   private Vectors() {}
 
   /** All cases of a file, each under its name. */
-  public static Stream<Named<JsonObject>> cases(String fileName) throws IOException {
+  static Stream<Named<JsonObject>> cases(String fileName) throws IOException {
     Path file = Path.of("..", "vectors", fileName);
     try (Reader reader = Files.newBufferedReader(file)) {
       var cases = JsonParser.parseReader(reader).getAsJsonObject().getAsJsonArray("cases");
@@ -35,7 +35,7 @@ public final class Vectors {
 
   /** Reads a message from its JSON. */
   @SuppressWarnings("unchecked") // the builder of a T builds a T
-  public static <T extends Message> T parse(JsonElement json, T prototype) {
+  static <T extends Message> T parse(JsonElement json, T prototype) {
     Message.Builder builder = prototype.newBuilderForType();
     try {
       JsonFormat.parser().merge(json.toString(), builder);
@@ -46,7 +46,7 @@ public final class Vectors {
   }
 
   /** Writes out what is repeated. */
-  public static JsonElement expand(JsonElement value) {
+  static JsonElement expand(JsonElement value) {
     if (value.isJsonArray()) {
       JsonArray items = new JsonArray();
       value.getAsJsonArray().forEach(item -> items.add(expand(item)));

@@ -1,20 +1,13 @@
 package io.github.engagementattributes.validation;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.google.gson.JsonObject;
 import io.github.engagementattributes.FieldViolation;
-import io.github.engagementattributes.Vectors;
 import io.github.engagementattributes.v1.CustomerInfo;
 import io.github.engagementattributes.v1.Date;
 import io.github.engagementattributes.v1.Event;
 import java.util.List;
-import java.util.stream.Stream;
-import org.junit.jupiter.api.Named;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.MethodSource;
 
 final class EventValidatorTest {
   private final EventValidator validator = new EventValidator();
@@ -47,26 +40,6 @@ final class EventValidatorTest {
         validator.violations(Event.getDefaultInstance()).stream()
             .map(FieldViolation::rule)
             .toList());
-  }
-
-  static Stream<Named<JsonObject>> rules() throws Exception {
-    return Vectors.cases("rules.json");
-  }
-
-  @ParameterizedTest
-  @MethodSource("rules")
-  void every_rule_is_held(JsonObject testCase) {
-    var broken = validator.violations(parse(testCase, "event"));
-    assertEquals(1, broken.size(), broken::toString);
-    assertEquals(testCase.get("rule").getAsString(), broken.get(0).rule());
-    String field = testCase.get("field").getAsString();
-    String found = broken.get(0).field();
-    assertTrue(field.endsWith("[") ? found.startsWith(field) : found.equals(field), found);
-    assertEquals(List.of(), validator.violations(parse(testCase, "valid_event")));
-  }
-
-  private static Event parse(JsonObject testCase, String name) {
-    return Vectors.parse(Vectors.expand(testCase.get(name)), Event.getDefaultInstance());
   }
 
   private static Event event(String balance, int dayOfFebruary) {
