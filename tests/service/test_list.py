@@ -81,20 +81,17 @@ async def test_pages_of_large_events_stay_below_what_clients_receive(
 
 
 async def test_an_event_larger_than_a_page_comes_alone(
-    server: Server, ingest: IngestServiceAsyncStub
+    ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     largest = customer_event("large")
     largest.additional_attributes.update({f"{n:02}": "x" * 50_000 for n in range(MAX_EVENT_BYTES // 50_100)})
     for event in (customer_event("before"), largest, customer_event("after")):
         await ingest.RecordEvent(one(event))
-    unlimited = [("grpc.max_receive_message_length", -1)]
-    async with grpc.aio.insecure_channel(server.address, options=unlimited) as channel:
-        events = v1.EventServiceStub(channel)
-        page = v1.ListEventsResponse()
-        for event_id in ("before", "large", "after"):
-            page = await events.ListEvents(listing(page.next_page_token))
-            assert [each.event.event_id for each in page.events] == [event_id]
-        assert not page.next_page_token
+    page = v1.ListEventsResponse()
+    for event_id in ("before", "large", "after"):
+        page = await events.ListEvents(listing(page.next_page_token))
+        assert [each.event.event_id for each in page.events] == [event_id]
+    assert not page.next_page_token
 
 
 # Page tokens.

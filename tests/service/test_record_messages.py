@@ -85,7 +85,7 @@ async def test_a_message_of_nearly_8_mib_is_accepted_packed_or_not(ingest: Inges
         assert response.tally.rejected == 0
 
 
-async def test_an_event_takes_at_most_4_mib(
+async def test_an_event_takes_at_most_its_limit(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
     largest, too_large = event_of(MAX_EVENT_BYTES), event_of(MAX_EVENT_BYTES + 1)

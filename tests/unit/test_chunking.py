@@ -49,14 +49,14 @@ async def until_none(made: Chunker) -> AsyncIterator[Chunk]:
 
 
 def ids(chunks: list[Chunk]) -> list[str]:
-    return [event.event_id for chunk in chunks for event in chunk.events]
+    return [event.event_id for chunk in chunks for event in chunk.events()]
 
 
 async def test_chunks_hold_all_events_in_order_with_their_positions() -> None:
     async with chunker(events(25)) as made:
         chunks = await chunks_of(made)
     assert [chunk.sequence for chunk in chunks] == [1, 2, 3]
-    assert [len(chunk.events) for chunk in chunks] == [10, 10, 5]
+    assert [len(chunk.events()) for chunk in chunks] == [10, 10, 5]
     assert [chunk.first_position for chunk in chunks] == [0, 10, 20]
     assert ids(chunks) == [f"e-{number}" for number in range(25)]
     assert made.last_sequence == 3
@@ -66,8 +66,8 @@ async def test_no_chunk_is_larger_than_allowed() -> None:
     large = [event(number, characters=30_000) for number in range(10)]
     async with chunker(large) as made:
         chunks = await chunks_of(made)
-    assert [len(chunk.events) for chunk in chunks] == [3, 3, 3, 1]
-    assert all(chunk.request.ByteSize() <= MAX_BYTES for chunk in chunks)
+    assert [len(chunk.events()) for chunk in chunks] == [3, 3, 3, 1]
+    assert all(len(chunk.request) <= MAX_BYTES for chunk in chunks)
 
 
 async def test_an_event_that_no_chunk_can_carry_is_rejected_in_its_place() -> None:
@@ -88,7 +88,7 @@ async def test_an_event_without_id_is_sent_without_one() -> None:
     nameless = v1.Event(customer_info=v1.CustomerInfo(balance="1"))
     async with chunker([nameless, nameless]) as made:
         (chunk,) = await chunks_of(made)
-    assert list(chunk.events) == [nameless, nameless]
+    assert list(chunk.events()) == [nameless, nameless]
 
 
 async def test_a_source_may_reuse_its_event_object() -> None:

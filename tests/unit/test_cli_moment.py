@@ -34,6 +34,12 @@ def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
         read_moment(CONTEXT, OPTION, text)
 
 
+@pytest.mark.parametrize("text", ["20240531", "1717156800", "1"])
+def test_a_number_that_is_a_day_or_seconds_is_refused_with_a_hint(text: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"Write a day as 2024-05-31, and seconds with three zeros"):
+        read_moment(CONTEXT, OPTION, text)
+
+
 def test_every_number_of_milliseconds_can_be_shown() -> None:
     assert write_epoch_ms(1) == "1970-01-01T00:00:00.001Z"
     assert write_epoch_ms(2**62) == str(2**62)

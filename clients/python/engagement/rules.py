@@ -81,7 +81,6 @@ def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
         or not _is_plausible_time(event.original_time_stamp, end_ms=limits.END_OF_TIME_MS)
         or "" in event.additional_attributes
         or len(event.additional_attributes) > limits.MAX_ADDITIONAL_ATTRIBUTES
-        or len(event.personal_info.other_contacts) > limits.MAX_OTHER_CONTACTS
     ):
         return False
     if event.HasField("customer_info"):
@@ -91,7 +90,10 @@ def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
             return False
         if customer.HasField("registration_date") and not _is_calendar_day(customer.registration_date):
             return False
-    elif event.HasField("personal_info"):
+    elif (
+        event.HasField("personal_info")
+        and len(event.personal_info.other_contacts) <= limits.MAX_OTHER_CONTACTS
+    ):
         server_time_ms = event.personal_info.server_time_stamp
     else:
         return False

@@ -13,6 +13,8 @@ import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# As in the rule `time.seconds`: a number below it is one of seconds, or a date.
+_FIRST_YEAR: Final = datetime(1980, 1, 1, tzinfo=UTC)
 
 
 def read_moment(_context: click.Context, _option: click.Parameter, value: str | None) -> Timestamp | None:
@@ -26,6 +28,11 @@ def read_moment(_context: click.Context, _option: click.Parameter, value: str | 
             f"{value!r} is not an absolute time; write 2024-05-31, 2024-05-31T12:00:00Z "
             "or epoch milliseconds, which mean the same on every run."
         ) from None
+    if _EPOCH < moment < _FIRST_YEAR and value.isdecimal():
+        raise click.BadParameter(
+            f"{value!r} would be {moment.isoformat()} in epoch milliseconds. Write a day as 2024-05-31, and "
+            "seconds with three zeros more."
+        )
     timestamp = Timestamp()
     timestamp.FromDatetime(moment)
     return timestamp

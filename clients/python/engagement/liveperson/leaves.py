@@ -67,7 +67,9 @@ class Leaves:
         return fitting.texts
 
     def _keep(self, path: str, value: Json, *, depth: int) -> None:
-        text = _fold(value) if path in self._folded else text_of(value)
+        text = text_of(value)
+        if text is None and path in self._folded:
+            text = _fold(value)
         if text is not None:
             self._keep_text(path, text)
             return

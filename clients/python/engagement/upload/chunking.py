@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from engagement import v1
 from engagement.errors import SourceMismatchError
 from engagement.upload.source import canonical_form
+from engagement.wire import length_delimited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,8 @@ FLUSH_SECONDS = 0.2
 # Allowance for an event's tag and length, and its share of the enclosing message.
 _FRAMING_BYTES = 64
 _EVENTS_BETWEEN_PAUSES = 1024
+_CHUNK = v1.UploadEventsRequest.CHUNK_FIELD_NUMBER
+_EVENTS = v1.UploadEventsRequest.Chunk.EVENTS_FIELD_NUMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +36,18 @@ class Chunk:
     sequence: int
     first_position: int
     """Position of its first event in the source, from 0; the others come after it without a gap."""
-    request: v1.UploadEventsRequest
+    end_position: int
+    """Position after its last event."""
+    source: v1.SourceDigest
+    """The digest of the source up to there."""
+    request: bytes
+    """The serialized `UploadEventsRequest`."""
     reported: set[int] = field(default_factory=set)
     """Indexes of the events whose rejection has been reported to the caller."""
 
-    @property
     def events(self) -> Sequence[v1.Event]:
-        """The events as sent."""
-        return self.request.chunk.events
-
-    @property
-    def end_position(self) -> int:
-        """Position after the last event."""
-        return self.first_position + len(self.events)
+        """The events as sent; parses them."""
+        return v1.UploadEventsRequest.FromString(self.request).chunk.events
 
 
 class Chunker:
@@ -60,8 +62,7 @@ class Chunker:
         self._chunk_events = chunk_events
         self._reject = reject
         self._reader: asyncio.Task[None] | None = None
-        self._request = v1.UploadEventsRequest()
-        self._events = self._request.chunk.events
+        self._events: list[bytes] = []
         self._bytes = 0
         self._first_position = 0
         self._position = 0
@@ -132,17 +133,17 @@ class Chunker:
 
     def _take(self) -> Chunk:
         self.last_sequence += 1
-        request = self._request
-        request.chunk.sequence = self.last_sequence
-        request.chunk.source.CopyFrom(self.digester.digest())
-        self._request = v1.UploadEventsRequest()
-        self._events = self._request.chunk.events
+        source = self.digester.digest()
+        end = v1.UploadEventsRequest.Chunk(sequence=self.last_sequence, source=source)
+        request = length_delimited(_CHUNK, b"".join((*self._events, end.SerializeToString())))
+        end_position = self._first_position + len(self._events)
+        self._events = []
         self._bytes = 0
         if not self._has_ended:
             self._has_some.clear()
             self._is_complete.clear()
         self._has_room.set()
-        return Chunk(self.last_sequence, self._first_position, request)
+        return Chunk(self.last_sequence, self._first_position, end_position, source, request)
 
     async def _read(self) -> None:
         try:
@@ -163,7 +164,7 @@ class Chunker:
     async def _add(self, event: v1.Event) -> None:
         position = self._position
         self._position += 1
-        # One pass over the event gives its size, its digest and a copy that the source can no longer change.
+        # The serialized event gives its size and its digest, and the source can no longer change it.
         serialized = event.SerializeToString(deterministic=True)
         size_bytes = len(serialized) + _FRAMING_BYTES
         is_too_large = size_bytes > self._max_bytes
@@ -185,7 +186,7 @@ class Chunker:
         if not self._events:
             self._first_position = position
             self._has_some.set()
-        self._events.add().MergeFromString(serialized)
+        self._events.append(length_delimited(_EVENTS, serialized))
         self._bytes += size_bytes
         if len(self._events) >= self._max_events:
             await self._complete()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from engagement import v1
@@ -101,7 +103,7 @@ class UploadLedger:
         source = self._source
         for chunk in self.unacked:
             if chunk.sequence <= opened.committed_through:
-                source = chunk.request.chunk.source
+                source = chunk.source
         last = self.unacked[-1].sequence if self.unacked else self.committed_through
         if opened.committed_through > last:
             return False
@@ -151,21 +153,26 @@ class UploadLedger:
         self.committed_through = committed_through
         self._tally = tally
         while self.unacked and self.unacked[0].sequence <= committed_through:
-            self._source = self.unacked.popleft().request.chunk.source
+            self._source = self.unacked.popleft().source
         self._report_progress()
 
     def _report_rejections(self, results: Iterable[v1.UploadResult]) -> None:
+        rejected = [item for item in results if item.result.outcome == v1.Outcome.OUTCOME_REJECTED]
+        if not rejected:
+            return
         chunks = {chunk.sequence: chunk for chunk in self.unacked}
-        for item in results:
-            result = item.result
-            if result.outcome != v1.Outcome.OUTCOME_REJECTED:
+        # Results come in the order of their chunks.
+        for sequence, items in groupby(rejected, key=attrgetter("chunk_sequence")):
+            chunk = chunks.get(sequence)
+            if chunk is None:
                 continue
-            chunk = chunks.get(item.chunk_sequence)
-            # A lost connection can split the results of a chunk; then all of them are sent again.
-            if chunk is not None and result.index not in chunk.reported:
-                chunk.reported.add(result.index)
-                event = chunk.events[result.index]
-                self._report(RejectedEvent(chunk.first_position + result.index, event, result.error))
+            events = chunk.events()
+            for result in [item.result for item in items]:
+                # A lost connection can split the results of a chunk; then all of them are sent again.
+                if result.index not in chunk.reported:
+                    chunk.reported.add(result.index)
+                    position = chunk.first_position + result.index
+                    self._report(RejectedEvent(position, events[result.index], result.error))
 
     def _report(self, rejected: RejectedEvent) -> None:
         if self._on_rejection is not None:

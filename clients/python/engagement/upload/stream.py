@@ -173,7 +173,8 @@ class UploadStream:
                 self._ledger.finish = v1.UploadEventsRequest.Finish(
                     last_sequence=self._chunker.last_sequence, source=self._chunker.digester.digest()
                 )
-                await self._write(v1.UploadEventsRequest(finish=self._ledger.finish))
+                finish = v1.UploadEventsRequest(finish=self._ledger.finish)
+                await self._write(finish.SerializeToString())
             await self._half_close()
 
     async def _next_chunk(self) -> Chunk | None:
@@ -182,7 +183,7 @@ class UploadStream:
             await self._has_room.wait()
         return await self._chunker.next()
 
-    async def _write(self, request: v1.UploadEventsRequest) -> None:
+    async def _write(self, request: bytes) -> None:
         async with self._writing:
             if self._is_half_closed:
                 raise asyncio.InvalidStateError("the stream is half-closed")
@@ -194,8 +195,8 @@ class UploadStream:
             await self._call.done_writing()
 
 
-async def _write(call: UploadCall, request: v1.UploadEventsRequest) -> None:
-    """Sends a message after the first one, and preserves the status if the server ends the stream.
+async def _write(call: UploadCall, request: bytes) -> None:
+    """Sends a serialized message after the first one, and preserves the status if the server ends the stream.
 
     The library's own `write` replaces that status with INTERNAL, which loses the reason: an upload that a
     newer stream has taken over would look like a broken connection. It remains the fallback if the inner
@@ -203,11 +204,11 @@ async def _write(call: UploadCall, request: v1.UploadEventsRequest) -> None:
     """
     inner = getattr(call, "_cython_call", None)
     if inner is None:
-        await call.write(request)
+        await call.write(v1.UploadEventsRequest.FromString(request))
     elif call.done():
         raise asyncio.InvalidStateError("the server has ended the stream")
     else:
-        await inner.send_serialized_message(request.SerializeToString())
+        await inner.send_serialized_message(request)
 
 
 @asynccontextmanager
