@@ -131,6 +131,16 @@ def test_a_violation_has_a_short_path_and_never_the_value() -> None:
     assert "secret" not in str([violation for violation in violations if "balance" in violation.field])
 
 
+def test_too_many_members_are_described_with_their_limit() -> None:
+    contacts = v1.PersonalInfo(other_contacts=[{}] * (limits.MAX_OTHER_CONTACTS + 1))
+    attributes = dict.fromkeys(map(str, range(limits.MAX_ADDITIONAL_ATTRIBUTES + 1)), "a")
+    event = v1.Event(personal_info=contacts, additional_attributes=attributes)
+    assert [violation.description for violation in check_message(event)] == [
+        "must have at most 100 items",
+        "must have at most 1000 entries",
+    ]
+
+
 def test_every_day_that_the_calendar_has_is_valid_and_no_other() -> None:
     """The rules of `Date` are taken whole: a day is valid where the standard library has it."""
     for year in (-1, 0, 1, 1900, 2000, 2012, 2013, 9999, 10_000):
