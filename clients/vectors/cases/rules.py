@@ -1,6 +1,7 @@
 """An example that breaks each rule of the contract for events, and its valid neighbour.
 
-They are made from the annotations in the descriptors. A kind of rule without values here is an error.
+They are made from the annotations in the descriptors. A kind of rule without values here is an error. An
+example breaks its rule alone; if the values of its kind do not, the field has others in `INSTEAD`.
 """
 
 from __future__ import annotations
@@ -65,6 +66,13 @@ CEL_VALUES: Final[dict[str, list[tuple[Value, Value]]]] = {
     ],
 }
 
+# In place of values above that break another rule of the same field.
+INSTEAD: Final[dict[tuple[str, str], tuple[Value, Value]]] = {
+    ("engagement.v1.Event.original_time_stamp", "int64.gt"): (0, limits.START_OF_TIME_MS),
+    ("engagement.v1.CustomerInfo.server_time_stamp", "int64.gt"): (0, limits.START_OF_TIME_MS),
+    ("engagement.v1.PersonalInfo.server_time_stamp", "int64.gt"): (0, limits.START_OF_TIME_MS),
+}
+
 
 class Example(NamedTuple):
     """A value that breaks one rule of a field or a message, and its valid neighbour."""
@@ -102,9 +110,8 @@ def examples_of_field(field: Field) -> Iterator[Example]:
         elif kind.name == "repeated":
             yield from _examples_of_list(field, bounds)
     for example in _examples_of_scalar(rules):
-        # The first values above a lower bound may break a rule in CEL, which then has the nearest valid one.
-        is_covered = rules.cel and example.annotation.endswith((".gt", ".gte"))
-        yield example._replace(keeps=CEL_VALUES[rules.cel[0].id][0][1]) if is_covered else example
+        breaks, keeps = INSTEAD.get((field.full_name, example.annotation), example[-2:])
+        yield example._replace(breaks=breaks, keeps=keeps)
 
 
 def _examples_of_scalar(rules: Any) -> Iterator[Example]:  # Any: generated, without types for options
