@@ -131,6 +131,14 @@ def test_a_violation_has_a_short_path_and_never_the_value() -> None:
     assert "secret" not in str([violation for violation in violations if "balance" in violation.field])
 
 
+def test_an_empty_key_is_found_even_if_it_was_left_out_on_the_wire() -> None:
+    entry_without_key = b"\xa2\x01\x03\x12\x01a"
+    payload = customer_event(balance="1").SerializeToString() + entry_without_key
+    event = v1.Event.FromString(payload)
+    assert event.additional_attributes == {"": "a"}
+    assert not is_plainly_valid(event, payload, now_ms=NOW_MS)
+
+
 def test_too_many_members_are_described_with_their_limit() -> None:
     contacts = v1.PersonalInfo(other_contacts=[{}] * (limits.MAX_OTHER_CONTACTS + 1))
     attributes = dict.fromkeys(map(str, range(limits.MAX_ADDITIONAL_ATTRIBUTES + 1)), "a")
