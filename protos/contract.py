@@ -20,6 +20,7 @@ from google.protobuf import descriptor_pb2, duration_pb2, timestamp_pb2
 from grpc_tools import protoc
 from plain_protos import plain
 from protovalidate._gen.buf.validate import validate_pb
+from rule_changes import tightened
 
 PROTOS = Path(__file__).resolve().parent
 PYTHON_PACKAGES = PROTOS.parent / "clients" / "python"
@@ -122,7 +123,7 @@ def _differing(expected_root: Path, present_root: Path, folder: str) -> list[str
 
 
 def check(scratch: Path) -> list[str]:
-    """All problems of the contract: stale files, lint findings and breaking changes."""
+    """All problems of the contract: stale files, lint findings, breaking changes and stricter rules."""
     problems = [f"stale, run `make proto`: {name}" for name in stale_files(scratch)]
     image = scratch / "contract.binpb"
     write_image(image, scratch)
@@ -134,7 +135,7 @@ def check(scratch: Path) -> list[str]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             problems += (done.stdout + done.stderr).splitlines()
-    return problems
+    return problems + tightened(RELEASED_IMAGE.read_bytes(), image.read_bytes())
 
 
 def main() -> None:

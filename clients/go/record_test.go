@@ -3,7 +3,9 @@ package engagement_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -179,28 +181,43 @@ func TestListWalksAllPagesInEitherOrder(t *testing.T) {
 	}
 }
 
-func TestMessagesBeyondTheUsualLimitAreReceived(t *testing.T) {
+func TestLargestEventIsReadBackWithinTheDefaultLimitOfGRPC(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t, testTimeout)
-	client := connect(t, testserver.Start(t))
+	const mostBytes, defaultLimit = 3_670_016, 4 << 20
+	client := connectWith(t, testserver.Start(t).Address, account, engagement.ClientOptions{
+		DialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(defaultLimit))},
+	})
 	event := customer("large", &v1.CustomerInfo{})
 	event.AdditionalAttributes = map[string]string{}
-	for n := range 82 {
-		event.AdditionalAttributes[strings.Repeat("k", 500+n)] = strings.Repeat("v", 49_990)
+	for n := range 73 {
+		event.AdditionalAttributes[strconv.Itoa(n)] = strings.Repeat("v", 49_990)
 	}
-	// As large as an event may be: with what the server adds it is more than the usual 4 MiB.
-	event.ConsumerId = strings.Repeat("c", 4<<20-proto.Size(event)-4)
+	// A tag and a length of three bytes come with it.
+	event.ConsumerId = strings.Repeat("c", mostBytes-proto.Size(event)-4)
+	if size := proto.Size(event); size != mostBytes {
+		t.Fatalf("the event has %d bytes", size)
+	}
 	if _, err := client.RecordEvent(ctx, event); err != nil {
 		t.Fatal(err)
 	}
+	count := 0
 	for stored, err := range client.ListEvents(ctx, nil, engagement.ListOptions{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(stored.GetEvent().GetAdditionalAttributes()) != len(event.GetAdditionalAttributes()) {
+		count++
+		if !maps.Equal(stored.GetEvent().GetAdditionalAttributes(), event.GetAdditionalAttributes()) {
 			t.Error("it came back as another one")
 		}
 	}
+	if count != 1 {
+		t.Errorf("%d events came back", count)
+	}
+
+	event.ConsumerId += "c"
+	_, err := client.RecordEvent(ctx, event)
+	requireViolation(t, err, "event", "server.event.max_bytes")
 }
 
 func TestCallHasADeadline(t *testing.T) {

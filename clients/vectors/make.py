@@ -13,6 +13,7 @@ from clients.vectors.cases import (
     follow,
     messages,
     resumed_upload,
+    rules,
     source_digest,
     statuses,
     upload,
@@ -24,6 +25,7 @@ def files() -> dict[str, str]:
     vectors = {
         "events.json": messages.events(),
         "texts.json": messages.texts(),
+        "rules.json": rules.cases(),
         "errors.json": statuses.cases(),
         "sources.json": source_digest.cases(),
         "conversations.json": [*calls.cases(), *follow.cases(), *upload.cases(), *resumed_upload.cases()],

@@ -39,6 +39,11 @@ IDENTIFIES_A_PERSON = {
     v1.PersonalInfo: {"name", "surname", "customer_age", "email", "phone", "other_contacts"},
     v1.PersonalContact: {"email", "phone"},
 }
+# Codes that reasons have.
+CODES = (
+    "INVALID_ARGUMENT|ALREADY_EXISTS|FAILED_PRECONDITION|ABORTED|NOT_FOUND|UNAUTHENTICATED"
+    "|PERMISSION_DENIED|RESOURCE_EXHAUSTED|UNAVAILABLE|INTERNAL"
+)
 
 
 def reasons_and_comments() -> dict[str, str]:
@@ -93,15 +98,11 @@ def test_fields_that_identify_a_person_are_redacted(message: type[Message]) -> N
 def test_every_reason_has_a_comment_with_its_code_and_an_example() -> None:
     reasons = reasons_and_comments()
     assert {f"ERROR_REASON_{name}" for name in reasons} == set(v1.ErrorReason.keys())
-    codes = (
-        "INVALID_ARGUMENT|ALREADY_EXISTS|FAILED_PRECONDITION|ABORTED|NOT_FOUND|UNAUTHENTICATED"
-        "|PERMISSION_DENIED|RESOURCE_EXHAUSTED|UNAVAILABLE|INTERNAL"
-    )
     for name, comment in reasons.items():
         if name != "UNSPECIFIED":
             assert f'"reason": "{name}"' in comment
             assert '"domain": "engagement.v1"' in comment
-            assert re.search(codes, comment), name
+            assert re.search(CODES, comment), name
 
 
 def test_every_error_of_the_server_has_a_reason_in_the_contract_with_its_code() -> None:

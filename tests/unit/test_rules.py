@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from buf.validate import validate_pb2
 from engagement import limits, v1
 from engagement.rules import Violation, check_events, check_limits, check_message, is_plainly_valid
 from tests.support.events import bad_event, customer_event, text_fields, very_bad_event
@@ -133,80 +131,22 @@ def test_a_violation_has_a_short_path_and_never_the_value() -> None:
     assert "secret" not in str([violation for violation in violations if "balance" in violation.field])
 
 
-# The rules that `is_plainly_valid` knows of, each in full: any other one makes its answer a guess.
-
-_NO_NUL = "\0"
-TEXT = validate_pb2.FieldRules(
-    string=validate_pb2.StringRules(max_len=limits.MAX_TEXT_CHARACTERS, not_contains=_NO_NUL)
-)
-TIME = validate_pb2.FieldRules(
-    int64=validate_pb2.Int64Rules(gt=0, lt=limits.END_OF_TIME_MS),
-    cel=[
-        validate_pb2.Rule(
-            id="time.seconds",
-            message="must be in milliseconds, from 1980 on: this looks like seconds",
-            expression=f"this <= 0 || this >= {limits.START_OF_TIME_MS}",
-        )
-    ],
-)
-KEY = validate_pb2.StringRules(min_len=1, max_len=limits.MAX_TEXT_CHARACTERS, not_contains=_NO_NUL)
-NO_RULES = validate_pb2.FieldRules()
-BY_NAME = {
-    "engagement.v1.Event.event_id": validate_pb2.FieldRules(
-        string=validate_pb2.StringRules(max_len=limits.MAX_EVENT_ID_CHARACTERS, not_contains=_NO_NUL)
-    ),
-    "engagement.v1.Event.source": validate_pb2.FieldRules(
-        string=validate_pb2.StringRules(max_len=limits.MAX_SOURCE_CHARACTERS, not_contains=_NO_NUL)
-    ),
-    "engagement.v1.Event.additional_attributes": validate_pb2.FieldRules(
-        map=validate_pb2.MapRules(
-            max_pairs=limits.MAX_ADDITIONAL_ATTRIBUTES,
-            keys=validate_pb2.FieldRules(string=KEY),
-            values=TEXT,
-        )
-    ),
-    "engagement.v1.PersonalInfo.other_contacts": validate_pb2.FieldRules(
-        repeated=validate_pb2.RepeatedRules(max_items=limits.MAX_OTHER_CONTACTS)
-    ),
-}
-TIMES = {
-    "engagement.v1.Event.original_time_stamp",
-    "engagement.v1.CustomerInfo.server_time_stamp",
-    "engagement.v1.PersonalInfo.server_time_stamp",
-}
-DAYS = {"engagement.v1.CustomerInfo.last_payment_date", "engagement.v1.CustomerInfo.registration_date"}
+def test_an_empty_key_is_found_even_if_it_was_left_out_on_the_wire() -> None:
+    entry_without_key = b"\xa2\x01\x03\x12\x01a"
+    payload = customer_event(balance="1").SerializeToString() + entry_without_key
+    event = v1.Event.FromString(payload)
+    assert event.additional_attributes == {"": "a"}
+    assert not is_plainly_valid(event, payload, now_ms=NOW_MS)
 
 
-def reachable(descriptor: Any) -> Iterator[Any]:  # Any: the stubs have two types for descriptors
-    """The message types below a type, itself included."""
-    yield descriptor
-    for field in descriptor.fields:
-        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
-            yield from reachable(field.message_type)
-
-
-def expected_rules(field: Any) -> validate_pb2.FieldRules:
-    if field.full_name in BY_NAME:
-        return BY_NAME[field.full_name]
-    if field.type == field.TYPE_STRING:
-        return TEXT
-    return TIME if field.full_name in TIMES else NO_RULES
-
-
-def test_the_contract_has_no_rule_for_events_that_the_short_cut_does_not_know() -> None:
-    types = {each.full_name: each for each in reachable(v1.Event.DESCRIPTOR)}
-    calendar = types.pop("engagement.v1.Date")
-    assert {
-        field.full_name for each in types.values() for field in each.fields if field.message_type is calendar
-    } == DAYS
-    for each in types.values():
-        assert not each.GetOptions().HasExtension(validate_pb2.message), each.full_name
-        for field in each.fields:
-            rules = field.GetOptions().Extensions[validate_pb2.field]
-            assert rules == expected_rules(field), field.full_name
-        for oneof in each.oneofs:
-            rules = oneof.GetOptions().Extensions[validate_pb2.oneof]
-            assert rules == validate_pb2.OneofRules(required=True) or not rules.ByteSize()
+def test_too_many_members_are_described_with_their_limit() -> None:
+    contacts = v1.PersonalInfo(other_contacts=[{}] * (limits.MAX_OTHER_CONTACTS + 1))
+    attributes = dict.fromkeys(map(str, range(limits.MAX_ADDITIONAL_ATTRIBUTES + 1)), "a")
+    event = v1.Event(personal_info=contacts, additional_attributes=attributes)
+    assert [violation.description for violation in check_message(event)] == [
+        "must have at most 100 items",
+        "must have at most 1000 entries",
+    ]
 
 
 def test_every_day_that_the_calendar_has_is_valid_and_no_other() -> None:

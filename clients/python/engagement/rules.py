@@ -29,9 +29,12 @@ __all__ = ["Violation", "check_events", "check_limits", "check_message", "is_pla
 
 _MAX_PATH_CHARACTERS = 256
 _IN_CHUNK = re.compile(r"events\[([0-9]+)\]\.")
+# In place of protovalidate's; `{}` is the bound.
 _DESCRIPTIONS = {
     "string.not_contains": "must not contain NUL (U+0000)",
     "string.min_len": "must not be empty",
+    "repeated.max_items": "must have at most {} items",
+    "map.max_pairs": "must have at most {} entries",
 }
 _ONEOFS = {
     oneof.name: ", ".join(field.name for field in oneof.fields)
@@ -128,7 +131,7 @@ def check_limits(event: v1.Event, *, size_bytes: int, now_ms: int) -> Iterator[V
 def _convert(violation: protovalidate.Violation) -> Violation:
     proto = violation.proto
     field = _render(proto.field)
-    description = _DESCRIPTIONS.get(proto.rule_id, proto.message)
+    description = _DESCRIPTIONS.get(proto.rule_id, "").format(violation.rule_value) or proto.message
     if proto.rule_id == "required" and (members := _ONEOFS.get(field.rpartition(".")[2])):
         description = f"one of {members} is required"
     return Violation(field=field, rule=proto.rule_id, description=description)

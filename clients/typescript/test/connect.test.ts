@@ -88,7 +88,7 @@ describe("connecting", () => {
     ]);
   });
 
-  test("a message of 4 MiB is sent again like a small one", options, async () => {
+  test("a request of more than 4 MiB is sent again like a small one", options, async () => {
     const sizes: number[] = [];
     using server = await StandIn.start("RecordEvents", ({ request }, callback) => {
       sizes.push(request.length);

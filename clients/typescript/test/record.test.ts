@@ -105,15 +105,29 @@ describe("recording", () => {
     assert.equal((await client.server.getServerInfo({})).contract, "engagement.v1");
   });
 
-  test("a response of more than 4 MiB is read", options, async () => {
+  test("the largest event is recorded and read back, and one byte more is refused", options, async () => {
     using client = server.connect();
-    const text = "x".repeat(50_000);
-    const additionalAttributes = Object.fromEntries(ids(83).map((id) => [id, text]));
-    const padding = "x".repeat(4 * 1024 * 1024 - 83 * 50_022);
-    const large = create(EventSchema, { ...event("e1"), additionalAttributes, consumerId: padding });
-    assert.ok(toBinary(EventSchema, large).length > 4 * 1024 * 1024 - 1000);
-    await client.recordEvent(large);
-    assert.deepEqual(await listedIds(client), ["e1"]);
+    const mostBytes = 3_670_016;
+    const text = "x".repeat(49_990);
+    const additionalAttributes = Object.fromEntries(ids(73).map((id) => [id, text]));
+    const rest = create(EventSchema, { ...event("e1"), additionalAttributes });
+    // A tag and a length of three bytes come with it.
+    const consumerId = "x".repeat(mostBytes - toBinary(EventSchema, rest).length - 4);
+    const largest = create(EventSchema, { ...event("e1"), additionalAttributes, consumerId });
+    assert.equal(toBinary(EventSchema, largest).length, mostBytes);
+    await client.recordEvent(largest);
+    const read: unknown[] = [];
+    for await (const stored of client.listEvents()) {
+      read.push(stored.event?.additionalAttributes);
+    }
+    assert.deepEqual(read, [additionalAttributes]);
+
+    largest.consumerId += "x";
+    const { violations } = await engagementError(client.recordEvent(largest));
+    assert.deepEqual(
+      violations.map(({ field, rule }) => [field, rule]),
+      [["event", "server.event.max_bytes"]],
+    );
   });
 
   for (const { name, unit, times, rule, wire_bytes, wire_sha256 } of readCases("texts.json") as readonly TextCase[]) {

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use engagement_attributes::{
-    Client, Error, Kind, Start, buffa::Message, tonic::Request, v1::GetServerInfoRequest,
+    Client, Error, Kind, Start,
+    buffa::Message,
+    tonic::Request,
+    v1::{GetServerInfoRequest, ListEventsRequest},
 };
 use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, time::timeout};
 
@@ -167,20 +170,29 @@ async fn a_connection_that_is_silent_is_given_up() {
 }
 
 #[tokio::test]
-async fn answers_of_more_than_4_mebibytes_are_received() {
+async fn the_largest_event_is_read_back_within_the_default_limit_of_grpc() {
+    const MOST_BYTES: usize = 3_670_016;
     in_time(async {
         let server = Server::start().await;
         let client = server.client();
         let mut large = event("large");
         large.additional_attributes =
-            (0..83).map(|number| (format!("key-{number}"), "x".repeat(49_990))).collect();
-        // As large as an event may be: with what the server adds it is more than 4 MiB.
-        let room = 4 * 1024 * 1024 - large.encode_to_vec().len();
-        large.consumer_id = "c".repeat(room - 4);
+            (0..73).map(|number| (format!("key-{number}"), "x".repeat(49_990))).collect();
+        // A tag and a length of three bytes come with it.
+        large.consumer_id = "c".repeat(MOST_BYTES - large.encode_to_vec().len() - 4);
+        assert_eq!(large.encode_to_vec().len(), MOST_BYTES);
         client.record_event(large.clone()).await.unwrap();
-        let stored = client.list_events().next().await.unwrap().unwrap();
-        assert!(stored.encode_to_vec().len() > 4 * 1024 * 1024);
-        assert_eq!(stored.event.additional_attributes, large.additional_attributes);
+        let account_id = client.account_id().to_owned();
+        let request = ListEventsRequest { account_id, ..Default::default() };
+        let mut stub = client.events().max_decoding_message_size(4 * 1024 * 1024);
+        let stored = stub.list_events(request).await.unwrap().into_inner().events;
+        assert_eq!(stored.len(), 1);
+        assert_eq!(stored[0].event.additional_attributes, large.additional_attributes);
+
+        large.consumer_id.push('c');
+        let error = client.record_event(large).await.unwrap_err();
+        let violation = &error.violations()[0];
+        assert_eq!((violation.field.as_str(), violation.rule.as_str()), ("event", "server.event.max_bytes"));
     })
     .await;
 }

@@ -4,6 +4,8 @@ mod calls;
 mod conversations;
 mod errors;
 mod messages;
+#[cfg(feature = "validate")]
+mod rules;
 mod sources;
 
 use std::fs;

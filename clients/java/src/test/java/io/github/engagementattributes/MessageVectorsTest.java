@@ -5,12 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.gson.JsonArray;
+import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.protobuf.Message;
 import io.github.engagementattributes.v1.CustomerInfo;
 import io.github.engagementattributes.v1.Event;
 import io.github.engagementattributes.v1.EventServiceGrpc;
 import io.github.engagementattributes.v1.GetEventRequest;
+import io.github.engagementattributes.validation.EventValidator;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import java.security.MessageDigest;
@@ -27,6 +29,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 final class MessageVectorsTest {
+  private static final EventValidator VALIDATOR = new EventValidator();
   private static TestServer server;
 
   @BeforeAll
@@ -45,6 +48,10 @@ final class MessageVectorsTest {
 
   static Stream<Named<JsonObject>> texts() throws Exception {
     return Vectors.cases("texts.json");
+  }
+
+  static Stream<Named<JsonObject>> rules() throws Exception {
+    return Vectors.cases("rules.json");
   }
 
   static Stream<Named<JsonObject>> errors() throws Exception {
@@ -97,6 +104,22 @@ final class MessageVectorsTest {
       var stored = client.call(EventServiceGrpc::newBlockingStub, stub -> stub.getEvent(request));
       assertEquals(balance, stored.getEvent().getEvent().getCustomerInfo().getBalance());
     }
+  }
+
+  @ParameterizedTest
+  @MethodSource("rules")
+  void every_rule_is_held(JsonObject testCase) {
+    var broken = violations(testCase.get("event"));
+    assertEquals(1, broken.size(), broken::toString);
+    assertEquals(testCase.get("rule").getAsString(), broken.get(0).rule());
+    String field = testCase.get("field").getAsString();
+    String found = broken.get(0).field();
+    assertTrue(field.endsWith("[") ? found.startsWith(field) : found.equals(field), found);
+    assertEquals(List.of(), violations(testCase.get("valid_event")));
+  }
+
+  private static List<FieldViolation> violations(JsonElement event) {
+    return VALIDATOR.violations(Vectors.parse(Vectors.expand(event), Event.getDefaultInstance()));
   }
 
   @ParameterizedTest

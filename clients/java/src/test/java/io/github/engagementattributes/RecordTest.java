@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.engagementattributes.v1.Event;
 import io.github.engagementattributes.v1.EventFilter;
+import io.github.engagementattributes.v1.EventServiceGrpc;
 import io.github.engagementattributes.v1.GetServerInfoRequest;
 import io.github.engagementattributes.v1.ListEventsRequest;
 import io.github.engagementattributes.v1.Outcome;
@@ -48,6 +49,37 @@ final class RecordTest {
       var second = client.recordEvent(Events.valid("1"));
       assertEquals(Outcome.OUTCOME_DUPLICATE, second.getOutcome());
       assertEquals(first.getCursor(), second.getCursor());
+    }
+  }
+
+  @Test
+  void the_largest_event_is_read_back_within_the_default_limit_of_grpc() {
+    int mostBytes = 3_670_016;
+    int defaultLimit = 4 * 1024 * 1024;
+    Event.Builder event = Events.valid("1").toBuilder().clearConsumerId();
+    for (int n = 0; n < 73; n++) {
+      event.putAdditionalAttributes("key-" + n, "x".repeat(49_990));
+    }
+    // A tag and a length of three bytes come with it.
+    String padding = "x".repeat(mostBytes - event.build().getSerializedSize() - 4);
+    Event largest = event.setConsumerId(padding).build();
+    assertEquals(mostBytes, largest.getSerializedSize());
+    try (EngagementClient client = server.connect("record-largest")) {
+      client.recordEvent(largest);
+      var request = ListEventsRequest.newBuilder().setAccountId("record-largest").build();
+      var response =
+          client.call(
+              EventServiceGrpc::newBlockingStub,
+              stub -> stub.withMaxInboundMessageSize(defaultLimit).listEvents(request));
+      assertEquals(
+          List.of(largest.getAdditionalAttributesMap()),
+          response.getEventsList().stream()
+              .map(stored -> stored.getEvent().getAdditionalAttributesMap())
+              .toList());
+
+      Event larger = event.setConsumerId(padding + "x").build();
+      var error = assertThrows(EngagementException.class, () -> client.recordEvent(larger));
+      assertEquals("server.event.max_bytes", error.violations().get(0).rule());
     }
   }
 
