@@ -80,6 +80,14 @@ def test_there_is_a_recipe_for_every_call_with_both_tools(before_method: str) ->
                 assert re.search(recipe, recipes), method.full_name
 
 
+def test_the_python_example_prints_the_same_however_often_it_is_run(
+    server_process: ServerProcess, tmp_path: Path
+) -> None:
+    blocks = read_blocks(REPOSITORY / "README.md")
+    (place,) = (number for number, block in enumerate(blocks) if block.language == "python")
+    run_blocks(2 * blocks[place : place + 2], folder=tmp_path, address=server_process.address)
+
+
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_what_is_shown_of_other_languages_is_in_their_examples(client: Path) -> None:
     (example,) = (
