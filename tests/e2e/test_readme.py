@@ -24,7 +24,9 @@ DOCUMENTS = sorted(
 )
 # It consists of `make bench`, which takes minutes on a quiet machine.
 MEASURING_DOCUMENT = "docs/benchmarks.md"
-RUNNABLE_DOCUMENTS = [name for name in DOCUMENTS if name != MEASURING_DOCUMENT]
+# tests/contract/test_other_languages.py runs the sections whose tools are installed.
+DOCUMENT_OF_TOOLS = "docs/other-languages.md"
+RUNNABLE_DOCUMENTS = [name for name in DOCUMENTS if name not in {MEASURING_DOCUMENT, DOCUMENT_OF_TOOLS}]
 # Commands that build environments, run these tests or release a contract.
 NEVER_RUN = re.compile(r"make .*|\.venv/bin/python protos/contract\.py release")
 
