@@ -24,7 +24,9 @@ DOCUMENTS = sorted(
 )
 # It consists of `make bench`, which takes minutes on a quiet machine.
 MEASURING_DOCUMENT = "docs/benchmarks.md"
-RUNNABLE_DOCUMENTS = [name for name in DOCUMENTS if name != MEASURING_DOCUMENT]
+# tests/contract/test_other_languages.py runs the sections whose tools are installed.
+DOCUMENT_OF_TOOLS = "docs/other-languages.md"
+RUNNABLE_DOCUMENTS = [name for name in DOCUMENTS if name not in {MEASURING_DOCUMENT, DOCUMENT_OF_TOOLS}]
 # Commands that build environments, run these tests or release a contract.
 NEVER_RUN = re.compile(r"make .*|\.venv/bin/python protos/contract\.py release")
 
@@ -78,6 +80,14 @@ def test_there_is_a_recipe_for_every_call_with_both_tools(before_method: str) ->
             for method in service.methods:
                 recipe = rf"{re.escape(before_method)}{service.full_name}/{method.name}\b"
                 assert re.search(recipe, recipes), method.full_name
+
+
+def test_the_python_example_prints_the_same_however_often_it_is_run(
+    server_process: ServerProcess, tmp_path: Path
+) -> None:
+    blocks = read_blocks(REPOSITORY / "README.md")
+    (place,) = (number for number, block in enumerate(blocks) if block.language == "python")
+    run_blocks(2 * blocks[place : place + 2], folder=tmp_path, address=server_process.address)
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)

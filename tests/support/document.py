@@ -26,7 +26,10 @@ from tests.support.waiting import DEADLINE_SECONDS
 
 DOCUMENTED_ADDRESS = "127.0.0.1:50051"
 _PROGRAMS = frozenset({"sh", "python"})
-_OTHERS = frozenset({"text", "json", "proto", "makefile", "toml", "xml", "go", "ts", "java", "rust"})
+_OTHERS = frozenset(
+    {"text", "json", "proto", "makefile", "toml", "xml", "go", "ts", "java", "rust"}
+    | {"cpp", "csharp", "kotlin", "php", "ruby", "swift"}
+)
 _FENCE = re.compile(r"^```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 _NUMBERED_PORT = re.compile(r"(?<=127\.0\.0\.1:)\d+(?=\$n\b)")
 _NUMBERS = (1, 2, 3)

@@ -6,19 +6,22 @@ import io.github.engagementattributes.v1.CustomerInfo;
 import io.github.engagementattributes.v1.Event;
 import io.github.engagementattributes.v1.EventFilter;
 import io.github.engagementattributes.v1.StoredEvent;
+import java.time.LocalDate;
+import java.time.ZoneOffset;
 import java.util.stream.IntStream;
 
 public final class Quickstart {
   public static void main(String[] arguments) throws InterruptedException {
     String server = System.getenv().getOrDefault("ENGAGEMENT_SERVER", "127.0.0.1:50051");
-    try (var client = EngagementClient.builder(server).accountId("demo").build()) {
+    try (var client = EngagementClient.builder(server).accountId("demo-java").build()) {
       var vip = CustomerInfo.newBuilder().setCustomerId("NW-7").setCustomerType("VIP");
       vip.setBalance("12.50");
-      client.recordEvent(
-          Event.newBuilder().setConsumerId("visitor-19").setCustomerInfo(vip).build());
+      var visit = Event.newBuilder().setEventId("visit-19/1").setConsumerId("visitor-19");
+      client.recordEvent(visit.setCustomerInfo(vip).build());
 
-      var orders = IntStream.range(0, 10_000).mapToObj(Quickstart::order);
-      UploadSummary summary = client.uploader().uploadId("orders-1").build().upload(orders);
+      String source = "orders.csv/" + LocalDate.now(ZoneOffset.UTC);
+      var orders = IntStream.range(0, 10_000).mapToObj(number -> order(source, number));
+      UploadSummary summary = client.uploader().uploadId(source).build().upload(orders);
       System.out.printf(
           "%d stored, %d rejected%n", summary.tally().getAccepted(), summary.tally().getRejected());
 
@@ -37,9 +40,9 @@ public final class Quickstart {
     }
   }
 
-  private static Event order(int number) {
+  private static Event order(String source, int number) {
     return Event.newBuilder()
-        .setEventId("order/" + number)
+        .setEventId(source + "/" + number)
         .setCustomerInfo(CustomerInfo.newBuilder().setCustomerId("NW-" + number))
         .build();
   }

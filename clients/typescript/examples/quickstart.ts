@@ -1,20 +1,21 @@
 import { EngagementClient, EngagementError, type EventInit } from "@engagement-attributes/client";
 
 const server = process.env.ENGAGEMENT_SERVER ?? "127.0.0.1:50051";
-const client = new EngagementClient(server, { accountId: "demo" });
+const client = new EngagementClient(server, { accountId: "demo-typescript" });
 
 const vip: EventInit["attributes"] = {
   case: "customerInfo",
   value: { customerId: "NW-7", customerType: "VIP", balance: "12.50" },
 };
-await client.recordEvent({ consumerId: "visitor-19", attributes: vip });
+await client.recordEvent({ eventId: "visit-19/1", consumerId: "visitor-19", attributes: vip });
 
+const source = `orders.csv/${new Date().toISOString().slice(0, 10)}`;
 function* orders(): Generator<EventInit> {
   for (let n = 0; n < 5000; n++) {
-    yield { eventId: `order/${n}`, attributes: { case: "customerInfo", value: { customerId: `NW-${n}` } } };
+    yield { eventId: `${source}/${n}`, attributes: { case: "customerInfo", value: { customerId: `NW-${n}` } } };
   }
 }
-const { tally } = await client.upload(orders(), { uploadId: "orders-1" });
+const { tally } = await client.upload(orders(), { uploadId: source });
 console.log(`${tally.accepted} stored, ${tally.rejected} rejected`);
 
 const filter = { consumerIds: ["visitor-19"] };

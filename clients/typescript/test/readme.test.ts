@@ -20,12 +20,14 @@ describe("the example", () => {
     assert.equal(program, readPackageFile("examples/quickstart.ts"));
   });
 
-  test("prints what the README says, and ends", { timeout: 60_000 }, async () => {
+  test("prints what the README says, however often it is run, and ends", { timeout: 60_000 }, async () => {
     const compiled = fileURLToPath(new URL("../examples/quickstart.js", import.meta.url));
     const env = { ...process.env, ENGAGEMENT_SERVER: server.address };
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [compiled], { env });
-    assert.equal(stdout, output);
-    assert.equal(stderr, "");
+    for (let run = 1; run <= 2; run++) {
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, [compiled], { env });
+      assert.equal(stdout, output);
+      assert.equal(stderr, "");
+    }
   });
 });
 

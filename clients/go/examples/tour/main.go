@@ -8,6 +8,7 @@ import (
 	"log"
 	"os"
 	"strings"
+	"time"
 
 	engagement "github.com/engagement-attributes/engagement-attributes/clients/go"
 	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
@@ -16,26 +17,27 @@ import (
 func main() {
 	ctx := context.Background()
 	server := cmp.Or(os.Getenv("ENGAGEMENT_SERVER"), "127.0.0.1:50051")
-	client, err := engagement.NewClient(server, "demo", engagement.ClientOptions{})
+	client, err := engagement.NewClient(server, "demo-go", engagement.ClientOptions{})
 	fatal(err)
 	defer client.Close()
 
 	_, err = client.RecordEvent(ctx, order("visit-19/1", "NW-7", "VIP"))
 	fatal(err)
 
+	source := "orders.csv/" + time.Now().Format(time.DateOnly)
 	orders := func(yield func(*v1.Event, error) bool) {
 		for n := range 10_000 {
-			if !yield(order(fmt.Sprint("order/", n), fmt.Sprint("NW-", n), "new"), nil) {
+			if !yield(order(fmt.Sprint(source, "/", n), fmt.Sprint("NW-", n), "new"), nil) {
 				return
 			}
 		}
 	}
-	summary, err := client.NewUploader(engagement.UploadOptions{UploadID: "orders-1"}).Upload(ctx, orders)
+	summary, err := client.NewUploader(engagement.UploadOptions{UploadID: source}).Upload(ctx, orders)
 	fatal(err)
 	fmt.Println(summary.Tally.GetAccepted(), "stored,", summary.Tally.GetRejected(), "rejected")
 
 	follower := client.NewFollower(engagement.Earliest(), engagement.FollowOptions{
-		Filter:     &v1.EventFilter{CustomerIds: []string{"NW-7"}},
+		Filter:     &v1.EventFilter{CustomerTypes: []string{"VIP"}},
 		StopAtTail: true,
 	})
 	for stored, err := range follower.Events(ctx) {

@@ -40,7 +40,11 @@ damaged, 2 wrong usage or no connection, 130 stopped with Ctrl-C.
 @account_option
 @format_option
 @source_option
-@click.option("--upload-id", metavar="ID", help="Resume the interrupted upload of a single file.")
+@click.option(
+    "--upload-id",
+    metavar="ID",
+    help="Id of the upload of a single file, such as its name and day. Resumes that upload if it exists.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def upload(  # noqa: PLR0913 - one for each option
     files: Sequence[str],
@@ -68,7 +72,7 @@ def upload(  # noqa: PLR0913 - one for each option
     status is 1. Upload the repaired file; nothing is stored twice.
     """
     if upload_id is not None and len(files) > 1:
-        raise click.UsageError("--upload-id resumes the upload of a single file.")
+        raise click.UsageError("--upload-id names the upload of a single file.")
     summaries: list[InputSummary] = []
     try:
         with connect(server, account=account) as connection:

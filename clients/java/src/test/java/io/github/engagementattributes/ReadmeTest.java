@@ -22,11 +22,13 @@ final class ReadmeTest {
   private static final Pattern ENGINE = Pattern.compile("[/\\\\](cel|re2j)[/\\\\]");
 
   @Test
-  void the_example_is_the_program_and_prints_what_the_readme_says() throws Exception {
+  void the_example_is_the_program_and_prints_what_the_readme_says_however_often_it_is_run()
+      throws Exception {
     Matcher example = EXAMPLE.matcher(Files.readString(Path.of("README.md")));
     assertTrue(example.find());
     assertEquals(Files.readString(Path.of("examples", "Quickstart.java")), example.group(1));
     try (TestServer server = new TestServer()) {
+      assertEquals(example.group(2), run("Quickstart", server.address()));
       assertEquals(example.group(2), run("Quickstart", server.address()));
     }
   }
