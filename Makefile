@@ -33,6 +33,7 @@ test: $(VENV)/.dev  ## Test the server and the Python client
 
 test-clients: $(VENV)/.dev  ## Build, check and test the clients in other languages (LANGUAGES="go rust")
 	$(BIN)/python -m clients.run check $(LANGUAGES)
+	$(if $(LANGUAGES),,$(BIN)/python -m pytest -m toolchain -rs tests/contract)
 
 proto: $(VENV)/.dev  ## Generate the code of all languages and the shared cases from the contract
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/contract.py generate

@@ -1,6 +1,7 @@
 """The contract without custom options, for toolchains that cannot read validation rules.
 
-The result imports nothing but google/protobuf. Comments, numbers, names and standard options stay.
+The result imports nothing but google/protobuf. Comments, numbers, names and standard options stay, except
+`debug_redact`, which protoc knows only since version 22.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _end(tokens: list[str], start: int) -> int:
 
 def _standard_options(tokens: list[str]) -> str:
     options = ["".join(option).strip() for option in _split(tokens)]
-    standard = [option for option in options if not option.startswith("(")]
+    standard = [option for option in options if not option.startswith(("(", "debug_redact"))]
     return f"[{', '.join(standard)}]" if standard else ""
 
 

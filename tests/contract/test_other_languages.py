@@ -1,6 +1,6 @@
 """The contract compiles in every language of protoc, and the programs of docs/other-languages.md run.
 
-A program is skipped if tools are missing, and they are named.
+The programs belong to `make test-clients`. One is skipped if tools are missing, and they are named.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ def test_messages_are_generated_from_the_plain_protos_alone(language: str, tmp_p
             assert name in code, name
 
 
+@pytest.mark.toolchain
 @pytest.mark.timeout(6 * DEADLINE_SECONDS)
 @pytest.mark.parametrize("language", TOOLS)
 def test_what_the_page_shows_of_a_language_is_what_happens(

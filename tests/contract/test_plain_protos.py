@@ -35,11 +35,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, descriptor_pb2.
 
 
 def without_rules(message: Message) -> None:
-    """Removes custom options, which are extensions of the standard ones, wherever they are."""
+    """Removes custom options, which are extensions of the standard ones, and `debug_redact`."""
     for field, value in message.ListFields():
         if field.name == "options":
             for extension in [each for each, _ in value.ListFields() if each.is_extension]:
                 value.ClearExtension(extension)
+            if isinstance(value, descriptor_pb2.FieldOptions):
+                value.ClearField("debug_redact")
             value.DiscardUnknownFields()
             if not value.ListFields():
                 message.ClearField("options")
