@@ -7,10 +7,9 @@ Unicode version of a server's libraries: see docs/decisions/0032-text-is-compare
 from __future__ import annotations
 
 import re
-import sys
 from functools import cache
-from typing import TYPE_CHECKING, Final
-from unicodedata import normalize
+from typing import TYPE_CHECKING, Final, NamedTuple
+from unicodedata import combining, normalize
 
 import apsw.unicode
 
@@ -21,6 +20,12 @@ if TYPE_CHECKING:
 _RULES: Final = 1
 # The tables of every supported Python know these characters, and Unicode never changes their mappings.
 _REPERTOIRE: Final = (14, 0)
+# Normalization sorts the marks on a letter in quadratic time. Unicode's stream-safe text has at most as many.
+_MAX_MARKS: Final = 30
+# Beyond these code points no character of the repertoire has a mapping.
+_CODE_POINTS: Final = 0x40000
+_KNOWN, _MARK, _NEWER = "kmn"
+_LEFT_ALONE: Final = re.compile(f"[^km]+|m{{{_MAX_MARKS + 1},}}")
 
 
 def fold_version() -> str:
@@ -35,7 +40,7 @@ def fold_version() -> str:
 def caseless(text: str) -> str:
     """The canonical caseless form (Unicode definition D145); forms are equal if the texts match.
 
-    A character that is newer than the repertoire matches only itself.
+    A character that is newer than the repertoire matches only itself, and so do more than 30 marks in a row.
     """
     if text.isascii():
         return text.lower()
@@ -47,19 +52,17 @@ def composed(text: str) -> str:
     return text if text.isascii() else _transform_known(text, _compose)
 
 
-def character_class(flags: bytes) -> str:
-    """The code points whose bytes are 1, as ranges inside the brackets of a regular expression."""
-    ranges = (found.span() for found in re.finditer(b"\x01+", flags))
-    return "".join(f"\\U{first:08x}-\\U{end - 1:08x}" for first, end in ranges)
-
-
 def _transform_known(text: str, transform: Callable[[str], str]) -> str:
-    known, newer = _patterns()
-    if known.fullmatch(text) is not None:
+    """The text with its known characters transformed, each run of them by itself."""
+    tables = _tables()
+    if len(text) <= _MAX_MARKS and tables.short_text.fullmatch(text):
         return transform(text)
-    # Of the parts, those with odd numbers are the separators.
-    parts = enumerate(newer.split(text))
-    return "".join([part if number % 2 else transform(part) for number, part in parts])
+    parts: list[str] = []
+    start = 0
+    for left_alone in _LEFT_ALONE.finditer(text.translate(tables.kinds)):
+        parts += transform(text[start : left_alone.start()]), text[slice(*left_alone.span())]
+        start = left_alone.end()
+    return "".join([*parts, transform(text[start:])])
 
 
 def _decomposed_caseless(text: str) -> str:
@@ -70,14 +73,27 @@ def _compose(text: str) -> str:
     return normalize("NFC", text)
 
 
+class _Tables(NamedTuple):
+    kinds: str
+    """The kind of each character, in the order of the code points."""
+    short_text: re.Pattern[str]
+    """Most text of the repertoire: for short text quicker than the kinds."""
+
+
 @cache
-def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Text of the repertoire, and runs of characters that it does not have."""
-    versions = [*map(apsw.unicode.version_added, range(sys.maxunicode + 1))]
-    known_versions = {version for version in {*versions} if version and _numbers(version) <= _REPERTOIRE}
-    known = character_class(bytes(map(known_versions.__contains__, versions)))
-    return re.compile(f"[{known}]*"), re.compile(f"([^{known}]+)")
+def _tables() -> _Tables:
+    versions = [*map(apsw.unicode.version_added, range(_CODE_POINTS))]
+    known_versions = {version for version in {*versions} if _is_known(version)}
+    kinds = "".join([_KNOWN if version in known_versions else _NEWER for version in versions])
+    basic = (f"\\u{run.start():04x}-\\u{run.end() - 1:04x}" for run in re.finditer("k+", kinds[:0x10000]))
+    marks = {code_point: _MARK for code_point in range(_CODE_POINTS) if combining(chr(code_point))}
+    return _Tables(
+        "".join(
+            [marks.get(code_point, kind) if kind == _KNOWN else kind for code_point, kind in enumerate(kinds)]
+        ),
+        re.compile(f"[{''.join(basic)}]*"),
+    )
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+def _is_known(version: str | None) -> bool:
+    return version is not None and tuple(map(int, version.split("."))) <= _REPERTOIRE
