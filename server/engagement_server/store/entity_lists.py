@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
 from engagement.rules import Violation
-from engagement_server.store.text_fold import caseless
+from engagement_server.store.fold import caseless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

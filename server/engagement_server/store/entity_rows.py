@@ -10,7 +10,7 @@ from engagement.rules import Violation
 from engagement_server.errors import EntityNotFoundError, FieldInvalidError
 from engagement_server.model import EntityList
 from engagement_server.store.entity_lists import EntityLists
-from engagement_server.store.text_fold import caseless
+from engagement_server.store.fold import caseless
 
 if TYPE_CHECKING:
     import apsw

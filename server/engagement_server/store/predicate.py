@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.errors import FilterInvalidError
+from engagement_server.store.fold import caseless
 from engagement_server.store.search import Phrase, attribute_values, contains_phrases, parse_text
-from engagement_server.store.text_fold import caseless
 
 if TYPE_CHECKING:
     from engagement_server.model import StoredRow

@@ -14,7 +14,7 @@ from typing import Final
 
 from apsw import unicode
 
-from engagement_server.store.text_fold import caseless, composed
+from engagement_server.store.fold import caseless, composed
 
 _ASCII_WORD: Final = re.compile("[a-z0-9]+")
 # Blocks of scripts without spaces: their letters, and those still to come, are cut.

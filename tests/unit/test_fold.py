@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagement_server.store.entity_rows import read_list, refold_entities
-from engagement_server.store.text_fold import caseless, composed, fold_version
+from engagement_server.store.fold import caseless, composed, fold_version
 from engagement_server.store.words import words_of
 from tests.support import plain_filter
 
