@@ -45,6 +45,10 @@ def test_the_form_of_a_text_is_the_canonical_caseless_one(text: str) -> None:
     assert composed(text) == unicodedata.normalize("NFC", text)
 
 
+def test_marks_are_in_order_before_one_of_them_becomes_a_letter() -> None:
+    assert caseless("α\u0345\u0301") == caseless("\u1fb4") == "α\u0301ι"
+
+
 @given(text=st.text())
 def test_the_form_of_a_form_is_itself(text: str) -> None:
     assert caseless(caseless(text)) == caseless(text)
@@ -68,6 +72,7 @@ def test_many_marks_on_a_letter_take_no_quadratic_time() -> None:
     assert words_of(text) == [text]
     assert time.process_time() - start < 1
     assert caseless("A" + "\u0301" * 15 + "\u0316" * 15) == "a" + "\u0316" * 15 + "\u0301" * 15
+    assert caseless("A" + "\u0301" * 15 + "\u0316" * 16) == "a" + "\u0301" * 15 + "\u0316" * 16
 
 
 def test_each_character_is_cut_as_its_name_says() -> None:

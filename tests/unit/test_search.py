@@ -122,6 +122,7 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
         ("한국\u1112\u1161\u11ab น้ำ*", ["한 국 한", "น้ำ*"]),
         ("हिन्दी שָׁלוֹם", ["हिन्दी", normalize("NFC", "שָׁלוֹם")]),
         ("\u0645\u06cc\u200c\u0631\u0648\u0645", ["\u0645\u06cc\u0631\u0648\u0645"]),
+        ("cafe\u200d\u0301 cafe\u0301", ["café"]),
         ("vip\u2764\ufe0fgold \u0301abc", ["vip gold", "abc"]),
     ],
 )
