@@ -56,6 +56,15 @@ class EntityConformance(LogTests):
         assert outcomes(recorded.verdicts) == [ACCEPTED, REJECTED]
         assert await matched_statuses(bench) == ["Gold"]
 
+    async def test_a_closed_list_takes_its_names_in_every_spelling(self, bench: LogBench) -> None:
+        await bench.commit(put("Zu\u0308rich", "\u1112\u1161\u11ab국", is_closed=True))
+        spellings = "ZÜRICH", "zu\u0308rich", "한국", "Zurich"
+        verdicts = await bench.record(*[with_status(spelling, spelling) for spelling in spellings])
+        assert outcomes(verdicts) == [ACCEPTED, ACCEPTED, ACCEPTED, REJECTED]
+        assert await matched_statuses(bench) == ["Zu\u0308rich", "Zu\u0308rich", "\u1112\u1161\u11ab국"]
+        (listed,) = await bench.commit(put("Zürich"))
+        assert listed == EntityList(["Zürich", "\u1112\u1161\u11ab국"], is_closed=True)
+
     async def test_a_put_comes_after_the_events_before_it_in_one_commit(self, bench: LogBench) -> None:
         recorded, _, _, committed, _, refused = await bench.commit(
             record(with_status("a", "gold")),

@@ -32,7 +32,7 @@ KINDS = (v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS, v1.EntityKind.ENTITY_KIND_CU
 _accounts = st.sampled_from(["acme", "acme", "other"])
 _event_ids = st.sampled_from("abcd")
 _kinds = st.sampled_from(KINDS)
-_names = st.sampled_from(["gold", "GOLD", "Straße", "STRASSE"])
+_names = st.sampled_from(["gold", "GOLD", "Straße", "STRASSE", "Zürich", "zu\u0308RICH"])
 _values = _names | st.sampled_from(["tin", ""])
 
 

@@ -46,6 +46,7 @@ from engagement_server.operations import (
     Recorded,
     Result,
 )
+from tests.support.plain_filter import caseless
 
 
 class ModelEvent(NamedTuple):
@@ -270,4 +271,4 @@ _ATTRIBUTES = {
 
 
 def _are_same(name: str, value: str) -> bool:
-    return name.casefold() == value.casefold()
+    return caseless(name) == caseless(value)

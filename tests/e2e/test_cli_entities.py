@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -165,6 +166,18 @@ def test_an_upload_tells_which_names_a_closed_list_has(cli: Cli) -> None:
     (rejection,) = cli.rejections("events.ndjson")
     assert 'allowed: "Gold"' in str(rejection)
     assert "matched status\tGold" in cli.run("get", "b").stdout
+
+
+def test_a_list_and_events_from_different_systems_match(cli: Cli) -> None:
+    (cli.folder / "statuses.txt").write_text("Zu\u0308rich\nla\u0308ufig\n")
+    assert cli.run("entities", "import", "status", "statuses.txt").status == 0
+    assert cli.run("entities", "put", "status", "--closed").status == 0
+    event = {"eventId": "e", "consumerId": "c", "customerInfo": {"customerStatus": "ZÜRICH"}}
+    cli.write("events.ndjson", json.dumps(event, ensure_ascii=False))
+    assert cli.run("upload", "events.ndjson").status == 0
+    found = cli.run("list", "--json", "--status", "zürich", "--text", "zür*").json()
+    assert found["event"]["customerInfo"]["customerStatus"] == "ZÜRICH"
+    assert found["matchedCustomerStatus"] == "Zu\u0308rich"
 
 
 def test_a_terminal_gets_a_table(cli: Cli) -> None:

@@ -73,3 +73,12 @@ def test_a_terminal_shows_progress_and_a_table(cli: Cli) -> None:
     assert "[bold]c" in plain
     assert r"\x1b[31mxxx" in plain
     assert "xxx…" in plain
+
+
+def test_a_terminal_shows_escapes_for_what_it_cannot_show(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.write("unicode.ndjson", event_line("1", eventId="u", consumerId="c-é\u6771\U0001f600"))
+    assert cli.run("upload", "unicode.ndjson").status == 0
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    for arguments in (["get", "u"], ["get", "u", "--json"], ["list", "--newest-first", "--limit", "1"]):
+        status, shown = run_on_terminal(cli, *arguments)
+        assert (status, "c-\\xe9\\u6771\\U0001f600" in shown) == (0, True)

@@ -48,10 +48,18 @@ async def matches(client: EngagementClient) -> list[tuple[str, str, str]]:
         ("\u0149", "\u02bcn"),
         (" gold ", " GOLD "),
         ("a\tb\n", "A\tB\n"),
+        ("Zu\u0308rich", "ZÜRICH"),
+        ("Zürich", "zu\u0308rich"),
+        ("\u1112\u1161\u11ab국", "한국"),
+        ("Vie\u0323\u0302t", "việt"),
+        ("\u212bngstrom", "a\u030aNGSTROM"),
+        ("\u1fb3", "\u0391\u0399"),
+        ("ΟΔΟΣ", "οδος"),
+        ("დოლარი", "ᲓᲝᲚᲐᲠᲘ"),
     ],
 )
 @pytest.mark.parametrize("kind", [STATUS, TYPE])
-async def test_a_value_matches_in_any_case_and_stays_as_it_was_sent(
+async def test_a_value_matches_in_any_spelling_and_stays_as_it_was_sent(
     client: EngagementClient, kind: v1.EntityKind, name: str, value: str
 ) -> None:
     await client.put_entities(kind, [name], closed=True)

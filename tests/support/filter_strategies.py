@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import strategies as st
 
 from engagement import v1
-from tests.support.plain_filter import phrases
+from tests.support.plain_filter import words
 
 START_MS = 1_600_000_000_000
 
@@ -17,12 +17,18 @@ VALUES = [
     "", "vip", "VIP", "Vip gold", "gold vip", "Straße", "STRASSE", "strasse 1", "1 Straße", "well-known",
     "well known", "known well", "ada@example.com", "ada example com", "İstanbul", "cafe\u0301", "café",
     "東京 タワー", "東京", "x\U0001f600y", "x y", "...", "-400.99", "400,99", "²", "OR", "NOT vip", "2014",
+    "ΟΔΟΣ", "οδος", "ガス", "カ\u3099ス", "한국어", "\u1112\u1161\u11ab국", "น้ำ", "หิน ้", "हिन्दी", "हि",
+    "vip*",
 ]  # fmt: skip
 ids = st.sampled_from(IDS)
 values = st.sampled_from(VALUES)
 instants = st.integers(0, 3).map(lambda step: START_MS + step)
-phrase = values.filter(lambda value: phrases(f'"{value}"')[0])
-query_part = phrase.map(lambda value: f'"{value}"') | phrase.filter(lambda value: all(phrases(value)))
+phrase = values.filter(words)
+query_part = st.builds(
+    str.__add__,
+    phrase.map(lambda value: f'"{value}"') | phrase.filter(lambda value: all(map(words, value.split()))),
+    st.sampled_from(["", "*"]),
+)
 
 
 def optional(**strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
+from itertools import groupby
 
+from apsw.unicode import codepoint_name, grapheme_iter
 from google.protobuf.message import Message
 
 from engagement import v1
 
-_WORD = re.compile("[^\\W_](?:[^\\W_]|[\u0300-\u036f])*")
-_QUERY_PART = re.compile(r'"([^"]*)"|([^\s"]+)')
+Phrase = tuple[list[str], bool]
+"""Words side by side, and whether the last one is the beginning of a word."""
+
+_QUERY_PART = re.compile(r'"([^"]*)"(\**)|([^\s"]*?)(\**)(?=[\s"]|$)')
+_WITHOUT_SPACES = re.compile(
+    "(HALFWIDTH )?(CJK|IDEOGRAPHIC|HIRAGANA|KATAKANA|BOPOMOFO|HANGUL|THAI|LAO|KHMER|MYANMAR|YI|TAI|AHOM)\\b"
+    "|NEW TAI|TANGUT|KHITAN|NUSHU|HENTAIGANA|KATAKANA-HIRAGANA|VERTICAL (KANA|IDEOGRAPHIC)|MASU|HANGZHOU"
+    "|OLD CHINESE"
+)
 
 
 def takes(wanted: v1.EventFilter, stored: v1.StoredEvent) -> bool:
@@ -29,37 +39,74 @@ def takes(wanted: v1.EventFilter, stored: v1.StoredEvent) -> bool:
             not wanted.customer_statuses
             or (
                 customer.HasField("customer_status")
-                and customer.customer_status.casefold() in map(str.casefold, wanted.customer_statuses)
+                and caseless(customer.customer_status) in map(caseless, wanted.customer_statuses)
             ),
             not wanted.customer_types
             or (
                 customer.HasField("customer_type")
-                and customer.customer_type.casefold() in map(str.casefold, wanted.customer_types)
+                and caseless(customer.customer_type) in map(caseless, wanted.customer_types)
             ),
             not wanted.HasField("authenticated") or wanted.authenticated == event.authenticated,
             not wanted.HasField("start_time") or wanted.start_time.ToNanoseconds() <= time_ms * 1_000_000,
             not wanted.HasField("end_time") or time_ms * 1_000_000 < wanted.end_time.ToNanoseconds(),
             all(
-                any(_occurs(phrase, words(value)) for value in _values(event))
+                any(occurs(phrase, words(value)) for value in _values(event))
                 for phrase in phrases(wanted.text)
             ),
         ]
     )
 
 
+def caseless(text: str) -> str:
+    """The canonical caseless form."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
+
+
 def words(text: str) -> list[str]:
-    """Runs of letters and digits, case-folded."""
-    return _WORD.findall(text.casefold())
+    """Runs of letters, digits and their marks, without what is invisible; some scripts by graphemes."""
+    visible = "".join(character for character in caseless(text) if not _is_invisible(character))
+    composed = unicodedata.normalize("NFC", visible)
+    kinds: list[str] = []
+    for character in composed:
+        is_mark = unicodedata.category(character).startswith("M")
+        kinds.append((kinds[-1] if kinds else "") if is_mark else _kind(character))
+    found: list[str] = []
+    for kind, run in groupby(zip(composed, kinds, strict=True), key=lambda pair: pair[1]):
+        joined = "".join(character for character, _ in run)
+        if kind:
+            found += [joined] if kind == "spaced" else grapheme_iter(joined)
+    return found
 
 
-def phrases(text: str) -> list[list[str]]:
+def _is_invisible(character: str) -> bool:
+    is_selector = "VARIATION SELECTOR" in unicodedata.name(character, "")
+    return is_selector or (unicodedata.category(character) == "Cf" and character != "\u200b")
+
+
+def _kind(character: str) -> str:
+    category = unicodedata.category(character)
+    if category[0] not in "LN" and category != "Co":
+        return ""
+    name = codepoint_name(character) or ""
+    is_letter = category[0] == "L" or category == "Nl"
+    return "unspaced" if is_letter and _WITHOUT_SPACES.match(name) else "spaced"
+
+
+def phrases(text: str) -> list[Phrase]:
     """Words that must stand side by side: those of each quoted phrase, and those joined by punctuation."""
-    return [words(quoted or plain) for quoted, plain in _QUERY_PART.findall(text)]
+    parts = _QUERY_PART.findall(text)
+    return [
+        (words(quoted or plain), bool(star or end)) for quoted, star, plain, end in parts if quoted or plain
+    ]
 
 
-def _occurs(phrase: list[str], in_words: list[str]) -> bool:
+def occurs(phrase: Phrase, in_words: list[str]) -> bool:
+    """Whether a phrase occurs among words."""
+    wanted, is_beginning = phrase
     return any(
-        in_words[start : start + len(phrase)] == phrase for start in range(len(in_words) - len(phrase) + 1)
+        in_words[start : start + len(wanted) - 1] == wanted[:-1]
+        and (last.startswith(wanted[-1]) if is_beginning else last == wanted[-1])
+        for start, last in enumerate(in_words[len(wanted) - 1 :])
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
 from engagement.rules import Violation
+from engagement_server.store.fold import caseless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ class _List:
 
     def __init__(self, stored: EntityList, *, field: str) -> None:
         self._field = field
-        self._names = {name.casefold(): name for name in stored.names}
+        self._names = {caseless(name): name for name in stored.names}
         self._is_closed = stored.is_closed
         self.is_unused = not self._names and not self._is_closed
 
@@ -44,7 +45,7 @@ class _List:
         """The canonical name for a value; None if there is no value, or no such name in an open list."""
         if value is None:
             return None
-        name = self._names.get(value.casefold())
+        name = self._names.get(caseless(value))
         return self._unknown if name is None and self._is_closed else name
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engagement import v1
 from engagement.limits import MAX_ENTITY_NAMES
@@ -10,6 +10,7 @@ from engagement.rules import Violation
 from engagement_server.errors import EntityNotFoundError, FieldInvalidError
 from engagement_server.model import EntityList
 from engagement_server.store.entity_lists import EntityLists
+from engagement_server.store.fold import caseless
 
 if TYPE_CHECKING:
     import apsw
@@ -39,6 +40,27 @@ def read_lists(connection: apsw.Connection, account: int) -> EntityLists:
     )
 
 
+def refold_entities(connection: apsw.Connection) -> None:
+    """Folds all names anew, inside the transaction of the caller; needed if `caseless` gives other forms.
+
+    Of names that have become one, the first keeps its place and gets the spelling of the last, as if they
+    had been put today.
+    """
+    rows: Any = connection.execute(  # Any: each column has its own type
+        "SELECT number, account, kind, name FROM entities ORDER BY number"
+    ).fetchall()
+    lists: dict[tuple[int, int, str], tuple[int, str]] = {}
+    for number, account, kind, name in rows:
+        key = account, kind, caseless(name)
+        first, _ = lists.get(key, (number, name))
+        lists[key] = first, name
+    connection.execute("DELETE FROM entities")
+    connection.executemany(
+        "INSERT INTO entities (number, account, kind, folded, name) VALUES (?, ?, ?, ?, ?)",
+        [(number, *key, name) for key, (number, name) in lists.items()],
+    )
+
+
 class EntityRows:
     """Writes the rows of lists, inside the transaction of the caller."""
 
@@ -60,13 +82,13 @@ class EntityRows:
         self._lists.clear()
 
     def put(self, operation: PutEntities, account: int) -> EntityList:
-        """Adds names; a name that differs only in case gets the new spelling and keeps its place.
+        """Adds names; a name that matches one on the list gets the new spelling and keeps its place.
 
         Raises FieldInvalidError if the list would hold too many names.
         """
         present = read_list(self._connection, account, operation.kind)
-        folded = {name.casefold(): name for name in operation.names}
-        total = len({*folded, *map(str.casefold, present.names)})
+        folded = {caseless(name): name for name in operation.names}
+        total = len({*folded, *map(caseless, present.names)})
         if total > MAX_ENTITY_NAMES:
             raise FieldInvalidError(
                 [
@@ -91,10 +113,10 @@ class EntityRows:
         return read_list(self._connection, account, operation.kind)
 
     def delete(self, operation: DeleteEntity, account: int) -> EntityList:
-        """Deletes a name, in whatever case it is given. Raises EntityNotFoundError."""
+        """Deletes a name, in any spelling that matches it. Raises EntityNotFoundError."""
         self._connection.execute(
             "DELETE FROM entities WHERE account = ? AND kind = ? AND folded = ?",
-            (account, operation.kind, operation.name.casefold()),
+            (account, operation.kind, caseless(operation.name)),
         )
         if self._connection.changes() == 0:
             raise EntityNotFoundError(operation.name)

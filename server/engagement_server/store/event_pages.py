@@ -13,7 +13,7 @@ from engagement_server.cursor import BLOCK_BITS, first_position, last_position
 from engagement_server.model import StoredRow
 from engagement_server.store.account_rows import find_account
 from engagement_server.store.predicate import Predicate
-from engagement_server.store.search import index_tokenizer, match_expression
+from engagement_server.store.search import match_expression
 
 if TYPE_CHECKING:
     import apsw
@@ -65,11 +65,10 @@ class EventPages:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._tokenize = index_tokenizer(connection)
 
     def predicate(self, wanted: v1.EventFilter) -> Predicate:
-        """Prepares a filter, for use on this thread only. Raises FilterInvalidError."""
-        return Predicate.of(wanted, tokenize=self._tokenize)
+        """Prepares a filter. Raises FilterInvalidError."""
+        return Predicate.of(wanted)
 
     def read(self, query: PageQuery) -> Page:
         """Reads one page. Raises FilterInvalidError."""
@@ -107,7 +106,7 @@ class EventPages:
                 high = min(high, query.after_position)
             else:
                 low = max(low, query.after_position)
-        expression = match_expression(query.wanted, predicate.phrases, tokenize=self._tokenize)
+        expression = match_expression(query.wanted, predicate.phrases)
         if expression is None:
             return self._scan(predicate, low, high, newest_first=query.newest_first)
         order = "DESC" if query.newest_first else "ASC"

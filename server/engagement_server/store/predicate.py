@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.errors import FilterInvalidError
-from engagement_server.store.search import Tokenizer, attribute_values, contains_phrases, parse_text
+from engagement_server.store.fold import caseless
+from engagement_server.store.search import Phrase, attribute_values, contains_phrases, parse_text
 
 if TYPE_CHECKING:
     from engagement_server.model import StoredRow
@@ -33,11 +34,10 @@ class Predicate:
     is_authenticated: bool | None
     start_ms: int | None
     end_ms: int | None
-    phrases: Sequence[Sequence[str]]
-    tokenize: Tokenizer
+    phrases: Sequence[Phrase]
 
     @classmethod
-    def of(cls, wanted: v1.EventFilter, *, tokenize: Tokenizer) -> Predicate:
+    def of(cls, wanted: v1.EventFilter) -> Predicate:
         """Prepares a filter. Raises FilterInvalidError if it is malformed."""
         if wanted.HasField("start_time") and wanted.HasField("end_time"):
             _require_order(wanted.start_time.ToNanoseconds(), wanted.end_time.ToNanoseconds())
@@ -46,13 +46,12 @@ class Predicate:
             consumer_ids=frozenset(wanted.consumer_ids),
             conversation_ids=frozenset(wanted.conversation_ids),
             customer_ids=frozenset(wanted.customer_ids),
-            folded_statuses=frozenset(value.casefold() for value in wanted.customer_statuses),
-            folded_types=frozenset(value.casefold() for value in wanted.customer_types),
+            folded_statuses=frozenset(map(caseless, wanted.customer_statuses)),
+            folded_types=frozenset(map(caseless, wanted.customer_types)),
             is_authenticated=wanted.authenticated if wanted.HasField("authenticated") else None,
             start_ms=_ceil_ms(wanted.start_time.ToNanoseconds()) if wanted.HasField("start_time") else None,
             end_ms=_ceil_ms(wanted.end_time.ToNanoseconds()) if wanted.HasField("end_time") else None,
-            phrases=parse_text(wanted.text, tokenize=tokenize),
-            tokenize=tokenize,
+            phrases=parse_text(wanted.text),
         )
 
     def matches(self, row: StoredRow) -> bool:
@@ -87,20 +86,17 @@ class Predicate:
                 not self.folded_statuses
                 or (
                     customer.HasField("customer_status")
-                    and customer.customer_status.casefold() in self.folded_statuses
+                    and caseless(customer.customer_status) in self.folded_statuses
                 )
             )
             and (
                 not self.folded_types
                 or (
                     customer.HasField("customer_type")
-                    and customer.customer_type.casefold() in self.folded_types
+                    and caseless(customer.customer_type) in self.folded_types
                 )
             )
-            and (
-                not self.phrases
-                or contains_phrases(attribute_values(event), self.phrases, tokenize=self.tokenize)
-            )
+            and (not self.phrases or contains_phrases(attribute_values(event), self.phrases))
         )
 
 

@@ -107,7 +107,7 @@ class Reader:
         return Scan(rows, is_complete=True)
 
     def predicate(self, wanted: v1.EventFilter) -> Predicate:
-        """Prepares a filter, for use on this thread only. Raises FilterInvalidError."""
+        """Prepares a filter. Raises FilterInvalidError."""
         return self._pages.predicate(wanted)
 
     def find_by_id(self, account_id: str, event_id: str) -> StoredRow | None:

@@ -38,9 +38,10 @@ CREATE TABLE blocks (
 
 -- Finds candidates by values and by ids (hashed to one token), which are then checked against the events.
 -- It is contentless: deleting a row takes its old text, and merges then drop both.
+-- Text arrives cut into words (`words.py`): the tokenizer splits at ASCII characters only.
 CREATE VIRTUAL TABLE search USING fts5 (
     attributes, consumer_id, conversation_id, customer_id,
-    content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 0'
+    content = '', columnsize = 0, tokenize = 'ascii'
 );
 -- The server paces the merges (docs/decisions/0009-fts-merges.md); crisis merges are the last resort.
 INSERT INTO search (search, rank) VALUES ('automerge', 0);

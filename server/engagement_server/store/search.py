@@ -1,32 +1,45 @@
 """The text of an event that the index holds, and the queries over it.
 
-The index finds candidates; `predicate.py` decides. Both use full Unicode case folding, so the candidates
+The index finds candidates; `predicate.py` decides. Both compare the words of `words.py`, so the candidates
 include every match.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
 from zlib import crc32
 
-import apsw
 from google.protobuf.message import Message
 
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.errors import FilterInvalidError
+from engagement_server.store.words import words_of
 
-Tokenizer = Callable[[str], list[str]]
-"""Splits case-folded text into the tokens of the index."""
-
-# Longer values are looked up by their beginning.
-_MAX_PHRASE_TOKENS = 32
+# Longer values are looked up by their first words.
+_MAX_LOOKED_UP_WORDS = 32
+_MAX_LOOKED_UP_CHARACTERS = 1_000
+# The index collects all words with a beginning before it finds the first event.
+_MAX_BEGINNINGS = 5
 _MAX_SHOWN_CHARACTERS = 40
 # The days of a century: formatting a date takes longer than reading it.
 _CACHED_DATES = 36_525
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words to be found side by side in one value; the last one may be the beginning of a word."""
+
+    words: tuple[str, ...]
+    is_beginning: bool
+
+    @property
+    def excerpt(self) -> str:
+        """The phrase as it appears among words that each have a space on both sides."""
+        return f" {' '.join(self.words)}{'' if self.is_beginning else ' '}"
 
 
 def _text_getter(message: type[Message]) -> Callable[[Message], tuple[str, ...]]:
@@ -68,7 +81,12 @@ def attribute_values(event: v1.Event) -> list[str]:
 
 def attributes_text(event: v1.Event) -> str:
     """The indexed text of the attribute values."""
-    return "\n".join(attribute_values(event)).casefold()
+    values = attribute_values(event)
+    text = "\n".join(values)
+    if text.isascii():
+        return text.lower()
+    # The tokenizer of the index splits text at ASCII characters, and only there.
+    return "\n".join([value.lower() if value.isascii() else " ".join(words_of(value)) for value in values])
 
 
 def identifier_token(identifier: str) -> str:
@@ -89,67 +107,71 @@ def indexed_texts(event: v1.Event) -> tuple[str, str, str, str]:
     )
 
 
-def index_tokenizer(connection: apsw.Connection) -> Tokenizer:
-    """The tokenizer of the index, for use on the thread of the connection only."""
-    split: Any = connection.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])  # Any: has no type
+def parse_text(text: str) -> list[Phrase]:
+    """The words and quoted phrases of `EventFilter.text`; a `*` at the end of one makes it a beginning.
 
-    def tokenize(text: str) -> list[str]:
-        tokens: list[str] = split(
-            text.encode(), apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False
-        )
-        return tokens
-
-    return tokenize
-
-
-def parse_text(text: str, *, tokenize: Tokenizer) -> list[list[str]]:
-    """The words and quoted phrases of `EventFilter.text`: each is a run of tokens within one value.
-
-    Raises FilterInvalidError for an open quotation mark and for words without letters or digits.
+    Raises FilterInvalidError for an open quotation mark, for words without letters or digits, and for too
+    many beginnings.
     """
-    pieces = text.casefold().split('"')
+    pieces = text.split('"')
     if len(pieces) % 2 == 0:
         raise _invalid_text("a quotation mark is not closed")
-    phrases: list[list[str]] = []
+    phrases: list[Phrase] = []
     for number, piece in enumerate(pieces):
-        is_quoted = number % 2 == 1
-        for phrase in [piece] if is_quoted else piece.split():
-            tokens = tokenize(phrase)
-            if not tokens:
-                raise _invalid_text(
-                    f"{phrase[:_MAX_SHOWN_CHARACTERS]!r} has no letters or digits to search for"
-                )
-            phrases.append(tokens)
-    return phrases
+        if number % 2 == 1:
+            phrases.append(Phrase(_required_words(piece), pieces[number + 1].startswith("*")))
+        else:
+            parts = (piece.lstrip("*") if number else piece).split()
+            phrases += [Phrase(_required_words(part), part.endswith("*")) for part in parts]
+    distinct = [*dict.fromkeys(phrases)]
+    if sum(phrase.is_beginning for phrase in distinct) > _MAX_BEGINNINGS:
+        raise _invalid_text(f"has more than {_MAX_BEGINNINGS} beginnings of words")
+    return distinct
 
 
-def contains_phrases(values: Iterable[str], phrases: Iterable[Sequence[str]], *, tokenize: Tokenizer) -> bool:
-    """Whether each phrase occurs in some value."""
-    joined = [f" {' '.join(tokenize(value.casefold()))} " for value in values]
-    return all(any(f" {' '.join(phrase)} " in text for text in joined) for phrase in phrases)
+def _required_words(text: str) -> tuple[str, ...]:
+    words = tuple(words_of(text))
+    if not words:
+        raise _invalid_text(f"{text[:_MAX_SHOWN_CHARACTERS]!r} has no letters or digits to search for")
+    return words
 
 
 def _invalid_text(description: str) -> FilterInvalidError:
     return FilterInvalidError([Violation("filter.text", "server.filter.text", description)])
 
 
-def match_expression(
-    wanted: v1.EventFilter, phrases: Iterable[Sequence[str]], *, tokenize: Tokenizer
-) -> str | None:
+def contains_phrases(values: Iterable[str], phrases: Iterable[Phrase]) -> bool:
+    """Whether each phrase occurs in some value."""
+    text = "\n".join([f" {' '.join(words_of(value))} " for value in values])
+    return all(phrase.excerpt in text for phrase in phrases)
+
+
+def match_expression(wanted: v1.EventFilter, phrases: Iterable[Phrase]) -> str | None:
     """The index query that finds every matching event, among others; None if the index cannot help."""
-    clauses = [f"attributes : {_quote(phrase)}" for phrase in phrases]
-    for column, values, fold in (
-        ("consumer_id", wanted.consumer_ids, identifier_token),
-        ("conversation_id", wanted.conversation_ids, identifier_token),
-        ("customer_id", wanted.customer_ids, identifier_token),
-        ("attributes", wanted.customer_statuses, str.casefold),
-        ("attributes", wanted.customer_types, str.casefold),
+    clauses = [f"attributes : {_quote(phrase.words)}{' *' * phrase.is_beginning}" for phrase in phrases]
+    for column, values, words in (
+        ("consumer_id", wanted.consumer_ids, _identifier_words),
+        ("conversation_id", wanted.conversation_ids, _identifier_words),
+        ("customer_id", wanted.customer_ids, _identifier_words),
+        ("attributes", wanted.customer_statuses, _first_words),
+        ("attributes", wanted.customer_types, _first_words),
     ):
-        choices = [tokenize(fold(value)) for value in values]
+        choices = [*map(words, values)]
         if choices and all(choices):
             clauses.append(f"{column} : ({' OR '.join(map(_quote, choices))})")
     return " AND ".join(clauses) or None
 
 
-def _quote(tokens: Sequence[str]) -> str:
-    return '"' + " ".join(tokens[:_MAX_PHRASE_TOKENS]) + '"'
+def _identifier_words(identifier: str) -> list[str]:
+    return [token] if (token := identifier_token(identifier)) else []
+
+
+def _first_words(value: str) -> list[str]:
+    """Words that the value begins with: all of them unless it is long."""
+    words = words_of(value[:_MAX_LOOKED_UP_CHARACTERS])
+    # The last one may be cut, and even in another form than in the whole value.
+    return words if len(value) <= _MAX_LOOKED_UP_CHARACTERS else words[:-1]
+
+
+def _quote(words: Sequence[str]) -> str:
+    return '"' + " ".join(words[:_MAX_LOOKED_UP_WORDS]) + '"'

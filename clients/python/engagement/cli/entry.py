@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from engagement.extras import explain_missing
@@ -12,6 +13,7 @@ _FAILED = 2
 
 def main() -> int:
     """Runs the command line with the process's arguments and returns its exit status."""
+    _prepare_output()
     try:
         from engagement.cli.program import main as run  # noqa: PLC0415 - its libraries are an extra
     except ModuleNotFoundError as error:
@@ -20,3 +22,12 @@ def main() -> int:
         sys.stderr.write(f"engagement: {explain_missing('The command line', error, extra='cli')}\n")
         return _FAILED
     return run()
+
+
+def _prepare_output() -> None:
+    """Lets any text be written: programs and files get UTF-8, terminals escapes for what they cannot show."""
+    for stream in (sys.stdout, sys.stderr):
+        # There may be no stream, or a test's.
+        if isinstance(stream, io.TextIOWrapper):
+            is_data = stream is sys.stdout and not stream.isatty()
+            stream.reconfigure(encoding="utf-8" if is_data else None, errors="backslashreplace")

@@ -63,7 +63,7 @@ _OPTIONS: Final = (
         "--text",
         default="",
         metavar="WORDS",
-        help='Only events with all these words; "a phrase" keeps its order.',
+        help='Only events with all these words; "a phrase" keeps its order, wor* is a beginning.',
     ),
 )
 

@@ -19,6 +19,7 @@ from engagement.cli.tail import tail
 from engagement.cli.upload import upload
 from engagement.cli.validate import validate
 
+_MAX_SHOWN_CHARACTERS = 200
 _EPILOG = """\b
 Start here:
   engagement serve                                   run a server
@@ -96,6 +97,10 @@ def main() -> int:
     except click.Abort:
         click.echo("engagement: Interrupted.", err=True)
         return ExitStatus.INTERRUPTED
+    except UnicodeEncodeError as error:
+        # Only arguments and variables of the environment may hold bytes that are not text.
+        _report_bytes(error)
+        return ExitStatus.FAILED
     except OSError as error:
         click.echo(f"engagement: {error.filename or 'Cannot read or write'}: {error.strerror}", err=True)
         _discard_output()
@@ -108,6 +113,11 @@ def _report(error: click.ClickException) -> None:
     click.echo(f"engagement: {error.format_message()}", err=True)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(f"Try '{error.ctx.command_path} --help'.", err=True)
+
+
+def _report_bytes(error: UnicodeEncodeError) -> None:
+    shown = ascii(error.object[:_MAX_SHOWN_CHARACTERS])
+    click.echo(f"engagement: {shown} is not text in {sys.getfilesystemencoding()}.", err=True)
 
 
 def _discard_output() -> None:

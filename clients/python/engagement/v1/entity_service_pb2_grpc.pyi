@@ -30,9 +30,11 @@ class EntityServiceStub:
     """`EntityService` manages the lists of names that customer statuses and
     customer types are matched against when an event is accepted.
 
-    A value matches a name if the two are equal as a whole, ignoring case
-    (Unicode case folding); white space counts. The value is always stored as it
-    was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+    A value matches a name if their Unicode canonical caseless forms (D145) are
+    equal as a whole: letter case and the way in which an accented letter is
+    encoded make no difference; white space counts. Characters added to Unicode
+    after version 14 match only themselves. The value is always stored as it was
+    sent; the matched name is in `StoredEvent`. A change to a list is ordered
     with the account's events: it applies to events accepted after it and never
     to stored ones.
     """
@@ -47,12 +49,11 @@ class EntityServiceStub:
     """
     PutEntities: _grpc.UnaryUnaryMultiCallable[_entity_service_pb2.PutEntitiesRequest, _entity_service_pb2.PutEntitiesResponse]
     """`PutEntities` adds names to a list, closes or opens the list, or both. A
-    name that differs from a listed one only in case replaces its spelling and
-    keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+    name that matches a listed one replaces its spelling and keeps its place. The call is idempotent. It is refused with FIELD_INVALID
     if the list would hold more than 110 names.
     """
     DeleteEntity: _grpc.UnaryUnaryMultiCallable[_entity_service_pb2.DeleteEntityRequest, _entity_service_pb2.DeleteEntityResponse]
-    """`DeleteEntity` removes a name, in any case, from a list. Stored events keep
+    """`DeleteEntity` removes a name, in any matching spelling, from a list. Stored events keep
     their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
     name.
     """
@@ -62,9 +63,11 @@ class EntityServiceAsyncStub(EntityServiceStub):
     """`EntityService` manages the lists of names that customer statuses and
     customer types are matched against when an event is accepted.
 
-    A value matches a name if the two are equal as a whole, ignoring case
-    (Unicode case folding); white space counts. The value is always stored as it
-    was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+    A value matches a name if their Unicode canonical caseless forms (D145) are
+    equal as a whole: letter case and the way in which an accented letter is
+    encoded make no difference; white space counts. Characters added to Unicode
+    after version 14 match only themselves. The value is always stored as it was
+    sent; the matched name is in `StoredEvent`. A change to a list is ordered
     with the account's events: it applies to events accepted after it and never
     to stored ones.
     """
@@ -76,12 +79,11 @@ class EntityServiceAsyncStub(EntityServiceStub):
     """
     PutEntities: _aio.UnaryUnaryMultiCallable[_entity_service_pb2.PutEntitiesRequest, _entity_service_pb2.PutEntitiesResponse]  # type: ignore[assignment]
     """`PutEntities` adds names to a list, closes or opens the list, or both. A
-    name that differs from a listed one only in case replaces its spelling and
-    keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+    name that matches a listed one replaces its spelling and keeps its place. The call is idempotent. It is refused with FIELD_INVALID
     if the list would hold more than 110 names.
     """
     DeleteEntity: _aio.UnaryUnaryMultiCallable[_entity_service_pb2.DeleteEntityRequest, _entity_service_pb2.DeleteEntityResponse]  # type: ignore[assignment]
-    """`DeleteEntity` removes a name, in any case, from a list. Stored events keep
+    """`DeleteEntity` removes a name, in any matching spelling, from a list. Stored events keep
     their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
     name.
     """
@@ -90,9 +92,11 @@ class EntityServiceServicer(metaclass=_abc_1.ABCMeta):
     """`EntityService` manages the lists of names that customer statuses and
     customer types are matched against when an event is accepted.
 
-    A value matches a name if the two are equal as a whole, ignoring case
-    (Unicode case folding); white space counts. The value is always stored as it
-    was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+    A value matches a name if their Unicode canonical caseless forms (D145) are
+    equal as a whole: letter case and the way in which an accented letter is
+    encoded make no difference; white space counts. Characters added to Unicode
+    after version 14 match only themselves. The value is always stored as it was
+    sent; the matched name is in `StoredEvent`. A change to a list is ordered
     with the account's events: it applies to events accepted after it and never
     to stored ones.
     """
@@ -114,8 +118,7 @@ class EntityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_entity_service_pb2.PutEntitiesResponse, _abc.Awaitable[_entity_service_pb2.PutEntitiesResponse]]:
         """`PutEntities` adds names to a list, closes or opens the list, or both. A
-        name that differs from a listed one only in case replaces its spelling and
-        keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+        name that matches a listed one replaces its spelling and keeps its place. The call is idempotent. It is refused with FIELD_INVALID
         if the list would hold more than 110 names.
         """
 
@@ -125,7 +128,7 @@ class EntityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entity_service_pb2.DeleteEntityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_entity_service_pb2.DeleteEntityResponse, _abc.Awaitable[_entity_service_pb2.DeleteEntityResponse]]:
-        """`DeleteEntity` removes a name, in any case, from a list. Stored events keep
+        """`DeleteEntity` removes a name, in any matching spelling, from a list. Stored events keep
         their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
         name.
         """
