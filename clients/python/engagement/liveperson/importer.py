@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from engagement import limits, v1
+from engagement.liveperson import vocabulary
 from engagement.liveperson.documents import read_records
 from engagement.liveperson.errors import UnreadableError
 from engagement.liveperson.events import read_content
@@ -123,13 +124,17 @@ class Importer:
         return ImportedEvent(event, finding.origin.place)
 
     def _build(self, found: FoundSet) -> v1.Event | None:
-        content = read_content(found)
+        content = read_content(found, vocabularies=vocabulary.TODAY)
         if content is None:
             return None
+        identity = content
+        if not vocabulary.LATER_NAMES[found.name].isdisjoint(found.levels[0]):
+            # An attribute that the contract has got since: the id stays that of the first release.
+            identity = read_content(found, vocabularies=vocabulary.FIRST) or content
         if not found.is_inbound:
             # No source: the same event in another file is a duplicate, and must not differ in anything.
-            return content.build(event_id=content.make_id(position=None), source="")
-        event_id = content.make_id(position=(self._source, self._position))
+            return content.build(event_id=identity.make_id(position=None), source="")
+        event_id = identity.make_id(position=(self._source, self._position))
         return content.build(event_id=event_id, source=self._short_source)
 
     def _report(self, origin: Origin, error: UnreadableError) -> UnreadableEvent:
