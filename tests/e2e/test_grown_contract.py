@@ -177,9 +177,9 @@ async def test_a_file_that_is_imported_again_has_the_ids_that_it_had(
         cli = grown.cli(Cli(tmp_path, server.address))
         cli.write("again.json", json.dumps(IMPORTED))
         again = await asyncio.to_thread(cli.run, "upload", "again.json")
-        assert "3 events read: 0 accepted, 2 duplicate, 1 rejected" in again.stderr, again
+        assert "3 events read: 0 accepted, 3 duplicate, 0 rejected" in again.stderr, again
+        assert again.status == 0
         assert [stored async for stored in client.list_events()] == before
-    assert cli.rejections("again.json")[0]["reason"] == "EVENT_ID_CONFLICT"
 
 
 async def test_old_and_new_nodes_agree_while_a_cluster_is_upgraded(

@@ -29,6 +29,9 @@ class ImportedEvent:
     event: v1.Event
     place: str
     """Its place in the file, such as `conversationHistoryRecords[0].sdes.events[3]`."""
+    has_later_attributes: bool = False
+    """Whether an earlier version gave this event the same id and other content: a server that has stored that
+    answers EVENT_ID_CONFLICT, and has the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +124,15 @@ class Importer:
             self.counts.skip("empty set")
             return None
         self.counts.events_read += 1
-        return ImportedEvent(event, finding.origin.place)
+        return ImportedEvent(event, finding.origin.place, _has_later_attributes(finding))
 
     def _build(self, found: FoundSet) -> v1.Event | None:
         content = read_content(found, vocabularies=vocabulary.TODAY)
         if content is None:
             return None
         identity = content
-        if not vocabulary.LATER_NAMES[found.name].isdisjoint(found.levels[0]):
-            # An attribute that the contract has got since: the id stays that of the first release.
+        if _has_later_attributes(found):
+            # The id stays that of the first release, where these were additional attributes.
             identity = read_content(found, vocabularies=vocabulary.FIRST) or content
         if not found.is_inbound:
             # No source: the same event in another file is a duplicate, and must not differ in anything.
@@ -150,3 +153,7 @@ class Importer:
             description=error.description,
             text=text,
         )
+
+
+def _has_later_attributes(found: FoundSet) -> bool:
+    return not vocabulary.LATER_NAMES[found.name].isdisjoint(found.levels[0])
