@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
+import grpc
 import pytest
 from pyarrow import parquet
 
@@ -27,6 +28,7 @@ from tests.support.grown_contract import COLUMN, MEMBER, GrownContract, with_tie
 from tests.support.liveperson_input import customer, export, person, read_events
 from tests.support.marked_events import files_with
 from tests.support.nats_cluster import NatsCluster
+from tests.support.raw_upload import RawUpload, chunk
 from tests.support.server_cluster import ServerCluster
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import eventually, wait_until
@@ -137,6 +139,19 @@ async def interrupt(client: EngagementClient, file: Path, format_: ExportFormat)
         with contextlib.suppress(asyncio.CancelledError):
             await exporting
         assert 0 < part.mark.events < MANY_EVENTS
+
+
+async def test_an_upload_that_began_before_goes_on_after(server: ServerProcess, grown: GrownContract) -> None:
+    first, second = tiered("", "ada"), tiered("", "eve")
+    for before, sent in ((True, chunk(1, first)), (False, chunk(1, first)), (False, chunk(2, second))):
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            upload = RawUpload(v1.IngestServiceStub(channel))
+            await upload.open()
+            await upload.send(sent)
+            (ack, *_) = await upload.receive_acks(sent.chunk.sequence)
+            assert ack.tally == v1.Tally(accepted=sent.chunk.sequence)
+        if before:
+            await asyncio.to_thread(upgrade, server, grown)
 
 
 async def test_an_export_that_was_interrupted_before_is_completed_after_with_its_columns(

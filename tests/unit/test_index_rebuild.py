@@ -38,6 +38,7 @@ from engagement_server.store.readable import read_event
 from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_event, customer_events
+from tests.support.other_contract import WORD, index_otherwise
 from tests.support.view_rows import view_rows
 
 EVENTS = 9_000
@@ -69,16 +70,6 @@ def apply(connection: apsw.Connection, *operations: Operation) -> None:
 
 def record(connection: apsw.Connection, *events: v1.Event) -> None:
     apply(connection, RecordBatch("acme", batch_of(events), is_atomic=True))
-
-
-def change_contract(folder: Path, *, events: int) -> None:
-    """Indexes the first events as a server did that knew fewer fields."""
-    with contextlib.closing(apsw.Connection(str(folder / "engagement.db"))) as connection:
-        connection.execute("INSERT INTO search (search) VALUES ('delete-all')")
-        connection.execute(
-            "INSERT INTO search (rowid, attributes) SELECT position, 'before' FROM events LIMIT ?", (events,)
-        )
-        connection.execute("UPDATE settings SET value = 'other' WHERE name = 'search_fingerprint'")
 
 
 def settings(folder: Path) -> dict[str, Any]:  # Any: each setting has its own type
@@ -122,7 +113,7 @@ def test_the_index_is_then_as_if_this_server_had_made_it(
     store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = view_rows(store)
-    change_contract(store, events=EVENTS - 1)
+    index_otherwise(store, events=EVENTS - 1)
     assert view_rows(store)["search"] != before["search"]
     with caplog.at_level(logging.INFO), opened(store):
         pass
@@ -133,13 +124,13 @@ def test_the_index_is_then_as_if_this_server_had_made_it(
 
 
 def test_events_of_before_are_erased_and_expire(store: Path) -> None:
-    change_contract(store, events=EVENTS)
+    index_otherwise(store, events=EVENTS)
     with opened(store) as connection:
         apply(connection, BeginErasure("acme", "r", "e", ADA, suppress=False), EraseEvents("acme", "e"))
         apply(connection, ExpireEvents("acme", TIME_MS + 1))
         connection.execute("INSERT INTO search (search) VALUES ('integrity-check')")
     with opened(store) as connection:
-        found = connection.execute("SELECT rowid FROM search WHERE search MATCH 'before'").fetchall()
+        found = connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (WORD,)).fetchall()
         assert found == []
 
 
@@ -147,7 +138,7 @@ def test_a_rebuild_that_is_killed_goes_on_at_the_next_start(
     store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = view_rows(store)
-    change_contract(store, events=EVENTS)
+    index_otherwise(store, events=EVENTS)
     killed = subprocess.run([sys.executable, "-c", DYING, str(store)], check=False, timeout=20)
     assert killed.returncode == -signal.SIGKILL
     assert settings(store).keys() == {"search_rebuild"}, "half an index is marked as usable"
@@ -159,7 +150,7 @@ def test_a_rebuild_that_is_killed_goes_on_at_the_next_start(
 
 def test_a_rebuild_of_another_server_is_not_continued(store: Path) -> None:
     before = view_rows(store)
-    change_contract(store, events=1)
+    index_otherwise(store, events=1)
     with contextlib.closing(apsw.Connection(str(store / "engagement.db"))) as connection:
         connection.execute(
             "UPDATE settings SET name = 'search_rebuild', value = ? WHERE name = 'search_fingerprint'",
@@ -172,7 +163,7 @@ def test_a_rebuild_of_another_server_is_not_continued(store: Path) -> None:
 
 async def test_a_stopped_server_stops_the_rebuild_and_frees_the_store(store: Path) -> None:
     before = view_rows(store)
-    change_contract(store, events=EVENTS)
+    index_otherwise(store, events=EVENTS)
     database = DatabaseFile(store)
     with pytest.raises(StoreUnavailableError, match="the next start continues"):
         database.open_writer(is_stopped=lambda: True)
@@ -196,7 +187,7 @@ def test_values_that_the_contract_cannot_express_are_dropped_and_the_event_stays
         connection.execute(
             "UPDATE events SET payload = ? WHERE position = ?", (with_unreadable(row.payload), row.position)
         )
-    change_contract(tmp_path, events=2)
+    index_otherwise(tmp_path, events=2)
     with opened(tmp_path) as connection:
         row = Reader(connection).find_by_id("acme", "a")
     assert row is not None
