@@ -168,10 +168,11 @@ async def test_a_stopped_server_stops_the_rebuild_and_frees_the_store(store: Pat
     with pytest.raises(StoreUnavailableError, match="the next start continues"):
         database.open_writer(is_stopped=lambda: True)
     preparing = asyncio.create_task(prepare_store(database))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it has begun
     preparing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await preparing
+    assert settings(store).keys() == {"search_rebuild"}, "it did not stop"
     await prepare_store(database)
     assert view_rows(store) == before
     database.close()
