@@ -58,9 +58,9 @@ def rebuild_index(connection: apsw.Connection, *, is_stopped: Callable[[], bool]
     if _read_setting(connection, "search_fingerprint") == FINGERPRINT:
         return
     started = time.monotonic()
-    rebuild = _Rebuild(connection)
     ((most,),) = connection.execute("SELECT total(last_sequence - expired_sequence) FROM accounts")
     _log.info("indexing the events again, at most %d: the contract or the rules for text have changed", most)
+    rebuild = _Rebuild(connection)
     reported = started
     while rebuild.step():
         if is_stopped():
@@ -106,7 +106,10 @@ class _Rebuild:
 
     def _begin(self) -> _Progress:
         progress = _Progress(FINGERPRINT, 0)
-        self._connection.execute("DELETE FROM settings WHERE name = 'search_fingerprint'")
+        # Another server must not continue its own rebuild either.
+        self._connection.execute(
+            "DELETE FROM settings WHERE name IN ('search_fingerprint', 'search_rebuild')"
+        )
         self._delete_words()
         with self._connection:
             self._connection.execute("DROP TABLE search")
