@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -47,9 +43,6 @@ TIME_MS = 1_700_000_000_000
 UNREADABLE = b"\x52\x02\xff\xfe"
 """A field of `CustomerInfo` that is text, with bytes that are no text."""
 ADA = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "ada")
-DYING = (
-    "import pathlib, sys; from tests.unit import test_index_rebuild as t; t.die(pathlib.Path(sys.argv[1]))"
-)
 
 
 @contextlib.contextmanager
@@ -76,16 +69,6 @@ def settings(folder: Path) -> dict[str, Any]:  # Any: each setting has its own t
     with contextlib.closing(apsw.Connection(str(folder / "engagement.db"))) as connection:
         rows: Any = connection.execute("SELECT name, value FROM settings WHERE name LIKE 'search%'")
         return dict(rows)
-
-
-def die(folder: Path) -> None:
-    """Kills this process in the middle of a rebuild."""
-
-    def kill() -> bool:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return True
-
-    DatabaseFile(folder).open_writer(is_stopped=kill)
 
 
 @pytest.fixture(scope="module")
@@ -132,20 +115,6 @@ def test_events_of_before_are_erased_and_expire(store: Path) -> None:
     with opened(store) as connection:
         found = connection.execute("SELECT rowid FROM search WHERE search MATCH ?", (WORD,)).fetchall()
         assert found == []
-
-
-def test_a_rebuild_that_is_killed_goes_on_at_the_next_start(
-    store: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = view_rows(store)
-    index_otherwise(store, events=EVENTS)
-    killed = subprocess.run([sys.executable, "-c", DYING, str(store)], check=False, timeout=20)
-    assert killed.returncode == -signal.SIGKILL
-    assert settings(store).keys() == {"search_rebuild"}, "half an index is marked as usable"
-    with caplog.at_level(logging.INFO), opened(store):
-        pass
-    assert view_rows(store) == before
-    assert caplog.messages[-1].startswith(f"indexed {EVENTS - 4_000} events in ")
 
 
 def test_a_rebuild_of_another_server_is_not_continued(store: Path) -> None:
