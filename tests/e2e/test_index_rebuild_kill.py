@@ -23,9 +23,7 @@ from tests.support.view_rows import view_rows
 EVENTS = 9_000
 STEP = 4_000
 """The events that a rebuild indexes in one commit."""
-DYING = (
-    "import pathlib, sys; from tests.e2e.test_index_rebuild_kill import die; die(pathlib.Path(sys.argv[1]))"
-)
+DYING = "from tests.e2e import test_index_rebuild_kill; test_index_rebuild_kill.die()"
 
 
 def open_and_close(folder: Path) -> None:
