@@ -72,6 +72,8 @@ class Batch:
     indexes: Sequence[int]
     """Indexes of the records in the batch."""
     rejections: Sequence[Rejection] = ()
+    fingerprint: str = ""
+    """Of the server that made the indexed texts; with another fingerprint they are made again."""
 
     @property
     def size_bytes(self) -> int:
@@ -211,6 +213,8 @@ class FoldedProfile:
     merged: bytes
     """A serialized `Profile`."""
     replaced: bytes
+    fingerprint: str = ""
+    """Of the server that folded the events."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from engagement_server.api.services import services
 from engagement_server.errors import ConfigurationError
 from engagement_server.jobs.retention import Ages
 from engagement_server.log.local import LocalLog
+from engagement_server.log.writer_thread import prepare_store
 from engagement_server.partitions import Partition, Partitions
 from engagement_server.store.database import FILE_NAME, DatabaseFile, read_cursors
 from engagement_server.store.readers import Readers
@@ -178,6 +179,7 @@ def _require_count(data: Path, count: int) -> None:
 
 async def _open_log(config: Config, log: LogConfig | None, number: int, database: DatabaseFile) -> CommitLog:
     if log is None or not log.servers:
+        await prepare_store(database)
         return LocalLog(database)
     with cluster_extra():
         from engagement_server.log.nats.opening import open_log  # noqa: PLC0415  # an optional room

@@ -14,6 +14,7 @@ from engagement.uuid7 import uuid7
 from engagement_server.clock import now_ms
 from engagement_server.errors import FieldInvalidError
 from engagement_server.model import Batch, EventRecord, Rejection
+from engagement_server.store.fingerprint import FINGERPRINT
 from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, pa
     ]
     if violations:
         raise FieldInvalidError(violations)
-    return Batch(records, range(len(records)))
+    return Batch(records, range(len(records)), fingerprint=FINGERPRINT)
 
 
 def admit_partly(envelope: Message, events: Sequence[v1.Event], records: Sequence[EventRecord]) -> Batch:
@@ -66,7 +67,7 @@ def admit_partly(envelope: Message, events: Sequence[v1.Event], records: Sequenc
     time_ms = now_ms()
     suspects = _suspects(events, records, time_ms)
     if not suspects:
-        return Batch(records, range(len(records)))
+        return Batch(records, range(len(records)), fingerprint=FINGERPRINT)
     found = rules.check_events([events[index] for index in suspects], now_ms=time_ms)
     rejections = [
         Rejection(index, _shown_id(events[index]), event_error(violations).SerializeToString())
@@ -75,7 +76,7 @@ def admit_partly(envelope: Message, events: Sequence[v1.Event], records: Sequenc
     ]
     rejected = {rejection.index for rejection in rejections}
     indexes = [index for index in range(len(records)) if index not in rejected]
-    return Batch([records[index] for index in indexes], indexes, rejections)
+    return Batch([records[index] for index in indexes], indexes, rejections, FINGERPRINT)
 
 
 def _suspects(events: Sequence[v1.Event], records: Sequence[EventRecord], now_ms: int) -> list[int]:

@@ -18,6 +18,7 @@ from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
 from tests.support.child_process import ChildProcess
 from tests.support.events import customer_event, customer_events
 from tests.support.nats_cluster import NatsCluster
+from tests.support.other_contract import index_otherwise
 from tests.support.replicated_log import PAYLOAD_BYTES, new_log
 from tests.support.snapshot_bench import SnapshotBench, noisy_events, running
 from tests.support.view_rows import view_rows
@@ -115,6 +116,17 @@ async def test_a_damaged_snapshot_is_skipped_for_the_one_before(
     assert f"from the snapshot {before.name}" in caplog.text
     await bench.assert_same(first, second)
     assert not [path.name for path in second.database.folder.glob("*snapshot*")]
+
+
+async def test_a_snapshot_of_a_server_with_another_contract_is_indexed_again(bench: SnapshotBench) -> None:
+    first = await bench.open()
+    await first.record(*customer_events(3))
+    before = view_rows(first.database.folder)
+    index_otherwise(first.database.folder, events=2)
+    await bench.take(first)
+    await bench.expire(first.log.position.sequence)
+    second = await bench.open("second")
+    assert view_rows(second.database.folder) == before
 
 
 async def test_a_snapshot_of_a_later_server_asks_for_that_server(bench: SnapshotBench) -> None:

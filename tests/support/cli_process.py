@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Cli:
     folder: Path
     server: str = "127.0.0.1:1"
     account: str = "acme"
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further variables of the environment."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -37,6 +39,7 @@ class Cli:
             "ENGAGEMENT_SERVER": self.server,
             "ENGAGEMENT_ACCOUNT": self.account,
             "PYTHONWARNINGS": "error",
+            **self.settings,
         }
 
     @contextmanager

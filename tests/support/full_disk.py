@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import apsw
@@ -20,8 +20,10 @@ class BoundedDatabaseFile(DatabaseFile):
 
     _writer: apsw.Connection
 
-    def open_writer(self, identity: Identity | None = None) -> apsw.Connection:
-        self._writer = super().open_writer(identity)
+    def open_writer(
+        self, identity: Identity | None = None, *, is_stopped: Callable[[], bool] = lambda: False
+    ) -> apsw.Connection:
+        self._writer = super().open_writer(identity, is_stopped=is_stopped)
         return self._writer
 
     def fill(self) -> None:

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,10 +19,13 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from engagement import v1
+from engagement.attribute_order import LATER
+from engagement.cli import event_columns
 from engagement.cli.event_columns import COLUMNS
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_parquet import ParquetFormat
 from engagement.cli.export_text import CsvFormat, NdjsonFormat
+from engagement.cli.failures import CommandError
 
 RECEIVED = Timestamp(seconds=1_700_000_000, nanos=123_000_000)
 CUSTOMER = v1.StoredEvent(
@@ -61,6 +65,7 @@ FORMATS: dict[str, ExportFormat] = {
     "csv.gz": CsvFormat(is_compressed=True),
     "parquet": ParquetFormat(),
 }
+NEW_COLUMN = "customer_info.role"
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
@@ -134,6 +139,68 @@ def test_parquet_has_types_and_nulls(tmp_path: Path) -> None:
     assert (first["customer_info.balance"], first["customer_info.customer_id"]) == ("", None)
     assert second["server_time_stamp"].year == 9999
     assert (second["consumer_id"], second["original_time_stamp"]) == (None, None)
+
+
+def as_begun_earlier(name: str, part: Path) -> None:
+    """Takes a column out of a part, as if the contract had not had its attribute yet."""
+    if name == "parquet":
+        with part.open("rb") as file, pa.ipc.open_stream(file) as stream:
+            table = stream.read_all().drop_columns([NEW_COLUMN])
+        with pa.ipc.new_stream(part, table.schema) as stream:
+            stream.write_table(table)
+        return
+    is_compressed = name.endswith("gz")
+    data = gzip.decompress(part.read_bytes()) if is_compressed else part.read_bytes()
+    header, first = data.decode().splitlines()
+    index = header.split(",").index(NEW_COLUMN)
+    lines = [",".join(cells[:index] + cells[index + 1 :]) for cells in (header.split(","), first.split(","))]
+    data = "\n".join([*lines, ""]).encode()
+    part.write_bytes(gzip.compress(data) if is_compressed else data)
+
+
+def read_table(name: str, file: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns and the rows of a finished file."""
+    if name == "parquet":
+        table = parquet.read_table(file)
+        return table.column_names, table.to_pylist()
+    data = gzip.decompress(file.read_bytes()) if name.endswith("gz") else file.read_bytes()
+    reader = csv.DictReader(StringIO(data.decode(), newline=""))
+    return list(reader.fieldnames or ()), list(reader)
+
+
+@pytest.mark.parametrize("name", ["csv", "csv.gz", "parquet"])
+def test_a_resumed_file_keeps_the_columns_with_which_it_was_begun(name: str, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    plain = v1.Event(event_id="e-0", customer_info=v1.CustomerInfo(balance="1"))
+    write(FORMATS[name], part, [v1.StoredEvent(cursor="c-0", event=plain)])
+    as_begun_earlier(name, part)
+    format_ = type(FORMATS[name])(**({"is_compressed": name.endswith("gz")} if name != "parquet" else {}))
+    assert format_.resume(part) == [NEW_COLUMN]
+    part.write_bytes(part.read_bytes() + format_.encode([PERSON]) + format_.encode([CUSTOMER]))
+    assert list(format_.read_cursors(part)) == ["c-0", "c-2", "c-1"]
+    columns, (first, second, third) = read_table(name, format_.finish(part))
+    assert columns == [column.name for column in COLUMNS if column.name != NEW_COLUMN]
+    assert (first["customer_info.balance"], second["personal_info.name"]) == ("1", "Zoë")
+    assert json.loads(third["additional_attributes"]) == {"loyalty": "gold"}
+
+
+@pytest.mark.parametrize("name", ["csv", "csv.gz", "parquet"])
+def test_a_file_that_a_later_version_began_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "part"
+    write(FORMATS[name], part, [PERSON])
+    monkeypatch.setattr(event_columns, "COLUMNS", [each for each in COLUMNS if each.name != NEW_COLUMN])
+    with pytest.raises(
+        CommandError, match=f"part has the column '{NEW_COLUMN}', which this version does not"
+    ):
+        FORMATS[name].resume(part)
+
+
+def test_columns_of_later_attributes_are_the_last() -> None:
+    names = [column.name for column in COLUMNS]
+    later = [f"{set_name}.{name}" for set_name, name in LATER]
+    assert names[names.index("additional_attributes") + 1 :] == later, "LATER lists them in their order"
 
 
 def test_every_field_of_an_event_has_its_column() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engagement.liveperson import vocabulary
 from tests.support.liveperson_input import (
     EXAMPLES,
     conversation,
@@ -30,6 +31,56 @@ def test_ids_never_change() -> None:
     """Anything that changes these ids makes what was imported before come in a second time."""
     assert identify(export(customer({"customerId": "1"}))) == "015d3ef7-9800-8cab-ae8f-e1c3d4c59c60"
     assert identify([PUSHED]) == "00000000-0001-8773-b2b7-2925afd147ca"
+    # Members that had no field in the first release, whether or not they have one today.
+    date = {"year": "2025", "month": 5, "day": 6}
+    more = customer({"customerId": "1", "loyaltyTier": "gold", "renewalDate": date})
+    assert identify(export(more)) == "015d3ef7-9800-84fd-a700-b23045c60eb8"
+    contact = {"email": "a@example.com", "phoneType": "home"}
+    named = person({"name": "Ada", "middleName": "K", "contacts": [contact]})
+    assert identify(export(named)) == "015d3ef7-9800-8140-9e20-d4ef02aaec73"
+
+
+def without(field: str) -> dict[str, vocabulary.Vocabulary]:
+    """The vocabularies of a contract without a field, whose members are additional attributes."""
+
+    def others(names: dict[str, str], set_name: str) -> dict[str, str]:
+        return {name: named for name, named in names.items() if f"{set_name}.{named}" != field}
+
+    return {
+        set_name: vocabulary.Vocabulary(
+            others(today.texts, set_name), others(today.dates, set_name), others(today.aliases, set_name)
+        )
+        for set_name, today in vocabulary.TODAY.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "document"),
+    [
+        ("customer_info.company_branch", export(customer({"companyBranch": "north"}))),
+        ("customer_info.customer_status", [{"type": "ctmrinfo", "info": {"cstatus": "Active"}}]),
+        (
+            "customer_info.last_payment_date",
+            export(customer({"role": "x", "lastPaymentDate": {"year": "2024", "month": "02", "day": 3}})),
+        ),
+        ("personal_info.name", export(person({"language": "", "name": "Ada", "firstname": "A"}))),
+    ],
+)
+def test_a_field_that_the_contract_gets_leaves_the_ids_as_they_were(
+    field: str, document: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_event(document)
+    smaller = without(field)
+    later = {name: today.names - smaller[name].names for name, today in vocabulary.TODAY.items()}
+    monkeypatch.setattr(vocabulary, "FIRST", smaller)
+    monkeypatch.setattr(vocabulary, "LATER_NAMES", later)
+    grown = read_event(document)
+    monkeypatch.setattr(vocabulary, "TODAY", smaller)
+    before = read_event(document)
+    assert grown.event_id == before.event_id != first.event_id
+    grown.event_id = first.event_id
+    assert grown == first, "the field is read as any other"
+    assert before.additional_attributes != first.additional_attributes
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.json")), ids=lambda path: str(path.name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from importlib import resources
 from typing import Any
 from unicodedata import normalize
 
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from engagement import v1
 from engagement_server.errors import FilterInvalidError
+from engagement_server.store.fingerprint import INDEX_DECLARATION
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import Phrase, indexed_texts, match_expression, parse_text
 
@@ -38,7 +38,7 @@ twists: st.SearchStrategy[Callable[[str], str]] = st.sampled_from(
 def index() -> Iterator[apsw.Connection]:
     """The index of the store, in memory."""
     with closing(apsw.Connection(":memory:")) as connection:
-        connection.execute(resources.files("engagement_server.store").joinpath("schema.sql").read_text())
+        connection.execute(INDEX_DECLARATION)
         yield connection
 
 

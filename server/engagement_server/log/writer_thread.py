@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +15,27 @@ if TYPE_CHECKING:
     from engagement_server.store.database import DatabaseFile, Identity
 
 T = TypeVar("T")
+
+
+async def prepare_store(database: DatabaseFile, identity: Identity | None = None) -> None:
+    """Creates or upgrades a store before a log opens it, without blocking the event loop.
+
+    If cancelled, it waits until the store is closed. Raises ConfigurationError.
+    """
+    is_stopped = threading.Event()
+
+    def prepare() -> None:
+        database.open_writer(identity, is_stopped=is_stopped.is_set).close()
+
+    preparing = asyncio.create_task(asyncio.to_thread(prepare), name="prepare-store")
+    try:
+        await asyncio.shield(preparing)
+    except asyncio.CancelledError:
+        is_stopped.set()
+        await asyncio.wait([preparing])
+        if not preparing.cancelled():
+            preparing.exception()  # that it was stopped, which nobody asks for
+        raise
 
 
 class WriterThread:

@@ -12,11 +12,12 @@ import apsw
 
 from engagement_server.cursor import Cursors
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
+from engagement_server.store.index_rebuild import rebuild_index
 from engagement_server.store.log_position import LogPosition, read_position
 from engagement_server.store.schema import UPGRADES, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from engagement_server.store.schema import Upgrade
@@ -84,13 +85,13 @@ class DatabaseFile:
         return self._path.parent
 
     def inspect(self) -> StoreState | None:
-        """The state of the store, upgraded if necessary; None if there is no store.
+        """The state of the store, its schema upgraded if necessary; None if there is no store.
 
         Raises ConfigurationError if the file cannot be used.
         """
         if not self._path.exists():
             return None
-        with contextlib.closing(self.open_writer()) as connection:
+        with contextlib.closing(self._open_current(None)) as connection:
             return read_state(connection)
 
     def replace(self, path: Path) -> None:
@@ -99,12 +100,38 @@ class DatabaseFile:
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         path.replace(self._path)
 
-    def open_writer(self, identity: Identity | None = None) -> apsw.Connection:
+    def open_writer(
+        self, identity: Identity | None = None, *, is_stopped: Callable[[], bool] = lambda: False
+    ) -> apsw.Connection:
         """Opens the one connection that writes. Creates the store with the identity, or upgrades it.
 
-        Except in a view, every commit is on disk when it returns. Raises ConfigurationError if the file
-        cannot be used.
+        An upgrade may index all events again, which takes minutes for millions and ends with
+        StoreUnavailableError once `is_stopped`. Except in a view, every commit is on disk when it returns.
+        Raises ConfigurationError if the file cannot be used.
         """
+        connection = self._open_current(identity)
+        try:
+            rebuild_index(connection, is_stopped=is_stopped)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, apsw.Error):
+                raise ConfigurationError(f"{self._path} cannot be used: {error}") from error
+            raise
+        return connection
+
+    def open_reader(self) -> apsw.Connection:
+        """Opens a connection that cannot write and never waits for the writer."""
+        connection = self._open(apsw.SQLITE_OPEN_READONLY, _READER_CACHE_KIB)
+        connection.pragma("query_only", 1)
+        return connection
+
+    def close(self) -> None:
+        """Unlocks the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _open_current(self, identity: Identity | None) -> apsw.Connection:
+        """Opens the connection that writes, to a store of the current schema."""
         try:
             connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, _WRITER_CACHE_KIB)
             connection.pragma("journal_mode", "wal")
@@ -122,17 +149,6 @@ class DatabaseFile:
                 " start with the log, or choose another folder"
             )
         return connection
-
-    def open_reader(self) -> apsw.Connection:
-        """Opens a connection that cannot write and never waits for the writer."""
-        connection = self._open(apsw.SQLITE_OPEN_READONLY, _READER_CACHE_KIB)
-        connection.pragma("query_only", 1)
-        return connection
-
-    def close(self) -> None:
-        """Unlocks the folder."""
-        if self._lock is not None:
-            os.close(self._lock)
 
     def _open(self, flags: int, cache_kib: int) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=flags, statementcachesize=_STATEMENT_CACHE_SIZE)

@@ -6,6 +6,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS
+from engagement_server.store.foreign_batches import adapted
+from engagement_server.store.index_rows import insert_words
 
 if TYPE_CHECKING:
     import apsw
@@ -48,7 +50,7 @@ class PendingEvents:
         """
         first = self._last_position + 1 + len(self._records)
         judged = self._judge.judge(
-            batch, positions=range(first, first + len(batch.records)), is_atomic=is_atomic
+            adapted(batch), positions=range(first, first + len(batch.records)), is_atomic=is_atomic
         )
         self._records += judged.new_records
         self._admissions += judged.admissions
@@ -86,7 +88,7 @@ class PendingEvents:
                 search += (position, *indexed)
                 text_characters += len(indexed[0]) + _IDENTIFIER_CHARACTERS
             self._connection.execute(_INSERT_EVENTS + ",".join([_EVENT_ROW] * len(records)), events)
-            self._connection.execute(_INSERT_SEARCH + ",".join([_SEARCH_ROW] * len(records)), search)
+            self._connection.execute(insert_words(len(records)), search)
             self._merges.merge_share(rows=len(records), text_characters=text_characters)
 
     def _widen_blocks(self, position: int) -> None:
@@ -106,5 +108,3 @@ class PendingEvents:
 
 _INSERT_EVENTS = "INSERT INTO events VALUES "
 _EVENT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_SEARCH = "INSERT INTO search (rowid, attributes, consumer_id, conversation_id, customer_id) VALUES "
-_SEARCH_ROW = "(?, ?, ?, ?, ?)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.model import FoldedProfile
+from engagement_server.store.fingerprint import FINGERPRINT
 from engagement_server.store.profile_fold import ProfileFold, Source
 from engagement_server.store.search import identifier_token
 
@@ -49,6 +50,7 @@ class Folding:
             oldest_position=self.fold.oldest_position,
             merged=self.fold.snapshot(v1.Folding.FOLDING_MERGE),
             replaced=self.fold.snapshot(v1.Folding.FOLDING_REPLACE),
+            fingerprint=FINGERPRINT,
         )
 
 
@@ -88,8 +90,8 @@ class ProfileRows:
         )
         row = self._connection.execute(
             "SELECT through_position, merged, replaced FROM profiles"
-            " WHERE account = ? AND consumer_id = ? AND oldest_position > ?",
-            (bounds.account, consumer_id, bounds.expired_position),
+            " WHERE account = ? AND consumer_id = ? AND oldest_position > ? AND fingerprint = ?",
+            (bounds.account, consumer_id, bounds.expired_position, FINGERPRINT),
         ).fetchone()
         if row is not None:
             folding.after_position, merged, replaced = row
@@ -126,16 +128,19 @@ class ProfileRows:
         return read != max_events
 
     def save(self, operation: SaveProfile, account: int) -> int:
-        """Stores a fold unless a newer one is stored or its events may be gone; returns rows stored."""
+        """Stores a fold unless a newer one is stored or its events may be gone; returns rows stored.
+
+        It replaces a fold of another contract, whatever this server's is: all nodes have the same rows.
+        """
         profile = operation.profile
         self._connection.execute(
-            "INSERT INTO profiles SELECT ?1, ?2, ?3, ?4, ?5, ?6 FROM accounts"
-            " WHERE number = ?1 AND expired_sequence < ?4 - ?7"
-            " AND NOT EXISTS (SELECT 1 FROM notices WHERE position > ?3 AND position < ?8)"
+            "INSERT INTO profiles SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 FROM accounts"
+            " WHERE number = ?1 AND expired_sequence < ?4 - ?8"
+            " AND NOT EXISTS (SELECT 1 FROM notices WHERE position > ?3 AND position < ?9)"
             " ON CONFLICT DO UPDATE SET through_position = excluded.through_position,"
             " oldest_position = excluded.oldest_position, merged = excluded.merged,"
-            " replaced = excluded.replaced"
-            " WHERE excluded.through_position > through_position",
+            " replaced = excluded.replaced, fingerprint = excluded.fingerprint"
+            " WHERE excluded.through_position > through_position OR excluded.fingerprint <> fingerprint",
             (
                 account,
                 profile.consumer_id,
@@ -143,6 +148,7 @@ class ProfileRows:
                 profile.oldest_position,
                 profile.merged,
                 profile.replaced,
+                profile.fingerprint,
                 first_position(account),
                 first_position(account + 1),
             ),

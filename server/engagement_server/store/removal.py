@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from engagement import v1
+from engagement_server.store.index_rows import delete_words
 from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Removal:
             texts = indexed_texts(event)
             values += (row.position, *texts)
             text_characters += len(texts[0])
-        self._connection.execute(_DELETE_WORDS + ",".join([_WORDS_ROW] * len(events)), values)
+        self._connection.execute(delete_words(len(events)), values)
         # Marks are merged like the words that they delete.
         self._merges.merge_share(rows=len(events), text_characters=text_characters)
 
@@ -98,9 +99,3 @@ def _redacted(error: bytes) -> bytes:
         message="the event and its errors are erased",
         violations_total=before.violations_total,
     ).SerializeToString()
-
-
-_DELETE_WORDS = (
-    "INSERT INTO search (search, rowid, attributes, consumer_id, conversation_id, customer_id) VALUES "
-)
-_WORDS_ROW = "('delete', ?, ?, ?, ?, ?)"

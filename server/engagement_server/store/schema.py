@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import apsw
 
 from engagement_server.errors import ConfigurationError
+from engagement_server.store.index_rebuild import create_index
 
 if TYPE_CHECKING:
     from engagement_server.store.database import Identity
@@ -49,6 +50,7 @@ def prepare(connection: apsw.Connection, identity: Identity, *, upgrades: Sequen
 
 def _create(connection: apsw.Connection, identity: Identity) -> None:
     connection.execute(resources.files(__package__).joinpath("schema.sql").read_text())
+    create_index(connection)
     connection.execute(
         "INSERT INTO settings VALUES ('log_epoch', ?), ('token_key', ?), ('erasure_salt', ?)", identity
     )

@@ -36,17 +36,9 @@ CREATE TABLE blocks (
     max_ms INTEGER NOT NULL
 );
 
--- Finds candidates by values and by ids (hashed to one token), which are then checked against the events.
--- It is contentless: deleting a row takes its old text, and merges then drop both.
--- Text arrives cut into words (`words.py`): the tokenizer splits at ASCII characters only.
-CREATE VIRTUAL TABLE search USING fts5 (
-    attributes, consumer_id, conversation_id, customer_id,
-    content = '', columnsize = 0, tokenize = 'ascii'
-);
--- The server paces the merges (docs/decisions/0009-fts-merges.md); crisis merges are the last resort.
-INSERT INTO search (search, rank) VALUES ('automerge', 0);
-INSERT INTO search (search, rank) VALUES ('usermerge', 16);
-INSERT INTO search (search, rank) VALUES ('crisismerge', 64);
+-- search_index.sql declares the search index, which can be rebuilt from the events. It finds candidates by values and by
+-- ids (hashed to one token), which are then checked against the events. It is contentless: deleting a row takes its old
+-- text, and merges then drop both. Text arrives cut into words (`words.py`): its tokenizer splits at ASCII characters only.
 
 CREATE TABLE uploads (
     number            INTEGER PRIMARY KEY,
@@ -156,6 +148,8 @@ CREATE TABLE profiles (
     oldest_position  INTEGER NOT NULL,
     merged           BLOB NOT NULL,
     replaced         BLOB NOT NULL,
+    -- Of the server that folded the events; another contract would fold them to other values.
+    fingerprint      TEXT NOT NULL,
     PRIMARY KEY (account, consumer_id)
 ) WITHOUT ROWID;
 CREATE INDEX profiles_by_age ON profiles (account, oldest_position);

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import NamedTuple
 
 from engagement import v1
 from engagement.cli.background import BackgroundReader
@@ -16,6 +17,13 @@ from engagement.cli.rejection_file import RejectionFile
 from engagement.client import EngagementClient
 from engagement.upload import Progress, RejectedEvent, Uploader
 from engagement.violation import Violation
+
+
+class _Sent(NamedTuple):
+    """An event that may still be rejected."""
+
+    place: Place
+    has_later_attributes: bool
 
 
 class Delivery:
@@ -33,7 +41,8 @@ class Delivery:
         self._delivered = 0
         self.resumed_by_count = False
         """Whether events were skipped by their number only, because an earlier run sent no digest of them."""
-        self._places: deque[Place] = deque()
+        self._places: deque[_Sent] = deque()
+        self._imported_before = 0
 
     @property
     def has_begun(self) -> bool:
@@ -45,8 +54,8 @@ class Delivery:
         """The number of events with each outcome so far."""
         return {
             "accepted": self._tally.accepted,
-            "duplicate": self._tally.duplicate,
-            "rejected": self._tally.rejected + self._unreadable,
+            "duplicate": self._tally.duplicate + self._imported_before,
+            "rejected": self._tally.rejected - self._imported_before + self._unreadable,
             "suppressed": self._tally.suppressed,
         }
 
@@ -73,9 +82,9 @@ class Delivery:
                         self._unreadable += 1
                         self._rejections.write(found)
                         continue
+                    self._places.append(_Sent(found.place, found.has_later_attributes))
                     if error := await earlier.take(found.event.event_id):
-                        self._rejections.write(_rejection(found.event, error, place=found.place))
-                    self._places.append(found.place)
+                        self._report(found.event, error, self._places[-1])
                     self._delivered += 1
                     yield found.event
 
@@ -84,8 +93,13 @@ class Delivery:
         self._bar.show(progress.acknowledged + self._unreadable, rejected=self.outcomes["rejected"])
 
     def _rejected(self, rejected: RejectedEvent) -> None:
-        place = self._places[rejected.position - self._delivered]
-        self._rejections.write(_rejection(rejected.event, rejected.error, place=place))
+        self._report(rejected.event, rejected.error, self._places[rejected.position - self._delivered])
+
+    def _report(self, event: v1.Event, error: v1.EventError, sent: _Sent) -> None:
+        if sent.has_later_attributes and error.reason == v1.ErrorReason.ERROR_REASON_EVENT_ID_CONFLICT:
+            self._imported_before += 1
+        else:
+            self._rejections.write(_rejection(event, error, place=sent.place))
 
 
 def _rejection(event: v1.Event, error: v1.EventError, *, place: Place) -> Rejection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,6 +97,8 @@ def export(  # noqa: PLR0913 - one for each option
             earlier_events = part.mark.events
             if earlier_events:
                 click.echo(f"Resuming {part.path}, which holds {earlier_events:,} events.", err=True)
+            if part.mark.cursor and (missing := format_.resume(part.path)):
+                click.echo(_explain_columns(missing), err=True)
             with ExportBar(file.name) as bar:
                 transfer = Transfer(part, format_, wanted=wanted, on_progress=bar.show)
                 _run(order, part, lambda: connection.call(transfer.run))
@@ -181,6 +183,13 @@ def _run(order: _Order, part: PartFile, transfer: Callable[[], None]) -> None:
 
 def _how_to_resume(order: _Order, part: PartFile) -> str:
     return f"{part.path} holds {part.mark.events:,} events. Resume with:\n  {order.export_command()}"
+
+
+def _explain_columns(missing: Sequence[str]) -> str:
+    return (
+        f"It was begun by an earlier version, without the columns {', '.join(missing)}, and stays so. "
+        "--restart exports them too."
+    )
 
 
 def _report(file: Path, part: PartFile, *, events: int, seconds: float) -> None:

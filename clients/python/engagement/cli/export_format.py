@@ -16,6 +16,13 @@ class ExportFormat(Protocol):
         """The beginning of a file."""
         ...
 
+    def resume(self, part: Path) -> Sequence[str]:
+        """Goes on in a file of complete blocks, with its columns; returns those that only a new file has.
+
+        Raises CommandError if the file has a column that this version does not know.
+        """
+        ...
+
     def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
         """The block with these events."""
         ...

@@ -12,7 +12,15 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from engagement import v1
-from engagement.cli.event_columns import COLUMNS, Kind, RowReader
+from engagement.cli.event_columns import (
+    COLUMNS,
+    Column,
+    Converters,
+    Kind,
+    RowReader,
+    columns_beyond,
+    columns_of,
+)
 
 _TYPES: Final = {
     Kind.TEXT: pa.string(),
@@ -20,7 +28,6 @@ _TYPES: Final = {
     Kind.TIME: pa.timestamp("ms", tz="UTC"),
     Kind.DAY: pa.date32(),
 }
-_SCHEMA: Final = pa.schema([(column.name, _TYPES[column.kind]) for column in COLUMNS])
 _FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 _ROW_GROUP_ROWS: Final = 128 * 1024
 _ROW_GROUP_BYTES: Final = 64 * 1024 * 1024
@@ -34,19 +41,27 @@ class ParquetFormat:
     """
 
     def __init__(self) -> None:
-        self._rows = RowReader({Kind.TEXT: _same, Kind.FLAG: _same, Kind.TIME: _same, Kind.DAY: _number})
+        self._set_columns(COLUMNS)
 
     def begin(self) -> bytes:
         """Nothing: each block has the schema."""
         return b""
 
+    def resume(self, part: Path) -> Sequence[str]:
+        """Goes on with the columns of the first block."""
+        first = next(_read_batches(part), None)
+        columns = COLUMNS if first is None else columns_of(part, first.schema.names)
+        self._set_columns(columns)
+        return columns_beyond(columns)
+
     def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
         """An Arrow stream with these events."""
         columns = zip(*map(self._rows.read, events), strict=True)
-        arrays = [pa.array(cells, field.type) for cells, field in zip(columns, _SCHEMA, strict=True)]
+        arrays = [pa.array(cells, field.type) for cells, field in zip(columns, self._schema, strict=True)]
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="lz4")) as stream:
-            stream.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_stream(sink, self._schema, options=options) as stream:
+            stream.write_batch(pa.record_batch(arrays, schema=self._schema))
         return bytes(sink.getvalue())
 
     def read_cursors(self, part: Path) -> Iterator[str]:
@@ -57,7 +72,7 @@ class ParquetFormat:
     def finish(self, part: Path) -> Path:
         """Writes all streams into a Parquet file beside the part."""
         finished = part.with_name(f"{part.name}.parquet")
-        with parquet.ParquetWriter(finished, _SCHEMA, compression=_COMPRESSION) as writer:
+        with parquet.ParquetWriter(finished, self._schema, compression=_COMPRESSION) as writer:
             group: list[Any] = []
             for batch in _read_batches(part):
                 group.append(batch)
@@ -65,15 +80,19 @@ class ParquetFormat:
                     sum(each.num_rows for each in group) >= _ROW_GROUP_ROWS
                     or sum(each.nbytes for each in group) >= _ROW_GROUP_BYTES
                 ):
-                    _write_group(writer, group)
-            _write_group(writer, group)
+                    self._write_group(writer, group)
+            self._write_group(writer, group)
         return finished
 
+    def _set_columns(self, columns: Sequence[Column]) -> None:
+        self._schema = pa.schema([(column.name, _TYPES[column.kind]) for column in columns])
+        self._rows = RowReader(_CONVERTERS, columns=columns)
 
-def _write_group(writer: Any, group: list[Any]) -> None:
-    if group:
-        writer.write_table(pa.Table.from_batches(group, schema=_SCHEMA), row_group_size=_ROW_GROUP_ROWS)
-        group.clear()
+    def _write_group(self, writer: Any, group: list[Any]) -> None:
+        if group:
+            table = pa.Table.from_batches(group, schema=self._schema)
+            writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+            group.clear()
 
 
 def _read_batches(part: Path) -> Iterator[Any]:
@@ -96,3 +115,6 @@ def _number(day: v1.Date) -> int:
 def _day_number(year: int, month: int, day: int) -> int:
     """Days since 1970."""
     return date(year, month, day).toordinal() - _FIRST_DAY
+
+
+_CONVERTERS: Final[Converters] = {Kind.TEXT: _same, Kind.FLAG: _same, Kind.TIME: _same, Kind.DAY: _number}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from engagement import v1
-from engagement.cli.event_columns import COLUMNS, Kind, RowReader
+from engagement.cli.event_columns import COLUMNS, Converters, Kind, RowReader, columns_beyond, columns_of
 from engagement.cli.event_json import to_json
 from engagement.cli.moment import write_epoch_ms
 
@@ -30,6 +30,10 @@ class NdjsonFormat:
     def begin(self) -> bytes:
         """Nothing."""
         return b""
+
+    def resume(self, part: Path) -> Sequence[str]:
+        """Nothing: each line has its own names."""
+        return ()
 
     def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
         """A line for each event."""
@@ -51,18 +55,18 @@ class CsvFormat:
 
     def __init__(self, *, is_compressed: bool) -> None:
         self._is_compressed = is_compressed
-        self._rows = RowReader(
-            {
-                Kind.TEXT: _quote,
-                Kind.FLAG: lambda flag: "true" if flag else "false",
-                Kind.TIME: _write_time,
-                Kind.DAY: lambda day: f"{day.year:04}-{day.month:02}-{day.day:02}",
-            }
-        )
+        self._rows = RowReader(_CONVERTERS)
 
     def begin(self) -> bytes:
         """The header."""
         return _encode(",".join(column.name for column in COLUMNS) + "\n", is_compressed=self._is_compressed)
+
+    def resume(self, part: Path) -> Sequence[str]:
+        """Goes on with the columns of the header."""
+        with _open(part, is_compressed=self._is_compressed) as lines:
+            columns = columns_of(part, next(csv.reader(lines)))
+        self._rows = RowReader(_CONVERTERS, columns=columns)
+        return columns_beyond(columns)
 
     def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
         """A row for each event."""
@@ -102,5 +106,10 @@ def _quote(text: str) -> str:
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if not text or _QUOTED_IN_CSV.search(text) else text
 
 
-# The events of a commit share one time of acceptance, which is often their own time too.
-_write_time = lru_cache(maxsize=1024)(write_epoch_ms)
+_CONVERTERS: Final[Converters] = {
+    Kind.TEXT: _quote,
+    Kind.FLAG: lambda flag: "true" if flag else "false",
+    # The events of a commit share one time of acceptance, which is often their own time too.
+    Kind.TIME: lru_cache(maxsize=1024)(write_epoch_ms),
+    Kind.DAY: lambda day: f"{day.year:04}-{day.month:02}-{day.day:02}",
+}

@@ -74,7 +74,7 @@ class InputEvents:
         try:
             for found in importer:
                 if isinstance(found, liveperson.ImportedEvent):
-                    yield FoundEvent(found.event, found.place)
+                    yield FoundEvent(found.event, found.place, found.has_later_attributes)
                 else:
                     yield _rejection_of(found)
         except liveperson.CorruptInputError as error:

@@ -18,6 +18,8 @@ class FoundEvent:
 
     event: v1.Event
     place: Place
+    has_later_attributes: bool = False
+    """Whether a conflict of its id means that an earlier version has imported it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,13 @@ not model, are kept among the leaves.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from engagement import v1
 from engagement.liveperson.contacts import take_contacts
 from engagement.liveperson.errors import UnreadableError
 from engagement.liveperson.leaves import Leaves, join
 from engagement.liveperson.values import Json, Object, text_of
+from engagement.liveperson.vocabulary import Vocabulary
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _MAX_INT32: Final = 2**31 - 1
@@ -22,38 +21,6 @@ _MAX_INT64: Final = 2**63 - 1
 _DATE_PARTS: Final = ("year", "month", "day")
 _AGES: Final = (("customerAge", ("customerYearOfBirth", "year")), ("age", ("year", "customerYearOfBirth")))
 """Objects that hold a year of birth, and its names in them; never the age itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Vocabulary:
-    """The names of the fields of a set."""
-
-    texts: dict[str, str]
-    dates: dict[str, str]
-    aliases: dict[str, str]
-
-    @classmethod
-    def of(cls, message: type[v1.CustomerInfo | v1.PersonalInfo], **aliases: str) -> _Vocabulary:
-        """The contract's own names, which the exports also use, and aliases."""
-        singular = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
-        return cls(
-            texts={field.json_name: field.name for field in singular if field.type == field.TYPE_STRING},
-            dates={
-                field.json_name: field.name for field in singular if field.message_type is v1.Date.DESCRIPTOR
-            },
-            aliases=aliases,
-        )
-
-
-_VOCABULARIES: Final = {
-    "customer_info": _Vocabulary.of(
-        v1.CustomerInfo,
-        cstatus="customer_status",
-        ctype="customer_type",
-        Currency="currency",
-    ),
-    "personal_info": _Vocabulary.of(v1.PersonalInfo, firstname="name", lastname="surname"),
-}
 
 
 class Attributes(NamedTuple):
@@ -71,13 +38,14 @@ class Attributes(NamedTuple):
         return bool(self.texts or self.dates or self.other_contacts)
 
 
-def read_attributes(name: str, members: Object, *, leaves: Leaves) -> tuple[Attributes, Object]:
-    """The attributes of the set `name`, and the members that the contract does not model.
+def read_attributes(
+    name: str, members: Object, *, vocabulary: Vocabulary, leaves: Leaves
+) -> tuple[Attributes, Object]:
+    """The attributes of the set `name`, and the members that have no name in the vocabulary.
 
     Unmodelled content inside of modelled members goes to the leaves. Raises UnreadableError if a part
     of a date is not a 32-bit integer.
     """
-    vocabulary = _VOCABULARIES[name]
     texts: dict[str, str] = {}
     rest: Object = {}
     for member, value in members.items():
@@ -90,7 +58,7 @@ def read_attributes(name: str, members: Object, *, leaves: Leaves) -> tuple[Attr
         else:
             texts[field] = text
     _take_aliases(vocabulary, rest, texts=texts)
-    dates = _take_dates(name, rest, leaves=leaves)
+    dates = _take_dates(name, vocabulary, rest, leaves=leaves)
     contacts = []
     if name == "personal_info":
         _take_year_of_birth(rest, texts=texts, leaves=leaves)
@@ -98,7 +66,7 @@ def read_attributes(name: str, members: Object, *, leaves: Leaves) -> tuple[Attr
     return Attributes(texts, dates, contacts), rest
 
 
-def _take_aliases(vocabulary: _Vocabulary, rest: Object, *, texts: dict[str, str]) -> None:
+def _take_aliases(vocabulary: Vocabulary, rest: Object, *, texts: dict[str, str]) -> None:
     for alias, field in vocabulary.aliases.items():
         text = text_of(rest[alias]) if alias in rest else None
         if text is not None and field not in texts:
@@ -106,10 +74,12 @@ def _take_aliases(vocabulary: _Vocabulary, rest: Object, *, texts: dict[str, str
             del rest[alias]
 
 
-def _take_dates(name: str, rest: Object, *, leaves: Leaves) -> dict[str, tuple[int, int, int]]:
+def _take_dates(
+    name: str, vocabulary: Vocabulary, rest: Object, *, leaves: Leaves
+) -> dict[str, tuple[int, int, int]]:
     """The dates that are objects; others stay in place."""
     dates = {}
-    for member, field in _VOCABULARIES[name].dates.items():
+    for member, field in vocabulary.dates.items():
         value = rest.get(member)
         if not isinstance(value, dict):
             continue

@@ -12,6 +12,7 @@ from engagement.liveperson.identity import make_event_id
 from engagement.liveperson.leaves import Leaves
 from engagement.liveperson.shapes import Context, FoundSet
 from engagement.liveperson.values import Json, Object, text_of
+from engagement.liveperson.vocabulary import Vocabularies
 
 _NO_CONTEXT: Final = Context()
 _MAX_FIELD_CHARACTERS: Final = 256
@@ -93,7 +94,7 @@ class Content(NamedTuple):
             yield f'additional_attributes["{key}"]', key + text
 
 
-def read_content(found: FoundSet) -> Content | None:
+def read_content(found: FoundSet, *, vocabularies: Vocabularies) -> Content | None:
     """The content of a set, or None if it has no attribute; times and empty leaves do not count as such.
 
     Raises UnreadableError if the contract cannot express it.
@@ -102,7 +103,9 @@ def read_content(found: FoundSet) -> Content | None:
     remarks: dict[str, list[Json]] = {"serverTimeStamp": [], "originalTimeStamp": []}
     if not found.is_inbound:
         remarks["isAuthenticated"] = []
-    attributes, rest = read_attributes(found.name, found.levels[0], leaves=leaves)
+    attributes, rest = read_attributes(
+        found.name, found.levels[0], vocabulary=vocabularies[found.name], leaves=leaves
+    )
     _keep_rest(rest, remarks=remarks, leaves=leaves)
     if not attributes and not any(leaves.texts.values()):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from engagement import limits, v1
+from engagement.liveperson import vocabulary
 from engagement.liveperson.documents import read_records
 from engagement.liveperson.errors import UnreadableError
 from engagement.liveperson.events import read_content
@@ -28,6 +29,9 @@ class ImportedEvent:
     event: v1.Event
     place: str
     """Its place in the file, such as `conversationHistoryRecords[0].sdes.events[3]`."""
+    has_later_attributes: bool = False
+    """Whether an earlier version gave this event the same id and other content: a server that has stored that
+    answers EVENT_ID_CONFLICT, and has the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +124,20 @@ class Importer:
             self.counts.skip("empty set")
             return None
         self.counts.events_read += 1
-        return ImportedEvent(event, finding.origin.place)
+        return ImportedEvent(event, finding.origin.place, _has_later_attributes(finding))
 
     def _build(self, found: FoundSet) -> v1.Event | None:
-        content = read_content(found)
+        content = read_content(found, vocabularies=vocabulary.TODAY)
         if content is None:
             return None
+        identity = content
+        if _has_later_attributes(found):
+            # The id stays that of the first release, where these were additional attributes.
+            identity = read_content(found, vocabularies=vocabulary.FIRST) or content
         if not found.is_inbound:
             # No source: the same event in another file is a duplicate, and must not differ in anything.
-            return content.build(event_id=content.make_id(position=None), source="")
-        event_id = content.make_id(position=(self._source, self._position))
+            return content.build(event_id=identity.make_id(position=None), source="")
+        event_id = identity.make_id(position=(self._source, self._position))
         return content.build(event_id=event_id, source=self._short_source)
 
     def _report(self, origin: Origin, error: UnreadableError) -> UnreadableEvent:
@@ -145,3 +153,7 @@ class Importer:
             description=error.description,
             text=text,
         )
+
+
+def _has_later_attributes(found: FoundSet) -> bool:
+    return not vocabulary.LATER_NAMES[found.name].isdisjoint(found.levels[0])

@@ -15,6 +15,7 @@ from engagement_server.log.nats.divergence import change_epoch, check_position, 
 from engagement_server.log.nats.jetstream_log import JetStreamLog
 from engagement_server.log.nats.snapshots.restoring import restore_latest
 from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
+from engagement_server.log.writer_thread import prepare_store
 from engagement_server.store.database import Identity
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ async def open_log(
             _log.warning("serving reads from the old view, without the log %s", settings.name)
             break
         await asyncio.sleep(_RETRY_SECONDS)
+    await prepare_store(database, identity)
     return JetStreamLog(
         database,
         settings,
