@@ -20,7 +20,7 @@ from tests.support.waiting import DEADLINE_SECONDS
 
 _LAYERS = "Imports point down only"
 _LIBRARIES = "SQLite is known in store, gRPC in api.grpc, NATS in log.nats"
-_CLIENT = "Of the client the server uses the contract and its rules"
+_CLIENT = "Of the client the server uses the contract, its rules and its encoding"
 _SERVER = "The client knows nothing of the server"
 
 

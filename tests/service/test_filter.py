@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engagement import v1
+from engagement import limits, v1
 from engagement_server import cursor
 from engagement_server.store import event_pages, pending_events
 from tests.support.calls import one, some
@@ -246,7 +246,11 @@ async def test_the_largest_filter_is_answered(
             "filter.attribute_sets[0]",
         ),
         (v1.EventFilter.FromString(b"\x0a\x02\x01\x07"), "FIELD_INVALID", "filter.attribute_sets[1]"),
-        (v1.EventFilter(consumer_ids=["x"] * 101), "FIELD_INVALID", "filter.consumer_ids"),
+        (
+            v1.EventFilter(consumer_ids=["x"] * (limits.MAX_FILTER_VALUES + 1)),
+            "FIELD_INVALID",
+            "filter.consumer_ids",
+        ),
         (v1.EventFilter(customer_types=["x" * 50_001]), "FIELD_INVALID", "filter.customer_types[0]"),
         (v1.EventFilter(start_time=Timestamp(seconds=-1)), "FIELD_INVALID", "filter.start_time"),
         (v1.EventFilter(end_time=Timestamp(seconds=10**12)), "FIELD_INVALID", "filter.end_time"),
