@@ -214,7 +214,7 @@ async def test_the_largest_filter_is_answered(
     event = customer_event("a", **dict.fromkeys(("customer_id", "customer_status", "customer_type"), text))
     event.consumer_id = event.conversation_id = text
     await ingest.RecordEvents(some(event, personal_event("b")))
-    many = [text, *(f"{number} " * 40 for number in range(99))]
+    many = [text, *(f"{number} " * 40 for number in range(limits.MAX_FILTER_VALUES - 1))]
     wanted = v1.EventFilter(
         consumer_ids=many,
         conversation_ids=many,

@@ -327,7 +327,7 @@ type DeleteEntityRequest struct {
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
 	// List to change. Required.
 	Kind EntityKind `protobuf:"varint,2,opt,name=kind,proto3,enum=engagement.v1.EntityKind" json:"kind,omitempty"`
-	// Name to remove, in any case: 1 to 256 characters. Required.
+	// Name to remove, in any matching spelling: 1 to 256 characters. Required.
 	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -33,9 +33,11 @@ const (
 // `EntityService` manages the lists of names that customer statuses and
 // customer types are matched against when an event is accepted.
 //
-// A value matches a name if the two are equal as a whole, ignoring case
-// (Unicode case folding); white space counts. The value is always stored as it
-// was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+// A value matches a name if their Unicode canonical caseless forms (D145) are
+// equal as a whole: letter case and the way in which an accented letter is
+// encoded make no difference; white space counts. Characters added to Unicode
+// after version 14 match only themselves. The value is always stored as it was
+// sent; the matched name is in `StoredEvent`. A change to a list is ordered
 // with the account's events: it applies to events accepted after it and never
 // to stored ones.
 type EntityServiceClient interface {
@@ -43,11 +45,10 @@ type EntityServiceClient interface {
 	// open.
 	ListEntities(ctx context.Context, in *ListEntitiesRequest, opts ...grpc.CallOption) (*ListEntitiesResponse, error)
 	// `PutEntities` adds names to a list, closes or opens the list, or both. A
-	// name that differs from a listed one only in case replaces its spelling and
-	// keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+	// name that matches a listed one replaces its spelling and keeps its place. The call is idempotent. It is refused with FIELD_INVALID
 	// if the list would hold more than 110 names.
 	PutEntities(ctx context.Context, in *PutEntitiesRequest, opts ...grpc.CallOption) (*PutEntitiesResponse, error)
-	// `DeleteEntity` removes a name, in any case, from a list. Stored events keep
+	// `DeleteEntity` removes a name, in any matching spelling, from a list. Stored events keep
 	// their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
 	// name.
 	DeleteEntity(ctx context.Context, in *DeleteEntityRequest, opts ...grpc.CallOption) (*DeleteEntityResponse, error)
@@ -98,9 +99,11 @@ func (c *entityServiceClient) DeleteEntity(ctx context.Context, in *DeleteEntity
 // `EntityService` manages the lists of names that customer statuses and
 // customer types are matched against when an event is accepted.
 //
-// A value matches a name if the two are equal as a whole, ignoring case
-// (Unicode case folding); white space counts. The value is always stored as it
-// was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+// A value matches a name if their Unicode canonical caseless forms (D145) are
+// equal as a whole: letter case and the way in which an accented letter is
+// encoded make no difference; white space counts. Characters added to Unicode
+// after version 14 match only themselves. The value is always stored as it was
+// sent; the matched name is in `StoredEvent`. A change to a list is ordered
 // with the account's events: it applies to events accepted after it and never
 // to stored ones.
 type EntityServiceServer interface {
@@ -108,11 +111,10 @@ type EntityServiceServer interface {
 	// open.
 	ListEntities(context.Context, *ListEntitiesRequest) (*ListEntitiesResponse, error)
 	// `PutEntities` adds names to a list, closes or opens the list, or both. A
-	// name that differs from a listed one only in case replaces its spelling and
-	// keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+	// name that matches a listed one replaces its spelling and keeps its place. The call is idempotent. It is refused with FIELD_INVALID
 	// if the list would hold more than 110 names.
 	PutEntities(context.Context, *PutEntitiesRequest) (*PutEntitiesResponse, error)
-	// `DeleteEntity` removes a name, in any case, from a list. Stored events keep
+	// `DeleteEntity` removes a name, in any matching spelling, from a list. Stored events keep
 	// their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
 	// name.
 	DeleteEntity(context.Context, *DeleteEntityRequest) (*DeleteEntityResponse, error)

@@ -30,8 +30,8 @@ const (
 // without the prefix `ERROR_REASON_`, and its metadata repeats every variable
 // part of the message. Clients must accept reasons that they do not know.
 //
-// Each gRPC code has its own ten or twenty numbers, so that the reasons of one
-// code stay together. The numbers between are free for further reasons.
+// The numbers of a gRPC code's reasons are in one ten, so that they stay
+// together; those that are missing in it are free for further ones.
 type ErrorReason int32
 
 const (

@@ -409,11 +409,13 @@ type EventFilter struct {
 	// Exact values of `customer_info.customer_id`, at most 1,000, each of at most
 	// 50,000 characters.
 	CustomerIds []string `protobuf:"bytes,4,rep,name=customer_ids,json=customerIds,proto3" json:"customer_ids,omitempty"`
-	// Whole values of `customer_info.customer_status`, ignoring case: at most
-	// 1,000, each of at most 50,000 characters.
+	// Whole values of `customer_info.customer_status`, in any case and any
+	// canonically equivalent spelling: at most 1,000, each of at most 50,000
+	// characters.
 	CustomerStatuses []string `protobuf:"bytes,5,rep,name=customer_statuses,json=customerStatuses,proto3" json:"customer_statuses,omitempty"`
-	// Whole values of `customer_info.customer_type`, ignoring case: at most
-	// 1,000, each of at most 50,000 characters.
+	// Whole values of `customer_info.customer_type`, in any case and any
+	// canonically equivalent spelling: at most 1,000, each of at most 50,000
+	// characters.
 	CustomerTypes []string `protobuf:"bytes,6,rep,name=customer_types,json=customerTypes,proto3" json:"customer_types,omitempty"`
 	// Value of `authenticated`. If absent, both match.
 	Authenticated *bool `protobuf:"varint,7,opt,name=authenticated,proto3,oneof" json:"authenticated,omitempty"`
@@ -423,13 +425,24 @@ type EventFilter struct {
 	// End of the `server_time_stamp` range, exclusive, 1970 to 9999, and after
 	// `start_time`. If absent, the range has no end.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Words that must all occur in the event's attribute values, in any order and
-	// ignoring case: at most 1,000 characters. A word is a run of letters and
-	// digits; other characters only separate words. The words of "a quoted
-	// phrase", and words joined by punctuation as in `ada@example.com`, must be
-	// adjacent and in that order within one value. A date is searched as
-	// `2014-10-15`. Refused with FILTER_INVALID if a quotation mark is not closed
-	// or a part has no letter or digit.
+	// Words that must all occur in the event's attribute values, in any order: at
+	// most 1,000 characters. A word is a run of letters, digits and the marks on
+	// them; other characters only separate words, and characters that only shape
+	// text, such as joiners and soft hyphens, are ignored. Letter case and the way
+	// in which an accented letter is encoded make no difference (Unicode canonical
+	// caseless matching); accents do.
+	//
+	// The words of "a quoted phrase", and words joined by punctuation as in
+	// `ada@example.com`, must be adjacent and in that order within one value. A
+	// `*` at the end of a word, or right after a closing quotation mark, makes the
+	// last word the beginning of one: `brok*`, `"bank co"*`; at most 5 different
+	// ones. Any other `*` is punctuation. Scripts written without spaces (Chinese,
+	// Japanese, Korean, Thai, Lao, Khmer, Burmese) are searched by grapheme
+	// cluster: a run of them is a phrase, found anywhere in a longer run. A date
+	// is searched as `2014-10-15`.
+	//
+	// Refused with FILTER_INVALID if a quotation mark is not closed, a part has no
+	// letter or digit, or there are more than 5 beginnings.
 	Text          string `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

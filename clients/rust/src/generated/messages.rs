@@ -2590,7 +2590,7 @@ pub struct DeleteEntityRequest {
         )
     )]
     pub kind: EnumValue<EntityKind>,
-    /// Name to remove, in any case: 1 to 256 characters. Required.
+    /// Name to remove, in any matching spelling: 1 to 256 characters. Required.
     ///
     /// Field 3: `name`
     #[cfg_attr(
@@ -2928,8 +2928,8 @@ pub const __DELETE_ENTITY_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntr
 /// without the prefix `ERROR_REASON_`, and its metadata repeats every variable
 /// part of the message. Clients must accept reasons that they do not know.
 ///
-/// Each gRPC code has its own ten or twenty numbers, so that the reasons of one
-/// code stay together. The numbers between are free for further reasons.
+/// The numbers of a gRPC code's reasons are in one ten, so that they stay
+/// together; those that are missing in it are free for further ones.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i32)]
@@ -4955,8 +4955,9 @@ pub struct EventFilter {
         )
     )]
     pub customer_ids: Vec<String>,
-    /// Whole values of `customer_info.customer_status`, ignoring case: at most
-    /// 1,000, each of at most 50,000 characters.
+    /// Whole values of `customer_info.customer_status`, in any case and any
+    /// canonically equivalent spelling: at most 1,000, each of at most 50,000
+    /// characters.
     ///
     /// Field 5: `customer_statuses`
     #[cfg_attr(
@@ -4969,8 +4970,9 @@ pub struct EventFilter {
         )
     )]
     pub customer_statuses: Vec<String>,
-    /// Whole values of `customer_info.customer_type`, ignoring case: at most
-    /// 1,000, each of at most 50,000 characters.
+    /// Whole values of `customer_info.customer_type`, in any case and any
+    /// canonically equivalent spelling: at most 1,000, each of at most 50,000
+    /// characters.
     ///
     /// Field 6: `customer_types`
     #[cfg_attr(
@@ -5020,13 +5022,24 @@ pub struct EventFilter {
         )
     )]
     pub end_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
-    /// Words that must all occur in the event's attribute values, in any order and
-    /// ignoring case: at most 1,000 characters. A word is a run of letters and
-    /// digits; other characters only separate words. The words of "a quoted
-    /// phrase", and words joined by punctuation as in `ada@example.com`, must be
-    /// adjacent and in that order within one value. A date is searched as
-    /// `2014-10-15`. Refused with FILTER_INVALID if a quotation mark is not closed
-    /// or a part has no letter or digit.
+    /// Words that must all occur in the event's attribute values, in any order: at
+    /// most 1,000 characters. A word is a run of letters, digits and the marks on
+    /// them; other characters only separate words, and characters that only shape
+    /// text, such as joiners and soft hyphens, are ignored. Letter case and the way
+    /// in which an accented letter is encoded make no difference (Unicode canonical
+    /// caseless matching); accents do.
+    ///
+    /// The words of "a quoted phrase", and words joined by punctuation as in
+    /// `ada@example.com`, must be adjacent and in that order within one value. A
+    /// `*` at the end of a word, or right after a closing quotation mark, makes the
+    /// last word the beginning of one: `brok*`, `"bank co"*`; at most 5 different
+    /// ones. Any other `*` is punctuation. Scripts written without spaces (Chinese,
+    /// Japanese, Korean, Thai, Lao, Khmer, Burmese) are searched by grapheme
+    /// cluster: a run of them is a phrase, found anywhere in a longer run. A date
+    /// is searched as `2014-10-15`.
+    ///
+    /// Refused with FILTER_INVALID if a quotation mark is not closed, a part has no
+    /// letter or digit, or there are more than 5 beginnings.
     ///
     /// Field 10: `text`
     #[cfg_attr(

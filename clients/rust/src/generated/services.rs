@@ -14,9 +14,11 @@ pub mod entity_service_client {
     /// `EntityService` manages the lists of names that customer statuses and
     /// customer types are matched against when an event is accepted.
     ///
-    /// A value matches a name if the two are equal as a whole, ignoring case
-    /// (Unicode case folding); white space counts. The value is always stored as it
-    /// was sent; the matched name is in `StoredEvent`. A change to a list is ordered
+    /// A value matches a name if their Unicode canonical caseless forms (D145) are
+    /// equal as a whole: letter case and the way in which an accented letter is
+    /// encoded make no difference; white space counts. Characters added to Unicode
+    /// after version 14 match only themselves. The value is always stored as it was
+    /// sent; the matched name is in `StoredEvent`. A change to a list is ordered
     /// with the account's events: it applies to events accepted after it and never
     /// to stored ones.
     #[derive(Debug, Clone)]
@@ -115,8 +117,7 @@ pub mod entity_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// `PutEntities` adds names to a list, closes or opens the list, or both. A
-        /// name that differs from a listed one only in case replaces its spelling and
-        /// keeps its place. The call is idempotent. It is refused with FIELD_INVALID
+        /// name that matches a listed one replaces its spelling and keeps its place. The call is idempotent. It is refused with FIELD_INVALID
         /// if the list would hold more than 110 names.
         pub async fn put_entities(
             &mut self,
@@ -142,7 +143,7 @@ pub mod entity_service_client {
                 .insert(GrpcMethod::new("engagement.v1.EntityService", "PutEntities"));
             self.inner.unary(req, path, codec).await
         }
-        /// `DeleteEntity` removes a name, in any case, from a list. Stored events keep
+        /// `DeleteEntity` removes a name, in any matching spelling, from a list. Stored events keep
         /// their matches. NOT_FOUND / ENTITY_NOT_FOUND if the list does not hold the
         /// name.
         pub async fn delete_entity(
