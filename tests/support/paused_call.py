@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Self
 
 from google.protobuf.message import Message
@@ -38,9 +39,10 @@ class PausedCall:
     async def read_rest(self, *, at_most: int = _WIDE_OPEN_BYTES) -> bytes:
         """Opens the window, and returns what the server sends until the call ends, or this many bytes."""
         increment = _WIDE_OPEN_BYTES.to_bytes(4, "big")
-        self._connection.send(
-            Frame(WINDOW_UPDATE, 0, 0, increment), Frame(WINDOW_UPDATE, 0, _STREAM, increment)
-        )
+        with suppress(ConnectionError):  # a server that is gone sends nothing
+            self._connection.send(
+                Frame(WINDOW_UPDATE, 0, 0, increment), Frame(WINDOW_UPDATE, 0, _STREAM, increment)
+            )
         return await self._read(at_most)
 
     async def _read(self, count: int) -> bytes:
@@ -49,10 +51,18 @@ class PausedCall:
     def _read_now(self, count: int) -> bytes:
         received = b""
         while len(received) < count and not self.has_ended:
-            frame = next(self._frames)
+            frame = self._next_frame()
+            if frame is None:
+                self.has_ended = True
+                break
             if frame.stream != _STREAM:
                 continue
             received += frame.payload if frame.kind == DATA else b""
             ends = frame.kind in (DATA, HEADERS) and frame.flags & _END_STREAM
             self.has_ended = bool(ends) or frame.kind == RST_STREAM
         return received
+
+    def _next_frame(self) -> Frame | None:
+        with suppress(ConnectionError):
+            return next(self._frames, None)
+        return None

@@ -44,6 +44,7 @@ class GrpcCall:
         self.account_id = account_id
         self._context = context
         self._age = age
+        self._task = asyncio.current_task()
         self._is_reset = False
 
     @property
@@ -62,22 +63,19 @@ class GrpcCall:
         await self._send_age()
         if isinstance(message, bytes) or message.ByteSize() < _MIN_COMPRESSED_BYTES:
             self._context.disable_next_message_compression()
-        try:
-            await self._context.write(message)
-        except grpc.aio.InternalError:  # the library could not send
-            if self._is_reset:
-                raise asyncio.CancelledError from None
-            raise
+        await self._context.write(message)
 
     def reset(self) -> None:
         """See `Call.reset`."""
-        if self._is_reset:
+        if self._is_reset or self._task is None:
             return
         self._is_reset = True
         try:
             reset_call(self._context, message="the server has ended the call; go on with a new one")
         except Exception:
             _log.exception("cannot reset a call; its client may still receive a message")
+        else:
+            self._task.cancel()  # before the library logs that a write has failed
 
     async def answer(self, response: Message) -> Message:
         """The response of a unary call, ready to be returned."""

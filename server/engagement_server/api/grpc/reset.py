@@ -18,7 +18,7 @@ _core: Any = cygrpc  # Any: it has no types
 
 
 def reset_call(context: Context, *, message: str) -> None:
-    """Sends UNAVAILABLE ahead of all pending messages, and cancels the handler.
+    """Sends UNAVAILABLE ahead of all pending messages, and drops these.
 
     The call must be running. Raises RuntimeError if this version of the library works differently.
     """
