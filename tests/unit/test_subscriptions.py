@@ -20,7 +20,8 @@ from engagement_server.operations import BeginErasure, EraseEvents, ExpireEvents
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
-from engagement_server.streams.subscriptions import Frame, Subscriptions
+from engagement_server.streams.frames import Frame
+from engagement_server.streams.subscriptions import Subscriptions
 from tests.support.events import batch_of, customer_events
 from tests.support.waiting import deadline, eventually
 

@@ -9,7 +9,8 @@ import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement_server.cursor import first_position
@@ -24,7 +25,7 @@ from engagement_server.model import LogBounds, Notice
 from engagement_server.operations import OpenAccount
 from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
 from engagement_server.streams.feed import Feed
-from engagement_server.streams.frames import batch_frame
+from engagement_server.streams.frames import batch_frame, first_batch
 from engagement_server.streams.pace import Pace
 from engagement_server.streams.tails import Tail, Tails
 
@@ -35,27 +36,16 @@ if TYPE_CHECKING:
     from engagement_server.operations import Applied
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
-    from engagement_server.streams.feed import Segment, SerializedEvent
+    from engagement_server.streams.feed import Segment
+    from engagement_server.streams.frames import Client, Frame, SerializedEvent
 
 MAX_BATCH_EVENTS = 1000
 _DEFAULT_BATCH_EVENTS = 500
-_MAX_BATCH_BYTES = 256 * 1024
 # A reader that had caught up and lags further than this is told so.
 _FELL_BEHIND_EVENTS = 20_000
 
 Closing = v1.SubscribeEventsResponse.Closing
-Frame: TypeAlias = v1.SubscribeEventsResponse | bytes
-"""A message, or the bytes of one that is already serialized."""
-
-
-class Client(Protocol):
-    """The client of one stream."""
-
-    async def send(self, message: Frame) -> None:
-        """Sends a message; waits while the client is slow."""
-
-    def reset(self) -> None:
-        """Ends the stream at once: drops the message that is being sent, and cancels the task that serves."""
+_position = attrgetter("position")
 
 
 class Subscriptions:
@@ -283,24 +273,18 @@ class Subscription:
 
     def _pieces(self, segment: Segment) -> Iterator[Sequence[SerializedEvent] | Notice]:
         """Batches and notices of a segment, in order; each gets a frame of its own."""
-        events, after = segment.events, self._position
-        notices = [notice for notice in segment.notices if notice.position > after]
-        start, size_bytes = 0, 0
-        for index, (position, serialized) in enumerate(events):
-            if position <= after:
-                start = index + 1
-                continue
-            is_full = (
-                index - start == self._max_batch_events or size_bytes + len(serialized) > _MAX_BATCH_BYTES
-            )
-            if index > start and (is_full or (notices and notices[0].position < position)):
-                yield events[start:index]
-                start, size_bytes = index, 0
-            while notices and notices[0].position < position:
+        events = segment.events
+        start = bisect_right(events, self._position, key=_position)
+        notices = [notice for notice in segment.notices if notice.position > self._position]
+        while start < len(events):
+            while notices and notices[0].position < events[start].position:
                 yield notices.pop(0)
-            size_bytes += len(serialized)
-        if start < len(events):
-            yield events[start:]
+            end = min(start + self._max_batch_events, len(events))
+            if notices:
+                end = bisect_left(events, notices[0].position, start, end, key=_position)
+            batch = first_batch(events[start:end])
+            yield batch
+            start += len(batch)
         yield from notices
 
     async def _send_batch(self, events: Sequence[SerializedEvent]) -> None:
@@ -311,8 +295,8 @@ class Subscription:
         if not events:
             return
         self._sending = events
-        serialized = [event.serialized for event in events]
-        await self._send(batch_frame(serialized, cursor=self._cursor))
+        frame = batch_frame([serialized for _, serialized in events], cursor=self._cursor)
+        await self._send(frame)
         self._sending = ()
 
     def _notice(self, notice: Notice) -> v1.SubscribeEventsResponse:

@@ -167,11 +167,16 @@ class RemoteLog:
 
     async def _settle(self, number: int) -> None:
         """Settles this process, which has handled all commits that the parent sent before it asked."""
-        await asyncio.gather(*(callback() for callback in self._settle_callbacks))
-        self._channel.send(Kind.SETTLED, number=number)
+        try:
+            await asyncio.gather(*(callback() for callback in self._settle_callbacks))
+        except Exception as error:  # the parent would wait for ever
+            self._fail(error)
+        else:
+            self._channel.send(Kind.SETTLED, number=number)
 
     def _fail(self, error: Exception) -> None:
-        self.failure.set_exception(error)
+        if not self.failure.done():
+            self.failure.set_exception(error)
         for response in self._requests.values():
             if not response.done():
                 response.set_exception(StoreUnavailableError(_PARENT_ENDED))
