@@ -71,7 +71,7 @@ async def test_not_one_byte_is_sent_after_an_erasure_to_a_client_that_reads_agai
         assert await paused.read_rest() == b""
 
 
-async def test_a_page_that_nobody_reads_is_not_sent_after_an_erasure(
+async def test_an_unread_page_is_not_sent_after_an_erasure(
     server: Server, client: EngagementClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(call, "SETTLE_SECONDS", 0.2)
