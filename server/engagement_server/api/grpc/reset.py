@@ -2,7 +2,7 @@
 
 The library's asyncio API cannot: an abort sends its status after everything that was written before, and a
 cancelled handler leaves its call open. Its core can, through an object that only some functions of its module
-get to see: docs/decisions/0032-nothing-erased-is-sent.md.
+get to see: docs/decisions/0035-nothing-erased-is-sent.md.
 """
 
 from __future__ import annotations
