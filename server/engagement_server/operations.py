@@ -273,3 +273,5 @@ class Applied(NamedTuple):
     has_removed: bool
     """Whether events were erased or expired."""
     openings: Sequence[Opening]
+    erased: Mapping[str, Sequence[int]]
+    """By account, positions of the events that were erased, ascending."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -18,7 +18,7 @@ from engagement_server.streams.uploads import Uploads
 if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
     from engagement_server.jobs.retention import Ages
-    from engagement_server.log.base import CommitLog
+    from engagement_server.log.base import CommitLog, SettleCallback
     from engagement_server.store.readers import Readers
 
 
@@ -126,6 +126,12 @@ class Partitions:
         """Registers `watcher`, which is called with `are_current` when that may have changed."""
         for partition in self:
             partition.log.watch_freshness(lambda _: watcher(self.are_current))
+
+    def watch_erasures(self, watcher: Callable[[Collection[str]], None], *, settle: SettleCallback) -> None:
+        """Registers `watcher`, called with the accounts of each erasure, and `settle`: see `CommitLog`."""
+        for partition in self:
+            partition.log.subscribe(lambda applied: watcher(applied.erased.keys()))
+            partition.log.watch_settling(settle)
 
 
 def partition_number(account_id: str, *, count: int) -> int:

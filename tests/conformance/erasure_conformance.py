@@ -172,6 +172,25 @@ class ErasureConformance(LogTests):
         )
         assert [type(result) for result in results] == [ErasureNotFoundError] * 3
 
+    async def test_a_commit_tells_which_events_it_erased_before_the_log_is_settled(
+        self, bench: LogBench
+    ) -> None:
+        positions = [verdict.position for verdict in await bench.record(*customer_events(3))]
+        await change(bench, begin())
+        heard: list[Applied] = []
+        heard_before: list[int] = []
+
+        async def settle() -> None:
+            heard_before.append(len(heard))
+
+        bench.node.log.subscribe(heard.append)
+        bench.node.log.watch_settling(settle)
+        await erase(bench)
+        await bench.record(customer_event("later"))
+        await bench.node.log.settle()
+        assert [applied.erased for applied in heard] == [{"acme": positions}, {}]
+        assert heard_before == [2]
+
     async def test_a_log_can_be_purged_at_any_time(self, bench: LogBench) -> None:
         await bench.node.log.purge()
         await bench.record(*customer_events(50))

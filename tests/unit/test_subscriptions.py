@@ -20,9 +20,10 @@ from engagement_server.operations import BeginErasure, EraseEvents, ExpireEvents
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
-from engagement_server.streams.subscriptions import Frame, Subscriptions
+from engagement_server.streams.frames import Frame
+from engagement_server.streams.subscriptions import Subscriptions
 from tests.support.events import batch_of, customer_events
-from tests.support.waiting import deadline
+from tests.support.waiting import deadline, eventually
 
 BURST_EVENTS = 21_000
 
@@ -30,13 +31,23 @@ T = TypeVar("T")
 
 
 class CountingReaders(Readers):
-    """Counts the reads."""
+    """Counts the reads, and withholds what they have read while the gate is closed."""
 
     count = 0
+    withheld = 0
+
+    def __init__(self, database: DatabaseFile, *, threads: int) -> None:
+        super().__init__(database, threads=threads)
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def run(self, read: Callable[[Reader], T]) -> T:
         self.count += 1
-        return await super().run(read)
+        result = await super().run(read)
+        if not self.gate.is_set():
+            self.withheld += 1
+            await self.gate.wait()
+        return result
 
 
 class Bench:
@@ -64,6 +75,13 @@ class Bench:
             batch = batch_of(customer_events(min(500, start + count - first), start=first))
             await self.committer.submit(RecordBatch("acme", batch, is_atomic=True), returns=Recorded)
 
+    async def erase(self, consumer_id: str) -> None:
+        """Erases the events of a consumer, up to the limit of one step."""
+        subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, consumer_id)
+        begin = BeginErasure("acme", consumer_id, f"erasure of {consumer_id}", subject, suppress=False)
+        await self.committer.submit(begin, returns=ErasureState)
+        await self.committer.submit(EraseEvents("acme", begin.erasure_id), returns=ErasureState)
+
     async def close(self) -> None:
         await self.committer.close()
         self.readers.close()
@@ -78,20 +96,28 @@ class StoppableReader:
         self.gate = asyncio.Event()
         self.gate.set()
         self.messages: list[v1.SubscribeEventsResponse] = []
+        self.is_waited_for = asyncio.Event()
+        self.was_reset = False
         self._arrival = asyncio.Condition()
         request = v1.SubscribeEventsRequest(account_id="acme", filter=wanted)
         if latest:
             request.latest = True
         else:
             request.earliest = True
-        self._task = asyncio.create_task(bench.subscriptions.serve(request, self._take))
+        self._task = asyncio.create_task(bench.subscriptions.serve(request, self))
 
-    async def _take(self, frame: Frame) -> None:
+    async def send(self, frame: Frame) -> None:
+        if not self.gate.is_set():
+            self.is_waited_for.set()
         await self.gate.wait()
         serialized = frame if isinstance(frame, bytes) else frame.SerializeToString()
         self.messages.append(v1.SubscribeEventsResponse.FromString(serialized))
         async with self._arrival:
             self._arrival.notify_all()
+
+    def reset(self) -> None:
+        self.was_reset = True
+        self._task.cancel()
 
     async def until(self, is_enough: Callable[[StoppableReader], bool]) -> None:
         async with deadline("the reader had enough messages"), self._arrival:
@@ -170,19 +196,88 @@ async def test_any_number_of_notices_come_in_their_places(bench: Bench, wanted: 
         event.consumer_id = f"consumer-{number}"
     await bench.committer.submit(RecordBatch("acme", batch_of(erased), is_atomic=True), returns=Recorded)
     for number in range(100):
-        subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, f"consumer-{number}")
-        begin = BeginErasure("acme", f"request-{number}", f"erasure-{number:02}", subject, suppress=False)
-        await bench.committer.submit(begin, returns=ErasureState)
-        await bench.committer.submit(EraseEvents("acme", begin.erasure_id), returns=ErasureState)
+        await bench.erase(f"consumer-{number}")
         if number == 50:
             await bench.record(100, start=100)
     reader = StoppableReader(bench, wanted=wanted)
     await reader.until(lambda each: "caught_up" in each.kinds)
     notices = [each.erasure_notice for each in reader.messages if each.HasField("erasure_notice")]
-    assert [notice.erasure_id for notice in notices] == [f"erasure-{number:02}" for number in range(100)]
+    assert [notice.erasure_id for notice in notices] == [
+        f"erasure of consumer-{number}" for number in range(100)
+    ]
     assert {len(notice.erased_cursors) for notice in notices} == {1}
     assert reader.kinds == [
         "started", *["erasure_notice"] * 51, "batch", *["erasure_notice"] * 49, "caught_up",
     ]  # fmt: skip
     assert len(reader.ids) == (1 if wanted.text else 100)
+    await reader.end()
+
+
+async def _record_for(bench: Bench, *consumer_ids: str) -> None:
+    """Records an event for each, with the number of its place as its id."""
+    events = customer_events(len(consumer_ids))
+    for number, (event, consumer_id) in enumerate(zip(events, consumer_ids, strict=True)):
+        event.event_id, event.consumer_id = str(number), consumer_id
+    await bench.committer.submit(RecordBatch("acme", batch_of(events), is_atomic=True), returns=Recorded)
+
+
+async def _stopped_reader(bench: Bench, wanted: v1.EventFilter | None = None) -> StoppableReader:
+    """A reader that took nothing of the first batch, which is being sent to it."""
+    reader = StoppableReader(bench, latest=True, wanted=wanted)
+    await reader.until(lambda each: "caught_up" in each.kinds)
+    reader.gate.clear()
+    return reader
+
+
+async def _until_sent(*readers: StoppableReader) -> None:
+    async with deadline("a batch was being sent to each reader"):
+        for reader in readers:
+            await reader.is_waited_for.wait()
+
+
+async def test_what_is_erased_is_not_sent_to_a_reader_that_has_yet_to_take_what_comes_before_it(
+    bench: Bench,
+) -> None:
+    reader = await _stopped_reader(bench)
+    await _record_for(bench, *["kept"] * 600, *["gone", "kept"] * 50)
+    await _until_sent(reader)
+    await bench.erase("gone")
+    reader.gate.set()
+    await reader.until(lambda each: "erasure_notice" in each.kinds)
+    assert reader.ids == [str(number) for number in (*range(600), *range(601, 700, 2))]
+    assert reader.kinds[2:] == ["batch", "batch", "erasure_notice"]
+    (notice,) = [each.erasure_notice for each in reader.messages if each.HasField("erasure_notice")]
+    assert len(notice.erased_cursors) == 50
+    assert not reader.was_reset
+    await reader.end()
+
+
+async def test_a_stream_is_reset_only_if_its_reader_left_unread_what_is_erased(bench: Bench) -> None:
+    holding = await _stopped_reader(bench)
+    without = await _stopped_reader(bench, v1.EventFilter(consumer_ids=["kept"]))
+    reading = StoppableReader(bench, latest=True)
+    await reading.until(lambda each: "caught_up" in each.kinds)
+    await _record_for(bench, *["kept", "gone"] * 20)
+    await _until_sent(holding, without)
+    await reading.until(lambda each: len(each.ids) == 40)
+    await bench.erase("gone")
+    assert [reader.was_reset for reader in (holding, without, reading)] == [True, False, False]
+    without.gate.set()
+    for reader in (without, reading):
+        await reader.until(lambda each: "erasure_notice" in each.kinds)
+    assert (holding.ids, without.ids) == ([], [str(number) for number in range(0, 40, 2)])
+    for reader in (holding, without, reading):
+        await reader.end()
+
+
+async def test_what_is_erased_while_it_is_being_read_is_not_sent(bench: Bench) -> None:
+    reader = StoppableReader(bench, latest=True)
+    await reader.until(lambda each: "caught_up" in each.kinds)
+    bench.readers.gate.clear()
+    await _record_for(bench, "kept", "gone", "kept")
+    await eventually(lambda: bench.readers.withheld == 1, "the events were read")
+    await bench.erase("gone")
+    bench.readers.gate.set()
+    await reader.until(lambda each: "erasure_notice" in each.kinds)
+    assert reader.ids == ["0", "2"]
     await reader.end()

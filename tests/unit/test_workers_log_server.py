@@ -153,6 +153,101 @@ async def test_a_worker_that_does_not_read_is_killed_and_the_others_go_on(
         deaf.close()
 
 
+async def test_a_log_is_settled_once_every_worker_is_that_has_heard_of_all_commits(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        author = await RemoteLog.open(await bench.connect())
+        other = await RemoteLog.open(await bench.connect())
+        heard: list[Applied] = []
+        other.subscribe(heard.append)
+        heard_before: list[int] = []
+        goes_on, is_asked = asyncio.Event(), asyncio.Event()
+
+        async def settle() -> None:
+            heard_before.append(len(heard))
+            is_asked.set()
+            await goes_on.wait()
+
+        other.watch_settling(settle)
+        await author.commit(opening("first"))
+        settling = asyncio.create_task(author.settle())
+        await is_asked.wait()
+        assert not settling.done()
+        goes_on.set()
+        await settling
+        assert heard_before == [1]
+        assert not bench.killed.is_set()
+        await author.close()
+        await other.close()
+
+
+async def test_a_worker_that_ends_is_settled(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        log = await RemoteLog.open(await bench.connect())
+        dying = await Channel.open(await bench.connect())
+        dying.send(Kind.OPENED)
+        settling = asyncio.create_task(log.settle())
+        while (message := await dying.receive()) is not None and message.kind != Kind.SETTLE:
+            assert not settling.done()
+        dying.abort()
+        await settling
+        assert not bench.killed.is_set()
+        await log.close()
+
+
+async def test_a_worker_that_hangs_is_killed_so_that_the_log_settles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_log_server, "SETTLE_SECONDS", 0.2)
+    async with opened(tmp_path) as bench:
+        log = await RemoteLog.open(await bench.connect())
+        hanging = await Channel.open(await bench.connect())
+        hanging.send(Kind.OPENED)
+        await log.settle()
+        assert bench.killed.is_set()
+        await log.close()
+        hanging.abort()
+
+
+async def test_a_worker_that_starts_slowly_is_not_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_log_server, "SETTLE_SECONDS", 0.2)
+    async with opened(tmp_path) as bench:
+        log = await RemoteLog.open(await bench.connect())
+        starting = await bench.connect()
+        await log.settle()
+        assert not bench.killed.is_set()
+        other = await RemoteLog.open(starting)
+        await other.commit(opening("first"))
+        await other.close()
+        await log.close()
+
+
+async def test_a_worker_that_sends_is_not_killed_before_it_settles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_log_server, "SETTLE_SECONDS", 1.0)
+    async with opened(tmp_path) as bench:
+        log = await RemoteLog.open(await bench.connect())
+        busy = await RemoteLog.open(await bench.connect())
+        goes_on = asyncio.Event()
+
+        async def settle() -> None:
+            await goes_on.wait()
+
+        busy.watch_settling(settle)
+        settling = asyncio.create_task(log.settle())
+        end = asyncio.get_running_loop().time() + 2 * remote_log_server.SETTLE_SECONDS
+        while asyncio.get_running_loop().time() < end:
+            await busy.catch_up()
+        assert not settling.done()
+        goes_on.set()
+        await settling
+        assert not bench.killed.is_set()
+        await busy.close()
+        await log.close()
+
+
 async def test_what_was_asked_for_fails_when_the_writing_side_ends(tmp_path: Path) -> None:
     async with deadline("the commit failed"):
         ours, theirs = socket.socketpair()

@@ -132,6 +132,7 @@ def test_a_value_that_is_not_on_a_list_is_still_found_within_its_request(violati
         st.dictionaries(_TEXTS, _NUMBERS, max_size=3),
         st.booleans(),
         st.lists(st.builds(Opening, _TEXTS, _TEXTS, _TEXTS), max_size=3),
+        st.dictionaries(_TEXTS, st.lists(_NUMBERS, max_size=3), max_size=3),
     )
 )
 def test_what_readers_see_of_a_commit_arrives_as_it_was(applied: Applied) -> None:

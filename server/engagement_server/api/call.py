@@ -29,3 +29,9 @@ class Call(Protocol):
         Waits while the reader is slow. Bytes are sent uncompressed: they are shared by many readers, and
         each connection would compress them anew (docs/decisions/0013-subscriptions-share-frames.md).
         """
+
+    def reset(self) -> None:
+        """Ends the call at once, as a lost connection does: drops all that the client has left unread.
+
+        The caller sees UNAVAILABLE without a reason, and the handler is cancelled.
+        """

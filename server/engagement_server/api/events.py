@@ -81,7 +81,7 @@ class EventHandlers:
     async def subscribe_events(self, request: v1.SubscribeEventsRequest, call: Call) -> None:
         """Serves a subscription."""
         require_valid(request)
-        await self._partitions.of(request.account_id).subscriptions.serve(request, call.send)
+        await self._partitions.of(request.account_id).subscriptions.serve(request, call)
 
     async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
         """Returns one profile."""

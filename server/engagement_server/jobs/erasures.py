@@ -1,4 +1,4 @@
-"""Runs erasures to completion: erases the events, then purges their bytes from the files."""
+"""Runs erasures to completion: erases the events, keeps them from being sent, and purges their bytes."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Erasures:
             raise OverloadedError
         state = await self._committer.submit(begin, returns=ErasureState)
         if state.complete_time_ms is not None:
+            await self._commit_log.settle()  # another node may have completed it
             return state
         if self._is_stopping:
             raise DrainingError
@@ -122,7 +123,7 @@ class Erasures:
         return await self._committer.submit(operation, returns=ErasureState)
 
     async def _purge(self) -> None:
-        """Purges once for all erasures that wait for the next purge."""
+        """Settles and purges once for all erasures that wait for the next purge."""
         if self._next_purge is None:
             self._next_purge = asyncio.create_task(self._begin_purge(), name="purge")
             self._purges.add(self._next_purge)
@@ -133,6 +134,7 @@ class Erasures:
     async def _begin_purge(self) -> None:
         async with self._purging:
             self._next_purge = None
+            await self._commit_log.settle()
             await self._commit_log.purge()
 
 

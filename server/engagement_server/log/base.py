@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from engagement_server.operations import Applied
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 AppliedCallback = Callable[[Applied], None]
 FreshnessCallback = Callable[[bool], None]
+SettleCallback = Callable[[], Awaitable[None]]
 
 
 class CommitLog(Protocol):
@@ -64,6 +65,16 @@ class CommitLog(Protocol):
         """Returns once the files of the store hold no byte of data that was deleted before the call.
 
         Raises StoreUnavailableError.
+        """
+
+    def watch_settling(self, callback: SettleCallback) -> None:
+        """Registers `callback`, which returns once this process sends nothing that was erased before."""
+
+    async def settle(self) -> None:
+        """Returns once no process of this node sends events that were erased before the call.
+
+        Each has called its callbacks for all earlier commits, and then those of `watch_settling`. Raises
+        StoreUnavailableError.
         """
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from engagement_server.log.writer_thread import WriterThread
 
 if TYPE_CHECKING:
     from engagement_server.errors import RequestError
-    from engagement_server.log.base import AppliedCallback, FreshnessCallback
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
     from engagement_server.operations import Commit, Result
     from engagement_server.store.database import DatabaseFile
 
@@ -23,6 +23,7 @@ class LocalLog:
     def __init__(self, database: DatabaseFile) -> None:
         self._writer = WriterThread(database)
         self._callbacks: list[AppliedCallback] = []
+        self._settle_callbacks: list[SettleCallback] = []
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -56,6 +57,14 @@ class LocalLog:
     async def purge(self) -> None:
         """See `CommitLog.purge`."""
         await self._writer.purge()
+
+    def watch_settling(self, callback: SettleCallback) -> None:
+        """See `CommitLog.watch_settling`."""
+        self._settle_callbacks.append(callback)
+
+    async def settle(self) -> None:
+        """See `CommitLog.settle`."""
+        await asyncio.gather(*(callback() for callback in self._settle_callbacks))
 
     async def close(self) -> None:
         """See `CommitLog.close`."""

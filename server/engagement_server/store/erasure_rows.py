@@ -33,6 +33,8 @@ class ErasureStep(NamedTuple):
     state: ErasureState
     last_position: int | None
     """The new last position of the account; None if its log did not grow."""
+    erased: Sequence[int] = ()
+    """Positions of the events that the step erased, ascending."""
 
 
 class _RunningErasure(NamedTuple):
@@ -105,19 +107,20 @@ class ErasureRows:
             )
         )
         events = [each for each in page.rows if each[0].position <= running.through_position]
+        erased = [row.position for row, _ in events]
         tail = None
         if events:
             if self._removal.erase(account, events):
                 self._purge.schedule()
             self._tombstones.add(account, [event.event_id for _, event in events])
-            tail = self._append_notice(operation, account, [row.position for row, _ in events])
+            tail = self._append_notice(operation, account, erased)
         is_last = page.next_position is None or page.next_position >= running.through_position
         self._connection.execute(
             "UPDATE erasures SET erased_events = erased_events + ?, progress = ?,"
             " subject = iif(?, NULL, subject) WHERE number = ?",
             (len(events), page.next_position or running.through_position, is_last, running.number),
         )
-        return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), tail)
+        return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), tail, erased)
 
     def complete(self, operation: CompleteErasure, account: int, time_ms: int) -> ErasureState:
         """Completes an erasure that has no events left; idempotent. Raises ErasureNotFoundError."""

@@ -75,6 +75,7 @@ class Writer:
         self._has_removed = False
         """Whether the running commit erases or expires events."""
         self._openings: list[Opening] = []
+        self._erased: defaultdict[str, list[int]] = defaultdict(list)
 
     def apply(self, commit: Commit) -> Applied:
         """Makes a commit durable.
@@ -146,10 +147,12 @@ class Writer:
         time_ms = self._last_time_ms = max(self._last_time_ms, commit.time_ms)
         self._event_ids = _event_ids(commit)
         self._tails, self._has_removed, self._openings = {}, False, []
+        self._erased = defaultdict(list)
         results = [self._try_apply(operation, time_ms) for operation in commit.operations]
         for account_id in list(self._pending):
             self._flush(account_id)
-        return Applied(results, self._tails, self._has_removed, self._openings)
+        erased = {account_id: sorted(positions) for account_id, positions in self._erased.items()}
+        return Applied(results, self._tails, self._has_removed, self._openings, erased)
 
     def _try_apply(self, operation: Operation, time_ms: int) -> Result | RequestError:
         try:
@@ -202,6 +205,7 @@ class Writer:
                 if step.last_position is not None:
                     self._tails[operation.account_id] = step.last_position
                     self._has_removed = True
+                    self._erased[operation.account_id] += step.erased
                 return step.state
             case CompleteErasure():
                 return self._erasures.complete(operation, account, time_ms)

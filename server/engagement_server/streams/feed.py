@@ -6,11 +6,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from engagement_server.messages import stored_event_message
 from engagement_server.store.event_pages import PageQuery
-from engagement_server.streams.frames import serialized_event
+from engagement_server.streams.frames import SerializedEvent, serialized_event
 
 if TYPE_CHECKING:
     from engagement import v1
@@ -30,13 +30,6 @@ _SEARCH_EVENTS = 1000
 _MAX_NOTICES = 32
 # Memory that an event takes beside its bytes.
 _EVENT_OVERHEAD_BYTES = 200
-
-
-class SerializedEvent(NamedTuple):
-    """An event as `frames` puts it into batches."""
-
-    position: int
-    serialized: bytes
 
 
 @dataclass(frozen=True, slots=True)

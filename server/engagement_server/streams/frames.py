@@ -5,19 +5,51 @@ Serializing a batch anew for each of many subscribers costs more than everything
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple, Protocol, TypeAlias
 
 from engagement import v1
 from engagement.wire import length_delimited
 
+_MAX_BATCH_BYTES = 256 * 1024
 _CURSOR = v1.SubscribeEventsResponse.CURSOR_FIELD_NUMBER
 _BATCH = v1.SubscribeEventsResponse.BATCH_FIELD_NUMBER
 _EVENTS = v1.SubscribeEventsResponse.Batch.EVENTS_FIELD_NUMBER
+
+Frame: TypeAlias = v1.SubscribeEventsResponse | bytes
+"""A message, or the bytes of one that is already serialized."""
+
+
+class SerializedEvent(NamedTuple):
+    """An event as a batch holds it."""
+
+    position: int
+    serialized: bytes
+
+
+class Client(Protocol):
+    """The client of one stream."""
+
+    async def send(self, message: Frame) -> None:
+        """Sends a message; waits while the client is slow."""
+
+    def reset(self) -> None:
+        """Ends the stream at once: drops the message that is being sent, and cancels the task that serves."""
 
 
 def serialized_event(stored: v1.StoredEvent) -> bytes:
     """A stored event as a field of a batch."""
     return length_delimited(_EVENTS, stored.SerializeToString())
+
+
+def first_batch(events: Sequence[SerializedEvent]) -> Sequence[SerializedEvent]:
+    """The first of some events, at least one, that fit into a batch."""
+    sizes = [len(serialized) for _, serialized in events]
+    if sum(sizes) <= _MAX_BATCH_BYTES:
+        return events
+    return events[: max(1, bisect_right(list(accumulate(sizes)), _MAX_BATCH_BYTES))]
 
 
 def batch_frame(events: Sequence[bytes], *, cursor: str) -> bytes:

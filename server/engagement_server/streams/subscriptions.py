@@ -1,14 +1,16 @@
 """The server's side of subscriptions: finds the start, catches up from the store, then sends new events.
 
-It knows nothing of gRPC: messages go to a function, which waits while the reader is slow.
+It knows nothing of gRPC: messages go to a client, which makes it wait while it is slow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement_server.cursor import first_position
@@ -19,11 +21,11 @@ from engagement_server.errors import (
     StoreUnavailableError,
 )
 from engagement_server.log.catch_up import read_with_catch_up
-from engagement_server.model import LogBounds
+from engagement_server.model import LogBounds, Notice
 from engagement_server.operations import OpenAccount
 from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
 from engagement_server.streams.feed import Feed
-from engagement_server.streams.frames import batch_frame
+from engagement_server.streams.frames import batch_frame, first_batch
 from engagement_server.streams.pace import Pace
 from engagement_server.streams.tails import Tail, Tails
 
@@ -31,22 +33,19 @@ if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
-    from engagement_server.model import Notice
     from engagement_server.operations import Applied
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
     from engagement_server.streams.feed import Segment
+    from engagement_server.streams.frames import Client, Frame, SerializedEvent
 
 MAX_BATCH_EVENTS = 1000
 _DEFAULT_BATCH_EVENTS = 500
-_MAX_BATCH_BYTES = 256 * 1024
 # A reader that had caught up and lags further than this is told so.
 _FELL_BEHIND_EVENTS = 20_000
 
 Closing = v1.SubscribeEventsResponse.Closing
-Frame: TypeAlias = v1.SubscribeEventsResponse | bytes
-"""A message, or the bytes of one that is already serialized."""
-Send = Callable[[Frame], Awaitable[None]]
+_position = attrgetter("position")
 
 
 class Subscriptions:
@@ -76,7 +75,7 @@ class Subscriptions:
         log.subscribe(self._on_applied)
         log.watch_freshness(self._on_freshness)
 
-    async def serve(self, request: v1.SubscribeEventsRequest, send: Send) -> None:
+    async def serve(self, request: v1.SubscribeEventsRequest, client: Client) -> None:
         """Serves one subscription to its end. Raises the RequestError that ends it."""
         if self._is_draining:
             raise DrainingError
@@ -86,7 +85,7 @@ class Subscriptions:
             position = await read_with_catch_up(self._log, lambda: self._begin(request, tail))
             if self._is_draining:  # since the check above
                 raise DrainingError
-            subscription = Subscription(self, request, send, position=position, tail=tail)
+            subscription = Subscription(self, request, client, position=position, tail=tail)
             self._running.add(subscription)
             try:
                 with closed_at_age(
@@ -101,7 +100,12 @@ class Subscriptions:
         self._is_draining = True
         for subscription in self._running:
             subscription.close(Closing.REASON_DRAINING)
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, subscription.cut_off)
+        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut_off)
+
+    def _cut_off(self) -> None:
+        """Ends the streams of clients that do not read."""
+        for subscription in self._running:
+            subscription.client.reset()
 
     def _on_freshness(self, is_current: bool) -> None:  # noqa: FBT001  # as the log calls it
         """Sends followers to another node once this one falls behind the log."""
@@ -112,6 +116,9 @@ class Subscriptions:
     def _on_applied(self, applied: Applied) -> None:
         if applied.has_removed:
             self.feed.evict()
+        if applied.erased:
+            for subscription in self._running:
+                subscription.drop(applied.erased.get(subscription.account_id, ()))
         self._tails.advance(applied.tails)
 
     async def _begin(self, request: v1.SubscribeEventsRequest, tail: Tail) -> int:
@@ -164,7 +171,7 @@ class Subscription:
         self,
         subscriptions: Subscriptions,
         request: v1.SubscribeEventsRequest,
-        send: Send,
+        client: Client,
         *,
         position: int,
         tail: Tail,
@@ -172,20 +179,25 @@ class Subscription:
         self._feed = subscriptions.feed
         self._pace = subscriptions.pace
         self._cursors = subscriptions.cursors
-        self._account_id = request.account_id
+        self.account_id = request.account_id
         self._wanted = request.filter
         self._max_batch_events = min(request.max_batch_events or _DEFAULT_BATCH_EVENTS, MAX_BATCH_EVENTS)
         self._heartbeat_seconds = (
             request.heartbeat_interval.ToTimedelta().total_seconds() or subscriptions.heartbeat_seconds
         )
-        self._send_frame = send
+        self.client = client
         self._position = position
-        """Watermark: everything up to here was sent, or does not match the filter."""
+        """Watermark: everything up to here was sent or is being sent, or does not match the filter."""
+        self._read_through = position
+        """Last position that was read, or is being read, from the feed."""
+        self._sending: Sequence[SerializedEvent] = ()
+        """Events of the frame that is being sent."""
+        self._erased: set[int] = set()
+        """Positions between these two that were erased since the read began."""
         self._tail = tail
         self._stop_position = tail.position if request.stop_at_tail else None
         self._is_caught_up = False
         self._closing: Closing.Reason | None = None
-        self._task = asyncio.current_task()
         self._silent_since = 0.0
 
     def close(self, reason: Closing.Reason) -> None:
@@ -198,10 +210,18 @@ class Subscription:
         if self._stop_position is None:
             self.close(Closing.REASON_NOT_CURRENT)
 
-    def cut_off(self) -> None:
-        """Ends the stream of a client that does not read."""
-        if self._task is not None:
-            self._task.cancel()
+    def drop(self, erased: Sequence[int]) -> None:
+        """Drops events, given by ascending positions, from all that has been read but not been sent.
+
+        If the client has left some of them in the frame that is being sent, the stream is reset.
+        """
+        start, end = bisect_right(erased, self._position), bisect_right(erased, self._read_through)
+        self._erased.update(erased[start:end])
+        if self._sending:
+            start = bisect_left(erased, self._sending[0].position)
+            end = bisect_right(erased, self._sending[-1].position)
+            if not {event.position for event in self._sending}.isdisjoint(erased[start:end]):
+                self.client.reset()
 
     async def run(self) -> None:
         """Serves the stream to its end. Raises CursorExpiredError and StoreUnavailableError."""
@@ -231,47 +251,60 @@ class Subscription:
             self._is_caught_up = False
             fell_behind = v1.SubscribeEventsResponse.FellBehind(lag_events=self._lag_events)
             await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, fell_behind=fell_behind))
+        self._erased.clear()
+        self._read_through = self._tail.position
         segment = await self._feed.read(
-            self._account_id, self._wanted, after=self._position, tail=self._tail.position
+            self.account_id, self._wanted, after=self._position, tail=self._read_through
         )
+        self._read_through = segment.through
         if segment.expired_position > self._position:
             raise CursorExpiredError(self._cursors.encode(segment.expired_position))
-        for position, frame in self._frames(segment):
+        for piece in self._pieces(segment):
             await self._pace.turn()
-            self._position = position
-            await self._send(frame)
+            if isinstance(piece, Notice):
+                self._position = piece.position
+                await self._send(self._notice(piece))
+            else:
+                await self._send_batch(piece)
             if self._closing is not None:
                 return
         self._position = max(self._position, segment.through)
         await self._send_heartbeat()
 
-    def _frames(self, segment: Segment) -> Iterator[tuple[int, Frame]]:
-        """The frames of a segment, each with the position that it covers; notices keep their order."""
-        start = self._position
-        notices = [notice for notice in segment.notices if notice.position > start]
-        batch: list[bytes] = []
-        last, size_bytes = start, 0
-        for position, serialized in segment.events:
-            if position <= start:
-                continue
-            is_full = len(batch) == self._max_batch_events or size_bytes + len(serialized) > _MAX_BATCH_BYTES
-            if batch and (is_full or (notices and notices[0].position < position)):
-                yield last, batch_frame(batch, cursor=self._cursors.encode(last))
-                batch, size_bytes = [], 0
-            while notices and notices[0].position < position:
-                yield self._notice(notices.pop(0))
-            batch.append(serialized)
-            last, size_bytes = position, size_bytes + len(serialized)
-        if batch:
-            yield last, batch_frame(batch, cursor=self._cursors.encode(last))
-        yield from map(self._notice, notices)
+    def _pieces(self, segment: Segment) -> Iterator[Sequence[SerializedEvent] | Notice]:
+        """Batches and notices of a segment, in order; each gets a frame of its own."""
+        events = segment.events
+        start = bisect_right(events, self._position, key=_position)
+        notices = [notice for notice in segment.notices if notice.position > self._position]
+        while start < len(events):
+            while notices and notices[0].position < events[start].position:
+                yield notices.pop(0)
+            end = min(start + self._max_batch_events, len(events))
+            if notices:
+                end = bisect_left(events, notices[0].position, start, end, key=_position)
+            batch = first_batch(events[start:end])
+            yield batch
+            start += len(batch)
+        yield from notices
 
-    def _notice(self, notice: Notice) -> tuple[int, Frame]:
+    async def _send_batch(self, events: Sequence[SerializedEvent]) -> None:
+        """Sends the events that were not erased since they were read."""
+        self._position = events[-1].position
+        if self._erased:
+            events = [event for event in events if event.position not in self._erased]
+        if not events:
+            return
+        self._sending = events
+        frame = batch_frame([serialized for _, serialized in events], cursor=self._cursor)
+        await self._send(frame)
+        self._sending = ()
+
+    def _notice(self, notice: Notice) -> v1.SubscribeEventsResponse:
         erased = v1.SubscribeEventsResponse.ErasureNotice(
             erasure_id=notice.erasure_id, erased_cursors=map(self._cursors.encode, notice.erased)
         )
         cursor = self._cursors.encode(notice.position)
-        return notice.position, v1.SubscribeEventsResponse(cursor=cursor, erasure_notice=erased)
+        return v1.SubscribeEventsResponse(cursor=cursor, erasure_notice=erased)
 
     async def _wait(self) -> None:
         """Waits until the log grows; tells the client that it has caught up."""
@@ -305,5 +338,5 @@ class Subscription:
         return v1.SubscribeEventsResponse(cursor=self._cursor, started=started)
 
     async def _send(self, frame: Frame) -> None:
-        await self._send_frame(frame)
+        await self.client.send(frame)
         self._silent_since = asyncio.get_running_loop().time()

@@ -16,7 +16,7 @@ _READ_AHEAD_BYTES = 1024 * 1024
 
 
 class Kind(IntEnum):
-    """The kinds of messages. A worker sends requests for commits, catching up and purging."""
+    """The kinds of messages. A worker sends requests for commits, catching up, purging and settling."""
 
     COMMIT = 1
     CATCH_UP = 2
@@ -34,6 +34,12 @@ class Kind(IntEnum):
     """From a worker: it accepts calls."""
     STOP = 10
     """To a worker: it must end its calls and exit."""
+    OPENED = 11
+    """From a worker, first of all: it may read the store from now on."""
+    SETTLE = 12
+    """From a worker: a request to settle the log. To a worker: it must settle, and say so."""
+    SETTLED = 13
+    """From a worker: it has settled, with the number of the parent's message."""
 
 
 class Message(NamedTuple):

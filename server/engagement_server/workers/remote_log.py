@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import socket
 
     from engagement_server.errors import RequestError
-    from engagement_server.log.base import AppliedCallback, FreshnessCallback
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
     from engagement_server.operations import Commit, Result
     from engagement_server.workers.channel import Message
 
@@ -57,6 +57,8 @@ class RemoteLog:
         self._requests: dict[int, asyncio.Future[Message]] = {}
         self._callbacks: list[AppliedCallback] = []
         self._freshness_callbacks: list[FreshnessCallback] = []
+        self._settle_callbacks: list[SettleCallback] = []
+        self._settling: set[asyncio.Task[None]] = set()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._receive(), name="log")
 
@@ -67,6 +69,7 @@ class RemoteLog:
         first = await channel.receive()
         if first is None:
             raise WriterGoneError(_PARENT_ENDED)
+        channel.send(Kind.OPENED)
         return cls(channel, _decoder.decode(first.data))
 
     @property
@@ -99,10 +102,20 @@ class RemoteLog:
         """See `CommitLog.purge`. Also raises WriterFailedError."""
         await self._request(Kind.PURGE)
 
+    def watch_settling(self, callback: SettleCallback) -> None:
+        """See `CommitLog.watch_settling`."""
+        self._settle_callbacks.append(callback)
+
+    async def settle(self) -> None:
+        """See `CommitLog.settle`. Also raises WriterFailedError."""
+        await self._request(Kind.SETTLE)
+
     async def close(self) -> None:
         """See `CommitLog.close`."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        tasks = [self._task, *self._settling]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         if self.failure.done():
             self.failure.exception()  # marks it as retrieved
         await self._channel.close()
@@ -143,13 +156,27 @@ class RemoteLog:
                 if self.is_current != was_current:
                     for on_freshness in self._freshness_callbacks:
                         on_freshness(self.is_current)
+            case Kind.SETTLE:
+                settling = asyncio.create_task(self._settle(message.number), name="log-settle")
+                self._settling.add(settling)
+                settling.add_done_callback(self._settling.discard)
             case _:
                 response = self._requests.get(message.number)
                 if response is not None and not response.done():  # the caller may have been cancelled
                     response.set_result(message)
 
+    async def _settle(self, number: int) -> None:
+        """Settles this process, which has handled all commits that the parent sent before it asked."""
+        try:
+            await asyncio.gather(*(callback() for callback in self._settle_callbacks))
+        except Exception as error:  # the parent would wait for ever
+            self._fail(error)
+        else:
+            self._channel.send(Kind.SETTLED, number=number)
+
     def _fail(self, error: Exception) -> None:
-        self.failure.set_exception(error)
+        if not self.failure.done():
+            self.failure.set_exception(error)
         for response in self._requests.values():
             if not response.done():
                 response.set_exception(StoreUnavailableError(_PARENT_ENDED))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,9 +25,24 @@ if TYPE_CHECKING:
 
 MAX_UNREAD_BYTES = 64 * 1024 * 1024
 """Limit of the bytes that a worker leaves unread: many times the responses to all its possible requests."""
+SETTLE_SECONDS = 10.0
+"""How long a worker that must confirm an erasure may be silent; then it is killed."""
 _FRESHNESS_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker as the server of its log sees it."""
+
+    kill: Callable[[], None]
+    received: int = 0
+    """How many messages came from it; before the first, it has not read the store."""
+    is_throttled: bool = False
+    """Whether its messages are left unread, because the queue of commits is full."""
+    settling: dict[int, asyncio.Future[None]] = field(default_factory=dict)
+    """Its confirmations that are due, by number."""
 
 
 class RemoteLogServer:
@@ -34,27 +51,37 @@ class RemoteLogServer:
     def __init__(self, log: CommitLog, committer: Committer) -> None:
         self._log = log
         self._committer = committer
-        self._kills: dict[Channel, Callable[[], None]] = {}
+        self._workers: dict[Channel, _Worker] = {}
+        self._numbers = itertools.count(1)
         # All workers get the changes of a commit before its author gets the results.
         log.subscribe(lambda applied: self._send_all(Kind.APPLIED, encode_applied(applied)))
         log.watch_freshness(lambda _: self._send_all(Kind.FRESHNESS, self._freshness()))
+        log.watch_settling(self._settle)
         self._task = asyncio.create_task(self._send_freshness(), name="remote-log-server")
 
     async def serve(self, channel: Channel, *, kill: Callable[[], None]) -> None:
         """Serves a worker until it closes the channel; calls `kill` if it does not read its messages."""
         tasks: set[asyncio.Task[None]] = set()
         channel.send(Kind.FRESHNESS, self._freshness())
-        self._kills[channel] = kill
+        worker = self._workers[channel] = _Worker(kill)
         try:
             while (request := await channel.receive()) is not None:
+                worker.received += 1
                 if request.kind == Kind.COMMIT:
+                    worker.is_throttled = True
                     await self._commit(channel, request)
+                    worker.is_throttled = False
+                    continue
+                if request.kind in (Kind.OPENED, Kind.SETTLED):
+                    _resolve(worker.settling.get(request.number))
                     continue
                 task = asyncio.create_task(self._handle(channel, request), name="remote-log-request")
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         finally:
-            del self._kills[channel]
+            del self._workers[channel]
+            for confirmation in worker.settling.values():  # it sends nothing any more
+                _resolve(confirmation)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -83,6 +110,8 @@ class RemoteLogServer:
         try:
             if request.kind == Kind.CATCH_UP:
                 results.append(int(await self._log.catch_up()))
+            elif request.kind == Kind.SETTLE:
+                await self._log.settle()
             else:
                 await self._log.purge()
         except RequestError as error:
@@ -93,6 +122,22 @@ class RemoteLogServer:
             return
         channel.send(Kind.RESPONSE, encode_results(results), number=request.number)
 
+    async def _settle(self) -> None:
+        """Returns once each worker has settled or is gone; kills those that hang."""
+        await asyncio.gather(*(self._settle_one(*entry) for entry in list(self._workers.items())))
+
+    async def _settle_one(self, channel: Channel, worker: _Worker) -> None:
+        number = next(self._numbers)
+        confirmation = worker.settling[number] = asyncio.get_running_loop().create_future()
+        channel.send(Kind.SETTLE, number=number)
+        try:
+            if await _is_silent(worker, confirmation) and worker.received:
+                _log.error("killing a worker that has been silent for %.0f s", SETTLE_SECONDS)
+                channel.abort()
+                worker.kill()
+        finally:
+            del worker.settling[number]
+
     def _freshness(self) -> bytes:
         return encode_freshness(Freshness(self._log.view_time_ms, self._log.is_current))
 
@@ -102,12 +147,29 @@ class RemoteLogServer:
             self._send_all(Kind.FRESHNESS, self._freshness())
 
     def _send_all(self, kind: Kind, data: bytes) -> None:
-        for channel, kill in list(self._kills.items()):
+        for channel, worker in list(self._workers.items()):
             channel.send(kind, data)
             if channel.unread_bytes > MAX_UNREAD_BYTES:
                 _log.error("killing a worker that has left %d bytes unread", channel.unread_bytes)
                 channel.abort()
-                kill()
+                worker.kill()
+
+
+async def _is_silent(worker: _Worker, confirmation: asyncio.Future[None]) -> bool:
+    """Waits for a confirmation; true if the worker sends nothing at all for too long."""
+    silent_halves = 0  # two, so that a pause of this process does not count as one of the worker
+    while silent_halves < 2:
+        before = worker.received
+        if (await asyncio.wait([confirmation], timeout=SETTLE_SECONDS / 2))[0]:
+            return False
+        is_silent = worker.received == before and not worker.is_throttled
+        silent_halves = silent_halves + 1 if is_silent else 0
+    return True
+
+
+def _resolve(confirmation: asyncio.Future[None] | None) -> None:
+    if confirmation is not None and not confirmation.done():
+        confirmation.set_result(None)
 
 
 def _respond(channel: Channel, number: int, gathered: asyncio.Future[list[Result | BaseException]]) -> None:

@@ -34,6 +34,7 @@ class _Changes(NamedTuple):
     tails: dict[str, int]
     has_removed: bool
     openings: list[Opening]
+    erased: dict[str, list[int]]
 
 
 _KINDS: dict[str, type] = {
@@ -73,13 +74,14 @@ def decode_results(data: bytes) -> list[Result | RequestError]:
 
 def encode_applied(applied: Applied) -> bytes:
     """Encodes the changes of a commit without its results, which only its author gets."""
-    return _encoder.encode(_Changes(dict(applied.tails), applied.has_removed, list(applied.openings)))
+    erased = {account_id: list(positions) for account_id, positions in applied.erased.items()}
+    return _encoder.encode(_Changes(dict(applied.tails), applied.has_removed, list(applied.openings), erased))
 
 
 def decode_applied(data: bytes) -> Applied:
     """Decodes the changes of a commit."""
     changes = _changes_decoder.decode(data)
-    return Applied([], changes.tails, changes.has_removed, changes.openings)
+    return Applied([], changes.tails, changes.has_removed, changes.openings, changes.erased)
 
 
 def _pack(error: RequestError) -> _Error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 
+from engagement_server.api.grpc.reset import reset_call
 from engagement_server.api.grpc.status import describe, describe_internal
 from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, RequestError
@@ -26,6 +27,8 @@ _MAX_REQUEST_ID_CHARACTERS = 64
 # Compressing a smaller message costs more than it saves.
 _MIN_COMPRESSED_BYTES = 1024
 _FAREWELL_SECONDS = 0.2
+SETTLE_SECONDS = 2.0
+"""How long reads that began before an erasure may delay it; then they are reset."""
 
 # Any: calls of all message types pass through here.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -41,6 +44,8 @@ class GrpcCall:
         self.account_id = account_id
         self._context = context
         self._age = age
+        self._task = asyncio.current_task()
+        self._is_reset = False
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -59,6 +64,18 @@ class GrpcCall:
         if isinstance(message, bytes) or message.ByteSize() < _MIN_COMPRESSED_BYTES:
             self._context.disable_next_message_compression()
         await self._context.write(message)
+
+    def reset(self) -> None:
+        """See `Call.reset`."""
+        if self._is_reset or self._task is None:
+            return
+        self._is_reset = True
+        try:
+            reset_call(self._context, message="the server has ended the call; go on with a new one")
+        except Exception:
+            _log.exception("cannot reset a call; its client may still receive a message")
+        else:
+            self._task.cancel()  # before the library logs that a write has failed
 
     async def answer(self, response: Message) -> Message:
         """The response of a unary call, ready to be returned."""
@@ -101,17 +118,23 @@ class RunningCalls:
     def __init__(self, *, view_time_ms: ViewTime) -> None:
         self._view_time_ms = view_time_ms
         self._contexts: set[Context] = set()
+        self._reads: dict[Context, GrpcCall] = {}
+        self._stale: dict[Context, asyncio.Future[None]] = {}
+        """Reads that began before an erasure of their account, each with a future of its end."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_draining = False
 
-    def begin(self, context: Context, request: object) -> GrpcCall:
-        """Counts a call from its request on. Raises DrainingError."""
+    def begin(self, context: Context, request: object, *, is_read: bool = False) -> GrpcCall:
+        """Counts a call from its request on; reads are tracked as well. Raises DrainingError."""
         self.count(context)
         account_id: str | None = getattr(request, "account_id", None)
         if account_id is None:
             return GrpcCall(context)
-        return GrpcCall(context, account_id=account_id, age=self._age(account_id))
+        call = GrpcCall(context, account_id=account_id, age=self._age(account_id))
+        if is_read:
+            self._reads[context] = call
+        return call
 
     def count(self, context: Context) -> None:
         """Counts a call, once, until it is done. Raises DrainingError."""
@@ -122,6 +145,21 @@ class RunningCalls:
         self._contexts.add(context)
         self._idle.clear()
         context.add_done_callback(self._end)  # type: ignore[arg-type]  # any function is one
+
+    def note_erasures(self, account_ids: Collection[str]) -> None:
+        """Notes erasures in these accounts: running reads may hold events that were erased."""
+        for context, call in self._reads.items():
+            if call.account_id in account_ids and context not in self._stale:
+                self._stale[context] = asyncio.get_running_loop().create_future()
+
+    async def settle(self) -> None:
+        """Returns once no read that began before an erasure runs any more; resets slow ones."""
+        stale = dict(self._stale)
+        if not stale:
+            return
+        await asyncio.wait(stale.values(), timeout=SETTLE_SECONDS)
+        for context in stale.keys() & self._stale.keys():
+            self._reads[context].reset()
 
     async def drain(self) -> None:
         """Refuses new calls, and waits until the running ones have their answers."""
@@ -139,5 +177,9 @@ class RunningCalls:
 
     def _end(self, context: Context) -> None:
         self._contexts.remove(context)
+        self._reads.pop(context, None)
+        stale = self._stale.pop(context, None)
+        if stale is not None:
+            stale.set_result(None)
         if not self._contexts:
             self._idle.set()

@@ -65,6 +65,7 @@ class Endpoint:
         self._health = HealthServicer(names, is_current=partitions.are_current)
         partitions.watch_freshness(self._health.set_current)
         self._running = RunningCalls(view_time_ms=partitions.view_time_ms)
+        partitions.watch_erasures(self._running.note_erasures, settle=self._running.settle)
         self._grpc = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
         self._grpc.add_generic_rpc_handlers(
             [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
+from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -58,7 +59,9 @@ def _method_handler(
     if method.server_streaming:
         call = _unary_stream(handler, running)
         return grpc.unary_stream_rpc_method_handler(call, read, _serialized)
-    return grpc.unary_unary_rpc_method_handler(_unary_unary(handler, running), read, _serialized)
+    is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+    call = _unary_unary(handler, running, is_read=is_read)
+    return grpc.unary_unary_rpc_method_handler(call, read, _serialized)
 
 
 def _reader(message_class: type[Message]) -> Callable[[bytes], Message | Unreadable]:
@@ -81,10 +84,10 @@ def _serialized(response: Message | bytes) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
-def _unary_unary(handler: Handler, running: RunningCalls) -> Any:
+def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> Any:
     async def call(request: Any, context: Context) -> Message:
         try:
-            grpc_call = running.begin(context, request)
+            grpc_call = running.begin(context, request, is_read=is_read)
             if isinstance(request, Unreadable):
                 raise request.error  # noqa: TRY301  # as any other refusal
             return await grpc_call.answer(await handler(request, grpc_call))

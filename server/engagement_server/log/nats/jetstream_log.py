@@ -29,7 +29,7 @@ from engagement_server.operations import ChangeEpoch, CompleteErasure
 
 if TYPE_CHECKING:
     from engagement_server.errors import RequestError
-    from engagement_server.log.base import AppliedCallback, FreshnessCallback
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
     from engagement_server.log.nats.connection import NatsSettings
     from engagement_server.log.nats.delivery import Message
     from engagement_server.log.nats.stream import NatsStream
@@ -79,6 +79,7 @@ class JetStreamLog:
         self._publishing = asyncio.Lock()
         self._pending: dict[str, _Pending] = {}
         self._callbacks: list[AppliedCallback] = []
+        self._settle_callbacks: list[SettleCallback] = []
         self._applying: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._applying.set_result(None)
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -145,6 +146,14 @@ class JetStreamLog:
     async def purge(self) -> None:
         """See `CommitLog.purge`."""
         await self._applier.purge()
+
+    def watch_settling(self, callback: SettleCallback) -> None:
+        """See `CommitLog.watch_settling`."""
+        self._settle_callbacks.append(callback)
+
+    async def settle(self) -> None:
+        """See `CommitLog.settle`."""
+        await asyncio.gather(*(callback() for callback in self._settle_callbacks))
 
     async def close(self) -> None:
         """See `CommitLog.close`."""
