@@ -1370,7 +1370,8 @@ func (x *SubscribeEventsResponse_Progress) GetLagEvents() int64 {
 }
 
 // `ErasureNotice` is a tombstone, in log order: the named events were erased.
-// Delete your copies of them.
+// Delete your copies of them. Events that were on their way when the erasure
+// completed may arrive before the notice.
 type SubscribeEventsResponse_ErasureNotice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the erasure. A large erasure sends several notices.

@@ -40,6 +40,9 @@ const (
 // Responses of a node whose view may be stale carry the initial metadata
 // `engagement-view-age-ms`: the milliseconds since the view was known to be
 // complete. Events accepted since then may be missing from the response.
+//
+// A read that began before an erasure in its account and takes longer than two
+// seconds may end with UNAVAILABLE: call again.
 type EventServiceClient interface {
 	// `GetEvent` reads one event by its id or its cursor. NOT_FOUND /
 	// EVENT_NOT_FOUND if the account has no such event.
@@ -60,7 +63,9 @@ type EventServiceClient interface {
 	// repeat within one stream. Every message carries a cursor that covers
 	// everything up to it: to resume after any end of the stream, subscribe after
 	// the last cursor that you stored, and you miss nothing. A slow reader
-	// receives events at its own pace and is never dropped for being slow.
+	// receives events at its own pace and is never dropped for being slow. If it
+	// has left events unread that are erased meanwhile, the stream ends with
+	// UNAVAILABLE, without details: resume after the last cursor.
 	//
 	// Refused with CURSOR_EXPIRED if the start is older than the retention, and
 	// with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -144,6 +149,9 @@ func (c *eventServiceClient) GetProfile(ctx context.Context, in *GetProfileReque
 // Responses of a node whose view may be stale carry the initial metadata
 // `engagement-view-age-ms`: the milliseconds since the view was known to be
 // complete. Events accepted since then may be missing from the response.
+//
+// A read that began before an erasure in its account and takes longer than two
+// seconds may end with UNAVAILABLE: call again.
 type EventServiceServer interface {
 	// `GetEvent` reads one event by its id or its cursor. NOT_FOUND /
 	// EVENT_NOT_FOUND if the account has no such event.
@@ -164,7 +172,9 @@ type EventServiceServer interface {
 	// repeat within one stream. Every message carries a cursor that covers
 	// everything up to it: to resume after any end of the stream, subscribe after
 	// the last cursor that you stored, and you miss nothing. A slow reader
-	// receives events at its own pace and is never dropped for being slow.
+	// receives events at its own pace and is never dropped for being slow. If it
+	// has left events unread that are erased meanwhile, the stream ends with
+	// UNAVAILABLE, without details: resume after the last cursor.
 	//
 	// Refused with CURSOR_EXPIRED if the start is older than the retention, and
 	// with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or

@@ -41,7 +41,11 @@ type PrivacyServiceClient interface {
 	// in any file of the answering node's store. Other nodes follow moments
 	// later; a replicated log and its snapshots drop the content by age. The id
 	// of each event stays as a salted hash, so that sending the event again
-	// yields OUTCOME_DUPLICATE and brings nothing back. Subscribers receive an
+	// yields OUTCOME_DUPLICATE and brings nothing back.
+	//
+	// The answering node sends none of the events to any client from then on;
+	// bytes in a client's receive window or in network buffers may still arrive.
+	// Other nodes stop as they apply the erasure. Subscribers receive an
 	// `ErasureNotice` in log order.
 	//
 	// The call is idempotent: the same `request_id` returns the same erasure;
@@ -123,7 +127,11 @@ type PrivacyServiceServer interface {
 	// in any file of the answering node's store. Other nodes follow moments
 	// later; a replicated log and its snapshots drop the content by age. The id
 	// of each event stays as a salted hash, so that sending the event again
-	// yields OUTCOME_DUPLICATE and brings nothing back. Subscribers receive an
+	// yields OUTCOME_DUPLICATE and brings nothing back.
+	//
+	// The answering node sends none of the events to any client from then on;
+	// bytes in a client's receive window or in network buffers may still arrive.
+	// Other nodes stop as they apply the erasure. Subscribers receive an
 	// `ErasureNotice` in log order.
 	//
 	// The call is idempotent: the same `request_id` returns the same erasure;

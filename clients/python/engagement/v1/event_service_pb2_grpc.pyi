@@ -36,6 +36,9 @@ class EventServiceStub:
     Responses of a node whose view may be stale carry the initial metadata
     `engagement-view-age-ms`: the milliseconds since the view was known to be
     complete. Events accepted since then may be missing from the response.
+
+    A read that began before an erasure in its account and takes longer than two
+    seconds may end with UNAVAILABLE: call again.
     """
 
     @_typing.overload
@@ -64,7 +67,9 @@ class EventServiceStub:
     repeat within one stream. Every message carries a cursor that covers
     everything up to it: to resume after any end of the stream, subscribe after
     the last cursor that you stored, and you miss nothing. A slow reader
-    receives events at its own pace and is never dropped for being slow.
+    receives events at its own pace and is never dropped for being slow. If it
+    has left events unread that are erased meanwhile, the stream ends with
+    UNAVAILABLE, without details: resume after the last cursor.
 
     Refused with CURSOR_EXPIRED if the start is older than the retention, and
     with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -89,6 +94,9 @@ class EventServiceAsyncStub(EventServiceStub):
     Responses of a node whose view may be stale carry the initial metadata
     `engagement-view-age-ms`: the milliseconds since the view was known to be
     complete. Events accepted since then may be missing from the response.
+
+    A read that began before an erasure in its account and takes longer than two
+    seconds may end with UNAVAILABLE: call again.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -114,7 +122,9 @@ class EventServiceAsyncStub(EventServiceStub):
     repeat within one stream. Every message carries a cursor that covers
     everything up to it: to resume after any end of the stream, subscribe after
     the last cursor that you stored, and you miss nothing. A slow reader
-    receives events at its own pace and is never dropped for being slow.
+    receives events at its own pace and is never dropped for being slow. If it
+    has left events unread that are erased meanwhile, the stream ends with
+    UNAVAILABLE, without details: resume after the last cursor.
 
     Refused with CURSOR_EXPIRED if the start is older than the retention, and
     with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -138,6 +148,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     Responses of a node whose view may be stale carry the initial metadata
     `engagement-view-age-ms`: the milliseconds since the view was known to be
     complete. Events accepted since then may be missing from the response.
+
+    A read that began before an erasure in its account and takes longer than two
+    seconds may end with UNAVAILABLE: call again.
     """
 
     @_abc_1.abstractmethod
@@ -179,7 +192,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         repeat within one stream. Every message carries a cursor that covers
         everything up to it: to resume after any end of the stream, subscribe after
         the last cursor that you stored, and you miss nothing. A slow reader
-        receives events at its own pace and is never dropped for being slow.
+        receives events at its own pace and is never dropped for being slow. If it
+        has left events unread that are erased meanwhile, the stream ends with
+        UNAVAILABLE, without details: resume after the last cursor.
 
         Refused with CURSOR_EXPIRED if the start is older than the retention, and
         with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or

@@ -9440,7 +9440,8 @@ pub mod subscribe_events_response {
         is_wkt: false,
     };
     /// `ErasureNotice` is a tombstone, in log order: the named events were erased.
-    /// Delete your copies of them.
+    /// Delete your copies of them. Events that were on their way when the erasure
+    /// completed may arrive before the notice.
     #[derive(Clone, PartialEq, Default)]
     #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
     #[cfg_attr(feature = "json", serde(default))]

@@ -193,6 +193,9 @@ pub mod event_service_client {
     /// Responses of a node whose view may be stale carry the initial metadata
     /// `engagement-view-age-ms`: the milliseconds since the view was known to be
     /// complete. Events accepted since then may be missing from the response.
+    ///
+    /// A read that began before an erasure in its account and takes longer than two
+    /// seconds may end with UNAVAILABLE: call again.
     #[derive(Debug, Clone)]
     pub struct EventServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -327,7 +330,9 @@ pub mod event_service_client {
         /// repeat within one stream. Every message carries a cursor that covers
         /// everything up to it: to resume after any end of the stream, subscribe after
         /// the last cursor that you stored, and you miss nothing. A slow reader
-        /// receives events at its own pace and is never dropped for being slow.
+        /// receives events at its own pace and is never dropped for being slow. If it
+        /// has left events unread that are erased meanwhile, the stream ends with
+        /// UNAVAILABLE, without details: resume after the last cursor.
         ///
         /// Refused with CURSOR_EXPIRED if the start is older than the retention, and
         /// with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -726,7 +731,11 @@ pub mod privacy_service_client {
         /// in any file of the answering node's store. Other nodes follow moments
         /// later; a replicated log and its snapshots drop the content by age. The id
         /// of each event stays as a salted hash, so that sending the event again
-        /// yields OUTCOME_DUPLICATE and brings nothing back. Subscribers receive an
+        /// yields OUTCOME_DUPLICATE and brings nothing back.
+        ///
+        /// The answering node sends none of the events to any client from then on;
+        /// bytes in a client's receive window or in network buffers may still arrive.
+        /// Other nodes stop as they apply the erasure. Subscribers receive an
         /// `ErasureNotice` in log order.
         ///
         /// The call is idempotent: the same `request_id` returns the same erasure;

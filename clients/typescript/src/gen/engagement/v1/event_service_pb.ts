@@ -487,7 +487,8 @@ export const SubscribeEventsResponse_ProgressSchema: GenMessage<SubscribeEventsR
 
 /**
  * `ErasureNotice` is a tombstone, in log order: the named events were erased.
- * Delete your copies of them.
+ * Delete your copies of them. Events that were on their way when the erasure
+ * completed may arrive before the notice.
  *
  * @generated from message engagement.v1.SubscribeEventsResponse.ErasureNotice
  */
@@ -820,6 +821,9 @@ export const FoldingSchema: GenEnum<Folding> = /*@__PURE__*/
  * `engagement-view-age-ms`: the milliseconds since the view was known to be
  * complete. Events accepted since then may be missing from the response.
  *
+ * A read that began before an erasure in its account and takes longer than two
+ * seconds may end with UNAVAILABLE: call again.
+ *
  * @generated from service engagement.v1.EventService
  */
 export const EventService: GenService<{
@@ -859,7 +863,9 @@ export const EventService: GenService<{
    * repeat within one stream. Every message carries a cursor that covers
    * everything up to it: to resume after any end of the stream, subscribe after
    * the last cursor that you stored, and you miss nothing. A slow reader
-   * receives events at its own pace and is never dropped for being slow.
+   * receives events at its own pace and is never dropped for being slow. If it
+   * has left events unread that are erased meanwhile, the stream ends with
+   * UNAVAILABLE, without details: resume after the last cursor.
    *
    * Refused with CURSOR_EXPIRED if the start is older than the retention, and
    * with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
