@@ -36,7 +36,7 @@ test-clients: $(VENV)/.dev  ## Build, check and test the clients in other langua
 	$(if $(LANGUAGES),,$(BIN)/python -m pytest -m toolchain -rs tests/contract)
 
 proto: $(VENV)/.dev  ## Generate the code of all languages and the shared cases from the contract
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/contract.py generate
+	$(BIN)/python protos/contract.py generate
 	$(BIN)/python -m clients.vectors.make
 	$(BIN)/python -m clients.run generate $(or $(LANGUAGES),go rust typescript)
 

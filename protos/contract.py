@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import filecmp
+import os
 import shutil
 import subprocess
 import sys
@@ -152,6 +153,8 @@ def main() -> None:
     command = options.command
     if (command == "image") != (options.file is not None):
         parser.error("FILE is required for `image` and not allowed otherwise")
+    # The tools that protoc and `check` call are installed beside this Python.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if command == "generate":
