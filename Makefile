@@ -28,6 +28,9 @@ install: $(VENV)/.dev  ## Install a development environment into .venv
 run: $(VENV)/.server  ## Start the server (LISTEN=HOST:PORT, DATA=DIR)
 	@exec $(BIN)/engagement serve --listen $(LISTEN) --data $(DATA)
 
+# Tests start hundreds of processes, each of which would compile all sources anew.
+test test-clients: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/.dev  ## Test the server and the Python client
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
