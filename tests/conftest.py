@@ -24,8 +24,8 @@ pytest_plugins = ["tests.support.run_rules"]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: many tests wait for servers most of the time."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are processors: many tests wait for servers most of the time."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
