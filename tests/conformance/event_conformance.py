@@ -66,6 +66,18 @@ class EventConformance(LogTests):
         times = [(row.server_time_ms, row.receive_time_ms) for row in await bench.stored()]
         assert times == [(committed_ms, committed_ms), (START_OF_TIME_MS, committed_ms)]
 
+    async def test_an_event_as_it_is_read_back_is_the_same_content(self, bench: LogBench) -> None:
+        """Exports have the time that the server filled in."""
+        sent = customer_event("a", balance="1"), v1.Event(event_id="b", personal_info={"name": "Ada"})
+        await bench.record(*sent)
+        filled_in = bench.time_ms
+        exported = [
+            customer_event("a", balance="1", server_time_stamp=filled_in),
+            v1.Event(event_id="b", personal_info={"name": "Ada", "server_time_stamp": filled_in}),
+        ]
+        other = customer_event("a", balance="1", server_time_stamp=filled_in + 1)
+        assert outcomes(await bench.record(*exported, other)) == [DUPLICATE, DUPLICATE, REJECTED]
+
     @pytest.mark.parametrize("is_stored_before", [True, False])
     async def test_an_atomic_batch_with_a_conflict_stores_nothing(
         self, bench: LogBench, *, is_stored_before: bool

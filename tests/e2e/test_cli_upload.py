@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import signal
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +84,13 @@ def test_bad_events_are_reported_with_line_and_reason_and_the_others_are_stored(
     assert rejections[4]["violations"][0]["field"] == "customer_info.last_payment_date.month"
     assert rejections[6]["violations"][0]["field"] == "customerInfo.balanse"
     assert cli.count_stored() == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has other permissions")
+def test_only_the_owner_can_read_a_report_because_it_holds_whole_events(cli: Cli) -> None:
+    cli.write("a.ndjson", "nope")
+    assert cli.run("upload", "a.ndjson").status == 1
+    assert stat.S_IMODE((cli.folder / "a.ndjson.rejected.ndjson").stat().st_mode) == 0o600
 
 
 def test_the_report_of_an_earlier_run_is_removed(cli: Cli) -> None:

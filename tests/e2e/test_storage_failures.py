@@ -12,9 +12,10 @@ from random import Random
 
 import grpc
 import pytest
+from google.protobuf import json_format
 
 from engagement import v1
-from tests.support.cli_process import Cli
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, feed
 from tests.support.connection import ACCOUNT, Connection, connect
 from tests.support.events import customer_event
 from tests.support.full_disk import full_disk, limited
@@ -159,6 +160,22 @@ def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
     file.write_text("the text of another program\n" * 1000)
     assert f"{file} cannot be used: file is not a database" in _failed_start(tmp_path)
     assert file.read_text() == "the text of another program\n" * 1000
+
+
+def test_the_command_line_says_why_an_upload_waits_and_goes_on(
+    server_process: ServerProcess, tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path, server=server_process.address)
+    with cli.start("upload", "-") as process:
+        assert process.stderr is not None
+        with full_disk(server_process):
+            feed(process, json_format.MessageToJson(_large_event("large"), indent=None))
+            told = process.stderr.readline().decode()
+        _, rest = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert told.startswith("engagement: The server cannot go on now: the store is not available")
+    assert told.endswith(" Waiting for it.\n")
+    assert b"Waiting" not in rest
+    assert (process.returncode, cli.count_stored()) == (0, 1)
 
 
 async def test_a_first_start_on_a_full_disk_leaves_a_folder_that_starts(tmp_path: Path) -> None:

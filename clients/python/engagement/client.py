@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from engagement.follow import OnErasure, OnReconnect, SubscribeCall
+    from engagement.follow import OnErasure, SubscribeCall
+    from engagement.retry import OnReconnect
     from engagement.upload import UploadCall
 
 _REJECTIONS_PAGE_SIZE = 1000

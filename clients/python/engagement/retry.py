@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Callable
 from typing import Final
 
 import grpc
@@ -36,6 +37,8 @@ SERVICE_CONFIG: Final = json.dumps(
         ]
     }
 )
+
+OnReconnect = Callable[[EngagementError], None]
 
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 5.0

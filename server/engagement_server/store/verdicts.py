@@ -49,6 +49,29 @@ class JudgedBatch(NamedTuple):
         return sorted([*accepted, *self.other_verdicts])
 
 
+class _StoredContent(NamedTuple):
+    """An event that is known, to be compared with one that was sent under its id."""
+
+    payload: bytes
+    server_time_ms: int | None = None
+    """The time of the event, if it has been stored."""
+
+    def is_same_as(self, sent: bytes) -> bool:
+        """Whether this is what the producer sent, or what the server has made of it."""
+        if self.payload == sent:
+            return True
+        # Equal events may differ in their bytes: unknown fields keep the order in which they came.
+        stored, again = v1.Event.FromString(self.payload), v1.Event.FromString(sent)
+        if stored == again:
+            return True
+        if self.server_time_ms is None:
+            return False
+        # What was read from the server and is sent back has a time, even if the server had to fill it in.
+        attributes = stored.customer_info if stored.HasField("customer_info") else stored.personal_info
+        attributes.server_time_stamp = self.server_time_ms
+        return stored == again
+
+
 class Judge:
     """Judges batches of one account, each with the new events of those before it as known."""
 
@@ -117,29 +140,26 @@ class Judge:
         event_id = record.event_id
         # Nothing is left of an erased event to compare with.
         if known != _ERASED:
-            payload = self._read_payload(position) if payload is None else payload
-            if not _is_same_content(payload, record.payload):
+            stored = self._read(position) if payload is None else _StoredContent(payload)
+            if not stored.is_same_as(record.payload):
                 if is_atomic:
                     raise EventIdConflictError(event_id)
                 return Verdict(index, event_id, Outcome.REJECTED, 0, _conflict(event_id))
         return Verdict(index, event_id, Outcome.DUPLICATE, position, b"")
 
-    def _read_payload(self, position: int) -> bytes:
+    def _read(self, position: int) -> _StoredContent:
         # One at a time: the payloads of a whole batch may not fit into memory.
-        rows = self._connection.execute("SELECT payload FROM events WHERE position = ?", (position,))
-        ((payload,),) = rows
-        return bytes(payload)
+        rows = self._connection.execute(
+            "SELECT payload, server_time_ms FROM events WHERE position = ?", (position,)
+        )
+        ((payload, server_time_ms),) = rows
+        return _StoredContent(bytes(payload), int(server_time_ms))
 
 
 def _reject_unknown(index: int, event_id: str, unknown: UnknownEntity, *, is_atomic: bool) -> Verdict:
     if is_atomic:
         raise EntityUnknownError(unknown.violation, allowed=unknown.allowed, index=index)
     return Verdict(index, event_id, Outcome.REJECTED, 0, unknown.error)
-
-
-def _is_same_content(stored: bytes, sent: bytes) -> bool:
-    # Equal events may differ in their bytes: unknown fields keep the order in which they came.
-    return stored == sent or v1.Event.FromString(stored) == v1.Event.FromString(sent)
 
 
 def _conflict(event_id: str) -> bytes:

@@ -69,8 +69,11 @@ def connect(server: str, *, account: str = "") -> Iterator[Connection]:
 
 
 def report_reconnect(error: EngagementError) -> None:
-    """Tells the user that a subscription lost its connection and resumes."""
-    click.echo(f"engagement: Connection lost ({error.message}); reconnecting.", err=True)
+    """Tells the user that a stream lost its connection, or is refused for now, and resumes."""
+    text = " ".join(error.message.split())
+    refused = f"The server cannot go on now: {text}. Waiting for it."
+    lost = f"Connection lost ({text}); reconnecting."
+    click.echo(f"engagement: {refused if error.reason else lost}", err=True)
 
 
 async def _make_client(server: str, *, account: str) -> EngagementClient:

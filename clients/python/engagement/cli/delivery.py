@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from engagement import v1
 from engagement.cli.background import BackgroundReader
+from engagement.cli.connection import report_reconnect
 from engagement.cli.earlier_rejections import EarlierRejections
 from engagement.cli.input_events import InputEvents, size_of
 from engagement.cli.outcomes import Place, Rejection
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.client import EngagementClient
+from engagement.errors import EngagementError
 from engagement.upload import Progress, RejectedEvent, Uploader
 from engagement.violation import Violation
 
@@ -43,6 +45,8 @@ class Delivery:
         """Whether events were skipped by their number only, because an earlier run sent no digest of them."""
         self._places: deque[_Sent] = deque()
         self._imported_before = 0
+        self._is_waiting = False
+        """Whether nothing has been stored since the connection was lost."""
 
     @property
     def has_begun(self) -> bool:
@@ -66,7 +70,11 @@ class Delivery:
         self._places = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
         earlier = await EarlierRejections.read(client, upload_id=self._upload_id)
         uploader = Uploader(
-            client, upload_id=self._upload_id, on_progress=self._progressed, on_rejection=self._rejected
+            client,
+            upload_id=self._upload_id,
+            on_progress=self._progressed,
+            on_rejection=self._rejected,
+            on_reconnect=self._reconnecting,
         )
         summary = await uploader.upload(self._events(earlier))
         self._tally = summary.tally
@@ -88,7 +96,14 @@ class Delivery:
                     self._delivered += 1
                     yield found.event
 
+    def _reconnecting(self, error: EngagementError) -> None:
+        """Tells of an outage once, not at every attempt."""
+        if not self._is_waiting:
+            self._is_waiting = True
+            report_reconnect(error)
+
     def _progressed(self, progress: Progress) -> None:
+        self._is_waiting = self._is_waiting and progress.tally == self._tally
         self._tally = progress.tally
         self._bar.show(progress.acknowledged + self._unreadable, rejected=self.outcomes["rejected"])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +18,8 @@ from engagement.cli.outcomes import Rejection
 class RejectionFile:
     """`FILE.rejected.ndjson`, with one JSON object per rejection; it exists only if there are any.
 
-    Entering removes the file of an earlier run. An unwritable folder ends the command.
+    Only its owner can read it, because it holds whole events. Entering removes the file of an earlier run. An
+    unwritable folder ends the command.
     """
 
     def __init__(self, input_path: str) -> None:
@@ -40,7 +43,14 @@ class RejectionFile:
         try:
             if self._file is None:
                 # Text of a source that is not Unicode becomes the JSON escape for it.
-                self._file = self.path.open("w", buffering=1, encoding="utf-8", errors="backslashreplace")
+                self._file = open(  # noqa: SIM115 - `Path.open` has no opener; closed at the end
+                    self.path,
+                    "w",
+                    buffering=1,
+                    encoding="utf-8",
+                    errors="backslashreplace",
+                    opener=partial(os.open, mode=0o600),
+                )
             self._file.write(_to_line(rejection))
         except OSError as error:
             raise self._unwritable(error) from error

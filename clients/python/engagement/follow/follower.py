@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Self
 from engagement import v1
 from engagement.errors import EngagementError
 from engagement.follow.stream import FollowStream, Subscribe
-from engagement.retry import Outage, is_transient
+from engagement.retry import OnReconnect, Outage, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from types import TracebackType
 
 OnErasure = Callable[[v1.SubscribeEventsResponse.ErasureNotice], Awaitable[None] | None]
-OnReconnect = Callable[[EngagementError], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from engagement.upload.stream import UploadStream
 from engagement.uuid7 import uuid7
 
 if TYPE_CHECKING:
+    from engagement.retry import OnReconnect
     from engagement.upload.chunking import Source
     from engagement.upload.client import UploadClient
     from engagement.upload.ledger import OnProgress, OnRejection, UploadSummary
@@ -38,19 +39,23 @@ class Uploader:
         chunk_events: int | None = None,
         on_progress: OnProgress | None = None,
         on_rejection: OnRejection | None = None,
+        on_reconnect: OnReconnect | None = None,
         max_outage_seconds: float = 300.0,
     ) -> None:
         """By default the upload gets a new id, and chunks are as large as the server allows.
 
         `on_progress` is called at every ack and every reconnect; `on_rejection` once for each event that is
-        rejected in this run. Both are called in the event loop and must not block; an exception from them
-        ends the run. `max_outage_seconds` is how long to keep reconnecting without progress.
+        rejected in this run; `on_reconnect` with the error that ended a connection, or that kept one from
+        storing events, before the next attempt. All are called in the event loop and must not block; an
+        exception from them ends the run. `max_outage_seconds` is how long to keep reconnecting without
+        progress.
         """
         self.upload_id = upload_id or uuid7()
         self._client = client
         self._chunk_events = chunk_events
         self._on_progress = on_progress
         self._on_rejection = on_rejection
+        self._on_reconnect = on_reconnect
         self._max_outage_seconds = max_outage_seconds
 
     async def upload(self, events: Source) -> UploadSummary:
@@ -98,6 +103,8 @@ class Uploader:
                 if not is_transient(error):
                     raise
                 delay_seconds = outage.delay_after(error)
+                if self._on_reconnect is not None:
+                    self._on_reconnect(error)
             else:
                 return
             await asyncio.sleep(delay_seconds)

@@ -35,8 +35,10 @@ class IngestServiceStub:
     (deadline, cancellation, UNAVAILABLE, a crash), send the same events with the
     same ids again: the effect is as if the first attempt had been answered. An
     event that is already stored with the same content is a duplicate; with other
-    content it is rejected with EVENT_ID_CONFLICT. The server remembers an id
-    until the event expires and, as a hash, after the event is erased.
+    content it is rejected with EVENT_ID_CONFLICT. An event as it is read back,
+    with the time that the server filled in, is the same content. The server
+    remembers an id until the event expires and, as a hash, after the event is
+    erased.
     """
 
     @_typing.overload
@@ -118,8 +120,10 @@ class IngestServiceAsyncStub(IngestServiceStub):
     (deadline, cancellation, UNAVAILABLE, a crash), send the same events with the
     same ids again: the effect is as if the first attempt had been answered. An
     event that is already stored with the same content is a duplicate; with other
-    content it is rejected with EVENT_ID_CONFLICT. The server remembers an id
-    until the event expires and, as a hash, after the event is erased.
+    content it is rejected with EVENT_ID_CONFLICT. An event as it is read back,
+    with the time that the server filled in, is the same content. The server
+    remembers an id until the event expires and, as a hash, after the event is
+    erased.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -197,8 +201,10 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     (deadline, cancellation, UNAVAILABLE, a crash), send the same events with the
     same ids again: the effect is as if the first attempt had been answered. An
     event that is already stored with the same content is a duplicate; with other
-    content it is rejected with EVENT_ID_CONFLICT. The server remembers an id
-    until the event expires and, as a hash, after the event is erased.
+    content it is rejected with EVENT_ID_CONFLICT. An event as it is read back,
+    with the time that the server filled in, is the same content. The server
+    remembers an id until the event expires and, as a hash, after the event is
+    erased.
     """
 
     @_abc_1.abstractmethod
