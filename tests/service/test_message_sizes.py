@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.calls import ACCEPTED, DUPLICATE, REJECTED, one, some
 from tests.support.events import customer_event, customer_events, personal_event, text_fields
+from tests.support.nats_cluster import NatsCluster
+from tests.support.server_process import ServerProcess
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -116,48 +118,70 @@ def test_an_accepted_event_comes_back_whole(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[Shape]
 ) -> None:
     recorded = [shape.event(number) for number, shape in enumerate(drawn)]
-    asyncio.run(_record_and_read(tmp_path_factory.mktemp("sizes"), recorded))
+    asyncio.run(_start_record_and_read(tmp_path_factory.mktemp("sizes"), recorded))
 
 
-async def _record_and_read(folder: Path, recorded: list[v1.Event]) -> None:
+@pytest.mark.parametrize("settings", ["workers", "replicated log"])
+def test_the_largest_events_come_back_whole_from_other_processes_and_nodes(
+    tmp_path: Path, cluster: NatsCluster, settings: str
+) -> None:
+    environment = {"ENGAGEMENT_WORKERS": "2"}
+    if settings == "replicated log":
+        environment = {
+            "ENGAGEMENT_LOG": cluster.url,
+            "ENGAGEMENT_LOG_NAME": "sizes",
+            "ENGAGEMENT_LOG_REPLICAS": "1",
+        }
+    largest = Shape("東", {}, contacts=0, additional_attributes=500, size_bytes=limits.MAX_EVENT_BYTES)
+    contacts = replace(largest, contacts=limits.MAX_OTHER_CONTACTS)
+    with ServerProcess(tmp_path / "data", environment=environment).start() as server:
+        server.wait_until_serving()
+        asyncio.run(_record_and_read(server.address, [largest.event(1), contacts.event(2)]))
+
+
+async def _start_record_and_read(folder: Path, recorded: list[v1.Event]) -> None:
     server = await Server.start(Config(listen="127.0.0.1:0", data=folder))
     try:
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            ingest, events = v1.IngestServiceStub(channel), v1.EventServiceStub(channel)
-            put = v1.PutEntitiesRequest(
-                account_id="acme",
-                kind=v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS,
-                names=[FULL_ENTITY_NAME],
-            )
-            await v1.EntityServiceStub(channel).PutEntities(put)
-            whole = []
-            for event in recorded:
-                accepted = (await ingest.RecordEvent(one(event))).result
-                assert accepted.outcome == ACCEPTED
-                found = await events.GetEvent(v1.GetEventRequest(account_id="acme", event_id=event.event_id))
-                assert found.event.cursor == accepted.cursor
-                whole.append(found.event)
-                sent, stored = v1.Event(), v1.Event()
-                sent.CopyFrom(event)
-                stored.CopyFrom(found.event.event)
-                getattr(stored, stored.WhichOneof("attributes") or "").ClearField("server_time_stamp")
-                assert stored == sent
-            assert [stored async for stored in all_pages(events, "acme")] == whole
-            everything = v1.SubscribeEventsRequest(account_id="acme", earliest=True, stop_at_tail=True)
-            streamed = [
-                stored async for frame in events.SubscribeEvents(everything) for stored in frame.batch.events
-            ]
-            assert streamed == whole
-            answers = [
-                answer
-                async for answer in ingest.UploadEvents(upload_of("acme", *([event] for event in recorded)))
-            ]
-            results = [each.result.outcome for answer in answers for each in answer.ack.results]
-            assert results == [DUPLICATE] * len(recorded)
-            for subject in {event.consumer_id for event in recorded} - {""}:
-                await events.GetProfile(v1.GetProfileRequest(account_id="acme", consumer_id=subject))
+        await _record_and_read(server.address, recorded)
     finally:
         await server.stop()
+
+
+async def _record_and_read(address: str, recorded: list[v1.Event]) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        ingest, events = v1.IngestServiceStub(channel), v1.EventServiceStub(channel)
+        put = v1.PutEntitiesRequest(
+            account_id="acme",
+            kind=v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS,
+            names=[FULL_ENTITY_NAME],
+        )
+        await v1.EntityServiceStub(channel).PutEntities(put)
+        whole = []
+        for event in recorded:
+            accepted = (await ingest.RecordEvent(one(event))).result
+            assert accepted.outcome == ACCEPTED
+            found = await events.GetEvent(v1.GetEventRequest(account_id="acme", event_id=event.event_id))
+            assert found.event.cursor == accepted.cursor
+            whole.append(found.event)
+            sent, stored = v1.Event(), v1.Event()
+            sent.CopyFrom(event)
+            stored.CopyFrom(found.event.event)
+            getattr(stored, stored.WhichOneof("attributes") or "").ClearField("server_time_stamp")
+            assert stored == sent
+        assert [stored async for stored in all_pages(events, "acme")] == whole
+        everything = v1.SubscribeEventsRequest(account_id="acme", earliest=True, stop_at_tail=True)
+        streamed = [
+            stored async for frame in events.SubscribeEvents(everything) for stored in frame.batch.events
+        ]
+        assert streamed == whole
+        answers = [
+            answer
+            async for answer in ingest.UploadEvents(upload_of("acme", *([event] for event in recorded)))
+        ]
+        results = [each.result.outcome for answer in answers for each in answer.ack.results]
+        assert results == [DUPLICATE] * len(recorded)
+        for subject in {event.consumer_id for event in recorded} - {""}:
+            await events.GetProfile(v1.GetProfileRequest(account_id="acme", consumer_id=subject))
 
 
 async def test_a_page_counts_what_the_server_adds_to_its_events(channel: grpc.aio.Channel) -> None:
