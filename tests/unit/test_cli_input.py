@@ -7,16 +7,22 @@ import io
 import random
 import tracemalloc
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backports import zstd
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engagement import v1
+from engagement.cli.encodings import transcoded
 from engagement.cli.event_lines import MAX_LINE_BYTES, EventLines
 from engagement.cli.input_events import BATCH_BYTES, BATCH_EVENTS, Format, InputEvents, in_batches
 from engagement.cli.input_file import open_input
 from engagement.cli.outcomes import FoundEvent, Place, Rejection
 
+ENCODINGS = ["utf-16", "utf-16-le", "utf-16-be"]
 GOOD = b'{"customerInfo":{"balance":"1"}}\n'
 
 
@@ -148,6 +154,71 @@ def test_a_damaged_block_ends_the_events_before_it(packed: Path) -> None:
     found, damage = read_file(packed)
     assert 0 < len(found) < 5000
     assert damage
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+@pytest.mark.parametrize("lines", [GOOD, '{"customerInfo":{"balance":"é😀"}}\r\n'.encode() * 20_000, b""])
+def test_a_file_of_a_windows_shell_holds_the_same_events(tmp_path: Path, encoding: str, lines: bytes) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(lines)
+    plain = read_file(path)
+    path.write_bytes(lines.decode().encode(encoding))
+    found, damage = read_file(path)
+    assert damage == ""
+    assert [(each.place, each.event.customer_info) for each in found if isinstance(each, FoundEvent)] == [
+        (each.place, each.event.customer_info) for each in plain[0] if isinstance(each, FoundEvent)
+    ]
+
+
+@given(
+    text=st.text(st.characters(), max_size=50), size=st.integers(1, 9), encoding=st.sampled_from(ENCODINGS)
+)
+def test_text_is_transcoded_whatever_the_size_of_blocks(text: str, size: int, encoding: str) -> None:
+    encoded = io.BytesIO(("{" + text).encode(encoding, "surrogatepass"))
+    read = transcoded(encoded.getvalue()[:16], lambda _: encoded.read(size))
+    assert read is not None
+    whole = b"".join(iter(lambda: read(size), b""))
+    assert whole == ("{" + text).encode(errors="surrogatepass")
+
+
+def test_half_a_character_at_the_end_is_damage_behind_the_last_event(tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes((GOOD + GOOD).decode().encode("utf-16") + b"{")
+    found, damage = read_file(path)
+    assert (len(found), damage) == (2, "after line 2: the file ends in the middle of a character")
+
+
+def test_a_file_packed_with_zstd_is_read_up_to_its_damage(packed: Path) -> None:
+    plain = gzip.decompress(packed.read_bytes())
+    path = packed.with_name("events.ndjson.zst")
+    path.write_bytes(zstd.compress(plain))
+    found, damage = read_file(path)
+    assert (ids(found), damage) == (ids(read_file(packed)[0]), "")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found, damage = read_file(path)
+    assert 0 < len(found) < 5000
+    assert damage.startswith(f"after line {len(found)}: ")
+
+
+@pytest.mark.parametrize(
+    ("beginning", "explanation"),
+    [
+        (b"PK\x03\x04\x14\0\x06\0", "a zip archive or an Excel workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Excel workbook"),
+        (b"Obj\x01\x04\x14avro", "an Avro container"),
+        (b"PAR1\x15\x04", "a Parquet file"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><html>", "an HTML page"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_file_of_another_kind_is_named_once(
+    tmp_path: Path, beginning: bytes, explanation: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(pack(beginning + b"\n{}" * 100))
+    found, damage = read_file(path)
+    assert found == []
+    assert damage.startswith(f"it is {explanation}")
 
 
 def test_an_empty_file_has_no_events(tmp_path: Path) -> None:

@@ -150,6 +150,8 @@ def import_names(  # noqa: PLR0913 - one for each option
     invalid or the list would exceed 110 names.
     """
     with open_input(file) as source:
+        if source.foreign_format:
+            raise CommandError(f"{source.name} is {source.foreign_format}.")
         names = _read_names(source.stream, source=source.name)
     with connect(server, account=account) as connection:
         answer = connection.call(lambda client: client.put_entities(kind, names, closed=closed))

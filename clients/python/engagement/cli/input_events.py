@@ -33,7 +33,7 @@ class InputEvents:
     def __init__(self, file: InputFile, *, format: Format, source: str | None) -> None:  # noqa: A002 - as the option
         self.file = file
         # The same content gets the same ids, compressed or not.
-        source = file.name.removesuffix(".gz") if source is None else source
+        source = file.name.removesuffix(".gz").removesuffix(".zst") if source is None else source
         # File names may hold bytes that are not text.
         source = source.encode("utf-8", "backslashreplace").decode()
         is_import = format is Format.LIVEPERSON or (
@@ -44,10 +44,12 @@ class InputEvents:
             if is_import
             else EventLines(file.stream, source=source)
         )
-        self.damage = ""
+        self.damage = f"it is {file.foreign_format}" if file.foreign_format else ""
         """Where and why the input could not be read to its end; empty if it could."""
 
     def __iter__(self) -> Iterator[FoundEvent | Rejection]:
+        if self.file.foreign_format:
+            return iter(())
         if isinstance(self._reader, EventLines):
             return self._read_lines(self._reader)
         return self._import(self._reader)

@@ -1,8 +1,7 @@
-"""Opens a file or standard input as decompressed bytes, and counts the bytes read."""
+"""Opens a file or standard input as decompressed UTF-8, and counts the bytes read."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import stat
@@ -12,16 +11,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final
 
+from engagement.cli.encodings import MAGIC_BYTES, foreign_format, transcoded, unpacked
+
 DAMAGE: Final = (EOFError, OSError, zlib.error)
 """Errors of a damaged input: truncated, a wrong checksum, a failing disk."""
 
-_GZIP_MAGIC: Final = b"\x1f\x8b"
+_BEGINNING_BYTES: Final = 64
 _HEAD_BYTES: Final = 4 * 1024
 _BUFFER_BYTES: Final = 64 * 1024
 
 
 class InputFile:
-    """One input, decompressed if it is gzip; only a few buffers of it are in memory.
+    """One input, decompressed if it is packed, and UTF-8 if it is UTF-16; a few buffers of it are in memory.
 
     Everything before damage is read before the error is raised.
     """
@@ -37,10 +38,13 @@ class InputFile:
         """Called before each read, which may wait for the writer of a pipe."""
         self._raw = raw
         plain = _Lookahead(self._read_raw)
-        if plain.peek(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
-            decompressed = gzip.GzipFile(fileobj=io.BufferedReader(plain, _BUFFER_BYTES))
-            # read1 returns the bytes before a failure; read would discard them.
-            plain = _Lookahead(decompressed.read1)
+        if (read := unpacked(plain.peek(MAGIC_BYTES), plain)) is not None:
+            plain = _Lookahead(read)
+        beginning = plain.peek(_BEGINNING_BYTES, until=b"\n")
+        self.foreign_format = foreign_format(beginning)
+        """What the file is, and what to do, if it cannot hold events; empty if it can."""
+        if (read := transcoded(beginning, plain.read_some)) is not None:
+            plain = _Lookahead(read)
         # One line is enough to detect the format, and a pipe may be slow to deliver more.
         self.head = plain.peek(_HEAD_BYTES, until=b"}\n")
         """The first bytes, to detect the format; `stream` starts with them too."""
@@ -92,11 +96,15 @@ class _Lookahead(io.RawIOBase):
         """True, as io requires."""
         return True
 
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # the base takes any buffer
-        """Fills the buffer once, from the inspected bytes or from the stream."""
-        block, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+    def read_some(self, size: int) -> bytes:
+        """The inspected bytes, or the next ones of the stream: at most `size`, none at the end."""
+        block, self._head = self._head[:size], self._head[size:]
         if not block and self._failure is not None:
             raise self._failure
-        block = block or self._read(len(buffer))
+        return block or self._read(size)
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # the base takes any buffer
+        """Fills the buffer once."""
+        block = self.read_some(len(buffer))
         buffer[: len(block)] = block
         return len(block)

@@ -56,7 +56,7 @@ def upload(  # noqa: PLR0913 - one for each option
     upload_id: str | None,
     as_json: bool,
 ) -> int:
-    """Upload files of events, optionally compressed with gzip.
+    """Upload files of events, optionally packed with gzip or zstd.
 
     - is standard input. Each file is an upload of its own, which survives lost
     connections and restarts of the server. Uploading a file again adds nothing:
