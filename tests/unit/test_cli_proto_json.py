@@ -55,7 +55,6 @@ def test_every_event_comes_back_from_its_json(event: v1.Event, keeps_field_names
         '{"customerInfo": null, "personalInfo": {}}',
         '{"customerInfo": {}, "additionalAttributes": {}}',
         '{"customerInfo": {"balance": null}}',
-        '{"eventId": "a", "event_id": "b"}',
         " {} ",
     ],
 )
@@ -97,6 +96,23 @@ def test_what_is_no_event_is_refused_with_the_place_of_the_fault(text: str, fiel
     with pytest.raises(EventSyntaxError) as caught:
         parse_event(text)
     assert (caught.value.field, caught.value.rule) == (field, rule)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"event_id": "a", "eventId": "b"}', "eventId"),
+        ('{"customer_info": {"role": "a"}, "customerInfo": {"balance": "1"}}', "customerInfo"),
+        ('{"customerInfo": {"userName": "", "user_name": ""}}', "customerInfo.user_name"),
+        ('{"personalInfo": {"otherContacts": [{"email": "a", "email": "b"}]}}', "email"),
+    ],
+)
+def test_a_member_that_is_there_twice_is_refused_even_if_protobuf_takes_the_last(
+    text: str, field: str
+) -> None:
+    with pytest.raises(EventSyntaxError, match="appears more than once") as caught:
+        parse_event(text)
+    assert (caught.value.field, caught.value.rule) == (field, "json.syntax")
 
 
 def test_a_fault_is_described_without_the_value() -> None:

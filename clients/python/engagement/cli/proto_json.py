@@ -33,13 +33,19 @@ class EventSyntaxError(Exception):
     def below(self, name: str) -> EventSyntaxError:
         """The same error seen from the enclosing object or list."""
         separator = "." if self.field and not self.field.startswith("[") else ""
-        return EventSyntaxError(self.description, rule=self.rule, field=f"{name}{separator}{self.field}")
+        return type(self)(self.description, rule=self.rule, field=f"{name}{separator}{self.field}")
+
+
+class RepeatedMemberError(EventSyntaxError):
+    """A member is there twice, be it under two of its names: one of the values would be lost."""
 
 
 def parse_event(text: str) -> v1.Event:
     """The event with this proto-JSON. Raises EventSyntaxError if there is none."""
     try:
         return v1.Event(**_EVENT.read(_decode(text)))
+    except RepeatedMemberError:  # protobuf's parser takes the last of them
+        raise
     except EventSyntaxError as error:
         suspicion = error
     except json.JSONDecodeError as error:
@@ -79,6 +85,8 @@ class _Shape:
                 raise EventSyntaxError("is not a member of an event", rule="json.unknown_field", field=name)
             if content is None:
                 continue
+            if member.name in arguments:
+                raise _repeated(name)
             try:
                 arguments[member.name] = member.read(content)
             except EventSyntaxError as error:
@@ -125,8 +133,12 @@ def _read_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise EventSyntaxError("appears more than once", rule="json.syntax", field=repeated)
+        raise _repeated(repeated)
     return members
+
+
+def _repeated(name: str) -> RepeatedMemberError:
+    return RepeatedMemberError("appears more than once", rule="json.syntax", field=name)
 
 
 def _read_texts(value: Any) -> dict[str, str]:
