@@ -9,6 +9,7 @@ import signal
 import stat
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,35 @@ def test_a_file_that_is_missing_stops_the_command_before_anything_is_sent(cli: C
     assert result.status == 2
     assert "'missing.ndjson' does not exist" in result.stderr
     assert cli.count_stored() == 0
+
+
+def test_what_an_export_wrote_is_the_same_event_for_its_own_store_and_for_another(cli: Cli) -> None:
+    texts = ["é\u2028", '"\\/', "", " x ", "\U0001f600"]
+    cli.write("a.ndjson", *(event_line(text, additionalAttributes={text or "-": text}) for text in texts))
+    cli.write("nameless.ndjson", '{"consumerId": "c-1", "personalInfo": {"name": "Ada"}}')
+    assert cli.run("upload", "a.ndjson", "nameless.ndjson").status == 0
+    assert cli.run("export", "all.ndjson").status == 0
+    again = cli.run("upload", "all.ndjson", "--json")
+    assert (again.status, again.json()["total"]["duplicate"], cli.count_stored()) == (0, 6, 6)
+
+    other = replace(cli, account=uuid.uuid4().hex)
+    listed = cli.run("list", "--json").stdout
+    moved = other.run("upload", "-", "--json", stdin=listed.encode())
+    assert (moved.status, moved.json()["total"]["accepted"]) == (0, 6)
+    both = [each.run("list", "--json").stdout.removesuffix("\n").split("\n") for each in (cli, other)]
+    events = [[json.loads(line)["event"] for line in listed] for listed in both]
+    assert events[0] == events[1]
+
+
+def test_events_in_an_array_keep_their_consumer_so_that_an_erasure_finds_them(cli: Cli) -> None:
+    cli.write(
+        "crm.json",
+        '[{"eventId": "o-1", "consumerId": "c-40", "personalInfo": {"name": "Nora"}},',
+        ' {"eventId": "o-2", "consumerId": "c-40", "customerInfo": {"balance": "5"}}]',
+    )
+    assert cli.run("upload", "crm.json").status == 0
+    erased = cli.run("erase", "--consumer", "c-40", "--yes")
+    assert (erased.status, cli.count_stored()) == (0, 0)
 
 
 def test_one_upload_id_is_not_for_several_files(cli: Cli) -> None:

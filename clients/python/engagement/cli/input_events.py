@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
 from engagement import liveperson
+from engagement.cli.event_documents import EventDocuments, holds_events, is_wrapped
 from engagement.cli.event_lines import EventLines
+from engagement.cli.event_texts import EventTexts
 from engagement.cli.input_file import DAMAGE, InputFile
 from engagement.cli.outcomes import FoundEvent, Rejection
 from engagement.violation import Violation
@@ -36,41 +39,44 @@ class InputEvents:
         source = file.name.removesuffix(".gz").removesuffix(".zst") if source is None else source
         # File names may hold bytes that are not text.
         source = source.encode("utf-8", "backslashreplace").decode()
-        is_import = format is Format.LIVEPERSON or (
-            format is Format.AUTO and liveperson.looks_like_import(file.head)
-        )
-        self._reader = (
-            liveperson.Importer(file.stream, source=source)
-            if is_import
-            else EventLines(file.stream, source=source)
-        )
+        self._reader = _reader(file, format=format, source=source)
         self.damage = f"it is {file.foreign_format}" if file.foreign_format else ""
         """Where and why the input could not be read to its end; empty if it could."""
 
     def __iter__(self) -> Iterator[FoundEvent | Rejection]:
         if self.file.foreign_format:
             return iter(())
-        if isinstance(self._reader, EventLines):
-            return self._read_lines(self._reader)
-        return self._import(self._reader)
+        match self._reader:
+            case EventLines():
+                return self._read_lines(self._reader)
+            case EventDocuments():
+                return self._read_documents(self._reader)
+            case _:
+                return self._import(self._reader)
 
     @property
     def events_read(self) -> int:
         """Events found so far, readable or not."""
-        if isinstance(self._reader, EventLines):
-            return self._reader.events_read
-        return self._reader.counts.events_read + self._reader.counts.events_unreadable
+        if isinstance(self._reader, liveperson.Importer):
+            return self._reader.counts.events_read + self._reader.counts.events_unreadable
+        return self._reader.events_read
 
     @property
     def skipped(self) -> dict[str, int]:
         """The number of items skipped so far because they are not events, by reason."""
-        return {} if isinstance(self._reader, EventLines) else self._reader.counts.skipped
+        return self._reader.counts.skipped if isinstance(self._reader, liveperson.Importer) else {}
 
     def _read_lines(self, lines: EventLines) -> Iterator[FoundEvent | Rejection]:
         try:
             yield from lines
         except DAMAGE as error:
             self.damage = f"after line {lines.line_number}: {error}"
+
+    def _read_documents(self, documents: EventDocuments) -> Iterator[FoundEvent | Rejection]:
+        try:
+            yield from documents
+        except liveperson.CorruptInputError as error:
+            self.damage = str(error)
 
     def _import(self, importer: liveperson.Importer) -> Iterator[FoundEvent | Rejection]:
         try:
@@ -81,6 +87,36 @@ class InputEvents:
                     yield _rejection_of(found)
         except liveperson.CorruptInputError as error:
             self.damage = str(error)
+
+
+def _reader(
+    file: InputFile,
+    *,
+    format: Format,  # noqa: A002 - as the option
+    source: str,
+) -> EventLines | EventDocuments | liveperson.Importer:
+    is_ours = format is Format.EVENTS or (format is Format.AUTO and holds_events(file.head))
+    if format is Format.LIVEPERSON or not (is_ours or not liveperson.looks_like_import(file.head)):
+        return liveperson.Importer(file.stream, source=source)
+    if is_ours and not _is_in_lines(file.head):
+        return EventDocuments(file.stream, texts=EventTexts(source=source))
+    return EventLines(file.stream, source=source)
+
+
+def _is_in_lines(head: bytes) -> bool:
+    """Whether a file of events with this beginning has one per line, even if the first line is damaged."""
+    line, newline, _ = head.decode("utf-8-sig", errors="replace").strip().partition("\n")
+    line = line.rstrip()
+    if line.startswith("["):
+        return False
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        if error.msg.startswith("Unterminated") or error.pos >= len(line):
+            # It goes on in the next line, or behind this beginning.
+            return not newline and not is_wrapped(line)
+        return error.msg != "Extra data"
+    return True
 
 
 def size_of(found: FoundEvent | Rejection) -> int:

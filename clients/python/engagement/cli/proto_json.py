@@ -40,6 +40,10 @@ class RepeatedMemberError(EventSyntaxError):
     """A member is there twice, be it under two of its names: one of the values would be lost."""
 
 
+class SeveralValuesError(EventSyntaxError):
+    """The text begins with a whole value, and something follows."""
+
+
 def parse_event(text: str) -> v1.Event:
     """The event with this proto-JSON. Raises EventSyntaxError if there is none."""
     try:
@@ -49,7 +53,8 @@ def parse_event(text: str) -> v1.Event:
     except EventSyntaxError as error:
         suspicion = error
     except json.JSONDecodeError as error:
-        suspicion = EventSyntaxError(f"not JSON: {error.msg} at column {error.colno}", rule="json.syntax")
+        kind = SeveralValuesError if error.msg == "Extra data" else EventSyntaxError
+        suspicion = kind(f"not JSON: {error.msg} at column {error.colno}", rule="json.syntax")
     except (TypeError, ValueError, RecursionError):
         suspicion = None
     try:

@@ -60,9 +60,12 @@ def upload(  # noqa: PLR0913 - one for each option
 
     - is standard input. Each file is an upload of its own, which survives lost
     connections and restarts of the server. Uploading a file again adds nothing:
-    an event without an id gets one derived from the source, its line number and
-    the line, so that the repeat is a duplicate. An event with an id is sent
+    an event without an id gets one derived from the source, its number in it and
+    its content, so that the repeat is a duplicate. An event with an id is sent
     unchanged.
+
+    Events stand one per line, or in any JSON that tools put around them: an
+    array, request bodies, pages, or what export and list --json write.
 
     Rejected events are written with their reasons to FILE.rejected.ndjson (for
     standard input: stdin.rejected.ndjson), one JSON object per line. Without

@@ -10,7 +10,7 @@ from engagement.liveperson.documents import HUGE_LISTS
 from engagement.liveperson.errors import CorruptInputError
 from engagement.liveperson.scanner import Scanner
 
-_THEIRS: Final = HUGE_LISTS | {
+THEIRS: Final = HUGE_LISTS | {
     "_metadata",
     "auth",
     "data",
@@ -43,8 +43,8 @@ def looks_like_import(head: bytes) -> bool:
 def _is_theirs(scanner: Scanner) -> bool:
     """Whether the first distinctive name is one of theirs."""
     for name in scanner.members():
-        if name in _THEIRS or name in _OURS:
-            return name in _THEIRS
+        if name in THEIRS or name in _OURS:
+            return name in THEIRS
         value = scanner.value()
         if name in _SETS and isinstance(value, dict) and name in value:
             return True

@@ -76,6 +76,15 @@ class Scanner:
 
     def value(self) -> Json:
         """Reads one whole value."""
+        value, _ = self._take()
+        return value
+
+    def text(self) -> str:
+        """Reads one whole value, as the source writes it."""
+        _, text = self._take(keeps_text=True)
+        return text
+
+    def _take(self, *, keeps_text: bool = False) -> tuple[Json, str]:
         self.peek()
         while True:
             try:
@@ -92,8 +101,9 @@ class Scanner:
                 continue
             if end - self._at > self.max_value_characters:
                 raise self.too_large()
+            text = self._text[self._at : end] if keeps_text else ""
             self._at = end
-            return value
+            return value, text
 
     def elements(self) -> Iterator[int]:
         """Enters an array: yields each index, for which the caller then reads the element."""

@@ -1,0 +1,116 @@
+"""Reads events of this contract out of any JSON that tools put around them.
+
+That is an array, several documents in a row, pretty-printed or not, request bodies, pages of a list, and
+stored events with their cursor and times.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+from google.protobuf.message import Message
+
+from engagement import v1
+from engagement.cli.event_texts import EventTexts
+from engagement.cli.outcomes import FoundEvent, Rejection
+from engagement.liveperson import CorruptInputError
+from engagement.liveperson.detection import THEIRS
+from engagement.liveperson.scanner import Scanner
+
+
+def _names(*messages: type[Message]) -> frozenset[str]:
+    """The names of all fields, in both spellings."""
+    fields = [field for message in messages for field in message.DESCRIPTOR.fields]
+    return frozenset([field.name for field in fields] + [field.json_name for field in fields])
+
+
+_HOLDERS: Final = frozenset({"event", "events"})
+# What stands beside events in requests, responses and stored events.
+_BESIDE: Final = (
+    _names(v1.RecordEventRequest, v1.RecordEventsRequest, v1.ListEventsResponse, v1.StoredEvent) - _HOLDERS
+)
+# No other platform has these beside its attributes.
+_DISTINCTIVE: Final = frozenset(
+    {"event_id", "eventId", "consumer_id", "consumerId", "additional_attributes", "additionalAttributes"}
+)
+_WRAPPED: Final = re.compile(rf'\{{\s*"(?:{"|".join(sorted(_HOLDERS | _BESIDE))})"\s*:')
+
+
+def is_wrapped(text: str) -> bool:
+    """Whether this JSON holds events in some member, by its first one."""
+    return _WRAPPED.match(text) is not None
+
+
+def holds_events(head: bytes) -> bool:
+    """Whether JSON with this beginning holds events of this contract, by the names in the first one."""
+    scanner = Scanner(io.BytesIO(head))
+    try:
+        return _is_ours(scanner)
+    except CorruptInputError:  # most likely the end of the beginning
+        return False
+
+
+def _is_ours(scanner: Scanner) -> bool:
+    beginning = scanner.peek()
+    if beginning == "[":
+        return any(_is_ours(scanner) for _ in scanner.elements())
+    if beginning != "{":
+        return False
+    for name in scanner.members():
+        if name in _DISTINCTIVE:
+            return True
+        if name in _HOLDERS:
+            return _is_ours(scanner)
+        if name in THEIRS:
+            return False
+        scanner.value()
+    return False
+
+
+class EventDocuments:
+    """The events of a stream. Raises CorruptInputError at damage; the events before it are good."""
+
+    def __init__(self, stream: BinaryIO, *, texts: EventTexts) -> None:
+        self._scanner = Scanner(stream)
+        self._texts = texts
+
+    @property
+    def events_read(self) -> int:
+        """Events found so far, readable or not."""
+        return self._texts.events_read
+
+    def __iter__(self) -> Iterator[FoundEvent | Rejection]:
+        number = 0
+        while self._scanner.peek():
+            number += 1
+            yield from self._read(f"document {number}")
+
+    def _read(self, place: str) -> Iterator[FoundEvent | Rejection]:
+        """The events in the next value."""
+        scanner = self._scanner
+        beginning = scanner.peek()
+        if beginning == "[":
+            for index in scanner.elements():
+                yield from self._read(f"{place}[{index}]")
+        elif beginning == "{":
+            yield from self._read_object(place)
+        else:
+            yield self._texts.read(scanner.text(), place=place)
+
+    def _read_object(self, place: str) -> Iterator[FoundEvent | Rejection]:
+        own: list[str] = []
+        has_held = False
+        for name in self._scanner.members():
+            if name in _HOLDERS:
+                has_held = True
+                yield from self._read(f"{place}.{name}")
+            elif name in _BESIDE:
+                self._scanner.value()
+            else:
+                own.append(f"{json.dumps(name)}:{self._scanner.text()}")
+        if own or not has_held:
+            yield self._texts.read("{" + ",".join(own) + "}", place=place)
