@@ -106,8 +106,9 @@ async def test_a_snapshot_is_taken_when_the_latest_one_is_too_old(bench: Snapsho
         await eventually(
             lambda: any((each.latest_time_ms or 0) > 1000 for each in schedules), "a new snapshot is taken"
         )
-    new, *others = await bench.snapshots()
-    assert [snapshot.upload_id for snapshot in others] == [old.upload_id]
+    # Older ones, which a node took by itself when it opened, may be about to go.
+    new, before, *_ = await bench.snapshots()
+    assert before.upload_id == old.upload_id
     assert new.facts.time_ms in {schedule.latest_time_ms for schedule in schedules}
 
 
