@@ -221,6 +221,28 @@ def test_a_file_of_another_kind_is_named_once(
     assert damage.startswith(f"it is {explanation}")
 
 
+@pytest.mark.parametrize(
+    ("text", "damage"),
+    [
+        ('{"type":"identify","userId":"1","traits":{"email":"a"}}', "set type identify at document 1"),
+        ('[{"a":{"b":1}}]', "no attribute set at [0]"),
+        ('[{"type":"userprofile.SetUserProfile","body":{}},{"type":"cart"}]', ""),
+        ('[{"type":"cart"}]', ""),
+        ('{"conversationHistoryRecords":[{"info":{"conversationId":"1"}}]}', ""),
+        ('[{"sdeType":"SURVEY"}]', ""),
+        ('[{"type":"ctmrinfo","info":{}},{"type":"track"}]', ""),
+        ("[]", ""),
+    ],
+)
+def test_a_file_in_which_nothing_is_known_is_told_with_its_first_item(
+    tmp_path: Path, text: str, damage: str
+) -> None:
+    path = tmp_path / "events.json"
+    path.write_text(text)
+    expected = damage and f"nothing in it is an event; the first item is {damage}"
+    assert read_file(path) == ([], expected)
+
+
 def test_an_empty_file_has_no_events(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()

@@ -87,6 +87,10 @@ class InputEvents:
                     yield _rejection_of(found)
         except liveperson.CorruptInputError as error:
             self.damage = str(error)
+            return
+        counts = importer.counts
+        if counts.first_stranger and not counts.is_recognized:
+            self.damage = f"nothing in it is an event; the first item is {counts.first_stranger}"
 
 
 def _reader(

@@ -64,7 +64,7 @@ def print_text(summaries: Sequence[InputSummary]) -> None:
         if each.resumed_by_count:
             click.echo("  Resumed by count: the earlier run did not say which events it sent.", err=True)
         if each.damage:
-            click.echo(f"  Cannot be read to its end: {each.damage}", err=True)
+            click.echo(f"  Not all of it was understood: {each.damage}", err=True)
     if len(summaries) > 1:
         click.echo(f"{len(summaries)} files: {_sentence(summaries)}", err=True)
 

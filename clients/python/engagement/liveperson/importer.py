@@ -58,6 +58,10 @@ class ImportCounts:
     events_unreadable: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     """The number of items skipped, by reason: `empty set`, `set type LEAD`; the reasons are bounded."""
+    is_recognized: bool = False
+    """Whether anything was found that these platforms write."""
+    first_stranger: str = ""
+    """The first item that none of them writes, with its place."""
 
     def skip(self, reason: str) -> None:
         """Counts a skipped item."""
@@ -113,7 +117,12 @@ class Importer:
         self._position += 1
         if isinstance(finding, SkippedSet):
             self.counts.skip(finding.reason)
+            if not finding.stranger:
+                self.counts.is_recognized = True
+            elif not self.counts.first_stranger:
+                self.counts.first_stranger = f"{finding.reason} at {finding.stranger}"
             return None
+        self.counts.is_recognized = True
         if isinstance(finding, MisshapenSet):
             return self._report(finding.origin, finding.error)
         try:

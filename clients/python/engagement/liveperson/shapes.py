@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from engagement.liveperson.avro import plain_members
-from engagement.liveperson.documents import Record
+from engagement.liveperson.documents import HUGE_LISTS, Record
 from engagement.liveperson.errors import UnreadableError
 from engagement.liveperson.values import Json, Object, text_of, without
 
 _EXPORTED_SETS: Final = {"customerInfo": "customer_info", "personalInfo": "personal_info"}
 _SET_TYPES: Final = {"customerInfo": "CUSTOMER_INFO", "personalInfo": "PERSONAL_INFO"}
 _INBOUND_SETS: Final = {"ctmrinfo": ("customer_info", "info"), "personal": ("personal_info", "personal")}
+_OTHER_INBOUND_SETS: Final = frozenset(
+    {"cart", "error", "lead", "mrktInfo", "prodView", "purchase", "searchInfo", "service"}
+)
 _EVENT_LISTS: Final = {"sdes": True, "unAuthSdes": False, "events": False}
 """Lists of events inside a record, and whether the source vouches for their content."""
 
@@ -58,6 +61,8 @@ class SkippedSet:
     """An item that is not an attribute set: of another type, or empty."""
 
     reason: str
+    stranger: str = ""
+    """The place of an item that nothing known of these platforms looks like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +174,15 @@ def _other_set(origin: Origin, event: Object) -> Finding:
         return _inbound_set(origin, event, kind=kind)
     if kind in _SET_TYPES.values():
         return SkippedSet("empty set")
+    is_at_home = origin.context or "sdeType" in event or origin.place.partition("[")[0] in HUGE_LISTS
+    stranger = "" if is_at_home else origin.place
     if kind:
-        return SkippedSet(f"set type {kind}")
+        return SkippedSet(f"set type {kind}", "" if kind in _OTHER_INBOUND_SETS else stranger)
     if "data" in event:
         return _avro_set(origin, event)
     named = (name for name, value in event.items() if isinstance(value, dict))
     name = next(named, None) if origin.context else None
-    return SkippedSet(f"set type {name}" if name else "no attribute set")
+    return SkippedSet(f"set type {name}" if name else "no attribute set", stranger)
 
 
 def _inbound_set(origin: Origin, event: Object, *, kind: str) -> Finding:
