@@ -213,7 +213,8 @@ async def test_a_follower_beside_erasures_misses_nothing_and_hears_of_all_that_i
         cursor for cursor, consumer_id in zip(cursors, consumer_ids, strict=True) if consumer_id in gone
     ]
     assert sorted(told) == sorted(erased)
-    assert [type(error) for error in reconnects] == [UnavailableError]
+    # The stream was reset if an erasure met a batch on its way, which depends on the machine.
+    assert {type(error) for error in reconnects} <= {UnavailableError}
 
 
 async def test_many_erasures_beside_many_subscribers_end_soon_and_disturb_none_that_reads(
