@@ -26,7 +26,6 @@ EVENT = {
 }
 LOCALES = [
     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    {"PYTHONIOENCODING": "ascii:strict"},
     {"PYTHONIOENCODING": "cp1252"},
 ]
 NO_TEXT = os.fsdecode(b"b\xe9d")

@@ -39,8 +39,10 @@ const (
 // (deadline, cancellation, UNAVAILABLE, a crash), send the same events with the
 // same ids again: the effect is as if the first attempt had been answered. An
 // event that is already stored with the same content is a duplicate; with other
-// content it is rejected with EVENT_ID_CONFLICT. The server remembers an id
-// until the event expires and, as a hash, after the event is erased.
+// content it is rejected with EVENT_ID_CONFLICT. An event as it is read back,
+// with the time that the server filled in, is the same content. The server
+// remembers an id until the event expires and, as a hash, after the event is
+// erased.
 type IngestServiceClient interface {
 	// `RecordEvent` stores one event.
 	//
@@ -167,8 +169,10 @@ func (c *ingestServiceClient) GetUpload(ctx context.Context, in *GetUploadReques
 // (deadline, cancellation, UNAVAILABLE, a crash), send the same events with the
 // same ids again: the effect is as if the first attempt had been answered. An
 // event that is already stored with the same content is a duplicate; with other
-// content it is rejected with EVENT_ID_CONFLICT. The server remembers an id
-// until the event expires and, as a hash, after the event is erased.
+// content it is rejected with EVENT_ID_CONFLICT. An event as it is read back,
+// with the time that the server filled in, is the same content. The server
+// remembers an id until the event expires and, as a hash, after the event is
+// erased.
 type IngestServiceServer interface {
 	// `RecordEvent` stores one event.
 	//
