@@ -91,7 +91,7 @@ async def followed(events: EventServiceAsyncStub, account_id: str, wanted: v1.Ev
 
 @settings(
     deadline=None,
-    max_examples=150,
+    max_examples=90,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(given=values_and_queries(), spelling=spellings)
