@@ -123,6 +123,31 @@ def test_the_events_before_the_end_of_a_document_that_is_cut_off_are_read(tmp_pa
     assert "ends in the middle of a value" in damage
 
 
+def test_a_member_of_a_stored_event_is_refused_in_an_event(tmp_path: Path) -> None:
+    path = tmp_path / "events.json"
+    for text in ('{"eventId": "1", "cursor": "x"}', '[{"eventId": "1", "cursor": "x"}]'):
+        path.write_text(text)
+        ((rejection,), damage) = read(path)
+        assert isinstance(rejection, Rejection)
+        assert ([each.field for each in rejection.violations], damage) == (["cursor"], "")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"events":', '[{"event":', '[{"eventId":"1"},['])
+@pytest.mark.parametrize("depth", [10, 30, 900, 50_000])
+def test_any_nesting_is_read_or_told(tmp_path: Path, opening: str, depth: int) -> None:
+    path = tmp_path / "events.json"
+    path.write_text(opening * depth)
+    found, damage = read(path)
+    assert damage or all(isinstance(each, Rejection) for each in found)
+
+
+def test_bytes_that_are_no_text_cost_their_event_only(tmp_path: Path) -> None:
+    path = tmp_path / "events.json"
+    path.write_bytes(b'[{"eventId":"1","customerInfo":{"role":"\xff"}},{"eventId":"2","customerInfo":{}}]')
+    found, damage = read(path)
+    assert ([type(each) for each in found], damage) == ([Rejection, FoundEvent], "")
+
+
 def test_a_member_that_is_there_twice_is_refused_in_any_form(tmp_path: Path) -> None:
     path = tmp_path / "events.json"
     path.write_text('[{"eventId": "1", "customerInfo": {"role": "a", "role": "b"}}]')

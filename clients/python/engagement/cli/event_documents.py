@@ -28,6 +28,8 @@ def _names(*messages: type[Message]) -> frozenset[str]:
     return frozenset([field.name for field in fields] + [field.json_name for field in fields])
 
 
+# Deeper values are no events.
+_MAX_DEPTH: Final = 20
 _HOLDERS: Final = frozenset({"event", "events"})
 # What stands beside events in requests, responses and stored events.
 _BESIDE: Final = (
@@ -54,17 +56,17 @@ def holds_events(head: bytes) -> bool:
         return False
 
 
-def _is_ours(scanner: Scanner) -> bool:
+def _is_ours(scanner: Scanner, *, depth: int = 0) -> bool:
     beginning = scanner.peek()
-    if beginning == "[":
-        return any(_is_ours(scanner) for _ in scanner.elements())
-    if beginning != "{":
+    if beginning not in {"[", "{"} or depth == _MAX_DEPTH:
         return False
+    if beginning == "[":
+        return any(_is_ours(scanner, depth=depth + 1) for _ in scanner.elements())
     for name in scanner.members():
         if name in _DISTINCTIVE:
             return True
         if name in _HOLDERS:
-            return _is_ours(scanner)
+            return _is_ours(scanner, depth=depth + 1)
         if name in THEIRS:
             return False
         scanner.value()
@@ -87,30 +89,32 @@ class EventDocuments:
         number = 0
         while self._scanner.peek():
             number += 1
-            yield from self._read(f"document {number}")
+            yield from self._read(f"document {number}", depth=0)
 
-    def _read(self, place: str) -> Iterator[FoundEvent | Rejection]:
+    def _read(self, place: str, *, depth: int) -> Iterator[FoundEvent | Rejection]:
         """The events in the next value."""
         scanner = self._scanner
         beginning = scanner.peek()
-        if beginning == "[":
-            for index in scanner.elements():
-                yield from self._read(f"{place}[{index}]")
-        elif beginning == "{":
-            yield from self._read_object(place)
-        else:
+        if beginning not in {"[", "{"} or depth == _MAX_DEPTH:
             yield self._texts.read(scanner.text(), place=place)
+        elif beginning == "[":
+            for index in scanner.elements():
+                yield from self._read(f"{place}[{index}]", depth=depth + 1)
+        else:
+            yield from self._read_object(place, depth=depth + 1)
 
-    def _read_object(self, place: str) -> Iterator[FoundEvent | Rejection]:
+    def _read_object(self, place: str, *, depth: int) -> Iterator[FoundEvent | Rejection]:
+        """The events that an object holds; if it holds none, it should be one itself."""
         own: list[str] = []
-        has_held = False
+        beside: list[str] = []
+        holds_some = False
         for name in self._scanner.members():
             if name in _HOLDERS:
-                has_held = True
-                yield from self._read(f"{place}.{name}")
-            elif name in _BESIDE:
-                self._scanner.value()
+                holds_some = True
+                yield from self._read(f"{place}.{name}", depth=depth)
             else:
-                own.append(f"{json.dumps(name)}:{self._scanner.text()}")
-        if own or not has_held:
-            yield self._texts.read("{" + ",".join(own) + "}", place=place)
+                member = f"{json.dumps(name)}:{self._scanner.text()}"
+                (beside if name in _BESIDE else own).append(member)
+        if own or not holds_some:
+            members = own if holds_some else [*beside, *own]
+            yield self._texts.read("{" + ",".join(members) + "}", place=place)
