@@ -11,10 +11,15 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from engagement_server.api.grpc.endpoint import MAX_METADATA_BYTES, MIN_KEEPALIVE_INTERVAL, Endpoint
+from engagement_server.api.grpc.endpoint import (
+    MAX_METADATA_BYTES,
+    MIN_KEEPALIVE_INTERVAL,
+    Endpoint,
+    require_free,
+)
 from engagement_server.api.server import ServerLimits
 from engagement_server.api.services import services
-from engagement_server.errors import ConfigurationError
+from engagement_server.errors import ConfigurationError, StoreUnavailableError
 from engagement_server.jobs.retention import Ages
 from engagement_server.log.local import LocalLog
 from engagement_server.log.writer_thread import prepare_store
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
     from engagement_server.config import Config
     from engagement_server.log.base import CommitLog
     from engagement_server.log.nats.config import LogConfig
+
+
+_WATCH_SECONDS = 1.0
+_log = logging.getLogger(__name__)
 
 
 class Assembly(NamedTuple):
@@ -54,6 +63,7 @@ class Server:
             self._partitions, _server_limits(config), version=version("engagement-attributes")
         )
         self._endpoint = Endpoint(handlers, self._partitions, shares_port=is_worker)
+        self._watching: asyncio.Task[None] | None = None
         self.address = ""
 
     @classmethod
@@ -62,6 +72,7 @@ class Server:
 
         Waits as long as a new view has nothing to start from. Raises ConfigurationError.
         """
+        require_free(config.listen)
         server = cls(config, await open_assemblies(config, log))
         try:
             await server.listen()
@@ -73,6 +84,7 @@ class Server:
     async def listen(self) -> None:
         """Takes calls. Raises ConfigurationError."""
         self.address = await self._endpoint.listen(self._config.listen)
+        self._watching = asyncio.create_task(self._watch_files(), name="watch-files")
 
     async def fail(self) -> None:
         """Raises LogError once a log cannot be used until the server is restarted."""
@@ -86,6 +98,8 @@ class Server:
     async def stop(self) -> None:
         """Reports NOT_SERVING, closes streams, lets running calls end, and closes the stores."""
         self._endpoint.report_stopping()
+        if self._watching is not None:
+            self._watching.cancel()
         for partition in self._partitions:
             await partition.drain()
         await self._endpoint.end_calls(grace_seconds=self._config.stop_grace_seconds)
@@ -93,6 +107,30 @@ class Server:
             await partition.close()
         for database in self._databases:
             database.close()
+
+    async def _watch_files(self) -> None:
+        """Reports when a file of a store was removed or replaced; commits are refused from then on."""
+        was_present = True
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            missing = _find_missing(self._databases)
+            if was_present == (missing is None):
+                continue
+            was_present = missing is None
+            self._endpoint.report_writable(is_writable=was_present)
+            if missing is None:
+                _log.warning("the files of the store are back: events are accepted again")
+            else:
+                _log.error("no event is accepted: %s. Stop the server and put the files back", missing)
+
+
+def _find_missing(databases: Sequence[DatabaseFile]) -> StoreUnavailableError | None:
+    for database in databases:
+        try:
+            database.require_present()
+        except StoreUnavailableError as error:
+            return error
+    return None
 
 
 def prepare_process(*, name: str = "") -> None:
@@ -199,7 +237,10 @@ def _server_limits(config: Config) -> ServerLimits:
 
 
 def _partition(config: Config, assembly: Assembly, *, ages: Ages | None) -> Partition:
-    with contextlib.closing(assembly.database.open_reader()) as connection:
+    with (
+        assembly.database.usable(),
+        contextlib.closing(assembly.database.open_reader()) as connection,
+    ):
         cursors = read_cursors(connection)
     return Partition(
         number=assembly.number,

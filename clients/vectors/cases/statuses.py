@@ -58,6 +58,7 @@ _REASONS: dict[str, tuple[str, dict[str, str]]] = {
     "DRAINING": ("UNAVAILABLE", {}),
     "STORE_UNAVAILABLE": ("UNAVAILABLE", {}),
     "INTERNAL": ("INTERNAL", {"requestId": "0198a1b2"}),
+    "DATA_DAMAGED": ("DATA_LOSS", {"cursor": "AexF_HYAAAEAAAAAAUyemsWxmw"}),
 }
 _KINDS = {
     "INVALID_ARGUMENT": "invalid_argument",

@@ -39,6 +39,8 @@
         │   ├── EntityNotFoundError
         │   ├── ErasureNotFoundError
         │   └── ProfileNotFoundError
+        ├── DataLossError
+        │   └── DataDamagedError
         └── UnavailableError
             ├── OverloadedError
             ├── DrainingError
@@ -49,6 +51,7 @@ They know nothing of gRPC; `api/grpc/status.py` gives each family its code.
 
 from engagement_server.errors.base import (
     ConflictError,
+    DataLossError,
     EngagementError,
     InvalidRequestError,
     NotFoundError,
@@ -57,6 +60,7 @@ from engagement_server.errors.base import (
     TakenOverError,
     UnavailableError,
 )
+from engagement_server.errors.damage import DataDamagedError
 from engagement_server.errors.faults import (
     ConfigurationError,
     DamagedSnapshotError,
@@ -109,6 +113,8 @@ __all__ = [
     "CursorMalformedError",
     "CursorMismatchError",
     "DamagedSnapshotError",
+    "DataDamagedError",
+    "DataLossError",
     "DrainingError",
     "EngagementError",
     "EntityNotFoundError",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from engagement_server.store.database import BUSY_TIMEOUT_MS, unavailable
+from engagement_server.store.database import BUSY_TIMEOUT_MS
+from engagement_server.store.failures import failure_of
 from engagement_server.store.index_purge import IndexPurge
 from engagement_server.store.residue import DatabasePages
 
@@ -56,7 +57,7 @@ class Purge:
                 yield from self._zero(pages)
             self._connection.execute("DELETE FROM settings WHERE name = 'purge' AND value = 'running'")
         except apsw.Error as error:
-            raise unavailable(error) from error
+            raise failure_of(error) from error
 
     def _merge_index(self) -> Generator[float]:
         is_done = False

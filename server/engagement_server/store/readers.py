@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import apsw
 
 from engagement_server.errors import OverloadedError
-from engagement_server.store.database import unavailable
+from engagement_server.store.failures import failure_of
 from engagement_server.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Readers:
         try:
             return read(self._reader())
         except apsw.Error as error:
-            raise unavailable(error) from error
+            raise failure_of(error) from error
 
     def _reader(self) -> Reader:
         """The reader of this thread, opened by the first call that succeeds."""

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import apsw
 
 from engagement_server.errors import DamagedSnapshotError, StoreUnavailableError
-from engagement_server.store.database import read_state, unavailable
+from engagement_server.store.checksums import connect
+from engagement_server.store.database import read_state
+from engagement_server.store.failures import failure_of
+from engagement_server.store.page_file import PAGE_BYTES, PageFile
 from engagement_server.store.purge import Purge
 
 if TYPE_CHECKING:
@@ -48,17 +51,28 @@ class ViewCopy:
                 connection.pragma("query_only", 0)
                 connection.set_progress_handler(self._is_stopped.is_set, _STEPS_BETWEEN_LOOKS)
                 connection.execute("VACUUM INTO ?", (str(self._path),))
-            with contextlib.closing(apsw.Connection(str(self._path))) as copy:
+            self._add_checksums()
+            with contextlib.closing(_open(self._path, apsw.SQLITE_OPEN_READWRITE)) as copy:
                 self._purge(copy)
                 return read_state(copy)
         except apsw.Error as error:
-            raise unavailable(error) from error
+            raise failure_of(error) from error
 
     def _require_room(self, connection: apsw.Connection) -> None:
         size_bytes = connection.pragma("page_count") * connection.pragma("page_size")
         free_bytes = shutil.disk_usage(self._database.folder).free
         if free_bytes < size_bytes + _SPARE_BYTES:
             raise StoreUnavailableError(f"no room for a copy of {size_bytes >> 20} MiB")
+
+    def _add_checksums(self) -> None:
+        """Completes the copy: SQLite writes most pages before the first, which turns the checksums on."""
+        with contextlib.closing(PageFile(str(self._path))) as pages:
+            for start in pages.damaged():
+                if start is not None:
+                    pages.write(start, bytearray(pages.read(start, PAGE_BYTES)))
+                if self._is_stopped.is_set():
+                    raise StoreUnavailableError("stopped")
+            pages.sync()
 
     def _purge(self, copy: apsw.Connection) -> None:
         """Purges the copy if the view has a purge due."""
@@ -80,16 +94,20 @@ def read_view(database: DatabaseFile) -> StoreState:
         with contextlib.closing(database.open_reader()) as connection:
             return read_state(connection)
     except apsw.Error as error:
-        raise unavailable(error) from error
+        raise failure_of(error) from error
 
 
 def read_copy(path: Path) -> StoreState:
     """The state in a copy. Raises DamagedSnapshotError."""
     try:
-        with contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        with contextlib.closing(_open(path, apsw.SQLITE_OPEN_READONLY)) as connection:
             return read_state(connection)
     except (apsw.Error, KeyError) as error:
         raise DamagedSnapshotError(f"it is not a view: {error}") from error
+
+
+def _open(path: Path, flags: int) -> apsw.Connection:
+    return connect(str(path), flags=flags)
 
 
 def remove_copy(path: Path) -> None:

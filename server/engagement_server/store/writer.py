@@ -32,10 +32,10 @@ from engagement_server.operations import (
     SaveProfile,
 )
 from engagement_server.store.account_rows import open_account
-from engagement_server.store.database import unavailable
 from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
+from engagement_server.store.failures import failure_of
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.log_position import PositionRows, read_position
 from engagement_server.store.pending_events import PendingEvents
@@ -57,8 +57,12 @@ T = TypeVar("T")
 class Writer:
     """Turns commits into rows. Not thread-safe."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(
+        self, connection: apsw.Connection, *, require_present: Callable[[], None] = lambda: None
+    ) -> None:
+        """`require_present` raises StoreUnavailableError once the files of the store are gone."""
         self._connection = connection
+        self._require_present = require_present
         self._suppressions = Suppressions(connection)
         self._tombstones = Tombstones(connection)
         self._merges = IndexMerges(connection)
@@ -117,11 +121,12 @@ class Writer:
             self._connection.execute("BEGIN IMMEDIATE")
             result = work()
             self._connection.execute("COMMIT")
+            self._require_present()
         except Exception as error:
             self._entities.discard_cache()
             self._last_time_ms = time_before_ms
             if isinstance(error, apsw.Error):
-                raise unavailable(error) from error
+                raise failure_of(error) from error
             raise
         finally:
             self._pending.clear()

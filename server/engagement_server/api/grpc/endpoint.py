@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import socket
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,7 @@ MAX_METADATA_BYTES = 32 * 1024
 """Room for a token of 16 KiB. Between its soft and its hard limit the library refuses calls at random, so
 both are this one."""
 _CLOSE_CONNECTIONS_SECONDS = 0.5
+_INGEST_SERVICE = "engagement.v1.IngestService"
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
@@ -48,6 +51,27 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 )
+
+
+def require_free(address: str) -> None:
+    """Raises ConfigurationError if another process listens on HOST:PORT, before anything is made on disk."""
+    host, _, port = address.rpartition(":")
+    try:
+        for family, _, _, _, target in socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # passes over TIME_WAIT
+                probe.bind(target)
+                probe.listen()
+    except OSError as error:
+        if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+            return  # of one of several addresses; the library decides
+        raise _cannot_listen(address) from error
+
+
+def _cannot_listen(address: str) -> ConfigurationError:
+    return ConfigurationError(f"cannot listen on {address}; is another server running there?")
 
 
 class Endpoint:
@@ -82,11 +106,13 @@ class Endpoint:
         try:
             port = self._grpc.add_insecure_port(address)
         except RuntimeError as error:
-            raise ConfigurationError(
-                f"cannot listen on {address}; is another server running there?"
-            ) from error
+            raise _cannot_listen(address) from error
         await self._grpc.start()
         return f"{host}:{port}"
+
+    def report_writable(self, *, is_writable: bool) -> None:
+        """Reports NOT_SERVING for the service that takes events while the store cannot take them."""
+        self._health.set_unwritable(() if is_writable else (_INGEST_SERVICE,))
 
     def report_stopping(self) -> None:
         """Reports NOT_SERVING from now on."""

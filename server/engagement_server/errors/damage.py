@@ -1,0 +1,21 @@
+"""Stored data that cannot be read any more."""
+
+from __future__ import annotations
+
+from engagement_server.errors.base import DataLossError
+
+
+class DataDamagedError(DataLossError):
+    """Stored data is damaged, and there is no other to answer with.
+
+    The metadata of a read of events say where: `cursor` is that of the first damaged event. A read goes on
+    behind the damage with `resumeCursor` or `nextPageToken`.
+    """
+
+    reason = "DATA_DAMAGED"
+
+    def __init__(self, **position: str) -> None:
+        where = f" at cursor {position['cursor']}" if "cursor" in position else ""
+        super().__init__(
+            f"stored data is damaged{where}; the operator of the server can check its files", **position
+        )

@@ -1,0 +1,71 @@
+"""Failures of SQLite, as callers and operators are told about them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import apsw
+
+from engagement_server.errors import ConfigurationError, DataDamagedError, StoreUnavailableError
+from engagement_server.store.checksums import is_damage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def failure_of(error: apsw.Error) -> StoreUnavailableError | DataDamagedError:
+    """The error to raise when SQLite fails: it names the kind of failure, no paths or statements."""
+    if is_damage(error):
+        return DataDamagedError()
+    return StoreUnavailableError(_CAUSES.get(type(error), type(error).__name__))
+
+
+_CAUSES: dict[type[apsw.Error], str] = {
+    apsw.FullError: "disk full",
+    apsw.IOError: "input/output error",
+    apsw.BusyError: "busy",
+    apsw.ReadOnlyError: "read-only file system",
+}
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Says what is wrong with a store that a start cannot use. Raises ConfigurationError."""
+    try:
+        yield
+    except DataDamagedError as error:
+        raise damaged(path, "its header is") from error
+    except apsw.NotADBError as error:
+        raise ConfigurationError(
+            f"{path} cannot be used: {error}. If it was a store, it is damaged: restore a backup"
+        ) from error
+    except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
+        raise not_writable(path) from error
+    except apsw.Error as error:
+        if is_damage(error):
+            raise damaged(path, "a page that the start needs is") from error
+        raise ConfigurationError(f"{path} cannot be used: {error}") from error
+
+
+def damaged(path: Path, spot: str) -> ConfigurationError:
+    """The error of a start from a damaged file."""
+    return ConfigurationError(
+        f"{path} is damaged: {spot} not as it was written. Run `engagement check {path.parent}` to see what"
+        " is damaged and what can be done"
+    )
+
+
+def not_writable(path: Path) -> ConfigurationError:
+    """The error of a start that cannot write."""
+    user = getpass.getuser()
+    owner = path.stat().st_uid if path.exists() else path.parent.stat().st_uid
+    return ConfigurationError(
+        f"{path} cannot be written by the user {user} of this process; it belongs to user number {owner}."
+        f" Run `chown -R {user} {path.parent}`, or as root make its disk writable"
+        if owner != os.geteuid()
+        else f"{path} cannot be written: make the file, its folder and their disk writable"
+    )
