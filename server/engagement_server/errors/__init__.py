@@ -2,6 +2,7 @@
 
     EngagementError
     ├── ConfigurationError              the server cannot start like this
+    ├── DamagedEventsError              some events cannot be read, others behind them can
     ├── LogError                        a replicated log cannot be used
     │   ├── LogUnreachableError
     │   ├── LogReplacedError
@@ -60,7 +61,7 @@ from engagement_server.errors.base import (
     TakenOverError,
     UnavailableError,
 )
-from engagement_server.errors.damage import DataDamagedError
+from engagement_server.errors.damage import DamagedEventsError, DataDamagedError
 from engagement_server.errors.faults import (
     ConfigurationError,
     DamagedSnapshotError,
@@ -112,6 +113,7 @@ __all__ = [
     "CursorExpiredError",
     "CursorMalformedError",
     "CursorMismatchError",
+    "DamagedEventsError",
     "DamagedSnapshotError",
     "DataDamagedError",
     "DataLossError",

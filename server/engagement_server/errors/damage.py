@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engagement_server.errors.base import DataLossError
+from engagement_server.errors.base import DataLossError, EngagementError
 
 
 class DataDamagedError(DataLossError):
@@ -19,3 +19,12 @@ class DataDamagedError(DataLossError):
         super().__init__(
             f"stored data is damaged{where}; the operator of the server can check its files", **position
         )
+
+
+class DamagedEventsError(EngagementError):
+    """Events in a range of positions cannot be read; those around them may be fine. Callers never see it."""
+
+    def __init__(self, first_position: int, last_position: int) -> None:
+        super().__init__(f"events from position {first_position} to {last_position} are damaged")
+        self.first_position = first_position
+        self.last_position = last_position

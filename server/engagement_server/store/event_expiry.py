@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 from engagement import v1
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
 from engagement_server.model import StoredRow
+from engagement_server.store.damaged_removal import (
+    DamagedEvents,
+    DamagedRange,
+    StoredId,
+    plan_removal,
+    remove_damaged,
+)
 from engagement_server.store.removal import Removal
 
 if TYPE_CHECKING:
@@ -28,12 +35,17 @@ class EventExpiry:
     def __init__(self, connection: apsw.Connection, *, merges: IndexMerges) -> None:
         self._connection = connection
         self._removal = Removal(connection, merges=merges)
+        self._planned: Sequence[StoredId] = ()
+        """Damaged events that the next step removes."""
 
     def expire(self, operation: ExpireEvents, account: int) -> int:
         """Removes a bounded number of the events accepted before a time; returns how many."""
+        lost, self._planned = self._planned, ()
+        if lost:
+            remove_damaged(self._connection, account, lost)
         rows = self._find_oldest(account, accepted_before_ms=operation.accepted_before_ms)
         if not rows:
-            return 0
+            return len(lost)
         self._removal.remove(account, [(row, v1.Event.FromString(row.payload)) for row in rows])
         expired, first = rows[-1].position, first_position(account)
         self._connection.execute(
@@ -48,7 +60,22 @@ class EventExpiry:
         self._connection.execute(
             "DELETE FROM profiles WHERE account = ? AND oldest_position <= ?", (account, expired)
         )
-        return len(rows)
+        return len(lost) + len(rows)
+
+    def plan(self, operation: ExpireEvents) -> bool:
+        """Finds damaged events that are to expire, between transactions; the next step removes them.
+
+        They count as accepted before those behind them. Returns whether there are any. Raises apsw.Error.
+        """
+        path, account_id = self._connection.db_filename("main"), operation.account_id
+        due: list[DamagedRange] = []
+        with DamagedEvents.of(path, account_id) as damaged:
+            for each in damaged.ranges():
+                if each.behind_ms is None or each.behind_ms >= operation.accepted_before_ms:
+                    break
+                due.append(each)
+        self._planned = plan_removal(path, account_id, due)
+        return bool(self._planned)
 
     def _find_oldest(self, account: int, *, accepted_before_ms: int) -> Sequence[StoredRow]:
         rows = self._connection.execute(

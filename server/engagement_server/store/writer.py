@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
-from engagement_server.errors import RequestError
+from engagement_server.errors import DataDamagedError, RequestError
 from engagement_server.operations import (
     Applied,
     BeginErasure,
@@ -32,6 +32,7 @@ from engagement_server.operations import (
     SaveProfile,
 )
 from engagement_server.store.account_rows import open_account
+from engagement_server.store.checksums import require_checked
 from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
@@ -84,9 +85,26 @@ class Writer:
     def apply(self, commit: Commit) -> Applied:
         """Makes a commit durable.
 
-        All of the commit is on disk when it returns, and none of it if it raises StoreUnavailableError.
+        All of the commit is on disk when it returns, and none of it if it raises StoreUnavailableError or
+        DataDamagedError.
         """
+        try:
+            return self._in_transaction(lambda: self._apply_commit(commit))
+        except DataDamagedError:
+            if not self._plan_removals(commit):
+                raise
         return self._in_transaction(lambda: self._apply_commit(commit))
+
+    def _plan_removals(self, commit: Commit) -> bool:
+        """Whether the steps of an erasure or an expiry can go on without damaged events."""
+        steps = {each for each in commit.operations if isinstance(each, EraseEvents | ExpireEvents)}
+        if len(steps) != 1:  # the committer tries each alone
+            return False
+        step = steps.pop()
+        try:
+            return self._erasures.plan(step) if isinstance(step, EraseEvents) else self._expiry.plan(step)
+        except apsw.Error as error:
+            raise failure_of(error) from error
 
     def apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
         """Applies entries of a log, all or none; the result of an entry that changes nothing is None.
@@ -120,6 +138,7 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             result = work()
+            require_checked(self._connection)
             self._connection.execute("COMMIT")
             self._require_present()
         except Exception as error:
