@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from engagement_server.operations import (
     Recorded,
     SaveProfile,
 )
+from engagement_server.store.checkup import check_store
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.store.failures import failure_of
@@ -50,7 +52,7 @@ Questions = dict[str, Callable[[Reader, Writer], Answer]]
 class Walk(NamedTuple):
     """All events that could be read, going on behind damage, and the ranges in between."""
 
-    rows: tuple[tuple[object, ...], ...]
+    rows: tuple[tuple[Any, ...], ...]  # Any: each column has its own type
     damaged: tuple[tuple[int, int], ...]
 
 
@@ -143,7 +145,9 @@ def walk(reader: Reader) -> Walk:
     """Reads all events of the account behind all damage."""
     bounds = reader.bounds(ACCOUNT)
     assert bounds is not None
-    after, rows, damaged = first_position(bounds.account), [], []
+    after = first_position(bounds.account)
+    rows: list[tuple[Any, ...]] = []
+    damaged: list[tuple[int, int]] = []
     while after < bounds.last_position:
         try:
             scan = reader.scan(after=after, through=bounds.last_position, max_bytes=1 << 20)
@@ -171,19 +175,30 @@ def questions(count: int) -> Questions:
         "newest": lambda reader, _: _page(reader, v1.EventFilter(), newest_first=True),
         "search": lambda reader, _: _page(reader, v1.EventFilter(text="balance")),
     }
+    stored = events(count)
     for number in chance.sample(range(count), 12):
-        stored = events(count)[number]
-        asked |= {
-            f"event {number}": lambda reader, _, s=stored: reader.find_by_id(ACCOUNT, s.event_id),
-            f"duplicate {number}": lambda _, writer, s=stored: _verdicts(writer, s),
-        }
+        asked[f"event {number}"] = partial(_find, stored[number].event_id)
+        asked[f"duplicate {number}"] = partial(_repeat, stored[number])
     for number in range(0, CONSUMERS, 4):
-        wanted = v1.EventFilter(consumer_ids=[f"consumer-{number}"])
-        asked |= {
-            f"consumer {number}": lambda reader, _, w=wanted: _page(reader, w),
-            f"profile {number}": lambda reader, _, n=number: _profile(reader, f"consumer-{n}"),
-        }
+        asked[f"consumer {number}"] = partial(_list_consumer, f"consumer-{number}")
+        asked[f"profile {number}"] = partial(_fold, f"consumer-{number}")
     return asked
+
+
+def _find(event_id: str, reader: Reader, _: Writer) -> Answer:
+    return reader.find_by_id(ACCOUNT, event_id)
+
+
+def _repeat(event: v1.Event, _: Reader, writer: Writer) -> Answer:
+    return _verdicts(writer, event)
+
+
+def _list_consumer(consumer_id: str, reader: Reader, _: Writer) -> Answer:
+    return _page(reader, v1.EventFilter(consumer_ids=[consumer_id]))
+
+
+def _fold(consumer_id: str, reader: Reader, _: Writer) -> Answer:
+    return _profile(reader, consumer_id)
 
 
 def _page(reader: Reader, wanted: v1.EventFilter, *, newest_first: bool = False) -> Answer:
@@ -242,22 +257,30 @@ class FlipBench:
         with opened(copy) as (_, reader, writer):
             self.whole = walk(reader)
             self.truth = answers(reader, writer, self.asked)
+            assert not check_store(self.template / "engagement.db", on_progress=_ignore).findings
         assert _DAMAGE not in self.truth.values()
         assert not self.whole.damaged
 
-    def flip(self, chance: random.Random) -> None:
-        """Flips one bit of a copy. Fails if the copy gives an answer that differs without an error."""
+    def flip(self, chance: random.Random, *, is_checked: bool) -> None:
+        """Flips one bit of a copy. Fails if the copy gives an answer that differs without an error.
+
+        If it is checked as well, the check must find what was noticed.
+        """
         copy = self._copy()
+        noticed = self.tally.noticed + self.tally.refused
         name = chance.choice(["engagement.db"] * 3 + ["engagement.db-wal"])
         content = bytearray((copy / name).read_bytes())
         bit = chance.randrange(len(content) * 8)
         content[bit // 8] ^= 1 << bit % 8
         (copy / name).write_bytes(content)
+        report = check_store(copy / "engagement.db", on_progress=_ignore) if is_checked else None
         try:
             with opened(copy) as (_, reader, writer):
                 self._compare(reader, writer, f"bit {bit} of {name}")
         except ConfigurationError:
             self.tally.refused += 1
+        if report is not None and self.tally.noticed + self.tally.refused > noticed:
+            assert report.findings, f"bit {bit} of {name}"
 
     def _compare(self, reader: Reader, writer: Writer, spot: str) -> None:
         found = _walk_or_damage(reader)
@@ -307,3 +330,7 @@ def _walk_or_damage(reader: Reader) -> Walk | None:
 def _require_damage(error: apsw.Error) -> None:
     """Fails unless SQLite says that the file is damaged."""
     assert isinstance(failure_of(error), DataDamagedError), error
+
+
+def _ignore(what: str, done: int, total: int) -> None:
+    """Shows no progress."""

@@ -5,7 +5,7 @@ It is an extension that comes with apsw. See docs/decisions/0042-page-checksums.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,13 @@ FILE_LAYER: Final = "cksmvfs"
 """SQLite's name of the layer. Whatever writes a store without it makes its pages look damaged."""
 RESERVED_BYTES: Final = 8
 """The end of each page, which holds its checksum. Any other number turns the layer off."""
+
+
+# What SQLite says of values that are not as expected, on pages whose structure is.
+_OF_VALUES = (
+    *("ok", "NULL value in", "NUMERIC value in", "TEXT value in", "non-", "row ", "wrong # of"),
+    *("malformed inverted index", "unable to validate the inverted index"),
+)
 
 
 @cache
@@ -60,6 +67,14 @@ def unchecked(connection: apsw.Connection) -> Iterator[None]:
         yield
     finally:
         connection.pragma("checksum_verification", 1)
+
+
+def can_delete_unchecked(path: str) -> bool:
+    """Whether only values are damaged, so that deleting frees no page of others. Reads the whole file."""
+    # A connection of its own: no other one may keep damaged pages in its cache.
+    with closing(connect(path, flags=apsw.SQLITE_OPEN_READONLY)) as connection, unchecked(connection):
+        rows = connection.execute("PRAGMA quick_check").fetchall()
+    return all(str(message).startswith(_OF_VALUES) for (message,) in rows)
 
 
 def is_damage(error: apsw.Error) -> bool:

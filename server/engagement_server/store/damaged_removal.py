@@ -16,7 +16,7 @@ import apsw
 
 from engagement_server.cursor import SEQUENCE_BITS
 from engagement_server.store.account_rows import find_bounds
-from engagement_server.store.checksums import connect, is_damage, unchecked
+from engagement_server.store.checksums import can_delete_unchecked, connect, is_damage, unchecked
 from engagement_server.store.damage import damaged_after
 from engagement_server.store.index_rebuild import discard_index
 
@@ -29,9 +29,6 @@ _MAX_EVENTS = 2_000
 """More events than this share a damaged page only if it leads to others, which are fine."""
 _NEAR_POSITIONS = 200
 """SQLite merges the pages beside one that loses rows; no page has more events."""
-# What SQLite says of values that are not as expected, on pages whose structure is.
-_OF_VALUES = ("ok", "NULL value in", "NUMERIC value in", "TEXT value in", "non-", "row ", "wrong # of")
-
 _log = logging.getLogger(__name__)
 
 
@@ -79,10 +76,11 @@ class DamagedEvents:
             try:
                 for position, _ in self._events(after + 1):
                     after = position
-                return
             except apsw.Error as error:
                 if not is_damage(error):
                     raise
+            else:
+                return
             damage = damaged_after(self.connection, after, end + 1)
             after = damage.last_position
             behind = next(self._events(after + 1), None)
@@ -96,12 +94,6 @@ class DamagedEvents:
             (self._bounds.account, damaged.first, damaged.last),
         )
         return [StoredId(*row) for row in rows]
-
-    def can_be_removed(self) -> bool:
-        """Whether only values are damaged, so that deleting frees no page of others. Reads the whole file."""
-        with unchecked(self.connection):
-            rows = self.connection.execute("PRAGMA quick_check").fetchall()
-        return all(str(message).startswith(_OF_VALUES) for (message,) in rows)
 
     def _events(self, first: int) -> Iterator[tuple[int, int]]:
         """Positions and times of events; each is read completely."""
@@ -117,10 +109,10 @@ class DamagedEvents:
 def plan_removal(path: str, account_id: str, wanted: Sequence[DamagedRange]) -> list[StoredId]:
     """The events to remove with some damaged ranges; none if that could harm others."""
     with DamagedEvents.of(path, account_id) as damaged:
-        ids = [stored for each in wanted for stored in damaged.ids(each)]
-        if any(len(damaged.ids(each)) > _MAX_EVENTS for each in wanted) or not damaged.can_be_removed():
-            return []
-    return ids
+        groups = [damaged.ids(each) for each in wanted]
+    if any(len(group) > _MAX_EVENTS for group in groups) or not can_delete_unchecked(path):
+        return []
+    return [stored for group in groups for stored in group]
 
 
 def remove_damaged(connection: apsw.Connection, account: int, events: Sequence[StoredId]) -> None:

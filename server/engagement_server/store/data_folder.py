@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import socket
 from typing import TYPE_CHECKING
 
@@ -45,11 +46,24 @@ class DataFolder:
         os.close(self._descriptor)
 
 
+def require_unlocked(path: Path) -> None:
+    """Raises ConfigurationError while a server has a folder. Leaves no trace in it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} is in use by a server ({_read_holder(path)}); stop it, or check a backup"
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
 def _unusable(path: Path, error: OSError) -> ConfigurationError:
     text = f"the data folder {path} cannot be used: {error.strerror}"
-    if isinstance(error, PermissionError) and path.exists() and path.stat().st_uid != os.geteuid():
-        owner, user = path.stat().st_uid, os.geteuid()
-        text += f". It belongs to user number {owner}; run `chown -R {user} {path}` to give it to this user"
+    if isinstance(error, PermissionError):
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        text += f". Give it to the user of this process: chown -R {user} {path}"
     return ConfigurationError(text)
 
 

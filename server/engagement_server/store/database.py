@@ -14,7 +14,7 @@ from engagement_server.errors import ConfigurationError, StoreUnavailableError
 from engagement_server.store.checksums import RESERVED_BYTES, connect, require_checked
 from engagement_server.store.data_folder import DataFolder
 from engagement_server.store.failures import not_writable, usable
-from engagement_server.store.index_rebuild import rebuild_index
+from engagement_server.store.index_rebuild import discard_index, rebuild_index
 from engagement_server.store.log_position import LogPosition, read_position
 from engagement_server.store.schema import UPGRADES, prepare, require_own
 from engagement_server.store.wal_tail import require_whole_wal
@@ -207,6 +207,20 @@ class DatabaseFile:
         connection.pragma("cache_size", -cache_kib)
         connection.pragma("temp_store", "memory")
         return connection
+
+
+def discard_search_index(folder: Path) -> None:
+    """Lets the next start rebuild the search index of a store. Raises ConfigurationError."""
+    locked = DataFolder(folder)
+    path = folder / FILE_NAME
+    try:
+        with (
+            usable(path),
+            contextlib.closing(connect(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection,
+        ):
+            discard_index(connection)
+    finally:
+        locked.close()
 
 
 def read_identity(connection: apsw.Connection) -> Identity:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -61,11 +61,8 @@ def damaged(path: Path, spot: str) -> ConfigurationError:
 
 def not_writable(path: Path) -> ConfigurationError:
     """The error of a start that cannot write."""
-    user = getpass.getuser()
-    owner = path.stat().st_uid if path.exists() else path.parent.stat().st_uid
+    user = pwd.getpwuid(os.geteuid()).pw_name
     return ConfigurationError(
-        f"{path} cannot be written by the user {user} of this process; it belongs to user number {owner}."
-        f" Run `chown -R {user} {path.parent}`, or as root make its disk writable"
-        if owner != os.geteuid()
-        else f"{path} cannot be written: make the file, its folder and their disk writable"
+        f"{path} cannot be written. Make its disk writable, and give it to the user of this process:"
+        f" chown -R {user} {path.parent}"
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import apsw
 
 from engagement_server.errors import StoreUnavailableError
-from engagement_server.store.checksums import is_damage
+from engagement_server.store.checksums import can_delete_unchecked, is_damage, unchecked
 from engagement_server.store.damage import damaged_after
 from engagement_server.store.entity_rows import refold_entities
 from engagement_server.store.fingerprint import FINGERPRINT, INDEX_DECLARATION
@@ -144,9 +144,12 @@ class _Rebuild:
         self._connection.execute(
             "DELETE FROM settings WHERE name IN ('search_fingerprint', 'search_rebuild')"
         )
-        self._delete_words()
-        with self._connection:
+        # Damaged words go as well, unless a deletion could free pages of others.
+        is_safe = can_delete_unchecked(self._connection.db_filename("main"))
+        with unchecked(self._connection) if is_safe else contextlib.nullcontext():
+            self._delete_words()
             self._connection.execute("DROP TABLE search")
+        with self._connection:
             self._connection.execute("DELETE FROM settings WHERE name = 'index_purge'")
             self._connection.execute(INDEX_DECLARATION)
             refold_entities(self._connection)
