@@ -3192,6 +3192,16 @@ pub enum ErrorReason {
     ///  "metadata": {"requestId": "…"}}
     /// ```
     ERROR_REASON_INTERNAL = 90i32,
+    /// Stored data is damaged, and there is no other to answer with. DATA_LOSS.
+    /// Not retryable. If events were being read, the metadata has the cursor of
+    /// the first damaged one, and the place to read on behind the damage:
+    /// `resumeCursor` for SubscribeEvents, `nextPageToken` for ListEvents.
+    ///
+    /// ```text
+    /// {"reason": "DATA_DAMAGED", "domain": "engagement.v1",
+    ///  "metadata": {"cursor": "…", "resumeCursor": "…"}}
+    /// ```
+    ERROR_REASON_DATA_DAMAGED = 100i32,
 }
 impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_UNSPECIFIED`]; `Debug` prints the variant name.
@@ -3296,6 +3306,9 @@ impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_INTERNAL`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const Internal: Self = Self::ERROR_REASON_INTERNAL;
+    ///Idiomatic alias for [`Self::ERROR_REASON_DATA_DAMAGED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const DataDamaged: Self = Self::ERROR_REASON_DATA_DAMAGED;
 }
 impl ::core::default::Default for ErrorReason {
     fn default() -> Self {
@@ -3432,6 +3445,7 @@ impl ::buffa::Enumeration for ErrorReason {
             81i32 => ::core::option::Option::Some(Self::ERROR_REASON_DRAINING),
             82i32 => ::core::option::Option::Some(Self::ERROR_REASON_STORE_UNAVAILABLE),
             90i32 => ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL),
+            100i32 => ::core::option::Option::Some(Self::ERROR_REASON_DATA_DAMAGED),
             _ => ::core::option::Option::None,
         }
     }
@@ -3476,6 +3490,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_DRAINING => "ERROR_REASON_DRAINING",
             Self::ERROR_REASON_STORE_UNAVAILABLE => "ERROR_REASON_STORE_UNAVAILABLE",
             Self::ERROR_REASON_INTERNAL => "ERROR_REASON_INTERNAL",
+            Self::ERROR_REASON_DATA_DAMAGED => "ERROR_REASON_DATA_DAMAGED",
         }
     }
     fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
@@ -3582,6 +3597,9 @@ impl ::buffa::Enumeration for ErrorReason {
             "ERROR_REASON_INTERNAL" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL)
             }
+            "ERROR_REASON_DATA_DAMAGED" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_DATA_DAMAGED)
+            }
             _ => ::core::option::Option::None,
         }
     }
@@ -3621,6 +3639,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_DRAINING,
             Self::ERROR_REASON_STORE_UNAVAILABLE,
             Self::ERROR_REASON_INTERNAL,
+            Self::ERROR_REASON_DATA_DAMAGED,
         ]
     }
 }
