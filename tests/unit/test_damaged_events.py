@@ -23,6 +23,7 @@ from engagement_server.operations import (
     RecordBatch,
     Recorded,
 )
+from engagement_server.store.checkup import check_store
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.store.purge import Purge
@@ -213,3 +214,14 @@ def test_a_commit_that_needs_a_damaged_event_is_refused_and_stores_nothing(folde
         with pytest.raises(DataDamagedError):
             apply(writer, RecordBatch(ACCOUNT, batch_of([named(1000), named(9999)]), is_atomic=False))
         assert reader.bounds(ACCOUNT) == WHOLE
+
+
+def test_a_check_ends_if_no_event_can_be_read(folder: Path) -> None:
+    with opened(folder) as (_, _, connection):
+        ((root,),) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchall()
+    assert isinstance(root, int)
+    content = bytearray((folder / "engagement.db").read_bytes())
+    content[root * 4096 - 100] ^= 1
+    (folder / "engagement.db").write_bytes(content)
+    report = check_store(folder / "engagement.db", on_progress=lambda *_: None)
+    assert ("event", 0) in [(finding.kind, report.events) for finding in report.findings]

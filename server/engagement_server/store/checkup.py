@@ -200,7 +200,7 @@ class _Checkup:
     def _events(self, connection: apsw.Connection) -> Iterator[tuple[Any, ...]]:
         """All events that can be read; the ranges in between are findings."""
         after = 0
-        while True:
+        while after < _END - 1:  # beyond, a damaged root would be met again and again
             try:
                 for row in _rows(
                     connection, "SELECT * FROM events WHERE position >= ? ORDER BY 1", after + 1
@@ -316,6 +316,8 @@ def _place(position: int) -> str:
 
 def _range(damage: DamagedEventsError) -> str:
     first, last = _place(damage.first_position), _place(damage.last_position)
+    if damage.last_position == _END - 1:
+        return f"{first} and all behind it"
     return first if first == last else f"{first} to {last}"
 
 
