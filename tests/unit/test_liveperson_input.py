@@ -83,18 +83,18 @@ def test_a_record_has_a_longest_length() -> None:
     long = customer({"customerId": "x" * 2000})
     limit = len(json.dumps(long))
     document = {"sdes": [EVENT, long, EVENT]}
-    assert len(read(document, max_record_characters=limit)) == 3
+    assert len(read(document, max_event_characters=limit)) == 3
     for block_bytes in (1, 100, 1 << 18):
-        importer = open_importer(document, max_record_characters=limit - 1, block_bytes=block_bytes)
+        importer = open_importer(document, max_event_characters=limit - 1, block_bytes=block_bytes)
         count, error = read_until_damage(importer)
         assert count == 1
         assert f"more than {limit - 1} characters" in str(error)
 
 
 def test_an_array_of_any_length_in_an_unknown_place_does_not_fill_the_memory() -> None:
-    importer = open_importer({"other": [EVENT] * 1000}, max_record_characters=10_000)
+    importer = open_importer({"other": [EVENT] * 1000}, max_event_characters=10_000)
     assert "characters" in str(read_until_damage(importer)[1])
-    importer = open_importer({f"member {n}": n for n in range(1000)}, max_record_characters=5_000)
+    importer = open_importer({f"member {n}": n for n in range(1000)}, max_event_characters=5_000)
     assert "characters" in str(read_until_damage(importer)[1])
 
 

@@ -17,7 +17,6 @@ from engagement.liveperson.vocabulary import Vocabulary
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _MAX_INT32: Final = 2**31 - 1
-_MAX_INT64: Final = 2**63 - 1
 _DATE_PARTS: Final = ("year", "month", "day")
 _AGES: Final = (("customerAge", ("customerYearOfBirth", "year")), ("age", ("year", "customerYearOfBirth")))
 """Objects that hold a year of birth, and its names in them; never the age itself."""
@@ -113,15 +112,15 @@ def _take_year_of_birth(rest: Object, *, texts: dict[str, str], leaves: Leaves) 
 
 def _read_part(date: Object, part: str, *, field: str) -> int | None:
     value = date.get(part)
-    return None if value is None else read_integer(value, field=field, limit=_MAX_INT32)
+    return None if value is None else _read_integer(value, field=field)
 
 
-def read_integer(value: Json, *, field: str, limit: int = _MAX_INT64) -> int:
+def _read_integer(value: Json, *, field: str) -> int:
     """The integer in a number or text. Raises UnreadableError if there is none."""
     if not isinstance(value, str) or not _INTEGER.fullmatch(value):
         raise UnreadableError(field, rule="import.integer", description="must be an integer")
     number = int(value)
-    if not -limit - 1 <= number <= limit:
-        description = f"must be at least {-limit - 1} and at most {limit}"
+    if not -_MAX_INT32 - 1 <= number <= _MAX_INT32:
+        description = f"must be at least {-_MAX_INT32 - 1} and at most {_MAX_INT32}"
         raise UnreadableError(field, rule="import.range", description=description)
     return number

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from engagement import v1
-from engagement.liveperson.attributes import Attributes, read_attributes, read_integer
+from engagement.liveperson.attributes import Attributes, read_attributes
 from engagement.liveperson.errors import UnreadableError
+from engagement.liveperson.findings import Context, FoundSet, Voucher
 from engagement.liveperson.identity import make_event_id
 from engagement.liveperson.leaves import Leaves
-from engagement.liveperson.shapes import Context, FoundSet
+from engagement.liveperson.surroundings import TIMES
+from engagement.liveperson.times import Time, read_time
 from engagement.liveperson.values import Json, Object, text_of
 from engagement.liveperson.vocabulary import Vocabularies
 
-_NO_CONTEXT: Final = Context()
 _MAX_FIELD_CHARACTERS: Final = 256
+_UNSET_TIMES: Final = frozenset({"", "0"})
 
 
 class Content(NamedTuple):
@@ -31,17 +33,21 @@ class Content(NamedTuple):
     original_time_stamp: int | None
     attributes: Attributes
     additional_attributes: dict[str, str]
+    conversions: tuple[str, ...]
+    """The forms from which its times were converted."""
+    is_self_contained: bool
+    """Whether it is the same event wherever it stands: it names its subject, or its time."""
 
     def make_id(self, *, position: tuple[str, int] | None) -> str:
         """The event's id: derived from its content and, if given, from its position, a source and a number.
 
-        Events of an export have a context, so equal ones are the same event, wherever they occur. Pushed
-        events have none: only their position distinguishes two equal ones.
+        Self-contained events are the same event, wherever they occur. Only their position distinguishes two
+        equal ones of the others.
         """
         context = self.context
         identity = [
             position,
-            [context.account_id, context.conversation_id, context.consumer_id],
+            [*context[:3]],
             [self.server_time_stamp, self.original_time_stamp, self.is_authenticated],
             [self.set_name, self.attributes.texts, self.attributes.dates, self.attributes.other_contacts],
             self.additional_attributes,
@@ -101,7 +107,7 @@ def read_content(found: FoundSet, *, vocabularies: Vocabularies) -> Content | No
     """
     leaves = Leaves()
     remarks: dict[str, list[Json]] = {"serverTimeStamp": [], "originalTimeStamp": []}
-    if not found.is_inbound:
+    if not is_self_declared(found):
         remarks["isAuthenticated"] = []
     attributes, rest = read_attributes(
         found.name, found.levels[0], vocabulary=vocabularies[found.name], leaves=leaves
@@ -111,20 +117,36 @@ def read_content(found: FoundSet, *, vocabularies: Vocabularies) -> Content | No
         return None
     for level in found.levels[1:]:
         _keep_rest(level, remarks=remarks, leaves=leaves)
-    time_field = f"{found.name}.server_time_stamp"
+    field = f"{found.name}.server_time_stamp"
+    server_time = _first_time(remarks, "serverTimeStamp", field=field, leaves=leaves)
+    original_time = _first_time(remarks, "originalTimeStamp", field="original_time_stamp", leaves=leaves)
+    if server_time is None:
+        server_time = read_time(found.context.time, field=field)
+    times = (server_time, original_time)
     return Content(
         set_name=found.name,
-        context=found.origin.context or _NO_CONTEXT,
+        context=found.context,
         is_authenticated=_judge(
-            remarks.get("isAuthenticated", []), is_vouched=found.origin.is_vouched, leaves=leaves
+            remarks.get("isAuthenticated", []), is_vouched=_is_vouched(found), leaves=leaves
         ),
-        server_time_stamp=_first_time(remarks, "serverTimeStamp", field=time_field, leaves=leaves),
-        original_time_stamp=_first_time(
-            remarks, "originalTimeStamp", field="original_time_stamp", leaves=leaves
-        ),
+        server_time_stamp=server_time.milliseconds if server_time else None,
+        original_time_stamp=original_time.milliseconds if original_time else None,
         attributes=attributes,
         additional_attributes=leaves.fitting_texts(),
+        is_self_contained=found.context.has_subject or (not found.is_pushed and server_time is not None),
+        conversions=tuple(time.conversion for time in times if time and time.conversion),
     )
+
+
+def is_self_declared(found: FoundSet) -> bool:
+    """Whether only the page that pushed the set says whom it is about."""
+    return found.is_pushed and not found.context.has_subject and found.voucher != Voucher.SOURCE
+
+
+def _is_vouched(found: FoundSet) -> bool:
+    if found.voucher == Voucher.LIST:
+        return not is_self_declared(found)
+    return found.voucher == Voucher.SOURCE
 
 
 def _keep_rest(members: Object, *, remarks: dict[str, list[Json]], leaves: Leaves) -> None:
@@ -132,21 +154,26 @@ def _keep_rest(members: Object, *, remarks: dict[str, list[Json]], leaves: Leave
     for name, value in members.items():
         if value is None:
             continue
-        if name in remarks:
-            remarks[name].append(value)
+        remark = TIMES.get(name, name)
+        if remark in remarks:
+            remarks[remark].append(value)
         else:
             leaves.keep(name, value)
 
 
-def _first_time(remarks: dict[str, list[Json]], name: str, *, field: str, leaves: Leaves) -> int | None:
+def _first_time(remarks: dict[str, list[Json]], name: str, *, field: str, leaves: Leaves) -> Time | None:
     """The innermost time; other, different ones become leaves."""
-    times = remarks[name]
+    times = [time for time in remarks[name] if not _is_unset(time)]
     if not times:
         return None
     for time in times[1:]:
         if text_of(time) != text_of(times[0]):
             leaves.keep(name, time)
-    return read_integer(times[0], field=field)
+    return read_time(times[0], field=field)
+
+
+def _is_unset(time: Json) -> bool:
+    return text_of(time) in _UNSET_TIMES
 
 
 def _judge(claims: list[Json], *, is_vouched: bool, leaves: Leaves) -> bool:

@@ -1,0 +1,143 @@
+"""An object that is read member by member, because it does not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from engagement.liveperson.findings import (
+    RECOGNIZED,
+    Finding,
+    FoundSet,
+    MisshapenSet,
+    Path,
+    SkippedSet,
+    Voucher,
+)
+from engagement.liveperson.held import Held
+from engagement.liveperson.scanner import ABSENT, Absent
+from engagement.liveperson.shapes import AMBIGUOUS, EXPORTED_SETS, Form, form_of, is_set_without
+from engagement.liveperson.surroundings import CONTEXT, KNOWN_LISTS, TIMES, Surroundings
+from engagement.liveperson.values import Json, RepeatingObject, object_of
+from engagement.liveperson.walk import Walk, complete, own_sets, vouched
+from engagement.violation import Violation
+
+_TYPES: Final = frozenset({"type", "sdeType", "timestamp"})
+
+
+class EnteredObject:
+    """What is known of an object up to some member.
+
+    A set found inside comes out at once if no later member can add to its context, and otherwise at the end
+    of the object. Members in which nothing was found are kept, up to `max_characters`, because the object
+    itself may be a set.
+    """
+
+    def __init__(self, path: Path, *, max_characters: int) -> None:
+        self._path = path
+        self._max_characters = max_characters
+        self._held = Held()
+        self._pairs: list[tuple[str, Json]] = []
+        self._characters = 0
+        self._lost: set[str] = set()
+        """Members that are not kept; of those without a meaning, any one."""
+        self._found_any = False
+        self._is_known = False
+        self._around: Surroundings | None = None
+        self.value: Json | Absent = ABSENT
+        """The object, once it is closed, if nothing was found in it and it is not too large."""
+
+    def pass_on(self, finding: Finding, name: str, *, characters: int) -> Iterator[Finding]:
+        """Takes a finding in the member with this name. Raises OSError if it cannot be held."""
+        self._found_any = True
+        [finding] = vouched([finding], name)
+        if isinstance(finding, SkippedSet):
+            yield finding
+            return
+        if isinstance(finding, FoundSet):
+            finding = self._complete_so_far(finding)
+        if self._held or (isinstance(finding, FoundSet) and _may_change(finding)):
+            self._held.add(finding, characters=characters)
+        else:
+            yield finding
+
+    def keep(self, name: str, value: Json | Absent, *, characters: int) -> None:
+        """Takes a member in which nothing was found; absent if it is too large."""
+        self._is_known = self._is_known or name in KNOWN_LISTS
+        self._characters += characters
+        if isinstance(value, Absent) or self._characters > self._max_characters:
+            if not self._lost:
+                self._pairs = [pair for pair in self._pairs if _matters(pair[0])]
+            if _matters(name) or not self._lost:
+                self._lost.add(name)
+        if not isinstance(value, Absent) and (not self._lost or _matters(name)):
+            self._pairs.append((name, value))
+            self._around = None if name in CONTEXT else self._around
+
+    def close(self, *, may_repeat: bool) -> Iterator[Finding]:
+        """What comes out at the end of the object."""
+        may_repeat = may_repeat or isinstance(object_of(self._pairs), RepeatingObject)
+        form = form_of(object_of(self._pairs))
+        yield from self._find_in_ambiguous(form, Walk(may_repeat=may_repeat))
+        members = object_of(self._pairs)
+        said = Surroundings(members)
+        for finding in self._held.release():
+            yield complete(finding, said, self._path)
+        own: Sequence[Finding] = ()
+        if not self._lost or self._found_any:
+            own = own_sets(self._path, members, form, is_record=self._found_any, may_repeat=may_repeat)
+        elif is_set_without(members, self._lost):
+            text = f"takes more than {self._max_characters} characters"
+            own = (MisshapenSet(self._path, members, Violation("", "import.max_characters", text)),)
+        yield from own
+        if self._found_any or own:
+            return
+        if self._is_known:
+            yield RECOGNIZED
+        elif not self._lost:
+            self.value = members
+
+    def _find_in_ambiguous(self, form: Form | None, walk: Walk) -> Iterator[Finding]:
+        """What is in members that are no sets, as the form of the object shows."""
+        for name, value in self._pairs.copy():
+            if name not in AMBIGUOUS or not isinstance(value, dict) or (form and name in form.members):
+                continue
+            if inside := walk.find(value, (self._path, name)):
+                self._pairs.remove((name, value))
+                for finding in inside:
+                    yield from self.pass_on(finding, name, characters=self._characters)
+
+    def release(self) -> Iterator[Finding]:
+        """What is held when the input is damaged: sets whose context cannot be known are misshapen."""
+        for finding in self._held.release():
+            if isinstance(finding, FoundSet) and _may_change(finding):
+                text = "its conversation or consumer may stand behind the damage"
+                yield MisshapenSet(finding.path, finding.event, Violation("", "import.context", text))
+            else:
+                yield finding
+
+    def _complete_so_far(self, found: FoundSet) -> FoundSet:
+        """The set with all of its context that no later member can change."""
+        if found.is_settled:
+            return found
+        if self._around is None:
+            self._around = Surroundings(object_of(self._pairs))
+        is_of_token = found.voucher == Voucher.CLAIMS and self._around.has_issuer
+        return found._replace(
+            context=found.context.or_else(self._around.final),
+            voucher=Voucher.SOURCE if is_of_token else found.voucher,
+        )
+
+
+def _may_change(found: FoundSet) -> bool:
+    """Whether something is missing that later members around the set may tell."""
+    if found.is_settled:
+        return False
+    *subject, time = found.context
+    has_time = time is not None or any(not TIMES.keys().isdisjoint(level) for level in found.levels)
+    return not (all(subject) and has_time) or found.voucher == Voucher.CLAIMS
+
+
+def _matters(name: str) -> bool:
+    """Whether a member has a meaning for sets further inside, or for the object as a set."""
+    return name in CONTEXT or name in _TYPES or name in EXPORTED_SETS or name in AMBIGUOUS
