@@ -19,7 +19,7 @@ from engagement.liveperson.scanner import ABSENT, Absent
 from engagement.liveperson.shapes import AMBIGUOUS, EXPORTED_SETS, Form, form_of, is_set_without
 from engagement.liveperson.surroundings import CONTEXT, KNOWN_LISTS, TIMES, Surroundings
 from engagement.liveperson.values import Json, RepeatingObject, object_of
-from engagement.liveperson.walk import Walk, complete, own_sets, vouched
+from engagement.liveperson.walk import Walk, complete, own_sets, vouch
 from engagement.violation import Violation
 
 _TYPES: Final = frozenset({"type", "sdeType", "timestamp"})
@@ -47,19 +47,21 @@ class EnteredObject:
         self.value: Json | Absent = ABSENT
         """The object, once it is closed, if nothing was found in it and it is not too large."""
 
-    def pass_on(self, finding: Finding, name: str, *, characters: int) -> Iterator[Finding]:
-        """Takes a finding in the member with this name. Raises OSError if it cannot be held."""
-        self._found_any = True
-        [finding] = vouched([finding], name)
-        if isinstance(finding, SkippedSet):
-            yield finding
-            return
-        if isinstance(finding, FoundSet):
-            finding = self._complete_so_far(finding)
-        if self._held or (isinstance(finding, FoundSet) and _may_change(finding)):
-            self._held.add(finding, characters=characters)
-        else:
-            yield finding
+    def pass_on(self, findings: Sequence[Finding], name: str, *, characters: int) -> Sequence[Finding]:
+        """Takes what was found in the member with this name; returns what comes out already.
+
+        Raises OSError if the others cannot be held.
+        """
+        self._found_any = self._found_any or bool(findings)
+        vouch(findings, name)
+        ready: list[Finding] = []
+        for finding in findings:
+            may_change = isinstance(finding, FoundSet) and self._may_change(finding)
+            if not isinstance(finding, SkippedSet) and (self._held or may_change):
+                self._held.add(finding, characters=characters)
+            else:
+                ready.append(finding)
+        return ready
 
     def keep(self, name: str, value: Json | Absent, *, characters: int) -> None:
         """Takes a member in which nothing was found; absent if it is too large."""
@@ -81,8 +83,7 @@ class EnteredObject:
         yield from self._find_in_ambiguous(form, Walk(may_repeat=may_repeat))
         members = object_of(self._pairs)
         said = Surroundings(members)
-        for finding in self._held.release():
-            yield complete(finding, said, self._path)
+        yield from complete(self._held.release(), said, self._path)
         own: Sequence[Finding] = ()
         if not self._lost or self._found_any:
             own = own_sets(self._path, members, form, is_record=self._found_any, may_repeat=may_repeat)
@@ -104,38 +105,35 @@ class EnteredObject:
                 continue
             if inside := walk.find(value, (self._path, name)):
                 self._pairs.remove((name, value))
-                for finding in inside:
-                    yield from self.pass_on(finding, name, characters=self._characters)
+                yield from self.pass_on(inside, name, characters=self._characters)
 
     def release(self) -> Iterator[Finding]:
         """What is held when the input is damaged: sets whose context cannot be known are misshapen."""
         for finding in self._held.release():
-            if isinstance(finding, FoundSet) and _may_change(finding):
+            if isinstance(finding, FoundSet) and _is_incomplete(finding):
                 text = "its conversation or consumer may stand behind the damage"
                 yield MisshapenSet(finding.path, finding.event, Violation("", "import.context", text))
             else:
                 yield finding
 
-    def _complete_so_far(self, found: FoundSet) -> FoundSet:
-        """The set with all of its context that no later member can change."""
+    def _may_change(self, found: FoundSet) -> bool:
+        """Whether later members may tell more about a set; fills in what none of them can change."""
         if found.is_settled:
-            return found
+            return False
         if self._around is None:
             self._around = Surroundings(object_of(self._pairs))
-        is_of_token = found.voucher == Voucher.CLAIMS and self._around.has_issuer
-        return found._replace(
-            context=found.context.or_else(self._around.final),
-            voucher=Voucher.SOURCE if is_of_token else found.voucher,
-        )
+        if found.voucher is Voucher.CLAIMS and self._around.has_issuer:
+            found.voucher = Voucher.SOURCE
+        found.context = found.context.or_else(self._around.final)
+        return _is_incomplete(found)
 
 
-def _may_change(found: FoundSet) -> bool:
-    """Whether something is missing that later members around the set may tell."""
+def _is_incomplete(found: FoundSet) -> bool:
     if found.is_settled:
         return False
     *subject, time = found.context
     has_time = time is not None or any(not TIMES.keys().isdisjoint(level) for level in found.levels)
-    return not (all(subject) and has_time) or found.voucher == Voucher.CLAIMS
+    return not (all(subject) and has_time) or found.voucher is Voucher.CLAIMS
 
 
 def _matters(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from engagement import v1
@@ -12,12 +12,16 @@ from engagement.liveperson.findings import Context, FoundSet, Voucher
 from engagement.liveperson.identity import make_event_id
 from engagement.liveperson.leaves import Leaves
 from engagement.liveperson.surroundings import TIMES
-from engagement.liveperson.times import Time, read_time
+from engagement.liveperson.times import read_time
 from engagement.liveperson.values import Json, Object, text_of
 from engagement.liveperson.vocabulary import Vocabularies
 
 _MAX_FIELD_CHARACTERS: Final = 256
-_UNSET_TIMES: Final = frozenset({"", "0"})
+_UNSET_TIMES: Final = ("", "0")
+_TIME_FIELDS: Final = {
+    "customer_info": "customer_info.server_time_stamp",
+    "personal_info": "personal_info.server_time_stamp",
+}
 
 
 class Content(NamedTuple):
@@ -33,8 +37,8 @@ class Content(NamedTuple):
     original_time_stamp: int | None
     attributes: Attributes
     additional_attributes: dict[str, str]
-    conversions: tuple[str, ...]
-    """The forms from which its times were converted."""
+    conversions: tuple[str, str]
+    """The form from which each of its times was converted; empty if it was not."""
     is_self_contained: bool
     """Whether it is the same event wherever it stands: it names its subject, or its time."""
 
@@ -57,35 +61,34 @@ class Content(NamedTuple):
     def build(self, *, event_id: str, source: str) -> v1.Event:
         """The event. Raises UnreadableError if a text is not Unicode."""
         try:
-            is_customer = self.set_name == "customer_info"
-            return v1.Event(
+            event = v1.Event(
                 event_id=event_id,
                 consumer_id=self.context.consumer_id,
                 conversation_id=self.context.conversation_id,
                 authenticated=self.is_authenticated,
                 original_time_stamp=self.original_time_stamp,
                 source=source,
-                customer_info=self._customer_info() if is_customer else None,
-                personal_info=None if is_customer else self._personal_info(),
                 additional_attributes=self.additional_attributes,
             )
+            self._fill(event.customer_info if self.set_name == "customer_info" else event.personal_info)
         except UnicodeEncodeError:
             field = next(path for path, text in self._texts() if not _is_unicode(text))
             raise _not_unicode(field) from None
+        return event
 
-    def _customer_info(self) -> v1.CustomerInfo:
-        dates = {
-            field: v1.Date(year=year, month=month, day=day)
-            for field, (year, month, day) in self.attributes.dates.items()
-        }
-        # ignore: the fields are chosen by name, and every value is of its field's type.
-        return v1.CustomerInfo(server_time_stamp=self.server_time_stamp, **self.attributes.texts, **dates)  # type: ignore[arg-type]
-
-    def _personal_info(self) -> v1.PersonalInfo:
-        contacts = [v1.PersonalContact(**contact) for contact in self.attributes.other_contacts]
-        return v1.PersonalInfo(
-            server_time_stamp=self.server_time_stamp, other_contacts=contacts, **self.attributes.texts
-        )
+    def _fill(self, info: v1.CustomerInfo | v1.PersonalInfo) -> None:
+        """Sets the attributes in place, which takes half the time of building a message and copying it."""
+        info.SetInParent()
+        if self.server_time_stamp is not None:
+            info.server_time_stamp = self.server_time_stamp
+        for field, text in self.attributes.texts.items():
+            setattr(info, field, text)
+        for field, (year, month, day) in self.attributes.dates.items():
+            date = getattr(info, field)
+            date.year, date.month, date.day = year, month, day
+            date.SetInParent()
+        for contact in self.attributes.other_contacts:
+            info.other_contacts.add(**contact)  # type: ignore[union-attr]  # only personal information has any
 
     def _texts(self) -> Iterator[tuple[str, str]]:
         """Every text of the event with its path, keys included."""
@@ -107,34 +110,33 @@ def read_content(found: FoundSet, *, vocabularies: Vocabularies) -> Content | No
     """
     leaves = Leaves()
     remarks: dict[str, list[Json]] = {"serverTimeStamp": [], "originalTimeStamp": []}
-    if not is_self_declared(found):
+    if not found.is_pushed or not is_self_declared(found):
         remarks["isAuthenticated"] = []
     attributes, rest = read_attributes(
         found.name, found.levels[0], vocabulary=vocabularies[found.name], leaves=leaves
     )
-    _keep_rest(rest, remarks=remarks, leaves=leaves)
+    if rest:
+        _keep_rest(rest, remarks=remarks, leaves=leaves)
     if not attributes and not any(leaves.texts.values()):
         return None
     for level in found.levels[1:]:
         _keep_rest(level, remarks=remarks, leaves=leaves)
-    field = f"{found.name}.server_time_stamp"
-    server_time = _first_time(remarks, "serverTimeStamp", field=field, leaves=leaves)
-    original_time = _first_time(remarks, "originalTimeStamp", field="original_time_stamp", leaves=leaves)
-    if server_time is None:
-        server_time = read_time(found.context.time, field=field)
-    times = (server_time, original_time)
+    server_time = _first_time(remarks, "serverTimeStamp", leaves=leaves) or found.context.time
+    original_time = _first_time(remarks, "originalTimeStamp", leaves=leaves)
+    server = read_time(server_time, field=_TIME_FIELDS[found.name]) if server_time else None
+    original = read_time(original_time, field="original_time_stamp") if original_time else None
     return Content(
         set_name=found.name,
         context=found.context,
         is_authenticated=_judge(
-            remarks.get("isAuthenticated", []), is_vouched=_is_vouched(found), leaves=leaves
+            remarks.get("isAuthenticated", ()), is_vouched=_is_vouched(found), leaves=leaves
         ),
-        server_time_stamp=server_time.milliseconds if server_time else None,
-        original_time_stamp=original_time.milliseconds if original_time else None,
+        server_time_stamp=server.milliseconds if server else None,
+        original_time_stamp=original.milliseconds if original else None,
         attributes=attributes,
         additional_attributes=leaves.fitting_texts(),
-        is_self_contained=found.context.has_subject or (not found.is_pushed and server_time is not None),
-        conversions=tuple(time.conversion for time in times if time and time.conversion),
+        conversions=(server.conversion if server else "", original.conversion if original else ""),
+        is_self_contained=found.context.has_subject or (not found.is_pushed and server is not None),
     )
 
 
@@ -161,23 +163,22 @@ def _keep_rest(members: Object, *, remarks: dict[str, list[Json]], leaves: Leave
             leaves.keep(name, value)
 
 
-def _first_time(remarks: dict[str, list[Json]], name: str, *, field: str, leaves: Leaves) -> Time | None:
+def _first_time(remarks: dict[str, list[Json]], name: str, *, leaves: Leaves) -> Json:
     """The innermost time; other, different ones become leaves."""
-    times = [time for time in remarks[name] if not _is_unset(time)]
+    times = remarks[name]
     if not times:
         return None
-    for time in times[1:]:
-        if text_of(time) != text_of(times[0]):
+    first, *others = [time for time in times if time not in _UNSET_TIMES] or [None]
+    for time in others:
+        if time != first:
             leaves.keep(name, time)
-    return read_time(times[0], field=field)
+    return first
 
 
-def _is_unset(time: Json) -> bool:
-    return text_of(time) in _UNSET_TIMES
-
-
-def _judge(claims: list[Json], *, is_vouched: bool, leaves: Leaves) -> bool:
+def _judge(claims: Sequence[Json], *, is_vouched: bool, leaves: Leaves) -> bool:
     """Whether the event is authenticated, by its own claims; one denial outweighs them all."""
+    if not claims:
+        return is_vouched
     verdicts = [(text_of(claim) or "").lower() for claim in claims]
     verdict = "false" not in verdicts and (is_vouched or "true" in verdicts)
     for claim, said in zip(claims, verdicts, strict=True):

@@ -9,7 +9,7 @@ from typing import IO, Final
 
 from engagement.liveperson.findings import Finding
 
-_MEMORY_CHARACTERS: Final = 4 * 1024 * 1024
+_MEMORY_CHARACTERS: Final = 1024 * 1024
 
 
 class Held:
@@ -19,10 +19,10 @@ class Held:
         self._findings: list[Finding] = []
         self._characters = 0
         self._file: IO[bytes] | None = None
-        self._filed = 0
+        self._batches = 0
 
     def __bool__(self) -> bool:
-        return bool(self._findings) or self._filed > 0
+        return bool(self._findings) or self._batches > 0
 
     def add(self, finding: Finding, *, characters: int) -> None:
         """Holds a finding that takes about so many characters. Raises OSError if the disk is full."""
@@ -35,19 +35,19 @@ class Held:
         """All findings, which are held no longer."""
         if self._file is not None:
             self._file.seek(0)
-            for _ in range(self._filed):
+            for _ in range(self._batches):
                 # Written above, and no other process can open it.
-                yield pickle.load(self._file)  # noqa: S301
+                yield from pickle.load(self._file)  # noqa: S301
             self._file.close()
-        self._filed = 0
+        self._batches = 0
         yield from self._findings
         self._findings = []
 
     def _spill(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it is read
-        for finding in self._findings:
-            pickle.dump(finding, self._file, protocol=pickle.HIGHEST_PROTOCOL)
-        self._filed += len(self._findings)
-        self._findings.clear()
+        # Together, because they share names and types.
+        pickle.dump(self._findings, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._batches += 1
+        self._findings = []
         self._characters = 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from engagement import limits, v1
 from engagement.liveperson import vocabulary
 from engagement.liveperson.errors import UnreadableError
 from engagement.liveperson.events import read_content
-from engagement.liveperson.findings import FoundSet, MisshapenSet, SkippedSet, show
+from engagement.liveperson.findings import FoundSet, MisshapenSet, Path, SkippedSet, show
 from engagement.liveperson.identity import make_event_id
 from engagement.liveperson.scanner import BLOCK_BYTES, MAX_VALUE_CHARACTERS, Scanner
 from engagement.liveperson.stream import FindingStream
@@ -23,8 +23,7 @@ _MAX_REASON_CHARACTERS: Final = 64
 _OTHER_REASONS: Final = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedEvent:
+class ImportedEvent(NamedTuple):
     """An event of the contract; the server may still reject it."""
 
     event: v1.Event
@@ -110,6 +109,8 @@ class Importer:
         self._source = source.encode("utf-8", "backslashreplace").decode()
         self._short_source = self._source[: limits.MAX_SOURCE_CHARACTERS]
         self._position = 0
+        self._list: Path | None = None
+        self._list_place = ""
 
     @property
     def trailing_comma(self) -> str:
@@ -146,7 +147,7 @@ class Importer:
             self.counts.skip("empty set")
             return None
         self.counts.events_read += 1
-        return ImportedEvent(event, show(finding.path), _has_later_attributes(finding))
+        return ImportedEvent(event, self._show(finding.path), _has_later_attributes(finding))
 
     def _build(self, found: FoundSet) -> v1.Event | None:
         content = read_content(found, vocabularies=vocabulary.TODAY)
@@ -162,9 +163,19 @@ class Importer:
         else:
             event_id = identity.make_id(position=(self._source, self._position))
             event = content.build(event_id=event_id, source=self._short_source)
-        for form in content.conversions:
+        for form in filter(None, content.conversions):
             self.counts.converted[form] = self.counts.converted.get(form, 0) + 1
         return event
+
+    def _show(self, path: Path) -> str:
+        """The path for people; most events stand in the list of the one before."""
+        around, key = path
+        if around is None or around[0] is None or not isinstance(key, int):
+            return show(path)
+        if around is not self._list:
+            self._list = around
+            self._list_place = show(around)
+        return f"{self._list_place}[{key}]"
 
     def _report(self, finding: FoundSet | MisshapenSet, violation: Violation) -> UnreadableEvent:
         self.counts.events_unreadable += 1
@@ -183,4 +194,5 @@ class Importer:
 
 
 def _has_later_attributes(found: FoundSet) -> bool:
-    return not vocabulary.LATER_NAMES[found.name].isdisjoint(found.levels[0])
+    later = vocabulary.LATER_NAMES[found.name]
+    return bool(later) and not later.isdisjoint(found.levels[0])

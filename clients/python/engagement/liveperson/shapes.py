@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 from engagement.liveperson import surroundings
@@ -53,7 +53,7 @@ class Form(NamedTuple):
 
     members: Collection[str]
     """The members that belong to the sets."""
-    read: Callable[[Path, Object, Object], Iterator[Finding]]
+    read: Callable[[Path, Object, Object], Sequence[Finding]]
     """Reads the sets of an object at a path; last, its members beside them."""
 
 
@@ -61,9 +61,8 @@ def form_of(members: Object) -> Form | None:
     """How this object holds attribute sets; None if it holds none itself."""
     if _MARKS.isdisjoint(members):
         return None
-    exported = [name for name in EXPORTED_SETS if members.get(name) is not None]
-    if exported:
-        return Form(exported, _exported_sets if _OWN_NAMES.isdisjoint(members) else _own_event)
+    if members.get("customerInfo") is not None or members.get("personalInfo") is not None:
+        return _EXPORTED if _OWN_NAMES.isdisjoint(members) else _OWN
     kind = text_of(members.get("sdeType")) or text_of(members.get("type"))
     if kind is not None:
         return _form_of_type(members, kind)
@@ -94,47 +93,52 @@ def is_set_without(members: Object, lost: Collection[str]) -> bool:
 
 def around(members: Object, form: Form) -> Object:
     """The members beside the sets of an event, without those that are its context."""
+    own = form.members
     return {
         name: value
         for name, value in members.items()
-        if name not in form.members and name not in surroundings.SUBJECTS
+        if name not in own and name not in surroundings.SUBJECTS
     }
 
 
-def _exported_sets(path: Path, event: Object, beside: Object) -> Iterator[Finding]:
+def _exported_sets(path: Path, event: Object, beside: Object) -> Sequence[Finding]:
     """Sets under their own names, nested once, or twice with more members around the inner one."""
-    set_name = _SET_TYPES.get(text_of(beside.get("sdeType")) or "")
+    found: list[Finding] = []
+    set_name = _SET_TYPES.get(text_of(beside["sdeType"]) or "") if "sdeType" in beside else ""
     for name, field in EXPORTED_SETS.items():
         outer = event.get(name)
         if outer is None:
             continue
-        levels: tuple[Object, ...] = (without(beside, "sdeType") if name == set_name else beside,)
         inner = outer.get(name, outer) if isinstance(outer, dict) else outer
         if inner is None:
             inner = {}
         if not isinstance(outer, dict) or not isinstance(inner, dict):
-            yield _misshapen(path, event, field=field)
+            found.append(_misshapen(path, event, field=field))
             continue
+        levels: tuple[Object, ...] = (without(beside, "sdeType") if name == set_name else beside,)
         if inner is not outer:
             levels = (without(outer, name), *levels)
-        content = _only_content(inner)
+        content = _only_content(inner) if len(inner) == 1 else None
         if content is None:
-            yield FoundSet(path, event, field, (inner, *levels))
+            found.append(FoundSet(path, event, field, (inner, *levels)))
         else:
-            yield _avro_set(path, event, field, (content, *levels))
+            found.append(_avro_set(path, event, field, (content, *levels)))
+    return found
 
 
 def _only_content(members: Object) -> Object | None:
     """The object inside of another that only names its type, as Avro does."""
-    if len(members) != 1:
-        return None
     [(name, content)] = members.items()
     return content if "." in name and isinstance(content, dict) else None
 
 
-def _own_event(path: Path, event: Object, _: Object) -> Iterator[Finding]:
+def _own_event(path: Path, event: Object, _: Object) -> Sequence[Finding]:
     text = "is an event of this service among those of others: put such events into a file of their own"
-    yield MisshapenSet(path, event, Violation("", "import.own_event", text))
+    return [MisshapenSet(path, event, Violation("", "import.own_event", text))]
+
+
+_EXPORTED: Final = Form(EXPORTED_SETS.keys(), _exported_sets)
+_OWN: Final = Form(EXPORTED_SETS.keys(), _own_event)
 
 
 def _form_of_pushed(members: Object, field: str, member: str) -> Form | None:
@@ -142,11 +146,10 @@ def _form_of_pushed(members: Object, field: str, member: str) -> Form | None:
     if inner is None:
         return _form_of_flat(members, field, is_pushed=True)
 
-    def read(path: Path, event: Object, beside: Object) -> Iterator[Finding]:
+    def read(path: Path, event: Object, beside: Object) -> Sequence[Finding]:
         if isinstance(inner, dict):
-            yield FoundSet(path, event, field, (inner, without(beside, "type")), is_pushed=True)
-        else:
-            yield _misshapen(path, event, field=field)
+            return [FoundSet(path, event, field, (inner, without(beside, "type")), is_pushed=True)]
+        return [_misshapen(path, event, field=field)]
 
     return Form((member,), read)
 
@@ -154,24 +157,25 @@ def _form_of_pushed(members: Object, field: str, member: str) -> Form | None:
 def _form_of_flat(members: Object, field: str, *, is_pushed: bool) -> Form | None:
     """A set whose attributes stand beside its type."""
 
-    def read(path: Path, event: Object, _: Object) -> Iterator[Finding]:
-        own = {name: event[name] for name in event if name not in _NO_ATTRIBUTES}
-        yield FoundSet(path, event, field, (own,), is_pushed=is_pushed)
+    def read(path: Path, event: Object, _: Object) -> Sequence[Finding]:
+        own = {name: event[name] for name in event if name not in _FLAT_REMARKS}
+        return [FoundSet(path, event, field, (own,), is_pushed=is_pushed)]
 
     if not KNOWN_NAMES[field].isdisjoint(members):
-        return Form(members.keys() - _NO_ATTRIBUTES, read)
+        return Form(members.keys() - _FLAT_REMARKS, read)
     return Form((), _empty_set) if members.keys() <= _NO_ATTRIBUTES else None
 
 
+_FLAT_REMARKS: Final = surroundings.SUBJECTS | {"type", "sdeType"}
 _NO_ATTRIBUTES: Final = (
-    surroundings.SUBJECTS
+    _FLAT_REMARKS
     | surroundings.TIMES.keys()
-    | {"type", "sdeType", "info", "personal", "contexts", "isAuthenticated"}
+    | {*EXPORTED_SETS, "info", "personal", "contexts", "isAuthenticated"}
 )
 
 
-def _empty_set(_path: Path, _event: Object, _beside: Object) -> Iterator[Finding]:
-    yield EMPTY_SET
+def _empty_set(_path: Path, _event: Object, _beside: Object) -> Sequence[Finding]:
+    return [EMPTY_SET]
 
 
 def _form_of_avro(members: Object) -> Form | None:
@@ -187,18 +191,17 @@ def _form_of_avro(members: Object) -> Form | None:
     if field is None:
         return None
 
-    def read(path: Path, event: Object, beside: Object) -> Iterator[Finding]:
+    def read(path: Path, event: Object, beside: Object) -> Sequence[Finding]:
         inner = data[full_name]
         if rest := without(data, full_name):
             beside["data"] = rest
         if "timestamp" in beside:
             beside.setdefault("serverTimeStamp", beside.pop("timestamp"))
         if inner is None:
-            yield EMPTY_SET
-        elif isinstance(inner, dict):
-            yield _avro_set(path, event, field, (inner, beside))
-        else:
-            yield _misshapen(path, event, field=field)
+            return [EMPTY_SET]
+        if isinstance(inner, dict):
+            return [_avro_set(path, event, field, (inner, beside))]
+        return [_misshapen(path, event, field=field)]
 
     return Form(("data",), read)
 
@@ -210,12 +213,13 @@ def _avro_set(path: Path, event: Object, field: str, levels: tuple[Object, ...])
         return MisshapenSet(path, event, error.violation)
 
 
-def _misspelled_sets(path: Path, event: Object, _: Object) -> Iterator[Finding]:
+def _misspelled_sets(path: Path, event: Object, _: Object) -> Sequence[Finding]:
     """Members that look like sets, and are none."""
-    for name, value in event.items():
-        if name in _OTHER_SPELLINGS and isinstance(value, dict):
-            text = f"looks like an attribute set; write it as {_OTHER_SPELLINGS[name]}"
-            yield MisshapenSet(path, event, Violation(name, "import.name", text))
+    return [
+        MisshapenSet(path, event, Violation(name, "import.name", f"looks like a set; write it as {right}"))
+        for name, right in _OTHER_SPELLINGS.items()
+        if isinstance(event.get(name), dict)
+    ]
 
 
 def _misshapen(path: Path, event: Json, *, field: str) -> MisshapenSet:

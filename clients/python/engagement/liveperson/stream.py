@@ -6,7 +6,8 @@ findings in the same order: neither the size of blocks nor the limit of memory c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from engagement.liveperson.entered import EnteredObject
@@ -21,6 +22,7 @@ from engagement.liveperson.walk import Walk
 _WHOLE_CHARACTERS: Final = 256 * 1024
 """Values up to this length are read into memory before they are walked through."""
 _MAX_REASONS: Final = 100
+_BATCH_FINDINGS: Final = 200
 
 
 class FindingStream:
@@ -43,9 +45,9 @@ class FindingStream:
                 number += 1
                 path = (None, number)
                 found = False
-                for finding in self._read(path, length=0):
+                for findings in self._read(path, length=0):
                     found = True
-                    yield finding
+                    yield from findings
                 if not found and opening != "[":
                     yield self._skip(path)
         except RecursionError:
@@ -54,15 +56,16 @@ class FindingStream:
             reason = f"events cannot be held until the context behind them is read: {error}"
             raise self._scanner.corrupt(reason) from error
 
-    def _read(self, path: Path, *, length: int) -> Iterator[Finding]:
-        """The findings in the next value, which is in memory if it has at most this length."""
+    def _read(self, path: Path, *, length: int) -> Iterator[Sequence[Finding]]:
+        """The findings in the next value, some at a time; it is in memory if it has at most this length."""
         opening = self._scanner.peek()
         if opening not in {"{", "["}:
             self._value = self._scanner.value()
             return
         value = self._scanner.take(length)
-        if value is not ABSENT:
-            yield from self._walk(value, path)
+        if not isinstance(value, Absent):
+            if found := self._walk(value, path):
+                yield found
             return
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -70,7 +73,7 @@ class FindingStream:
         yield from self._enter_list(path) if opening == "[" else self._enter_object(path)
         self._depth -= 1
 
-    def _walk(self, value: Json, path: Path) -> Iterator[Finding]:
+    def _walk(self, value: Json, path: Path) -> Sequence[Finding]:
         walk = Walk(may_repeat=self._may_repeat)
         found = walk.find(value, path)
         if found and not self._scanner.has_members(walk.members):
@@ -78,10 +81,10 @@ class FindingStream:
             self._may_repeat = True
             value = self._scanner.take_again()
             found = Walk(may_repeat=True).find(value, path)
-        yield from found
         self._value = ABSENT if found else value
+        return found
 
-    def _enter_list(self, path: Path) -> Iterator[Finding]:
+    def _enter_list(self, path: Path) -> Iterator[Sequence[Finding]]:
         counted = is_counted(path)
         found_any = False
         others = _Others()
@@ -90,12 +93,12 @@ class FindingStream:
         for index in self._scanner.elements():
             place = (path, index)
             found = False
-            for finding in self._read(place, length=self._whole_characters):
+            for findings in self._read(place, length=self._whole_characters):
                 found = True
-                yield finding
+                yield findings
             if not found and counted:
                 found = True
-                yield self._skip(place)
+                yield (self._skip(place),)
             elif not found and not isinstance(self._value, str | bool | None | list):
                 others.add(self._skip(place))
             found_any = found_any or found
@@ -105,43 +108,50 @@ class FindingStream:
             elif not isinstance(items, Absent):
                 items.append(self._value)
         if found_any:
-            yield from others
+            yield others.all()
         self._value = items
 
-    def _enter_object(self, path: Path) -> Iterator[Finding]:
+    def _enter_object(self, path: Path) -> Iterator[Sequence[Finding]]:
         entered = EnteredObject(path, max_characters=self._max_characters)
         try:
             for name in self._scanner.members():
                 yield from self._read_member(entered, name, (path, name))
         except CorruptInputError:
-            yield from entered.release()
+            yield from _in_batches(entered.release())
             raise
-        yield from entered.close(may_repeat=self._may_repeat)
+        yield from _in_batches(entered.close(may_repeat=self._may_repeat))
         self._value = entered.value
 
-    def _read_member(self, entered: EnteredObject, name: str, path: Path) -> Iterator[Finding]:
+    def _read_member(self, entered: EnteredObject, name: str, path: Path) -> Iterator[Sequence[Finding]]:
         start = self._scanner.position
         is_set = name in EXPORTED_SETS
         if is_set or (name in AMBIGUOUS and self._scanner.peek() == "{"):
             # What it is depends on all members of the object.
             value = self._scanner.take(self._max_characters)
             if not isinstance(value, Absent):
-                if not self._scanner.has_members(count_members(value)):
+                if isinstance(value, dict | list) and not self._scanner.has_members(count_members(value)):
                     self._may_repeat = True
                     value = self._scanner.take_again()
                 entered.keep(name, value, characters=self._scanner.position - start)
                 return
         found = False
-        for finding in self._read(path, length=self._whole_characters):
+        for findings in self._read(path, length=self._whole_characters):
             found = True
             if not is_set:
-                yield from entered.pass_on(finding, name, characters=self._scanner.position - start)
+                before, start = start, self._scanner.position
+                yield entered.pass_on(findings, name, characters=start - before)
         if is_set or not found:
             value = ABSENT if found else self._value
             entered.keep(name, value, characters=self._scanner.position - start)
 
     def _skip(self, path: Path) -> Finding:
         return skip(path, {} if isinstance(self._value, Absent) else self._value)
+
+
+def _in_batches(findings: Iterable[Finding]) -> Iterator[Sequence[Finding]]:
+    waiting = iter(findings)
+    while batch := [*islice(waiting, _BATCH_FINDINGS)]:
+        yield batch
 
 
 class _Others:
@@ -160,5 +170,6 @@ class _Others:
         elif len(self._skipped) < _MAX_REASONS:
             self._skipped[item.reason] = item
 
-    def __iter__(self) -> Iterator[Finding]:
-        return iter(self._skipped.values())
+    def all(self) -> Sequence[Finding]:
+        """All of them."""
+        return [*self._skipped.values()]

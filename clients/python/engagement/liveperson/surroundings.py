@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Final
 
 from engagement.liveperson.findings import NO_CONTEXT, Context, Path, Voucher
@@ -44,16 +44,19 @@ TIMES: Final = {
 _HEADERS: Final = frozenset({"info", "header", "metaData", "metadata", "_metadata", "visitorInfo"})
 _PARTICIPANTS: Final = frozenset({"consumerParticipants", "consumerParticipant"})
 # The field of Context, and how well the name says it: a lower rank wins, then the first.
+_FIELDS: Final = Context._fields
+_ACCOUNT_ID, _CONVERSATION_ID, _CONSUMER_ID, _TIME = range(len(_FIELDS))
+_UNKNOWN: Final = 100
 _RANKS: Final = {
-    "brandId": ("account_id", 0),
-    "accountId": ("account_id", 0),
-    "conversationId": ("conversation_id", 0),
-    "engagementId": ("conversation_id", 1),
-    "sessionId": ("conversation_id", 2),
-    "visitId": ("conversation_id", 3),
-    "visitorId": ("consumer_id", 1),
-    "consumerId": ("consumer_id", 1),
-    **{name: ("time", 0) for name, time in TIMES.items() if time == "serverTimeStamp"},
+    "brandId": (_ACCOUNT_ID, 0),
+    "accountId": (_ACCOUNT_ID, 0),
+    "conversationId": (_CONVERSATION_ID, 0),
+    "engagementId": (_CONVERSATION_ID, 1),
+    "sessionId": (_CONVERSATION_ID, 2),
+    "visitId": (_CONVERSATION_ID, 3),
+    "visitorId": (_CONSUMER_ID, 1),
+    "consumerId": (_CONSUMER_ID, 1),
+    **{name: (_TIME, 0) for name, time in TIMES.items() if time == "serverTimeStamp"},
 }
 SUBJECTS: Final = frozenset(_RANKS) - TIMES.keys() | _PARTICIPANTS
 """The members of an object that say whom it is about."""
@@ -96,52 +99,48 @@ def is_record(path: Path) -> bool:
 class Surroundings:
     """What the members of an object say of the sets inside it."""
 
+    __slots__ = ("_ranks", "context", "has_issuer", "repeated")
+
     def __init__(self, members: Object, *, has_headers: bool = True) -> None:
         """Of an object without headers, only its own members count."""
-        self.context = NO_CONTEXT
-        """All that they say."""
-        self.final = NO_CONTEXT
-        """What no further member could change."""
-        self.repeated = ""
+        ranks = [_UNKNOWN] * len(_FIELDS)
+        values: list[Json] = list(NO_CONTEXT)
+        self.repeated = _repeated(members, CONTEXT)
         """A member with a context that appears more than once; empty if there is none."""
         self.has_issuer = bool(text_of(members.get(ISSUER)))
-        best: dict[str, tuple[int, Json]] = {}
-        self.repeated = _repeated(members, CONTEXT)
-        for field, rank, value in self._claims(members, has_headers=has_headers):
-            if field not in best or rank < best[field][0]:
-                best[field] = (rank, value)
-        if best:
-            self.context = _context(best)
-            self.final = _context({field: each for field, each in best.items() if each[0] == 0})
-
-    def _claims(self, members: Object, *, has_headers: bool) -> Iterator[tuple[str, int, Json]]:
-        """Each field of a context, with its rank and its value."""
         for name, value in members.items():
             if name in _RANKS:
-                yield from _claim(name, value)
+                _claim(name, value, ranks=ranks, values=values)
             elif name in _PARTICIPANTS:
-                consumer_id = _first_participant(value)
-                if consumer_id:
-                    yield "consumer_id", 0, consumer_id
+                if (consumer_id := _first_participant(value)) and ranks[_CONSUMER_ID] > 0:
+                    ranks[_CONSUMER_ID], values[_CONSUMER_ID] = 0, consumer_id
             elif name in _HEADERS and has_headers:
                 header = _unwrapped(value)
                 if isinstance(header, dict):
                     self.repeated = self.repeated or _repeated(header, _RANKS)
                     for inner, content in header.items():
                         if inner in _RANKS:
-                            yield from _claim(inner, content)
+                            _claim(inner, content, ranks=ranks, values=values)
+        self.context = Context(*values)  # type: ignore[arg-type]  # texts, but for the time
+        """All that they say."""
+        self._ranks = ranks
+
+    @property
+    def final(self) -> Context:
+        """What no further member could change."""
+        known = zip(self.context, self._ranks, NO_CONTEXT, strict=True)
+        return Context(*(value if rank == 0 else nothing for value, rank, nothing in known))  # type: ignore[arg-type]
 
 
-def _claim(name: str, value: Json) -> Iterator[tuple[str, int, Json]]:
-    value = _unwrapped(value)
-    if text_of(value):
-        field, rank = _RANKS[name]
-        yield field, rank, value
-
-
-def _context(best: dict[str, tuple[int, Json]]) -> Context:
-    texts = {field: text_of(value) or "" for field, (_, value) in best.items() if field != "time"}
-    return Context(**texts, time=best["time"][1] if "time" in best else None)
+def _claim(name: str, value: Json, *, ranks: list[int], values: list[Json]) -> None:
+    """Takes a value for the field that its name means, if no better one is known."""
+    field, rank = _RANKS[name]
+    if rank < ranks[field]:
+        value = _unwrapped(value)
+        text = text_of(value)
+        if text:
+            ranks[field] = rank
+            values[field] = value if field == _TIME else text
 
 
 def _first_participant(value: Json) -> str:
@@ -166,4 +165,3 @@ def _unwrapped(value: Json) -> Json:
 
 
 _AVRO_SCALARS: Final = frozenset({"string", "long", "int"})
-NO_SURROUNDINGS: Final = Surroundings({})

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
 from engagement.liveperson.errors import UnreadableError
-from engagement.liveperson.values import Json, text_of
+from engagement.liveperson.values import Json
 
 _DIGITS: Final = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _ISO: Final = re.compile(
@@ -37,11 +37,13 @@ def read_time(value: Json, *, field: str) -> Time | None:
 
     A time without an offset is UTC. Raises UnreadableError if the value is no time.
     """
-    text = (text_of(value) or "").strip() if not isinstance(value, dict | list | bool) else "?"
+    if isinstance(value, str) and len(value) == _DIGITS_TODAY and value.isascii() and value.isdecimal():
+        return Time(int(value))
+    if value is None:
+        return None
+    text = value.strip() if isinstance(value, str) else "?"
     if not text:
         return None
-    if len(text) == _DIGITS_TODAY and text.isascii() and text.isdecimal():
-        return Time(int(text))
     if _DIGITS.fullmatch(text):
         return _of_number(Decimal(text), field=field)
     if (match := _ISO.fullmatch(text)) is not None:

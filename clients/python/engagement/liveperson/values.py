@@ -36,6 +36,9 @@ class RepeatingObject(dict[str, "Json"]):
         return partial(RepeatingObject, pairs=self.pairs, repeated=self.repeated), (dict(self),)
 
 
+CONTAINERS: Final = frozenset({dict, list, RepeatingObject})
+
+
 def object_of(pairs: list[tuple[str, Json]]) -> Object:
     """The object with these members."""
     members = dict(pairs)
@@ -45,19 +48,17 @@ def object_of(pairs: list[tuple[str, Json]]) -> Object:
     return RepeatingObject(members, pairs=pairs, repeated={name for name in names if names.count(name) > 1})
 
 
-def count_members(value: Json) -> int:
+def count_members(value: Object | list[Json]) -> int:
     """The number of members of all objects in a value."""
+    # Few branches: this is called for every set.
+    count = 0
+    children: Iterable[Json] = value
     if isinstance(value, dict):
         count = len(value)
-        children: Iterable[Json] = value.values()
-    elif isinstance(value, list):
-        count = 0
-        children = value
-    else:
-        return 0
+        children = value.values()
     for child in children:
-        if type(child) is dict or type(child) is list:
-            count += count_members(child)
+        if type(child) in CONTAINERS:
+            count += count_members(child)  # type: ignore[arg-type]  # it is one of them
     return count
 
 

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final  # Any: members that are known to be containers
 
-from engagement.liveperson.findings import RECOGNIZED, Finding, FoundSet, MisshapenSet, Path, Voucher
+from engagement.liveperson.findings import (
+    NO_CONTEXT,
+    RECOGNIZED,
+    Finding,
+    FoundSet,
+    MisshapenSet,
+    Path,
+    Voucher,
+)
 from engagement.liveperson.shapes import AMBIGUOUS, EXPORTED_SETS, Form, around, form_of, skip
 from engagement.liveperson.surroundings import (
     CONTEXT,
     KNOWN_LISTS,
-    NO_SURROUNDINGS,
     SUBJECTS,
     VOUCHERS,
     Surroundings,
     is_counted,
     is_record,
 )
-from engagement.liveperson.values import Json, Object, RepeatingObject, count_members, first_repeat
+from engagement.liveperson.values import (
+    CONTAINERS,
+    Json,
+    Object,
+    RepeatingObject,
+    count_members,
+    first_repeat,
+)
 from engagement.violation import Violation
 
 _NOTHING: Final[Sequence[Finding]] = ()
-_CONTAINERS: Final = frozenset({dict, list})
 
 
 class Walk:
@@ -45,89 +58,91 @@ class Walk:
         others: list[tuple[Path, Json]] = []
         for index, item in enumerate(items):
             place = (path, index)
-            inside = _NOTHING
-            if isinstance(item, dict):
-                inside = self._find_in_object(item, place)
-            elif isinstance(item, list):
-                inside = self._find_in_list(item, place)
-            elif not counted:
-                continue
-            if inside:
-                found += inside
-            elif counted:
+            if type(item) in CONTAINERS:
+                inside = self.find(item, place)
+                if inside:
+                    found += inside
+                    continue
+            if counted:
                 found.append(skip(place, item))
-            else:
+            elif isinstance(item, dict):
                 others.append((place, item))
-        if found:
-            found += [skip(place, item) for place, item in others if isinstance(item, dict)]
+        if found and others:
+            found += [skip(place, item) for place, item in others]
         return found
 
     def _find_in_object(self, members: Object, path: Path) -> Sequence[Finding]:
         self.members += len(members)
-        pairs: Iterable[tuple[str, Json]] = members.items()
-        if self._may_repeat and isinstance(members, RepeatingObject):
-            pairs = members.pairs
         form = form_of(members)
+        own = form.members if form else ()
         found: list[Finding] = []
         gone: list[str] = []
-        later: list[tuple[str, Json]] = []
-        for name, child in pairs:
-            if type(child) not in _CONTAINERS and not isinstance(child, RepeatingObject):
-                continue
-            if form is not None and name in form.members:
+        for name, child in self._containers(members):
+            if name in own:
                 self.members += count_members(child)
-            elif name in AMBIGUOUS and isinstance(child, dict):
-                later.append((name, child))
             elif inside := self.find(child, (path, name)):
                 gone.append(name)
-                found += vouched(inside, name)
-        for name, child in later:
-            if inside := self.find(child, (path, name)):
-                gone.append(name)
-                found += vouched(inside, name)
+                vouch(inside, name)
+                found += inside
         if form is None and not found:
             return _NOTHING if KNOWN_LISTS.isdisjoint(members) else (RECOGNIZED,)
         kept = _without(members, gone) if gone else members
-        own = own_sets(path, kept, form, is_record=bool(found), may_repeat=self._may_repeat)
-        return [*_completed(found, kept, path), *own] or (RECOGNIZED,)
+        sets = own_sets(path, kept, form, is_record=bool(found), may_repeat=self._may_repeat)
+        return [*_completed(found, kept, path), *sets] if found else sets or (RECOGNIZED,)
+
+    def _containers(self, members: Object) -> Sequence[tuple[str, Any]]:
+        """The members that are objects or arrays, and last those whose meaning depends on the others."""
+        pairs: Iterable[tuple[str, Json]] = members.items()
+        if self._may_repeat and isinstance(members, RepeatingObject):
+            pairs = members.pairs
+        found = [pair for pair in pairs if type(pair[1]) in CONTAINERS]
+        if len(found) > 1 and not AMBIGUOUS.isdisjoint(members):
+            found.sort(key=_is_ambiguous)
+        return found
 
 
-def vouched(findings: Sequence[Finding], name: str) -> Sequence[Finding]:
-    """The findings in a member with this name, which may say who vouches for them."""
+def _is_ambiguous(member: tuple[str, Json]) -> bool:
+    name, value = member
+    return name in AMBIGUOUS and isinstance(value, dict)
+
+
+def vouch(findings: Sequence[Finding], name: str) -> None:
+    """Fills in who vouches for what was found in a member with this name."""
     voucher = VOUCHERS.get(name)
     if voucher is None:
-        return findings
-    return [
-        each._replace(voucher=voucher)
-        if isinstance(each, FoundSet) and each.voucher == Voucher.UNKNOWN
-        else each
-        for each in findings
-    ]
+        return
+    for each in findings:
+        if isinstance(each, FoundSet) and not each.voucher:
+            each.voucher = voucher
 
 
-def _completed(findings: Sequence[Finding], members: Object, path: Path) -> Iterable[Finding]:
+def _completed(findings: list[Finding], members: Object, path: Path) -> Iterable[Finding]:
     """The findings inside an object, completed by what its other members say."""
-    if not findings:
-        return findings
-    said = NO_SURROUNDINGS if CONTEXT.isdisjoint(members) else Surroundings(members)
-    return [complete(each, said, path) for each in findings]
+    if not CONTEXT.isdisjoint(members):
+        return complete(findings, Surroundings(members), path)
+    for each in findings:
+        if isinstance(each, FoundSet) and each.voucher is Voucher.CLAIMS:
+            each.voucher = Voucher.UNKNOWN
+    return findings
 
 
-def complete(finding: Finding, said: Surroundings, path: Path) -> Finding:
-    """A finding in the object at the path, completed by what the object says."""
-    if not isinstance(finding, FoundSet) or finding.is_settled:
-        return finding
-    if said.repeated:
-        text = f"{said.repeated} appears more than once around it"
-        return MisshapenSet(finding.path, finding.event, Violation("", "import.repeated", text))
-    voucher = finding.voucher
-    if voucher == Voucher.CLAIMS:
-        voucher = Voucher.SOURCE if said.has_issuer else Voucher.UNKNOWN
-    elif said is NO_SURROUNDINGS:
-        return finding
-    context = finding.context.or_else(said.context)
-    is_settled = context.has_subject and is_record(path)
-    return finding._replace(context=context, voucher=voucher, is_settled=is_settled)
+def complete(findings: Iterable[Finding], said: Surroundings, path: Path) -> Iterator[Finding]:
+    """Findings in the object at the path, completed by what the object says."""
+    settles = is_record(path)
+    outer = said.context
+    for each in findings:
+        if not isinstance(each, FoundSet) or each.is_settled:
+            yield each
+            continue
+        if said.repeated:
+            text = f"{said.repeated} appears more than once around it"
+            yield MisshapenSet(each.path, each.event, Violation("", "import.repeated", text))
+            continue
+        if each.voucher is Voucher.CLAIMS:
+            each.voucher = Voucher.SOURCE if said.has_issuer else Voucher.UNKNOWN
+        each.context = outer if each.context is NO_CONTEXT else each.context.or_else(outer)
+        each.is_settled = settles and each.context.has_subject
+        yield each
 
 
 def own_sets(
@@ -139,14 +154,14 @@ def own_sets(
     """
     if form is None:
         return _NOTHING
-    own = [*form.read(path, members, {} if is_record else around(members, form))]
+    own = form.read(path, members, {} if is_record else around(members, form))
     if may_repeat and (repeated := _first_repeat(members, is_record=is_record)):
         violation = Violation(repeated, "import.repeated", "appears more than once")
         return [MisshapenSet(path, members, violation)]
-    if CONTEXT.isdisjoint(members) or (not is_record and SUBJECTS.isdisjoint(members)):
+    if (CONTEXT if is_record else SUBJECTS).isdisjoint(members):
         return own
     said = Surroundings(members, has_headers=is_record)
-    return [complete(each, said, path) for each in own]
+    return [*complete(own, said, path)]
 
 
 def _first_repeat(members: Object, *, is_record: bool) -> str:
