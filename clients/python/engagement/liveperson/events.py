@@ -121,10 +121,12 @@ def read_content(found: FoundSet, *, vocabularies: Vocabularies) -> Content | No
         return None
     for level in found.levels[1:]:
         _keep_rest(level, remarks=remarks, leaves=leaves)
-    server_time = _first_time(remarks, "serverTimeStamp", leaves=leaves) or found.context.time
+    server_time = _first_time(remarks, "serverTimeStamp", leaves=leaves)
+    if server_time is None:
+        server_time = found.context.time
     original_time = _first_time(remarks, "originalTimeStamp", leaves=leaves)
-    server = read_time(server_time, field=_TIME_FIELDS[found.name]) if server_time else None
-    original = read_time(original_time, field="original_time_stamp") if original_time else None
+    server = read_time(server_time, field=_TIME_FIELDS[found.name])
+    original = read_time(original_time, field="original_time_stamp")
     return Content(
         set_name=found.name,
         context=found.context,

@@ -9,6 +9,7 @@ from typing import IO, Final
 
 from engagement.liveperson.findings import Finding
 
+_MEMORY_FINDINGS: Final = 1000
 _MEMORY_CHARACTERS: Final = 1024 * 1024
 
 
@@ -28,7 +29,7 @@ class Held:
         """Holds a finding that takes about so many characters. Raises OSError if the disk is full."""
         self._findings.append(finding)
         self._characters += characters
-        if self._characters > _MEMORY_CHARACTERS:
+        if self._characters > _MEMORY_CHARACTERS or len(self._findings) >= _MEMORY_FINDINGS:
             self._spill()
 
     def release(self) -> Iterator[Finding]:

@@ -214,7 +214,8 @@ class Scanner:
             at = behind.end() if behind else at
         else:
             comma = len(text[self._at : at].rstrip(" \t\n\r")) - 1 + self._at
-        if text[at : at + 1] not in {"]", "}"} or comma <= self._at or text[comma] != ",":
+        before = text[self._at : comma].rstrip(" \t\n\r")[-1:]
+        if text[at : at + 1] not in {"]", "}"} or text[comma] != "," or before in {"", "[", "{", ",", ":"}:
             return False
         self._note_comma(comma)
         self._text = f"{text[:comma]} {text[comma + 1 :]}"

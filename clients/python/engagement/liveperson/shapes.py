@@ -235,11 +235,14 @@ def skip(path: Path, item: Json) -> Finding:
     listed, _ = path
     stranger = "" if surroundings.is_at_home(path) else show(path)
     if kind := text_of(item.get("sdeType")) or text_of(item.get("type")):
-        return SkippedSet(f"set type {kind}", "" if kind in _OTHER_TYPES else stranger)
+        return SkippedSet(f"set type {kind}", "" if kind in _OTHER_TYPES or "sdeType" in item else stranger)
+    is_in_sets = listed is not None and surroundings.is_of_sets(listed)
+    if is_in_sets and isinstance(item.get("data"), str | list):
+        return _misshapen(path, item, field="")
     if record := _avro_name(item.get("data")) or _avro_name(item.get("body")):
         return SkippedSet(f"set type {record}", stranger)
     named = (name for name, value in item.items() if isinstance(value, dict))
-    name = next(named, None) if listed is not None and surroundings.is_of_sets(listed) else None
+    name = next(named, None) if is_in_sets else None
     return SkippedSet(f"set type {name}" if name else "no attribute set", stranger)
 
 

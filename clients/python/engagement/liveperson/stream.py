@@ -135,7 +135,9 @@ class FindingStream:
                 entered.keep(name, value, characters=self._scanner.position - start)
                 return
         found = False
-        for findings in self._read(path, length=self._whole_characters):
+        # The items of an array come out as they are read.
+        length = 0 if self._scanner.peek() == "[" else self._whole_characters
+        for findings in self._read(path, length=length):
             found = True
             if not is_set:
                 before, start = start, self._scanner.position
