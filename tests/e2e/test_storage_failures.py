@@ -135,7 +135,7 @@ def test_a_folder_is_for_one_server(server_process: ServerProcess) -> None:
 
 def test_a_port_is_for_one_server(server_process: ServerProcess, tmp_path: Path) -> None:
     messages = _failed_start(tmp_path / "other", listen=server_process.address)
-    assert f"cannot listen on {server_process.address}" in messages
+    assert f"{server_process.address} is in use" in messages
 
 
 def test_a_file_is_no_data_folder(tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _TABLE_ROWS: Final = 100
+_GAP: Final = "  "
+_MIN_FLEXIBLE_COLUMNS: Final = 24
+"""A table is shown only if its longest column gets this much, or all that it needs."""
 
 
 def is_terminal() -> bool:
@@ -25,16 +27,11 @@ def is_terminal() -> bool:
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     """Prints names and values, a pair per line."""
-    if not is_terminal():
+    if is_terminal():
+        _print_grid(_console(), pairs)
+    else:
         for pair in pairs:
             _print_line(pair)
-        return
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in pairs:
-        grid.add_row(printable(name), Text(printable(value)))
-    Console().print(grid)
 
 
 def print_lines(values: Iterable[str]) -> None:
@@ -44,10 +41,15 @@ def print_lines(values: Iterable[str]) -> None:
 
 
 class Rows:
-    """Rows below a header; on a terminal some are held back to align them."""
+    """Rows below a header; on a terminal some are held back to align them.
 
-    def __init__(self, *names: str) -> None:
+    On a terminal that is too narrow for the table each row is a paragraph, with a name and value per line, so
+    that ids stay whole. Only the values of the `flexible` column are broken between lines.
+    """
+
+    def __init__(self, *names: str, flexible: str) -> None:
         self._names = names
+        self._flexible = names.index(flexible)
         self._held: list[Sequence[str]] = []
         self._are_names_printed = False
 
@@ -59,20 +61,38 @@ class Rows:
 
     def finish(self) -> None:
         """Prints the rows that are held back."""
-        if is_terminal():
-            self._print_table()
-        else:
+        if not is_terminal():
             self._print_lines()
+        elif self._held:
+            self._print_aligned()
         self._held.clear()
 
-    def _print_table(self) -> None:
-        table = Table(box=None, padding=(0, 1), header_style="bold")
-        for name in self._names:
-            table.add_column(name, overflow="fold")
-        for row in self._held:
-            table.add_row(*(Text(printable(value)) for value in row))
-        if self._held:
-            Console().print(table)
+    def _print_aligned(self) -> None:
+        console = _console()
+        rows = [[printable(value) for value in row] for row in self._held]
+        if self._fits(rows, console.width):
+            self._print_table(console, rows)
+        else:
+            for row in rows:
+                _print_record(console, self._names, row)
+
+    def _fits(self, rows: Sequence[Sequence[str]], columns: int) -> bool:
+        from rich.cells import cell_len  # noqa: PLC0415 - for terminals only
+
+        widths = [max(map(cell_len, column)) for column in zip(self._names, *rows, strict=True)]
+        widths[self._flexible] = min(widths[self._flexible], _MIN_FLEXIBLE_COLUMNS)
+        return sum(widths) + len(_GAP) * (len(widths) - 1) <= columns
+
+    def _print_table(self, console: Console, rows: Sequence[Sequence[str]]) -> None:
+        from rich.table import Table  # noqa: PLC0415 - for terminals only
+        from rich.text import Text  # noqa: PLC0415
+
+        table = Table(box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False, header_style="bold")
+        for index, name in enumerate(self._names):
+            table.add_column(name, overflow="fold", no_wrap=index != self._flexible)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
 
     def _print_lines(self) -> None:
         if not self._are_names_printed:
@@ -83,7 +103,11 @@ class Rows:
 
 
 class LiveRows:
-    """Rows below a header, printed as they arrive; on a terminal the columns have fixed widths."""
+    """Rows below a header, printed as they arrive.
+
+    On a terminal the columns have fixed widths, which longer values exceed. If these leave too little for the
+    last column, each row is a paragraph as in Rows.
+    """
 
     def __init__(self, *names: str, widths: Sequence[int]) -> None:
         self._names = names
@@ -92,14 +116,52 @@ class LiveRows:
 
     def add(self, row: Sequence[str]) -> None:
         """Prints a row."""
+        if is_terminal():
+            self._print_aligned(row)
+            return
         if not self._are_names_printed:
             self._are_names_printed = True
-            self.add(self._names)
-        if is_terminal():
-            cells = (printable(value).ljust(width) for value, width in zip(row, self._widths, strict=True))
-            sys.stdout.write("  ".join(cells).rstrip() + "\n")
-        else:
-            _print_line(row)
+            _print_line(self._names)
+        _print_line(row)
+
+    def _print_aligned(self, row: Sequence[str]) -> None:
+        console = _console()
+        taken = sum(self._widths) + len(_GAP) * (len(self._widths) - 1)
+        if console.width < taken + _MIN_FLEXIBLE_COLUMNS:
+            _print_record(console, self._names, [printable(value) for value in row])
+            return
+        if not self._are_names_printed:
+            self._are_names_printed = True
+            self._print_cells(self._names)
+        self._print_cells(row)
+
+    def _print_cells(self, row: Sequence[str]) -> None:
+        cells = (printable(value).ljust(width) for value, width in zip(row, self._widths, strict=True))
+        sys.stdout.write(_GAP.join(cells).rstrip() + "\n")
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - for terminals only
+
+    return Console()
+
+
+def _print_record(console: Console, names: Sequence[str], row: Sequence[str]) -> None:
+    """Prints a row as a paragraph, without empty values."""
+    _print_grid(console, ((name, value) for name, value in zip(names, row, strict=True) if value))
+    console.print()
+
+
+def _print_grid(console: Console, pairs: Iterable[tuple[str, str]]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - for terminals only
+    from rich.text import Text  # noqa: PLC0415
+
+    grid = Table.grid(padding=(0, len(_GAP)))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(Text(printable(name)), Text(printable(value)))
+    console.print(grid)
 
 
 def _print_line(values: Sequence[str]) -> None:
