@@ -24,7 +24,7 @@ _MAX_PORT: Final = 65_535
 
 def read_address(_context: click.Context, _option: click.Parameter, value: str) -> str:
     """The target for gRPC that an option names. Raises CommandError, which says how to write it."""
-    shown = f"The address {value!r} of the server (--server or ENGAGEMENT_SERVER)"
+    shown = f"The server's address {value!r} (--server or ENGAGEMENT_SERVER)"
     if _OF_GRPC.match(value):
         return value
     if _WITH_TLS.match(value):
@@ -39,7 +39,7 @@ def read_address(_context: click.Context, _option: click.Parameter, value: str) 
         is_ipv6 = address.count(":") > 1
         form = "[HOST]:PORT" if is_ipv6 else "HOST:PORT"
         example = f"{'[::1]' if is_ipv6 else '127.0.0.1'}:{_DEFAULT_PORT}"
-        raise CommandError(f"{shown} is no address; write {form}, such as {example}.")
+        raise CommandError(f"{shown} is not {form}; write one such as {example}.")
     if not port:
         raise CommandError(f"{shown} has no port; write {host}:{_DEFAULT_PORT}, or another port.")
     if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= _MAX_PORT):

@@ -24,7 +24,7 @@ from engagement.follow import EventBatch, Follower
 
 _MAX_CELL_CHARACTERS = 60
 _FLUSHED_EVENTS = 50
-_TERMINAL_WIDTHS = (24, 8, 12, 12, 12, 12, 0)
+_TERMINAL_WIDTHS = (24, 8, 12, 10, 8, 8, 24)
 _EPILOG = """\b
 Examples:
   engagement tail --account acme
