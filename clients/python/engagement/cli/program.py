@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -117,10 +117,10 @@ def program(context: click.Context) -> None:
         context.exit(ExitStatus.FAILED)
 
 
-def main() -> int:
-    """Runs the command line with the process's arguments and returns its exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line, with the process's arguments by default, and returns its exit status."""
     try:
-        status = program.main(prog_name="engagement", standalone_mode=False)
+        status = program.main(arguments, prog_name="engagement", standalone_mode=False)
     except click.ClickException as error:
         _report(error)
         return error.exit_code
