@@ -59,8 +59,8 @@ class Cli:
                 process.kill()
 
     def run(self, *arguments: str, stdin: bytes = b"") -> Result:
-        """Runs a command to its end: in this process, which is faster, unless it gets an input."""
-        if stdin:
+        """Runs a command to its end: in this process, which is faster, unless it has input or settings."""
+        if stdin or self.settings:
             return self.run_process(*arguments, stdin=stdin)
         with chdir(self.folder), CliRunner().isolation(env=self.environment) as (stdout, stderr, *_):
             status = main(arguments)
