@@ -19,8 +19,9 @@ _TABLE_ROWS: Final = 100
 _GAP: Final = "  "
 _INDENT: Final = "    "
 _NARROW_COLUMNS: Final = 60
-_MIN_FLEXIBLE_COLUMNS: Final = 24
-"""The flexible column of a table gets at least this much, or all that it needs."""
+_MIN_FOLDED_COLUMNS: Final = 16
+_MIN_FLEXIBLE_COLUMNS: Final = 36
+"""The flexible column of a table gets at least this much, which is a UUID, or all that it needs."""
 
 
 def is_terminal() -> bool:
@@ -194,7 +195,7 @@ def _fold(console: Console, text: str, width: int) -> list[str]:
     """The lines of a text, broken between words if possible; at least one."""
     from rich.text import Text  # noqa: PLC0415 - for terminals only
 
-    lines = Text(text).wrap(console, max(width, _MIN_FLEXIBLE_COLUMNS))
+    lines = Text(text).wrap(console, max(width, _MIN_FOLDED_COLUMNS))
     return [line.plain.rstrip() for line in lines] or [""]
 
 
