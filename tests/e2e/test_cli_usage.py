@@ -159,7 +159,7 @@ def test_server_and_account_may_stand_before_the_command(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("--account acme", "No command is given, as in 'engagement list --account acme'."),
+        ("--account acme", "No command is given, as in: engagement list --account acme"),
         ("--json list", "--json belongs after the command; only --server and --account may stand before it."),
         ("lst", "There is no command 'lst'; did you mean 'list'?"),
         ("entities lst", "There is no command 'lst'; did you mean 'list'?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -51,8 +52,8 @@ class Group(click.Group):
         """Moves the shared options behind the command."""
         leading, rest = _split_leading(args)
         if leading and not rest and not context.resilient_parsing:
-            example = f"{context.command_path} list {' '.join(leading)}"
-            raise click.UsageError(f"No command is given, as in '{example}'.", context)
+            example = shlex.join([*context.command_path.split(), "list", *leading])
+            raise click.UsageError(f"No command is given, as in: {example}", context)
         is_command = bool(rest) and not rest[0].startswith("-")
         try:
             return super().parse_args(context, [rest[0], *leading, *rest[1:]] if is_command else rest)
