@@ -109,7 +109,7 @@ def test_an_address_may_be_spelled_as_elsewhere(spelling: str, cli: Cli) -> None
         ("[::1]:1", "No answer from a server at [::1]:1 ("),
     ],
 )
-def test_a_server_that_is_not_there_is_told_at_once(address: str, sentence: str, cli: Cli) -> None:
+def test_a_missing_server_is_reported_at_once(address: str, sentence: str, cli: Cli) -> None:
     done = cli.run("list", "--server", address)
     assert (done.status, done.stdout) == (2, "")
     assert done.stderr.startswith(f"engagement: {sentence}")
@@ -167,7 +167,7 @@ def test_server_and_account_may_stand_before_the_command(cli: Cli) -> None:
         ("list --acount x", "No such option '--acount'. (Did you mean one of: '--account', '--until'?)"),
     ],
 )
-def test_wrong_usage_says_the_right_one(arguments: str, sentence: str, cli: Cli) -> None:
+def test_wrong_usage_names_the_right_one(arguments: str, sentence: str, cli: Cli) -> None:
     done = cli.run(*arguments.split())
     assert (done.status, done.stdout) == (2, "")
     first, second = done.stderr.splitlines()

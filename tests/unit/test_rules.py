@@ -149,7 +149,7 @@ def test_too_many_members_are_described_with_their_limit() -> None:
     ]
 
 
-def test_a_pattern_is_told_in_words() -> None:
+def test_a_violated_pattern_is_described_in_words() -> None:
     (broken,) = check_message(v1.RecordEventRequest(account_id="acme corp", event=customer_event()))
     assert (broken.field, broken.rule) == ("account_id", "string.pattern")
     assert broken.description == "must be 1 to 64 letters (a to z), digits, - and _"
