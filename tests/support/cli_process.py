@@ -59,7 +59,10 @@ class Cli:
                 process.kill()
 
     def run(self, *arguments: str, stdin: bytes = b"") -> Result:
-        """Runs a command to its end: in this process, which is faster, unless it has input or settings."""
+        """Runs a command to its end: in this process, which is faster, unless it has input or settings.
+
+        Commands run an event loop of their own, so a coroutine needs `run_process`.
+        """
         if stdin or self.settings:
             return self.run_process(*arguments, stdin=stdin)
         with chdir(self.folder), CliRunner().isolation(env=self.environment) as (stdout, stderr, *_):
