@@ -164,13 +164,16 @@ def _lock(data_dir: Path) -> int:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
-        raise ConfigurationError(f"the data folder {data_dir} cannot be used: {error.strerror}") from error
+        raise ConfigurationError(
+            f"the data folder {data_dir} cannot be used: {error.strerror}; choose another with --data DIR"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
         raise ConfigurationError(
-            f"the data folder {data_dir} is in use by another server; stop it or choose another folder"
+            f"the data folder {data_dir} is in use by another server; stop it, or choose another with"
+            " --data DIR"
         ) from error
     return lock
 

@@ -15,11 +15,11 @@ from google.protobuf import json_format
 
 from engagement import v1
 from engagement.cli.connection import connect
+from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_text import CsvFormat, NdjsonFormat
 from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
-from engagement.cli.options import account_option, server_option
 from engagement.cli.part_file import OtherOrderError, PartFile
 from engagement.cli.progress import ExportBar
 from engagement.cli.transfer import ErasedMeanwhileError, Transfer
@@ -32,7 +32,6 @@ Examples:
   engagement export vips.csv --account acme --type vip --since 2024-05-01
   engagement export events.parquet --account acme --set customer
 
-\b
 Exit status: 0 the file is complete, 1 events were erased meanwhile, 2 wrong
 usage or no connection, 130 stopped with Ctrl-C.
 """

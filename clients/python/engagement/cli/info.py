@@ -10,9 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from engagement import v1
 from engagement.cli.connection import connect
+from engagement.cli.connection_options import server_option
 from engagement.cli.failures import ExitStatus
 from engagement.cli.moment import write_epoch_ms
-from engagement.cli.options import server_option
 from engagement.cli.printing import print_pairs
 from engagement.client import EngagementClient
 

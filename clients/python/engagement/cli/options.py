@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments of the commands that read files of events."""
 
 from __future__ import annotations
 
@@ -6,23 +6,6 @@ import click
 
 from engagement.cli.input_events import Format
 
-server_option = click.option(
-    "--server",
-    metavar="HOST:PORT",
-    default="127.0.0.1:50051",
-    envvar="ENGAGEMENT_SERVER",
-    show_default=True,
-    show_envvar=True,
-    help="Address of the server.",
-)
-account_option = click.option(
-    "--account",
-    metavar="ID",
-    required=True,
-    envvar="ENGAGEMENT_ACCOUNT",
-    show_envvar=True,
-    help="The brand's account: 1 to 64 letters, digits, - and _.",
-)
 files_argument = click.argument(
     "files",
     metavar="FILE...",

@@ -4,14 +4,44 @@ from __future__ import annotations
 
 import sys
 import time
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Any
 
 from engagement.cli.input_file import InputFile
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
-def _make_progress() -> Progress:
+
+class _NoProgress:
+    """Stands in for rich, which takes longer to import than many commands to run."""
+
+    disable = True
+
+    def add_task(self, *_: object, **__: object) -> Any:  # Any: a number of a type of rich
+        """Shows nothing."""
+
+    def start(self) -> None:
+        """Shows nothing."""
+
+    def stop(self) -> None:
+        """Shows nothing."""
+
+    def update(self, _: TaskID, **__: object) -> None:
+        """Shows nothing."""
+
+
+def _make_progress() -> Progress | _NoProgress:
+    if not sys.stderr.isatty():
+        return _NoProgress()
+    from rich.console import Console  # noqa: PLC0415 - for terminals only
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -19,7 +49,6 @@ def _make_progress() -> Progress:
         TextColumn("{task.fields[counts]}"),
         TimeElapsedColumn(),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
         transient=True,
     )
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import click
 
 from engagement.cli.connection import Connection, connect
+from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.delivery import Delivery
 from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.input_events import Format, InputEvents
 from engagement.cli.input_file import open_input
-from engagement.cli.options import account_option, files_argument, format_option, server_option, source_option
+from engagement.cli.options import files_argument, format_option, source_option
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.cli.summary import InputSummary, exit_status, print_json, print_text
@@ -28,7 +29,6 @@ Examples:
   engagement upload export-1.json export-2.json --account acme --json
   zcat *.ndjson.gz | engagement upload - --account acme --source crm
 
-\b
 Exit status: 0 every event is stored, 1 some were rejected or a file is
 damaged, 2 wrong usage or no connection, 130 stopped with Ctrl-C.
 """

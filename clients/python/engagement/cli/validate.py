@@ -28,7 +28,6 @@ Examples:
   engagement validate export.json.gz other.json --json
   zcat events.ndjson.gz | engagement validate -
 
-\b
 Exit status: 0 all events are valid, 1 some are not or a file is damaged,
 2 wrong usage.
 """

@@ -14,7 +14,7 @@ from engagement_server.api.grpc.call import RunningCalls
 from engagement_server.api.grpc.health import HealthServicer
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.reflection import add_reflection
-from engagement_server.errors import ConfigurationError
+from engagement_server.api.listening import cannot_listen, require_free
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +61,7 @@ class Endpoint:
         shares_port: bool = False,
     ) -> None:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
+        self._shares_port = shares_port
         names = [service.full_name for service in services]
         self._health = HealthServicer(names, is_current=partitions.are_current)
         partitions.watch_freshness(self._health.set_current)
@@ -79,12 +80,12 @@ class Endpoint:
     async def listen(self, address: str) -> str:
         """Takes calls on HOST:PORT; returns the address with its actual port. Raises ConfigurationError."""
         host, _, _ = address.rpartition(":")
+        if not self._shares_port:  # a shared one is reserved by the parent
+            require_free(address)
         try:
             port = self._grpc.add_insecure_port(address)
         except RuntimeError as error:
-            raise ConfigurationError(
-                f"cannot listen on {address}; is another server running there?"
-            ) from error
+            raise cannot_listen(address, error) from error
         await self._grpc.start()
         return f"{host}:{port}"
 
