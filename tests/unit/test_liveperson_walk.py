@@ -278,6 +278,11 @@ def test_an_event_is_found_at_any_depth_with_what_surrounds_it(
     assert read(text, block_bytes=block_bytes) == read(text)
 
 
+MEMBERS = (
+    *("a", "b", "sdes", "events", "lp_sdes", "info", "data", "personal", "recordCollection", "header"),
+    *("conversationHistoryRecords", "appSessions", "authenticatedSdes", "customerInfo", "conversationId"),
+    *("iss", "type"),
+)
 documents = st.recursive(
     st.one_of(
         fillers,
@@ -291,27 +296,7 @@ documents = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.dictionaries(
-            st.sampled_from(
-                [
-                    "a",
-                    "b",
-                    "sdes",
-                    "events",
-                    "lp_sdes",
-                    "info",
-                    "data",
-                    "personal",
-                    "recordCollection",
-                    "conversationHistoryRecords",
-                    "appSessions",
-                    "authenticatedSdes",
-                    "header",
-                    "customerInfo",
-                    "conversationId",
-                    "iss",
-                    "type",
-                ]
-            ),
+            st.sampled_from(MEMBERS),
             inner,
             max_size=4,
         ),
