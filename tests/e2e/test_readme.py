@@ -15,8 +15,8 @@ from tests.support.server_process import ServerProcess
 from tests.support.waiting import DEADLINE_SECONDS
 
 CLIENTS = sorted(path.parent for path in REPOSITORY.glob("clients/*/Makefile"))
-# The tests of each language run its own documents.
-CLIENT_DOCUMENTS = [f"clients/{client.name}/README.md" for client in CLIENTS]
+# tests/e2e/test_client_readmes.py follows them in empty folders.
+CLIENT_DOCUMENTS = [f"clients/{name}/README.md" for name in ("python", *(each.name for each in CLIENTS))]
 DOCUMENTS = sorted(
     path.relative_to(REPOSITORY).as_posix()
     for pattern in ("*.md", "docs/**/*.md", "clients/*.md", "clients/vectors/*.md")
@@ -88,6 +88,8 @@ def test_the_python_example_prints_the_same_however_often_it_is_run(
     blocks = read_blocks(REPOSITORY / "README.md")
     (place,) = (number for number, block in enumerate(blocks) if block.language == "python")
     run_blocks(2 * blocks[place : place + 2], folder=tmp_path, address=server_process.address)
+    own = read_blocks(REPOSITORY / "clients/python/README.md")
+    assert [block.text for block in own if block.file] == [blocks[place].text]
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
