@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from clients.run import CLIENTS, DOWNLOAD_ATTEMPTS, missing_tools
+from tests.support import stranger
 from tests.support.document import read_blocks
 from tests.support.server_process import ServerProcess
 from tests.support.stranger import ATTEMPT_SECONDS, follow
@@ -45,3 +46,26 @@ def test_every_client_has_a_readme_that_a_stranger_follows_to_the_same_output() 
         if block.is_output
     }
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("program", ["echo shown; exit 1", "echo other", "echo >>runs; grep -c '' runs"])
+def test_a_program_that_fails_or_prints_something_else_or_changes_is_not_tried_again(
+    program: str, tmp_path: Path
+) -> None:
+    shown = "1" if "runs" in program else "shown"
+    readme = tmp_path / "README.md"
+    readme.write_text(f"```sh\n{program}\n```\n```text output\n{shown}\n```\n")
+    with pytest.raises(AssertionError):
+        follow(readme, folder=tmp_path, environment={})
+    assert [path.name for path in tmp_path.glob("attempt-*")] == ["attempt-1"]
+
+
+def test_a_download_that_fails_is_tried_again_in_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stranger, "DOWNLOAD_PAUSE_SECONDS", 0)
+    readme = tmp_path / "README.md"
+    download = 'test ! -e file\ntouch file\ntest -e "$SEEN" || { touch "$SEEN"; exit 1; }'
+    readme.write_text(f"```sh\n{download}\n```\n```sh\nls\n```\n```text output\nfile\n```\n")
+    follow(readme, folder=tmp_path, environment={"SEEN": str(tmp_path / "seen")})
+    assert len([*tmp_path.glob("attempt-*")]) == DOWNLOAD_ATTEMPTS - 1
