@@ -20,6 +20,8 @@ LANGUAGES = ["go", "java", "python", "rust", "typescript"]
 RUST = {
     "CARGO_TARGET_DIR": str(CLIENTS / "rust/target"),
     "CARGO_PROFILE_DEV_DEBUG": "line-tables-only",
+    # Each clone has its own path, so what is kept of one is never used again.
+    "CARGO_INCREMENTAL": "0",
 }
 
 
