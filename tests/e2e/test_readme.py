@@ -17,8 +17,8 @@ from tests.support.server_process import ServerProcess
 from tests.support.waiting import DEADLINE_SECONDS
 
 CLIENTS = sorted(path.parent for path in REPOSITORY.glob("clients/*/Makefile"))
-# The tests of each language run its own documents.
-CLIENT_DOCUMENTS = [f"clients/{client.name}/README.md" for client in CLIENTS]
+# tests/e2e/test_client_readmes.py follows them in empty folders.
+CLIENT_DOCUMENTS = [f"clients/{name}/README.md" for name in ("python", *(each.name for each in CLIENTS))]
 DOCUMENTS = sorted(
     path.relative_to(REPOSITORY).as_posix()
     for pattern in ("*.md", "docs/**/*.md", "clients/*.md", "clients/vectors/*.md")
@@ -121,6 +121,12 @@ def test_there_is_a_recipe_for_every_call_with_both_tools(before_method: str) ->
             for method in service.methods:
                 recipe = rf"{re.escape(before_method)}{service.full_name}/{method.name}\b"
                 assert re.search(recipe, recipes), method.full_name
+
+
+def test_both_pages_show_the_same_python_example() -> None:
+    (example,) = (block for block in read_blocks(REPOSITORY / "README.md") if block.language == "python")
+    own = read_blocks(REPOSITORY / "clients/python/README.md")
+    assert [block.text for block in own if block.file] == [example.text]
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)

@@ -57,6 +57,12 @@ class Block:
     text: str
 
     @property
+    def file(self) -> str | None:
+        """The file that it is, if its mark names one."""
+        named = [mark.removeprefix("file=") for mark in self.marks if mark.startswith("file=")]
+        return named[0] if named else None
+
+    @property
     def is_program(self) -> bool:
         """Whether it can be run."""
         return self.language in _PROGRAMS
