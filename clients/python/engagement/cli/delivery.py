@@ -32,10 +32,17 @@ class Delivery:
     """The upload of one input; it runs once."""
 
     def __init__(
-        self, events: InputEvents, *, upload_id: str, rejections: RejectionFile, bar: ProgressBar
+        self,
+        events: InputEvents,
+        *,
+        upload: v1.Upload,
+        limits: v1.Limits,
+        rejections: RejectionFile,
+        bar: ProgressBar,
     ) -> None:
+        """`upload` is the state that earlier runs have brought the upload to; `limits` are the server's."""
         self._input = events
-        self._upload_id = upload_id
+        self._upload = upload
         self._rejections = rejections
         self._bar = bar
         self._tally = v1.Tally()
@@ -43,7 +50,8 @@ class Delivery:
         self._delivered = 0
         self.resumed_by_count = False
         """Whether events were skipped by their number only, because an earlier run sent no digest of them."""
-        self._places: deque[_Sent] = deque()
+        # Rejections refer to chunks that are unacknowledged or being filled.
+        self._places: deque[_Sent] = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
         self._imported_before = 0
         self._is_waiting = False
         """Whether nothing has been stored since the connection was lost."""
@@ -65,13 +73,11 @@ class Delivery:
 
     async def run(self, client: EngagementClient) -> None:
         """Returns once every event has an outcome. Raises EngagementError."""
-        limits = (await client.get_server_info()).limits
-        # Rejections refer to chunks that are unacknowledged or being filled.
-        self._places = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
-        earlier = await EarlierRejections.read(client, upload_id=self._upload_id)
+        upload_id = self._upload.upload_id
+        earlier = EarlierRejections(client, upload_id=upload_id, count=self._upload.tally.rejected)
         uploader = Uploader(
             client,
-            upload_id=self._upload_id,
+            upload_id=upload_id,
             on_progress=self._progressed,
             on_rejection=self._rejected,
             on_reconnect=self._reconnecting,
