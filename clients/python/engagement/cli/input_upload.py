@@ -76,11 +76,12 @@ class InputUploads:
 
     def run(self, one: InputPath) -> InputSummary:
         """Uploads an input to its end or up to damage; a failure says how to resume."""
+        started = time.monotonic()
         try:
             try:
-                return self._run(one, self._find(one))
+                summary = self._run(one, self._find(one))
             except _OtherEventsError:
-                return self._run(one, v1.Upload(upload_id=uuid7()))
+                summary = self._run(one, v1.Upload(upload_id=uuid7()))
         except UnreadableInputError as error:
             return InputSummary(file=one.path, damage=str(error))
         except KeyboardInterrupt:
@@ -89,6 +90,8 @@ class InputUploads:
             if not self._has_begun or isinstance(error.__cause__, SourceMismatchError):
                 raise
             raise CommandError(f"{error.message}\n{self._how_to_resume()}") from error
+        summary.seconds = time.monotonic() - started
+        return summary
 
     def _find(self, one: InputPath) -> v1.Upload:
         """The upload of an input, as earlier runs have left it."""
@@ -108,7 +111,6 @@ class InputUploads:
         return upload
 
     def _run(self, one: InputPath, upload: v1.Upload) -> InputSummary:
-        started = time.monotonic()
         order = self._order
         is_finished = order.upload_id is None and upload.state == v1.Upload.STATE_FINISHED
         with ExitStack() as stack:
@@ -125,7 +127,6 @@ class InputUploads:
                 self._deliver(events, upload, rejections=rejections, summary=summary)
         summary.events_read = events.events_read
         summary.skipped = events.skipped
-        summary.seconds = time.monotonic() - started
         summary.rejected_file = str(rejections.path) if rejections.count else ""
         summary.damage = events.damage
         return summary

@@ -90,7 +90,7 @@ def upload(  # noqa: PLR0913 - one for each option
     """
     inputs = find_inputs(files)
     if upload_id is not None and list(files) != [each.path for each in inputs.paths][:1]:
-        raise click.UsageError("--upload-id names the upload of a single file.")
+        raise click.UsageError("--upload-id names the upload of a single file, not of a folder.")
     order = UploadOrder(
         inputs=inputs,
         server=server,
