@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import stat
 import uuid
@@ -15,7 +16,12 @@ from pathlib import Path
 import pytest
 
 from engagement import EngagementClient, NotFoundError, Uploader, v1
+from engagement.cli.connection import connect
 from engagement.cli.input_events import Format
+from engagement.cli.input_file import InputFile
+from engagement.cli.input_upload import InputUploads, UploadOrder
+from engagement.cli.inputs import find_inputs
+from engagement.cli.progress import ProgressBar
 from engagement.cli.upload_ids import derive_upload_id
 from tests.support.cli_process import TIMEOUT_SECONDS, Cli, event_line
 from tests.support.server_process import ServerProcess
@@ -137,6 +143,43 @@ def test_a_file_whose_upload_holds_other_events_is_stored_under_another_id(cli: 
     assert cli.count_stored() == 3
 
 
+def test_a_file_that_changes_while_it_is_read_does_not_finish_the_upload_of_its_old_content(
+    cli: Cli,
+) -> None:
+    old, new = ([event_line(f"{version} {number:06}") for number in range(2000)] for version in "ab")
+    path = cli.write("a.ndjson", *old)
+    old_id = upload_id_of(path)
+    inputs = find_inputs([str(path)])
+
+    class ChangingBar(ProgressBar):
+        """Rewrites the file after its digest is made, when only the beginning of its events is read."""
+
+        def begin(self, path: str, file: InputFile) -> None:
+            assert file.bytes_read <= 64 * 1024 < os.path.getsize(path)
+            if upload_id_of(Path(path)) == old_id:
+                cli.write("a.ndjson", *new)
+
+    order = UploadOrder(
+        inputs=inputs,
+        server=cli.server,
+        account=cli.account,
+        input_format=Format.AUTO,
+        source=None,
+        rejected_dir=None,
+        upload_id=None,
+    )
+    with connect(cli.server, account=cli.account) as connection, ChangingBar(inputs) as bar:
+        limits = connection.call(EngagementClient.get_server_info).limits
+        summary = InputUploads(order, connection=connection, limits=limits, bar=bar).run(inputs.paths[0])
+    assert summary.upload_id != old_id
+    assert summary.outcomes["accepted"] + summary.outcomes["duplicate"] == 2000
+
+    cli.write("a.ndjson", *old)
+    (one,) = cli.run_here("upload", "a.ndjson", "--json").json()["files"]
+    assert (one["accepted"] > 0, one["uploaded_before"]) == (True, False)
+    assert cli.count_stored() == 4000
+
+
 def test_a_rejected_event_is_judged_again_when_its_file_is_uploaded_again(cli: Cli) -> None:
     cli.write("a.ndjson", event_line("1"), '{"customerInfo": {"customerStatus": "new"}}')
     assert cli.run_here("entities", "put", "status", "old", "--closed").status == 0
@@ -224,6 +267,16 @@ def test_one_upload_id_is_not_for_a_folder(cli: Cli, arguments: list[str]) -> No
         2,
         "--upload-id names the upload of a single file, not of a folder.",
     )
+
+
+def test_a_report_is_not_for_the_command_that_replaces_it(cli: Cli) -> None:
+    cli.write("in/a.ndjson", event_line("1"), "nope")
+    assert cli.run_here("upload", "in").status == 1
+    report = "in/a.ndjson.rejected.ndjson"
+    repaired = (cli.folder / report).read_text()
+    result = cli.run_here("upload", "in", report)
+    assert (result.status, (cli.folder / report).read_text()) == (2, repaired)
+    assert "give it in a command of its own" in result.stderr
 
 
 def test_an_empty_folder_stops_the_command_before_anything_is_sent(cli: Cli) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ class _Sent(NamedTuple):
 class Delivery:
     """The upload of one input; it runs once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first are named at the call
         self,
         events: InputEvents,
         *,
@@ -39,12 +39,17 @@ class Delivery:
         limits: v1.Limits,
         rejections: RejectionFile,
         bar: ProgressBar,
+        before_end: Callable[[], None],
     ) -> None:
-        """`upload` is the state that earlier runs have brought the upload to; `limits` are the server's."""
+        """`upload` is the state that earlier runs have brought the upload to; `limits` are the server's.
+
+        `before_end` is called once all is read; an exception from it leaves the upload unfinished.
+        """
         self._input = events
         self._upload = upload
         self._rejections = rejections
         self._bar = bar
+        self._before_end = before_end
         self._tally = v1.Tally()
         self._unreadable = 0
         self._delivered = 0
@@ -101,6 +106,7 @@ class Delivery:
                         self._report(found.event, error, self._places[-1])
                     self._delivered += 1
                     yield found.event
+        self._before_end()
 
     def _reconnecting(self, error: EngagementError) -> None:
         """Tells of an outage once, not at every attempt."""

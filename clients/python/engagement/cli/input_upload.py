@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from contextlib import ExitStack
@@ -79,7 +80,8 @@ class InputUploads:
         started = time.monotonic()
         try:
             try:
-                summary = self._run(one, self._find(one))
+                version = _version_of(one)
+                summary = self._run(one, self._find(one), version=version)
             except _OtherEventsError:
                 summary = self._run(one, v1.Upload(upload_id=uuid7()))
         except UnreadableInputError as error:
@@ -110,7 +112,13 @@ class InputUploads:
             return v1.Upload(upload_id=uuid7())
         return upload
 
-    def _run(self, one: InputPath, upload: v1.Upload) -> InputSummary:
+    def _run(self, one: InputPath, upload: v1.Upload, *, version: object = None) -> InputSummary:
+        """Uploads an input; raises _OtherEventsError if it is not in its version any more, if it has one."""
+
+        def require_version() -> None:
+            if version is not None and order.upload_id is None and _version_of(one) != version:
+                raise _OtherEventsError
+
         order = self._order
         is_finished = order.upload_id is None and upload.state == v1.Upload.STATE_FINISHED
         with ExitStack() as stack:
@@ -124,19 +132,24 @@ class InputUploads:
             if is_finished:
                 self._count(events, upload, rejections=rejections, summary=summary)
             else:
-                self._deliver(events, upload, rejections=rejections, summary=summary)
+                delivery = Delivery(
+                    events,
+                    upload=upload,
+                    limits=self._limits,
+                    rejections=rejections,
+                    bar=self._bar,
+                    before_end=require_version,
+                )
+                self._deliver(delivery, upload, summary=summary)
         summary.events_read = events.events_read
         summary.skipped = events.skipped
         summary.rejected_file = str(rejections.path) if rejections.count else ""
         summary.damage = events.damage
         return summary
 
-    def _deliver(
-        self, events: InputEvents, upload: v1.Upload, *, rejections: RejectionFile, summary: InputSummary
-    ) -> None:
+    def _deliver(self, delivery: Delivery, upload: v1.Upload, *, summary: InputSummary) -> None:
         """Sends the events that are not stored yet."""
         self._upload_id = upload.upload_id
-        delivery = Delivery(events, upload=upload, limits=self._limits, rejections=rejections, bar=self._bar)
         try:
             self._connection.call(delivery.run)
         except CommandError as error:
@@ -179,6 +192,17 @@ class InputUploads:
 
 class _OtherEventsError(Exception):
     """The file holds other events than its upload: it has changed since its id was derived."""
+
+
+def _version_of(one: InputPath) -> object:
+    """Changes with the content of a regular file; None of anything else."""
+    if one.size_bytes is None:
+        return None
+    try:
+        status = os.stat(one.path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 async def _get_upload(client: EngagementClient, upload_id: str) -> v1.Upload:

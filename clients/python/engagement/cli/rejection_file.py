@@ -10,10 +10,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Final
 
+import click
 from google.protobuf import json_format
 
 from engagement.cli.failures import CommandError
-from engagement.cli.inputs import REPORT_SUFFIX, STDIN
+from engagement.cli.inputs import REPORT_SUFFIX, STDIN, Inputs
 from engagement.cli.outcomes import Rejection
 
 _PATH_DIGEST_BYTES: Final = 4
@@ -70,8 +71,19 @@ class RejectionFile:
         )
 
 
-def prepare_folder(folder: Path | None) -> None:
-    """Creates a folder of choice if it is missing, for its owner only. Raises CommandError."""
+def prepare_reports(inputs: Inputs, *, folder: Path | None) -> None:
+    """Creates a folder of choice if it is missing, for its owner only. Raises CommandError.
+
+    Raises UsageError if an input is the report of another one, which would remove it.
+    """
+    paths = {os.path.abspath(each.path): each.path for each in inputs.paths if each.path != STDIN}
+    for each in inputs.paths:
+        report = paths.get(os.path.abspath(_report_path(each.path, folder=folder)))
+        if report is not None:
+            raise click.UsageError(
+                f"{report} is the report of {each.path}, which would replace it: "
+                "give it in a command of its own."
+            )
     if folder is None:
         return
     try:

@@ -20,7 +20,7 @@ from engagement.cli.options import (
     source_option,
 )
 from engagement.cli.progress import ProgressBar
-from engagement.cli.rejection_file import prepare_folder
+from engagement.cli.rejection_file import prepare_reports
 from engagement.cli.summary import InputSummary, exit_status, print_json, print_text
 from engagement.client import EngagementClient
 
@@ -105,7 +105,7 @@ def upload(  # noqa: PLR0913 - one for each option
         with connect(server, account=account) as connection:
             # An unreachable server shows before anything is read or removed.
             limits = connection.call(EngagementClient.get_server_info).limits
-            prepare_folder(rejected_dir)
+            prepare_reports(inputs, folder=rejected_dir)
             with ProgressBar(inputs) as bar:
                 uploads = InputUploads(order, connection=connection, limits=limits, bar=bar)
                 for each in inputs.paths:

@@ -18,7 +18,7 @@ from engagement.cli.inputs import STDIN, InputPath, find_inputs
 from engagement.cli.options import files_argument, format_option, rejected_dir_option, source_option
 from engagement.cli.outcomes import FoundEvent, Rejection
 from engagement.cli.progress import ProgressBar
-from engagement.cli.rejection_file import RejectionFile, prepare_folder
+from engagement.cli.rejection_file import RejectionFile, prepare_reports
 
 _MAX_VIOLATIONS = 32
 _NOT_CHECKED = (
@@ -65,7 +65,7 @@ def validate(
     in the future are compared with the clock of this machine.
     """
     inputs = find_inputs(files)
-    prepare_folder(rejected_dir)
+    prepare_reports(inputs, folder=rejected_dir)
     with ProgressBar(inputs) as bar:
         checker = _Checker(input_format, source, rejected_dir, bar)
         summaries = [checker.check(each) for each in inputs.paths]
