@@ -131,6 +131,7 @@ class InputUploads:
             )
             if is_finished:
                 self._count(events, upload, rejections=rejections, summary=summary)
+                require_version()
             else:
                 delivery = Delivery(
                     events,
