@@ -12,7 +12,6 @@ import pytest
 from engagement.cli.input_events import Format, InputEvents
 from engagement.cli.input_file import open_input
 from engagement.cli.outcomes import FoundEvent, Rejection
-from tests.support.cli_process import Cli
 
 EVENT = {"eventId": "e-1", "consumerId": "c-1", "customerInfo": {"balance": "1"}}
 TEXT = {**EVENT, "eventId": "e-2"}
@@ -79,31 +78,3 @@ def test_an_entry_without_an_event_is_rejected(tmp_path: Path) -> None:
     path.write_text('{"line": 1, "reason": "UNREADABLE", "message": "", "violations": []}\n')
     (found,) = read(path)
     assert isinstance(found, Rejection)
-
-
-def test_text_of_an_import_is_refused_because_it_lacks_its_consumer(tmp_path: Path) -> None:
-    cli = Cli(tmp_path)
-    conversation = {
-        "info": {"conversationId": "1"},
-        "consumerParticipants": [{"participantId": "p-1"}],
-        "sdes": {
-            "events": [
-                {
-                    "customerInfo": {"customerInfo": {"lastPaymentDate": {"day": "x"}}},
-                    "sdeType": "CUSTOMER_INFO",
-                }
-            ]
-        },
-    }
-    (tmp_path / "export.json").write_text(json.dumps({"conversationHistoryRecords": [conversation]}))
-    assert cli.run_here("validate", "export.json").status == 1
-    report = tmp_path / "export.json.rejected.ndjson"
-    (written,) = cli.rejections("export.json")
-    assert written["reason"] == "UNREADABLE"
-    repaired: Any
-    for repaired in (written["event"], '{"customerInfo": {"balance": "1"}}', {"customerInfo": {}}):
-        report.write_text(json.dumps({**written, "event": repaired}))
-        assert cli.run_here("validate", report.name).status == 1
-        (again,) = cli.rejections(report.name)
-        assert again["message"].startswith("event: is text of an imported file, without its consumer")
-        assert report.exists()

@@ -82,9 +82,9 @@ def print_text(summaries: Sequence[InputSummary], inputs: Inputs) -> None:
         shown = ", ".join(f"{count:,} not read ({reason})" for reason, count in counts.items())
         click.echo(f"{argument}: {shown}", err=True)
     if len(summaries) > 1:
-        before = sum(each.uploaded_before for each in summaries)
-        files = f"{len(summaries):,} files" + (f", {before:,} of them uploaded before" if before else "")
-        click.echo(f"{files}: {_sentence(summaries)}", err=True)
+        click.echo(f"{len(summaries):,} files: {_sentence(summaries)}", err=True)
+        if before := sum(each.uploaded_before for each in summaries):
+            click.echo(f"  Uploaded before: {before:,} files, of which nothing was sent.", err=True)
     if len(summaries) < len(inputs.paths):
         click.echo(f"Not finished: {len(inputs.paths) - len(summaries):,} files", err=True)
 
@@ -92,7 +92,7 @@ def print_text(summaries: Sequence[InputSummary], inputs: Inputs) -> None:
 def _print_one(one: InputSummary) -> None:
     click.echo(f"{one.file}: {_sentence([one])}", err=True)
     if one.uploaded_before:
-        click.echo("  Uploaded before: all of its events are stored, and nothing was sent.", err=True)
+        click.echo("  Uploaded before: nothing was sent.", err=True)
     if one.rejected_file:
         click.echo(f"  Rejected events and the reasons: {one.rejected_file}", err=True)
     if one.resumed_by_count:
