@@ -76,6 +76,16 @@ def test_a_terminal_shows_progress_and_a_table(cli: Cli) -> None:
     assert "xxx…" in plain
 
 
+def test_a_terminal_shows_one_progress_of_a_folder(cli: Cli) -> None:
+    for name in ("in/a.ndjson", "in/b.ndjson"):
+        cli.write(name, *(event_line(f"{name} {number}") for number in range(1500)), "nope")
+    status, shown = run_on_terminal(cli, "upload", "in")
+    assert status == 1
+    plain = CONTROL_SEQUENCE.sub("", shown)
+    assert "1 of 2 files" in plain
+    assert re.search(r"100%.* [23],\d\d\d events, [\d,]+/s, 2 rejected", plain)
+
+
 def test_a_terminal_shows_escapes_for_what_it_cannot_show(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.write("unicode.ndjson", event_line("1", eventId="u", consumerId="c-é\u6771\U0001f600"))
     assert cli.run("upload", "unicode.ndjson").status == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any  # Any: JSON
 
 import pytest
 from click import Context
@@ -56,6 +58,33 @@ def test_an_event_above_the_size_limit_is_rejected(cli: Cli) -> None:
     cli.write("a.ndjson", f'{{"customerInfo": {{}}, "additionalAttributes": {{{attributes}}}}}')
     assert cli.run("validate", "a.ndjson").status == 1
     assert cli.rejections("a.ndjson")[0]["violations"][0]["rule"] == "server.event.max_bytes"
+
+
+def test_text_of_an_import_is_refused_because_it_lacks_its_consumer(cli: Cli) -> None:
+    conversation = {
+        "info": {"conversationId": "1"},
+        "consumerParticipants": [{"participantId": "p-1"}],
+        "sdes": {
+            "events": [
+                {
+                    "customerInfo": {"customerInfo": {"lastPaymentDate": {"day": "x"}}},
+                    "sdeType": "CUSTOMER_INFO",
+                }
+            ]
+        },
+    }
+    (cli.folder / "export.json").write_text(json.dumps({"conversationHistoryRecords": [conversation]}))
+    assert cli.run_here("validate", "export.json").status == 1
+    report = cli.folder / "export.json.rejected.ndjson"
+    (written,) = cli.rejections("export.json")
+    assert written["reason"] == "UNREADABLE"
+    repaired: Any
+    for repaired in (written["event"], '{"customerInfo": {"balance": "1"}}', {"customerInfo": {}}):
+        report.write_text(json.dumps({**written, "event": repaired}))
+        assert cli.run_here("validate", report.name).status == 1
+        (again,) = cli.rejections(report.name)
+        assert again["message"].startswith("event: is text of an imported file, without its consumer")
+        assert report.exists()
 
 
 def test_missing_files_and_commands_are_exit_status_2(cli: Cli) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from engagement import v1
 from engagement.cli.outcomes import FoundEvent, Place, Rejection
 from engagement.cli.proto_json import EventSyntaxError, SeveralValuesError, parse_event
+from engagement.cli.report_entries import UNREPAIRED
 from engagement.limits import MAX_SOURCE_CHARACTERS
 from engagement.liveperson.identity import make_event_id
 from engagement.upload.source import canonical_form
@@ -42,6 +44,16 @@ class EventTexts:
             return self.reject(violation, text=text, place=place)
         self.events_read += 1
         return FoundEvent(self._identify(event), place)
+
+    def read_again(self, text: str, *, place: Place) -> FoundEvent | Rejection:
+        """The event with this text of a report, in which it was none."""
+        try:
+            found = self.read(text, place=place)
+        except SeveralValuesError:
+            found = self.reject(Violation("", "json.syntax", "several values"), text=text, place=place)
+        if isinstance(found, Rejection):
+            return replace(found, message=f"{UNREPAIRED} ({found.message})")
+        return found
 
     def reject(self, violation: Violation, *, text: str, place: Place) -> Rejection:
         """Counts a text that is no event."""

@@ -8,10 +8,11 @@ import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, Final
 
 from engagement.cli.encodings import MAGIC_BYTES, foreign_format, transcoded, unpacked
+from engagement.cli.inputs import STDIN, InputPath
 
 DAMAGE: Final = (EOFError, OSError, zlib.error)
 """Errors of a damaged input: truncated, a wrong checksum, a failing disk."""
@@ -64,12 +65,29 @@ def _do_nothing() -> None:
 @contextmanager
 def open_input(path: str) -> Iterator[InputFile]:
     """The input at a path, or standard input for `-`."""
-    if path == "-":
+    if path == STDIN:
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as raw:
             yield InputFile(raw, name="stdin")
     else:
         with open(path, "rb", buffering=0) as raw:
             yield InputFile(raw, name=os.path.basename(path))
+
+
+class UnreadableInputError(Exception):
+    """An input cannot be opened; the message says why."""
+
+
+@contextmanager
+def open_listed(one: InputPath) -> Iterator[InputFile]:
+    """The input that was found under a path. Raises UnreadableInputError if it cannot be opened."""
+    if one.problem:
+        raise UnreadableInputError(f"it cannot be read: {one.problem}")
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open_input(one.path))
+        except OSError as error:
+            raise UnreadableInputError(f"it cannot be read: {error.strerror}") from error
+        yield file
 
 
 class _Lookahead(io.RawIOBase):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from engagement.cli.input_events import Format
 
 files_argument = click.argument(
     "files",
-    metavar="FILE...",
+    metavar="FILE|FOLDER...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
+    type=click.Path(exists=True, readable=True, allow_dash=True),
+)
+rejected_dir_option = click.option(
+    "--rejected-dir",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the reports of rejected events, created if missing. The name of each has a digest "
+    "of its file's path.  [default: beside each file]",
 )
 format_option = click.option(
     "--format",
