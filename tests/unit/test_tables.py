@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from engagement import v1
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_parquet import ParquetFormat
 from engagement.cli.export_text import CsvFormat
 from engagement.cli.input_events import Format, InputEvents
-from engagement.cli.input_file import open_input
+from engagement.cli.input_file import InputFile, open_input
 from engagement.cli.outcomes import FoundEvent, Rejection
 from engagement.cli.tables.style import TableStyle
 from tests.support.nasty_events import nasty_events
@@ -145,23 +147,33 @@ def test_the_rows_before_the_end_of_a_packed_file_are_read(cut: float, tmp_path:
 
 
 def test_the_rows_before_a_damage_in_parquet_are_read(tmp_path: Path) -> None:
-    events = [
-        v1.Event(event_id=f"e-{number}", customer_info=v1.CustomerInfo(balance=f"{number * 7919 % 1_000_003}"))
-        for number in range(200_000)
-    ]
-    path = write(tmp_path / "dotted.parquet", events[:140_000], events[140_000:])
+    events = nasty_events()
+    path = write(tmp_path / "dotted.parquet", events)
+    table = parquet.read_table(path)
+    parquet.write_table(table, path, row_group_size=10, write_page_checksum=True)
     assert read_events(path) == events
     data = bytearray(path.read_bytes())
-    data[-200_000:-100_000] = bytes(100_000)
+    # In the values of the sixth row group.
+    (start,) = {parquet.read_metadata(path).row_group(5).column(2).data_page_offset}
+    data[start + 30 : start + 60] = bytes(30)
     path.write_bytes(bytes(data))
     found, damage = read(path)
-    assert 0 < len(found) < len(events)
-    assert [each.event for each in found if isinstance(each, FoundEvent)] == events[: len(found)]
-    assert damage.startswith(f"after row {len(found)}: ")
+    assert [each.event for each in found if isinstance(each, FoundEvent)] == events[:50]
+    assert damage.startswith("after row 50: ")
     path.write_bytes(bytes(data[:-100]))
     found, damage = read(path)
-    assert found == []
-    assert damage.startswith("at its beginning: ")
+    assert (found, damage[:18]) == ([], "at its beginning: ")
+
+
+def test_parquet_in_a_pipe_is_named_with_what_to_do(tmp_path: Path) -> None:
+    data = write(tmp_path / "dotted.parquet", []).read_bytes()
+    end, pipe = os.pipe()
+    os.write(pipe, data)
+    os.close(pipe)
+    with open(end, "rb", buffering=0) as raw:
+        events = InputEvents(InputFile(raw, name="stdin"), format=Format.AUTO, source="s")
+        assert list(events) == []
+    assert events.damage.startswith("it is a Parquet file in a pipe, or packed: ")
 
 
 @pytest.mark.parametrize("format_", [Format.AUTO, Format.EVENTS, Format.TABLE])

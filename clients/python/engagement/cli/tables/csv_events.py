@@ -21,7 +21,7 @@ from engagement.violation import Violation
 _SEPARATORS: Final = (",", ";", "\t")
 _ENDINGS: Final = (".csv", ".tsv")
 # With this line Excel says what separates cells.
-_SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?\r?\n?')
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=([,;\t|])"?\r?\n?')
 _FIRST_OF_AN_EXPORT: Final = "cursor"
 
 

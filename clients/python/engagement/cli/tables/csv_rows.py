@@ -150,8 +150,11 @@ class _QuotedRow:
 
     def add(self, line: str) -> None:
         """Reads the next line of the row, with its end."""
-        content = _without_end(line)
         cells, pending, separator = self._cells, self._pending, self._separator
+        if pending and '"' not in line:
+            pending.append(line)
+            return
+        content = _without_end(line)
         for index, piece in enumerate(content.split(separator)):
             if pending:
                 pending.append(separator + piece if index else piece)
@@ -167,6 +170,9 @@ class _QuotedRow:
             if self._quotes % 2 == 0:
                 cells.append(self._unquote("".join(pending)))
                 pending.clear()
+            elif '"' in piece[len(pending) == 1 :].replace('""', ""):
+                # It was closed before, or another cell has begun: the sooner this is told, the less is lost.
+                self.fault = self.fault or _BEHIND_QUOTE
         if pending:
             pending.append(line[len(content) :])
 

@@ -103,6 +103,19 @@ def folded(name: str) -> str:
 
 
 _NAMED: Final = dict(_targets(COLUMNS))
+
+
+def _suggestions() -> dict[str, list[str]]:
+    """The names in the form of an export, by what may be written in their place."""
+    names: dict[str, list[str]] = {}
+    for name, target in _NAMED.items():
+        if target.content is not Content.MARKS:
+            for key in {folded(name), folded(target.member)}:
+                names.setdefault(key, []).append(name)
+    return names
+
+
+_SUGGESTIONS: Final = _suggestions()
 _BY_FOLDED_NAME: Final = {folded(name): target for name, target in _NAMED.items()}
 
 
@@ -152,11 +165,8 @@ def _suggest(name: str) -> str:
     """The known name that is most like this one."""
     if not name.strip():
         return " (a column without a name; pandas writes its index so, unless with index=False)"
-    key = folded(name)
-    by_key = {folded(known): known for known in _NAMED if _NAMED[known].content is not Content.MARKS}
-    members = [known for known in _NAMED if key and folded(known.rpartition(".")[2]) == key]
-    near = members or [by_key[each] for each in difflib.get_close_matches(key, by_key, n=1)]
-    return f" (perhaps {' or '.join(near)})" if near else ""
+    near = difflib.get_close_matches(folded(name), _SUGGESTIONS, n=1)
+    return f" (perhaps {' or '.join(_SUGGESTIONS[near[0]])})" if near else ""
 
 
 def _list(names: Sequence[str]) -> str:
