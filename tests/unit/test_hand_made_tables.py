@@ -297,9 +297,9 @@ def test_parquet_with_other_columns_or_types_is_refused_once(tmp_path: Path) -> 
     )
     assert read(path) == (
         [],
-        "nothing of it was read, because these columns are of another type: 'customer_info.balance' is "
-        "double, not text, 'server_time_stamp' is timestamp[us], not a timestamp with a zone, a whole number or "
-        "text",
+        "nothing of it was read, because these columns are of another type: "
+        "'customer_info.balance' is double, not text, "
+        "'server_time_stamp' is timestamp[us], not a timestamp with a zone, a whole number or text",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from engagement import v1
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_parquet import ParquetFormat
 from engagement.cli.export_text import CsvFormat
+from engagement.cli.failures import CommandError
 from engagement.cli.input_events import Format, InputEvents
 from engagement.cli.input_file import InputFile, open_input
 from engagement.cli.outcomes import FoundEvent, Rejection
@@ -183,3 +185,13 @@ def test_a_packed_parquet_file_is_named_with_what_to_do(format_: Format, tmp_pat
     packed.write_bytes(gzip.compress(path.read_bytes()))
     expected = "it is a Parquet file in a pipe, or packed: unpack it first, and name the file itself"
     assert read(packed, format_=format_) == ([], expected)
+
+
+def test_without_its_library_parquet_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "dotted.parquet", [])
+    monkeypatch.delitem(sys.modules, "engagement.cli.tables.parquet_events", raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(CommandError, match=r"Parquet format needs pyarrow.* run pip install '.*\[parquet\]'"):
+        read(path)
