@@ -15,6 +15,7 @@ from engagement import v1
 from engagement.cli.event_columns import COLUMNS
 from engagement.cli.input_events import Format
 from engagement.cli.outcomes import FoundEvent, Rejection
+from engagement.cli.tables.csv_rows import MAX_ROW_BYTES
 from engagement.cli.tables.header import find_target, folded
 from engagement.cli.tables.style import sql_name
 from tests.unit.test_tables import read, read_events
@@ -254,6 +255,34 @@ def test_a_file_with_the_name_of_a_table_may_hold_json(tmp_path: Path) -> None:
     assert damage.startswith("line 1, the names of its columns: has a quotation mark inside of a cell")
 
 
+def test_a_wide_table_of_unknown_columns_is_named_in_a_few_words(tmp_path: Path) -> None:
+    names = ["consumer_id", *(f"{number}{'x' * 100}" for number in range(50_000))]
+    found, damage = read(written(tmp_path, ",".join(names) + "\n"))
+    assert found == []
+    assert f"'{'0' + 'x' * 59}…', " in damage
+    assert " and 49980 more. Rename them" in damage
+
+
+def test_a_time_of_zero_is_left_to_the_rules(tmp_path: Path) -> None:
+    (event,) = read_events(written(tmp_path, "event_id,server_time_stamp,customer_info.role\ne,0,x\n"))
+    assert event.customer_info == v1.CustomerInfo(server_time_stamp=0, role="x")
+
+
+def test_the_last_row_of_a_truncated_export_is_rejected(tmp_path: Path) -> None:
+    found, damage = read(written(tmp_path, "cursor,event_id,customer_info.role\nc,e,broker\nd,f,bro"))
+    assert [type(each) for each in found] == [FoundEvent, Rejection]
+    assert isinstance(found[1], Rejection)
+    assert (found[1].message, damage) == (
+        "the line: has no line end, as every row of an export: the file is truncated",
+        "",
+    )
+
+
+def test_an_overlong_row_is_reported_with_its_beginning(tmp_path: Path) -> None:
+    found = rejection_of(written(tmp_path, "customer_info.role\n" + "x" * (MAX_ROW_BYTES + 1) + "\n"))
+    assert (found.place, found.text) == (2, "x" * 200 + "…")
+
+
 def test_marks_are_removed_only_from_rows_that_say_that_they_have_them(tmp_path: Path) -> None:
     text = "event_id,customer_info.balance,formulas\na,'=1,marked\nb,'=1,\nc,''=1,marked\nd,=1,marked\n"
     balances = [event.customer_info.balance for event in read_events(written(tmp_path, text))]
@@ -314,3 +343,17 @@ def test_a_row_of_parquet_that_is_no_event_is_rejected_with_its_number(tmp_path:
     assert isinstance(second, Rejection)
     assert (first.place, second.place) == ("row 1", "row 2")
     assert json.loads(second.text) == {"set": "lead", "personal_info.name": "Eve", "source": "é"}
+
+
+def test_columns_of_additional_attributes_are_read_from_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "e.parquet"
+    columns = {
+        "event_id": ["e"],
+        "additional_attributes.b": ["2"],
+        "additional_attributes": ['{"a": "1"}'],
+        "additional_attributes.b.c": [""],
+    }
+    parquet.write_table(pa.table(columns), path)
+    assert read_events(path) == [
+        v1.Event(event_id="e", additional_attributes={"a": "1", "b": "2", "b.c": ""})
+    ]

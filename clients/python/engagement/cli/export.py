@@ -33,6 +33,7 @@ Examples:
   engagement export events.ndjson.gz --account acme
   engagement export vips.csv --account acme --type vip --since 2024-05-01
   engagement export events.parquet --account acme --set customer
+  engagement export events.csv --account acme --excel
 
 \b
 Exit status: 0 the file is complete, 1 events were erased meanwhile, 2 wrong
@@ -88,7 +89,7 @@ def export(  # noqa: PLR0913 - one for each option
     The ending of FILE selects the format: .ndjson or .jsonl is a StoredEvent in
     proto-JSON on each line, .csv a table with a header, both also with .gz, and
     .parquet a table with types. In CSV an absent value is an empty cell and an
-    empty text is "".
+    empty text is "". upload reads all of them.
 
     An export holds the events that are stored when the command starts. It is
     written to FILE.part, and renamed to FILE once it is complete. To resume an

@@ -23,6 +23,7 @@ _ENDINGS: Final = (".csv", ".tsv")
 # With this line Excel says what separates cells.
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([,;\t|])"?\r?\n?')
 _FIRST_OF_AN_EXPORT: Final = "cursor"
+_TRUNCATED: Final = Fault("csv.line_end", "has no line end, as every row of an export: the file is truncated")
 
 
 def looks_like_csv(head: bytes, *, name: str) -> bool:
@@ -62,6 +63,7 @@ class CsvEvents:
         """`head` is the beginning of the stream, which tells its separator."""
         self._rows = CsvRows(stream, separator=_separator_of(_beginning(head)))
         self._texts = texts
+        self._is_export = False
 
     @property
     def events_read(self) -> int:
@@ -93,8 +95,8 @@ class CsvEvents:
         while names and not names[-1].strip():
             names.pop()
         # As export writes it. A program that quotes everything quotes what is absent, too.
-        is_export = _FIRST_OF_AN_EXPORT in names and '"' not in self._rows.text
-        self._rows.empty_text = "" if is_export else None
+        self._is_export = _FIRST_OF_AN_EXPORT in names and '"' not in self._rows.text
+        self._rows.empty_text = "" if self._is_export else None
         return names
 
     def _read_rows(self, rows: Iterator[Cells | Fault], names: list[str]) -> Iterator[FoundEvent | Rejection]:
@@ -103,6 +105,8 @@ class CsvEvents:
         texts, width = self._texts, len(names)
         for row in rows:
             cells = row if isinstance(row, Fault) else _fit(row, width)
+            if self._is_export and not self._rows.text.endswith("\n"):
+                cells = _TRUNCATED
             if isinstance(cells, Fault):
                 yield self._reject(Violation("", cells.rule, cells.description))
                 continue

@@ -1,7 +1,7 @@
 """Reads the rows of CSV, and keeps an empty text apart from an absent one.
 
-Python's csv module returns the same for both. Nothing is guessed: a row with quotation
-marks that RFC 4180 does not allow is a fault.
+Python's csv module returns the same for both. Nothing is guessed: a row with quotation marks that RFC 4180
+does not allow is a fault.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from engagement.cli.tables.errors import TableDamageError
 
 MAX_ROW_BYTES: Final = MAX_TEXT_BYTES
 _SKIPPED_BYTES: Final = 64 * 1024
+_SHOWN_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class CsvRows:
             is_ended = not rest or rest.endswith(b"\n")
         if has_quotes:
             raise self._unclosed(_TOO_LONG.description)
+        self.text = line[:_SHOWN_CHARACTERS] + "…"
         return _TOO_LONG
 
     def _read_quoted(self, line: str) -> Cells | Fault:

@@ -7,7 +7,7 @@ Letter case, dots and underscores in a name make no difference: `customer_info.b
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -136,17 +136,16 @@ def find_targets(names: Sequence[str]) -> list[Target]:
     if not names:
         raise TableDamageError("nothing in it is an event; it has no columns")
     if not targets:
-        raise TableDamageError(f"nothing in it is an event; its columns are {_list(names)}")
+        raise TableDamageError(f"nothing in it is an event; its columns are {_list(names, _show)}")
     unknown = [name for name, target in zip(names, found, strict=True) if target is None]
     if unknown:
-        described = [f"{_show(name)}{_suggest(name)}" for name in unknown]
         raise TableDamageError(
-            f"nothing of it was read, because no event has these columns: {_join(described)}. Rename "
-            f"them, remove them, or keep their values by calling them {ADDITIONAL}.NAME"
+            f"nothing of it was read, because no event has these columns: {_list(unknown, _describe)}. "
+            f"Rename them, remove them, or keep their values by calling them {ADDITIONAL}.NAME"
         )
     if repeated := list(_repeated(names, targets)):
         raise TableDamageError(
-            f"nothing of it was read, because these columns are there more than once: {_join(repeated)}"
+            f"nothing of it was read, because these columns are there more than once: {_list(repeated, str)}"
         )
     return targets
 
@@ -161,21 +160,17 @@ def _repeated(names: Sequence[str], targets: Sequence[Target]) -> Iterator[str]:
             seen.setdefault(place, name)
 
 
-def _suggest(name: str) -> str:
-    """The known name that is most like this one."""
+def _describe(name: str) -> str:
+    """An unknown name, and the known one that is most like it."""
     if not name.strip():
-        return " (a column without a name; pandas writes its index so, unless with index=False)"
+        return "'' (a column without a name; pandas writes its index so, unless with index=False)"
     near = difflib.get_close_matches(folded(name), _SUGGESTIONS, n=1)
-    return f" (perhaps {' or '.join(_SUGGESTIONS[near[0]])})" if near else ""
+    return _show(name) + (f" (perhaps {' or '.join(_SUGGESTIONS[near[0]])})" if near else "")
 
 
-def _list(names: Sequence[str]) -> str:
-    return _join([_show(name) for name in names])
-
-
-def _join(shown: Sequence[str]) -> str:
-    more = f" and {len(shown) - _MAX_SHOWN_NAMES} more" if len(shown) > _MAX_SHOWN_NAMES else ""
-    return ", ".join(shown[:_MAX_SHOWN_NAMES]) + more
+def _list(names: Sequence[str], describe: Callable[[str], str]) -> str:
+    more = f" and {len(names) - _MAX_SHOWN_NAMES} more" if len(names) > _MAX_SHOWN_NAMES else ""
+    return ", ".join(map(describe, names[:_MAX_SHOWN_NAMES])) + more
 
 
 def _show(name: str) -> str:

@@ -12,6 +12,7 @@ from engagement.cli.tables.header import ADDITIONAL, SETS, Content, Target
 from engagement.cli.tables.style import unmark
 
 _ATTRIBUTE_SET: Final = "set"
+_TIME: Final = "server_time_stamp"
 _Holders = dict[str, dict[str, Any]]
 
 
@@ -66,7 +67,7 @@ class RowEvents:
         for name in self._dropped:
             event.pop(name, None)
         set_name = event.pop(_ATTRIBUTE_SET, None)
-        shared = {"server_time_stamp": time} if (time := event.pop("server_time_stamp", None)) else {}
+        shared = {_TIME: event.pop(_TIME)} if _TIME in event else {}
         if columns := holders[ADDITIONAL]:
             event[ADDITIONAL] = _merge(event.get(ADDITIONAL, {}), columns)
         present = [name for name in SETS if holders[name]]
