@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from pyarrow import parquet
 
 from engagement import v1
 from engagement.cli.event_columns import COLUMNS
-from engagement.cli.input_events import Format
+from engagement.cli.input_events import Format, InputEvents
+from engagement.cli.input_file import open_input
 from engagement.cli.outcomes import FoundEvent, Rejection
 from engagement.cli.tables.csv_rows import MAX_ROW_BYTES
 from engagement.cli.tables.header import find_target, folded
@@ -357,3 +359,19 @@ def test_columns_of_additional_attributes_are_read_from_parquet(tmp_path: Path) 
     assert read_events(path) == [
         v1.Event(event_id="e", additional_attributes={"a": "1", "b": "2", "b.c": ""})
     ]
+
+
+def test_parquet_with_long_texts_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    path, rows, characters = tmp_path / "e.parquet", 512, 100_000
+    texts = [random.Random(row).randbytes(characters // 2).hex() for row in range(rows)]
+    table = pa.table({"customer_info.role": texts})
+    parquet.write_table(table, path, use_dictionary=False, write_batch_size=8)
+    del texts, table
+    before = pa.total_allocated_bytes()
+    most_bytes = 0
+    with open_input(str(path)) as file:
+        events = InputEvents(file, format=Format.AUTO, source="s")
+        for _ in events:
+            most_bytes = max(most_bytes, pa.total_allocated_bytes() - before)
+    assert (events.events_read, events.damage) == (rows, "")
+    assert 0 < most_bytes < rows * characters // 2

@@ -43,7 +43,8 @@ class _Reading:
 class ParquetEvents:
     """The events of a file, in the order of its rows; a row that cannot be read is a rejection.
 
-    Some rows of one row group are in memory. Raises TableDamageError at damage; the events before are good.
+    Some rows of one row group are in memory, and the pages that the file keeps them in. Raises
+    TableDamageError at damage; the events before it are good.
     """
 
     def __init__(self, file: BinaryIO, *, texts: EventTexts) -> None:
