@@ -107,7 +107,7 @@ def test_a_folder_that_was_killed_goes_on_and_sends_no_stored_file_again(cli: Cl
     assert begun.state == v1.Upload.STATE_OPEN
     assert 0 < begun.tally.accepted < 10_000
 
-    again = cli.run_here("upload", "in", "--json")
+    again = cli.run("upload", "in", "--json")
     assert again.status == 1, again.stderr
     counts = [
         (one["accepted"], one["duplicate"], one["rejected"], one["uploaded_before"])
@@ -118,16 +118,16 @@ def test_a_folder_that_was_killed_goes_on_and_sends_no_stored_file_again(cli: Cl
     assert get_upload(cli, first) == finished
     assert cli.count_stored() == 10_002
 
-    third = cli.run_here("upload", "in", "--json").json()
+    third = cli.run("upload", "in", "--json").json()
     assert [one["uploaded_before"] for one in third["files"]] == [True] * 3
     assert (third["total"]["accepted"], third["total"]["duplicate"]) == (0, 10_002)
 
 
 def test_a_file_that_has_changed_is_uploaded_anew(cli: Cli) -> None:
     path = cli.write("in/a.ndjson", event_line("1"))
-    assert cli.run_here("upload", "in").status == 0
+    assert cli.run("upload", "in").status == 0
     path.write_text(f"{path.read_text()}{event_line('2')}\n")
-    (one,) = cli.run_here("upload", "in", "--json").json()["files"]
+    (one,) = cli.run("upload", "in", "--json").json()["files"]
     assert (one["accepted"], one["duplicate"], one["uploaded_before"]) == (1, 1, False)
 
 
@@ -136,7 +136,7 @@ def test_a_file_whose_upload_holds_other_events_is_stored_under_another_id(cli: 
     path = cli.write("a.ndjson", event_line("1"), event_line("2"))
     others = [v1.Event(event_id="other", customer_info=v1.CustomerInfo())]
     send(cli, upload_id=upload_id_of(path), events=others, finish=finish)
-    result = cli.run_here("upload", "a.ndjson", "--json")
+    result = cli.run("upload", "a.ndjson", "--json")
     assert result.status == 0, result.stderr
     (one,) = result.json()["files"]
     assert (one["accepted"], one["upload_id"] == upload_id_of(path)) == (2, False)
@@ -175,17 +175,17 @@ def test_a_file_that_changes_while_it_is_read_does_not_finish_the_upload_of_its_
     assert summary.outcomes["accepted"] + summary.outcomes["duplicate"] == 2000
 
     cli.write("a.ndjson", *old)
-    (one,) = cli.run_here("upload", "a.ndjson", "--json").json()["files"]
+    (one,) = cli.run("upload", "a.ndjson", "--json").json()["files"]
     assert (one["accepted"] > 0, one["uploaded_before"]) == (True, False)
     assert cli.count_stored() == 4000
 
 
 def test_a_rejected_event_is_judged_again_when_its_file_is_uploaded_again(cli: Cli) -> None:
     cli.write("a.ndjson", event_line("1"), '{"customerInfo": {"customerStatus": "new"}}')
-    assert cli.run_here("entities", "put", "status", "old", "--closed").status == 0
-    assert cli.run_here("upload", "a.ndjson").status == 1
-    assert cli.run_here("entities", "put", "status", "new").status == 0
-    again = cli.run_here("upload", "a.ndjson", "--json")
+    assert cli.run("entities", "put", "status", "old", "--closed").status == 0
+    assert cli.run("upload", "a.ndjson").status == 1
+    assert cli.run("entities", "put", "status", "new").status == 0
+    again = cli.run("upload", "a.ndjson", "--json")
     assert (again.status, again.json()["total"]["accepted"], again.json()["total"]["duplicate"]) == (0, 1, 1)
     assert not (cli.folder / "a.ndjson.rejected.ndjson").exists()
 
@@ -193,7 +193,7 @@ def test_a_rejected_event_is_judged_again_when_its_file_is_uploaded_again(cli: C
 def test_a_repaired_report_stores_its_events_under_their_own_ids(cli: Cli) -> None:
     late = {"consumerId": "c", "customerInfo": {"lastPaymentDate": {"year": 2023, "month": 13, "day": 1}}}
     cli.write("a.ndjson", event_line("1"), json.dumps(late), '{"eventId": "mine", oops}', "nope")
-    assert cli.run_here("upload", "a.ndjson").status == 1
+    assert cli.run("upload", "a.ndjson").status == 1
     by_line = {each["line"]: each for each in cli.rejections("a.ndjson")}
     dated, broken, hopeless = (by_line[number] for number in (2, 3, 4))
     dated["event"]["customerInfo"]["lastPaymentDate"]["month"] = 12
@@ -201,7 +201,7 @@ def test_a_repaired_report_stores_its_events_under_their_own_ids(cli: Cli) -> No
     report = cli.write("a.ndjson.rejected.ndjson", *(json.dumps(each) for each in (dated, broken, hopeless)))
     repaired = report.read_text()
 
-    result = cli.run_here("upload", report.name, "--json")
+    result = cli.run("upload", report.name, "--json")
     assert (result.status, result.json()["total"]["accepted"]) == (1, 2)
     assert report.read_text() == repaired
     (left,) = cli.rejections(report.name)
@@ -209,7 +209,7 @@ def test_a_repaired_report_stores_its_events_under_their_own_ids(cli: Cli) -> No
         "nope",
         "still as it was: repair the member event",
     )
-    listed = cli.run_here("list", "--json").stdout.splitlines()
+    listed = cli.run("list", "--json").stdout.splitlines()
     stored = {each["eventId"]: each for each in (json.loads(line)["event"] for line in listed)}
     assert {dated["event"]["eventId"], "mine"} < stored.keys()
     assert len(stored) == 3
@@ -221,7 +221,7 @@ def test_reports_go_to_a_folder_of_choice_and_those_of_earlier_runs_are_removed(
     for lines, count in (([event_line("1"), "nope"], 1), (["nope", "nope"], 2), ([event_line("1")] * 2, 0)):
         for name, line in zip(("in", "other"), lines, strict=True):
             cli.write(f"{name}/events.ndjson", line)
-        result = cli.run_here("upload", "in", "other", "--rejected-dir", "new/reports", "--json")
+        result = cli.run("upload", "in", "other", "--rejected-dir", "new/reports", "--json")
         told = {one["rejected_file"] for one in result.json()["files"]} - {None}
         assert {str(path.relative_to(cli.folder)) for path in folder.iterdir()} == told
         assert (result.status, len(told)) == (bool(count), count)
@@ -235,7 +235,7 @@ def test_what_cannot_be_read_costs_the_exit_status_and_no_other_file(cli: Cli) -
     cli.write("in/c.ndjson", event_line("2"))
     cli.write("in/.hidden", event_line("3"))
     (cli.folder / "in/inside").mkdir()
-    result = cli.run_here("upload", "in", "in/c.ndjson")
+    result = cli.run("upload", "in", "in/c.ndjson")
     assert result.status == 1
     assert "in/b.ndjson: 0 events read" in result.stderr
     assert "  Not all of it was understood: it cannot be read: No such file or directory\n" in result.stderr
@@ -248,21 +248,21 @@ def test_what_cannot_be_read_costs_the_exit_status_and_no_other_file(cli: Cli) -
 def test_of_many_files_only_those_with_something_to_tell_have_a_line(cli: Cli) -> None:
     for number in range(12):
         cli.write(f"in/{number:02}.ndjson", event_line(str(number)), *(["nope"] if number == 7 else []))
-    result = cli.run_here("upload", "in")
+    result = cli.run("upload", "in")
     assert result.status == 1
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == [
         "in/07.ndjson",
         "  Rejected events and the reasons",
         "12 files",
     ]
-    assert len(cli.run_here("upload", "in", "--json").json()["files"]) == 12
+    assert len(cli.run("upload", "in", "--json").json()["files"]) == 12
 
 
 @pytest.mark.parametrize("arguments", [["in"], ["in/a.ndjson", "in/b.ndjson"]])
 def test_one_upload_id_is_not_for_a_folder(cli: Cli, arguments: list[str]) -> None:
     cli.write("in/a.ndjson", event_line("1"))
     cli.write("in/b.ndjson", event_line("1"))
-    result = cli.run_here("upload", *arguments, "--upload-id", "u-1")
+    result = cli.run("upload", *arguments, "--upload-id", "u-1")
     assert (result.status, result.stderr) == (
         2,
         "--upload-id names the upload of a single file, not of a folder.",
@@ -271,10 +271,10 @@ def test_one_upload_id_is_not_for_a_folder(cli: Cli, arguments: list[str]) -> No
 
 def test_a_report_is_not_for_the_command_that_replaces_it(cli: Cli) -> None:
     cli.write("in/a.ndjson", event_line("1"), "nope")
-    assert cli.run_here("upload", "in").status == 1
+    assert cli.run("upload", "in").status == 1
     report = "in/a.ndjson.rejected.ndjson"
     repaired = (cli.folder / report).read_text()
-    result = cli.run_here("upload", "in", report)
+    result = cli.run("upload", "in", report)
     assert (result.status, (cli.folder / report).read_text()) == (2, repaired)
     assert "give it in a command of its own" in result.stderr
 
@@ -282,7 +282,7 @@ def test_a_report_is_not_for_the_command_that_replaces_it(cli: Cli) -> None:
 def test_an_empty_folder_stops_the_command_before_anything_is_sent(cli: Cli) -> None:
     cli.write("a.ndjson", event_line("1"))
     (cli.folder / "empty").mkdir()
-    result = cli.run_here("upload", "a.ndjson", "empty")
+    result = cli.run("upload", "a.ndjson", "empty")
     assert (result.status, result.stderr) == (2, "There is nothing to read in empty.")
     assert cli.count_stored() == 0
 

@@ -74,14 +74,14 @@ def test_text_of_an_import_is_refused_because_it_lacks_its_consumer(cli: Cli) ->
         },
     }
     (cli.folder / "export.json").write_text(json.dumps({"conversationHistoryRecords": [conversation]}))
-    assert cli.run_here("validate", "export.json").status == 1
+    assert cli.run("validate", "export.json").status == 1
     report = cli.folder / "export.json.rejected.ndjson"
     (written,) = cli.rejections("export.json")
     assert written["reason"] == "UNREADABLE"
     repaired: Any
     for repaired in (written["event"], '{"customerInfo": {"balance": "1"}}', {"customerInfo": {}}):
         report.write_text(json.dumps({**written, "event": repaired}))
-        assert cli.run_here("validate", report.name).status == 1
+        assert cli.run("validate", report.name).status == 1
         (again,) = cli.rejections(report.name)
         assert again["message"].startswith("event: is text of an imported file, without its consumer")
         assert report.exists()

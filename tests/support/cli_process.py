@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
 from click.testing import CliRunner
 
 from engagement.cli.program import main
@@ -77,18 +76,6 @@ class Cli:
         with self.start(*arguments) as process:
             stdout, stderr = process.communicate(stdin, timeout=TIMEOUT_SECONDS)
         return Result(process.returncode, stdout.decode(), stderr.decode())
-
-    def run_here(self, *arguments: str) -> Result:
-        """Runs a command in this process, which is faster than one of its own; Ctrl-C and logs need one."""
-        with chdir(self.folder):
-            ended = CliRunner().invoke(program, arguments, env=self.environment, standalone_mode=False)
-        if isinstance(ended.exception, click.ClickException):
-            return Result(
-                ended.exception.exit_code, ended.stdout, ended.stderr + ended.exception.format_message()
-            )
-        if ended.exception is not None:
-            raise ended.exception
-        return Result(ended.return_value, ended.stdout, ended.stderr)
 
     def count_stored(self) -> int:
         """The number of the account's events."""

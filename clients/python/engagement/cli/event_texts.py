@@ -42,6 +42,10 @@ class EventTexts:
         except EventSyntaxError as error:
             violation = Violation(error.field, error.rule, error.description)
             return self.reject(violation, text=text, place=place)
+        return self.add(event, place=place)
+
+    def add(self, event: v1.Event, *, place: Place) -> FoundEvent:
+        """Counts an event that was read from something else than JSON."""
         self.events_read += 1
         return FoundEvent(self._identify(event), place)
 

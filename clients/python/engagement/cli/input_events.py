@@ -13,6 +13,8 @@ from engagement.cli.event_lines import EventLines
 from engagement.cli.event_texts import EventTexts
 from engagement.cli.input_file import DAMAGE, InputFile
 from engagement.cli.outcomes import FoundEvent, Rejection
+from engagement.cli.tables.errors import TableDamageError
+from engagement.cli.tables.table_events import TableEvents, is_table
 from engagement.violation import Violation
 
 BATCH_EVENTS: Final = 200
@@ -25,6 +27,7 @@ class Format(StrEnum):
     AUTO = "auto"
     EVENTS = "events"
     LIVEPERSON = "liveperson"
+    TABLE = "table"
 
 
 class InputEvents:
@@ -49,7 +52,7 @@ class InputEvents:
         match self._reader:
             case EventLines():
                 return self._read_lines(self._reader)
-            case EventDocuments():
+            case EventDocuments() | TableEvents():
                 return self._read_documents(self._reader)
             case _:
                 return self._import(self._reader)
@@ -72,10 +75,10 @@ class InputEvents:
         except DAMAGE as error:
             self.damage = f"after line {lines.line_number}: {error}"
 
-    def _read_documents(self, documents: EventDocuments) -> Iterator[FoundEvent | Rejection]:
+    def _read_documents(self, documents: EventDocuments | TableEvents) -> Iterator[FoundEvent | Rejection]:
         try:
             yield from documents
-        except liveperson.CorruptInputError as error:
+        except (liveperson.CorruptInputError, TableDamageError) as error:
             self.damage = str(error)
 
     def _import(self, importer: liveperson.Importer) -> Iterator[FoundEvent | Rejection]:
@@ -98,7 +101,9 @@ def _reader(
     *,
     format: Format,  # noqa: A002 - as the option
     source: str,
-) -> EventLines | EventDocuments | liveperson.Importer:
+) -> EventLines | EventDocuments | TableEvents | liveperson.Importer:
+    if format is Format.TABLE or file.is_parquet or (format is Format.AUTO and is_table(file)):
+        return TableEvents(file, texts=EventTexts(source=source))
     is_ours = format is Format.EVENTS or (format is Format.AUTO and holds_events(file.head))
     if format is Format.LIVEPERSON or not (is_ours or not liveperson.looks_like_import(file.head)):
         return liveperson.Importer(file.stream, source=source)

@@ -29,8 +29,8 @@ format_option = click.option(
     callback=lambda _context, _option, value: Format(value),
     default=Format.AUTO.value,
     show_default=True,
-    help="Format of the files: events is one proto-JSON event per line, liveperson any export or page tag of "
-    "LivePerson. auto detects it from the beginning of each file.",
+    help="Format of the files: events is one proto-JSON event per line, table is CSV or Parquet, "
+    "liveperson any export or page tag of LivePerson. auto detects it from the beginning of each file.",
 )
 source_option = click.option(
     "--source",

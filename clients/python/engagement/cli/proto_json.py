@@ -64,6 +64,24 @@ def parse_event(text: str) -> v1.Event:
         raise suspicion or EventSyntaxError(message, rule="json.syntax") from None
 
 
+def parse_contacts(text: str) -> list[dict[str, Any]]:
+    """The arguments of the contacts with this proto-JSON. Raises EventSyntaxError."""
+    contacts: list[dict[str, Any]] = _read_contacts(_parse(text))
+    return contacts
+
+
+def parse_texts(text: str) -> dict[str, str]:
+    """The map of texts with this JSON. Raises EventSyntaxError."""
+    return _read_texts(_parse(text))
+
+
+def _parse(text: str) -> Any:
+    try:
+        return _decode(text)
+    except (json.JSONDecodeError, RecursionError):
+        raise EventSyntaxError("not JSON", rule="json.syntax") from None
+
+
 @dataclass(frozen=True, slots=True)
 class _Member:
     """A field of a message, and the function that reads its value from JSON."""
@@ -184,4 +202,5 @@ _SCALARS: Final[dict[int, Callable[[Any], Any]]] = {
 _EVENT: Final = _shape_of(
     cast("Descriptor", v1.Event.DESCRIPTOR)
 )  # the stubs also allow the C implementation
+_read_contacts: Final = _list_reader(_shape_of(cast("Descriptor", v1.PersonalContact.DESCRIPTOR)).read)
 _decode: Final = json.JSONDecoder(object_pairs_hook=_read_members).decode

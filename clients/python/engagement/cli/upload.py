@@ -28,6 +28,7 @@ Examples:
   engagement upload events.ndjson.gz --account acme
   engagement upload export-1.json export-2.json --account acme --json
   engagement upload exports --account acme --rejected-dir reports
+  engagement upload customers.csv --account acme
   zcat *.ndjson.gz | engagement upload - --account acme --source crm
 
 Exit status: 0 every event of every file is stored, 1 some were rejected, or a
@@ -75,7 +76,8 @@ def upload(  # noqa: PLR0913 - one for each option
     event with an id is sent unchanged.
 
     Events stand one per line, or in any JSON that tools put around them: an
-    array, request bodies, pages, or what export and list --json write.
+    array, request bodies, pages, or what export and list --json write. CSV and
+    Parquet are read by the names of their columns, as export writes them.
 
     Rejected events are written with their reasons to FILE.rejected.ndjson (for
     standard input: stdin.rejected.ndjson), one JSON object per line. Without
