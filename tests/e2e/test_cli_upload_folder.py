@@ -263,10 +263,8 @@ def test_one_upload_id_is_not_for_a_folder(cli: Cli, arguments: list[str]) -> No
     cli.write("in/a.ndjson", event_line("1"))
     cli.write("in/b.ndjson", event_line("1"))
     result = cli.run("upload", *arguments, "--upload-id", "u-1")
-    assert (result.status, result.stderr) == (
-        2,
-        "--upload-id names the upload of a single file, not of a folder.",
-    )
+    assert result.status == 2
+    assert "--upload-id names the upload of a single file, not of a folder." in result.stderr
 
 
 def test_a_report_is_not_for_the_command_that_replaces_it(cli: Cli) -> None:
@@ -283,7 +281,8 @@ def test_an_empty_folder_stops_the_command_before_anything_is_sent(cli: Cli) -> 
     cli.write("a.ndjson", event_line("1"))
     (cli.folder / "empty").mkdir()
     result = cli.run("upload", "a.ndjson", "empty")
-    assert (result.status, result.stderr) == (2, "There is nothing to read in empty.")
+    assert result.status == 2
+    assert "There is nothing to read in empty." in result.stderr
     assert cli.count_stored() == 0
 
 

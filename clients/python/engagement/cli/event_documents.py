@@ -68,13 +68,12 @@ def _is_ours(scanner: Scanner, *, depth: int = 0) -> bool:
         if name in _DISTINCTIVE:
             return True
         if name in _HOLDERS:
-            is_reported_text = scanner.peek() == '"' and is_entry(names)
-            return is_reported_text or _is_ours(scanner, depth=depth + 1)
+            return is_entry(names) or _is_ours(scanner, depth=depth + 1)
         names.add(name)
         if name in THEIRS:
             return False
         scanner.value()
-    return False
+    return is_entry(names)
 
 
 class EventDocuments:
@@ -88,6 +87,11 @@ class EventDocuments:
     def events_read(self) -> int:
         """Events found so far, readable or not."""
         return self._texts.events_read
+
+    @property
+    def trailing_comma(self) -> str:
+        """Where a comma stands behind the last item of an array or object; empty if nowhere."""
+        return self._scanner.trailing_comma
 
     def __iter__(self) -> Iterator[FoundEvent | Rejection]:
         number = 0

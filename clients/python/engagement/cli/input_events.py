@@ -69,17 +69,26 @@ class InputEvents:
         """The number of items skipped so far because they are not events, by reason."""
         return self._reader.counts.skipped if isinstance(self._reader, liveperson.Importer) else {}
 
+    @property
+    def converted(self) -> dict[str, int]:
+        """The number of times so far that were not written in milliseconds, by their form."""
+        return self._reader.counts.converted if isinstance(self._reader, liveperson.Importer) else {}
+
     def _read_lines(self, lines: EventLines) -> Iterator[FoundEvent | Rejection]:
         try:
             yield from lines
         except DAMAGE as error:
             self.damage = f"after line {lines.line_number}: {error}"
+        else:
+            self._tell_comma(lines.trailing_comma)
 
     def _read_documents(self, documents: EventDocuments | TableEvents) -> Iterator[FoundEvent | Rejection]:
         try:
             yield from documents
         except (liveperson.CorruptInputError, TableDamageError) as error:
             self.damage = str(error)
+        else:
+            self._tell_comma(documents.trailing_comma if isinstance(documents, EventDocuments) else "")
 
     def _import(self, importer: liveperson.Importer) -> Iterator[FoundEvent | Rejection]:
         try:
@@ -91,9 +100,14 @@ class InputEvents:
         except liveperson.CorruptInputError as error:
             self.damage = str(error)
             return
+        self._tell_comma(importer.trailing_comma)
         counts = importer.counts
         if counts.first_stranger and not counts.is_recognized:
             self.damage = f"nothing in it is an event; the first item is {counts.first_stranger}"
+
+    def _tell_comma(self, place: str) -> None:
+        if place:
+            self.damage = f"{place}: a comma with nothing behind it, which was ignored"
 
 
 def _reader(

@@ -144,6 +144,7 @@ class InputUploads:
                 self._deliver(delivery, upload, summary=summary)
         summary.events_read = events.events_read
         summary.skipped = events.skipped
+        summary.converted = events.converted
         summary.rejected_file = str(rejections.path) if rejections.count else ""
         summary.damage = events.damage
         return summary

@@ -27,6 +27,8 @@ class InputSummary:
     """The number of events by outcome, including `rejected`."""
     skipped: dict[str, int] = field(default_factory=dict)
     """The number of items skipped because they are not events, by reason."""
+    converted: dict[str, int] = field(default_factory=dict)
+    """The number of times that were not written in milliseconds, by their form."""
     seconds: float = 0.0
     upload_id: str = ""
     rejected_file: str = ""
@@ -41,7 +43,7 @@ class InputSummary:
     def has_something_to_tell(self) -> bool:
         """Whether there is more to say than that its events are stored."""
         is_incomplete = self.outcomes.get("rejected") or self.damage or self.outcomes.get("suppressed")
-        return bool(is_incomplete or self.skipped or self.resumed_by_count)
+        return bool(is_incomplete or self.skipped or self.converted or self.resumed_by_count)
 
     def to_json(self) -> dict[str, Any]:
         """The summary as a JSON object."""
@@ -108,6 +110,7 @@ def _counts(summaries: Sequence[InputSummary]) -> dict[str, Any]:
         "events_read": events_read,
         **_sum(each.outcomes for each in summaries),
         "skipped": _sum(each.skipped for each in summaries),
+        "times_converted": _sum(each.converted for each in summaries),
         "seconds": round(seconds, 3),
         "events_per_second": round(events_read / seconds) if seconds else 0,
     }
@@ -125,5 +128,6 @@ def _sentence(summaries: Sequence[InputSummary]) -> str:
     outcomes = _sum(each.outcomes for each in summaries)
     shown = [f"{count:,} {outcome}" for outcome, count in outcomes.items()]
     shown += [f"{count:,} skipped ({reason})" for reason, count in counts["skipped"].items()]
+    shown += [f"{count:,} times converted ({form})" for form, count in counts["times_converted"].items()]
     speed = f"{counts['seconds']:.1f} s, {counts['events_per_second']:,}/s"
     return f"{counts['events_read']:,} events read: {', '.join(shown)} ({speed})"

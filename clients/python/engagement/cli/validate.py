@@ -105,6 +105,7 @@ class _Checker:
             events_read=events.events_read,
             outcomes={"valid": events.events_read - rejections.count, "rejected": rejections.count},
             skipped=events.skipped,
+            converted=events.converted,
             seconds=time.monotonic() - started,
             rejected_file=str(rejections.path) if rejections.count else "",
             damage=events.damage,

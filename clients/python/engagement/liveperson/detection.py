@@ -46,11 +46,14 @@ def _is_ours(scanner: Scanner) -> bool:
         for name in scanner.members():
             if name in THEIRS or name in _OURS:
                 return name in _OURS
-            value = scanner.value()
-            if name in _SETS and isinstance(value, dict):
-                if name in value:
+            if name not in _SETS or scanner.peek() != "{":
+                scanner.value()
+                continue
+            has_flat_set = True
+            for inner in scanner.members():
+                if inner == name:
                     return False
-                has_flat_set = True
+                scanner.value()
     except CorruptInputError:  # most likely the end of the beginning
         pass
     return has_flat_set

@@ -41,6 +41,8 @@ class EnteredObject:
         self._characters = 0
         self._lost: set[str] = set()
         """Members that are not kept; of those without a meaning, any one."""
+        self._holders: set[str] = set()
+        """Members that hold sets, and so are no header."""
         self._found_any = False
         self._is_known = False
         self._around: Surroundings | None = None
@@ -74,6 +76,8 @@ class EnteredObject:
                 self._lost.add(name)
         if not isinstance(value, Absent) and (not self._lost or _matters(name)):
             self._pairs.append((name, value))
+            if name in AMBIGUOUS and Walk().find(value, (self._path, name)):
+                self._holders.add(name)
             self._around = None if name in CONTEXT else self._around
 
     def close(self, *, may_repeat: bool) -> Iterator[Finding]:
@@ -121,7 +125,9 @@ class EnteredObject:
         if found.is_settled:
             return False
         if self._around is None:
-            self._around = Surroundings(object_of(self._pairs))
+            self._around = Surroundings(
+                {name: value for name, value in self._pairs if name not in self._holders}
+            )
         if found.voucher is Voucher.CLAIMS and self._around.has_issuer:
             found.voucher = Voucher.SOURCE
         found.context = found.context.or_else(self._around.final)
