@@ -226,6 +226,7 @@ def test_times_may_be_missing_or_in_any_order() -> None:
     [
         ({"serverTimeStamp": "now"}, "personal_info.server_time_stamp", "import.time"),
         ({"serverTimeStamp": "2024-02-30T00:00:00Z"}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": "2024-02-03T09:46:40"}, "personal_info.server_time_stamp", "import.time"),
         ({"serverTimeStamp": "2024-02-03"}, "personal_info.server_time_stamp", "import.time"),
         ({"serverTimeStamp": "2024-02-03T24:61"}, "personal_info.server_time_stamp", "import.time"),
         ({"serverTimeStamp": True}, "personal_info.server_time_stamp", "import.time"),
@@ -261,7 +262,7 @@ def test_a_time_that_is_none_makes_the_event_unreadable(
         (1720000000, 1720000000000, {"seconds": 1}),
         ("1720000000.123456", 1720000000123, {"seconds": 1}),
         ("2024-07-03T09:46:40Z", 1720000000000, {"ISO 8601": 1}),
-        ("2024-07-03 09:46:40.5", 1720000000500, {"ISO 8601": 1}),
+        ("2024-07-03 09:46:40.5 Z", 1720000000500, {"ISO 8601": 1}),
         ("2024-07-03t11:46:40.123456789+0200", 1720000000123, {"ISO 8601": 1}),
         ("2024-07-03T11:46+02:00", 1719999960000, {"ISO 8601": 1}),
         ("1969-12-31T23:59:59.500Z", -500, {"ISO 8601": 1}),

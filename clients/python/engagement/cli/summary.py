@@ -128,6 +128,7 @@ def _sentence(summaries: Sequence[InputSummary]) -> str:
     outcomes = _sum(each.outcomes for each in summaries)
     shown = [f"{count:,} {outcome}" for outcome, count in outcomes.items()]
     shown += [f"{count:,} skipped ({reason})" for reason, count in counts["skipped"].items()]
-    shown += [f"{count:,} times converted ({form})" for form, count in counts["times_converted"].items()]
+    for form, count in counts["times_converted"].items():
+        shown.append(f"{count:,} {'time' if count == 1 else 'times'} converted ({form})")
     speed = f"{counts['seconds']:.1f} s, {counts['events_per_second']:,}/s"
     return f"{counts['events_read']:,} events read: {', '.join(shown)} ({speed})"

@@ -215,7 +215,8 @@ class Scanner:
         else:
             comma = len(text[self._at : at].rstrip(" \t\n\r")) - 1 + self._at
         before = text[self._at : comma].rstrip(" \t\n\r")[-1:]
-        if text[at : at + 1] not in {"]", "}"} or text[comma] != "," or before in {"", "[", "{", ",", ":"}:
+        closing = "}" if "property name" in error.msg or "end of object" in error.msg else "]"
+        if text[at : at + 1] != closing or text[comma] != "," or before in {"", "[", "{", ",", ":"}:
             return False
         self._note_comma(comma)
         self._text = f"{text[:comma]} {text[comma + 1 :]}"

@@ -19,6 +19,8 @@ _MAX_INT64: Final = 2**63 - 1
 _EARLIEST_SECONDS: Final = 315_532_800
 _LATEST_SECONDS: Final = 4_102_444_800
 _MILLISECONDS: Final = 1000
+_MAX_CHARACTERS: Final = 64
+"""No number that is a time takes more."""
 _DIGITS_TODAY: Final = 13
 """Milliseconds have so many digits from 2001 to 2286."""
 
@@ -35,7 +37,7 @@ class Time(NamedTuple):
 def read_time(value: Json, *, field: str) -> Time | None:
     """The time in a number or text; None for 0 and empty texts, which are no times.
 
-    A time without an offset is UTC. Raises UnreadableError if the value is no time.
+    Raises UnreadableError if the value is no time, or a local one, which could be wrong by hours.
     """
     if isinstance(value, str) and len(value) == _DIGITS_TODAY and value.isascii() and value.isdecimal():
         return Time(int(value))
@@ -49,7 +51,7 @@ def read_time(value: Json, *, field: str) -> Time | None:
     if (match := _ISO.fullmatch(text)) is not None:
         return Time(_milliseconds(match, field=field), "ISO 8601")
     try:
-        return _of_number(Decimal(text), field=field)
+        return _of_number(Decimal(text[:_MAX_CHARACTERS]), field=field)
     except InvalidOperation:
         description = "must be a time: epoch milliseconds, or ISO 8601 such as 2024-07-03T09:46:40Z"
         raise UnreadableError(field, rule="import.time", description=description) from None
@@ -72,8 +74,11 @@ def _of_number(number: Decimal, *, field: str) -> Time | None:
 
 def _milliseconds(match: re.Match[str], *, field: str) -> int:
     day, clock, fraction, offset = match.groups()
+    if offset is None:
+        description = "must have an offset, such as the Z of 2024-07-03T09:46:40Z: it could be any local time"
+        raise UnreadableError(field, rule="import.time", description=description)
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock}{(offset or 'Z').upper()}")
+        moment = datetime.fromisoformat(f"{day}T{clock}{offset.upper()}")
     except ValueError as error:
         raise UnreadableError(field, rule="import.time", description=f"is no time: {error}") from None
     milliseconds = int((fraction or "0").ljust(3, "0")[:3])
