@@ -78,3 +78,12 @@ def test_an_entry_without_an_event_is_rejected(tmp_path: Path) -> None:
     path.write_text('{"line": 1, "reason": "UNREADABLE", "message": "", "violations": []}\n')
     (found,) = read(path)
     assert isinstance(found, Rejection)
+
+
+@pytest.mark.parametrize("rule", ["table.time", "csv.quote", "json.type"])
+def test_a_repaired_row_of_a_table_is_read(tmp_path: Path, rule: str) -> None:
+    path = tmp_path / "a.csv.rejected.ndjson"
+    path.write_text(json.dumps(entry(EVENT, rule=rule)))
+    [found] = read(path)
+    assert isinstance(found, FoundEvent)
+    assert found.event.event_id == "e-1"

@@ -49,7 +49,11 @@ class EventLines:
                 yield self._texts.reject(violation, text=line.decode(errors="replace"), place=number)
                 continue
             try:
-                found = None if is_wrapped(text) else self._texts.read(text, place=number)
+                found: FoundEvent | Rejection | None
+                if is_wrapped(text):
+                    found = self._texts.read_stored(text, place=number)
+                else:
+                    found = self._texts.read(text, place=number)
             except SeveralValuesError:
                 found = None
             if found is not None:

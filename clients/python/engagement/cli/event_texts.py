@@ -7,7 +7,7 @@ from typing import Final
 
 from engagement import v1
 from engagement.cli.outcomes import FoundEvent, Place, Rejection
-from engagement.cli.proto_json import EventSyntaxError, SeveralValuesError, parse_event
+from engagement.cli.proto_json import EventSyntaxError, SeveralValuesError, parse_event, parse_stored_event
 from engagement.cli.report_entries import UNREPAIRED
 from engagement.limits import MAX_SOURCE_CHARACTERS
 from engagement.liveperson.identity import make_event_id
@@ -43,6 +43,11 @@ class EventTexts:
             violation = Violation(error.field, error.rule, error.description)
             return self.reject(violation, text=text, place=place)
         return self.add(event, place=place)
+
+    def read_stored(self, text: str, *, place: Place) -> FoundEvent | None:
+        """The event inside a stored event with this JSON; None, without counting it, if this is none."""
+        event = parse_stored_event(text) if len(text) <= MAX_TEXT_BYTES else None
+        return None if event is None else self.add(event, place=place)
 
     def add(self, event: v1.Event, *, place: Place) -> FoundEvent:
         """Counts an event that was read from something else than JSON."""

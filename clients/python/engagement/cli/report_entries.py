@@ -14,7 +14,7 @@ UNREPAIRED: Final = "still as it was: repair the member event"
 OF_IMPORT: Final = Violation(
     "event", "report.source", "is text of an imported file, without its consumer: repair and upload that file"
 )
-_OWN_RULES: Final = "json."
+_OWN_RULES: Final = ("json.", "table.", "csv.")
 
 
 def is_entry(names: Set[str]) -> bool:
