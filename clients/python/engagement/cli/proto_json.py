@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, cast  # Any: JSON of unknown shape
 
 from google.protobuf import json_format
@@ -17,6 +18,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from engagement import v1
 
+_DECIMAL: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 _PREAMBLE: Final = re.compile(r"^(Failed to (parse \w+ field|load JSON|parse JSON): )+")
 
 
@@ -204,6 +206,11 @@ def _read_integer(value: Any) -> int:
         return value
     if type(value) is str and value.isascii() and value.isdecimal():
         return int(value)
+    if type(value) in {str, float} and _DECIMAL.fullmatch(str(value)):
+        # As tools write large integers; JSON of protobuf allows it in quotation marks, too.
+        number = Decimal(str(value))
+        if number == int(number):
+            return int(number)
     raise EventSyntaxError("must be a whole number")
 
 

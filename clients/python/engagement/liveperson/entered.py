@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from engagement.liveperson.findings import (
@@ -14,7 +15,7 @@ from engagement.liveperson.findings import (
     SkippedSet,
     Voucher,
 )
-from engagement.liveperson.held import Held
+from engagement.liveperson.held import Findings, Held, in_batches
 from engagement.liveperson.scanner import ABSENT, Absent
 from engagement.liveperson.shapes import AMBIGUOUS, EXPORTED_SETS, Form, form_of, is_set_without
 from engagement.liveperson.surroundings import CONTEXT, KNOWN_LISTS, TIMES, Surroundings
@@ -65,6 +66,21 @@ class EnteredObject:
                 ready.append(finding)
         return ready
 
+    def take_over(self, held: Held, name: str) -> bool:
+        """Takes what the member with this name has held, if it still waits; otherwise it is passed on.
+
+        Raises OSError if it cannot be held.
+        """
+        first = held.first
+        if isinstance(first, FoundSet):
+            vouch((first,), name)
+            if self._may_change(first) or self._held:
+                self._found_any = True
+                held.change(partial(_vouched, name=name))
+                self._held.take_over(held)
+                return True
+        return False
+
     def keep(self, name: str, value: Json | Absent, *, characters: int) -> None:
         """Takes a member in which nothing was found; absent if it is too large."""
         self._is_known = self._is_known or name in KNOWN_LISTS
@@ -80,43 +96,54 @@ class EnteredObject:
                 self._holders.add(name)
             self._around = None if name in CONTEXT else self._around
 
-    def close(self, *, may_repeat: bool) -> Iterator[Finding]:
+    def close(self, *, may_repeat: bool) -> Iterator[Findings]:
         """What comes out at the end of the object."""
         may_repeat = may_repeat or isinstance(object_of(self._pairs), RepeatingObject)
         form = form_of(object_of(self._pairs))
         yield from self._find_in_ambiguous(form, Walk(may_repeat=may_repeat))
         members = object_of(self._pairs)
         said = Surroundings(members)
-        yield from complete(self._held.release(), said, self._path)
+        yield from self._close_held(said)
         own: Sequence[Finding] = ()
         if not self._lost or self._found_any:
             own = own_sets(self._path, members, form, is_record=self._found_any, may_repeat=may_repeat)
         elif is_set_without(members, self._lost):
             text = f"takes more than {self._max_characters} characters"
             own = (MisshapenSet(self._path, members, Violation("", "import.max_characters", text)),)
-        yield from own
-        if self._found_any or own:
+        if own:
+            yield own
+        elif self._found_any:
             return
-        if self._is_known:
-            yield RECOGNIZED
+        elif self._is_known:
+            yield (RECOGNIZED,)
         elif not self._lost:
             self.value = members
 
-    def _find_in_ambiguous(self, form: Form | None, walk: Walk) -> Iterator[Finding]:
+    def _close_held(self, said: Surroundings) -> Iterator[Findings]:
+        """What is held, completed; as it is if all of it still waits."""
+        completed = partial(complete, said=said, path=self._path)
+        first = next(iter(completed((self._held.first,))), None) if self._held.first else None
+        if isinstance(first, FoundSet) and _is_incomplete(first):
+            self._held.change(completed)
+            yield self._held
+        else:
+            yield from in_batches(completed(self._held))
+
+    def _find_in_ambiguous(self, form: Form | None, walk: Walk) -> Iterator[Findings]:
         """What is in members that are no sets, as the form of the object shows."""
         for name, value in self._pairs.copy():
             if name not in AMBIGUOUS or not isinstance(value, dict) or (form and name in form.members):
                 continue
             if inside := walk.find(value, (self._path, name)):
                 self._pairs.remove((name, value))
-                yield from self.pass_on(inside, name, characters=self._characters)
+                yield self.pass_on(inside, name, characters=self._characters)
 
     def release(self) -> Iterator[Finding]:
         """What is held when the input is damaged: sets whose context cannot be known are misshapen."""
-        for finding in self._held.release():
+        for finding in self._held:
             if isinstance(finding, FoundSet) and _is_incomplete(finding):
                 text = "its conversation or consumer may stand behind the damage"
-                yield MisshapenSet(finding.path, finding.event, Violation("", "import.context", text))
+                yield MisshapenSet(finding.path, finding.whole(), Violation("", "import.context", text))
             else:
                 yield finding
 
@@ -132,6 +159,12 @@ class EnteredObject:
             found.voucher = Voucher.SOURCE
         found.context = found.context.or_else(self._around.final)
         return _is_incomplete(found)
+
+
+def _vouched(findings: Iterable[Finding], *, name: str) -> Iterator[Finding]:
+    for finding in findings:
+        vouch((finding,), name)
+        yield finding
 
 
 def _is_incomplete(found: FoundSet) -> bool:

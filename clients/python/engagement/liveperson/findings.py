@@ -79,7 +79,7 @@ class FoundSet:
 
     path: Path
     event: Json
-    """The whole event, as it is in the source."""
+    """The whole event, as it is in the source; None if the levels are all of it."""
     name: str
     """`customer_info` or `personal_info`."""
     levels: tuple[Object, ...]
@@ -90,6 +90,16 @@ class FoundSet:
     voucher: Voucher = Voucher.UNKNOWN
     is_settled: bool = False
     """Whether its record names its subject, and nothing outside of the record matters."""
+
+    def whole(self) -> Json:
+        """The whole event."""
+        if self.event is not None:
+            return self.event
+        inner, *around = self.levels
+        members: Object = {self.name: inner}
+        for level in around:
+            members |= level
+        return members
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickles it without the names of its fields."""

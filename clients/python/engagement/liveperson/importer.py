@@ -180,7 +180,7 @@ class Importer:
     def _report(self, finding: FoundSet | MisshapenSet, violation: Violation) -> UnreadableEvent:
         self.counts.events_unreadable += 1
         place = show(finding.path)
-        text = write_json(finding.event)
+        text = write_json(finding.whole() if isinstance(finding, FoundSet) else finding.event)
         if len(text) > MAX_EXCERPT_CHARACTERS:
             text = f"{text[: MAX_EXCERPT_CHARACTERS - 1]}…"
         return UnreadableEvent(

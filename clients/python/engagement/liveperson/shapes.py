@@ -208,7 +208,7 @@ def _form_of_avro(members: Object) -> Form | None:
 
 def _avro_set(path: Path, event: Object, field: str, levels: tuple[Object, ...]) -> Finding:
     try:
-        return FoundSet(path, event, field, tuple(map(plain_members, levels)))
+        return FoundSet(path, None, field, tuple(map(plain_members, levels)))
     except UnreadableError as error:
         return MisshapenSet(path, event, error.violation)
 

@@ -6,13 +6,13 @@ findings in the same order: neither the size of blocks nor the limit of memory c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from engagement.liveperson.entered import EnteredObject
 from engagement.liveperson.errors import CorruptInputError
 from engagement.liveperson.findings import Finding, Path, SkippedSet
+from engagement.liveperson.held import Findings, Held, in_batches
 from engagement.liveperson.scanner import ABSENT, Absent, Scanner
 from engagement.liveperson.shapes import AMBIGUOUS, EXPORTED_SETS, skip
 from engagement.liveperson.surroundings import is_counted
@@ -22,7 +22,6 @@ from engagement.liveperson.walk import Walk
 _WHOLE_CHARACTERS: Final = 256 * 1024
 """Values up to this length are read into memory before they are walked through."""
 _MAX_REASONS: Final = 100
-_BATCH_FINDINGS: Final = 200
 
 
 class FindingStream:
@@ -56,7 +55,7 @@ class FindingStream:
             reason = f"events cannot be held until the context behind them is read: {error}"
             raise self._scanner.corrupt(reason) from error
 
-    def _read(self, path: Path, *, length: int) -> Iterator[Sequence[Finding]]:
+    def _read(self, path: Path, *, length: int) -> Iterator[Findings]:
         """The findings in the next value, some at a time; it is in memory if it has at most this length."""
         opening = self._scanner.peek()
         if opening not in {"{", "["}:
@@ -84,7 +83,7 @@ class FindingStream:
         self._value = ABSENT if found else value
         return found
 
-    def _enter_list(self, path: Path) -> Iterator[Sequence[Finding]]:
+    def _enter_list(self, path: Path) -> Iterator[Findings]:
         counted = is_counted(path)
         found_any = False
         others = _Others()
@@ -111,18 +110,18 @@ class FindingStream:
             yield others.all()
         self._value = items
 
-    def _enter_object(self, path: Path) -> Iterator[Sequence[Finding]]:
+    def _enter_object(self, path: Path) -> Iterator[Findings]:
         entered = EnteredObject(path, max_characters=self._max_characters)
         try:
             for name in self._scanner.members():
                 yield from self._read_member(entered, name, (path, name))
         except CorruptInputError:
-            yield from _in_batches(entered.release())
+            yield from in_batches(entered.release())
             raise
-        yield from _in_batches(entered.close(may_repeat=self._may_repeat))
+        yield from entered.close(may_repeat=self._may_repeat)
         self._value = entered.value
 
-    def _read_member(self, entered: EnteredObject, name: str, path: Path) -> Iterator[Sequence[Finding]]:
+    def _read_member(self, entered: EnteredObject, name: str, path: Path) -> Iterator[Findings]:
         start = self._scanner.position
         is_set = name in EXPORTED_SETS
         if is_set or (name in AMBIGUOUS and self._scanner.peek() == "{"):
@@ -139,21 +138,17 @@ class FindingStream:
         length = 0 if self._scanner.peek() == "[" else self._whole_characters
         for findings in self._read(path, length=length):
             found = True
-            if not is_set:
+            if is_set or (isinstance(findings, Held) and entered.take_over(findings, name)):
+                continue
+            for batch in in_batches(findings) if isinstance(findings, Held) else (findings,):
                 before, start = start, self._scanner.position
-                yield entered.pass_on(findings, name, characters=start - before)
+                yield entered.pass_on(batch, name, characters=start - before)
         if is_set or not found:
             value = ABSENT if found else self._value
             entered.keep(name, value, characters=self._scanner.position - start)
 
     def _skip(self, path: Path) -> Finding:
         return skip(path, {} if isinstance(self._value, Absent) else self._value)
-
-
-def _in_batches(findings: Iterable[Finding]) -> Iterator[Sequence[Finding]]:
-    waiting = iter(findings)
-    while batch := [*islice(waiting, _BATCH_FINDINGS)]:
-        yield batch
 
 
 class _Others:

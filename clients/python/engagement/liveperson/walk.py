@@ -136,7 +136,7 @@ def complete(findings: Iterable[Finding], said: Surroundings, path: Path) -> Ite
             continue
         if said.repeated:
             text = f"{said.repeated} appears more than once around it"
-            yield MisshapenSet(each.path, each.event, Violation("", "import.repeated", text))
+            yield MisshapenSet(each.path, each.whole(), Violation("", "import.repeated", text))
             continue
         if each.voucher is Voucher.CLAIMS:
             each.voucher = Voucher.SOURCE if said.has_issuer else Voucher.UNKNOWN
