@@ -19,6 +19,7 @@ class LocalLog:
     """Applies each commit to the store."""
 
     max_concurrent_commits = 1
+    has_other_writers = False
 
     def __init__(self, database: DatabaseFile) -> None:
         self._writer = WriterThread(database)
@@ -65,6 +66,9 @@ class LocalLog:
     async def settle(self) -> None:
         """See `CommitLog.settle`."""
         await asyncio.gather(*(callback() for callback in self._settle_callbacks))
+
+    def note_expired(self, events: int) -> None:
+        """See `CommitLog.note_expired`."""
 
     async def close(self) -> None:
         """See `CommitLog.close`."""

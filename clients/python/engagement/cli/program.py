@@ -10,11 +10,13 @@ import click
 
 from engagement.cli.entities import entities
 from engagement.cli.erase import erase, erasures, lift
+from engagement.cli.expiry import expiry
 from engagement.cli.export import export
 from engagement.cli.failures import ExitStatus
 from engagement.cli.info import info
 from engagement.cli.profile import profile
 from engagement.cli.read import get, list_events
+from engagement.cli.retention import retention
 from engagement.cli.tail import tail
 from engagement.cli.upload import upload
 from engagement.cli.validate import validate
@@ -83,6 +85,8 @@ for _command in (
     erasures,
     lift,
     info,
+    retention,
+    expiry,
 ):
     program.add_command(_command)
 

@@ -65,7 +65,7 @@ class Applier:
             try:
                 applied = await self._writer.run(lambda writer: writer.apply_entries(entries))
             except StoreUnavailableError as error:
-                _log.error("cannot write the view: %s", error)
+                _log.error("cannot write the view: %s", error.fault)
                 self._failure = error
                 self._on_delay(entries, error)
             else:
@@ -101,6 +101,6 @@ class Applier:
             try:
                 await self._writer.purge_if_due()
             except StoreUnavailableError as error:
-                _log.warning("cannot purge the files of the view, will retry: %s", error)
+                _log.warning("cannot purge the files of the view, will retry: %s", error.fault)
                 await asyncio.sleep(_PURGE_RETRY_SECONDS)
                 self._purge_due.set()

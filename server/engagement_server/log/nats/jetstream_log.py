@@ -57,6 +57,7 @@ class JetStreamLog:
 
     # One is applied while the next is being published.
     max_concurrent_commits = 3
+    has_other_writers = True
 
     def __init__(
         self,
@@ -155,6 +156,10 @@ class JetStreamLog:
         """See `CommitLog.settle`."""
         await asyncio.gather(*(callback() for callback in self._settle_callbacks))
 
+    def note_expired(self, events: int) -> None:
+        """See `CommitLog.note_expired`."""
+        self._metrics.expired(events)
+
     async def close(self) -> None:
         """See `CommitLog.close`."""
         for task in self._tasks:
@@ -244,6 +249,7 @@ class JetStreamLog:
         for entry, outcome in zip(entries, applied, strict=True):
             if outcome is None or entry.commit is None:
                 continue
+            self._metrics.note_hold(is_held=outcome.is_expiry_held)
             for callback in self._callbacks:
                 callback(outcome)
             pending = self._pending.get(entry.message_id)
