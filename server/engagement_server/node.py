@@ -239,5 +239,5 @@ def _partition(config: Config, assembly: Assembly, *, terms: Terms | None) -> Pa
         heartbeat_seconds=config.heartbeat_seconds,
         max_age_seconds=config.max_stream_age_seconds,
         terms=terms,
-        is_expiry_held=retention.hold is not None,
+        retention=retention,
     )

@@ -326,5 +326,5 @@ class Applied(NamedTuple):
     """By account, positions of the events that were erased, ascending."""
     clock_ms: int = 0
     """The time that the commit came with."""
-    is_expiry_held: bool = False
-    """Whether expiry is held after the commit."""
+    retention: RetentionState = RetentionState()
+    """How long events are kept after the commit, and whether expiry is held."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
     from engagement_server.jobs.agreement import Terms
     from engagement_server.log.base import CommitLog, SettleCallback
+    from engagement_server.model import RetentionState
     from engagement_server.store.readers import Readers
 
 
@@ -36,7 +37,7 @@ class Partition:
         heartbeat_seconds: float,
         max_age_seconds: float,
         terms: Terms | None,
-        is_expiry_held: bool,
+        retention: RetentionState,
     ) -> None:
         """Without `terms`, another process runs the partition's background jobs."""
         self.number = number
@@ -61,7 +62,7 @@ class Partition:
         )
         self._jobs = Jobs(committer=self.committer, readers=readers, log=log, terms=terms)
         self.erasures = self._jobs.erasures
-        self.expiry = Expiry(log=log, committer=self.committer, readers=readers, is_held=is_expiry_held)
+        self.expiry = Expiry(log=log, committer=self.committer, readers=readers, state=retention)
         hot_consumers = HotConsumers(readers=readers, committer=self.committer)
         self.profiles = Profiles(readers=readers, hot_consumers=hot_consumers, cursors=cursors)
         self._hot_consumers = hot_consumers
@@ -133,7 +134,7 @@ class Partitions:
     @property
     def is_expiry_held(self) -> bool:
         """Whether expiry is held in any of them."""
-        return any(partition.expiry.is_held for partition in self)
+        return any(partition.expiry.state.hold is not None for partition in self)
 
     def watch_expiry(self, watcher: Callable[[], None]) -> None:
         """Registers `watcher`, which is called when `is_expiry_held` may have changed."""

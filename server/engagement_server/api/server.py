@@ -9,7 +9,7 @@ from engagement import limits, v1
 from engagement.rules import Violation
 from engagement_server.api.paging import MAX_PAGE_SIZE
 from engagement_server.clock import now_ms
-from engagement_server.errors import FieldInvalidError, UnavailableError
+from engagement_server.errors import FieldInvalidError
 from engagement_server.jobs.spans import DAY_MS
 from engagement_server.streams.subscriptions import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
 from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS
@@ -113,7 +113,7 @@ class ServerHandlers:
             raise FieldInvalidError([_TOO_SHORT])
         response = v1.SetRetentionResponse()
         for expiry in self._expiries.values():
-            state = await expiry.state()
+            state = expiry.state
             if state.retention_ms is not None and not response.HasField("previous_retention"):
                 response.previous_retention.FromMilliseconds(state.retention_ms)
             removal = await expiry.removal(retention_ms)
@@ -127,7 +127,7 @@ class ServerHandlers:
         require_valid(request)
         response = v1.ReleaseExpiryResponse()
         for expiry in self._expiries.values():
-            state = await expiry.state()
+            state = expiry.state
             if state.retention_ms is None:
                 continue
             removal = await expiry.removal(state.retention_ms)
@@ -141,10 +141,7 @@ class ServerHandlers:
 
 async def _describe_expiry(partition: v1.Partition, expiry: Expiry) -> int:
     """Adds how long a partition keeps events, and the hold; returns the retention in milliseconds."""
-    try:
-        state = await expiry.state()
-    except UnavailableError:  # the rest of the answer is still worth having
-        return 0
+    state = expiry.state
     if state.retention_ms is None:
         return 0
     partition.retention.FromMilliseconds(state.retention_ms)

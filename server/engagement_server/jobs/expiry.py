@@ -31,26 +31,20 @@ class Removal(NamedTuple):
 class Expiry:
     """Reads the state of the partition, and commits what an operator decides."""
 
-    def __init__(self, *, log: CommitLog, committer: Committer, readers: Readers, is_held: bool) -> None:
-        """`is_held` is whether the store says so now."""
+    def __init__(
+        self, *, log: CommitLog, committer: Committer, readers: Readers, state: RetentionState
+    ) -> None:
+        """`state` is the one in the store now."""
         self._committer = committer
         self._readers = readers
-        self._is_held = is_held
+        self.state = state
+        """How long events are kept after the last commit, and the hold."""
         self._callbacks: list[Callable[[], None]] = []
         log.subscribe(self._note)
 
-    @property
-    def is_held(self) -> bool:
-        """Whether expiry is held after the last commit."""
-        return self._is_held
-
     def watch(self, callback: Callable[[], None]) -> None:
-        """Registers `callback`, which is called when `is_held` changes."""
+        """Registers `callback`, which is called when the state changes."""
         self._callbacks.append(callback)
-
-    async def state(self) -> RetentionState:
-        """How long events are kept, and the hold."""
-        return await self._readers.run(lambda reader: reader.retention())
 
     async def removal(self, retention_ms: int) -> Removal:
         """What is due now with a retention."""
@@ -76,7 +70,7 @@ class Expiry:
         await self._committer.submit(ReleaseExpiry(confirmed_before_ms), returns=int)
 
     def _note(self, applied: Applied) -> None:
-        if applied.is_expiry_held != self._is_held:
-            self._is_held = applied.is_expiry_held
+        if applied.retention != self.state:
+            self.state = applied.retention
             for callback in self._callbacks:
                 callback()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
     from engagement_server.model import ExpiryHold
-    from engagement_server.operations import Operation
+    from engagement_server.operations import Applied, Operation
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
 
@@ -64,6 +65,9 @@ class Retention:
         self._has_begun = False
         """Whether an expiry has begun since the start."""
         self._reported: ExpiryHold | None = None
+        self._state: RetentionState | None = None
+        self._change = asyncio.Event()
+        log.subscribe(self._note)
 
     async def run(self) -> None:
         """Expires now, for as long as it is behind, and at every interval; returns once the server drains."""
@@ -81,10 +85,22 @@ class Retention:
             except UnavailableError as error:
                 pause_seconds = RETRY_SECONDS
                 _log.warning("expiry is tried again in %.0f s: %s", pause_seconds, error.fault)
-            await asyncio.sleep(pause_seconds)
+            await self._wait_for_change(pause_seconds)
+
+    async def _wait_for_change(self, seconds: float) -> None:
+        """Waits, but not once an operator has changed the retention or released a hold."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._change.wait()
+
+    def _note(self, applied: Applied) -> None:
+        if applied.retention != self._state:
+            self._state = applied.retention
+            self._change.set()
 
     async def _pass(self) -> float:
         """Removes what is due, for a limited time; returns how many seconds the next pass may wait."""
+        self._change.clear()
         # The commit shows this node's clock to the store and to other nodes, and changes nothing else.
         await self._submit(ExpireUploads(0))
         retention_ms = await self._agreed_retention_ms()

@@ -163,9 +163,14 @@ class Writer:
         for account_id in list(self._pending):
             self._flush(account_id)
         erased = {account_id: sorted(positions) for account_id, positions in self._erased.items()}
-        is_held = self._retention.state.hold is not None
         return Applied(
-            results, self._tails, self._has_removed, self._openings, erased, commit.time_ms, is_held
+            results,
+            self._tails,
+            self._has_removed,
+            self._openings,
+            erased,
+            commit.time_ms,
+            self._retention.state,
         )
 
     def _try_apply(self, operation: Operation, time_ms: int) -> Result | RequestError:

@@ -36,7 +36,7 @@ class _Changes(NamedTuple):
     openings: list[Opening]
     erased: dict[str, list[int]]
     clock_ms: int
-    is_expiry_held: bool
+    retention: RetentionState
 
 
 _KINDS: dict[str, type] = {
@@ -84,7 +84,7 @@ def encode_applied(applied: Applied) -> bytes:
         list(applied.openings),
         erased,
         applied.clock_ms,
-        applied.is_expiry_held,
+        applied.retention,
     )
     return _encoder.encode(changes)
 

@@ -249,7 +249,7 @@ class JetStreamLog:
         for entry, outcome in zip(entries, applied, strict=True):
             if outcome is None or entry.commit is None:
                 continue
-            self._metrics.note_hold(is_held=outcome.is_expiry_held)
+            self._metrics.note_hold(is_held=outcome.retention.hold is not None)
             for callback in self._callbacks:
                 callback(outcome)
             pending = self._pending.get(entry.message_id)
