@@ -35,6 +35,7 @@ class NodeClock:
         self._disagreeing_ms = 0
         """The time of the last commit that disagreed."""
         self._disagreed_at_ms = _passed_ms()
+        self._is_held = False
         log.subscribe(self._note)
 
     def fault(self) -> HoldExpiry | None:
@@ -54,6 +55,9 @@ class NodeClock:
         return _passed_ms() - self._disagreed_at_ms >= self._agreement_ms
 
     def _note(self, applied: Applied) -> None:
+        was_held, self._is_held = self._is_held, applied.retention.hold is not None
+        if was_held and not self._is_held:  # whoever released it knows what was before
+            self._disagreeing_ms = 0
         # Commits of the past, which a node that was away applies, say nothing about the clock.
         if self._log.is_current and abs(now_ms() - applied.clock_ms) > MAX_DIFFERENCE_MS:
             self._disagreeing_ms = applied.clock_ms
