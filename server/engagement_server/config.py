@@ -41,6 +41,13 @@ class Config:
         default=False,
         help="Allow a retention of less than a day, and a first expiry that removes most of the events.",
     )
+    reserve_megabytes: int = setting(
+        64,
+        metavar="MIB",
+        above=-1,
+        at_most=65_536,
+        help="Disk space to keep for expiry and erasure, so that they work on a full disk; 0 keeps none.",
+    )
     upload_idle_hours: float = setting(
         24.0, metavar="HOURS", above=0, help="Keep an unfinished upload this long after its last chunk."
     )

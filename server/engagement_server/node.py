@@ -23,6 +23,7 @@ from engagement_server.log.writer_thread import prepare_store
 from engagement_server.partitions import Partition, Partitions
 from engagement_server.store.database import FILE_NAME, DatabaseFile, read_cursors
 from engagement_server.store.readers import Readers
+from engagement_server.store.reserve import Reserve
 from engagement_server.store.retention_rows import read_retention
 
 if TYPE_CHECKING:
@@ -188,13 +189,18 @@ def _require_count(data: Path, count: int) -> None:
 
 
 async def _open_log(config: Config, log: LogConfig | None, number: int, database: DatabaseFile) -> CommitLog:
+    def reserve() -> Reserve:
+        return Reserve(database.folder, size_bytes=config.reserve_megabytes << 20)
+
     if log is None or not log.servers:
         await prepare_store(database)
-        return LocalLog(database)
+        return LocalLog(database, reserve=reserve())
     with cluster_extra():
         from engagement_server.log.nats.opening import open_log  # noqa: PLC0415  # an optional room
 
-    return await open_log(database, log, partition=number, partition_count=config.partition_count)
+    return await open_log(
+        database, log, partition=number, partition_count=config.partition_count, reserve=reserve
+    )
 
 
 async def _agree(config: Config, assembly: Assembly) -> None:

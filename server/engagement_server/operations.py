@@ -179,6 +179,8 @@ class ExpireEvents:
     max_events: int = 500
     clock_ms: int = END_OF_TIME_MS
     """Time of the node; events with a later one were accepted by a clock that was ahead."""
+    max_bytes: int = 4 * 1024 * 1024
+    """Bytes of events, but at least one event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,12 @@ def test_events_that_look_old_behind_younger_ones_wait_for_them(store: Store) ->
     assert store.ids == ["behind", "b"]
 
 
+def test_a_step_of_expiry_is_bounded_by_bytes(store: Store) -> None:
+    store.record("a", "b", "c", at=0)
+    assert store.commit(ExpireEvents("acme", START_MS + 1, max_bytes=1), at=SECOND) == [1]
+    assert store.ids == ["b", "c"]
+
+
 def test_expiry_finds_its_end_across_blocks_and_erased_ones(store: Store) -> None:
     for start in range(0, 9000, 1000):
         store.record(*(f"e-{start + number:05}" for number in range(1000)), at=start)

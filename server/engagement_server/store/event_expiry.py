@@ -66,4 +66,11 @@ class EventExpiry:
             " FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
             (first + expired, through, operation.max_events),
         )
-        return [StoredRow._make(row) for row in rows]
+        step: list[StoredRow] = []
+        size_bytes = 0
+        for row in map(StoredRow._make, rows):
+            size_bytes += len(row.payload)
+            if step and size_bytes > operation.max_bytes:
+                break
+            step.append(row)
+        return step

@@ -5,6 +5,7 @@ Applying is deterministic: the same commits make the same rows everywhere.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
@@ -106,6 +107,16 @@ class Writer:
         """When the last erasure began, in epoch milliseconds; 0: never."""
         ((last_ms,),) = self._connection.execute("SELECT coalesce(max(create_time_ms), 0) FROM erasures")
         return int(last_ms)
+
+    @property
+    def free_page_bytes(self) -> int:
+        """Bytes of the file that removed rows have left for others."""
+        return int(self._connection.pragma("freelist_count") * self._connection.pragma("page_size"))
+
+    def free_log(self) -> None:
+        """Moves the write-ahead log into the file, as far as readers allow: the next commit reuses it."""
+        with contextlib.suppress(apsw.Error):  # it may need room too
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     @property
     def is_purge_due(self) -> bool:
