@@ -19,7 +19,7 @@ from engagement_server.node import Server
 from tests.support.events import customer_event, customer_events
 from tests.support.waiting import eventually
 
-RETENTION = timedelta(milliseconds=1)
+RETENTION = timedelta(seconds=1)
 
 
 @pytest.fixture

@@ -439,8 +439,8 @@ func (x *ExpiryHold) GetStoredEvents() int64 {
 // `SetRetentionRequest` is the request of `SetRetention`.
 type SetRetentionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Age, counted from acceptance, at which events are removed: more than 0, at
-	// most 100 years of 365 days. Required.
+	// Age, counted from acceptance, at which events are removed: 1 second to 100
+	// years of 365 days. Required.
 	Retention *durationpb.Duration `protobuf:"bytes,1,opt,name=retention,proto3" json:"retention,omitempty"`
 	// Whether to only count what would be removed. Nothing is changed.
 	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -978,10 +978,9 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x12REASON_CLOCK_AHEAD\x10\x01\x12\x17\n" +
 	"\x13REASON_CLOCK_BEHIND\x10\x02\x12\x1a\n" +
 	"\x16REASON_CLOCKS_DISAGREE\x10\x03\x12\x18\n" +
-	"\x14REASON_LARGE_REMOVAL\x10\x04\"\x88\x01\n" +
-	"\x13SetRetentionRequest\x12L\n" +
-	"\tretention\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x13\xbaH\x10\xc8\x01\x01\xaa\x01\n" +
-	"\"\x06\b\x80\xbc\xe0\xdf\v*\x00R\tretention\x12#\n" +
+	"\x14REASON_LARGE_REMOVAL\x10\x04\"\x8a\x01\n" +
+	"\x13SetRetentionRequest\x12N\n" +
+	"\tretention\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x15\xbaH\x12\xc8\x01\x01\xaa\x01\f\"\x06\b\x80\xbc\xe0\xdf\v2\x02\b\x01R\tretention\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xee\x01\n" +
 	"\x14SetRetentionResponse\x12H\n" +
 	"\x12previous_retention\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x11previousRetention\x12H\n" +

@@ -32,6 +32,8 @@ HELD_INTERVAL_SECONDS = 60.0
 """While expiry is held, each node commits its time this often, so that others can compare their clocks."""
 RETRY_SECONDS = 20.0
 _BEHIND_SECONDS = 1.0
+# Of a retention of seconds, which only tests have.
+_MIN_INTERVAL_SECONDS = 0.5
 # A pass ends after this long, says what it has removed, and looks at the clock again before the next.
 _MAX_PASS_SECONDS = 60.0
 # Pause after the steps of a commit if callers are waiting, in durations of the commit.
@@ -134,7 +136,9 @@ class Retention:
         if removed:
             _log.info("removed %d events that were accepted before %s", removed, time_text(before_ms))
             self._commit_log.note_expired(removed)
-        return 0.0 if time.monotonic() > until else INTERVAL_SECONDS
+        if time.monotonic() > until:
+            return 0.0
+        return min(INTERVAL_SECONDS, max(_MIN_INTERVAL_SECONDS, (clock_ms - before_ms) / 10_000))
 
     async def _repeat(self, operation: Operation, *, until: float, steps: int = 1) -> int:
         """Repeats a bounded operation until it finds nothing left to expire; returns the rows expired."""

@@ -19208,8 +19208,8 @@ pub mod expiry_hold {
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct SetRetentionRequest {
-    /// Age, counted from acceptance, at which events are removed: more than 0, at
-    /// most 100 years of 365 days. Required.
+    /// Age, counted from acceptance, at which events are removed: 1 second to 100
+    /// years of 365 days. Required.
     ///
     /// Field 1: `retention`
     #[cfg_attr(
