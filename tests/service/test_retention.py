@@ -128,6 +128,6 @@ async def test_health_names_expiry_apart_from_the_rest(config: Config) -> None:
     server = await Server.start(config)
     async with grpc.aio.insecure_channel(server.address) as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)  # Any: the stubs describe synchronous calls
-        answer = await health.Check(health_pb2.HealthCheckRequest(service="engagement.expiry"))
+        answer = await health.Check(health_pb2.HealthCheckRequest(service="expiry"))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     await server.stop()

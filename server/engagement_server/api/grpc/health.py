@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _Response = health_pb2.HealthCheckResponse
 
 
-EXPIRY = "engagement.expiry"
+EXPIRY = "expiry"
 """Name under which health says whether expiry goes on: NOT_SERVING while it is held."""
 
 
