@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,7 @@ from tests.support.cli_process import Cli
 from tests.support.connection import ACCOUNT, connect
 from tests.support.events import customer_event, customer_events
 from tests.support.raw_upload import RawUpload, chunk
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, is_serving
 from tests.support.shifted_clock import ShiftedClock
 from tests.support.waiting import eventually
 
@@ -79,6 +81,8 @@ async def test_a_clock_that_was_two_years_ahead_for_two_starts_leaves_all_as_it_
                 await client.record_event(customer_event(f"ahead-{start}", balance=start))
                 hold = (await the_partition(client)).expiry_hold
                 assert hold.reason == v1.ExpiryHold.REASON_CLOCK_AHEAD
+                assert not await asyncio.to_thread(is_serving, server.address, "expiry")
+                assert await asyncio.to_thread(is_serving, server.address)
                 assert (hold.due_events, hold.stored_events) == (31, 31 + (2 if start == "second" else 1))
             end(server)
         clock.shift(timedelta())
@@ -86,6 +90,7 @@ async def test_a_clock_that_was_two_years_ahead_for_two_starts_leaves_all_as_it_
         right_time = datetime.now(UTC)
         async with a_client(server) as client:
             await wait_for_release(client)
+            assert await asyncio.to_thread(is_serving, server.address, "expiry")
             await client.record_event(customer_event("right", balance="right"))
             everything = [*(event.event_id for event in customer_events(30)), "uploaded"]
             everything += ["ahead-first", "ahead-second", "right"]

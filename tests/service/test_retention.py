@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import apsw
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -131,3 +133,22 @@ async def test_health_names_expiry_apart_from_the_rest(config: Config) -> None:
         answer = await health.Check(health_pb2.HealthCheckRequest(service="expiry"))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     await server.stop()
+
+
+async def test_a_small_copy_takes_the_place_of_the_store(config: Config, tmp_path: Path) -> None:
+    server = await Server.start(config)
+    async with EngagementClient(server.address, account_id="acme") as client:
+        cursor = (await client.record_events(customer_events(3))).results[0].cursor
+    await server.stop()
+    store, copy = config.data / "engagement.db", tmp_path / "small.db"
+    with closing(apsw.Connection(str(store))) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    copy.replace(store)
+    server = await Server.start(config)
+    async with EngagementClient(server.address, account_id="acme") as client:
+        followed = [stored async for stored in client.follow(after_cursor=cursor, stop_at_tail=True)]
+        found = [stored async for stored in client.list_events(v1.EventFilter(text="2"))]
+        await client.record_event(customer_event("new"))
+    await server.stop()
+    assert [stored.event.event_id for stored in followed] == ["event-000001", "event-000002"]
+    assert [stored.event.event_id for stored in found] == ["event-000002"]
