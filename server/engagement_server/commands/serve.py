@@ -63,10 +63,11 @@ def _with_options(command: Callable[..., int]) -> Callable[..., int]:
             option_name(setting.name),
             setting.name,
             type=_type(setting),
+            is_flag=setting.type == "bool",
             default=setting.default,
             envvar=environment_variable(setting.name),
             metavar=setting.metadata["metavar"],
-            show_default=setting.default not in {None, ""},
+            show_default=setting.default not in {None, "", False},
             show_envvar=True,
             help=setting.metadata["help"],
         )
@@ -81,7 +82,9 @@ def _type(setting: Field[Any]) -> click.ParamType[Any]:  # Any: fields are of ma
             return click.STRING
         case "int":
             return click.IntRange(above, at_most, min_open=above is not None)
-        case "float":
+        case "bool":
+            return click.BOOL
+        case "float" | "float | None":
             return click.FloatRange(above, at_most, min_open=above is not None)
         case _:
             is_folder = setting.metadata["metavar"] == "DIR"

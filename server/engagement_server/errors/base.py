@@ -55,3 +55,8 @@ class UnavailableError(RequestError):
     """The same call with the same ids succeeds later."""
 
     retry_delay_seconds = 1.0
+
+    @property
+    def fault(self) -> str:
+        """The message for operators, without the advice for callers."""
+        return self.message.partition("; retry ")[0]

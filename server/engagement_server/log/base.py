@@ -32,6 +32,8 @@ class CommitLog(Protocol):
 
     max_concurrent_commits: int
     """Maximum useful concurrency of `commit`."""
+    has_other_writers: bool
+    """Whether other nodes commit to it, with clocks of their own."""
     failure: asyncio.Future[None]
     """Fails with the error that makes the log unusable until the server is restarted."""
 
@@ -76,6 +78,9 @@ class CommitLog(Protocol):
         Each has called its callbacks for all earlier commits, and then those of `watch_settling`. Raises
         StoreUnavailableError.
         """
+
+    def note_expired(self, events: int) -> None:
+        """Counts events that this process has expired, if the log has metrics."""
 
     async def close(self) -> None:
         """Closes the log once the running commit is done."""

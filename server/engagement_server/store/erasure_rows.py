@@ -12,7 +12,7 @@ from engagement_server.store.account_rows import open_account
 from engagement_server.store.erasure_states import ErasureStates
 from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
-from engagement_server.store.notice_rows import MAX_NOTICE_EVENTS, pack_positions
+from engagement_server.store.notice_rows import pack_positions
 from engagement_server.store.removal import Removal
 from engagement_server.store.tombstones import Suppressions, Tombstones
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents, LiftSuppression
     from engagement_server.store.index_merges import IndexMerges
-
-_MAX_STEP_BYTES = 16 * 1024 * 1024
 
 
 class ErasureStep(NamedTuple):
@@ -102,8 +100,9 @@ class ErasureRows:
                 wanted=filter_of(Subject(running.kind, running.subject)),
                 after_position=running.progress,
                 newest_first=False,
-                max_events=MAX_NOTICE_EVENTS,
-                max_bytes=_MAX_STEP_BYTES,
+                max_events=operation.max_events,
+                max_bytes=operation.max_bytes,
+                max_candidates=operation.max_candidates,
             )
         )
         events = [each for each in page.rows if each[0].position <= running.through_position]

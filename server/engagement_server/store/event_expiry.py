@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
 from engagement_server.model import StoredRow
+from engagement_server.store.receive_times import ReceiveTimes
 from engagement_server.store.removal import Removal
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from engagement_server.operations import ExpireEvents
     from engagement_server.store.index_merges import IndexMerges
 
-# A step of some hundreds delays other commits by about the time of one commit.
-_EVENTS_A_STEP = 500
-
 
 class EventExpiry:
     """Works inside the transactions of the writer."""
@@ -28,10 +25,11 @@ class EventExpiry:
     def __init__(self, connection: apsw.Connection, *, merges: IndexMerges) -> None:
         self._connection = connection
         self._removal = Removal(connection, merges=merges)
+        self._times = ReceiveTimes(connection)
 
     def expire(self, operation: ExpireEvents, account: int) -> int:
         """Removes a bounded number of the events accepted before a time; returns how many."""
-        rows = self._find_oldest(account, accepted_before_ms=operation.accepted_before_ms)
+        rows = self._find_oldest(operation, account)
         if not rows:
             return 0
         self._removal.remove(account, [(row, v1.Event.FromString(row.payload)) for row in rows])
@@ -50,13 +48,29 @@ class EventExpiry:
         )
         return len(rows)
 
-    def _find_oldest(self, account: int, *, accepted_before_ms: int) -> Sequence[StoredRow]:
-        rows = self._connection.execute(
-            "SELECT e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status,"
-            " e.matched_type FROM accounts AS a JOIN events AS e"
-            " ON e.position > ? + a.expired_sequence AND e.position < ?"
-            " WHERE a.number = ? ORDER BY e.position LIMIT ?",
-            (first_position(account), first_position(account + 1), account, _EVENTS_A_STEP),
+    def _find_oldest(self, operation: ExpireEvents, account: int) -> Sequence[StoredRow]:
+        ((expired, last),) = self._connection.execute(
+            "SELECT expired_sequence, last_sequence FROM accounts WHERE number = ?", (account,)
         )
-        stored = map(StoredRow._make, rows)
-        return list(takewhile(lambda row: row.receive_time_ms < accepted_before_ms, stored))
+        first = first_position(account)
+        through = self._times.expired_through(
+            first + expired,
+            first + last,
+            accepted_before_ms=operation.accepted_before_ms,
+            clock_ms=operation.clock_ms,
+        )
+        if through is None:
+            return ()
+        rows = self._connection.execute(
+            "SELECT position, server_time_ms, receive_time_ms, payload, matched_status, matched_type"
+            " FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+            (first + expired, through, operation.max_events),
+        )
+        step: list[StoredRow] = []
+        size_bytes = 0
+        for row in map(StoredRow._make, rows):
+            size_bytes += len(row.payload)
+            if step and size_bytes > operation.max_bytes:
+                break
+            step.append(row)
+        return step

@@ -38,6 +38,8 @@ class PageQuery:
     newest_first: bool
     max_events: int
     max_bytes: int
+    max_candidates: int | None = None
+    """Events that the index finds, at most: at the limit the page ends early. None: the usual limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,14 @@ class EventPages:
         if expression is None:
             return self._scan(predicate, low, high, newest_first=query.newest_first)
         order = "DESC" if query.newest_first else "ASC"
+        max_rows = query.max_candidates or _MAX_CANDIDATES
         found = self._connection.execute(
             f"SELECT {_COLUMNS} FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
             f" AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
             f" CROSS JOIN events AS e ON e.position = hit.rowid",
-            (expression, low, high, _MAX_CANDIDATES),
+            (expression, low, high, max_rows),
         )
-        return _Candidates(found, max_rows=_MAX_CANDIDATES)
+        return _Candidates(found, max_rows=max_rows)
 
     def _scan(self, predicate: Predicate, low: int, high: int, *, newest_first: bool) -> _Candidates:
         blocks, stop_position = self._blocks(predicate, low, high, newest_first=newest_first)

@@ -5,6 +5,7 @@ Applying is deterministic: the same commits make the same rows everywhere.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +23,7 @@ from engagement_server.operations import (
     ExpireEvents,
     ExpireUploads,
     FinishUpload,
+    HoldExpiry,
     LiftSuppression,
     OpenAccount,
     Opening,
@@ -29,7 +31,9 @@ from engagement_server.operations import (
     PutEntities,
     RecordBatch,
     Recorded,
+    ReleaseExpiry,
     SaveProfile,
+    SetRetention,
 )
 from engagement_server.store.account_rows import open_account
 from engagement_server.store.database import unavailable
@@ -41,6 +45,7 @@ from engagement_server.store.log_position import PositionRows, read_position
 from engagement_server.store.pending_events import PendingEvents
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.purge import Purge
+from engagement_server.store.retention_rows import RetentionRows, accepted_ms
 from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.upload_rows import UploadRows
 from engagement_server.store.verdicts import Judge
@@ -66,6 +71,7 @@ class Writer:
         self._entities = EntityRows(connection)
         self._erasures = ErasureRows(connection, merges=self._merges)
         self._expiry = EventExpiry(connection, merges=self._merges)
+        self._retention = RetentionRows(connection)
         self._profiles = ProfileRows(connection)
         self._position = PositionRows(connection)
         self._last_time_ms = read_position(connection).time_ms
@@ -82,7 +88,7 @@ class Writer:
 
         All of the commit is on disk when it returns, and none of it if it raises StoreUnavailableError.
         """
-        return self._in_transaction(lambda: self._apply_commit(commit))
+        return self._in_transaction(lambda: self._apply_own(commit))
 
     def apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
         """Applies entries of a log, all or none; the result of an entry that changes nothing is None.
@@ -103,6 +109,16 @@ class Writer:
         return int(last_ms)
 
     @property
+    def free_page_bytes(self) -> int:
+        """Bytes of the file that removed rows have left for others."""
+        return int(self._connection.pragma("freelist_count") * self._connection.pragma("page_size"))
+
+    def free_log(self) -> None:
+        """Moves the write-ahead log into the file, as far as readers allow: the next commit reuses it."""
+        with contextlib.suppress(apsw.Error):  # it may need room too
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    @property
     def is_purge_due(self) -> bool:
         """Whether the files of a view hold bytes of erased events."""
         return Purge(self._connection).is_due
@@ -119,6 +135,7 @@ class Writer:
             self._connection.execute("COMMIT")
         except Exception as error:
             self._entities.discard_cache()
+            self._retention.discard_cache()
             self._last_time_ms = time_before_ms
             if isinstance(error, apsw.Error):
                 raise unavailable(error) from error
@@ -128,6 +145,11 @@ class Writer:
             if self._connection.in_transaction:  # SQLite ends it by itself after some failures
                 self._connection.execute("ROLLBACK")
         return result
+
+    def _apply_own(self, commit: Commit) -> Applied:
+        applied = self._apply_commit(commit)
+        self._position.mark_time(self._last_time_ms)
+        return applied
 
     def _apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
         applied: list[Applied | None] = []
@@ -143,8 +165,8 @@ class Writer:
         return applied
 
     def _apply_commit(self, commit: Commit) -> Applied:
-        # Acceptance times never decrease, even if clocks are set back or differ.
-        time_ms = self._last_time_ms = max(self._last_time_ms, commit.time_ms)
+        self._retention.check_clock(commit.time_ms, last_ms=self._last_time_ms)
+        time_ms = self._last_time_ms = accepted_ms(commit.time_ms, last_ms=self._last_time_ms)
         self._event_ids = _event_ids(commit)
         self._tails, self._has_removed, self._openings = {}, False, []
         self._erased = defaultdict(list)
@@ -152,7 +174,15 @@ class Writer:
         for account_id in list(self._pending):
             self._flush(account_id)
         erased = {account_id: sorted(positions) for account_id, positions in self._erased.items()}
-        return Applied(results, self._tails, self._has_removed, self._openings, erased)
+        return Applied(
+            results,
+            self._tails,
+            self._has_removed,
+            self._openings,
+            erased,
+            commit.time_ms,
+            self._retention.state,
+        )
 
     def _try_apply(self, operation: Operation, time_ms: int) -> Result | RequestError:
         try:
@@ -176,14 +206,29 @@ class Writer:
             case FinishUpload():
                 return self._uploads.finish(operation, time_ms)
             case ExpireUploads():
+                if self._retention.state.hold is not None:
+                    return 0
                 self._position.expire_publishers(silent_since_ms=operation.idle_since_ms)
                 return self._uploads.expire(operation)
+            case SetRetention() | HoldExpiry() | ReleaseExpiry():
+                return self._apply_to_retention(operation, time_ms)
             case ChangeEpoch():
                 return self._position.change_epoch(operation)
             case SaveProfile():
                 return self._profiles.save(operation, self._open_account(operation.account_id))
             case _:
                 return self._apply_to_account(operation, time_ms)
+
+    def _apply_to_retention(
+        self, operation: SetRetention | HoldExpiry | ReleaseExpiry, time_ms: int
+    ) -> Result:
+        match operation:
+            case SetRetention():
+                return self._retention.set(operation, time_ms)
+            case HoldExpiry():
+                return self._retention.hold(operation, time_ms)
+            case ReleaseExpiry():
+                return self._retention.release(operation)
 
     def _apply_to_account(  # noqa: PLR0911  # one an operation
         self, operation: AccountOperation, time_ms: int
@@ -212,9 +257,14 @@ class Writer:
             case LiftSuppression():
                 return self._erasures.lift(operation, account)
             case ExpireEvents():
-                expired = self._expiry.expire(operation, account)
-                self._has_removed |= expired > 0
-                return expired
+                return self._expire(operation, account, time_ms)
+
+    def _expire(self, operation: ExpireEvents, account: int, time_ms: int) -> int:
+        if not self._retention.may_expire(operation, time_ms):
+            return 0
+        expired = self._expiry.expire(operation, account)
+        self._has_removed |= expired > 0
+        return expired
 
     def _open_account(self, account_id: str) -> int:
         return open_account(self._connection, account_id).account
@@ -238,6 +288,7 @@ class Writer:
                 judge=judge,
                 merges=self._merges,
                 time_ms=time_ms,
+                event_time_ms=self._retention.event_time_ms(time_ms),
             )
         return pending
 

@@ -49,6 +49,7 @@ class RemoteLog:
 
     # One is applied while the next is being sent.
     max_concurrent_commits = 2
+    has_other_writers = False
 
     def __init__(self, channel: Channel, freshness: Freshness) -> None:
         self._channel = channel
@@ -109,6 +110,9 @@ class RemoteLog:
     async def settle(self) -> None:
         """See `CommitLog.settle`. Also raises WriterFailedError."""
         await self._request(Kind.SETTLE)
+
+    def note_expired(self, events: int) -> None:
+        """See `CommitLog.note_expired`."""
 
     async def close(self) -> None:
         """See `CommitLog.close`."""

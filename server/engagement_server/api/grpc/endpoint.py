@@ -63,8 +63,11 @@ class Endpoint:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
         self._shares_port = shares_port
         names = [service.full_name for service in services]
-        self._health = HealthServicer(names, is_current=partitions.are_current)
+        self._health = HealthServicer(
+            names, is_current=partitions.are_current, is_expiry_held=partitions.is_expiry_held
+        )
         partitions.watch_freshness(self._health.set_current)
+        partitions.watch_expiry(lambda: self._health.set_expiry_held(is_held=partitions.is_expiry_held))
         self._running = RunningCalls(view_time_ms=partitions.view_time_ms)
         partitions.watch_erasures(self._running.note_erasures, settle=self._running.settle)
         self._grpc = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))

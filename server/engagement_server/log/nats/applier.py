@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import StoreUnavailableError
+from engagement_server.log.disk_room import apply_entries_with_reserve
 from engagement_server.log.writer_thread import WriterThread
 from engagement_server.operations import LogEntry
 from engagement_server.store.log_position import LogPosition
@@ -16,6 +17,7 @@ from engagement_server.store.log_position import LogPosition
 if TYPE_CHECKING:
     from engagement_server.operations import Applied
     from engagement_server.store.database import DatabaseFile, Identity
+    from engagement_server.store.reserve import Reserve
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +31,14 @@ DelayCallback = Callable[[Sequence[LogEntry], StoreUnavailableError], None]
 class Applier:
     """Applies every entry, in order, and purges the view after erasures."""
 
-    def __init__(self, database: DatabaseFile, identity: Identity | None, *, on_delay: DelayCallback) -> None:
+    def __init__(
+        self,
+        database: DatabaseFile,
+        identity: Identity | None,
+        *,
+        on_delay: DelayCallback,
+        reserve: Reserve | None = None,
+    ) -> None:
         """Opens the view, a new one with the identity of the log. Raises ConfigurationError.
 
         `on_delay` is called with the entries that cannot be applied now.
@@ -39,6 +48,7 @@ class Applier:
         """The last entry that the view has applied."""
         self.last_erasure_ms = self._writer.last_erasure_ms
         self._on_delay = on_delay
+        self._reserve = reserve
         self._failure: StoreUnavailableError | None = None
         self._retry_now = asyncio.Event()
         self._retried = asyncio.Event()
@@ -63,9 +73,11 @@ class Applier:
         delay_seconds = _RETRY_SECONDS
         while True:
             try:
-                applied = await self._writer.run(lambda writer: writer.apply_entries(entries))
+                applied = await self._writer.run(
+                    lambda writer: apply_entries_with_reserve(writer, entries, self._reserve)
+                )
             except StoreUnavailableError as error:
-                _log.error("cannot write the view: %s", error)
+                _log.error("cannot write the view: %s", error.fault)
                 self._failure = error
                 self._on_delay(entries, error)
             else:
@@ -101,6 +113,6 @@ class Applier:
             try:
                 await self._writer.purge_if_due()
             except StoreUnavailableError as error:
-                _log.warning("cannot purge the files of the view, will retry: %s", error)
+                _log.warning("cannot purge the files of the view, will retry: %s", error.fault)
                 await asyncio.sleep(_PURGE_RETRY_SECONDS)
                 self._purge_due.set()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engagement_server.errors import LogError, LogUnreachableError, StoreUnavailableError
+from engagement_server.log.disk_room import require_room
 from engagement_server.log.nats.applier import Applier
 from engagement_server.log.nats.block_roller import BlockRoller
 from engagement_server.log.nats.connection import Servers
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from engagement_server.operations import Applied, Commit, LogEntry, Result
     from engagement_server.store.database import DatabaseFile, Identity
     from engagement_server.store.log_position import LogPosition
+    from engagement_server.store.reserve import Reserve
 
 _log = logging.getLogger(__name__)
 
@@ -57,8 +59,9 @@ class JetStreamLog:
 
     # One is applied while the next is being published.
     max_concurrent_commits = 3
+    has_other_writers = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # most are named at the call
         self,
         database: DatabaseFile,
         settings: NatsSettings,
@@ -66,11 +69,16 @@ class JetStreamLog:
         identity: Identity | None,
         max_view_age_seconds: float,
         snapshot_seconds: float = 6 * 3600,
+        reserve: Reserve | None = None,
     ) -> None:
-        """Opens the view, a new one with the identity of the log. Raises ConfigurationError."""
+        """Opens the view, a new one with the identity of the log. Raises ConfigurationError.
+
+        Takes over the reserve: disk space for removal.
+        """
+        self._reserve = reserve
         self._settings = settings
         self._snapshots = SnapshotSchedule(database, interval_seconds=snapshot_seconds)
-        self._applier = Applier(database, identity, on_delay=self._fail_pending)
+        self._applier = Applier(database, identity, on_delay=self._fail_pending, reserve=reserve)
         self._block_roller = BlockRoller(
             max_age_seconds=settings.max_age_seconds, last_erasure_ms=self._applier.last_erasure_ms
         )
@@ -121,6 +129,7 @@ class JetStreamLog:
         pending = _Pending(commit, asyncio.get_running_loop().create_future())
         async with self._publishing:  # in the order of the calls
             await self._require_view(deadline)
+            require_room(commit.operations, self._reserve)
             message_id = self._publisher.next_id()
             self._pending[str(message_id)] = pending
             began = time.monotonic()
@@ -155,6 +164,10 @@ class JetStreamLog:
         """See `CommitLog.settle`."""
         await asyncio.gather(*(callback() for callback in self._settle_callbacks))
 
+    def note_expired(self, events: int) -> None:
+        """See `CommitLog.note_expired`."""
+        self._metrics.expired(events)
+
     async def close(self) -> None:
         """See `CommitLog.close`."""
         for task in self._tasks:
@@ -166,6 +179,8 @@ class JetStreamLog:
         if self.failure.done() and not self.failure.cancelled():
             self.failure.exception()  # marks it as retrieved
         await self._applier.close()
+        if self._reserve is not None:
+            self._reserve.close()
         self._metrics.close()
 
     async def _require_view(self, deadline: float) -> None:
@@ -244,6 +259,7 @@ class JetStreamLog:
         for entry, outcome in zip(entries, applied, strict=True):
             if outcome is None or entry.commit is None:
                 continue
+            self._metrics.note_hold(is_held=outcome.retention.hold is not None)
             for callback in self._callbacks:
                 callback(outcome)
             pending = self._pending.get(entry.message_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from engagement_server.errors import ConfigurationError
 
@@ -34,6 +34,24 @@ _snapshot_age_seconds = Gauge(
     "Age of the newest snapshot of the log, taken by any node; NaN if there is none.",
     _LABELS,
 )
+_expired_events = Counter(
+    "engagement_expired_events",
+    "Events beyond the retention that this node has removed.",
+    _LABELS,
+)
+_expiry_held = Gauge(
+    "engagement_expiry_held",
+    "1 while expiry is held and nothing beyond the retention is removed, else 0.",
+    _LABELS,
+)
+_METRICS = (
+    _publish_seconds,
+    _lag_messages,
+    _view_age_seconds,
+    _snapshot_age_seconds,
+    _expired_events,
+    _expiry_held,
+)
 
 
 class LogMetrics:
@@ -47,13 +65,24 @@ class LogMetrics:
         _view_age_seconds.labels(log).set_function(lambda: freshness.age.seconds)
         _snapshot_age_seconds.labels(log).set_function(lambda: snapshots.age_seconds)
 
+        self._expired_events = _expired_events.labels(log)
+        self._expiry_held = _expiry_held.labels(log)
+
+    def expired(self, events: int) -> None:
+        """Notes that this node has expired events."""
+        self._expired_events.inc(events)
+
+    def note_hold(self, *, is_held: bool) -> None:
+        """Notes whether expiry is held."""
+        self._expiry_held.set(is_held)
+
     def published(self, *, seconds: float) -> None:
         """Notes that a commit has reached the log."""
         self._publish_seconds.observe(seconds)
 
     def close(self) -> None:
         """Removes the metrics of this log."""
-        for metric in (_publish_seconds, _lag_messages, _view_age_seconds, _snapshot_age_seconds):
+        for metric in _METRICS:
             metric.remove(self._log)
 
 

@@ -19,11 +19,13 @@ from engagement_server.log.writer_thread import prepare_store
 from engagement_server.store.database import Identity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from engagement_server.log.nats.config import LogConfig
     from engagement_server.log.nats.stream import NatsStream
     from engagement_server.store.database import DatabaseFile, StoreState
+    from engagement_server.store.reserve import Reserve
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +37,16 @@ _NO_SNAPSHOT = "there is no snapshot yet to start from; another node has to take
 
 
 async def open_log(
-    database: DatabaseFile, config: LogConfig, *, partition: int, partition_count: int
+    database: DatabaseFile,
+    config: LogConfig,
+    *,
+    partition: int,
+    partition_count: int,
+    reserve: Callable[[], Reserve],
 ) -> JetStreamLog:
     """Opens the log of a partition; its view may still be behind, if the log does not answer.
+
+    `reserve` takes up disk space for removal, once the view is there.
 
     Raises ConfigurationError and UnreadableCommitError.
     """
@@ -74,6 +83,7 @@ async def open_log(
         identity=identity,
         max_view_age_seconds=config.max_view_age_seconds,
         snapshot_seconds=config.snapshot_hours * 3600,
+        reserve=reserve(),
     )
 
 
