@@ -103,7 +103,7 @@ async def test_a_clock_that_was_two_years_ahead_for_two_starts_leaves_all_as_it_
 
 def run(server: ServerProcess, *arguments: str, status: int = 0) -> str:
     """The output of a command."""
-    done = Cli(server.data_dir.parent, server=server.address).run(*arguments)
+    done = Cli(server.data_dir.parent, server=server.address).run_process(*arguments)
     assert done.status == status, done.stderr
     return done.stdout
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ class SmallDiskServer(ServerProcess):
     def launch(self) -> None:
         """Starts the server and does not wait for it."""
         places = ("--listen", self.address, "--data", str(self.data_dir))
-        serve = ("python", "-m", "engagement.cli", "serve", *places, *self._options)
+        serve = (sys.executable, "-m", "engagement.cli", "serve", *places, *self._options)
         self.command = (
             "nsenter",
             f"--target={self.holder}",

@@ -21,7 +21,6 @@ Examples:
   engagement expiry status
   engagement expiry status --json
 
-\b
 Exit status: 0 expiry goes on, 1 it is held, 2 wrong usage or no connection.
 """
 _RELEASE_EPILOG = """\b
@@ -29,7 +28,6 @@ Examples:
   engagement expiry release
   engagement expiry release --yes
 
-\b
 Exit status: 0 released, 1 not confirmed or not held, 2 wrong usage or no connection.
 """
 

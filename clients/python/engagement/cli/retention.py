@@ -29,7 +29,6 @@ Examples:
   engagement retention set --days 90 --preview
   engagement retention set --days 90 --yes
 
-\b
 Exit status: 0 set or previewed, 1 not confirmed, 2 wrong usage or no connection.
 """
 
