@@ -80,7 +80,7 @@ async def test_a_full_disk_works_again_after_expiry_and_erasure(
     cli = Cli(tmp_path, server=server.address)
     async with EngagementClient(server.address, account_id=ACCOUNT) as client:
         assert await stored_ids(client) == old + young
-        assert cli.run("retention", "set", "--days", "3", "--yes").status == 0
+        assert cli.run_process("retention", "set", "--days", "3", "--yes").status == 0
 
         async def has_expired() -> bool:
             return await stored_ids(client) == young

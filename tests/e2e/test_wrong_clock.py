@@ -159,7 +159,9 @@ async def test_a_retention_is_changed_for_the_data_after_a_look_at_what_goes(
                 return not await stored_ids(client)
 
             await eventually(is_empty, "the events have expired")
-        too_short = Cli(tmp_path, server=server.address).run("retention", "set", "--days", "0.5", "--yes")
+        too_short = Cli(tmp_path, server=server.address).run_process(
+            "retention", "set", "--days", "0.5", "--yes"
+        )
         assert (too_short.status, "must be at least a day" in too_short.stderr) == (2, True)
         server.stop()
         refused = Cli(tmp_path).run("serve", "--data", str(server.data_dir), "--retention-days", "30")

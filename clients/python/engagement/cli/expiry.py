@@ -13,6 +13,7 @@ from engagement.cli.connection import connect
 from engagement.cli.connection_options import server_option
 from engagement.cli.expiry_texts import hold_text, removal_text, time_text
 from engagement.cli.failures import ExitStatus
+from engagement.cli.help import Group
 from engagement.cli.printing import print_pairs
 from engagement.client import EngagementClient
 
@@ -32,7 +33,7 @@ Exit status: 0 released, 1 not confirmed or not held, 2 wrong usage or no connec
 """
 
 
-@click.group()
+@click.group(cls=Group)
 def expiry() -> None:
     """Show whether the removal of old events is held, and release it.
 

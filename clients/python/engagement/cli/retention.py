@@ -14,6 +14,7 @@ from engagement.cli.connection import connect
 from engagement.cli.connection_options import server_option
 from engagement.cli.expiry_texts import duration_text, hold_text, removal_text, time_text
 from engagement.cli.failures import ExitStatus
+from engagement.cli.help import Group
 from engagement.cli.printing import print_pairs
 from engagement.client import EngagementClient
 
@@ -33,7 +34,7 @@ Exit status: 0 set or previewed, 1 not confirmed, 2 wrong usage or no connection
 """
 
 
-@click.group()
+@click.group(cls=Group)
 def retention() -> None:
     """Show or set how long a server keeps events.
 
