@@ -39,7 +39,7 @@ class Config:
     )
     allow_short_retention: bool = setting(
         default=False,
-        help="Allow a retention of less than a day, and a first expiry that removes most of the events.",
+        help="Allow less than a day, and a first expiry that removes most events.",
     )
     reserve_megabytes: int = setting(
         64,

@@ -164,7 +164,7 @@ async def test_a_retention_is_changed_for_the_data_after_a_look_at_what_goes(
         )
         assert (too_short.status, "must be at least a day" in too_short.stderr) == (2, True)
         server.stop()
-        refused = Cli(tmp_path).run("serve", "--data", str(server.data_dir), "--retention-days", "30")
+        refused = Cli(tmp_path).run_process("serve", "--data", str(server.data_dir), "--retention-days", "30")
         assert refused.status == 2
         assert "keeps events for 3 days, and retention_days asks for 30 days" in refused.stderr
         assert "`engagement retention set --days 30`" in refused.stderr
