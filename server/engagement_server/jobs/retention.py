@@ -96,9 +96,9 @@ class Retention:
                 await self._change.wait()
 
     def _note(self, applied: Applied) -> None:
-        if applied.retention != self._state:
-            self._state = applied.retention
+        if self._state not in {None, applied.retention}:
             self._change.set()
+        self._state = applied.retention
 
     async def _pass(self) -> float:
         """Removes what is due, for a limited time; returns how many seconds the next pass may wait."""
