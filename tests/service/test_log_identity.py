@@ -16,7 +16,7 @@ from engagement_server.errors import (
     StoreUnavailableError,
     UnreadableCommitError,
 )
-from engagement_server.log.nats import entries
+from engagement_server.log.nats import entries, marks
 from engagement_server.operations import ChangeEpoch, Commit, RecordBatch
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
@@ -92,8 +92,8 @@ async def test_only_the_first_node_that_notices_changes_the_epoch(log: Replicate
 
 async def test_a_message_that_is_no_commit_ends_the_node(log: ReplicatedLog) -> None:
     node = await log.open()
-    subject = ((await log.js.stream_info(log.settings.name)).config.subjects or [""])[0]
-    await log.js.publish(subject, entries.COMMIT + b"nonsense", headers={"Nats-Msg-Id": "somebody.1"})
+    data = entries.COMMIT + b"nonsense"
+    await log.publish(data, {"Nats-Msg-Id": "somebody.1", marks.HEADER: marks.mark("somebody.1", data)})
     async with deadline("the node failed"):
         with pytest.raises(UnreadableCommitError):
             await node.log.failure

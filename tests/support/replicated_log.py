@@ -59,6 +59,15 @@ class ReplicatedLog:
         for name in names or [*self._open]:
             await self._open.pop(name).close()
 
+    async def publish(self, data: bytes, headers: dict[str, str] | None = None) -> int:
+        """Publishes to the log as another program might; returns the sequence."""
+        ack = await self.js.publish(f"{self.settings.name}.commits", data, headers=headers)
+        return ack.seq
+
+    async def last_sequence(self) -> int:
+        """The sequence of the last message."""
+        return (await self.js.stream_info(self.settings.name)).state.last_seq
+
     async def expire(self, first_sequence: int) -> None:
         """Removes the messages before one, as their age does."""
         await self.js.purge_stream(self.settings.name, seq=first_sequence)
