@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 
-import apsw
 import pytest
 
-from engagement import v1
 from engagement_server.errors import (
     LogDamagedError,
 )
 from engagement_server.log.nats import entries, marks
 from engagement_server.operations import Commit, ExpireUploads, OpenUpload
-from engagement_server.store.log_digest import DigestRows
-from tests.support.events import customer_event, customer_events
+from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import ReplicatedLog
 from tests.support.replicated_node import ReplicatedNode
@@ -121,8 +116,8 @@ async def test_a_message_that_was_deleted_in_the_middle_stops_who_has_not_applie
     behind = await log.open("behind")
     error = await damaged(behind)
     assert error.message == (
-        f"the log {log.settings.name} is damaged at message {sequence}, and this node stops before it: message"
-        f" {sequence} is missing"
+        f"this node refuses the accounts of {log.settings.name}, which may be wrong from message {sequence}"
+        f" on: message {sequence} is missing"
     )
     assert [event_id for _, event_id in await behind.positions()] == ["0", "1"]
     await first.record(customer_event("5"))

@@ -54,6 +54,12 @@ class ReplicatedLog:
         self._open[name] = node
         return node
 
+    async def reopen(self, name: str) -> ReplicatedNode:
+        """Closes a node if it is open, and opens it again."""
+        if name in self._open:
+            await self.close(name)
+        return await self.open(name)
+
     async def close(self, *names: str) -> None:
         """Closes some nodes, or all."""
         for name in names or [*self._open]:

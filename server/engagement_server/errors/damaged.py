@@ -12,7 +12,8 @@ class LogDamagedError(DataLossError):
 
     def __init__(self, *, log: str, sequence: int, cause: str) -> None:
         super().__init__(
-            f"the log {log} is damaged at message {sequence}, and this node stops before it: {cause}",
+            f"this node refuses the accounts of {log}, which may be wrong from message {sequence} on:"
+            f" {cause}",
             log=log,
             sequence=sequence,
             cause=cause,

@@ -155,8 +155,8 @@ def _outvoted(own: dict[int, bytes], votes: dict[int, dict[str, bytes]], voter: 
             verdict = "this view is wrong" if differing > agreeing else "it is undecided which is wrong"
             return Divergence(
                 equal_through,
-                f"at message {sequence} {differing} other views have another digest, and {agreeing} with"
-                f" this one have the same, so {verdict}",
+                f"the digests of the views at message {sequence} differ, {agreeing} to {differing} with this"
+                f" one, so {verdict}",
             )
         if agreeing > 1 and not others:
             equal_through = sequence

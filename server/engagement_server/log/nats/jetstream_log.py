@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -300,20 +300,18 @@ class JetStreamLog:
         """Compares the view with others, and votes when that is needed."""
         state = await self._applier.compare_digests()
         self._damage.compare(state.divergence)
-        votes = list(state.due)
-        # While it catches up, a node passes boundaries on which others have voted long ago.
+        votes = {f"digest.{vote.sequence}.{vote.voter}.{vote.digest.hex()}": vote for vote in state.due}
+        # One node votes as long as all agree: the stream takes an id once. While a node catches up, it
+        # passes boundaries on which others have voted long ago.
         if state.newest is not None and self._freshness.is_current:
-            votes.append(state.newest)
+            votes[f"digest.{state.newest.sequence}"] = state.newest
         if votes and self._voting.done():
             self._voting = asyncio.create_task(self._vote(votes), name="log-vote")
 
-    async def _vote(self, votes: Sequence[DigestVote]) -> None:
+    async def _vote(self, votes: Mapping[str, DigestVote]) -> None:
         deadline = asyncio.get_running_loop().time() + PUBLISH_SECONDS
-        for vote in votes:
-            # One of the nodes votes, as long as none disagrees: the stream takes an id once.
-            suffix = "" if vote not in votes[:-1] and self.damage is None else f".{vote.voter}"
+        for message_id, vote in votes.items():
             with contextlib.suppress(StoreUnavailableError):  # the next comparison finds it due again
-                message_id = f"digest.{vote.sequence}{suffix}"
                 await self._publisher.put(message_id, encode_vote(vote), deadline=deadline)
 
     def _note_damage(self, damage: LogDamagedError | None) -> None:
