@@ -213,21 +213,6 @@ def unavailable(error: apsw.Error) -> StoreUnavailableError:
     return StoreUnavailableError(_CAUSES.get(type(error), type(error).__name__))
 
 
-def is_transient(error: BaseException | None) -> bool:
-    """Whether the same statements may succeed later: the disk has room again, or another program is done."""
-    return isinstance(error, _TRANSIENT)
-
-
-_TRANSIENT = (
-    apsw.FullError,
-    apsw.IOError,
-    apsw.BusyError,
-    apsw.LockedError,
-    apsw.ReadOnlyError,
-    apsw.CantOpenError,
-    apsw.NoMemError,
-    apsw.InterruptError,
-)
 _CAUSES: dict[type[apsw.Error], str] = {
     apsw.FullError: "disk full",
     apsw.IOError: "input/output error",

@@ -32,7 +32,7 @@ from engagement_server.operations import (
     SaveProfile,
 )
 from engagement_server.store.account_rows import open_account
-from engagement_server.store.database import is_transient, unavailable
+from engagement_server.store.database import unavailable
 from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
@@ -43,6 +43,7 @@ from engagement_server.store.pending_events import PendingEvents
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.purge import Purge
 from engagement_server.store.tombstones import Suppressions, Tombstones
+from engagement_server.store.transience import is_transient
 from engagement_server.store.upload_rows import UploadRows
 from engagement_server.store.verdicts import Judge
 

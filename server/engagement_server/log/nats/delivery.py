@@ -7,7 +7,7 @@ be damaged, or the messages were deleted.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from nats.errors import Error as NatsError
@@ -43,9 +43,17 @@ class Message(NamedTuple):
 
 
 async def deliver(
-    client: Client, js: JetStreamContext, stream: str, *, after: int
+    client: Client,
+    js: JetStreamContext,
+    stream: str,
+    *,
+    after: int,
+    accepts: Callable[[str], bool] = lambda _: True,
 ) -> AsyncGenerator[list[Message]]:
-    """Yields all messages after a sequence in batches, without end. Raises LogUnreachableError."""
+    """Yields all messages after a sequence in batches, without end. Raises LogUnreachableError.
+
+    The stream chooses the server that delivers; if `accepts` is false for its name, nothing is yielded.
+    """
     inbox = client.new_inbox()
     with translated():
         subscription = await client.subscribe(inbox, pending_bytes_limit=0)
@@ -64,7 +72,9 @@ async def deliver(
             idle_heartbeat=_HEARTBEAT_SECONDS,
             inactive_threshold=_INACTIVE_SECONDS,
         )
-        await retry(lambda: js.add_consumer(stream, config))
+        info = await retry(lambda: js.add_consumer(stream, config))
+        if not accepts((info.cluster and info.cluster.leader) or ""):
+            return
         delivery = _Delivery(client, subscription)
         while True:
             with translated():

@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engagement_server.errors import (
     InapplicableCommitError,
@@ -31,6 +31,7 @@ from engagement_server.log.nats.freshness import FreshnessMonitor
 from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.metrics import LogMetrics
 from engagement_server.log.nats.publisher import Publisher
+from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
 from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
 from engagement_server.operations import ChangeEpoch, CompleteErasure
@@ -232,7 +233,7 @@ class JetStreamLog:
         )
         try:
             await self._compare_digests()
-            await _until_first(
+            await until_first(
                 self._replicate(incoming),
                 incoming.watch_end(lambda: self._freshness.last_sequence),
                 self._freshness.run(stream),
@@ -343,16 +344,3 @@ def _done() -> asyncio.Future[None]:
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.set_result(None)
     return future
-
-
-async def _until_first(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Runs all until the first ends, and raises its exception."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # only the first counts

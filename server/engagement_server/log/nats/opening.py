@@ -42,16 +42,7 @@ async def open_log(
 
     Raises ConfigurationError and UnreadableCommitError.
     """
-    settings = NatsSettings(
-        servers=config.servers,
-        name=f"{config.log_name}-{partition}of{partition_count}",
-        replicas=config.log_replicas,
-        max_age_seconds=timedelta(days=config.log_days).total_seconds(),
-        credentials=config.log_credentials,
-        tls=config.tls(),
-        # Independent of the partition count, so that NATS refuses streams of two different counts.
-        subject=f"{config.log_name}.{partition}.commits",
-    )
+    settings = stream_settings(config, partition=partition, partition_count=partition_count)
     loop = asyncio.get_running_loop()
     deadline, reported = loop.time() + _PATIENCE_SECONDS, ""
     identity = None
@@ -75,6 +66,20 @@ async def open_log(
         identity=identity,
         max_view_age_seconds=config.max_view_age_seconds,
         snapshot_seconds=config.snapshot_hours * 3600,
+    )
+
+
+def stream_settings(config: LogConfig, *, partition: int, partition_count: int) -> NatsSettings:
+    """The stream of a partition. Raises ConfigurationError."""
+    return NatsSettings(
+        servers=config.servers,
+        name=f"{config.log_name}-{partition}of{partition_count}",
+        replicas=config.log_replicas,
+        max_age_seconds=timedelta(days=config.log_days).total_seconds(),
+        credentials=config.log_credentials,
+        tls=config.tls(),
+        # Independent of the partition count, so that NATS refuses streams of two different counts.
+        subject=f"{config.log_name}.{partition}.commits",
     )
 
 

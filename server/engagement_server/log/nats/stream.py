@@ -49,15 +49,16 @@ class StreamState(NamedTuple):
 
 
 @asynccontextmanager
-async def connect(servers: Servers, *, creates: bool) -> AsyncIterator[NatsStream]:
-    """Opens a stream over a connection of its own; `creates` the stream if missing.
+async def connect(servers: Servers, *, creates: bool | None) -> AsyncIterator[NatsStream]:
+    """Opens a stream over a connection of its own; `creates` the stream if missing; None: leaves it as it is.
 
     Raises LogUnreachableError and ConfigurationError.
     """
     connection = await servers.connect()
     try:
         stream = NatsStream(connection, servers.settings)
-        await stream.prepare(creates=creates)
+        if creates is not None:
+            await stream.prepare(creates=creates)
         yield stream
     finally:
         await connection.close()
@@ -169,6 +170,19 @@ class NatsStream:
     def messages(self, *, after: int) -> AsyncGenerator[list[Message]]:
         """Yields the messages after a sequence in batches, in order, without end; damage makes gaps."""
         return deliver(self._client, self.js, self.settings.name, after=after)
+
+    async def servers(self) -> list[str]:
+        """Names of the servers that keep the stream; one without a name if there is only one."""
+        info = await self._info()
+        if info is None or info.cluster is None:
+            return [""]
+        return sorted([info.cluster.leader or "", *(peer.name or "" for peer in info.cluster.replicas or [])])
+
+    def copy(self, server: str, *, after: int) -> AsyncGenerator[list[Message]]:
+        """Yields the messages that one server has; none at all if another server would deliver them."""
+        return deliver(
+            self._client, self.js, self.settings.name, after=after, accepts=lambda name: name == server
+        )
 
     async def _get(self, **selection: Any) -> Message | None:  # Any: each part has its own type
         """Returns the message that the library's parameters select."""
