@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +119,22 @@ async def test_a_store_of_another_origin_is_not_taken_for_a_view(log: Replicated
     database.close()
     with pytest.raises(ConfigurationError, match="not of this log"):
         await log.open("other")
+
+
+@pytest.mark.parametrize("creation", ["", "PRAGMA journal_mode = wal"])
+async def test_a_file_that_was_only_begun_has_no_identity_of_its_own(
+    log: ReplicatedLog, tmp_path: Path, creation: str
+) -> None:
+    first = await log.open("first")
+    await first.record(customer_event())
+    (tmp_path / "second").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "second" / "engagement.db")) as begun:
+        begun.execute(creation)
+    database = DatabaseFile(tmp_path / "second", is_view=True)
+    assert database.inspect() is None
+    database.close()
+    second = await log.open("second")
+    await log.assert_same(first, second)
 
 
 async def test_a_store_of_one_machine_becomes_the_beginning_of_a_log(

@@ -51,12 +51,14 @@ def check(*, as_json: bool, **settings: Any) -> int:  # Any: each option has its
     """Read the whole log, and compare it with the view in this folder.
 
     Reads each server's copy of every message, which takes network and disk,
-    and changes nothing. Nodes may run. Exit status 1: something is damaged.
+    and changes nothing. Nodes may run. Exit status 1: something is
+    damaged, or a server of the log does not answer.
     """
     is_damaged = False
     for access in _accesses(settings):
         checked, view = _run(access.check())
-        is_damaged |= bool(view.cause) or any(not each.is_harmless for each in checked.findings)
+        is_damaged |= bool(view.cause or checked.unread)
+        is_damaged |= any(not finding.is_harmless for finding in checked.findings)
         if as_json:
             click.echo(json.dumps({"view": view._asdict(), **_as_json(checked)}))
         else:

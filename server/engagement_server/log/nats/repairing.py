@@ -13,11 +13,11 @@ from engagement_server.errors import (
     EngagementError,
     LogReplacedError,
     StaleViewError,
+    UnreadableCommitError,
 )
 from engagement_server.log.nats.divergence import check_position, require_quorum
-from engagement_server.log.nats.entries import decode_skips, encode_skips
+from engagement_server.log.nats.entries import decode_skips, encode_skips, read_entry
 from engagement_server.log.nats.incoming import Incoming
-from engagement_server.log.nats.marks import is_foreign, require_intact
 from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.restoring import restore_latest
 from engagement_server.operations import SkipList
@@ -115,14 +115,16 @@ async def skip_message(stream: NatsStream, sequence: int, *, is_forced: bool) ->
 
 
 async def _is_usable(stream: NatsStream, sequence: int) -> bool:
+    """Whether the log has a message intact, and all parts of it."""
     message = await stream.read_anywhere(sequence)
     if message is None:
         return False
     try:
-        if not is_foreign(message):
-            require_intact(message)
+        await read_entry(stream, message, known=None)
     except DamagedMessageError:
         return False
+    except UnreadableCommitError:  # of another version, perhaps
+        return True
     return True
 
 

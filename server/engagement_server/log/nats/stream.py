@@ -174,14 +174,18 @@ class NatsStream:
     async def servers(self) -> list[str]:
         """Names of the servers that keep the stream; one without a name if there is only one."""
         info = await self._info()
-        if info is None or info.cluster is None:
+        if info is None or info.cluster is None or not info.cluster.replicas:
             return [""]
-        return sorted([info.cluster.leader or "", *(peer.name or "" for peer in info.cluster.replicas or [])])
+        return sorted([info.cluster.leader or "", *(peer.name or "" for peer in info.cluster.replicas)])
 
     def copy(self, server: str, *, after: int) -> AsyncGenerator[list[Message]]:
         """Yields the messages that one server has; none at all if another server would deliver them."""
         return deliver(
-            self._client, self.js, self.settings.name, after=after, accepts=lambda name: name == server
+            self._client,
+            self.js,
+            self.settings.name,
+            after=after,
+            accepts=lambda name: name == server or not server,
         )
 
     async def _get(self, **selection: Any) -> Message | None:  # Any: each part has its own type
