@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -216,5 +217,6 @@ async def test_a_last_message_that_no_node_has_applied_is_skipped_by_all(
     await agreed(nodes.addresses, account_id=ACCOUNT)
     await views_agree([node.data_dir for node in nodes.nodes])
     settings = {**nodes.nodes[0].environment, "folder": nodes.nodes[0].data_dir}
-    printed = await run(documented("engagement log check"), tmp_path, settings, status=1)
-    assert f"message {message} is missing; it is skipped" in printed
+    printed = await run(f"{documented('engagement log check').rstrip()} --json", tmp_path, settings, status=1)
+    (finding,) = [each for each in json.loads(printed)["findings"] if each["sequence"] == message]
+    assert (finding["kind"], finding["is_everywhere"], finding["is_skipped"]) == ("missing", True, True)

@@ -12,8 +12,6 @@ import secrets
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
 from engagement_server.errors import RequestError
 from engagement_server.model import EntityList, ErasureState, UploadState
 from engagement_server.operations import ChunkCommitted, DigestVote, SkipList
@@ -28,7 +26,6 @@ BOUNDARY_MESSAGES = 1024
 _KEPT_BOUNDARIES = 64
 _DIGEST_BYTES = 16
 _OWN = ""
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Divergence(NamedTuple):
@@ -77,8 +74,8 @@ class DigestRows:
             skipped = [(each,) for each in entry.note.sequences if each < entry.sequence]
             self._connection.executemany("INSERT OR IGNORE INTO log_skips VALUES (?, 1)", skipped)
         outcome = None if applied is None else (sorted(applied.tails.items()), _outcomes(applied.results))
-        folded = _encode((self.value, entry.sequence, entry.checksum, outcome))
-        self.value = hashlib.blake2b(folded, digest_size=_DIGEST_BYTES).digest()
+        folded = repr((self.value, entry.sequence, entry.checksum, outcome))
+        self.value = hashlib.blake2b(folded.encode(), digest_size=_DIGEST_BYTES).digest()
         if entry.sequence % BOUNDARY_MESSAGES == 0:
             self._keep(entry.sequence)
 
@@ -158,7 +155,7 @@ def _outvoted(own: dict[int, bytes], votes: dict[int, dict[str, bytes]], voter: 
                 f"the digests of the views at message {sequence} differ, {agreeing} to {differing} with this"
                 f" one, so {verdict}",
             )
-        if agreeing > 1 and not others:
+        if sequence in votes and not others:  # no view has objected
             equal_through = sequence
     return None
 

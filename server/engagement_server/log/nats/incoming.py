@@ -61,10 +61,12 @@ class Incoming:
         UnreadableCommitError and LogUnreachableError.
         """
         self._skips = await read_skips(self._stream)
+        if entries := await self._read_end():
+            yield entries, 0
         self._is_waiting = True
         async for messages in self._stream.messages(after=self._next_sequence - 1):
             self._is_waiting = False
-            entries: list[LogEntry] = []
+            entries = []
             try:
                 for message in messages:
                     await self._add(message, entries)
@@ -88,6 +90,17 @@ class Incoming:
             if await self._stream.read_next(awaited) is None:
                 await self._recover(awaited)
             raise LogUnreachableError(f"{self._stream.server} does not deliver message {awaited}")
+
+    async def _read_end(self) -> list[LogEntry]:
+        """Reads messages at the end of the log that its leader lacks, so that no consumer delivers them."""
+        entries: list[LogEntry] = []
+        last_sequence = (await self._stream.state()).last_sequence
+        is_missed = last_sequence >= self._next_sequence
+        if is_missed and await self._stream.read_next(self._next_sequence) is None:
+            while self._next_sequence <= last_sequence:
+                entries.append(await self._recover(self._next_sequence))
+                self._next_sequence += 1
+        return entries
 
     async def _add(self, message: Message, entries: list[LogEntry]) -> None:
         while self._next_sequence < message.sequence:
