@@ -53,6 +53,7 @@ class Incoming:
         self._on_foreign = on_foreign
         self._skips: frozenset[int] = frozenset()
         self._is_waiting = False
+        self._has_reported = False
 
     async def entries(self) -> AsyncGenerator[tuple[list[LogEntry], int]]:
         """Yields entries with the size of their messages in bytes, without end.
@@ -61,12 +62,12 @@ class Incoming:
         UnreadableCommitError and LogUnreachableError.
         """
         self._skips = await read_skips(self._stream)
-        if entries := await self._read_end():
-            yield entries, 0
+        async for entry in self._read_end():
+            yield [entry], 0
         self._is_waiting = True
         async for messages in self._stream.messages(after=self._next_sequence - 1):
             self._is_waiting = False
-            entries = []
+            entries: list[LogEntry] = []
             try:
                 for message in messages:
                     await self._add(message, entries)
@@ -91,16 +92,14 @@ class Incoming:
                 await self._recover(awaited)
             raise LogUnreachableError(f"{self._stream.server} does not deliver message {awaited}")
 
-    async def _read_end(self) -> list[LogEntry]:
+    async def _read_end(self) -> AsyncGenerator[LogEntry]:
         """Reads messages at the end of the log that its leader lacks, so that no consumer delivers them."""
-        entries: list[LogEntry] = []
         last_sequence = (await self._stream.state()).last_sequence
         is_missed = last_sequence >= self._next_sequence
         if is_missed and await self._stream.read_next(self._next_sequence) is None:
             while self._next_sequence <= last_sequence:
-                entries.append(await self._recover(self._next_sequence))
+                yield await self._recover(self._next_sequence)
                 self._next_sequence += 1
-        return entries
 
     async def _add(self, message: Message, entries: list[LogEntry]) -> None:
         while self._next_sequence < message.sequence:
@@ -116,17 +115,22 @@ class Incoming:
                 return skipped_entry(sequence)
             message = await self._stream.read_anywhere(sequence)
             if message is not None:
-                _log.warning(
-                    "a server of the log lacks message %d, which another one has: `engagement log check`"
-                    " says which server to repair",
-                    sequence,
-                )
+                self._report(sequence)
                 return await self._read(message)
             if (first := (await self._stream.state()).first_sequence) > sequence:
                 raise StaleViewError(f"the log begins with message {first}, but this view needs {sequence}")
             self._skips = await read_skips(self._stream)
             await asyncio.sleep(_RETRY_SECONDS * (attempt < _ATTEMPTS - 1))
         raise DamagedMessageError(sequence, "is missing")
+
+    def _report(self, sequence: int) -> None:
+        if not self._has_reported:
+            self._has_reported = True
+            _log.warning(
+                "a server of the log lacks message %d, and perhaps others, which another one has:"
+                " `engagement log check` says which server to repair",
+                sequence,
+            )
 
     async def _read(self, message: Message) -> LogEntry:
         if message.sequence in self._skips:

@@ -35,6 +35,8 @@ PUBLISH_SECONDS = 15.0
 _MAX_PEER_SILENCE_NANOSECONDS = 3_000_000_000
 # For this long the stream itself drops repeated messages; views do so for good.
 _DUPLICATE_WINDOW_SECONDS = 120.0
+# Any server answers a direct read, also one that lacks the message.
+_DIRECT_READS = 8
 # Room for the protocol's headers beside a message.
 _HEADER_BYTES = 1024
 
@@ -126,7 +128,12 @@ class NatsStream:
 
     async def read_anywhere(self, sequence: int) -> Message | None:
         """Returns one message, or None if neither the leader nor another server has it."""
-        return await self.read(sequence) or await self._get(seq=sequence, direct=True)
+        found = await self.read(sequence)
+        for _ in range(_DIRECT_READS):
+            if found is not None:
+                break
+            found = await self._get(seq=sequence, direct=True)
+        return found
 
     async def read_next(self, sequence: int) -> Message | None:
         """Returns the first message from a sequence on; None if there is none."""
