@@ -53,8 +53,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, servers: NatsCluster) -> Ite
 
 def documented(command: str) -> str:
     """The block of the document with a command."""
-    programs = [block for block in read_blocks(DOCUMENT) if block.is_program]
-    (block,) = [block for block in programs if block.text.startswith(command)]
+    (block,) = [block for block in read_blocks(DOCUMENT) if block.text.startswith(command)]
     return block.text
 
 
@@ -188,7 +187,7 @@ async def test_a_message_that_was_deleted_in_the_middle_is_repaired_from_another
     assert f"message {sequence} is missing on all servers" in printed
     assert f"has applied message {sequence - 1}" in printed
     last.kill()
-    await run(documented("python -m apsw"), tmp_path, {**settings, "other": first.data_dir})
+    await run(documented('python -m apsw "$other'), tmp_path, {**settings, "other": first.data_dir})
     await asyncio.to_thread(nodes.restart, 2)
     assert len(await agreed(nodes.addresses, account_id=ACCOUNT)) >= 4
     await views_agree([node.data_dir for node in nodes.nodes])

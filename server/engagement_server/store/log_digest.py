@@ -94,6 +94,8 @@ class DigestRows:
 
     def state(self, voter: str) -> DigestState:
         """Compares this view with the votes."""
+        if self._connection.execute("SELECT 1 FROM log_position").fetchone() is None:
+            return DigestState(None, [], None)  # what is there is of an earlier log
         rows = self._connection.execute("SELECT sequence, voter, digest FROM log_digests ORDER BY sequence")
         own: dict[int, bytes] = {}
         votes: dict[int, dict[str, bytes]] = {}
