@@ -17,12 +17,15 @@ from nats.js import JetStreamContext
 
 from engagement import EngagementClient, EngagementError
 from engagement_server.log.nats import entries, marks
+from engagement_server.log.nats.config import LogConfig
+from engagement_server.log.nats.opening import stream_settings
 from engagement_server.operations import Commit, OpenAccount
 from tests.support.agreement import agreed, listed, views_agree
 from tests.support.document import read_blocks
 from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
 from tests.support.nats_node import NatsNode
+from tests.support.replicated_node import ReplicatedNode
 from tests.support.server_cluster import ServerCluster, stream_leader
 from tests.support.server_process import ServerProcess, is_serving
 from tests.support.waiting import eventually
@@ -31,6 +34,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs/cluster.md"
 ACCOUNT = "acme"
 STREAM = "engagement-0of1"
 SUBJECT = "engagement.0.commits"
+_FRESH_NODES = 4
+"""Each may read from another server, which the stream chooses."""
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +119,10 @@ async def refused(node: ServerProcess, sequence: int) -> None:
     assert not is_serving(node.address)
 
 
+async def has_read(node: ReplicatedNode, *, through: int) -> None:
+    await eventually(lambda: node.log.position.sequence >= through, "a node has read the log")
+
+
 def flip_a_bit(server: NatsNode, content: bytes) -> None:
     """Damages the last message with some content in the files of a server that is stopped."""
     (file,) = (server.folder / "store").rglob(f"streams/{STREAM}/msgs/*.blk")
@@ -137,6 +146,11 @@ def start(server: NatsNode, servers: NatsCluster) -> None:
 async def test_a_flipped_bit_on_one_server_reaches_no_view_and_its_disk_is_filled_again(
     servers: NatsCluster, nodes: ServerCluster, tmp_path: Path
 ) -> None:
+
+    def has_snapshot() -> bool:
+        return any("took the snapshot" in node.messages for node in nodes.nodes)
+
+    await eventually(has_snapshot, "there is a snapshot from before the damage")
     await record(nodes.nodes[0], "flip-0", "flip-1", "flip-2")
     await agreed(nodes.addresses, account_id=ACCOUNT)
     async with jetstream(servers) as js:
@@ -145,17 +159,17 @@ async def test_a_flipped_bit_on_one_server_reaches_no_view_and_its_disk_is_fille
     assert content is not None
     leader = stream_leader(servers)
     damaged = next(server for number, server in enumerate(servers.nodes) if number != leader)
-    nodes.nodes[1].kill()
-    view = nodes.nodes[1].data_dir / "engagement.db"
     await asyncio.to_thread(stop, damaged)
     flip_a_bit(damaged, content)
     await asyncio.to_thread(start, damaged, servers)
-    for _ in range(2):  # each start may read from another server
-        nodes.nodes[1].kill()
-        view.unlink()
-        await asyncio.to_thread(nodes.restart, 1)
-        await agreed(nodes.addresses, account_id=ACCOUNT)
-    await views_agree([node.data_dir for node in nodes.nodes])
+    await record(nodes.nodes[0], "flip-3")
+    log = stream_settings(LogConfig(log=servers.url), partition=0, partition_count=1)
+    folders = [tmp_path / f"fresh-{number}" for number in range(_FRESH_NODES)]
+    for folder in folders:
+        fresh = await ReplicatedNode.open(folder, log)
+        await has_read(fresh, through=await last_sequence(servers))
+        await fresh.close()
+    await views_agree([*(node.data_dir for node in nodes.nodes), *folders])
     settings = {**nodes.nodes[0].environment, "folder": nodes.nodes[0].data_dir}
     printed = await run(documented("engagement log check"), tmp_path, settings, status=1)
     assert f"message {sequence} is missing on {damaged.name}; others have it" in printed

@@ -19,7 +19,7 @@ from tests.support.nats_cluster import NatsCluster
 from tests.support.waiting import eventually
 
 STREAM = "numbers"
-_PUBLISHERS = 4
+_PUBLISHERS = 2
 _FULL = 10077
 """Error code of NATS: the stream is full."""
 
@@ -44,7 +44,7 @@ class _Traffic:
         self._is_stopping = True
         await asyncio.gather(*self._tasks)
 
-    async def grow(self, *, by: int = 50) -> None:
+    async def grow(self, *, by: int = 25) -> None:
         """Waits until more messages were acknowledged."""
         enough = self.acknowledged + by
         await eventually(lambda: self.acknowledged >= enough, "messages are acknowledged")
