@@ -11,7 +11,9 @@ import pytest
 
 from engagement_server.errors import LogDamagedError
 from engagement_server.log.nats import marks
+from engagement_server.log.nats.repairing import replace_view
 from engagement_server.log.nats.snapshots.bucket import SnapshotBucket
+from engagement_server.store.database import DatabaseFile
 from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import ReplicatedLog
@@ -107,6 +109,19 @@ async def test_two_views_that_differ_are_both_refused_until_one_is_replaced(log:
         return all("it is undecided which is wrong" in str(node.log.damage) for node in (first, second))
 
     await eventually(are_refused, "both are refused")
+    await log.close("second")
+    database = DatabaseFile(log.folder / "second", is_view=True)
+    async with log.connect() as stream:
+        await replace_view(stream, database, log.folder / "first")
+    database.close()
+    second = await log.open("second")
+
+    def are_served() -> bool:
+        return all(node.log.damage is None and node.log.is_current for node in (first, second))
+
+    await eventually(are_served, "both are served")
+    await pass_boundary(second)
+    await log.assert_same(first, second)
 
 
 async def test_a_snapshot_has_the_digest_of_its_view(log: ReplicatedLog) -> None:
