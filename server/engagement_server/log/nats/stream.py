@@ -239,7 +239,7 @@ class NatsStream:
 
 def _changeable(config: StreamConfig) -> tuple[object, ...]:
     """The settings that may differ between two starts."""
-    return config.num_replicas, config.max_age, config.allow_direct, config.subjects
+    return config.num_replicas, config.max_age, config.allow_direct
 
 
 def _has_quorum(info: StreamInfo) -> bool:
