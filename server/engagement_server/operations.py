@@ -292,6 +292,21 @@ class Commit:
     """If the commit before has a slightly later time, that one counts."""
 
 
+class DigestVote(NamedTuple):
+    """What one view has applied up to a message of the log, as a digest."""
+
+    sequence: int
+    digest: bytes
+    voter: str
+    """Identifies the view."""
+
+
+class SkipList(NamedTuple):
+    """The messages that every view skips, by decision of an operator."""
+
+    sequences: Sequence[int]
+
+
 class LogEntry(NamedTuple):
     """An entry of a replicated log, as views apply it."""
 
@@ -304,6 +319,11 @@ class LogEntry(NamedTuple):
     """Increases with every commit of the publisher."""
     commit: Commit | None
     """None if it does not change a view."""
+    checksum: int = 0
+    """Of the message; 0 if it is skipped."""
+    note: DigestVote | SkipList | None = None
+    """Of an entry about the log itself."""
+    is_skipped: bool = False
 
 
 class Opening(NamedTuple):

@@ -108,11 +108,13 @@ class Partitions:
         return all(partition.log.is_current for partition in self)
 
     def of(self, account_id: str) -> Partition:
-        """The partition of an account. Raises PartitionNotServedError."""
+        """The partition of an account. Raises PartitionNotServedError and LogDamagedError."""
         number = partition_number(account_id, count=self.count)
         partition = self._partitions.get(number)
         if partition is None:
             raise PartitionNotServedError(account_id=account_id, partition=number, partition_count=self.count)
+        if (damage := partition.log.damage) is not None:
+            raise damage.with_traceback(None)
         return partition
 
     def states(self) -> list[PartitionState]:

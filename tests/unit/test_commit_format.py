@@ -16,7 +16,7 @@ import pytest
 
 from engagement_server import operations
 from engagement_server.log.encoding import decode_commit, encode_commit
-from engagement_server.log.nats.entries import FORMAT
+from engagement_server.log.nats.marks import FORMAT
 from engagement_server.model import (
     Batch,
     EventRecord,

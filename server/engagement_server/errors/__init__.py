@@ -7,6 +7,9 @@
     │   ├── LogReplacedError
     │   ├── StaleViewError
     │   ├── UnreadableCommitError
+    │   ├── UnusableMessageError
+    │   │   ├── DamagedMessageError
+    │   │   └── InapplicableCommitError
     │   ├── DamagedSnapshotError
     │   ├── WriterGoneError
     │   └── WriterFailedError
@@ -39,6 +42,8 @@
         │   ├── EntityNotFoundError
         │   ├── ErasureNotFoundError
         │   └── ProfileNotFoundError
+        ├── DataLossError
+        │   └── LogDamagedError
         └── UnavailableError
             ├── OverloadedError
             ├── DrainingError
@@ -49,6 +54,7 @@ They know nothing of gRPC; `api/grpc/status.py` gives each family its code.
 
 from engagement_server.errors.base import (
     ConflictError,
+    DataLossError,
     EngagementError,
     InvalidRequestError,
     NotFoundError,
@@ -57,14 +63,18 @@ from engagement_server.errors.base import (
     TakenOverError,
     UnavailableError,
 )
+from engagement_server.errors.damaged import LogDamagedError
 from engagement_server.errors.faults import (
     ConfigurationError,
+    DamagedMessageError,
     DamagedSnapshotError,
+    InapplicableCommitError,
     LogError,
     LogReplacedError,
     LogUnreachableError,
     StaleViewError,
     UnreadableCommitError,
+    UnusableMessageError,
     WriterFailedError,
     WriterGoneError,
 )
@@ -108,7 +118,9 @@ __all__ = [
     "CursorExpiredError",
     "CursorMalformedError",
     "CursorMismatchError",
+    "DamagedMessageError",
     "DamagedSnapshotError",
+    "DataLossError",
     "DrainingError",
     "EngagementError",
     "EntityNotFoundError",
@@ -119,7 +131,9 @@ __all__ = [
     "FieldInvalidError",
     "FilterInvalidError",
     "FinishMismatchError",
+    "InapplicableCommitError",
     "InvalidRequestError",
+    "LogDamagedError",
     "LogEpochChangedError",
     "LogError",
     "LogReplacedError",
@@ -138,6 +152,7 @@ __all__ = [
     "TakenOverError",
     "UnavailableError",
     "UnreadableCommitError",
+    "UnusableMessageError",
     "UploadFinishedError",
     "UploadNotFoundError",
     "UploadTakenOverError",

@@ -51,6 +51,10 @@ class NotFoundError(RequestError):
     """Nothing has this id."""
 
 
+class DataLossError(RequestError):
+    """Stored data is damaged; repeating the call does not help."""
+
+
 class UnavailableError(RequestError):
     """The same call with the same ids succeeds later."""
 

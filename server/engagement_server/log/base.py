@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from engagement_server.operations import Applied
 
 if TYPE_CHECKING:
-    from engagement_server.errors import RequestError
+    from engagement_server.errors import DataLossError, RequestError
     from engagement_server.operations import Commit, Result
 
 AppliedCallback = Callable[[Applied], None]
@@ -45,6 +45,10 @@ class CommitLog(Protocol):
     def is_current(self) -> bool:
         """Whether the log accepts commits and readers are at most moments behind it."""
 
+    @property
+    def damage(self) -> DataLossError | None:
+        """The error for all calls about this log's accounts while it or the store is damaged."""
+
     def subscribe(self, callback: AppliedCallback) -> None:
         """Registers `callback`, to be called on the event loop after each commit, once readers see it.
 
@@ -55,7 +59,7 @@ class CommitLog(Protocol):
         """Registers `callback`, to be called on the event loop when `is_current` changes."""
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
-        """Returns one result or error per operation. Raises StoreUnavailableError."""
+        """Returns one result or error per operation. Raises StoreUnavailableError and LogDamagedError."""
 
     async def catch_up(self) -> bool:
         """Returns once readers see everything that any node committed before the call.

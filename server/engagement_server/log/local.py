@@ -10,7 +10,7 @@ from engagement_server.log.disk_room import apply_with_reserve
 from engagement_server.log.writer_thread import WriterThread
 
 if TYPE_CHECKING:
-    from engagement_server.errors import RequestError
+    from engagement_server.errors import DataLossError, RequestError
     from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
     from engagement_server.operations import Commit, Result
     from engagement_server.store.database import DatabaseFile
@@ -40,6 +40,11 @@ class LocalLog:
     def is_current(self) -> bool:
         """See `CommitLog.is_current`."""
         return True
+
+    @property
+    def damage(self) -> DataLossError | None:
+        """See `CommitLog.damage`."""
+        return None
 
     def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""

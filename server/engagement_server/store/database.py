@@ -13,7 +13,7 @@ import apsw
 from engagement_server.cursor import Cursors
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
 from engagement_server.store.index_rebuild import rebuild_index
-from engagement_server.store.log_position import LogPosition, read_position
+from engagement_server.store.log_position import LogPosition, read_digest, read_position
 from engagement_server.store.schema import UPGRADES, prepare
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class StoreState(NamedTuple):
     schema_version: int
     identity: Identity
     position: LogPosition
+    digest: str = ""
+    """The digest of everything applied up to the position, in hexadecimal digits."""
 
 
 class DatabaseFile:
@@ -87,9 +89,10 @@ class DatabaseFile:
     def inspect(self) -> StoreState | None:
         """The state of the store, its schema upgraded if necessary; None if there is no store.
 
-        Raises ConfigurationError if the file cannot be used.
+        A file without a schema, which was being created when its server ended, is no store: its identity is
+        yet to be decided. Raises ConfigurationError if the file cannot be used.
         """
-        if not self._path.exists():
+        if not self._path.exists() or self._is_half_made():
             return None
         with contextlib.closing(self._open_current(None)) as connection:
             return read_state(connection)
@@ -129,6 +132,16 @@ class DatabaseFile:
         """Unlocks the folder."""
         if self._lock is not None:
             os.close(self._lock)
+
+    def _is_half_made(self) -> bool:
+        try:
+            with contextlib.closing(self._open(apsw.SQLITE_OPEN_READWRITE, _READER_CACHE_KIB)) as connection:
+                return (
+                    int(connection.pragma("user_version")) == 0
+                    and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+                )
+        except apsw.Error as error:
+            raise ConfigurationError(f"{self._path} cannot be used: {error}") from error
 
     def _open_current(self, identity: Identity | None) -> apsw.Connection:
         """Opens the connection that writes, to a store of the current schema."""
@@ -188,7 +201,8 @@ def read_identity(connection: apsw.Connection) -> Identity:
 def read_state(connection: apsw.Connection) -> StoreState:
     """The state of the store behind a connection."""
     version = connection.pragma("user_version")
-    return StoreState(version, read_identity(connection), read_position(connection))
+    position, digest = read_position(connection), read_digest(connection)
+    return StoreState(version, read_identity(connection), position, digest)
 
 
 def read_cursors(connection: apsw.Connection) -> Cursors:

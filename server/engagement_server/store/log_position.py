@@ -30,6 +30,12 @@ def read_position(connection: apsw.Connection) -> LogPosition:
     return LogPosition() if row is None else LogPosition(*row)
 
 
+def read_digest(connection: apsw.Connection) -> str:
+    """The digest of a view at its position, in hexadecimal digits; empty before the first message."""
+    row = connection.execute("SELECT hex(digest) FROM log_position").fetchone()
+    return "" if row is None else str(row[0]).lower()
+
+
 class PositionRows:
     """Works inside the transactions of the writer."""
 
@@ -51,11 +57,12 @@ class PositionRows:
         ).fetchone()
         return row is not None and int(row[0]) >= entry.number
 
-    def advance(self, entry: LogEntry, *, time_ms: int) -> None:
-        """Moves the position to an entry."""
+    def advance(self, entry: LogEntry, *, time_ms: int, digest: bytes) -> None:
+        """Moves the position to an entry, up to which the view has this digest."""
         self._connection.execute("DELETE FROM log_position")
         self._connection.execute(
-            "INSERT INTO log_position VALUES (?, ?, ?)", (entry.sequence, entry.message_id, time_ms)
+            "INSERT INTO log_position VALUES (?, ?, ?, ?)",
+            (entry.sequence, entry.message_id, time_ms, digest),
         )
 
     def mark_applied(self, entry: LogEntry, *, time_ms: int) -> None:

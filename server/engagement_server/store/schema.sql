@@ -179,7 +179,22 @@ CREATE TABLE log_position (
     -- Its id, which tells a log that was replaced from the one it replaced.
     message_id TEXT NOT NULL,
     -- The time of the latest commit; if the store is its own log, to a minute.
-    time_ms    INTEGER NOT NULL
+    time_ms    INTEGER NOT NULL,
+    -- Folded over all messages up to this one, and what came of them.
+    digest     BLOB NOT NULL
+);
+-- The digest at the last boundaries: of this view (voter '') and as other views have voted for in the log.
+CREATE TABLE log_digests (
+    sequence INTEGER NOT NULL,
+    voter    TEXT NOT NULL,
+    digest   BLOB NOT NULL,
+    PRIMARY KEY (sequence, voter)
+) WITHOUT ROWID;
+-- Messages that an operator had all views skip.
+CREATE TABLE log_skips (
+    sequence    INTEGER PRIMARY KEY,
+    -- Whether this view had applied it before; then it differs from the others.
+    was_applied INTEGER NOT NULL
 );
 -- The last commit of each publisher: a commit that is in the log twice is applied once.
 CREATE TABLE publishers (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
-from engagement_server.errors import RequestError
+from engagement_server.errors import InapplicableCommitError, RequestError
 from engagement_server.operations import (
     Applied,
     BeginErasure,
@@ -41,12 +41,14 @@ from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
 from engagement_server.store.index_merges import IndexMerges
+from engagement_server.store.log_digest import DigestRows
 from engagement_server.store.log_position import PositionRows, read_position
 from engagement_server.store.pending_events import PendingEvents
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.purge import Purge
 from engagement_server.store.retention_rows import RetentionRows, accepted_ms
 from engagement_server.store.tombstones import Suppressions, Tombstones
+from engagement_server.store.transience import is_transient
 from engagement_server.store.upload_rows import UploadRows
 from engagement_server.store.verdicts import Judge
 
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from engagement_server.operations import AccountOperation, Commit, LogEntry, Operation, Result
+    from engagement_server.store.log_digest import DigestState, Divergence
     from engagement_server.store.log_position import LogPosition
 
 T = TypeVar("T")
@@ -74,6 +77,7 @@ class Writer:
         self._retention = RetentionRows(connection)
         self._profiles = ProfileRows(connection)
         self._position = PositionRows(connection)
+        self._digests = DigestRows(connection)
         self._last_time_ms = read_position(connection).time_ms
         self._event_ids: dict[str, list[str]] = {}
         self._pending: dict[str, PendingEvents] = {}
@@ -93,14 +97,28 @@ class Writer:
     def apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
         """Applies entries of a log, all or none; the result of an entry that changes nothing is None.
 
-        Raises StoreUnavailableError.
+        Raises StoreUnavailableError, and InapplicableCommitError if trying again does not help.
         """
-        return self._in_transaction(lambda: self._apply_entries(entries))
+        try:
+            return self._in_transaction(lambda: self._apply_entries(entries))
+        except Exception as error:
+            if is_transient(error.__cause__):
+                raise
+            raise InapplicableCommitError(entries[0].sequence, f"cannot be applied: {error!r}") from error
+
+    def compare_digests(self) -> DigestState:
+        """Compares the view with others of its log. Raises StoreUnavailableError."""
+        return self._in_transaction(lambda: self._digests.state(self._digests.voter()))
 
     @property
     def position(self) -> LogPosition:
         """The position of a view in its log."""
         return read_position(self._connection)
+
+    @property
+    def divergence(self) -> Divergence | None:
+        """How the view differs from others of its log, if it does."""
+        return self._digests.state(self._digests.known_voter() or "").divergence
 
     @property
     def last_erasure_ms(self) -> int:
@@ -152,16 +170,18 @@ class Writer:
         return applied
 
     def _apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
+        self._digests.load()
         applied: list[Applied | None] = []
         for entry in entries:
-            if entry.commit is None or self._position.is_applied(entry):
-                applied.append(None)
-                continue
-            applied.append(self._apply_commit(entry.commit))
-            self._position.mark_applied(entry, time_ms=self._last_time_ms)
-            if any(isinstance(operation, EraseEvents) for operation in entry.commit.operations):
-                Purge.schedule(self._connection)
-        self._position.advance(entries[-1], time_ms=self._last_time_ms)
+            outcome = None
+            if entry.commit is not None and not self._position.is_applied(entry):
+                outcome = self._apply_commit(entry.commit)
+                self._position.mark_applied(entry, time_ms=self._last_time_ms)
+                if any(isinstance(operation, EraseEvents) for operation in entry.commit.operations):
+                    Purge.schedule(self._connection)
+            self._digests.fold(entry, outcome)
+            applied.append(outcome)
+        self._position.advance(entries[-1], time_ms=self._last_time_ms, digest=self._digests.value)
         return applied
 
     def _apply_commit(self, commit: Commit) -> Applied:

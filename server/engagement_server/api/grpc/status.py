@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from engagement_server.errors import (
     ConflictError,
+    DataLossError,
     InvalidRequestError,
     NotFoundError,
     PreconditionError,
@@ -32,6 +33,7 @@ _CODES: dict[type[RequestError], grpc.StatusCode] = {
     PreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
     TakenOverError: grpc.StatusCode.ABORTED,
     NotFoundError: grpc.StatusCode.NOT_FOUND,
+    DataLossError: grpc.StatusCode.DATA_LOSS,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
 }
 Metadata = tuple[tuple[str, str | bytes], ...]

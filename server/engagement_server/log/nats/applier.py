@@ -12,7 +12,9 @@ from engagement_server.errors import StoreUnavailableError
 from engagement_server.log.disk_room import apply_entries_with_reserve
 from engagement_server.log.writer_thread import WriterThread
 from engagement_server.operations import LogEntry
+from engagement_server.store.log_digest import DigestState
 from engagement_server.store.log_position import LogPosition
+from engagement_server.store.writer import Writer
 
 if TYPE_CHECKING:
     from engagement_server.operations import Applied
@@ -46,6 +48,8 @@ class Applier:
         self._writer = WriterThread(database, identity)
         self.position = self._writer.position
         """The last entry that the view has applied."""
+        self.divergence = self._writer.divergence
+        """How the view differed from others when it was opened."""
         self.last_erasure_ms = self._writer.last_erasure_ms
         self._on_delay = on_delay
         self._reserve = reserve
@@ -69,7 +73,10 @@ class Applier:
             raise self._failure
 
     async def apply(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
-        """Applies entries, retrying until the store takes them; None for entries that change nothing."""
+        """Applies entries, retrying until the store takes them; None for entries that change nothing.
+
+        Raises InapplicableCommitError if trying again does not help.
+        """
         delay_seconds = _RETRY_SECONDS
         while True:
             try:
@@ -91,6 +98,13 @@ class Applier:
                 async with asyncio.timeout(delay_seconds):
                     await self._retry_now.wait()
             delay_seconds = min(2 * delay_seconds, _MAX_RETRY_SECONDS)
+
+    async def compare_digests(self) -> DigestState:
+        """Compares the view with others; while the store fails, as if it had no votes to give."""
+        try:
+            return await self._writer.run(Writer.compare_digests)
+        except StoreUnavailableError:
+            return DigestState(self.divergence, [], None)
 
     async def purge(self) -> None:
         """See `CommitLog.purge`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
@@ -9,8 +10,11 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from engagement_server.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from engagement_server.log.nats.delivery import Message
     from engagement_server.log.nats.freshness import FreshnessMonitor
     from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
+
+_log = logging.getLogger(__name__)
 
 _LABELS = ("log",)
 _publish_seconds = Histogram(
@@ -44,6 +48,16 @@ _expiry_held = Gauge(
     "1 while expiry is held and nothing beyond the retention is removed, else 0.",
     _LABELS,
 )
+_foreign_messages = Counter(
+    "engagement_log_foreign_messages",
+    "Messages of other programs in the log, which views skip.",
+    _LABELS,
+)
+_damaged = Gauge(
+    "engagement_log_damaged",
+    "1 while the node refuses the partition, because its log or its view is damaged; otherwise 0.",
+    _LABELS,
+)
 _METRICS = (
     _publish_seconds,
     _lag_messages,
@@ -51,6 +65,8 @@ _METRICS = (
     _snapshot_age_seconds,
     _expired_events,
     _expiry_held,
+    _foreign_messages,
+    _damaged,
 )
 
 
@@ -60,9 +76,12 @@ class LogMetrics:
     def __init__(self, log: str, freshness: FreshnessMonitor, snapshots: SnapshotSchedule) -> None:
         """Registers the gauges, which are read when Prometheus scrapes them."""
         self._log = log
+        self._has_foreign = False
+        self._foreign_messages = _foreign_messages.labels(log)
         self._publish_seconds = _publish_seconds.labels(log)
         _lag_messages.labels(log).set_function(lambda: freshness.lag_messages)
         _view_age_seconds.labels(log).set_function(lambda: freshness.age.seconds)
+        _damaged.labels(log).set_function(lambda: freshness.is_damaged)
         _snapshot_age_seconds.labels(log).set_function(lambda: snapshots.age_seconds)
 
         self._expired_events = _expired_events.labels(log)
@@ -79,6 +98,17 @@ class LogMetrics:
     def published(self, *, seconds: float) -> None:
         """Notes that a commit has reached the log."""
         self._publish_seconds.observe(seconds)
+
+    def note_foreign(self, message: Message) -> None:
+        """Counts a message that is not ours; the first one is logged."""
+        self._foreign_messages.inc()
+        if not self._has_foreign:
+            self._has_foreign = True
+            _log.warning(
+                "%s: message %d is not of this service and is skipped, as are any later ones; no other"
+                " program may publish to %s",
+                *(self._log, message.sequence, message.subject),
+            )
 
     def close(self) -> None:
         """Removes the metrics of this log."""
