@@ -264,6 +264,8 @@ class PartitionState:
     unknown."""
     is_current: bool
     """Whether the view keeps up with the log."""
+    damage: str
+    """Why this node refuses the partition's accounts; empty while it serves them."""
 
 
 class StoredRow(NamedTuple):

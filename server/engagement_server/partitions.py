@@ -75,6 +75,7 @@ class Partition:
             log_epoch=f"{self.cursors.epoch:08x}",
             view_time_ms=self.log.view_time_ms or None,
             is_current=self.log.is_current,
+            damage=self.log.damage.message if self.log.damage else "",
         )
 
     async def drain(self) -> None:

@@ -227,45 +227,56 @@ const (
 	//	{"reason": "INTERNAL", "domain": "engagement.v1",
 	//	 "metadata": {"requestId": "…"}}
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 90
+	// This node refuses the accounts of a partition, because a message of its
+	// replicated log is missing or damaged, or its view differs from those of
+	// other nodes. DATA_LOSS. Not retryable at this node until an operator has
+	// repaired it; other nodes may answer. The metadata has the log, the first
+	// message from which the node may be wrong, and the cause.
+	//
+	//	{"reason": "LOG_DAMAGED", "domain": "engagement.v1",
+	//	 "metadata": {"log": "engagement-0of1", "sequence": "4711",
+	//	              "cause": "message 4711 is missing"}}
+	ErrorReason_ERROR_REASON_LOG_DAMAGED ErrorReason = 101
 )
 
 // Enum value maps for ErrorReason.
 var (
 	ErrorReason_name = map[int32]string{
-		0:  "ERROR_REASON_UNSPECIFIED",
-		1:  "ERROR_REASON_FIELD_INVALID",
-		2:  "ERROR_REASON_ENTITY_UNKNOWN",
-		3:  "ERROR_REASON_BATCH_TOO_LARGE",
-		4:  "ERROR_REASON_CHUNK_TOO_LARGE",
-		5:  "ERROR_REASON_FILTER_INVALID",
-		6:  "ERROR_REASON_PAGE_TOKEN_MISMATCH",
-		7:  "ERROR_REASON_CURSOR_MALFORMED",
-		8:  "ERROR_REASON_CURSOR_MISMATCH",
-		20: "ERROR_REASON_EVENT_ID_CONFLICT",
-		21: "ERROR_REASON_REQUEST_ID_REUSED",
-		30: "ERROR_REASON_SEQUENCE_GAP",
-		31: "ERROR_REASON_UPLOAD_FINISHED",
-		32: "ERROR_REASON_CURSOR_EXPIRED",
-		33: "ERROR_REASON_LOG_EPOCH_CHANGED",
-		34: "ERROR_REASON_PARTITION_NOT_SERVED",
-		35: "ERROR_REASON_CHUNK_CHANGED",
-		36: "ERROR_REASON_FINISH_MISMATCH",
-		40: "ERROR_REASON_UPLOAD_TAKEN_OVER",
-		50: "ERROR_REASON_EVENT_NOT_FOUND",
-		51: "ERROR_REASON_UPLOAD_NOT_FOUND",
-		52: "ERROR_REASON_ENTITY_NOT_FOUND",
-		53: "ERROR_REASON_ERASURE_NOT_FOUND",
-		54: "ERROR_REASON_PROFILE_NOT_FOUND",
-		60: "ERROR_REASON_TOKEN_MISSING",
-		61: "ERROR_REASON_TOKEN_INVALID",
-		62: "ERROR_REASON_TOKEN_EXPIRED",
-		63: "ERROR_REASON_ACCOUNT_FORBIDDEN",
-		64: "ERROR_REASON_SCOPE_MISSING",
-		70: "ERROR_REASON_QUOTA_EXCEEDED",
-		80: "ERROR_REASON_OVERLOADED",
-		81: "ERROR_REASON_DRAINING",
-		82: "ERROR_REASON_STORE_UNAVAILABLE",
-		90: "ERROR_REASON_INTERNAL",
+		0:   "ERROR_REASON_UNSPECIFIED",
+		1:   "ERROR_REASON_FIELD_INVALID",
+		2:   "ERROR_REASON_ENTITY_UNKNOWN",
+		3:   "ERROR_REASON_BATCH_TOO_LARGE",
+		4:   "ERROR_REASON_CHUNK_TOO_LARGE",
+		5:   "ERROR_REASON_FILTER_INVALID",
+		6:   "ERROR_REASON_PAGE_TOKEN_MISMATCH",
+		7:   "ERROR_REASON_CURSOR_MALFORMED",
+		8:   "ERROR_REASON_CURSOR_MISMATCH",
+		20:  "ERROR_REASON_EVENT_ID_CONFLICT",
+		21:  "ERROR_REASON_REQUEST_ID_REUSED",
+		30:  "ERROR_REASON_SEQUENCE_GAP",
+		31:  "ERROR_REASON_UPLOAD_FINISHED",
+		32:  "ERROR_REASON_CURSOR_EXPIRED",
+		33:  "ERROR_REASON_LOG_EPOCH_CHANGED",
+		34:  "ERROR_REASON_PARTITION_NOT_SERVED",
+		35:  "ERROR_REASON_CHUNK_CHANGED",
+		36:  "ERROR_REASON_FINISH_MISMATCH",
+		40:  "ERROR_REASON_UPLOAD_TAKEN_OVER",
+		50:  "ERROR_REASON_EVENT_NOT_FOUND",
+		51:  "ERROR_REASON_UPLOAD_NOT_FOUND",
+		52:  "ERROR_REASON_ENTITY_NOT_FOUND",
+		53:  "ERROR_REASON_ERASURE_NOT_FOUND",
+		54:  "ERROR_REASON_PROFILE_NOT_FOUND",
+		60:  "ERROR_REASON_TOKEN_MISSING",
+		61:  "ERROR_REASON_TOKEN_INVALID",
+		62:  "ERROR_REASON_TOKEN_EXPIRED",
+		63:  "ERROR_REASON_ACCOUNT_FORBIDDEN",
+		64:  "ERROR_REASON_SCOPE_MISSING",
+		70:  "ERROR_REASON_QUOTA_EXCEEDED",
+		80:  "ERROR_REASON_OVERLOADED",
+		81:  "ERROR_REASON_DRAINING",
+		82:  "ERROR_REASON_STORE_UNAVAILABLE",
+		90:  "ERROR_REASON_INTERNAL",
+		101: "ERROR_REASON_LOG_DAMAGED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -302,6 +313,7 @@ var (
 		"ERROR_REASON_DRAINING":             81,
 		"ERROR_REASON_STORE_UNAVAILABLE":    82,
 		"ERROR_REASON_INTERNAL":             90,
+		"ERROR_REASON_LOG_DAMAGED":          101,
 	}
 )
 
@@ -336,7 +348,7 @@ var File_engagement_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	" engagement/v1/error_reason.proto\x12\rengagement.v1*\x83\t\n" +
+	" engagement/v1/error_reason.proto\x12\rengagement.v1*\xa1\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1f\n" +
@@ -371,7 +383,8 @@ const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\x17ERROR_REASON_OVERLOADED\x10P\x12\x19\n" +
 	"\x15ERROR_REASON_DRAINING\x10Q\x12\"\n" +
 	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10R\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10ZBx\n" +
+	"\x15ERROR_REASON_INTERNAL\x10Z\x12\x1c\n" +
+	"\x18ERROR_REASON_LOG_DAMAGED\x10eBx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (

@@ -256,7 +256,10 @@ type Partition struct {
 	// node. Absent if `retention` is.
 	RemoveBeforeTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=remove_before_time,json=removeBeforeTime,proto3" json:"remove_before_time,omitempty"`
 	// Why nothing is removed now. Absent while expiry goes on.
-	ExpiryHold    *ExpiryHold `protobuf:"bytes,7,opt,name=expiry_hold,json=expiryHold,proto3" json:"expiry_hold,omitempty"`
+	ExpiryHold *ExpiryHold `protobuf:"bytes,7,opt,name=expiry_hold,json=expiryHold,proto3" json:"expiry_hold,omitempty"`
+	// Why this node refuses the accounts of the partition with LOG_DAMAGED, at
+	// most 1,024 characters. Empty while it serves them.
+	Damage        string `protobuf:"bytes,8,opt,name=damage,proto3" json:"damage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -338,6 +341,13 @@ func (x *Partition) GetExpiryHold() *ExpiryHold {
 		return x.ExpiryHold
 	}
 	return nil
+}
+
+func (x *Partition) GetDamage() string {
+	if x != nil {
+		return x.Damage
+	}
+	return ""
 }
 
 // `ExpiryHold` says why no event and no upload of a partition expires: it would
@@ -952,7 +962,7 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x0fpartition_count\x18\x05 \x01(\x05R\x0epartitionCount\x128\n" +
 	"\n" +
 	"partitions\x18\x06 \x03(\v2\x18.engagement.v1.PartitionR\n" +
-	"partitions\"\xd2\x02\n" +
+	"partitions\"\xea\x02\n" +
 	"\tPartition\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x1b\n" +
 	"\tlog_epoch\x18\x02 \x01(\tR\blogEpoch\x127\n" +
@@ -961,7 +971,8 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\tretention\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12H\n" +
 	"\x12remove_before_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x10removeBeforeTime\x12:\n" +
 	"\vexpiry_hold\x18\a \x01(\v2\x19.engagement.v1.ExpiryHoldR\n" +
-	"expiryHold\"\xc5\x03\n" +
+	"expiryHold\x12\x16\n" +
+	"\x06damage\x18\b \x01(\tR\x06damage\"\xc5\x03\n" +
 	"\n" +
 	"ExpiryHold\x128\n" +
 	"\x06reason\x18\x01 \x01(\x0e2 .engagement.v1.ExpiryHold.ReasonR\x06reason\x127\n" +

@@ -93,7 +93,10 @@ class ServerHandlers:
         longest_ms = 0
         for state in self._partitions():
             partition = response.partitions.add(
-                number=state.number, log_epoch=state.log_epoch, current=state.is_current
+                number=state.number,
+                log_epoch=state.log_epoch,
+                current=state.is_current,
+                damage=state.damage[:_MAX_DAMAGE_CHARACTERS],
             )
             if state.view_time_ms is not None:
                 partition.view_time.FromMilliseconds(state.view_time_ms)
@@ -168,6 +171,7 @@ def _add_removal(response: v1.SetRetentionResponse | v1.ReleaseExpiryResponse, r
     response.stored_events += removal.stored
 
 
+_MAX_DAMAGE_CHARACTERS = 1024
 _TOO_SHORT = Violation(
     "retention",
     "server.retention.short",

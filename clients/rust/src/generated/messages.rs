@@ -3192,6 +3192,18 @@ pub enum ErrorReason {
     ///  "metadata": {"requestId": "…"}}
     /// ```
     ERROR_REASON_INTERNAL = 90i32,
+    /// This node refuses the accounts of a partition, because a message of its
+    /// replicated log is missing or damaged, or its view differs from those of
+    /// other nodes. DATA_LOSS. Not retryable at this node until an operator has
+    /// repaired it; other nodes may answer. The metadata has the log, the first
+    /// message from which the node may be wrong, and the cause.
+    ///
+    /// ```text
+    /// {"reason": "LOG_DAMAGED", "domain": "engagement.v1",
+    ///  "metadata": {"log": "engagement-0of1", "sequence": "4711",
+    ///               "cause": "message 4711 is missing"}}
+    /// ```
+    ERROR_REASON_LOG_DAMAGED = 101i32,
 }
 impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_UNSPECIFIED`]; `Debug` prints the variant name.
@@ -3296,6 +3308,9 @@ impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_INTERNAL`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const Internal: Self = Self::ERROR_REASON_INTERNAL;
+    ///Idiomatic alias for [`Self::ERROR_REASON_LOG_DAMAGED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const LogDamaged: Self = Self::ERROR_REASON_LOG_DAMAGED;
 }
 impl ::core::default::Default for ErrorReason {
     fn default() -> Self {
@@ -3432,6 +3447,7 @@ impl ::buffa::Enumeration for ErrorReason {
             81i32 => ::core::option::Option::Some(Self::ERROR_REASON_DRAINING),
             82i32 => ::core::option::Option::Some(Self::ERROR_REASON_STORE_UNAVAILABLE),
             90i32 => ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL),
+            101i32 => ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED),
             _ => ::core::option::Option::None,
         }
     }
@@ -3476,6 +3492,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_DRAINING => "ERROR_REASON_DRAINING",
             Self::ERROR_REASON_STORE_UNAVAILABLE => "ERROR_REASON_STORE_UNAVAILABLE",
             Self::ERROR_REASON_INTERNAL => "ERROR_REASON_INTERNAL",
+            Self::ERROR_REASON_LOG_DAMAGED => "ERROR_REASON_LOG_DAMAGED",
         }
     }
     fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
@@ -3582,6 +3599,9 @@ impl ::buffa::Enumeration for ErrorReason {
             "ERROR_REASON_INTERNAL" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL)
             }
+            "ERROR_REASON_LOG_DAMAGED" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED)
+            }
             _ => ::core::option::Option::None,
         }
     }
@@ -3621,6 +3641,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_DRAINING,
             Self::ERROR_REASON_STORE_UNAVAILABLE,
             Self::ERROR_REASON_INTERNAL,
+            Self::ERROR_REASON_LOG_DAMAGED,
         ]
     }
 }
@@ -18420,6 +18441,19 @@ pub struct Partition {
         )
     )]
     pub expiry_hold: MessageField<ExpiryHold, ::buffa::Inline<ExpiryHold>>,
+    /// Why this node refuses the accounts of the partition with LOG_DAMAGED, at
+    /// most 1,024 characters. Empty while it serves them.
+    ///
+    /// Field 8: `damage`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "damage",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub damage: String,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -18434,6 +18468,7 @@ impl ::core::fmt::Debug for Partition {
             .field("retention", &self.retention)
             .field("remove_before_time", &self.remove_before_time)
             .field("expiry_hold", &self.expiry_hold)
+            .field("damage", &self.damage)
             .finish()
     }
 }
@@ -18505,6 +18540,9 @@ impl ::buffa::Message for Partition {
                 += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                     + inner_size as u64;
         }
+        if !self.damage.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.damage) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -18555,6 +18593,9 @@ impl ::buffa::Message for Partition {
                 buf,
             );
             self.expiry_hold.write_to(__cache, buf);
+        }
+        if !self.damage.is_empty() {
+            ::buffa::types::put_string_field(8u32, &self.damage, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -18634,6 +18675,13 @@ impl ::buffa::Message for Partition {
                     ctx,
                 )?;
             }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.damage, buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -18649,6 +18697,7 @@ impl ::buffa::Message for Partition {
         self.retention = ::buffa::MessageField::none();
         self.remove_before_time = ::buffa::MessageField::none();
         self.expiry_hold = ::buffa::MessageField::none();
+        self.damage.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
