@@ -4,6 +4,7 @@ LISTEN ?= 127.0.0.1:50051
 DATA ?= data
 VENV := .venv
 BIN := $(VENV)/bin
+README_OF_PYTHON := 'tests/e2e/test_client_readmes.py::test_a_stranger_gets_what_the_readme_shows[python]'
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
 
 .DEFAULT_GOAL := help
@@ -36,7 +37,7 @@ test: $(VENV)/.dev  ## Test the server and the Python client
 
 test-clients: $(VENV)/.dev  ## Build, check and test the clients in other languages (LANGUAGES="go rust")
 	$(BIN)/python -m clients.run check $(LANGUAGES)
-	$(if $(LANGUAGES),,$(BIN)/python -m pytest -m toolchain -rs tests/contract)
+	$(if $(LANGUAGES),,$(BIN)/python -m pytest -m toolchain -rs tests/contract $(README_OF_PYTHON))
 
 proto: $(VENV)/.dev  ## Generate the code of all languages and the shared cases from the contract
 	$(BIN)/python protos/contract.py generate

@@ -14,6 +14,8 @@ from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.server_process import ServerProcess
 
+# Servers that tests kill leave their folders behind.
+os.environ.setdefault("ENGAGEMENT_RESERVE_MEGABYTES", "1")
 # How long an example takes depends on the machine.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

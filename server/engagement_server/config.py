@@ -29,8 +29,24 @@ class Config:
         metavar="DIR",
         help="Folder that holds everything the server stores; created if missing.",
     )
-    retention_days: float = setting(
-        396.0, metavar="DAYS", above=0, help="Remove events this long after their acceptance."
+    retention_days: float | None = setting(
+        None,
+        metavar="DAYS",
+        above=0,
+        at_most=36_500,
+        help="Remove events this long after their acceptance; 396 for a new store. It is kept with the data: "
+        "a server with another value is refused, and `engagement retention set` changes it.",
+    )
+    allow_short_retention: bool = setting(
+        default=False,
+        help="Allow less than a day, and a first expiry that removes most events.",
+    )
+    reserve_megabytes: int = setting(
+        64,
+        metavar="MIB",
+        above=-1,
+        at_most=65_536,
+        help="Disk space to keep for expiry and erasure, so that they work on a full disk; 0 keeps none.",
     )
     upload_idle_hours: float = setting(
         24.0, metavar="HOURS", above=0, help="Keep an unfinished upload this long after its last chunk."
@@ -59,6 +75,11 @@ class Config:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        if self.retention_days is not None and self.retention_days < 1 and not self.allow_short_retention:
+            raise ConfigurationError(
+                f"retention_days is less than a day, which removes almost everything; set"
+                f" allow_short_retention as well to mean it; got {self.retention_days:g}"
+            )
         require_address("listen", self.listen, example="127.0.0.1:50051")
         self._parse_partitions()
 

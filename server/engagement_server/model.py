@@ -182,6 +182,41 @@ class ErasureState:
     """Whether events may be left to erase. Once none is, the bytes are purged, and the erasure completes."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExpiryHold:
+    """Why nothing expires, and since when; times are epoch milliseconds."""
+
+    reason: int
+    """A number of `ExpiryHold.Reason`."""
+    since_ms: int
+    commit_ms: int
+    """The last time that was good."""
+    clock_ms: int
+    """The time of the clock that disagreed."""
+    sequences: int
+    """Number of positions in all accounts when the hold began."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionState:
+    """How long the store keeps events, and whether expiry is held."""
+
+    retention_ms: int | None = None
+    """None until the first server has set it."""
+    confirmed_before_ms: int = 0
+    """Events accepted before this may go however many they are: an operator has confirmed it."""
+    hold: ExpiryHold | None = None
+
+
+class DueEvents(NamedTuple):
+    """How many events are due for expiry, and how many are stored."""
+
+    due: int
+    stored: int
+    confirmed: int
+    """How many of those due an operator has confirmed."""
+
+
 class LogBounds(NamedTuple):
     """The bounds of an account's log."""
 
@@ -229,6 +264,8 @@ class PartitionState:
     unknown."""
     is_current: bool
     """Whether the view keeps up with the log."""
+    damage: str
+    """Why this node refuses the partition's accounts; empty while it serves them."""
 
 
 class StoredRow(NamedTuple):

@@ -11,21 +11,21 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from engagement_server.api.grpc.endpoint import (
-    MAX_METADATA_BYTES,
-    MIN_KEEPALIVE_INTERVAL,
-    Endpoint,
-    require_free,
-)
+from engagement_server.api.grpc.endpoint import MAX_METADATA_BYTES, MIN_KEEPALIVE_INTERVAL, Endpoint
+from engagement_server.api.listening import require_free
 from engagement_server.api.server import ServerLimits
 from engagement_server.api.services import services
+from engagement_server.clock import now_ms
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
-from engagement_server.jobs.retention import Ages
+from engagement_server.jobs.agreement import Terms, agree_on_retention
+from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
 from engagement_server.log.local import LocalLog
 from engagement_server.log.writer_thread import prepare_store
 from engagement_server.partitions import Partition, Partitions
 from engagement_server.store.database import FILE_NAME, DatabaseFile, read_cursors
 from engagement_server.store.readers import Readers
+from engagement_server.store.reserve import Reserve
+from engagement_server.store.retention_rows import read_retention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from engagement_server.config import Config
     from engagement_server.log.base import CommitLog
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.model import RetentionState
 
-
+_VERSION = version("engagement-attributes")
 _WATCH_SECONDS = 1.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -55,13 +57,12 @@ class Server:
         """Takes over the assemblies. A worker shares its port with others, and runs no background jobs."""
         self._config = config
         self._databases = [assembly.database for assembly in assemblies]
-        ages = None if is_worker else retention_ages(config)
+        terms = None if is_worker else terms_of(config)
         self._partitions = Partitions(
-            [_partition(config, assembly, ages=ages) for assembly in assemblies], count=config.partition_count
+            [_partition(config, assembly, terms=terms) for assembly in assemblies],
+            count=config.partition_count,
         )
-        handlers = services(
-            self._partitions, _server_limits(config), version=version("engagement-attributes")
-        )
+        handlers = services(self._partitions, _server_limits(config), version=_VERSION)
         self._endpoint = Endpoint(handlers, self._partitions, shares_port=is_worker)
         self._watching: asyncio.Task[None] | None = None
         self.address = ""
@@ -72,7 +73,7 @@ class Server:
 
         Waits as long as a new view has nothing to start from. Raises ConfigurationError.
         """
-        require_free(config.listen)
+        require_free(config.listen)  # first: a start that is refused leaves no folder behind
         server = cls(config, await open_assemblies(config, log))
         try:
             await server.listen()
@@ -154,6 +155,7 @@ async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembl
         for number, database in zip(config.served_partitions, databases, strict=True):
             opened = await _open_log(config, log, number, database)
             assemblies.append(Assembly(number, database, opened))
+            await _agree(config, assemblies[-1])
     except BaseException:
         for assembly in assemblies:
             await assembly.log.close()
@@ -169,11 +171,13 @@ def partition_folder(config: Config, number: int) -> Path:
     return config.data if count == 1 else config.data / f"{number}of{count}"
 
 
-def retention_ages(config: Config) -> Ages:
-    """How long this node keeps events and unfinished uploads."""
-    return Ages(
-        events=timedelta(days=config.retention_days),
-        idle_uploads=timedelta(hours=config.upload_idle_hours),
+def terms_of(config: Config) -> Terms:
+    """How long this node was asked to keep events and unfinished uploads."""
+    return Terms(
+        retention_ms=None if config.retention_days is None else round(config.retention_days * DAY_MS) or 1,
+        idle_uploads_ms=round(config.upload_idle_hours * 3_600_000),
+        allows_short=config.allow_short_retention,
+        folder=config.data,
     )
 
 
@@ -216,13 +220,37 @@ def _require_count(data: Path, count: int) -> None:
 
 
 async def _open_log(config: Config, log: LogConfig | None, number: int, database: DatabaseFile) -> CommitLog:
+    def reserve() -> Reserve:
+        return Reserve(database.folder, size_bytes=config.reserve_megabytes << 20)
+
     if log is None or not log.servers:
         await prepare_store(database)
-        return LocalLog(database)
+        return LocalLog(database, reserve=reserve())
     with cluster_extra():
         from engagement_server.log.nats.opening import open_log  # noqa: PLC0415  # an optional room
 
-    return await open_log(database, log, partition=number, partition_count=config.partition_count)
+    return await open_log(
+        database, log, partition=number, partition_count=config.partition_count, reserve=reserve
+    )
+
+
+async def _agree(config: Config, assembly: Assembly) -> None:
+    """Agrees with the store on the retention, and logs what this start means. Raises ConfigurationError."""
+
+    def read() -> RetentionState:
+        with contextlib.closing(assembly.database.open_reader()) as connection:
+            return read_retention(connection)
+
+    state = await agree_on_retention(assembly.log, terms_of(config), read=read)
+    _log.info("version %s, %s: %s", _VERSION, assembly.database.folder, _retention_text(state))
+
+
+def _retention_text(state: RetentionState) -> str:
+    if state.retention_ms is None:
+        return "the retention is not known until the node follows the log"
+    before = time_text(now_ms() - state.retention_ms)
+    text = f"keeps events for {duration_text(state.retention_ms)}, removes those accepted before {before}"
+    return text if state.hold is None else f"{text}, but expiry is held"
 
 
 def _server_limits(config: Config) -> ServerLimits:
@@ -231,17 +259,18 @@ def _server_limits(config: Config) -> ServerLimits:
         max_stream_age=timedelta(seconds=config.max_stream_age_seconds),
         upload_idle_timeout=timedelta(hours=config.upload_idle_hours),
         min_keepalive_interval=MIN_KEEPALIVE_INTERVAL,
-        retention=timedelta(days=config.retention_days),
+        allows_short_retention=config.allow_short_retention,
         max_metadata_bytes=MAX_METADATA_BYTES,
     )
 
 
-def _partition(config: Config, assembly: Assembly, *, ages: Ages | None) -> Partition:
+def _partition(config: Config, assembly: Assembly, *, terms: Terms | None) -> Partition:
     with (
         assembly.database.usable(),
         contextlib.closing(assembly.database.open_reader()) as connection,
     ):
         cursors = read_cursors(connection)
+        retention = read_retention(connection)
     return Partition(
         number=assembly.number,
         log=assembly.log,
@@ -249,5 +278,6 @@ def _partition(config: Config, assembly: Assembly, *, ages: Ages | None) -> Part
         cursors=cursors,
         heartbeat_seconds=config.heartbeat_seconds,
         max_age_seconds=config.max_stream_age_seconds,
-        ages=ages,
+        terms=terms,
+        retention=retention,
     )

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from engagement.limits import END_OF_TIME_MS
 from engagement_server.model import (
     Batch,
     EntityList,
     ErasureState,
     FoldedProfile,
+    RetentionState,
     SourceDigest,
     Subject,
     Tally,
@@ -80,12 +82,14 @@ class FinishUpload:
 
 @dataclass(frozen=True, slots=True)
 class ExpireUploads:
-    """Expires idle uploads, a bounded number of rows; returns the `int` number of rows."""
+    """Expires idle uploads, a bounded number of rows; returns the `int` number of rows: 0 while held."""
 
     idle_since_ms: int
     """Time of the last chunk, at the latest, for unfinished uploads."""
     finished_before_ms: int = 0
     """Time of the end, at the latest, for finished uploads."""
+    max_uploads: int = 100
+    max_rows: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,11 @@ class EraseEvents:
 
     account_id: str
     erasure_id: str
+    max_events: int = 1_000
+    """Also the most events of one notice."""
+    max_bytes: int = 16 * 1024 * 1024
+    max_candidates: int = 20_000
+    """Events to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +169,49 @@ class LiftSuppression:
 
 @dataclass(frozen=True, slots=True)
 class ExpireEvents:
-    """Expires a bounded number of an account's oldest events; returns the `int` number of events."""
+    """Expires a bounded number of an account's oldest events; returns the `int` number: 0 while held.
+
+    It changes nothing if that would remove events before the end of their retention.
+    """
 
     account_id: str
     accepted_before_ms: int
+    max_events: int = 500
+    clock_ms: int = END_OF_TIME_MS
+    """Time of the node; events with a later one were accepted by a clock that was ahead."""
+    max_bytes: int = 4 * 1024 * 1024
+    """Bytes of events, but at least one event."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetRetention:
+    """Sets how long events are kept; returns `RetentionState`."""
+
+    retention_ms: int
+    is_first: bool
+    """Whether to change nothing if it is set already."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldExpiry:
+    """Holds expiry, unless it is held already; returns `RetentionState`."""
+
+    reason: int
+    """A number of `ExpiryHold.Reason`."""
+    commit_ms: int
+    """The time that the clock disagrees with."""
+    clock_ms: int
+    """The time of the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseExpiry:
+    """Ends a hold of expiry; returns the `int` number of holds that ended."""
+
+    confirmed_before_ms: int
+    """Events accepted before this may all go; 0: the clock has returned, and no operator has confirmed."""
+    hold_since_ms: int = 0
+    """Ends only a hold that began at this time; 0: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +253,9 @@ Operation = (
     | ExpireUploads
     | SaveProfile
     | ChangeEpoch
+    | SetRetention
+    | HoldExpiry
+    | ReleaseExpiry
     | AccountOperation
 )
 
@@ -226,7 +277,7 @@ class ChunkCommitted:
     not_accepted: Sequence[Verdict]
 
 
-Result = Recorded | UploadState | ChunkCommitted | EntityList | ErasureState | int
+Result = Recorded | UploadState | ChunkCommitted | EntityList | ErasureState | RetentionState | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +289,22 @@ class Commit:
 
     operations: Sequence[Operation]
     time_ms: int
-    """If an earlier commit has a later time, that one counts."""
+    """If the commit before has a slightly later time, that one counts."""
+
+
+class DigestVote(NamedTuple):
+    """What one view has applied up to a message of the log, as a digest."""
+
+    sequence: int
+    digest: bytes
+    voter: str
+    """Identifies the view."""
+
+
+class SkipList(NamedTuple):
+    """The messages that every view skips, by decision of an operator."""
+
+    sequences: Sequence[int]
 
 
 class LogEntry(NamedTuple):
@@ -253,6 +319,11 @@ class LogEntry(NamedTuple):
     """Increases with every commit of the publisher."""
     commit: Commit | None
     """None if it does not change a view."""
+    checksum: int = 0
+    """Of the message; 0 if it is skipped."""
+    note: DigestVote | SkipList | None = None
+    """Of an entry about the log itself."""
+    is_skipped: bool = False
 
 
 class Opening(NamedTuple):
@@ -275,3 +346,7 @@ class Applied(NamedTuple):
     openings: Sequence[Opening]
     erased: Mapping[str, Sequence[int]]
     """By account, positions of the events that were erased, ascending."""
+    clock_ms: int = 0
+    """The time that the commit came with."""
+    retention: RetentionState = RetentionState()
+    """How long events are kept after the commit, and whether expiry is held."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from engagement_server.errors import PartitionNotServedError
+from engagement_server.jobs.expiry import Expiry
 from engagement_server.jobs.hot_consumers import HotConsumers
 from engagement_server.jobs.supervisor import Jobs
 from engagement_server.log.committer import Committer
@@ -17,8 +18,9 @@ from engagement_server.streams.uploads import Uploads
 
 if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
-    from engagement_server.jobs.retention import Ages
+    from engagement_server.jobs.agreement import Terms
     from engagement_server.log.base import CommitLog, SettleCallback
+    from engagement_server.model import RetentionState
     from engagement_server.store.readers import Readers
 
 
@@ -34,9 +36,10 @@ class Partition:
         cursors: Cursors,
         heartbeat_seconds: float,
         max_age_seconds: float,
-        ages: Ages | None,
+        terms: Terms | None,
+        retention: RetentionState,
     ) -> None:
-        """Without `ages`, another process runs the partition's background jobs."""
+        """Without `terms`, another process runs the partition's background jobs."""
         self.number = number
         self.log = log
         self.readers = readers
@@ -57,8 +60,9 @@ class Partition:
             heartbeat_seconds=heartbeat_seconds,
             max_age_seconds=max_age_seconds,
         )
-        self._jobs = Jobs(committer=self.committer, readers=readers, log=log, ages=ages)
+        self._jobs = Jobs(committer=self.committer, readers=readers, log=log, terms=terms)
         self.erasures = self._jobs.erasures
+        self.expiry = Expiry(log=log, committer=self.committer, readers=readers, state=retention)
         hot_consumers = HotConsumers(readers=readers, committer=self.committer)
         self.profiles = Profiles(readers=readers, hot_consumers=hot_consumers, cursors=cursors)
         self._hot_consumers = hot_consumers
@@ -71,6 +75,7 @@ class Partition:
             log_epoch=f"{self.cursors.epoch:08x}",
             view_time_ms=self.log.view_time_ms or None,
             is_current=self.log.is_current,
+            damage=self.log.damage.message if self.log.damage else "",
         )
 
     async def drain(self) -> None:
@@ -104,11 +109,13 @@ class Partitions:
         return all(partition.log.is_current for partition in self)
 
     def of(self, account_id: str) -> Partition:
-        """The partition of an account. Raises PartitionNotServedError."""
+        """The partition of an account. Raises PartitionNotServedError and LogDamagedError."""
         number = partition_number(account_id, count=self.count)
         partition = self._partitions.get(number)
         if partition is None:
             raise PartitionNotServedError(account_id=account_id, partition=number, partition_count=self.count)
+        if (damage := partition.log.damage) is not None:
+            raise damage.with_traceback(None)
         return partition
 
     def states(self) -> list[PartitionState]:
@@ -126,6 +133,16 @@ class Partitions:
         """Registers `watcher`, which is called with `are_current` when that may have changed."""
         for partition in self:
             partition.log.watch_freshness(lambda _: watcher(self.are_current))
+
+    @property
+    def is_expiry_held(self) -> bool:
+        """Whether expiry is held in any of them."""
+        return any(partition.expiry.state.hold is not None for partition in self)
+
+    def watch_expiry(self, watcher: Callable[[], None]) -> None:
+        """Registers `watcher`, which is called when `is_expiry_held` may have changed."""
+        for partition in self:
+            partition.expiry.watch(watcher)
 
     def watch_erasures(self, watcher: Callable[[Collection[str]], None], *, settle: SettleCallback) -> None:
         """Registers `watcher`, called with the accounts of each erasure, and `settle`: see `CommitLog`."""

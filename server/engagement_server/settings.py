@@ -33,6 +33,8 @@ def check_bounds(config: Any) -> None:  # Any: a dataclass with settings
     for described in fields(config):
         value, above = getattr(config, described.name), described.metadata["above"]
         at_most = described.metadata["at_most"]
+        if value is None:
+            continue
         if above is not None and value <= above:
             raise ConfigurationError(f"{described.name} must be more than {above:g}; got {value}")
         if at_most is not None and value > at_most:

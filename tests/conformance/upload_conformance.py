@@ -150,13 +150,10 @@ class UploadConformance(LogTests):
             forgotten += await bench.commit(ExpireUploads(bench.time_ms + 1))
         assert forgotten == [100, 100, 50, 0]
 
-    async def test_one_commit_expires_a_bounded_number_of_chunks(
-        self, bench: LogBench, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("engagement_server.store.upload_rows._EXPIRED_RESULTS_A_COMMIT", 4)
+    async def test_one_commit_expires_a_bounded_number_of_chunks(self, bench: LogBench) -> None:
         for upload_id in ("first", "second", "third"):
             await bench.commit(OpenUpload("acme", upload_id, "owner"))
             for sequence in range(1, 4):
                 await bench.commit(CommitChunk("acme", upload_id, "owner", sequence, batch_of([])))
-        expired = [await bench.commit(ExpireUploads(bench.time_ms + 1)) for _ in range(4)]
+        expired = [await bench.commit(ExpireUploads(bench.time_ms + 1, max_rows=4)) for _ in range(4)]
         assert expired == [[4], [4], [4], [0]]

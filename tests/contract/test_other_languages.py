@@ -94,10 +94,9 @@ def test_what_the_page_shows_of_a_language_is_what_happens(
         pytest.skip(f"{language} needs {', '.join(missing)}")
     blocks = section(language)
     programs = {
-        folder / mark.removeprefix("file="): block.text.replace(DOCUMENTED_ADDRESS, server_process.address)
+        folder / block.file: block.text.replace(DOCUMENTED_ADDRESS, server_process.address)
         for block in blocks
-        for mark in block.marks
-        if mark.startswith("file=")
+        if block.file is not None
     }
     for program, text in programs.items():
         program.write_text(text)

@@ -38,8 +38,8 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     server = ServerProcess(folder / "data").start()
     cli = Cli(folder, server=server.address)
     (folder / "a.ndjson").write_text(json.dumps(EVENT))
-    assert cli.run("entities", "put", "status", STATUS).status == 0
-    assert cli.run("upload", "a.ndjson").status == 0
+    assert cli.run_process("entities", "put", "status", STATUS).status == 0
+    assert cli.run_process("upload", "a.ndjson").status == 0
     yield cli
     server.kill()
 
@@ -55,7 +55,7 @@ def locale(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 def output(cli: Cli, *arguments: str) -> str:
     """The standard output of a command that succeeds, in UTF-8."""
-    result = cli.run(*arguments)
+    result = cli.run_process(*arguments)
     assert result.status == 0, result.stderr
     return result.stdout
 
@@ -100,7 +100,7 @@ def test_messages_that_quote_text_are_written_in_every_locale(cli: Cli) -> None:
     ids=lambda arguments: arguments[0],
 )
 def test_an_argument_that_is_not_text_is_explained(cli: Cli, arguments: list[str]) -> None:
-    result = cli.run(*arguments)
+    result = cli.run_process(*arguments)
     assert (result.status, result.stdout) == (2, "")
     (message,) = (line for line in result.stderr.splitlines() if "is not text" in line)
     assert message in {f"engagement: 'b\\udce9d{port}' is not text in utf-8." for port in ("", ":1")}
@@ -111,14 +111,14 @@ def test_files_may_have_names_that_are_not_text(cli: Cli) -> None:
     (cli.folder / f"{NO_TEXT}.ndjson").write_text(
         '{"eventId": "named", "customerInfo": {"role": "x"}}\nnope\n'
     )
-    uploaded = cli.run("upload", f"{NO_TEXT}.ndjson")
+    uploaded = cli.run_process("upload", f"{NO_TEXT}.ndjson")
     assert uploaded.status == 1
     assert "b\\udce9d.ndjson: 2 events read: 1 accepted" in uploaded.stderr
     assert len(cli.rejections(f"{NO_TEXT}.ndjson")) == 1
-    exported = cli.run("export", f"{NO_TEXT}-out.ndjson")
+    exported = cli.run_process("export", f"{NO_TEXT}-out.ndjson")
     assert exported.status == 0
     assert len((cli.folder / f"{NO_TEXT}-out.ndjson").read_text().splitlines()) == 1
-    missing = cli.run("upload", f"{NO_TEXT}.none")
+    missing = cli.run_process("upload", f"{NO_TEXT}.none")
     assert missing.status == 2
     assert "Traceback" not in missing.stderr
 

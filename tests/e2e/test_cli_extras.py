@@ -138,7 +138,12 @@ def test_the_console_script_without_cli_names_the_extra(extras: tuple[str, ...],
 def test_the_command_line_works_without_the_server(server_process: ServerProcess, tmp_path: Path) -> None:
     cli = Cli(tmp_path, server=server_process.address)
     cli.write("events.ndjson", event_line("1", eventId="e-1"))
-    for command in (["validate", "events.ndjson"], ["upload", "events.ndjson"], ["export", "e.csv"]):
+    for command in (
+        ["validate", "events.ndjson"],
+        ["upload", "events.ndjson"],
+        ["export", "e.csv"],
+        ["validate", "e.csv"],
+    ):
         done = run(cli, CONSOLE_SCRIPT, *command, extras=("cli",))
         assert done.returncode == 0, done.stderr
     shown = run(cli, CONSOLE_SCRIPT, "get", "e-1", extras=("cli",))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -28,12 +29,12 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     server.kill()
 
 
-def run_on_terminal(cli: Cli, *arguments: str) -> tuple[int, str]:
-    """The exit status of a command, and what it shows on a terminal of 120 columns."""
+def run_on_terminal(cli: Cli, *arguments: str, columns: int = 120) -> tuple[int, str]:
+    """The exit status of a command, and what it shows on a terminal of some columns."""
     ours, theirs = pty.openpty()
     # Whoever runs the tests may have told their own width.
     environment = {name: value for name, value in cli.environment.items() if name not in {"COLUMNS", "LINES"}}
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     with subprocess.Popen(
         [sys.executable, "-m", "engagement.cli", *arguments],
         cwd=cli.folder,
@@ -75,6 +76,16 @@ def test_a_terminal_shows_progress_and_a_table(cli: Cli) -> None:
     assert "xxx…" in plain
 
 
+def test_a_terminal_shows_one_progress_of_a_folder(cli: Cli) -> None:
+    for name in ("in/a.ndjson", "in/b.ndjson"):
+        cli.write(name, *(event_line(f"{name} {number}") for number in range(1500)), "nope")
+    status, shown = run_on_terminal(cli, "upload", "in")
+    assert status == 1
+    plain = CONTROL_SEQUENCE.sub("", shown)
+    assert "1 of 2 files" in plain
+    assert re.search(r"100%.* [23],\d\d\d events, [\d,]+/s, 2 rejected", plain)
+
+
 def test_a_terminal_shows_escapes_for_what_it_cannot_show(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.write("unicode.ndjson", event_line("1", eventId="u", consumerId="c-é\u6771\U0001f600"))
     assert cli.run("upload", "unicode.ndjson").status == 0
@@ -82,3 +93,42 @@ def test_a_terminal_shows_escapes_for_what_it_cannot_show(cli: Cli, monkeypatch:
     for arguments in (["get", "u"], ["get", "u", "--json"], ["list", "--newest-first", "--limit", "1"]):
         status, shown = run_on_terminal(cli, *arguments)
         assert (status, "c-\\xe9\\u6771\\U0001f600" in shown) == (0, True)
+
+
+@pytest.mark.parametrize("columns", [50, 80, 120, 200])
+def test_tables_fit_the_terminal_with_whole_ids(columns: int, cli: Cli) -> None:
+    cli = replace(cli, account=f"width-{columns}")
+    consumer = "7f3a1c9e-0b52-4d87-a6e1-c45d2f80b913"
+    long = " ".join(f"word-{number}" for number in range(40))
+    event = f"{consumer[:-1]}4"
+    noted = event_line("12.50", consumerId=consumer, eventId=event, additionalAttributes={"note": long})
+    cli.write("wide.ndjson", noted, event_line("1", consumerId="c-1"))
+    assert cli.run("upload", "wide.ndjson").status == 0
+    assert cli.run("erase", "--consumer", "c-1", "--yes").status == 0
+    for command, *texts in (
+        ("list", consumer),
+        ("tail --from-start --limit 1", consumer),
+        (f"profile --consumer {consumer}", consumer, event),
+        (f"get {event}", consumer, event, "word-39"),
+        ("erasures", "consumer id"),
+        ("info", "engagement.v1"),
+    ):
+        status, shown = run_on_terminal(cli, *command.split(), columns=columns)
+        plain = CONTROL_SEQUENCE.sub("", shown)
+        assert status == 0
+        assert max(map(len, plain.splitlines())) <= columns, plain
+        assert [text for text in texts if text not in plain] == [], plain
+
+
+def test_rows_of_short_values_stay_a_table_on_a_terminal_of_80_columns(cli: Cli) -> None:
+    cli = replace(cli, account="narrow")
+    cli.write("narrow.ndjson", event_line("1", consumerId="c-1", additionalAttributes={"note": "a b"}))
+    assert cli.run("upload", "narrow.ndjson").status == 0
+    _, shown = run_on_terminal(cli, "list", columns=80)
+    names, more_names, first, attributes = CONTROL_SEQUENCE.sub("", shown).splitlines()
+    assert (names.split()[-1], more_names, attributes) == (
+        "type",
+        "    attributes",
+        '    balance=1 note="a b"',
+    )
+    assert first.index("c-1") == names.index("consumer")

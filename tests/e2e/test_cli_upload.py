@@ -266,5 +266,5 @@ def test_an_account_that_cannot_be_is_refused_in_one_line(cli: Cli) -> None:
     cli.write("a.ndjson", event_line("1"))
     result = cli.run("upload", "a.ndjson", "--account", "a b")
     assert result.status == 2
-    assert "account_id" in result.stderr
+    assert "is 1 to 64 letters (a to z), digits, - and _; this one has a blank." in result.stderr
     assert len(result.stderr.splitlines()) == 1

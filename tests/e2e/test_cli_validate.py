@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any  # Any: JSON
 
 import pytest
 from click import Context
@@ -58,6 +60,33 @@ def test_an_event_above_the_size_limit_is_rejected(cli: Cli) -> None:
     assert cli.rejections("a.ndjson")[0]["violations"][0]["rule"] == "server.event.max_bytes"
 
 
+def test_text_of_an_import_is_refused_because_it_lacks_its_consumer(cli: Cli) -> None:
+    conversation = {
+        "info": {"conversationId": "1"},
+        "consumerParticipants": [{"participantId": "p-1"}],
+        "sdes": {
+            "events": [
+                {
+                    "customerInfo": {"customerInfo": {"lastPaymentDate": {"day": "x"}}},
+                    "sdeType": "CUSTOMER_INFO",
+                }
+            ]
+        },
+    }
+    (cli.folder / "export.json").write_text(json.dumps({"conversationHistoryRecords": [conversation]}))
+    assert cli.run("validate", "export.json").status == 1
+    report = cli.folder / "export.json.rejected.ndjson"
+    (written,) = cli.rejections("export.json")
+    assert written["reason"] == "UNREADABLE"
+    repaired: Any
+    for repaired in (written["event"], '{"customerInfo": {"balance": "1"}}', {"customerInfo": {}}):
+        report.write_text(json.dumps({**written, "event": repaired}))
+        assert cli.run("validate", report.name).status == 1
+        (again,) = cli.rejections(report.name)
+        assert again["message"].startswith("event: is text of an imported file, without its consumer")
+        assert report.exists()
+
+
 def test_missing_files_and_commands_are_exit_status_2(cli: Cli) -> None:
     assert cli.run("validate", "missing").status == 2
     assert cli.run("nothing").status == 2
@@ -84,6 +113,6 @@ def test_the_program_is_installed_under_its_name() -> None:
 
 
 def test_a_server_that_cannot_listen_says_so_in_one_line(cli: Cli) -> None:
-    result = cli.run("serve", "--listen", "nowhere")
+    result = cli.run_process("serve", "--listen", "nowhere")
     assert result.status == 2
     assert result.stderr == "engagement: listen must be HOST:PORT, such as 127.0.0.1:50051; got 'nowhere'\n"

@@ -175,7 +175,7 @@ async def test_a_client_that_is_killed_in_an_upload_goes_on_in_another_process(
             await connection.wait_until_stored(1000)
             killed.kill()
     cli.write("stdin", *lines)
-    resumed = cli.run("upload", "stdin", "--upload-id", "u-1", "--json")
+    resumed = cli.run_process("upload", "stdin", "--upload-id", "u-1", "--json")
     assert resumed.status == 0, resumed.stderr
     async with connect(server_process.address) as connection:
         upload = await connection.upload_state("u-1")

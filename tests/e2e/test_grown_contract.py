@@ -41,13 +41,16 @@ IMPORTED = export(
 )
 EXPIRE = """
 import contextlib, pathlib, sys
-from engagement_server.operations import Commit, ExpireEvents
+from engagement_server.clock import now_ms
+from engagement_server.operations import Commit, ExpireEvents, SetRetention
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
 from tests.support.store_file import open_store
 
 with contextlib.closing(DatabaseFile(pathlib.Path(sys.argv[1])).open_writer()) as connection:
-    applied = Writer(connection).apply(Commit([ExpireEvents("acme", 1 << 60)], 1 << 60))
+    writer, time_ms = Writer(connection), now_ms() + 1000
+    writer.apply(Commit([SetRetention(1, is_first=False)], time_ms))
+    applied = writer.apply(Commit([ExpireEvents("acme", time_ms - 1)], time_ms))
     connection.execute("INSERT INTO search (search) VALUES ('integrity-check')")
     print(applied.results)
 """

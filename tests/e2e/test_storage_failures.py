@@ -122,7 +122,7 @@ async def _read_beside_each_other(connection: Connection) -> None:
 
 def _failed_start(data_dir: Path, *, listen: str = "127.0.0.1:0") -> str:
     """The messages of a server that cannot start."""
-    done = Cli(Path()).run("serve", "--listen", listen, "--data", str(data_dir))
+    done = Cli(Path()).run_process("serve", "--listen", listen, "--data", str(data_dir))
     assert done.status == 2, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -135,7 +135,29 @@ def test_a_folder_is_for_one_server(server_process: ServerProcess) -> None:
 
 def test_a_port_is_for_one_server(server_process: ServerProcess, tmp_path: Path) -> None:
     messages = _failed_start(tmp_path / "other", listen=server_process.address)
-    assert f"cannot listen on {server_process.address}" in messages
+    assert f"{server_process.address} is in use" in messages
+
+
+def test_a_server_that_cannot_start_says_so_in_one_sentence(
+    server_process: ServerProcess, tmp_path: Path
+) -> None:
+    address, data = server_process.address, server_process.data_dir
+    choice = "choose another address with --listen HOST:PORT (make run LISTEN=HOST:PORT)"
+    in_use = f"{address} is in use; stop the program that listens there, or {choice}"
+    unknown = f"the host of no.such.host.invalid:1 is not known here; {choice}"
+    for option, sentence in (
+        (f"--listen={address}", in_use),
+        (f"--listen={address} --workers=2", in_use),
+        ("--listen=no.such.host.invalid:1", unknown),
+        ("--listen=no.such.host.invalid:1 --workers=2", unknown),
+        ("--listen=192.0.2.1:1", f"cannot listen on 192.0.2.1:1: Cannot assign requested address; {choice}"),
+        (
+            f"--data={data}/lock/x",
+            f"the data folder {data}/lock/x cannot be used: Not a directory; choose another with --data DIR",
+        ),
+    ):
+        done = Cli(tmp_path).run_process("serve", "--data=other", "--listen=127.0.0.1:0", *option.split())
+        assert (done.status, done.stdout, done.stderr) == (2, "", f"engagement: {sentence}\n")
 
 
 def test_a_file_is_no_data_folder(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from engagement import v1
 from engagement.cli.failures import ExitStatus
-from engagement_server.log.nats import entries
+from engagement_server.log.nats import entries, marks
 from tests.support.connection import ACCOUNT, Connection, connect
 from tests.support.events import customer_event
 from tests.support.ledger import Ledger
@@ -164,9 +164,11 @@ async def _use_both_partitions(first: Connection, second: Connection) -> None:
 
 
 async def _break_log(cluster: NatsCluster) -> None:
-    """Publishes a message that is no commit."""
+    """Publishes a message that is intact, but no commit."""
     client = await nats.connect(cluster.urls)
     stream = client.jetstream()
     subject = ((await stream.stream_info("engagement-0of2")).config.subjects or [""])[0]
-    await stream.publish(subject, entries.COMMIT + b"nonsense", headers={"Nats-Msg-Id": "somebody.1"})
+    data = entries.COMMIT + b"nonsense"
+    headers = {"Nats-Msg-Id": "somebody.1", marks.HEADER: marks.mark("somebody.1", data)}
+    await stream.publish(subject, data, headers=headers)
     await client.close()

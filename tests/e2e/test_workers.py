@@ -218,9 +218,9 @@ async def test_no_other_server_gets_a_port_that_workers_share(lasting: ServerPro
         ("--workers", workers, "--listen", lasting.address, "--data", "other") for workers in ("1", "2")
     ]
     for command in commands:
-        refused = await asyncio.to_thread(cli.run, "serve", *command)
+        refused = await asyncio.to_thread(cli.run_process, "serve", *command)
         assert refused.status != 0
-        assert "is another server running there?" in refused.stderr
+        assert "is in use; stop the program that listens there, or choose" in refused.stderr
 
 
 def _producers(ledger: Ledger, *, name: str) -> list[Producer]:

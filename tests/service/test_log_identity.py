@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from engagement_server.errors import (
     StoreUnavailableError,
     UnreadableCommitError,
 )
-from engagement_server.log.nats import entries
+from engagement_server.log.nats import entries, marks
 from engagement_server.operations import ChangeEpoch, Commit, RecordBatch
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
@@ -92,8 +94,8 @@ async def test_only_the_first_node_that_notices_changes_the_epoch(log: Replicate
 
 async def test_a_message_that_is_no_commit_ends_the_node(log: ReplicatedLog) -> None:
     node = await log.open()
-    subject = ((await log.js.stream_info(log.settings.name)).config.subjects or [""])[0]
-    await log.js.publish(subject, entries.COMMIT + b"nonsense", headers={"Nats-Msg-Id": "somebody.1"})
+    data = entries.COMMIT + b"nonsense"
+    await log.publish(data, {"Nats-Msg-Id": "somebody.1", marks.HEADER: marks.mark("somebody.1", data)})
     async with deadline("the node failed"):
         with pytest.raises(UnreadableCommitError):
             await node.log.failure
@@ -117,6 +119,22 @@ async def test_a_store_of_another_origin_is_not_taken_for_a_view(log: Replicated
     database.close()
     with pytest.raises(ConfigurationError, match="not of this log"):
         await log.open("other")
+
+
+@pytest.mark.parametrize("creation", ["", "PRAGMA journal_mode = wal"])
+async def test_a_file_that_was_only_begun_has_no_identity_of_its_own(
+    log: ReplicatedLog, tmp_path: Path, creation: str
+) -> None:
+    first = await log.open("first")
+    await first.record(customer_event())
+    (tmp_path / "second").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "second" / "engagement.db")) as begun:
+        begun.execute(creation)
+    database = DatabaseFile(tmp_path / "second", is_view=True)
+    assert database.inspect() is None
+    database.close()
+    second = await log.open("second")
+    await log.assert_same(first, second)
 
 
 async def test_a_store_of_one_machine_becomes_the_beginning_of_a_log(

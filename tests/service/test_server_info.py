@@ -22,7 +22,7 @@ _LIMITS = ServerLimits(
     max_stream_age=timedelta(hours=1),
     upload_idle_timeout=timedelta(days=1),
     min_keepalive_interval=timedelta(seconds=10),
-    retention=timedelta(days=396),
+    allows_short_retention=False,
     max_metadata_bytes=32 * 1024,
 )
 
@@ -40,7 +40,7 @@ def states() -> list[PartitionState]:
 async def node(states: list[PartitionState]) -> AsyncIterator[EngagementClient]:
     """A client of that node."""
     server = grpc.aio.server()
-    handlers = ServerHandlers(_LIMITS, version="1", partition_count=8, partitions=lambda: states)
+    handlers = ServerHandlers(_LIMITS, version="1", partition_count=8, partitions=lambda: states, expiries={})
     service = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
     running = RunningCalls(view_time_ms=lambda _: None)
     server.add_generic_rpc_handlers([service_handler(service, handlers, running=running)])

@@ -57,6 +57,12 @@ class Block:
     text: str
 
     @property
+    def file(self) -> str | None:
+        """The file that it is, if its mark names one."""
+        named = [mark.removeprefix("file=") for mark in self.marks if mark.startswith("file=")]
+        return named[0] if named else None
+
+    @property
     def is_program(self) -> bool:
         """Whether it can be run."""
         return self.language in _PROGRAMS
@@ -94,16 +100,19 @@ def read_blocks(document: Path) -> list[Block]:
     return blocks
 
 
-def run_blocks(blocks: list[Block], *, folder: Path, address: str) -> None:
-    """Runs every program against a server, and compares its output with the document."""
+def run_blocks(blocks: list[Block], *, folder: Path, address: str) -> list[str]:
+    """Runs every program against a server, and compares its output with the document; returns all outputs."""
+    outputs = []
     printed = ""
     for block in blocks:
         if block.is_run:
             printed = _run(block, folder=folder, address=address)
+            outputs.append(printed)
         elif block.is_output:
             shown = re.escape(_settled(block.text)).replace("…", "(?s:.*?)")
             actual = _settled(printed)
             assert re.fullmatch(shown, actual), f"{block.place} shows\n{block.text}\nbut it prints\n{printed}"
+    return outputs
 
 
 def _run(block: Block, *, folder: Path, address: str) -> str:

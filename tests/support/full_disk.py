@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import apsw
 
 from engagement_server.store.database import DatabaseFile, Identity
+from engagement_server.store.reserve import FILE_NAME as RESERVE
 from tests.support.server_process import ServerProcess
 
 _SPARE_PAGES = 8
@@ -48,6 +49,7 @@ def limited(process: ServerProcess, kind: int, value: int) -> Iterator[None]:
 @contextmanager
 def full_disk(process: ServerProcess, *, room_bytes: int = 0) -> Iterator[None]:
     """Keeps each file of a server from growing beyond its largest one and the room."""
-    sizes = [file.stat().st_size for file in process.data_dir.glob("*")]
+    files = (file for file in process.data_dir.glob("*") if file.name != RESERVE)
+    sizes = [file.stat().st_size for file in files]
     with limited(process, resource.RLIMIT_FSIZE, max(sizes, default=0) + room_bytes):
         yield

@@ -54,10 +54,25 @@ class ReplicatedLog:
         self._open[name] = node
         return node
 
+    async def reopen(self, name: str) -> ReplicatedNode:
+        """Closes a node if it is open, and opens it again."""
+        if name in self._open:
+            await self.close(name)
+        return await self.open(name)
+
     async def close(self, *names: str) -> None:
         """Closes some nodes, or all."""
         for name in names or [*self._open]:
             await self._open.pop(name).close()
+
+    async def publish(self, data: bytes, headers: dict[str, str] | None = None) -> int:
+        """Publishes to the log as another program might; returns the sequence."""
+        ack = await self.js.publish(f"{self.settings.name}.commits", data, headers=headers)
+        return ack.seq
+
+    async def last_sequence(self) -> int:
+        """The sequence of the last message."""
+        return (await self.js.stream_info(self.settings.name)).state.last_seq
 
     async def expire(self, first_sequence: int) -> None:
         """Removes the messages before one, as their age does."""

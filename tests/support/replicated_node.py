@@ -40,7 +40,7 @@ class ReplicatedNode:
 
     @classmethod
     async def open(cls, data_dir: Path, settings: NatsSettings) -> ReplicatedNode:
-        """Joins the log, and waits until the view is current or fails."""
+        """Joins the log, and waits until the view is current, refused or fails."""
         database = BoundedDatabaseFile(data_dir, is_view=True)
         try:
             identity = await bootstrap(settings, database)
@@ -48,7 +48,10 @@ class ReplicatedNode:
             database.close()
             raise
         node = cls(database, settings, identity)
-        await eventually(lambda: node.log.is_current or node.log.failure.done(), "the view is current")
+        await eventually(
+            lambda: node.log.is_current or node.log.failure.done() or node.log.damage is not None,
+            "the view is current",
+        )
         return node
 
     async def close(self) -> None:

@@ -67,8 +67,8 @@ class ServerProcess(ChildProcess):
         wait_until(does_serve, f"{self.address} serves")
 
 
-def is_serving(address: str) -> bool:
-    """The answer of a server's health service; false without an answer."""
+def is_serving(address: str, service: str = "") -> bool:
+    """The answer of a server's health service, for all or for one service; false without an answer."""
     with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
@@ -76,7 +76,7 @@ def is_serving(address: str) -> bool:
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
         try:
-            response = check(health_pb2.HealthCheckRequest(), timeout=_CALL_TIMEOUT_SECONDS)
+            response = check(health_pb2.HealthCheckRequest(service=service), timeout=_CALL_TIMEOUT_SECONDS)
         except grpc.RpcError:
             return False
     return response.status == health_pb2.HealthCheckResponse.SERVING

@@ -206,7 +206,6 @@ def test_a_file_packed_with_zstd_is_read_up_to_its_damage(packed: Path) -> None:
         (b"PK\x03\x04\x14\0\x06\0", "a zip archive or an Excel workbook"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Excel workbook"),
         (b"Obj\x01\x04\x14avro", "an Avro container"),
-        (b"PAR1\x15\x04", "a Parquet file"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><html>", "an HTML page"),
     ],
 )

@@ -119,3 +119,17 @@ def test_a_fault_is_described_without_the_value() -> None:
     with pytest.raises(EventSyntaxError) as caught:
         parse_event(json.dumps({"personalInfo": {"otherContacts": {"email": "secret@example.com"}}}))
     assert str(caught.value) == "personalInfo.otherContacts: must be a list"
+
+
+@pytest.mark.parametrize(
+    "time", ["1.72E12", "1720000000000.0", '"1.72E12"', '"1720000000000.0"', '"1720000000000"']
+)
+def test_times_are_read_as_tools_write_them(time: str) -> None:
+    event = parse_event(f'{{"originalTimeStamp": {time}, "customerInfo": {{"serverTimeStamp": {time}}}}}')
+    assert event.original_time_stamp == event.customer_info.server_time_stamp == 1720000000000
+
+
+@pytest.mark.parametrize("time", ["1720000000000.5", '"1.5"', '"1e"', '"1e99"', '" 1"', '"NaN"', '""'])
+def test_what_is_no_whole_number_is_named(time: str) -> None:
+    with pytest.raises(EventSyntaxError, match=r"serverTimeStamp|must be|Failed|out of range"):
+        parse_event(f'{{"customerInfo": {{"serverTimeStamp": {time}}}}}')

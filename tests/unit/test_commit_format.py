@@ -16,7 +16,7 @@ import pytest
 
 from engagement_server import operations
 from engagement_server.log.encoding import decode_commit, encode_commit
-from engagement_server.log.nats.entries import FORMAT
+from engagement_server.log.nats.marks import FORMAT
 from engagement_server.model import (
     Batch,
     EventRecord,
@@ -45,18 +45,21 @@ OPERATIONS: list[Operation] = [
     operations.OpenUpload("a", "u", "o", "s"),
     operations.CommitChunk("a", "u", "o", 14, BATCH, b"15", SOURCE),
     operations.FinishUpload("a", "u", "o", 16, SOURCE),
-    operations.ExpireUploads(17, 18),
+    operations.ExpireUploads(17, 18, 28, 29),
     operations.OpenAccount("a"),
     operations.PutEntities("a", 1, ["n"], is_closed=True),
     operations.DeleteEntity("a", 1, "n"),
     operations.BeginErasure("a", "r", "e", Subject(1, "s"), suppress=True),
-    operations.EraseEvents("a", "e"),
+    operations.EraseEvents("a", "e", 30, 31, 32),
     operations.CompleteErasure("a", "e"),
     operations.LiftSuppression("a", Subject(1, "s")),
     operations.LiftSuppression("a", "e"),
-    operations.ExpireEvents("a", 19),
+    operations.ExpireEvents("a", 19, 33, 34, 41),
     operations.SaveProfile("a", FoldedProfile("c", 20, 21, b"22", b"23", "24")),
     operations.ChangeEpoch(25, 26),
+    operations.SetRetention(35, is_first=True),
+    operations.HoldExpiry(36, 37, 38),
+    operations.ReleaseExpiry(39, 40),
 ]
 """Every field of every operation has a value that is not its default."""
 

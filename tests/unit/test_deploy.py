@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from engagement_server.commands.log import log
 from engagement_server.commands.serve import serve
 from engagement_server.config import Config
 
@@ -88,6 +89,8 @@ def test_flags_and_variables_are_those_of_the_server() -> None:
     for arguments in (COMPOSE["services"]["node-1"]["command"], container["args"]):
         assert arguments[0] == "serve"
         assert {argument.partition("=")[0] for argument in arguments[1:]} <= flags
+    for command in log.commands.values():
+        flags |= {flag for parameter in command.params for flag in parameter.opts}
     assert set(re.findall(r"`(--[a-z-]+)", (REPOSITORY / "docs/cluster.md").read_text())) <= flags
     text = "".join(path.read_text() for path in DEPLOY.rglob("*") if path.is_file())
     used = set(re.findall(r"ENGAGEMENT_[A-Z_]+", text))

@@ -7,9 +7,11 @@ import json
 import pytest
 
 from engagement import limits, v1
+from engagement.liveperson import ImportedEvent
 from tests.support.liveperson_input import (
     customer,
     export,
+    open_importer,
     person,
     read,
     read_event,
@@ -222,20 +224,67 @@ def test_times_may_be_missing_or_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("around", "field", "rule"),
     [
-        ({"serverTimeStamp": "now"}, "personal_info.server_time_stamp", "import.integer"),
-        ({"serverTimeStamp": 1.5e12}, "personal_info.server_time_stamp", "import.integer"),
-        ({"serverTimeStamp": {}}, "personal_info.server_time_stamp", "import.integer"),
+        ({"serverTimeStamp": "now"}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": "2024-02-30T00:00:00Z"}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": "2024-02-03T09:46:40"}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": "2024-02-03"}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": "2024-02-03T24:61"}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": True}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": {}}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": []}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": "NaN"}, "personal_info.server_time_stamp", "import.time"),
+        ({"serverTimeStamp": "1e999999999"}, "personal_info.server_time_stamp", "import.range"),
+        ({"serverTimeStamp": "Infinity"}, "personal_info.server_time_stamp", "import.range"),
         ({"serverTimeStamp": 2**63}, "personal_info.server_time_stamp", "import.range"),
         ({"serverTimeStamp": -(2**63) - 1}, "personal_info.server_time_stamp", "import.range"),
-        ({"serverTimeStamp": "9" * 5000}, "personal_info.server_time_stamp", "import.integer"),
-        ({"originalTimeStamp": ""}, "original_time_stamp", "import.integer"),
+        ({"serverTimeStamp": "9" * 5000}, "personal_info.server_time_stamp", "import.range"),
+        ({"originalTimeStamp": "x"}, "original_time_stamp", "import.time"),
     ],
 )
-def test_a_time_that_is_no_integer_makes_the_event_unreadable(
+def test_a_time_that_is_none_makes_the_event_unreadable(
     around: dict[str, object], field: str, rule: str
 ) -> None:
     unreadable = read_unreadable(export({"personalInfo": {"name": "Ada"}, **around}))
     assert (unreadable.field, unreadable.rule) == (field, rule)
+
+
+@pytest.mark.parametrize(
+    ("written", "milliseconds", "converted"),
+    [
+        ("1720000000000", 1720000000000, {}),
+        (" 1720000000000 ", 1720000000000, {}),
+        (1.72e12, 1720000000000, {}),
+        ("1.72E12", 1720000000000, {}),
+        ("1720000000000.0", 1720000000000, {}),
+        ("1720000000000.75", 1720000000000, {"fractions of milliseconds": 1}),
+        (-1, -1, {}),
+        (1720000000000000, 1720000000000000, {}),
+        (1720000000, 1720000000000, {"seconds": 1}),
+        ("1720000000.123456", 1720000000123, {"seconds": 1}),
+        ("2024-07-03T09:46:40Z", 1720000000000, {"ISO 8601": 1}),
+        ("2024-07-03 09:46:40.5 Z", 1720000000500, {"ISO 8601": 1}),
+        ("2024-07-03t11:46:40.123456789+0200", 1720000000123, {"ISO 8601": 1}),
+        ("2024-07-03T11:46+02:00", 1719999960000, {"ISO 8601": 1}),
+        ("1969-12-31T23:59:59.500Z", -500, {"ISO 8601": 1}),
+        (0, None, {}),
+        ("0", None, {}),
+        ("0.0", None, {}),
+        ("", None, {}),
+        (" ", None, {}),
+        (None, None, {}),
+    ],
+)
+@pytest.mark.parametrize("name", ["serverTimeStamp", "serverTimestamp", "server_time_stamp"])
+def test_times_are_read_as_tools_write_them(
+    name: str, written: object, milliseconds: int | None, converted: dict[str, int]
+) -> None:
+    importer = open_importer(export({"personalInfo": {"name": "Ada"}, name: written}))
+    [result] = importer
+    assert isinstance(result, ImportedEvent)
+    info = result.event.personal_info
+    assert (info.server_time_stamp if info.HasField("server_time_stamp") else None) == milliseconds
+    assert importer.counts.converted == converted
+    assert not result.event.additional_attributes
 
 
 @pytest.mark.parametrize(

@@ -148,11 +148,11 @@ def test_history_export_is_read_with_sets_nested_once_or_twice() -> None:
 def test_visit_export_is_read_with_the_set_of_the_session_itself() -> None:
     _, imported = read_example("visit_export.json")
     assert [item.place for item in imported] == [
-        "appSessions[0]",
         "appSessions[0].events[0]",
         "appSessions[0].events[1]",
+        "appSessions[0]",
     ]
-    session, _, person_event = (item.event for item in imported)
+    _, person_event, session = (item.event for item in imported)
     assert session.customer_info == v1.CustomerInfo(customer_id="NW-40992", company_size="7")
     assert dict(person_event.additional_attributes) == {"contexts.page.id": "pricing"}
     assert person_event.personal_info.phone == "+56 2 5550 1000"

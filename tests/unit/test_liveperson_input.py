@@ -13,9 +13,16 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from engagement.liveperson import CorruptInputError, ImportedEvent, Importer, looks_like_import
+from engagement.liveperson import (
+    CorruptInputError,
+    ImportedEvent,
+    Importer,
+    UnreadableEvent,
+    looks_like_import,
+)
 from tests.support.liveperson_input import (
     EXAMPLES,
+    conversation,
     customer,
     export,
     open_importer,
@@ -59,7 +66,9 @@ def test_everything_before_the_damage_is_read(block_bytes: int) -> None:
         ('{"sdes"', "ends in the middle"),
         ('{"sdes": []', "ends in the middle"),
         ('{"sdes": [1 2]}', "not JSON"),
-        ('{"sdes": [1,]}', "not JSON"),
+        ('{"sdes": [,]}', "not JSON"),
+        ('{"sdes": [1,,]}', "not JSON"),
+        ("{,}", "not JSON"),
         ('{"sdes": [tru', "not JSON"),
         ("{'sdes': []}", "not JSON"),
         ('{"sdes": []]', "not JSON"),
@@ -79,23 +88,43 @@ def test_nesting_without_end_is_damage(opening: str) -> None:
     assert "nested too deeply" in str(error)
 
 
-def test_a_record_has_a_longest_length() -> None:
-    long = customer({"customerId": "x" * 2000})
+@pytest.mark.parametrize("block_bytes", [1, 100, 1 << 18])
+def test_an_event_has_a_longest_length(block_bytes: int) -> None:
+    long = customer({"customerId": "x" * 2000, "role": "y" * 2000})
     limit = len(json.dumps(long))
-    document = {"sdes": [EVENT, long, EVENT]}
-    assert len(read(document, max_record_characters=limit)) == 3
-    for block_bytes in (1, 100, 1 << 18):
-        importer = open_importer(document, max_record_characters=limit - 1, block_bytes=block_bytes)
-        count, error = read_until_damage(importer)
-        assert count == 1
-        assert f"more than {limit - 1} characters" in str(error)
+    document = conversation(EVENT, long, EVENT)
+    options = {"block_bytes": block_bytes}
+    assert len(read_events(document, max_event_characters=limit, **options)) == 3
+    before, too_long, after = read(document, max_event_characters=limit // 2, **options)
+    assert isinstance(before, ImportedEvent)
+    assert isinstance(after, ImportedEvent)
+    assert isinstance(too_long, UnreadableEvent)
+    assert (too_long.place, too_long.rule) == ("sdes.events[1]", "import.max_characters")
+
+
+def test_a_text_has_a_longest_length() -> None:
+    importer = open_importer({"sdes": ["x" * 2000]}, max_event_characters=1000)
+    assert "more than 1000 characters" in str(read_until_damage(importer)[1])
 
 
 def test_an_array_of_any_length_in_an_unknown_place_does_not_fill_the_memory() -> None:
-    importer = open_importer({"other": [EVENT] * 1000}, max_record_characters=10_000)
-    assert "characters" in str(read_until_damage(importer)[1])
-    importer = open_importer({f"member {n}": n for n in range(1000)}, max_record_characters=5_000)
-    assert "characters" in str(read_until_damage(importer)[1])
+    events = read_events({"other": [EVENT] * 1000}, max_event_characters=10_000)
+    assert len(events) == 1000
+    importer = open_importer({f"member {n}": n for n in range(1000)}, max_event_characters=5_000)
+    assert list(importer) == []
+    assert importer.counts.first_stranger == "no attribute set at document 1"
+
+
+@pytest.mark.parametrize("block_bytes", [1, 7, 1 << 18])
+def test_a_comma_too_many_is_reported_and_loses_nothing(block_bytes: int) -> None:
+    record = json.dumps(conversation(EVENT, person({"name": "A,]"}), EVENT))
+    text = f'{{"conversationHistoryRecords": [\n{record.replace("}]", "} , ]")}\n,\n{record},\n],}}'
+    importer = open_importer(text, block_bytes=block_bytes)
+    assert len(list(importer)) == 6
+    commas = record.count("}]")
+    column = text.encode().index(b", ]")
+    assert importer.trailing_comma == f"line 2, byte {column}, and {commas + 1} more"
+    assert open_importer(record).trailing_comma == ""
 
 
 def test_a_stream_that_fails_is_read_up_to_the_failure() -> None:
@@ -179,8 +208,6 @@ def test_import_shapes_are_recognized(head: str) -> None:
     [
         "",
         "text",
-        "{}",
-        '{"',
         '{"eventId": "1", "customerInfo": {"customerId": "1"}}\n{"eventId"',
         '{"customerInfo": {"serverTimeStamp": "1500000000000", "customerId": "1"}}\n',
         '{"customer_info": {"customer_id": "1"}, "consumer_id": "2"}\n',
@@ -198,7 +225,8 @@ def test_events_come_out_as_soon_as_they_are_read() -> None:
     class Trickle(io.RawIOBase):
         def __init__(self) -> None:
             self.bytes_read = 0
-            self._text = io.BytesIO(json.dumps({"sdes": [EVENT] * 5000}).encode())
+            records = {"conversationHistoryRecords": [conversation(EVENT)] * 5000}
+            self._text = io.BytesIO(json.dumps(records).encode())
 
         def read(self, size: int = -1) -> bytes:
             block = self._text.read(size)

@@ -116,8 +116,11 @@ def test_what_was_cut_off_is_read_up_to_there(example: bytes, data: st.DataObjec
     cut = data.draw(st.integers(1, len(example.rstrip()) - 1))
     whole, _ = read_all(example)
     results, damage = read_all(example[:cut])
-    assert results == whole[: len(results)]
     assert damage
+    for result, expected in zip(results, whole, strict=False):
+        # Without a conversation or consumer, both may stand behind the damage.
+        is_unknown = isinstance(result, UnreadableEvent) and result.rule == "import.context"
+        assert result == expected or (is_unknown and result.place == expected.place)
 
 
 @tolerant

@@ -149,6 +149,14 @@ def test_too_many_members_are_described_with_their_limit() -> None:
     ]
 
 
+def test_a_violated_pattern_is_described_in_words() -> None:
+    (broken,) = check_message(v1.RecordEventRequest(account_id="acme corp", event=customer_event()))
+    assert (broken.field, broken.rule) == ("account_id", "string.pattern")
+    assert broken.description == "must be 1 to 64 letters (a to z), digits, - and _"
+    (broken,) = check_message(v1.SourceDigest(sha256="x"))
+    assert broken.description == "must be 64 digits of lower-case hexadecimal"
+
+
 def test_every_day_that_the_calendar_has_is_valid_and_no_other() -> None:
     """The rules of `Date` are taken whole: a day is valid where the standard library has it."""
     for year in (-1, 0, 1, 1900, 2000, 2012, 2013, 9999, 10_000):

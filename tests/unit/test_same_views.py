@@ -20,11 +20,14 @@ from engagement_server.operations import (
     CompleteErasure,
     EraseEvents,
     ExpireEvents,
+    HoldExpiry,
     LiftSuppression,
     LogEntry,
     Operation,
     RecordBatch,
+    ReleaseExpiry,
     SaveProfile,
+    SetRetention,
 )
 from engagement_server.store.database import DatabaseFile, Identity
 from engagement_server.store.writer import Writer
@@ -34,6 +37,7 @@ from tests.support.events import batch_of, customer_event
 from tests.support.view_rows import view_rows
 
 IDENTITY = Identity.new()
+HOUR_MS = 3_600_000
 
 _accounts = st.sampled_from(["acme", "other"])
 _names = st.sampled_from("ab")
@@ -52,6 +56,9 @@ _privacy: st.SearchStrategy[Operation] = st.one_of(
     st.builds(CompleteErasure, _accounts, _names),
     st.builds(LiftSuppression, _accounts, _subjects | _names),
     st.builds(ExpireEvents, _accounts, st.integers(START_MS - 5, START_MS + 20)),
+    st.builds(SetRetention, st.integers(1, 10), st.booleans()),
+    st.builds(HoldExpiry, st.integers(1, 4), st.just(START_MS), st.just(START_MS + 9)),
+    st.builds(ReleaseExpiry, st.integers(0, 1)),
     st.builds(
         SaveProfile,
         _accounts,
@@ -68,8 +75,10 @@ def _consumer_events(draw: st.DrawFn) -> Operation:
     return RecordBatch(draw(_accounts), batch_of(events), draw(st.booleans()))
 
 
+# Of a few milliseconds, and of clocks that are wrong.
+_skews = st.integers(-3, 3) | st.sampled_from([0, 1, 2, -2 * HOUR_MS, 8 * 24 * HOUR_MS])
 _histories = st.lists(
-    st.tuples(commits | st.lists(_privacy | _consumer_events(), min_size=1, max_size=4), st.integers(-3, 3)),
+    st.tuples(commits | st.lists(_privacy | _consumer_events(), min_size=1, max_size=4), _skews),
     max_size=14,
 )
 _pace = st.lists(st.integers(1, 4), min_size=1, max_size=4)

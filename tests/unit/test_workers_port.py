@@ -62,7 +62,7 @@ def _accepted(listening: socket.socket) -> int:
 
 
 async def test_a_port_that_another_process_listens_on_is_refused(listener: socket.socket) -> None:
-    with pytest.raises(ConfigurationError, match="is another server running there"):
+    with pytest.raises(ConfigurationError, match="is in use; stop the program"):
         await ReservedPort.take(_address(listener))
 
 

@@ -87,6 +87,7 @@ _errors: dict[str, st.SearchStrategy[RequestError]] = {
     "ErasureNotFoundError": st.builds(errors.ErasureNotFoundError, _TEXTS),
     "ProfileNotFoundError": st.builds(errors.ProfileNotFoundError, consumerId=_TEXTS),
     "DataDamagedError": st.builds(errors.DataDamagedError, cursor=_TEXTS),
+    "LogDamagedError": st.builds(errors.LogDamagedError, log=_TEXTS, sequence=_NUMBERS, cause=_TEXTS),
     "OverloadedError": st.builds(errors.OverloadedError),
     "DrainingError": st.builds(errors.DrainingError),
     "StoreUnavailableError": st.builds(errors.StoreUnavailableError, _TEXTS),

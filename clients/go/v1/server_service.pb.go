@@ -4,11 +4,12 @@
 // 	protoc        v7.35.1
 // source: engagement/v1/server_service.proto
 
-// The server itself: version, limits and partitions.
+// The server itself: version, limits, partitions and the retention.
 
 package engagementv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -24,6 +25,73 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// `Reason` is why expiry is held.
+type ExpiryHold_Reason int32
+
+const (
+	// Not used.
+	ExpiryHold_REASON_UNSPECIFIED ExpiryHold_Reason = 0
+	// The clock jumped far ahead of the last commit: by more than a week, or
+	// by more than a day while the server ran. Ends by itself once the clock
+	// has been set right.
+	ExpiryHold_REASON_CLOCK_AHEAD ExpiryHold_Reason = 1
+	// The clock is more than an hour behind the last commit. Ends by itself
+	// once the clock has been set right, unless events were accepted meanwhile:
+	// they would look old.
+	ExpiryHold_REASON_CLOCK_BEHIND ExpiryHold_Reason = 2
+	// The clocks of two nodes differ by more than an hour. Ends by itself once
+	// commits of all nodes agree again.
+	ExpiryHold_REASON_CLOCKS_DISAGREE ExpiryHold_Reason = 3
+	// The first expiry after a start would remove more than a tenth of the
+	// events. Ends only by ReleaseExpiry.
+	ExpiryHold_REASON_LARGE_REMOVAL ExpiryHold_Reason = 4
+)
+
+// Enum value maps for ExpiryHold_Reason.
+var (
+	ExpiryHold_Reason_name = map[int32]string{
+		0: "REASON_UNSPECIFIED",
+		1: "REASON_CLOCK_AHEAD",
+		2: "REASON_CLOCK_BEHIND",
+		3: "REASON_CLOCKS_DISAGREE",
+		4: "REASON_LARGE_REMOVAL",
+	}
+	ExpiryHold_Reason_value = map[string]int32{
+		"REASON_UNSPECIFIED":     0,
+		"REASON_CLOCK_AHEAD":     1,
+		"REASON_CLOCK_BEHIND":    2,
+		"REASON_CLOCKS_DISAGREE": 3,
+		"REASON_LARGE_REMOVAL":   4,
+	}
+)
+
+func (x ExpiryHold_Reason) Enum() *ExpiryHold_Reason {
+	p := new(ExpiryHold_Reason)
+	*p = x
+	return p
+}
+
+func (x ExpiryHold_Reason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExpiryHold_Reason) Descriptor() protoreflect.EnumDescriptor {
+	return file_engagement_v1_server_service_proto_enumTypes[0].Descriptor()
+}
+
+func (ExpiryHold_Reason) Type() protoreflect.EnumType {
+	return &file_engagement_v1_server_service_proto_enumTypes[0]
+}
+
+func (x ExpiryHold_Reason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExpiryHold_Reason.Descriptor instead.
+func (ExpiryHold_Reason) EnumDescriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{3, 0}
+}
 
 // `GetServerInfoRequest` is the request of `GetServerInfo`.
 type GetServerInfoRequest struct {
@@ -180,7 +248,18 @@ type Partition struct {
 	// miss events accepted since `view_time`, as `EventService` describes, and
 	// its writes are refused with STORE_UNAVAILABLE. Always true on a single
 	// machine.
-	Current       bool `protobuf:"varint,4,opt,name=current,proto3" json:"current,omitempty"`
+	Current bool `protobuf:"varint,4,opt,name=current,proto3" json:"current,omitempty"`
+	// Age, counted from acceptance, at which events of the partition are removed.
+	// Absent until the first node has set it.
+	Retention *durationpb.Duration `protobuf:"bytes,5,opt,name=retention,proto3" json:"retention,omitempty"`
+	// Events accepted before this time are due for removal, by the clock of this
+	// node. Absent if `retention` is.
+	RemoveBeforeTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=remove_before_time,json=removeBeforeTime,proto3" json:"remove_before_time,omitempty"`
+	// Why nothing is removed now. Absent while expiry goes on.
+	ExpiryHold *ExpiryHold `protobuf:"bytes,7,opt,name=expiry_hold,json=expiryHold,proto3" json:"expiry_hold,omitempty"`
+	// Why this node refuses the accounts of the partition with LOG_DAMAGED, at
+	// most 1,024 characters. Empty while it serves them.
+	Damage        string `protobuf:"bytes,8,opt,name=damage,proto3" json:"damage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -243,6 +322,384 @@ func (x *Partition) GetCurrent() bool {
 	return false
 }
 
+func (x *Partition) GetRetention() *durationpb.Duration {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+func (x *Partition) GetRemoveBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RemoveBeforeTime
+	}
+	return nil
+}
+
+func (x *Partition) GetExpiryHold() *ExpiryHold {
+	if x != nil {
+		return x.ExpiryHold
+	}
+	return nil
+}
+
+func (x *Partition) GetDamage() string {
+	if x != nil {
+		return x.Damage
+	}
+	return ""
+}
+
+// `ExpiryHold` says why no event and no upload of a partition expires: it would
+// destroy data if a clock is wrong. Everything else goes on. A hold is part of
+// the data: all nodes hold alike, and restarts do not end it. The server sets
+// every field.
+type ExpiryHold struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why expiry is held.
+	Reason ExpiryHold_Reason `protobuf:"varint,1,opt,name=reason,proto3,enum=engagement.v1.ExpiryHold_Reason" json:"reason,omitempty"`
+	// When the hold began, by the clock of the node that noticed.
+	HoldTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=hold_time,json=holdTime,proto3" json:"hold_time,omitempty"`
+	// Time of the commit that the clock disagrees with: the last good one, as far
+	// as the server can tell.
+	CommitTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=commit_time,json=commitTime,proto3" json:"commit_time,omitempty"`
+	// Time of the clock that disagreed, when the hold began.
+	ClockTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=clock_time,json=clockTime,proto3" json:"clock_time,omitempty"`
+	// Number of events that would be removed now, by the clock of this node.
+	// Erased events may be counted as well.
+	DueEvents int64 `protobuf:"varint,5,opt,name=due_events,json=dueEvents,proto3" json:"due_events,omitempty"`
+	// Number of events stored now, counted alike.
+	StoredEvents  int64 `protobuf:"varint,6,opt,name=stored_events,json=storedEvents,proto3" json:"stored_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpiryHold) Reset() {
+	*x = ExpiryHold{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpiryHold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpiryHold) ProtoMessage() {}
+
+func (x *ExpiryHold) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpiryHold.ProtoReflect.Descriptor instead.
+func (*ExpiryHold) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ExpiryHold) GetReason() ExpiryHold_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return ExpiryHold_REASON_UNSPECIFIED
+}
+
+func (x *ExpiryHold) GetHoldTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HoldTime
+	}
+	return nil
+}
+
+func (x *ExpiryHold) GetCommitTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CommitTime
+	}
+	return nil
+}
+
+func (x *ExpiryHold) GetClockTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClockTime
+	}
+	return nil
+}
+
+func (x *ExpiryHold) GetDueEvents() int64 {
+	if x != nil {
+		return x.DueEvents
+	}
+	return 0
+}
+
+func (x *ExpiryHold) GetStoredEvents() int64 {
+	if x != nil {
+		return x.StoredEvents
+	}
+	return 0
+}
+
+// `SetRetentionRequest` is the request of `SetRetention`.
+type SetRetentionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Age, counted from acceptance, at which events are removed: 1 second to 100
+	// years of 365 days. Required.
+	Retention *durationpb.Duration `protobuf:"bytes,1,opt,name=retention,proto3" json:"retention,omitempty"`
+	// Whether to only count what would be removed. Nothing is changed.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionRequest) Reset() {
+	*x = SetRetentionRequest{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionRequest) ProtoMessage() {}
+
+func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionRequest.ProtoReflect.Descriptor instead.
+func (*SetRetentionRequest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SetRetentionRequest) GetRetention() *durationpb.Duration {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+func (x *SetRetentionRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// `SetRetentionResponse` is the response of `SetRetention`. The server sets
+// every field.
+type SetRetentionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Retention before the call, of the first partition.
+	PreviousRetention *durationpb.Duration `protobuf:"bytes,1,opt,name=previous_retention,json=previousRetention,proto3" json:"previous_retention,omitempty"`
+	// Events accepted before this time are due for removal from now on; with
+	// `validate_only`, would be.
+	RemoveBeforeTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=remove_before_time,json=removeBeforeTime,proto3" json:"remove_before_time,omitempty"`
+	// Number of events that are due for removal at once. Erased events may be
+	// counted as well.
+	DueEvents int64 `protobuf:"varint,3,opt,name=due_events,json=dueEvents,proto3" json:"due_events,omitempty"`
+	// Number of events stored now, counted alike.
+	StoredEvents  int64 `protobuf:"varint,4,opt,name=stored_events,json=storedEvents,proto3" json:"stored_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionResponse) Reset() {
+	*x = SetRetentionResponse{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionResponse) ProtoMessage() {}
+
+func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionResponse.ProtoReflect.Descriptor instead.
+func (*SetRetentionResponse) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SetRetentionResponse) GetPreviousRetention() *durationpb.Duration {
+	if x != nil {
+		return x.PreviousRetention
+	}
+	return nil
+}
+
+func (x *SetRetentionResponse) GetRemoveBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RemoveBeforeTime
+	}
+	return nil
+}
+
+func (x *SetRetentionResponse) GetDueEvents() int64 {
+	if x != nil {
+		return x.DueEvents
+	}
+	return 0
+}
+
+func (x *SetRetentionResponse) GetStoredEvents() int64 {
+	if x != nil {
+		return x.StoredEvents
+	}
+	return 0
+}
+
+// `ReleaseExpiryRequest` is the request of `ReleaseExpiry`.
+type ReleaseExpiryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether to only count what would be removed. The hold stays.
+	ValidateOnly  bool `protobuf:"varint,1,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseExpiryRequest) Reset() {
+	*x = ReleaseExpiryRequest{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseExpiryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseExpiryRequest) ProtoMessage() {}
+
+func (x *ReleaseExpiryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseExpiryRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseExpiryRequest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ReleaseExpiryRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// `ReleaseExpiryResponse` is the response of `ReleaseExpiry`. The server sets
+// every field.
+type ReleaseExpiryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The hold that has ended, or would end: of the first partition that has one.
+	// Absent if expiry was not held.
+	ExpiryHold *ExpiryHold `protobuf:"bytes,1,opt,name=expiry_hold,json=expiryHold,proto3" json:"expiry_hold,omitempty"`
+	// Events accepted before this time are due for removal.
+	RemoveBeforeTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=remove_before_time,json=removeBeforeTime,proto3" json:"remove_before_time,omitempty"`
+	// Number of events that are due for removal. Erased events may be counted as
+	// well.
+	DueEvents int64 `protobuf:"varint,3,opt,name=due_events,json=dueEvents,proto3" json:"due_events,omitempty"`
+	// Number of events stored now, counted alike.
+	StoredEvents  int64 `protobuf:"varint,4,opt,name=stored_events,json=storedEvents,proto3" json:"stored_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseExpiryResponse) Reset() {
+	*x = ReleaseExpiryResponse{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseExpiryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseExpiryResponse) ProtoMessage() {}
+
+func (x *ReleaseExpiryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseExpiryResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseExpiryResponse) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReleaseExpiryResponse) GetExpiryHold() *ExpiryHold {
+	if x != nil {
+		return x.ExpiryHold
+	}
+	return nil
+}
+
+func (x *ReleaseExpiryResponse) GetRemoveBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RemoveBeforeTime
+	}
+	return nil
+}
+
+func (x *ReleaseExpiryResponse) GetDueEvents() int64 {
+	if x != nil {
+		return x.DueEvents
+	}
+	return 0
+}
+
+func (x *ReleaseExpiryResponse) GetStoredEvents() int64 {
+	if x != nil {
+		return x.StoredEvents
+	}
+	return 0
+}
+
 // `Limits` holds the limits of a server. Requests beyond them are refused or
 // adjusted, as the comment of each RPC and field says.
 type Limits struct {
@@ -282,7 +739,8 @@ type Limits struct {
 	MaxEntityNameCharacters int32 `protobuf:"varint,16,opt,name=max_entity_name_characters,json=maxEntityNameCharacters,proto3" json:"max_entity_name_characters,omitempty"`
 	// Maximum events of one batch of a subscription.
 	MaxSubscriptionBatchEvents int32 `protobuf:"varint,17,opt,name=max_subscription_batch_events,json=maxSubscriptionBatchEvents,proto3" json:"max_subscription_batch_events,omitempty"`
-	// Age, counted from acceptance, at which events are removed.
+	// Age, counted from acceptance, at which events are removed: the longest of
+	// the partitions that the node carries.
 	Retention *durationpb.Duration `protobuf:"bytes,18,opt,name=retention,proto3" json:"retention,omitempty"`
 	// Maximum additional attributes of one event.
 	MaxAdditionalAttributes int32 `protobuf:"varint,19,opt,name=max_additional_attributes,json=maxAdditionalAttributes,proto3" json:"max_additional_attributes,omitempty"`
@@ -301,7 +759,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -313,7 +771,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -326,7 +784,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{3}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Limits) GetMaxTextCharacters() int32 {
@@ -494,7 +952,7 @@ var File_engagement_v1_server_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
+	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
 	"\x14GetServerInfoRequest\"\xfc\x01\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
@@ -504,12 +962,52 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x0fpartition_count\x18\x05 \x01(\x05R\x0epartitionCount\x128\n" +
 	"\n" +
 	"partitions\x18\x06 \x03(\v2\x18.engagement.v1.PartitionR\n" +
-	"partitions\"\x93\x01\n" +
+	"partitions\"\xea\x02\n" +
 	"\tPartition\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x1b\n" +
 	"\tlog_epoch\x18\x02 \x01(\tR\blogEpoch\x127\n" +
 	"\tview_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bviewTime\x12\x18\n" +
-	"\acurrent\x18\x04 \x01(\bR\acurrent\"\xd6\t\n" +
+	"\acurrent\x18\x04 \x01(\bR\acurrent\x127\n" +
+	"\tretention\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12H\n" +
+	"\x12remove_before_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x10removeBeforeTime\x12:\n" +
+	"\vexpiry_hold\x18\a \x01(\v2\x19.engagement.v1.ExpiryHoldR\n" +
+	"expiryHold\x12\x16\n" +
+	"\x06damage\x18\b \x01(\tR\x06damage\"\xc5\x03\n" +
+	"\n" +
+	"ExpiryHold\x128\n" +
+	"\x06reason\x18\x01 \x01(\x0e2 .engagement.v1.ExpiryHold.ReasonR\x06reason\x127\n" +
+	"\thold_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bholdTime\x12;\n" +
+	"\vcommit_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"commitTime\x129\n" +
+	"\n" +
+	"clock_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tclockTime\x12\x1d\n" +
+	"\n" +
+	"due_events\x18\x05 \x01(\x03R\tdueEvents\x12#\n" +
+	"\rstored_events\x18\x06 \x01(\x03R\fstoredEvents\"\x87\x01\n" +
+	"\x06Reason\x12\x16\n" +
+	"\x12REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12REASON_CLOCK_AHEAD\x10\x01\x12\x17\n" +
+	"\x13REASON_CLOCK_BEHIND\x10\x02\x12\x1a\n" +
+	"\x16REASON_CLOCKS_DISAGREE\x10\x03\x12\x18\n" +
+	"\x14REASON_LARGE_REMOVAL\x10\x04\"\x8a\x01\n" +
+	"\x13SetRetentionRequest\x12N\n" +
+	"\tretention\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x15\xbaH\x12\xc8\x01\x01\xaa\x01\f\"\x06\b\x80\xbc\xe0\xdf\v2\x02\b\x01R\tretention\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xee\x01\n" +
+	"\x14SetRetentionResponse\x12H\n" +
+	"\x12previous_retention\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x11previousRetention\x12H\n" +
+	"\x12remove_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x10removeBeforeTime\x12\x1d\n" +
+	"\n" +
+	"due_events\x18\x03 \x01(\x03R\tdueEvents\x12#\n" +
+	"\rstored_events\x18\x04 \x01(\x03R\fstoredEvents\";\n" +
+	"\x14ReleaseExpiryRequest\x12#\n" +
+	"\rvalidate_only\x18\x01 \x01(\bR\fvalidateOnly\"\xe1\x01\n" +
+	"\x15ReleaseExpiryResponse\x12:\n" +
+	"\vexpiry_hold\x18\x01 \x01(\v2\x19.engagement.v1.ExpiryHoldR\n" +
+	"expiryHold\x12H\n" +
+	"\x12remove_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x10removeBeforeTime\x12\x1d\n" +
+	"\n" +
+	"due_events\x18\x03 \x01(\x03R\tdueEvents\x12#\n" +
+	"\rstored_events\x18\x04 \x01(\x03R\fstoredEvents\"\xd6\t\n" +
 	"\x06Limits\x12.\n" +
 	"\x13max_text_characters\x18\x01 \x01(\x05R\x11maxTextCharacters\x125\n" +
 	"\x17max_event_id_characters\x18\x02 \x01(\x05R\x14maxEventIdCharacters\x122\n" +
@@ -534,9 +1032,11 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x12max_other_contacts\x18\x14 \x01(\x05R\x10maxOtherContacts\x12*\n" +
 	"\x11max_filter_values\x18\x15 \x01(\x05R\x0fmaxFilterValues\x12$\n" +
 	"\x0emax_mask_paths\x18\x16 \x01(\x05R\fmaxMaskPaths\x12,\n" +
-	"\x12max_metadata_bytes\x18\x17 \x01(\x05R\x10maxMetadataBytes2p\n" +
+	"\x12max_metadata_bytes\x18\x17 \x01(\x05R\x10maxMetadataBytes2\xaf\x02\n" +
 	"\rServerService\x12_\n" +
-	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01Bx\n" +
+	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12\\\n" +
+	"\fSetRetention\x12\".engagement.v1.SetRetentionRequest\x1a#.engagement.v1.SetRetentionResponse\"\x03\x90\x02\x02\x12_\n" +
+	"\rReleaseExpiry\x12#.engagement.v1.ReleaseExpiryRequest\x1a$.engagement.v1.ReleaseExpiryResponse\"\x03\x90\x02\x02Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -551,32 +1051,55 @@ func file_engagement_v1_server_service_proto_rawDescGZIP() []byte {
 	return file_engagement_v1_server_service_proto_rawDescData
 }
 
-var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_engagement_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_engagement_v1_server_service_proto_goTypes = []any{
-	(*GetServerInfoRequest)(nil),  // 0: engagement.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil), // 1: engagement.v1.GetServerInfoResponse
-	(*Partition)(nil),             // 2: engagement.v1.Partition
-	(*Limits)(nil),                // 3: engagement.v1.Limits
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 5: google.protobuf.Duration
+	(ExpiryHold_Reason)(0),        // 0: engagement.v1.ExpiryHold.Reason
+	(*GetServerInfoRequest)(nil),  // 1: engagement.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil), // 2: engagement.v1.GetServerInfoResponse
+	(*Partition)(nil),             // 3: engagement.v1.Partition
+	(*ExpiryHold)(nil),            // 4: engagement.v1.ExpiryHold
+	(*SetRetentionRequest)(nil),   // 5: engagement.v1.SetRetentionRequest
+	(*SetRetentionResponse)(nil),  // 6: engagement.v1.SetRetentionResponse
+	(*ReleaseExpiryRequest)(nil),  // 7: engagement.v1.ReleaseExpiryRequest
+	(*ReleaseExpiryResponse)(nil), // 8: engagement.v1.ReleaseExpiryResponse
+	(*Limits)(nil),                // 9: engagement.v1.Limits
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_engagement_v1_server_service_proto_depIdxs = []int32{
-	3,  // 0: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
-	2,  // 1: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
-	4,  // 2: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
-	5,  // 3: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
-	5,  // 4: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
-	5,  // 5: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
-	5,  // 6: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
-	5,  // 7: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
-	5,  // 8: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
-	0,  // 9: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
-	1,  // 10: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	9,  // 0: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
+	3,  // 1: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
+	10, // 2: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
+	11, // 3: engagement.v1.Partition.retention:type_name -> google.protobuf.Duration
+	10, // 4: engagement.v1.Partition.remove_before_time:type_name -> google.protobuf.Timestamp
+	4,  // 5: engagement.v1.Partition.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	0,  // 6: engagement.v1.ExpiryHold.reason:type_name -> engagement.v1.ExpiryHold.Reason
+	10, // 7: engagement.v1.ExpiryHold.hold_time:type_name -> google.protobuf.Timestamp
+	10, // 8: engagement.v1.ExpiryHold.commit_time:type_name -> google.protobuf.Timestamp
+	10, // 9: engagement.v1.ExpiryHold.clock_time:type_name -> google.protobuf.Timestamp
+	11, // 10: engagement.v1.SetRetentionRequest.retention:type_name -> google.protobuf.Duration
+	11, // 11: engagement.v1.SetRetentionResponse.previous_retention:type_name -> google.protobuf.Duration
+	10, // 12: engagement.v1.SetRetentionResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	4,  // 13: engagement.v1.ReleaseExpiryResponse.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	10, // 14: engagement.v1.ReleaseExpiryResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	11, // 15: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
+	11, // 16: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
+	11, // 17: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
+	11, // 18: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
+	11, // 19: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
+	11, // 20: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
+	1,  // 21: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
+	5,  // 22: engagement.v1.ServerService.SetRetention:input_type -> engagement.v1.SetRetentionRequest
+	7,  // 23: engagement.v1.ServerService.ReleaseExpiry:input_type -> engagement.v1.ReleaseExpiryRequest
+	2,  // 24: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
+	6,  // 25: engagement.v1.ServerService.SetRetention:output_type -> engagement.v1.SetRetentionResponse
+	8,  // 26: engagement.v1.ServerService.ReleaseExpiry:output_type -> engagement.v1.ReleaseExpiryResponse
+	24, // [24:27] is the sub-list for method output_type
+	21, // [21:24] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_server_service_proto_init() }
@@ -589,13 +1112,14 @@ func file_engagement_v1_server_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_server_service_proto_rawDesc), len(file_engagement_v1_server_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   4,
+			NumEnums:      1,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_engagement_v1_server_service_proto_goTypes,
 		DependencyIndexes: file_engagement_v1_server_service_proto_depIdxs,
+		EnumInfos:         file_engagement_v1_server_service_proto_enumTypes,
 		MessageInfos:      file_engagement_v1_server_service_proto_msgTypes,
 	}.Build()
 	File_engagement_v1_server_service_proto = out.File

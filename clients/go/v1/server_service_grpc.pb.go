@@ -4,7 +4,7 @@
 // - protoc             v7.35.1
 // source: engagement/v1/server_service.proto
 
-// The server itself: version, limits and partitions.
+// The server itself: version, limits, partitions and the retention.
 
 package engagementv1
 
@@ -22,17 +22,39 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ServerService_GetServerInfo_FullMethodName = "/engagement.v1.ServerService/GetServerInfo"
+	ServerService_SetRetention_FullMethodName  = "/engagement.v1.ServerService/SetRetention"
+	ServerService_ReleaseExpiry_FullMethodName = "/engagement.v1.ServerService/ReleaseExpiry"
 )
 
 // ServerServiceClient is the client API for ServerService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// `ServerService` describes the server.
+// `ServerService` describes the server, and lets operators decide how long
+// events are kept.
 type ServerServiceClient interface {
 	// `GetServerInfo` reads the version of the server, its limits, and which
 	// accounts it serves.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
+	// `SetRetention` changes how long events are kept, on all nodes, in the
+	// partitions that this node carries. It is for operators.
+	//
+	// A shorter retention removes events that were kept so far: call with
+	// `validate_only` first to see how many. Removal begins within minutes and
+	// cannot be undone; a longer retention brings nothing back. While expiry is
+	// held, nothing is removed.
+	//
+	// INVALID_ARGUMENT / FIELD_INVALID if the retention is less than a day and
+	// the server does not allow that. Repeating the call changes nothing.
+	SetRetention(ctx context.Context, in *SetRetentionRequest, opts ...grpc.CallOption) (*SetRetentionResponse, error)
+	// `ReleaseExpiry` ends the holds of expiry in the partitions that this node
+	// carries, on all nodes. It is for operators, who have found out why expiry
+	// was held.
+	//
+	// Removal then begins within minutes and cannot be undone: call with
+	// `validate_only` first to see how many events go. Without a hold the call
+	// changes nothing.
+	ReleaseExpiry(ctx context.Context, in *ReleaseExpiryRequest, opts ...grpc.CallOption) (*ReleaseExpiryResponse, error)
 }
 
 type serverServiceClient struct {
@@ -53,15 +75,55 @@ func (c *serverServiceClient) GetServerInfo(ctx context.Context, in *GetServerIn
 	return out, nil
 }
 
+func (c *serverServiceClient) SetRetention(ctx context.Context, in *SetRetentionRequest, opts ...grpc.CallOption) (*SetRetentionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetRetentionResponse)
+	err := c.cc.Invoke(ctx, ServerService_SetRetention_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *serverServiceClient) ReleaseExpiry(ctx context.Context, in *ReleaseExpiryRequest, opts ...grpc.CallOption) (*ReleaseExpiryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseExpiryResponse)
+	err := c.cc.Invoke(ctx, ServerService_ReleaseExpiry_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ServerServiceServer is the server API for ServerService service.
 // All implementations must embed UnimplementedServerServiceServer
 // for forward compatibility.
 //
-// `ServerService` describes the server.
+// `ServerService` describes the server, and lets operators decide how long
+// events are kept.
 type ServerServiceServer interface {
 	// `GetServerInfo` reads the version of the server, its limits, and which
 	// accounts it serves.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
+	// `SetRetention` changes how long events are kept, on all nodes, in the
+	// partitions that this node carries. It is for operators.
+	//
+	// A shorter retention removes events that were kept so far: call with
+	// `validate_only` first to see how many. Removal begins within minutes and
+	// cannot be undone; a longer retention brings nothing back. While expiry is
+	// held, nothing is removed.
+	//
+	// INVALID_ARGUMENT / FIELD_INVALID if the retention is less than a day and
+	// the server does not allow that. Repeating the call changes nothing.
+	SetRetention(context.Context, *SetRetentionRequest) (*SetRetentionResponse, error)
+	// `ReleaseExpiry` ends the holds of expiry in the partitions that this node
+	// carries, on all nodes. It is for operators, who have found out why expiry
+	// was held.
+	//
+	// Removal then begins within minutes and cannot be undone: call with
+	// `validate_only` first to see how many events go. Without a hold the call
+	// changes nothing.
+	ReleaseExpiry(context.Context, *ReleaseExpiryRequest) (*ReleaseExpiryResponse, error)
 	mustEmbedUnimplementedServerServiceServer()
 }
 
@@ -74,6 +136,12 @@ type UnimplementedServerServiceServer struct{}
 
 func (UnimplementedServerServiceServer) GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServerInfo not implemented")
+}
+func (UnimplementedServerServiceServer) SetRetention(context.Context, *SetRetentionRequest) (*SetRetentionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetRetention not implemented")
+}
+func (UnimplementedServerServiceServer) ReleaseExpiry(context.Context, *ReleaseExpiryRequest) (*ReleaseExpiryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseExpiry not implemented")
 }
 func (UnimplementedServerServiceServer) mustEmbedUnimplementedServerServiceServer() {}
 func (UnimplementedServerServiceServer) testEmbeddedByValue()                       {}
@@ -114,6 +182,42 @@ func _ServerService_GetServerInfo_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServerService_SetRetention_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRetentionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).SetRetention(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_SetRetention_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).SetRetention(ctx, req.(*SetRetentionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ServerService_ReleaseExpiry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseExpiryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).ReleaseExpiry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_ReleaseExpiry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).ReleaseExpiry(ctx, req.(*ReleaseExpiryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ServerService_ServiceDesc is the grpc.ServiceDesc for ServerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -124,6 +228,14 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetServerInfo",
 			Handler:    _ServerService_GetServerInfo_Handler,
+		},
+		{
+			MethodName: "SetRetention",
+			Handler:    _ServerService_SetRetention_Handler,
+		},
+		{
+			MethodName: "ReleaseExpiry",
+			Handler:    _ServerService_ReleaseExpiry_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

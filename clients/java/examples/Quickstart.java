@@ -5,6 +5,8 @@ import io.github.engagementattributes.UploadSummary;
 import io.github.engagementattributes.v1.CustomerInfo;
 import io.github.engagementattributes.v1.Event;
 import io.github.engagementattributes.v1.EventFilter;
+import io.github.engagementattributes.v1.EventServiceGrpc;
+import io.github.engagementattributes.v1.GetProfileRequest;
 import io.github.engagementattributes.v1.StoredEvent;
 import java.time.LocalDate;
 import java.time.ZoneOffset;
@@ -14,12 +16,19 @@ public final class Quickstart {
   public static void main(String[] arguments) throws InterruptedException {
     String server = System.getenv().getOrDefault("ENGAGEMENT_SERVER", "127.0.0.1:50051");
     try (var client = EngagementClient.builder(server).accountId("demo-java").build()) {
-      var vip = CustomerInfo.newBuilder().setCustomerId("NW-7").setCustomerType("VIP");
-      vip.setBalance("12.50");
+      var vip = CustomerInfo.newBuilder().setCustomerType("VIP").setBalance("12.50");
       var visit = Event.newBuilder().setEventId("visit-19/1").setConsumerId("visitor-19");
       client.recordEvent(visit.setCustomerInfo(vip).build());
 
-      String source = "orders.csv/" + LocalDate.now(ZoneOffset.UTC);
+      var request = GetProfileRequest.newBuilder().setAccountId(client.accountId());
+      var found =
+          client.call(
+              EventServiceGrpc::newBlockingStub,
+              events -> events.getProfile(request.setConsumerId("visitor-19").build()));
+      CustomerInfo customer = found.getProfile().getCustomerInfo();
+      System.out.println("profile: " + customer.getCustomerType() + " " + customer.getBalance());
+
+      String source = "orders.csv/" + LocalDate.now(ZoneOffset.UTC); // the file's name and day
       var orders = IntStream.range(0, 10_000).mapToObj(number -> order(source, number));
       UploadSummary summary = client.uploader().uploadId(source).build().upload(orders);
       System.out.printf(
@@ -28,8 +37,7 @@ public final class Quickstart {
       var visitor = EventFilter.newBuilder().addConsumerIds("visitor-19").build();
       try (Follower follower = client.followEarliest().filter(visitor).stopAtTail().build()) {
         for (StoredEvent stored : follower) {
-          CustomerInfo info = stored.getEvent().getCustomerInfo();
-          System.out.println(info.getCustomerType() + " " + info.getBalance());
+          System.out.println("followed " + stored.getEvent().getEventId());
         }
       }
 

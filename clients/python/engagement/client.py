@@ -333,6 +333,23 @@ class EngagementClient:
         """The version and the limits of the server."""
         return await self._call(self._server.GetServerInfo, v1.GetServerInfoRequest())
 
+    async def set_retention(
+        self, retention: timedelta, *, validate_only: bool = False
+    ) -> v1.SetRetentionResponse:
+        """Changes how long events are kept, for all accounts, or counts what that would remove.
+
+        For operators: what a shorter retention removes is gone for good. Raises InvalidArgumentError if it is
+        less than a day, unless the server allows that.
+        """
+        request = v1.SetRetentionRequest(validate_only=validate_only)
+        request.retention.FromTimedelta(retention)
+        return await self._call(self._server.SetRetention, request)
+
+    async def release_expiry(self, *, validate_only: bool = False) -> v1.ReleaseExpiryResponse:
+        """Ends a hold of expiry, for all accounts, or counts what that would remove; for operators."""
+        request = v1.ReleaseExpiryRequest(validate_only=validate_only)
+        return await self._call(self._server.ReleaseExpiry, request)
+
     async def _call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request
     ) -> _Response:

@@ -36,6 +36,11 @@ _DESCRIPTIONS = {
     "repeated.max_items": "must have at most {} items",
     "map.max_pairs": "must have at most {} entries",
 }
+# Of the rule `string.pattern`, by its pattern.
+_PATTERNS = {
+    "^[A-Za-z0-9_-]{1,64}$": "must be 1 to 64 letters (a to z), digits, - and _",
+    "^[0-9a-f]{64}$": "must be 64 digits of lower-case hexadecimal",
+}
 _ONEOFS = {
     oneof.name: ", ".join(field.name for field in oneof.fields)
     for message in (v1.Event, v1.UploadEventsRequest, v1.GetEventRequest)
@@ -131,7 +136,9 @@ def check_limits(event: v1.Event, *, size_bytes: int, now_ms: int) -> Iterator[V
 def _convert(violation: protovalidate.Violation) -> Violation:
     proto = violation.proto
     field = _render(proto.field)
-    description = _DESCRIPTIONS.get(proto.rule_id, "").format(violation.rule_value) or proto.message
+    bound = violation.rule_value
+    words = _PATTERNS.get(bound) if proto.rule_id == "string.pattern" else _DESCRIPTIONS.get(proto.rule_id)
+    description = proto.message if words is None else words.format(bound)
     if proto.rule_id == "required" and (members := _ONEOFS.get(field.rpartition(".")[2])):
         description = f"one of {members} is required"
     return Violation(field=field, rule=proto.rule_id, description=description)

@@ -1,4 +1,4 @@
-"""ServerService: version, limits, and the partitions that this node serves."""
+"""ServerService: version, limits, the partitions that this node serves, and how long they keep events."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engagement import limits, v1
+from engagement.rules import Violation
 from engagement_server.api.paging import MAX_PAGE_SIZE
+from engagement_server.clock import now_ms
+from engagement_server.errors import FieldInvalidError
+from engagement_server.jobs.spans import DAY_MS
 from engagement_server.streams.subscriptions import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
 from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS
+from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from engagement_server.api.call import Call
-    from engagement_server.model import PartitionState
+    from engagement_server.jobs.expiry import Expiry, Removal
+    from engagement_server.model import ExpiryHold, PartitionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class ServerLimits:
     max_stream_age: timedelta
     upload_idle_timeout: timedelta
     min_keepalive_interval: timedelta
-    retention: timedelta
+    allows_short_retention: bool
     max_metadata_bytes: int
 
 
@@ -40,9 +46,15 @@ class ServerHandlers:
         version: str,
         partition_count: int,
         partitions: Callable[[], Sequence[PartitionState]],
+        expiries: Mapping[int, Expiry],
     ) -> None:
-        """`partitions` returns the current state of the partitions that this node serves, by number."""
+        """`partitions` returns the current state of the partitions that this node serves, by number.
+
+        `expiries` are those of the same partitions.
+        """
         self._partitions = partitions
+        self._expiries = expiries
+        self._allows_short_retention = server_limits.allows_short_retention
         self._info = v1.GetServerInfoResponse(
             version=version,
             contract=v1.Event.DESCRIPTOR.file.package,
@@ -72,19 +84,96 @@ class ServerHandlers:
         allowed.heartbeat_interval.FromTimedelta(server_limits.heartbeat_interval)
         allowed.max_stream_age.FromTimedelta(server_limits.max_stream_age)
         allowed.upload_idle_timeout.FromTimedelta(server_limits.upload_idle_timeout)
-        allowed.retention.FromTimedelta(server_limits.retention)
         allowed.min_keepalive_interval.FromTimedelta(server_limits.min_keepalive_interval)
 
     async def get_server_info(self, request: v1.GetServerInfoRequest, call: Call) -> v1.GetServerInfoResponse:
-        """Returns version, limits and the state of the partitions."""
+        """Returns version, limits, the state of the partitions, and how long they keep events."""
         response = v1.GetServerInfoResponse()
         response.CopyFrom(self._info)
+        longest_ms = 0
         for state in self._partitions():
             partition = response.partitions.add(
-                number=state.number, log_epoch=state.log_epoch, current=state.is_current
+                number=state.number,
+                log_epoch=state.log_epoch,
+                current=state.is_current,
+                damage=state.damage[:_MAX_DAMAGE_CHARACTERS],
             )
             if state.view_time_ms is not None:
                 partition.view_time.FromMilliseconds(state.view_time_ms)
+            expiry = self._expiries.get(state.number)
+            if expiry is not None:
+                longest_ms = max(longest_ms, await _describe_expiry(partition, expiry))
         if response.partitions:
             response.log_epoch = response.partitions[0].log_epoch
+        response.limits.retention.FromMilliseconds(longest_ms)
         return response
+
+    async def set_retention(self, request: v1.SetRetentionRequest, call: Call) -> v1.SetRetentionResponse:
+        """Changes how long events are kept, or counts what that would remove."""
+        require_valid(request)
+        retention_ms = -(-request.retention.ToNanoseconds() // 1_000_000)
+        if retention_ms < DAY_MS and not self._allows_short_retention:
+            raise FieldInvalidError([_TOO_SHORT])
+        response = v1.SetRetentionResponse()
+        for expiry in self._expiries.values():
+            state = expiry.state
+            if state.retention_ms is not None and not response.HasField("previous_retention"):
+                response.previous_retention.FromMilliseconds(state.retention_ms)
+            removal = await expiry.removal(retention_ms)
+            if not request.validate_only:
+                await expiry.set_retention(retention_ms)
+            _add_removal(response, removal)
+        return response
+
+    async def release_expiry(self, request: v1.ReleaseExpiryRequest, call: Call) -> v1.ReleaseExpiryResponse:
+        """Ends the hold of expiry, or counts what that would remove."""
+        require_valid(request)
+        response = v1.ReleaseExpiryResponse()
+        for expiry in self._expiries.values():
+            state = expiry.state
+            if state.retention_ms is None:
+                continue
+            removal = await expiry.removal(state.retention_ms)
+            if state.hold is not None and not response.HasField("expiry_hold"):
+                response.expiry_hold.CopyFrom(_hold_message(state.hold, removal))
+            if state.hold is not None and not request.validate_only:
+                await expiry.release(confirmed_before_ms=removal.before_ms)
+            _add_removal(response, removal)
+        return response
+
+
+async def _describe_expiry(partition: v1.Partition, expiry: Expiry) -> int:
+    """Adds how long a partition keeps events, and the hold; returns the retention in milliseconds."""
+    state = expiry.state
+    if state.retention_ms is None:
+        return 0
+    partition.retention.FromMilliseconds(state.retention_ms)
+    partition.remove_before_time.FromMilliseconds(now_ms() - state.retention_ms)
+    if state.hold is not None:
+        removal = await expiry.removal(state.retention_ms)
+        partition.expiry_hold.CopyFrom(_hold_message(state.hold, removal))
+    return state.retention_ms
+
+
+def _hold_message(hold: ExpiryHold, removal: Removal) -> v1.ExpiryHold:
+    message = v1.ExpiryHold(
+        reason=v1.ExpiryHold.Reason.Name(hold.reason), due_events=removal.due, stored_events=removal.stored
+    )
+    message.hold_time.FromMilliseconds(hold.since_ms)
+    message.commit_time.FromMilliseconds(hold.commit_ms)
+    message.clock_time.FromMilliseconds(hold.clock_ms)
+    return message
+
+
+def _add_removal(response: v1.SetRetentionResponse | v1.ReleaseExpiryResponse, removal: Removal) -> None:
+    response.remove_before_time.FromMilliseconds(removal.before_ms)
+    response.due_events += removal.due
+    response.stored_events += removal.stored
+
+
+_MAX_DAMAGE_CHARACTERS = 1024
+_TOO_SHORT = Violation(
+    "retention",
+    "server.retention.short",
+    "must be at least a day, unless the server is started with allow_short_retention",
+)

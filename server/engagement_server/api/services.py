@@ -30,7 +30,11 @@ def services(
 ) -> Mapping[ServiceDescriptor, object]:
     """Handlers by service: the method `RecordEvent` of the contract is `record_event` of the handlers."""
     described = ServerHandlers(
-        server_limits, version=version, partition_count=partitions.count, partitions=partitions.states
+        server_limits,
+        version=version,
+        partition_count=partitions.count,
+        partitions=partitions.states,
+        expiries={partition.number: partition.expiry for partition in partitions},
     )
     return {
         ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]: IngestHandlers(partitions),

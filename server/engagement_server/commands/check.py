@@ -24,7 +24,6 @@ Examples:
   engagement check data
   engagement check backup.db --json
 
-\b
 Exit status: 0 everything is as it was written, 1 something is not, 2 wrong
 usage, or the store is in use.
 """

@@ -56,17 +56,21 @@ def environment_variable(setting: str) -> str:
     return f"ENGAGEMENT_{setting.upper()}"
 
 
-def _with_options(command: Callable[..., int]) -> Callable[..., int]:
+def with_options(
+    command: Callable[..., int], *, is_wanted: Callable[[str], bool] = lambda _: True
+) -> Callable[..., int]:
+    """Adds an option for each wanted setting of the server."""
     settings = [setting for section in config_sections().values() for setting in fields(section)]
-    for setting in reversed(settings):
+    for setting in reversed([setting for setting in settings if is_wanted(setting.name)]):
         option = click.option(
             option_name(setting.name),
             setting.name,
             type=_type(setting),
+            is_flag=setting.type == "bool",
             default=setting.default,
             envvar=environment_variable(setting.name),
             metavar=setting.metadata["metavar"],
-            show_default=setting.default not in {None, ""},
+            show_default=setting.default not in {None, "", False},
             show_envvar=True,
             help=setting.metadata["help"],
         )
@@ -81,7 +85,9 @@ def _type(setting: Field[Any]) -> click.ParamType[Any]:  # Any: fields are of ma
             return click.STRING
         case "int":
             return click.IntRange(above, at_most, min_open=above is not None)
-        case "float":
+        case "bool":
+            return click.BOOL
+        case "float" | "float | None":
             return click.FloatRange(above, at_most, min_open=above is not None)
         case _:
             is_folder = setting.metadata["metavar"] == "DIR"
@@ -89,7 +95,7 @@ def _type(setting: Field[Any]) -> click.ParamType[Any]:  # Any: fields are of ma
 
 
 @click.command(epilog=_EPILOG)
-@_with_options
+@with_options
 def serve(**settings: Any) -> int:  # Any: each option has its own type
     """Run the server until it is stopped with Ctrl-C or SIGTERM.
 
@@ -104,13 +110,14 @@ def serve(**settings: Any) -> int:  # Any: each option has its own type
             "pip install 'engagement-attributes[server]', or pip install '.[server]' in a checkout."
         ) from error
     try:
-        run_server(**dict(_sections(settings)))
+        run_server(**dict(sections_of(settings)))
     except (ConfigurationError, LogError) as error:
         raise ServeError(str(error)) from error
     return 0
 
 
-def _sections(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Each section with its settings. Raises ConfigurationError."""
+def sections_of(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each section with its settings, others having their defaults. Raises ConfigurationError."""
     for name, section in config_sections().items():
-        yield name, section(**{setting.name: settings[setting.name] for setting in fields(section)})
+        names = [setting.name for setting in fields(section) if setting.name in settings]
+        yield name, section(**{each: settings[each] for each in names})

@@ -8,6 +8,9 @@
     │   ├── LogReplacedError
     │   ├── StaleViewError
     │   ├── UnreadableCommitError
+    │   ├── UnusableMessageError
+    │   │   ├── DamagedMessageError
+    │   │   └── InapplicableCommitError
     │   ├── DamagedSnapshotError
     │   ├── WriterGoneError
     │   └── WriterFailedError
@@ -41,7 +44,8 @@
         │   ├── ErasureNotFoundError
         │   └── ProfileNotFoundError
         ├── DataLossError
-        │   └── DataDamagedError
+        │   ├── DataDamagedError
+        │   └── LogDamagedError
         └── UnavailableError
             ├── OverloadedError
             ├── DrainingError
@@ -61,15 +65,18 @@ from engagement_server.errors.base import (
     TakenOverError,
     UnavailableError,
 )
-from engagement_server.errors.damage import DamagedEventsError, DataDamagedError
+from engagement_server.errors.damage import DamagedEventsError, DataDamagedError, LogDamagedError
 from engagement_server.errors.faults import (
     ConfigurationError,
+    DamagedMessageError,
     DamagedSnapshotError,
+    InapplicableCommitError,
     LogError,
     LogReplacedError,
     LogUnreachableError,
     StaleViewError,
     UnreadableCommitError,
+    UnusableMessageError,
     WriterFailedError,
     WriterGoneError,
 )
@@ -114,6 +121,7 @@ __all__ = [
     "CursorMalformedError",
     "CursorMismatchError",
     "DamagedEventsError",
+    "DamagedMessageError",
     "DamagedSnapshotError",
     "DataDamagedError",
     "DataLossError",
@@ -127,7 +135,9 @@ __all__ = [
     "FieldInvalidError",
     "FilterInvalidError",
     "FinishMismatchError",
+    "InapplicableCommitError",
     "InvalidRequestError",
+    "LogDamagedError",
     "LogEpochChangedError",
     "LogError",
     "LogReplacedError",
@@ -146,6 +156,7 @@ __all__ = [
     "TakenOverError",
     "UnavailableError",
     "UnreadableCommitError",
+    "UnusableMessageError",
     "UploadFinishedError",
     "UploadNotFoundError",
     "UploadTakenOverError",

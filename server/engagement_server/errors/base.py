@@ -52,10 +52,15 @@ class NotFoundError(RequestError):
 
 
 class DataLossError(RequestError):
-    """What is stored cannot be read; repeating the call does not help."""
+    """Stored data is damaged and cannot be read; repeating the call does not help."""
 
 
 class UnavailableError(RequestError):
     """The same call with the same ids succeeds later."""
 
     retry_delay_seconds = 1.0
+
+    @property
+    def fault(self) -> str:
+        """The message for operators, without the advice for callers."""
+        return self.message.partition("; retry ")[0]

@@ -1,4 +1,4 @@
-"""Stored data that cannot be read any more."""
+"""Stored data, and messages of a log, that are damaged."""
 
 from __future__ import annotations
 
@@ -18,6 +18,21 @@ class DataDamagedError(DataLossError):
         where = f" at cursor {position['cursor']}" if "cursor" in position else ""
         super().__init__(
             f"stored data is damaged{where}; the operator of the server can check its files", **position
+        )
+
+
+class LogDamagedError(DataLossError):
+    """A node refuses a partition, whose log or view is damaged from a message on, until it is repaired."""
+
+    reason = "LOG_DAMAGED"
+
+    def __init__(self, *, log: str, sequence: int, cause: str) -> None:
+        super().__init__(
+            f"this node refuses the accounts of {log}, which may be wrong from message {sequence} on:"
+            f" {cause}",
+            log=log,
+            sequence=sequence,
+            cause=cause,
         )
 
 

@@ -29,6 +29,23 @@ class UnreadableCommitError(LogError):
     """An entry of the log is not one that this version can read."""
 
 
+class UnusableMessageError(LogError):
+    """A node stops before a message of the log, as long as that is in the log and not skipped."""
+
+    def __init__(self, sequence: int, cause: str) -> None:
+        super().__init__(f"message {sequence} {cause}")
+        self.sequence = sequence
+        self.cause = cause
+
+
+class DamagedMessageError(UnusableMessageError):
+    """A message of the log is missing or is not as it was written."""
+
+
+class InapplicableCommitError(UnusableMessageError):
+    """A view can never apply a commit; it is intact."""
+
+
 class DamagedSnapshotError(LogError):
     """A snapshot is incomplete or corrupt; an older one may be fine."""
 

@@ -30,3 +30,8 @@ class StoreUnavailableError(UnavailableError):
 
     def __init__(self, cause: str) -> None:
         super().__init__(f"the store is not available ({cause}); retry with the same event ids", cause=cause)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has no room."""
+        return self.metadata["cause"] == "disk full"

@@ -77,7 +77,7 @@ class Erasures:
             try:
                 running = await self._readers.run(lambda reader: reader.erasures.running())
             except UnavailableError as error:
-                _log.warning("erasures are waiting for the store: %s", error)
+                _log.warning("erasures are waiting for the store: %s", error.fault)
                 await asyncio.sleep(_MAX_RETRY_SECONDS)
                 continue
             for account_id, erasure_id in running:
@@ -102,7 +102,7 @@ class Erasures:
             except DrainingError:
                 raise
             except UnavailableError as error:
-                _log.warning("erasure %s resumes in %.1f s: %s", erasure_id, delay_seconds, error)
+                _log.warning("erasure %s resumes in %.1f s: %s", erasure_id, delay_seconds, error.fault)
             except RequestError as error:
                 _log.error("erasure %s is postponed for a minute: %s", erasure_id, error)
                 raise

@@ -1,36 +1,50 @@
-"""Expires events by their age since acceptance, and uploads that have gone idle."""
+"""Expires events by their age since acceptance, and uploads that have gone idle, unless expiry is held."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engagement import v1
 from engagement_server.clock import now_ms
-from engagement_server.errors import DrainingError, UnavailableError
-from engagement_server.operations import ExpireEvents, ExpireUploads
+from engagement_server.errors import ConfigurationError, DrainingError, UnavailableError
+from engagement_server.jobs.node_clock import MAX_DIFFERENCE_MS
+from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
+from engagement_server.model import RetentionState
+from engagement_server.operations import ExpireEvents, ExpireUploads, HoldExpiry, ReleaseExpiry
+from engagement_server.store.retention_rows import is_returned
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
+    from engagement_server.jobs.agreement import Terms
+    from engagement_server.jobs.node_clock import NodeClock
+    from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
+    from engagement_server.model import ExpiryHold
+    from engagement_server.operations import Applied, Operation
+    from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
 
-_INTERVAL_SECONDS = 3600.0
-# Pause after each step, in durations of the step, in which the writer is free for other commits.
-_PAUSE_FACTOR = 4
+INTERVAL_SECONDS = 300.0
+HELD_INTERVAL_SECONDS = 60.0
+"""While expiry is held, each node commits its time this often, so that others can compare their clocks."""
+RETRY_SECONDS = 20.0
+_BEHIND_SECONDS = 1.0
+# Of a retention of seconds, which only tests have.
+_MIN_INTERVAL_SECONDS = 0.5
+# A pass ends after this long, says what it has removed, and looks at the clock again before the next.
+_MAX_PASS_SECONDS = 60.0
+# Pause after the steps of a commit if callers are waiting, in durations of the commit.
+_PAUSE_FACTOR = 1
+# An account with more due events than one step removes gets several steps in a commit.
+_STEPS_A_COMMIT = 3
+_STEP_EVENTS = 500
+# The first expiry after a start may remove this share of the events.
+_MAX_FIRST_SHARE = 10
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ages:
-    """How long events and idle uploads are kept."""
-
-    events: timedelta
-    idle_uploads: timedelta
 
 
 class Retention:
@@ -38,43 +52,176 @@ class Retention:
 
     def __init__(
         self,
-        ages: Ages,
+        terms: Terms,
         *,
         committer: Committer,
         readers: Readers,
-        interval_seconds: float = _INTERVAL_SECONDS,
+        log: CommitLog,
+        clock: NodeClock,
     ) -> None:
-        self._ages = ages
+        self._terms = terms
         self._committer = committer
         self._readers = readers
-        self._interval_seconds = interval_seconds
+        self._commit_log = log
+        self._clock = clock
+        self._has_begun = False
+        """Whether an expiry has begun since the start."""
+        self._reported: ExpiryHold | None = None
+        self._state: RetentionState | None = None
+        self._change = asyncio.Event()
+        log.subscribe(self._note)
 
     async def run(self) -> None:
-        """Expires now and at every interval; returns once the server drains."""
+        """Expires now, for as long as it is behind, and at every interval; returns once the server drains."""
         while True:
+            pause_seconds = _BEHIND_SECONDS
             try:
-                await self._expire(now_ms=now_ms())
+                if self._commit_log.is_current:  # otherwise the log would refuse
+                    pause_seconds = await self._pass()
             except DrainingError:
                 return
+            except ConfigurationError as error:  # of a node that could not follow the log at its start
+                if not self._commit_log.failure.done():
+                    self._commit_log.failure.set_exception(error)
+                return
             except UnavailableError as error:
-                _log.warning("expiry is postponed: %s", error)
-            await asyncio.sleep(self._interval_seconds)
+                pause_seconds = RETRY_SECONDS
+                _log.warning("expiry is tried again in %.0f s: %s", pause_seconds, error.fault)
+            await self._wait_for_change(pause_seconds)
 
-    async def _expire(self, *, now_ms: int) -> None:
-        events_before_ms = now_ms - int(self._ages.events.total_seconds() * 1000)
-        idle_since_ms = now_ms - int(self._ages.idle_uploads.total_seconds() * 1000)
-        await self._repeat(ExpireUploads(idle_since_ms, finished_before_ms=events_before_ms))
+    async def _wait_for_change(self, seconds: float) -> None:
+        """Waits, but not once an operator has changed the retention or released a hold."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._change.wait()
+
+    def _note(self, applied: Applied) -> None:
+        if self._state not in {None, applied.retention}:
+            self._change.set()
+        self._state = applied.retention
+
+    async def _pass(self) -> float:
+        """Removes what is due, for a limited time; returns how many seconds the next pass may wait."""
+        self._change.clear()
+        # The commit shows this node's clock to the store and to other nodes, and changes nothing else.
+        await self._submit(ExpireUploads(0))
+        retention_ms = await self._agreed_retention_ms()
+        clock_ms = now_ms()
+        before_ms = clock_ms - retention_ms
+        fault = self._clock.fault() or await self._large_removal(retention_ms, clock_ms)
+        if fault is not None:
+            await self._committer.submit(fault, returns=RetentionState)
+        hold = (await self._readers.run(lambda reader: reader.retention())).hold
+        if hold is not None:
+            return await self._wait_for_release(hold, clock_ms)
+        self._reported = None
+        self._has_begun = True
+        return await self._expire(before_ms, clock_ms)
+
+    async def _expire(self, before_ms: int, clock_ms: int) -> float:
+        until = time.monotonic() + _MAX_PASS_SECONDS
+        idle_since_ms = clock_ms - self._terms.idle_uploads_ms
+        await self._repeat(ExpireUploads(idle_since_ms, finished_before_ms=before_ms), until=until)
+        through_ms = clock_ms + MAX_DIFFERENCE_MS
         accounts = await self._readers.run(
-            lambda reader: reader.accounts_with_events_before(events_before_ms)
+            lambda reader: reader.receive_times.accounts_due(
+                accepted_before_ms=before_ms, clock_ms=through_ms
+            )
         )
-        for account_id in accounts:
-            await self._repeat(ExpireEvents(account_id, events_before_ms))
+        removed = 0
+        for account_id, due in accounts.items():
+            step = ExpireEvents(account_id, before_ms, _STEP_EVENTS, through_ms)
+            steps = _STEPS_A_COMMIT if due > _STEP_EVENTS else 1
+            removed += await self._repeat(step, until=until, steps=steps)
+        if removed:
+            _log.info("removed %d events that were accepted before %s", removed, time_text(before_ms))
+            self._commit_log.note_expired(removed)
+        if time.monotonic() > until:
+            return 0.0
+        return min(INTERVAL_SECONDS, max(_MIN_INTERVAL_SECONDS, (clock_ms - before_ms) / 10_000))
 
-    async def _repeat(self, operation: ExpireUploads | ExpireEvents) -> None:
-        """Repeats a bounded operation until it finds nothing left to expire."""
+    async def _repeat(self, operation: Operation, *, until: float, steps: int = 1) -> int:
+        """Repeats a bounded operation until it finds nothing left to expire; returns the rows expired."""
+        expired = 0
         while True:
             await self._committer.wait_for_room()
             began = time.monotonic()
-            if not await self._committer.submit(operation, returns=int):
-                return
-            await asyncio.sleep(_PAUSE_FACTOR * (time.monotonic() - began))
+            counts = await asyncio.gather(*(self._submit(operation) for _ in range(steps)))
+            expired += sum(counts)
+            if not counts[-1] or time.monotonic() > until:
+                return expired
+            if self._committer.is_busy:
+                await asyncio.sleep(_PAUSE_FACTOR * (time.monotonic() - began))
+
+    async def _submit(self, operation: Operation) -> int:
+        return await self._committer.submit(operation, returns=int)
+
+    async def _agreed_retention_ms(self) -> int:
+        """The retention of the store. Raises ConfigurationError if this server was started with another."""
+        state = await self._readers.run(lambda reader: reader.retention())
+        if state.retention_ms is None:
+            state = await self._committer.submit(self._terms.first_retention(), returns=RetentionState)
+        self._terms.require_agreement(state)
+        assert state.retention_ms is not None
+        return state.retention_ms
+
+    async def _large_removal(self, retention_ms: int, clock_ms: int) -> HoldExpiry | None:
+        """The hold that the first expiry after the start calls for if it would remove too much."""
+        if self._has_begun or (self._terms.allows_short and retention_ms < DAY_MS):
+            return None
+
+        def count(reader: Reader) -> tuple[int, int, int]:
+            with reader.transaction():
+                due, stored, confirmed = reader.receive_times.count_due(
+                    accepted_before_ms=clock_ms - retention_ms,
+                    confirmed_before_ms=reader.retention().confirmed_before_ms,
+                    clock_ms=clock_ms + MAX_DIFFERENCE_MS,
+                )
+                return due - confirmed, stored, reader.last_commit_ms()
+
+        due, stored, last_commit_ms = await self._readers.run(count)
+        if due * _MAX_FIRST_SHARE <= stored:
+            return None
+        return HoldExpiry(v1.ExpiryHold.REASON_LARGE_REMOVAL, last_commit_ms, clock_ms)
+
+    async def _wait_for_release(self, hold: ExpiryHold, clock_ms: int) -> float:
+        """Reports a hold once, and ends it if the clock has returned."""
+        if self._reported != hold:
+            self._reported = hold
+            _log.warning(
+                "expiry is held since %s: %s; nothing is removed until `engagement expiry release`",
+                time_text(hold.since_ms),
+                hold_text(hold),
+            )
+        if not self._has_returned(hold, clock_ms):
+            return HELD_INTERVAL_SECONDS
+        if await self._submit(ReleaseExpiry(0, hold.since_ms)):
+            _log.info("expiry goes on: the clock agrees with the commits again")
+            return 0.0
+        return HELD_INTERVAL_SECONDS
+
+    def _has_returned(self, hold: ExpiryHold, clock_ms: int) -> bool:
+        match hold.reason:
+            case v1.ExpiryHold.REASON_CLOCK_AHEAD | v1.ExpiryHold.REASON_CLOCK_BEHIND:
+                return self._clock.agrees and is_returned(hold, clock_ms=clock_ms)
+            case v1.ExpiryHold.REASON_CLOCKS_DISAGREE:
+                return self._clock.agrees
+            case _:
+                return False
+
+
+def hold_text(hold: ExpiryHold) -> str:
+    """Why expiry is held, for an operator."""
+    clock, commit = time_text(hold.clock_ms), time_text(hold.commit_ms)
+    difference = duration_text(abs(hold.clock_ms - hold.commit_ms))
+    match hold.reason:
+        case v1.ExpiryHold.REASON_CLOCK_AHEAD:
+            return f"the clock ({clock}) is {difference} ahead of the last commit ({commit})"
+        case v1.ExpiryHold.REASON_CLOCK_BEHIND:
+            return f"the clock ({clock}) is {difference} behind the last commit ({commit})"
+        case v1.ExpiryHold.REASON_CLOCKS_DISAGREE:
+            return f"the clocks of two nodes differ by {difference} ({clock} and {commit})"
+        case _:
+            return (
+                f"the first expiry after the start, at {clock}, would remove more than a tenth of the events"
+            )

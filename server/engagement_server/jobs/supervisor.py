@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from engagement_server.errors import RequestError
 from engagement_server.jobs.erasures import Erasures
+from engagement_server.jobs.node_clock import NodeClock
 from engagement_server.jobs.retention import Retention
 
 if TYPE_CHECKING:
-    from engagement_server.jobs.retention import Ages
+    from engagement_server.jobs.agreement import Terms
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
     from engagement_server.store.readers import Readers
@@ -26,12 +27,14 @@ _log = logging.getLogger(__name__)
 class Jobs:
     """The background jobs that change a partition."""
 
-    def __init__(self, *, committer: Committer, readers: Readers, log: CommitLog, ages: Ages | None) -> None:
-        """Without `ages` another process expires events and resumes erasures; this one only runs its own."""
+    def __init__(
+        self, *, committer: Committer, readers: Readers, log: CommitLog, terms: Terms | None
+    ) -> None:
+        """Without `terms` another process expires events and resumes erasures; this one only runs its own."""
         self.erasures = Erasures(committer=committer, readers=readers, log=log)
         self._tasks: list[asyncio.Task[None]] = []
-        if ages is not None:
-            retention = Retention(ages, committer=committer, readers=readers)
+        if terms is not None:
+            retention = Retention(terms, committer=committer, readers=readers, log=log, clock=NodeClock(log))
             for name, job in (("retention", retention.run), ("erasures-resume", self.erasures.resume)):
                 self._tasks.append(asyncio.create_task(supervise(name, job), name=name))
 

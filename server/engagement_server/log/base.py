@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from engagement_server.operations import Applied
 
 if TYPE_CHECKING:
-    from engagement_server.errors import RequestError
+    from engagement_server.errors import DataLossError, RequestError
     from engagement_server.operations import Commit, Result
 
 AppliedCallback = Callable[[Applied], None]
@@ -32,6 +32,8 @@ class CommitLog(Protocol):
 
     max_concurrent_commits: int
     """Maximum useful concurrency of `commit`."""
+    has_other_writers: bool
+    """Whether other nodes commit to it, with clocks of their own."""
     failure: asyncio.Future[None]
     """Fails with the error that makes the log unusable until the server is restarted."""
 
@@ -43,6 +45,10 @@ class CommitLog(Protocol):
     def is_current(self) -> bool:
         """Whether the log accepts commits and readers are at most moments behind it."""
 
+    @property
+    def damage(self) -> DataLossError | None:
+        """The error for all calls about this log's accounts while it or the store is damaged."""
+
     def subscribe(self, callback: AppliedCallback) -> None:
         """Registers `callback`, to be called on the event loop after each commit, once readers see it.
 
@@ -53,7 +59,7 @@ class CommitLog(Protocol):
         """Registers `callback`, to be called on the event loop when `is_current` changes."""
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
-        """Returns one result or error per operation. Raises StoreUnavailableError."""
+        """Returns one result or error per operation. Raises StoreUnavailableError and LogDamagedError."""
 
     async def catch_up(self) -> bool:
         """Returns once readers see everything that any node committed before the call.
@@ -76,6 +82,9 @@ class CommitLog(Protocol):
         Each has called its callbacks for all earlier commits, and then those of `watch_settling`. Raises
         StoreUnavailableError.
         """
+
+    def note_expired(self, events: int) -> None:
+        """Counts events that this process has expired, if the log has metrics."""
 
     async def close(self) -> None:
         """Closes the log once the running commit is done."""

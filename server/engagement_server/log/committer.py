@@ -8,7 +8,13 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from engagement_server.clock import now_ms
-from engagement_server.errors import DataDamagedError, DrainingError, OverloadedError, RequestError
+from engagement_server.errors import (
+    DataDamagedError,
+    DrainingError,
+    OverloadedError,
+    RequestError,
+    UnavailableError,
+)
 from engagement_server.operations import Commit, CommitChunk, RecordBatch
 
 if TYPE_CHECKING:
@@ -115,7 +121,7 @@ class Committer:
         try:
             results = await self._results_of(operations)
         except Exception as error:  # no caller of the group may wait for ever
-            _log.error("a commit of %d operations failed: %s", len(operations), error.__cause__ or error)
+            _log.error("a commit of %d operations failed: %s", len(operations), _reason(error))
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
@@ -161,3 +167,10 @@ class Committer:
         if self._waiting_bytes <= MAX_WAITING_BYTES:
             self._room.set()
         return operations, futures
+
+
+def _reason(error: Exception) -> object:
+    """Why a commit failed, for operators."""
+    if error.__cause__ is None and isinstance(error, UnavailableError):
+        return error.fault
+    return error.__cause__ or error

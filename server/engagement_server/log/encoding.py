@@ -30,6 +30,9 @@ _KINDS: dict[str, type[Operation]] = {
     "x": operations.ExpireEvents,
     "s": operations.SaveProfile,
     "n": operations.ChangeEpoch,
+    "t": operations.SetRetention,
+    "h": operations.HoldExpiry,
+    "R": operations.ReleaseExpiry,
 }
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
 # The indexes of a batch may be a range.

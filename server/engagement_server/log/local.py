@@ -6,21 +6,26 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
+from engagement_server.log.disk_room import apply_with_reserve
 from engagement_server.log.writer_thread import WriterThread
 
 if TYPE_CHECKING:
-    from engagement_server.errors import RequestError
+    from engagement_server.errors import DataLossError, RequestError
     from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
     from engagement_server.operations import Commit, Result
     from engagement_server.store.database import DatabaseFile
+    from engagement_server.store.reserve import Reserve
 
 
 class LocalLog:
     """Applies each commit to the store."""
 
     max_concurrent_commits = 1
+    has_other_writers = False
 
-    def __init__(self, database: DatabaseFile) -> None:
+    def __init__(self, database: DatabaseFile, *, reserve: Reserve | None = None) -> None:
+        """Takes over the reserve: disk space for removal."""
+        self._reserve = reserve
         self._writer = WriterThread(database)
         self._callbacks: list[AppliedCallback] = []
         self._settle_callbacks: list[SettleCallback] = []
@@ -36,6 +41,11 @@ class LocalLog:
         """See `CommitLog.is_current`."""
         return True
 
+    @property
+    def damage(self) -> DataLossError | None:
+        """See `CommitLog.damage`."""
+        return None
+
     def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
         self._callbacks.append(callback)
@@ -45,7 +55,7 @@ class LocalLog:
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`."""
-        applied = await self._writer.run(lambda writer: writer.apply(commit))
+        applied = await self._writer.run(lambda writer: apply_with_reserve(writer, commit, self._reserve))
         for callback in self._callbacks:
             callback(applied)
         return applied.results
@@ -66,6 +76,11 @@ class LocalLog:
         """See `CommitLog.settle`."""
         await asyncio.gather(*(callback() for callback in self._settle_callbacks))
 
+    def note_expired(self, events: int) -> None:
+        """See `CommitLog.note_expired`."""
+
     async def close(self) -> None:
         """See `CommitLog.close`."""
         await self._writer.close()
+        if self._reserve is not None:
+            self._reserve.close()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 
+from engagement.limits import END_OF_TIME_MS
 from engagement_server.cursor import SEQUENCE_BITS
 from engagement_server.store.account_rows import find_bounds
 from engagement_server.store.checksums import can_delete_unchecked, connect, is_damage, unchecked
@@ -45,7 +46,7 @@ class DamagedRange(NamedTuple):
     first: int
     last: int
     behind_ms: int | None
-    """When the next event that can be read was accepted; None if there is none."""
+    """When the next event that can be read was accepted, by a right clock; None if there is none."""
 
     def is_near(self, positions: Sequence[int]) -> bool:
         """Whether one of some ascending positions is in the range, or on a page beside it."""
@@ -56,25 +57,31 @@ class DamagedRange(NamedTuple):
 class DamagedEvents:
     """The damaged events of one account, read through a connection of its own."""
 
-    def __init__(self, connection: apsw.Connection, bounds: LogBounds) -> None:
+    def __init__(self, connection: apsw.Connection, bounds: LogBounds, *, clock_ms: int) -> None:
         self.connection = connection
         self._bounds = bounds
+        self._clock_ms = clock_ms
 
     @classmethod
     @contextmanager
-    def of(cls, path: str, account_id: str) -> Iterator[DamagedEvents]:
-        """Those of an account that exists."""
+    def of(cls, path: str, account_id: str, *, clock_ms: int = END_OF_TIME_MS) -> Iterator[DamagedEvents]:
+        """Those of an account that exists. What was accepted after `clock_ms` came by a wrong clock."""
         with closing(connect(path, flags=apsw.SQLITE_OPEN_READONLY)) as connection:
             bounds = find_bounds(connection, account_id)
             assert bounds is not None
-            yield cls(connection, bounds)
+            yield cls(connection, bounds, clock_ms=clock_ms)
 
-    def ranges(self) -> Iterator[DamagedRange]:
-        """All of them. Reads every event of the account."""
+    def ranges(self, *, kept_since_ms: int = END_OF_TIME_MS) -> Iterator[DamagedRange]:
+        """Those before the first event that a right clock accepted at a time or later.
+
+        Reads every event up to there.
+        """
         after, end = self._bounds.expired_position, self._bounds.last_position
         while after < end:
             try:
-                for position, _ in self._events(after + 1):
+                for position, receive_time_ms in self._events(after + 1):
+                    if kept_since_ms <= receive_time_ms <= self._clock_ms:
+                        return
                     after = position
             except apsw.Error as error:
                 if not is_damage(error):
@@ -83,8 +90,7 @@ class DamagedEvents:
                 return
             damage = damaged_after(self.connection, after, end + 1)
             after = damage.last_position
-            behind = next(self._events(after + 1), None)
-            yield DamagedRange(damage.first_position, after, None if behind is None else behind[1])
+            yield DamagedRange(damage.first_position, after, self._time_behind(after))
 
     def ids(self, damaged: DamagedRange) -> list[StoredId]:
         """The events of a range by the index of ids, all of which is read."""
@@ -94,6 +100,16 @@ class DamagedEvents:
             (self._bounds.account, damaged.first, damaged.last),
         )
         return [StoredId(*row) for row in rows]
+
+    def _time_behind(self, after: int) -> int | None:
+        try:
+            for _, receive_time_ms in self._events(after + 1):
+                if receive_time_ms <= self._clock_ms:
+                    return receive_time_ms
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+        return None
 
     def _events(self, first: int) -> Iterator[tuple[int, int]]:
         """Positions and times of events; each is read completely."""

@@ -32,8 +32,8 @@ class DataFolder:
         except OSError as error:
             self.close()
             raise ConfigurationError(
-                f"the data folder {path} is in use by another server ({_read_holder(path)}); stop it or"
-                " choose another folder"
+                f"the data folder {path} is in use by another server ({_read_holder(path)}); stop it, or"
+                " choose another with --data DIR"
             ) from error
         try:
             _write_holder(path)
@@ -60,10 +60,10 @@ def require_unlocked(path: Path) -> None:
 
 
 def _unusable(path: Path, error: OSError) -> ConfigurationError:
-    text = f"the data folder {path} cannot be used: {error.strerror}"
+    text = f"the data folder {path} cannot be used: {error.strerror}; choose another with --data DIR"
     if isinstance(error, PermissionError):
         user = pwd.getpwuid(os.geteuid()).pw_name
-        text += f". Give it to the user of this process: chown -R {user} {path}"
+        text += f", or give this one to the user of this process: chown -R {user} {path}"
     return ConfigurationError(text)
 
 

@@ -15,7 +15,7 @@ from engagement_server.store.checksums import RESERVED_BYTES, connect, require_c
 from engagement_server.store.data_folder import DataFolder
 from engagement_server.store.failures import not_writable, usable
 from engagement_server.store.index_rebuild import discard_index, rebuild_index
-from engagement_server.store.log_position import LogPosition, read_position
+from engagement_server.store.log_position import LogPosition, read_digest, read_position
 from engagement_server.store.schema import UPGRADES, prepare, require_own
 from engagement_server.store.wal_tail import require_whole_wal
 
@@ -57,6 +57,8 @@ class StoreState(NamedTuple):
     schema_version: int
     identity: Identity
     position: LogPosition
+    digest: str = ""
+    """The digest of everything applied up to the position, in hexadecimal digits."""
 
 
 class DatabaseFile:
@@ -90,9 +92,10 @@ class DatabaseFile:
     def inspect(self) -> StoreState | None:
         """The state of the store, its schema upgraded if necessary; None if there is no store.
 
-        Raises ConfigurationError if the file cannot be used.
+        A file without a schema, which was being created when its server ended, is no store: its identity is
+        yet to be decided. Raises ConfigurationError if the file cannot be used.
         """
-        if not self._path.exists():
+        if not self._path.exists() or self._is_half_made():
             return None
         with contextlib.closing(self._open_current(None)) as connection:
             return read_state(connection)
@@ -102,6 +105,7 @@ class DatabaseFile:
         for extra in self._extras():
             extra.unlink(missing_ok=True)
         path.replace(self._path)
+        self._files = {}
 
     def require_present(self) -> None:
         """Raises StoreUnavailableError if a file of the open store was removed or replaced.
@@ -157,11 +161,24 @@ class DatabaseFile:
         if self._locked is not None:
             self._locked.close()
 
+    def _is_half_made(self) -> bool:
+        with usable(self._path):
+            self._require_whole_wal()
+            with contextlib.closing(self._open(apsw.SQLITE_OPEN_READWRITE, _READER_CACHE_KIB)) as connection:
+                return (
+                    int(connection.pragma("user_version")) == 0
+                    and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+                )
+
+    def _require_whole_wal(self) -> None:
+        """Raises ConfigurationError if opening the store would drop acknowledged commits."""
+        if not self._is_view:  # which applies again what it lost
+            require_whole_wal(self._path)
+
     def _open_current(self, identity: Identity | None) -> apsw.Connection:
         """Opens the connection that writes, to a store of the current schema."""
         with usable(self._path):
-            if not self._is_view:  # which applies again what it lost
-                require_whole_wal(self._path)
+            self._require_whole_wal()
             connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, _WRITER_CACHE_KIB)
             try:
                 self._prepare(connection, identity)
@@ -233,7 +250,8 @@ def read_identity(connection: apsw.Connection) -> Identity:
 def read_state(connection: apsw.Connection) -> StoreState:
     """The state of the store behind a connection."""
     version = connection.pragma("user_version")
-    return StoreState(version, read_identity(connection), read_position(connection))
+    position, digest = read_position(connection), read_digest(connection)
+    return StoreState(version, read_identity(connection), position, digest)
 
 
 def read_cursors(connection: apsw.Connection) -> Cursors:

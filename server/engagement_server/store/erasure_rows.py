@@ -18,7 +18,7 @@ from engagement_server.store.damaged_removal import (
 from engagement_server.store.erasure_states import ErasureStates
 from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
-from engagement_server.store.notice_rows import MAX_NOTICE_EVENTS, pack_positions
+from engagement_server.store.notice_rows import pack_positions
 from engagement_server.store.removal import Removal
 from engagement_server.store.tombstones import Suppressions, Tombstones
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents, LiftSuppression
     from engagement_server.store.index_merges import IndexMerges
-
-_MAX_STEP_BYTES = 16 * 1024 * 1024
 
 
 class ErasureStep(NamedTuple):
@@ -144,6 +142,10 @@ class ErasureRows:
         self._wanted = set(wanted)
         return bool(self._planned)
 
+    def forget_plan(self) -> None:
+        """Drops a plan that no step has carried out."""
+        self._planned = ()
+
     def _remove_planned(self, account: int) -> list[StoredId]:
         """Removes the damaged events that are planned; returns those of the subject."""
         planned, self._planned = self._planned, ()
@@ -206,8 +208,9 @@ def _query(operation: EraseEvents, running: _RunningErasure) -> PageQuery:
         wanted=filter_of(Subject(running.kind, running.subject)),
         after_position=running.progress,
         newest_first=False,
-        max_events=MAX_NOTICE_EVENTS,
-        max_bytes=_MAX_STEP_BYTES,
+        max_events=operation.max_events,
+        max_bytes=operation.max_bytes,
+        max_candidates=operation.max_candidates,
     )
 
 

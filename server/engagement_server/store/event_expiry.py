@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from engagement import v1
@@ -15,6 +14,7 @@ from engagement_server.store.damaged_removal import (
     plan_removal,
     remove_damaged,
 )
+from engagement_server.store.receive_times import ReceiveTimes
 from engagement_server.store.removal import Removal
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from engagement_server.operations import ExpireEvents
     from engagement_server.store.index_merges import IndexMerges
 
-# A step of some hundreds delays other commits by about the time of one commit.
-_EVENTS_A_STEP = 500
-
 
 class EventExpiry:
     """Works inside the transactions of the writer."""
@@ -35,15 +32,17 @@ class EventExpiry:
     def __init__(self, connection: apsw.Connection, *, merges: IndexMerges) -> None:
         self._connection = connection
         self._removal = Removal(connection, merges=merges)
-        self._planned: Sequence[StoredId] = ()
-        """Damaged events that the next step removes."""
+        self._times = ReceiveTimes(connection)
+        self._plan: Sequence[StoredId] | None = None
+        """Damaged events that the next step removes; None: it ends at damage."""
 
     def expire(self, operation: ExpireEvents, account: int) -> int:
         """Removes a bounded number of the events accepted before a time; returns how many."""
-        lost, self._planned = self._planned, ()
+        plan, self._plan = self._plan, None
+        lost = plan or ()
         if lost:
             remove_damaged(self._connection, account, lost)
-        rows = self._find_oldest(account, accepted_before_ms=operation.accepted_before_ms)
+        rows = self._find_oldest(operation, account, passes_damaged=plan is not None)
         if not rows:
             return len(lost)
         self._removal.remove(account, [(row, v1.Event.FromString(row.payload)) for row in rows])
@@ -65,25 +64,52 @@ class EventExpiry:
     def plan(self, operation: ExpireEvents) -> bool:
         """Finds damaged events that are to expire, between transactions; the next step removes them.
 
-        They count as accepted before those behind them. Returns whether there are any. Raises apsw.Error.
+        They count as accepted before those behind them. Returns whether the next step can go on, without
+        those that wait for the ones behind them. Raises apsw.Error.
         """
         path, account_id = self._connection.db_filename("main"), operation.account_id
         due: list[DamagedRange] = []
-        with DamagedEvents.of(path, account_id) as damaged:
-            for each in damaged.ranges():
+        with DamagedEvents.of(path, account_id, clock_ms=operation.clock_ms) as damaged:
+            for each in damaged.ranges(kept_since_ms=operation.accepted_before_ms):
                 if each.behind_ms is None or each.behind_ms >= operation.accepted_before_ms:
                     break
                 due.append(each)
-        self._planned = plan_removal(path, account_id, due)
-        return bool(self._planned)
+        events = plan_removal(path, account_id, due)
+        if due and not events:
+            return False
+        self._plan = events
+        return True
 
-    def _find_oldest(self, account: int, *, accepted_before_ms: int) -> Sequence[StoredRow]:
-        rows = self._connection.execute(
-            "SELECT e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status,"
-            " e.matched_type FROM accounts AS a JOIN events AS e"
-            " ON e.position > ? + a.expired_sequence AND e.position < ?"
-            " WHERE a.number = ? ORDER BY e.position LIMIT ?",
-            (first_position(account), first_position(account + 1), account, _EVENTS_A_STEP),
+    def forget_plan(self) -> None:
+        """Drops a plan that no step has carried out."""
+        self._plan = None
+
+    def _find_oldest(
+        self, operation: ExpireEvents, account: int, *, passes_damaged: bool
+    ) -> Sequence[StoredRow]:
+        ((expired, last),) = self._connection.execute(
+            "SELECT expired_sequence, last_sequence FROM accounts WHERE number = ?", (account,)
         )
-        stored = map(StoredRow._make, rows)
-        return list(takewhile(lambda row: row.receive_time_ms < accepted_before_ms, stored))
+        first = first_position(account)
+        through = self._times.expired_through(
+            first + expired,
+            first + last,
+            accepted_before_ms=operation.accepted_before_ms,
+            clock_ms=operation.clock_ms,
+            passes_damaged=passes_damaged,
+        )
+        if through is None:
+            return ()
+        rows = self._connection.execute(
+            "SELECT position, server_time_ms, receive_time_ms, payload, matched_status, matched_type"
+            " FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+            (first + expired, through, operation.max_events),
+        )
+        step: list[StoredRow] = []
+        size_bytes = 0
+        for row in map(StoredRow._make, rows):
+            size_bytes += len(row.payload)
+            if step and size_bytes > operation.max_bytes:
+                break
+            step.append(row)
+        return step

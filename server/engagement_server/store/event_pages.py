@@ -40,6 +40,8 @@ class PageQuery:
     newest_first: bool
     max_events: int
     max_bytes: int
+    max_candidates: int | None = None
+    """Events that the index finds, at most: at the limit the page ends early. None: the usual limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +137,13 @@ class EventPages:
         if expression is None:
             return self._scan(predicate, low, high, newest_first=query.newest_first)
         order = "DESC" if query.newest_first else "ASC"
+        max_rows = query.max_candidates or _MAX_CANDIDATES
         # Not executed before the first row is wanted, which may be damaged.
         found = self._rows(
             f"SELECT {_COLUMNS} FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
             f" AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
             f" CROSS JOIN events AS e ON e.position = hit.rowid",
-            (expression, low, high, _MAX_CANDIDATES),
+            (expression, low, high, max_rows),
         )
 
         def find_damage() -> DamagedEventsError:
@@ -153,7 +156,7 @@ class EventPages:
             ((position,),) = rows
             return DamagedEventsError(position, position)
 
-        return _Candidates(found, find_damage, max_rows=_MAX_CANDIDATES)
+        return _Candidates(found, find_damage, max_rows=max_rows)
 
     def _rows(self, statement: str, arguments: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
         yield from self._connection.execute(statement, arguments)

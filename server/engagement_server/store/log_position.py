@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from engagement_server.operations import ChangeEpoch, LogEntry
 
 
+# Each write takes a page of the write-ahead log, which a small commit would notice.
+_MARK_INTERVAL_MS = 60_000
+
+
 class LogPosition(NamedTuple):
     """The last message of the log that a view has applied."""
 
@@ -26,11 +30,25 @@ def read_position(connection: apsw.Connection) -> LogPosition:
     return LogPosition() if row is None else LogPosition(*row)
 
 
+def read_digest(connection: apsw.Connection) -> str:
+    """The digest of a view at its position, in hexadecimal digits; empty before the first message."""
+    row = connection.execute("SELECT hex(digest) FROM log_position").fetchone()
+    return "" if row is None else str(row[0]).lower()
+
+
 class PositionRows:
     """Works inside the transactions of the writer."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._marked_ms = 0
+
+    def mark_time(self, time_ms: int) -> None:
+        """Keeps the time of a commit of a store that is its own log, at most once a minute of its clock."""
+        if abs(time_ms - self._marked_ms) >= _MARK_INTERVAL_MS:
+            self._connection.execute("DELETE FROM log_position")
+            self._connection.execute("INSERT INTO log_position VALUES (0, '', ?)", (time_ms,))
+            self._marked_ms = time_ms
 
     def is_applied(self, entry: LogEntry) -> bool:
         """Whether this commit or a later one of its publisher has been applied."""
@@ -39,11 +57,12 @@ class PositionRows:
         ).fetchone()
         return row is not None and int(row[0]) >= entry.number
 
-    def advance(self, entry: LogEntry, *, time_ms: int) -> None:
-        """Moves the position to an entry."""
+    def advance(self, entry: LogEntry, *, time_ms: int, digest: bytes) -> None:
+        """Moves the position to an entry, up to which the view has this digest."""
         self._connection.execute("DELETE FROM log_position")
         self._connection.execute(
-            "INSERT INTO log_position VALUES (?, ?, ?)", (entry.sequence, entry.message_id, time_ms)
+            "INSERT INTO log_position VALUES (?, ?, ?, ?)",
+            (entry.sequence, entry.message_id, time_ms, digest),
         )
 
     def mark_applied(self, entry: LogEntry, *, time_ms: int) -> None:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_NOTICE_EVENTS = 1_000
-"""Events in one notice; a larger erasure appends several notices."""
 _POSITION_BYTES = 8
 
 

@@ -26,7 +26,7 @@ _IDENTIFIER_CHARACTERS = 24
 class PendingEvents:
     """Works inside the transaction of the caller, who calls `flush` before its end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # most are named at the call
         self,
         connection: apsw.Connection,
         last_position: int,
@@ -34,11 +34,14 @@ class PendingEvents:
         judge: Judge,
         merges: IndexMerges,
         time_ms: int,
+        event_time_ms: int,
     ) -> None:
+        """Events without a time of their own get `event_time_ms`."""
         self._connection = connection
         self._judge = judge
         self._merges = merges
         self._time_ms = time_ms
+        self._event_time_ms = event_time_ms
         self._last_position = last_position
         self._records: list[EventRecord] = []
         self._admissions: list[Admission] = []
@@ -73,6 +76,7 @@ class PendingEvents:
 
     def _insert(self, first: int) -> None:
         account, time_ms = first >> SEQUENCE_BITS, self._time_ms
+        event_time_ms = self._event_time_ms
         for start in range(0, len(self._records), _ROWS_A_STATEMENT):
             records = self._records[start : start + _ROWS_A_STATEMENT]
             admissions = self._admissions[start : start + _ROWS_A_STATEMENT]
@@ -83,7 +87,7 @@ class PendingEvents:
                 event_id, attribute_set, authenticated, server_time_ms, payload, indexed = record
                 events += (
                     position, account, event_id, attribute_set, authenticated,
-                    server_time_ms or time_ms, time_ms, payload, admission[0], admission[1],
+                    server_time_ms or event_time_ms, time_ms, payload, admission[0], admission[1],
                 )  # fmt: skip
                 search += (position, *indexed)
                 text_characters += len(indexed[0]) + _IDENTIFIER_CHARACTERS
@@ -97,11 +101,12 @@ class PendingEvents:
         while start < len(self._records):
             block = position + start >> BLOCK_BITS
             end = min(len(self._records), (block + 1 << BLOCK_BITS) - position)
-            times = [record.server_time_ms or self._time_ms for record in self._records[start:end]]
+            times = [record.server_time_ms or self._event_time_ms for record in self._records[start:end]]
             self._connection.execute(
-                "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE"
-                " SET min_ms = min(min_ms, excluded.min_ms), max_ms = max(max_ms, excluded.max_ms)",
-                (block, min(times), max(times)),
+                "INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (block) DO UPDATE"
+                " SET min_ms = min(min_ms, ?2), max_ms = max(max_ms, ?3),"
+                " min_receive_ms = min(min_receive_ms, ?4), max_receive_ms = max(max_receive_ms, ?4)",
+                (block, min(times), max(times), self._time_ms),
             )
             start = end
 

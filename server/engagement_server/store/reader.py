@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from engagement_server.cursor import SEQUENCE_BITS
 from engagement_server.model import EntityList, Notice, StoredRow, Verdict
 from engagement_server.store.account_rows import find_account, find_bounds
 from engagement_server.store.checksums import is_damage, require_checked
@@ -16,8 +15,11 @@ from engagement_server.store.damage import damaged_after
 from engagement_server.store.entity_rows import read_list, read_lists
 from engagement_server.store.erasure_states import ErasureStates
 from engagement_server.store.event_pages import EventPages
+from engagement_server.store.log_position import read_position
 from engagement_server.store.notice_rows import unpack_positions
 from engagement_server.store.profile_rows import ProfileRows
+from engagement_server.store.receive_times import ReceiveTimes
+from engagement_server.store.retention_rows import read_retention
 from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.upload_rows import find_upload
 from engagement_server.store.verdicts import Judge
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from engagement import v1
-    from engagement_server.model import Batch, LogBounds, UploadState
+    from engagement_server.model import Batch, LogBounds, RetentionState, UploadState
     from engagement_server.store.event_pages import Page, PageQuery
     from engagement_server.store.predicate import Predicate
 
@@ -50,6 +52,7 @@ class Reader:
         self._tombstones = Tombstones(connection)
         self.erasures = ErasureStates(connection)
         self.profiles = ProfileRows(connection)
+        self.receive_times = ReceiveTimes(connection)
         self._pages = EventPages(connection)
 
     def require_checked(self) -> None:
@@ -82,20 +85,8 @@ class Reader:
         ]
 
     def position_before(self, bounds: LogBounds, *, accepted_ms: int) -> int:
-        """The position after which all events were accepted at a time or later."""
-        low, high = bounds.expired_position, bounds.last_position
-        while low < high:
-            middle = (low + high) // 2
-            row = self._connection.execute(
-                "SELECT position, receive_time_ms FROM events WHERE position > ? AND position <= ?"
-                " ORDER BY position LIMIT 1",
-                (middle, high),
-            ).fetchone()
-            if row is None or row[1] >= accepted_ms:
-                high = middle
-            else:
-                low = int(row[0])
-        return low
+        """The position before the first event that was accepted at a time or later."""
+        return self.receive_times.position_before(bounds, accepted_ms=accepted_ms)
 
     def scan(self, *, after: int, through: int, max_bytes: int) -> Scan:
         """The events after a position, up to and including another: `max_bytes` of them, but at least one.
@@ -164,15 +155,13 @@ class Reader:
         """A list of entities; empty if none was ever put."""
         return read_list(self._connection, self.account_number(account_id) or 0, kind)
 
-    def accounts_with_events_before(self, accepted_ms: int) -> list[str]:
-        """The accounts whose oldest events were accepted before a time."""
-        rows = self._connection.execute(
-            "SELECT account_id FROM accounts WHERE (SELECT receive_time_ms FROM events"
-            " WHERE position > (number << ?1) + expired_sequence AND position < number + 1 << ?1"
-            " ORDER BY position LIMIT 1) < ?2",
-            (SEQUENCE_BITS, accepted_ms),
-        )
-        return [str(account_id) for (account_id,) in rows]
+    def retention(self) -> RetentionState:
+        """How long the store keeps events, and whether expiry is held."""
+        return read_retention(self._connection)
+
+    def last_commit_ms(self) -> int:
+        """The time of the latest commit, in epoch milliseconds, to a minute; 0: none yet."""
+        return read_position(self._connection).time_ms
 
     def preview(self, account_id: str, batch: Batch, *, is_atomic: bool) -> list[Verdict]:
         """The verdicts that recording a batch would give; new events have position 0.

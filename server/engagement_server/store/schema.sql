@@ -28,12 +28,15 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX events_by_id ON events (account, event_id);
 
--- Bounds of the event times in every block of 4,096 positions, so that a scan for a time range skips the
--- blocks outside it. Events arrive nearly in the order of their times: an index on times would add little.
+-- Bounds of the event times and of the times of acceptance in every block of 4,096 positions, so that a scan for a
+-- time range skips the blocks outside it. Events arrive nearly in the order of their times: an index on times would
+-- add little.
 CREATE TABLE blocks (
     block  INTEGER PRIMARY KEY,
     min_ms INTEGER NOT NULL,
-    max_ms INTEGER NOT NULL
+    max_ms INTEGER NOT NULL,
+    min_receive_ms INTEGER NOT NULL,
+    max_receive_ms INTEGER NOT NULL
 );
 
 -- search_index.sql declares the search index, which can be rebuilt from the events. It finds candidates by values and by
@@ -154,14 +157,44 @@ CREATE TABLE profiles (
 ) WITHOUT ROWID;
 CREATE INDEX profiles_by_age ON profiles (account, oldest_position);
 
--- The position of a view in its replicated log: one row; none if the store is its own log.
+-- How long events are kept, and why none expires now: one row.
+CREATE TABLE retention (
+    -- NULL until the first server has set it.
+    retention_ms        INTEGER,
+    -- Events accepted before this may go however many they are: an operator has confirmed it.
+    confirmed_before_ms INTEGER NOT NULL,
+    -- The hold: NULL while expiry goes on. The reason is a number of `ExpiryHold.Reason`.
+    hold_reason         INTEGER,
+    hold_since_ms       INTEGER,
+    hold_commit_ms      INTEGER,
+    hold_clock_ms       INTEGER,
+    hold_sequences      INTEGER
+);
+INSERT INTO retention (confirmed_before_ms) VALUES (0);
+
+-- The position of a view in its replicated log, one row; 0 and "" if the store is its own log.
 CREATE TABLE log_position (
     -- The last message that was applied.
     sequence   INTEGER NOT NULL,
     -- Its id, which tells a log that was replaced from the one it replaced.
     message_id TEXT NOT NULL,
-    -- The time of the latest commit; no commit gets an earlier one.
-    time_ms    INTEGER NOT NULL
+    -- The time of the latest commit; if the store is its own log, to a minute.
+    time_ms    INTEGER NOT NULL,
+    -- Folded over all messages up to this one, and what came of them.
+    digest     BLOB NOT NULL
+);
+-- The digest at the last boundaries: of this view (voter '') and as other views have voted for in the log.
+CREATE TABLE log_digests (
+    sequence INTEGER NOT NULL,
+    voter    TEXT NOT NULL,
+    digest   BLOB NOT NULL,
+    PRIMARY KEY (sequence, voter)
+) WITHOUT ROWID;
+-- Messages that an operator had all views skip.
+CREATE TABLE log_skips (
+    sequence    INTEGER PRIMARY KEY,
+    -- Whether this view had applied it before; then it differs from the others.
+    was_applied INTEGER NOT NULL
 );
 -- The last commit of each publisher: a commit that is in the log twice is applied once.
 CREATE TABLE publishers (

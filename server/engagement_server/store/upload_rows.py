@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 MAX_REMEMBERED_CHUNKS = 1000
 """Limit on the last chunks of each upload whose content and source are remembered."""
-_EXPIRED_UPLOADS_A_COMMIT = 100
-_EXPIRED_RESULTS_A_COMMIT = 10_000
 
 
 class UploadRow(NamedTuple):
@@ -160,23 +158,23 @@ class UploadRows:
         idle = self._connection.execute(
             "SELECT number FROM uploads WHERE update_time_ms < iif(is_finished, ?, ?)"
             " ORDER BY number LIMIT ?",
-            (operation.finished_before_ms, operation.idle_since_ms, _EXPIRED_UPLOADS_A_COMMIT),
+            (operation.finished_before_ms, operation.idle_since_ms, operation.max_uploads),
         ).fetchall()
         deleted = 0
         for (number,) in idle:
             self._connection.execute(
                 "DELETE FROM upload_results WHERE (upload, chunk_sequence, event_index) IN (SELECT upload,"
                 " chunk_sequence, event_index FROM upload_results WHERE upload = ? ORDER BY 1, 2, 3 LIMIT ?)",
-                (number, _EXPIRED_RESULTS_A_COMMIT - deleted),
+                (number, operation.max_rows - deleted),
             )
             deleted += self._connection.changes()
-            if deleted >= _EXPIRED_RESULTS_A_COMMIT:
+            if deleted >= operation.max_rows:
                 break
             self._connection.execute("DELETE FROM upload_chunks WHERE upload = ?", (number,))
             deleted += self._connection.changes()
             self._connection.execute("DELETE FROM uploads WHERE number = ?", (number,))
             deleted += 1
-            if deleted >= _EXPIRED_RESULTS_A_COMMIT:
+            if deleted >= operation.max_rows:
                 break
         return deleted
 

@@ -5,12 +5,13 @@ Applying is deterministic: the same commits make the same rows everywhere.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
-from engagement_server.errors import DataDamagedError, RequestError
+from engagement_server.errors import DataDamagedError, InapplicableCommitError, RequestError
 from engagement_server.operations import (
     Applied,
     BeginErasure,
@@ -22,6 +23,7 @@ from engagement_server.operations import (
     ExpireEvents,
     ExpireUploads,
     FinishUpload,
+    HoldExpiry,
     LiftSuppression,
     OpenAccount,
     Opening,
@@ -29,7 +31,9 @@ from engagement_server.operations import (
     PutEntities,
     RecordBatch,
     Recorded,
+    ReleaseExpiry,
     SaveProfile,
+    SetRetention,
 )
 from engagement_server.store.account_rows import open_account
 from engagement_server.store.checksums import require_checked
@@ -38,11 +42,14 @@ from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
 from engagement_server.store.failures import failure_of
 from engagement_server.store.index_merges import IndexMerges
+from engagement_server.store.log_digest import DigestRows
 from engagement_server.store.log_position import PositionRows, read_position
 from engagement_server.store.pending_events import PendingEvents
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.purge import Purge
+from engagement_server.store.retention_rows import RetentionRows, accepted_ms
 from engagement_server.store.tombstones import Suppressions, Tombstones
+from engagement_server.store.transience import is_transient
 from engagement_server.store.upload_rows import UploadRows
 from engagement_server.store.verdicts import Judge
 
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from engagement_server.operations import AccountOperation, Commit, LogEntry, Operation, Result
+    from engagement_server.store.log_digest import DigestState, Divergence
     from engagement_server.store.log_position import LogPosition
 
 T = TypeVar("T")
@@ -71,8 +79,10 @@ class Writer:
         self._entities = EntityRows(connection)
         self._erasures = ErasureRows(connection, merges=self._merges)
         self._expiry = EventExpiry(connection, merges=self._merges)
+        self._retention = RetentionRows(connection)
         self._profiles = ProfileRows(connection)
         self._position = PositionRows(connection)
+        self._digests = DigestRows(connection)
         self._last_time_ms = read_position(connection).time_ms
         self._event_ids: dict[str, list[str]] = {}
         self._pending: dict[str, PendingEvents] = {}
@@ -89,11 +99,20 @@ class Writer:
         DataDamagedError.
         """
         try:
-            return self._in_transaction(lambda: self._apply_commit(commit))
+            return self._commit_own(commit)
         except DataDamagedError:
             if not self._plan_removals(commit):
                 raise
-        return self._in_transaction(lambda: self._apply_commit(commit))
+        try:
+            return self._commit_own(commit)
+        finally:
+            self._erasures.forget_plan()
+            self._expiry.forget_plan()
+
+    def _commit_own(self, commit: Commit) -> Applied:
+        applied = self._in_transaction(lambda: self._apply_own(commit))
+        self._require_present()
+        return applied
 
     def _plan_removals(self, commit: Commit) -> bool:
         """Whether the steps of an erasure or an expiry can go on without damaged events."""
@@ -109,9 +128,19 @@ class Writer:
     def apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
         """Applies entries of a log, all or none; the result of an entry that changes nothing is None.
 
-        Raises StoreUnavailableError.
+        Raises StoreUnavailableError, and InapplicableCommitError if trying again does not help.
         """
-        return self._in_transaction(lambda: self._apply_entries(entries))
+        self._require_present()  # not behind the commit: entries are not applied twice
+        try:
+            return self._in_transaction(lambda: self._apply_entries(entries))
+        except Exception as error:
+            if is_transient(error.__cause__):
+                raise
+            raise InapplicableCommitError(entries[0].sequence, f"cannot be applied: {error!r}") from error
+
+    def compare_digests(self) -> DigestState:
+        """Compares the view with others of its log. Raises StoreUnavailableError."""
+        return self._in_transaction(lambda: self._digests.state(self._digests.voter()))
 
     @property
     def position(self) -> LogPosition:
@@ -119,10 +148,25 @@ class Writer:
         return read_position(self._connection)
 
     @property
+    def divergence(self) -> Divergence | None:
+        """How the view differs from others of its log, if it does."""
+        return self._digests.state(self._digests.known_voter() or "").divergence
+
+    @property
     def last_erasure_ms(self) -> int:
         """When the last erasure began, in epoch milliseconds; 0: never."""
         ((last_ms,),) = self._connection.execute("SELECT coalesce(max(create_time_ms), 0) FROM erasures")
         return int(last_ms)
+
+    @property
+    def free_page_bytes(self) -> int:
+        """Bytes of the file that removed rows have left for others."""
+        return int(self._connection.pragma("freelist_count") * self._connection.pragma("page_size"))
+
+    def free_log(self) -> None:
+        """Moves the write-ahead log into the file, as far as readers allow: the next commit reuses it."""
+        with contextlib.suppress(apsw.Error):  # it may need room too
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     @property
     def is_purge_due(self) -> bool:
@@ -140,9 +184,9 @@ class Writer:
             result = work()
             require_checked(self._connection)
             self._connection.execute("COMMIT")
-            self._require_present()
         except Exception as error:
             self._entities.discard_cache()
+            self._retention.discard_cache()
             self._last_time_ms = time_before_ms
             if isinstance(error, apsw.Error):
                 raise failure_of(error) from error
@@ -153,22 +197,29 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         return result
 
+    def _apply_own(self, commit: Commit) -> Applied:
+        applied = self._apply_commit(commit)
+        self._position.mark_time(self._last_time_ms)
+        return applied
+
     def _apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
+        self._digests.load()
         applied: list[Applied | None] = []
         for entry in entries:
-            if entry.commit is None or self._position.is_applied(entry):
-                applied.append(None)
-                continue
-            applied.append(self._apply_commit(entry.commit))
-            self._position.mark_applied(entry, time_ms=self._last_time_ms)
-            if any(isinstance(operation, EraseEvents) for operation in entry.commit.operations):
-                Purge.schedule(self._connection)
-        self._position.advance(entries[-1], time_ms=self._last_time_ms)
+            outcome = None
+            if entry.commit is not None and not self._position.is_applied(entry):
+                outcome = self._apply_commit(entry.commit)
+                self._position.mark_applied(entry, time_ms=self._last_time_ms)
+                if any(isinstance(operation, EraseEvents) for operation in entry.commit.operations):
+                    Purge.schedule(self._connection)
+            self._digests.fold(entry, outcome)
+            applied.append(outcome)
+        self._position.advance(entries[-1], time_ms=self._last_time_ms, digest=self._digests.value)
         return applied
 
     def _apply_commit(self, commit: Commit) -> Applied:
-        # Acceptance times never decrease, even if clocks are set back or differ.
-        time_ms = self._last_time_ms = max(self._last_time_ms, commit.time_ms)
+        self._retention.check_clock(commit.time_ms, last_ms=self._last_time_ms)
+        time_ms = self._last_time_ms = accepted_ms(commit.time_ms, last_ms=self._last_time_ms)
         self._event_ids = _event_ids(commit)
         self._tails, self._has_removed, self._openings = {}, False, []
         self._erased = defaultdict(list)
@@ -176,7 +227,15 @@ class Writer:
         for account_id in list(self._pending):
             self._flush(account_id)
         erased = {account_id: sorted(positions) for account_id, positions in self._erased.items()}
-        return Applied(results, self._tails, self._has_removed, self._openings, erased)
+        return Applied(
+            results,
+            self._tails,
+            self._has_removed,
+            self._openings,
+            erased,
+            commit.time_ms,
+            self._retention.state,
+        )
 
     def _try_apply(self, operation: Operation, time_ms: int) -> Result | RequestError:
         try:
@@ -200,14 +259,29 @@ class Writer:
             case FinishUpload():
                 return self._uploads.finish(operation, time_ms)
             case ExpireUploads():
+                if self._retention.state.hold is not None:
+                    return 0
                 self._position.expire_publishers(silent_since_ms=operation.idle_since_ms)
                 return self._uploads.expire(operation)
+            case SetRetention() | HoldExpiry() | ReleaseExpiry():
+                return self._apply_to_retention(operation, time_ms)
             case ChangeEpoch():
                 return self._position.change_epoch(operation)
             case SaveProfile():
                 return self._profiles.save(operation, self._open_account(operation.account_id))
             case _:
                 return self._apply_to_account(operation, time_ms)
+
+    def _apply_to_retention(
+        self, operation: SetRetention | HoldExpiry | ReleaseExpiry, time_ms: int
+    ) -> Result:
+        match operation:
+            case SetRetention():
+                return self._retention.set(operation, time_ms)
+            case HoldExpiry():
+                return self._retention.hold(operation, time_ms)
+            case ReleaseExpiry():
+                return self._retention.release(operation)
 
     def _apply_to_account(  # noqa: PLR0911  # one an operation
         self, operation: AccountOperation, time_ms: int
@@ -236,9 +310,14 @@ class Writer:
             case LiftSuppression():
                 return self._erasures.lift(operation, account)
             case ExpireEvents():
-                expired = self._expiry.expire(operation, account)
-                self._has_removed |= expired > 0
-                return expired
+                return self._expire(operation, account, time_ms)
+
+    def _expire(self, operation: ExpireEvents, account: int, time_ms: int) -> int:
+        if not self._retention.may_expire(operation, time_ms):
+            return 0
+        expired = self._expiry.expire(operation, account)
+        self._has_removed |= expired > 0
+        return expired
 
     def _open_account(self, account_id: str) -> int:
         return open_account(self._connection, account_id).account
@@ -262,6 +341,7 @@ class Writer:
                 judge=judge,
                 merges=self._merges,
                 time_ms=time_ms,
+                event_time_ms=self._retention.event_time_ms(time_ms),
             )
         return pending
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from engagement_server.jobs.supervisor import Jobs
 from engagement_server.log.committer import Committer
-from engagement_server.node import open_assemblies, retention_ages
+from engagement_server.node import open_assemblies, terms_of
 from engagement_server.store.readers import Readers
 from engagement_server.workers.pool import WorkerPool
 from engagement_server.workers.port import ReservedPort
@@ -18,7 +18,7 @@ from engagement_server.workers.remote_log_server import RemoteLogServer
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
-    from engagement_server.jobs.retention import Ages
+    from engagement_server.jobs.agreement import Terms
     from engagement_server.log.base import CommitLog
     from engagement_server.log.nats.config import LogConfig
     from engagement_server.store.database import DatabaseFile
@@ -30,14 +30,14 @@ _READER_THREADS = 1
 class OwnedPartition:
     """A partition in the parent: its log, its committer and its background jobs."""
 
-    def __init__(self, number: int, database: DatabaseFile, log: CommitLog, *, ages: Ages) -> None:
+    def __init__(self, number: int, database: DatabaseFile, log: CommitLog, *, terms: Terms) -> None:
         self.number = number
         self.log = log
         self._database = database
         self._committer = Committer(log)
         self.log_server = RemoteLogServer(log, self._committer)
         self._readers = Readers(database, threads=_READER_THREADS)
-        self._jobs = Jobs(committer=self._committer, readers=self._readers, log=log, ages=ages)
+        self._jobs = Jobs(committer=self._committer, readers=self._readers, log=log, terms=terms)
 
     async def close(self) -> None:
         """Commits the waiting operations and closes the log."""
@@ -68,13 +68,13 @@ class Parent:
     @classmethod
     async def start(cls, config: Config, log: LogConfig | None, *, worker_count: int) -> Self:
         """Opens stores and logs, and starts workers that accept calls. Raises ConfigurationError."""
-        ages = retention_ages(config)
+        terms = terms_of(config)
         async with contextlib.AsyncExitStack() as ending:
             # First: a start that is refused leaves no folder behind.
             port = await ReservedPort.take(config.listen)
             ending.callback(port.close)
             assemblies = await open_assemblies(config, log)
-            partitions = [OwnedPartition(*assembly, ages=ages) for assembly in assemblies]
+            partitions = [OwnedPartition(*assembly, terms=terms) for assembly in assemblies]
             for partition in partitions:
                 ending.push_async_callback(partition.close)
             workers = WorkerPool(

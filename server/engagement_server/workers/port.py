@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from typing import Any, Self
 
+from engagement_server.api.listening import cannot_listen
 from engagement_server.errors import ConfigurationError
 
 PATIENCE_SECONDS = 1.0
@@ -30,10 +32,9 @@ class ReservedPort:
             try:
                 return cls._take(address)
             except OSError as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise ConfigurationError(
-                        f"cannot listen on {address}; is another server running there?"
-                    ) from error
+                is_in_use = error.errno == errno.EADDRINUSE
+                if not is_in_use or asyncio.get_running_loop().time() > deadline:
+                    raise cannot_listen(address, error) from error
             await asyncio.sleep(_RETRY_SECONDS)
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
-from engagement_server.errors import StoreUnavailableError, WriterFailedError, WriterGoneError
+from engagement_server.errors import DataLossError, StoreUnavailableError, WriterFailedError, WriterGoneError
 from engagement_server.log.encoding import encode_commit
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.results import decode_applied, decode_results
@@ -29,6 +29,8 @@ class Freshness(NamedTuple):
 
     view_time_ms: int
     is_current: bool
+    damage: bytes = b""
+    """Encoded as the result of an operation; empty if there is none."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -49,6 +51,7 @@ class RemoteLog:
 
     # One is applied while the next is being sent.
     max_concurrent_commits = 2
+    has_other_writers = False
 
     def __init__(self, channel: Channel, freshness: Freshness) -> None:
         self._channel = channel
@@ -82,6 +85,14 @@ class RemoteLog:
         """See `CommitLog.is_current`."""
         return self._freshness.is_current
 
+    @property
+    def damage(self) -> DataLossError | None:
+        """See `CommitLog.damage`."""
+        if not self._freshness.damage:
+            return None
+        (damage,) = decode_results(self._freshness.damage)
+        return damage if isinstance(damage, DataLossError) else None
+
     def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
         self._callbacks.append(callback)
@@ -109,6 +120,9 @@ class RemoteLog:
     async def settle(self) -> None:
         """See `CommitLog.settle`. Also raises WriterFailedError."""
         await self._request(Kind.SETTLE)
+
+    def note_expired(self, events: int) -> None:
+        """See `CommitLog.note_expired`."""
 
     async def close(self) -> None:
         """See `CommitLog.close`."""
@@ -183,7 +197,9 @@ class RemoteLog:
 
 
 def _require_available(results: list[Result | RequestError]) -> None:
-    """Raises StoreUnavailableError if that is the result of every operation."""
+    """Raises StoreUnavailableError or LogDamagedError if that is the result of every operation."""
     first = results[0] if results else None
-    if isinstance(first, StoreUnavailableError) and all(type(each) is type(first) for each in results):
+    if isinstance(first, StoreUnavailableError | DataLossError) and all(
+        type(each) is type(first) for each in results
+    ):
         raise first

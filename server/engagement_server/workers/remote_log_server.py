@@ -139,7 +139,9 @@ class RemoteLogServer:
             del worker.settling[number]
 
     def _freshness(self) -> bytes:
-        return encode_freshness(Freshness(self._log.view_time_ms, self._log.is_current))
+        damage = self._log.damage
+        encoded = b"" if damage is None else encode_results([damage])
+        return encode_freshness(Freshness(self._log.view_time_ms, self._log.is_current, encoded))
 
     async def _send_freshness(self) -> None:
         while True:

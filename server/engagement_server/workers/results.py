@@ -14,7 +14,7 @@ import msgspec
 from engagement.rules import Violation
 from engagement_server import errors
 from engagement_server.errors import EntityUnknownError, InvalidRequestError, RequestError
-from engagement_server.model import EntityList, ErasureState, UploadState
+from engagement_server.model import EntityList, ErasureState, RetentionState, UploadState
 from engagement_server.operations import Applied, ChunkCommitted, Opening, Recorded, Result
 
 
@@ -35,6 +35,8 @@ class _Changes(NamedTuple):
     has_removed: bool
     openings: list[Opening]
     erased: dict[str, list[int]]
+    clock_ms: int
+    retention: RetentionState
 
 
 _KINDS: dict[str, type] = {
@@ -43,6 +45,7 @@ _KINDS: dict[str, type] = {
     "c": ChunkCommitted,
     "l": EntityList,
     "e": ErasureState,
+    "t": RetentionState,
     "i": int,
     "x": _Error,
 }
@@ -75,13 +78,21 @@ def decode_results(data: bytes) -> list[Result | RequestError]:
 def encode_applied(applied: Applied) -> bytes:
     """Encodes the changes of a commit without its results, which only its author gets."""
     erased = {account_id: list(positions) for account_id, positions in applied.erased.items()}
-    return _encoder.encode(_Changes(dict(applied.tails), applied.has_removed, list(applied.openings), erased))
+    changes = _Changes(
+        dict(applied.tails),
+        applied.has_removed,
+        list(applied.openings),
+        erased,
+        applied.clock_ms,
+        applied.retention,
+    )
+    return _encoder.encode(changes)
 
 
 def decode_applied(data: bytes) -> Applied:
     """Decodes the changes of a commit."""
     changes = _changes_decoder.decode(data)
-    return Applied([], changes.tails, changes.has_removed, changes.openings, changes.erased)
+    return Applied([], *changes)
 
 
 def _pack(error: RequestError) -> _Error:

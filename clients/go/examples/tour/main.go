@@ -1,4 +1,5 @@
-// Command tour records an event, uploads thousands, follows some of them, and shows why the server refuses one.
+// Command tour records an event, reads the profile that follows from it, uploads thousands of events, follows those
+// of one visitor, and shows why the server refuses another.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 
 	engagement "github.com/engagement-attributes/engagement-attributes/clients/go"
 	v1 "github.com/engagement-attributes/engagement-attributes/clients/go/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 func main() {
@@ -21,13 +23,23 @@ func main() {
 	fatal(err)
 	defer client.Close()
 
-	_, err = client.RecordEvent(ctx, order("visit-19/1", "NW-7", "VIP"))
+	_, err = client.RecordEvent(ctx, visit("visit-19/1", "visitor-19"))
 	fatal(err)
 
-	source := "orders.csv/" + time.Now().Format(time.DateOnly)
+	found, err := client.Events.GetProfile(ctx, &v1.GetProfileRequest{
+		AccountId: client.AccountID,
+		Subject:   &v1.GetProfileRequest_ConsumerId{ConsumerId: "visitor-19"},
+	})
+	fatal(err)
+	customer := found.GetProfile().GetCustomerInfo()
+	fmt.Println("profile:", customer.GetCustomerType(), customer.GetBalance())
+
+	source := "orders.csv/" + time.Now().Format(time.DateOnly) // the file's name and day
 	orders := func(yield func(*v1.Event, error) bool) {
 		for n := range 10_000 {
-			if !yield(order(fmt.Sprint(source, "/", n), fmt.Sprint("NW-", n), "new"), nil) {
+			info := &v1.CustomerInfo{CustomerId: proto.String(fmt.Sprint("NW-", n))}
+			order := &v1.Event{EventId: fmt.Sprint(source, "/", n), Attributes: &v1.Event_CustomerInfo{CustomerInfo: info}}
+			if !yield(order, nil) {
 				return
 			}
 		}
@@ -37,21 +49,21 @@ func main() {
 	fmt.Println(summary.Tally.GetAccepted(), "stored,", summary.Tally.GetRejected(), "rejected")
 
 	follower := client.NewFollower(engagement.Earliest(), engagement.FollowOptions{
-		Filter:     &v1.EventFilter{CustomerTypes: []string{"VIP"}},
+		Filter:     &v1.EventFilter{ConsumerIds: []string{"visitor-19"}},
 		StopAtTail: true,
 	})
 	for stored, err := range follower.Events(ctx) {
 		fatal(err)
-		fmt.Println(stored.GetEvent().GetEventId(), stored.GetEvent().GetCustomerInfo().GetCustomerType())
+		fmt.Println("followed", stored.GetEvent().GetEventId())
 	}
 
-	_, err = client.RecordEvent(ctx, order("order/x", strings.Repeat("x", 50_001), "new"))
+	_, err = client.RecordEvent(ctx, visit("", strings.Repeat("x", 50_001)))
 	fmt.Println(err)
 }
 
-func order(id, customerID, customerType string) *v1.Event {
-	info := &v1.CustomerInfo{CustomerId: &customerID, CustomerType: &customerType}
-	return &v1.Event{EventId: id, Attributes: &v1.Event_CustomerInfo{CustomerInfo: info}}
+func visit(id, consumer string) *v1.Event {
+	info := &v1.CustomerInfo{CustomerType: proto.String("VIP"), Balance: proto.String("12.50")}
+	return &v1.Event{EventId: id, ConsumerId: consumer, Attributes: &v1.Event_CustomerInfo{CustomerInfo: info}}
 }
 
 func fatal(err error) {

@@ -14,6 +14,9 @@ from engagement.client import EngagementClient
 from engagement.errors import DeadlineError, EngagementError, NotFoundError, UnavailableError
 
 _Result = TypeVar("_Result")
+# Words of gRPC, whose messages repeat the address.
+_UNRESOLVED = "address lookup failed"
+_UNREACHED = "Failed to connect to remote host: "
 
 
 class Connection:
@@ -106,7 +109,15 @@ def _explain(error: EngagementError, *, server: str) -> CommandError:
         return CommandError(f"The server at {server} refused the request: {text}")
     if error.reason:
         return CommandError(f"The server at {server} cannot answer now: {text}. Try again later.")
+    return _explain_unreachable(text, server=server)
+
+
+def _explain_unreachable(text: str, *, server: str) -> CommandError:
+    if _UNRESOLVED in text:
+        return CommandError(
+            f"The host of {server} is not known here; name another with --server or ENGAGEMENT_SERVER."
+        )
     return CommandError(
-        f"No answer from a server at {server} ({text}).\n"
+        f"No answer from a server at {server} ({text.rpartition(_UNREACHED)[2]}).\n"
         "Start one with 'engagement serve', or name the right one with --server or ENGAGEMENT_SERVER."
     )

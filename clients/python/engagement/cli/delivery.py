@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -31,19 +31,32 @@ class _Sent(NamedTuple):
 class Delivery:
     """The upload of one input; it runs once."""
 
-    def __init__(
-        self, events: InputEvents, *, upload_id: str, rejections: RejectionFile, bar: ProgressBar
+    def __init__(  # noqa: PLR0913 - all but the first are named at the call
+        self,
+        events: InputEvents,
+        *,
+        upload: v1.Upload,
+        limits: v1.Limits,
+        rejections: RejectionFile,
+        bar: ProgressBar,
+        before_end: Callable[[], None],
     ) -> None:
+        """`upload` is the state that earlier runs have brought the upload to; `limits` are the server's.
+
+        `before_end` is called once all is read; an exception from it leaves the upload unfinished.
+        """
         self._input = events
-        self._upload_id = upload_id
+        self._upload = upload
         self._rejections = rejections
         self._bar = bar
+        self._before_end = before_end
         self._tally = v1.Tally()
         self._unreadable = 0
         self._delivered = 0
         self.resumed_by_count = False
         """Whether events were skipped by their number only, because an earlier run sent no digest of them."""
-        self._places: deque[_Sent] = deque()
+        # Rejections refer to chunks that are unacknowledged or being filled.
+        self._places: deque[_Sent] = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
         self._imported_before = 0
         self._is_waiting = False
         """Whether nothing has been stored since the connection was lost."""
@@ -65,13 +78,11 @@ class Delivery:
 
     async def run(self, client: EngagementClient) -> None:
         """Returns once every event has an outcome. Raises EngagementError."""
-        limits = (await client.get_server_info()).limits
-        # Rejections refer to chunks that are unacknowledged or being filled.
-        self._places = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
-        earlier = await EarlierRejections.read(client, upload_id=self._upload_id)
+        upload_id = self._upload.upload_id
+        earlier = EarlierRejections(client, upload_id=upload_id, count=self._upload.tally.rejected)
         uploader = Uploader(
             client,
-            upload_id=self._upload_id,
+            upload_id=upload_id,
             on_progress=self._progressed,
             on_rejection=self._rejected,
             on_reconnect=self._reconnecting,
@@ -95,6 +106,7 @@ class Delivery:
                         self._report(found.event, error, self._places[-1])
                     self._delivered += 1
                     yield found.event
+        self._before_end()
 
     def _reconnecting(self, error: EngagementError) -> None:
         """Tells of an outage once, not at every attempt."""

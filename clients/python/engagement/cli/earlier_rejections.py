@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from engagement import v1
 from engagement.client import EngagementClient
-from engagement.errors import NotFoundError
 
 
 class EarlierRejections:
     """The rejections of earlier runs, in the order in which their events are read again."""
 
-    def __init__(self, results: AsyncIterator[v1.UploadResult], *, count: int) -> None:
-        self._results = results
+    def __init__(self, client: EngagementClient, *, upload_id: str, count: int) -> None:
+        """`count` is the number of rejections so far."""
+        self._results = client.upload_rejections(upload_id)
         # Counted, because the rejections of this run are listed after those of earlier ones.
         self._left = count
         self._next: v1.EventResult | None = None
-
-    @classmethod
-    async def read(cls, client: EngagementClient, *, upload_id: str) -> EarlierRejections:
-        """The rejections so far; none if the upload is new."""
-        try:
-            upload = await client.get_upload(upload_id)
-        except NotFoundError:
-            upload = v1.Upload()
-        return cls(client.upload_rejections(upload_id), count=upload.tally.rejected)
 
     async def take(self, event_id: str) -> v1.EventError | None:
         """Why this event was rejected, if it is the next one that was."""

@@ -15,6 +15,8 @@ Read = Callable[[int], bytes]
 MAGIC_BYTES: Final = 4
 """How many bytes it takes to recognize how a file is packed."""
 _BUFFER_BYTES: Final = 64 * 1024
+PARQUET: Final = b"PAR1"
+"""The beginning of a Parquet file."""
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _UTF_16: Final = {
@@ -30,7 +32,7 @@ _FOREIGN: Final = {
     b"PK\x05\x06": "an empty zip archive",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: save its sheet as CSV",
     b"Obj\x01": "an Avro container: convert it to JSON first, for example with `avro-tools tojson`",
-    b"PAR1": "a Parquet file: convert it to newline-delimited JSON first",
+    PARQUET: "a Parquet file in a pipe, or packed: unpack it first, and name the file itself",
     b"BZh": "packed with bzip2: unpack it first",
     b"\xfd7zXZ\0": "packed with xz: unpack it first",
     b"%PDF": "a PDF document",

@@ -9,12 +9,13 @@ from typing import BinaryIO
 import click
 from google.protobuf import json_format
 
-from engagement import rules, v1
+from engagement import v1
 from engagement.cli import printing
 from engagement.cli.connection import Connection, connect
+from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.failures import CommandError, ExitStatus, NothingFoundError
+from engagement.cli.help import Group
 from engagement.cli.input_file import DAMAGE, open_input
-from engagement.cli.options import account_option, server_option
 from engagement.limits import MAX_ENTITY_NAME_CHARACTERS, MAX_ENTITY_NAMES
 
 Answer = v1.ListEntitiesResponse | v1.PutEntitiesResponse | v1.DeleteEntityResponse
@@ -55,7 +56,7 @@ _closed_option = click.option(
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the list in proto-JSON.")
 
 
-@click.group(epilog=_EPILOG)
+@click.group(cls=Group, epilog=_EPILOG)
 def entities() -> None:
     """Manage the lists that statuses and types are matched against.
 
@@ -201,6 +202,8 @@ def _read_names(stream: BinaryIO, *, source: str) -> list[str]:
 
 
 def _broken_rules(names: dict[str, int]) -> Iterator[str]:
+    from engagement import rules  # noqa: PLC0415 - slow to import, and only this needs it
+
     for name, number in names.items():
         request = v1.PutEntitiesRequest(
             account_id="any", kind=v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS, names=[name]
@@ -211,7 +214,7 @@ def _broken_rules(names: dict[str, int]) -> Iterator[str]:
 
 def _print_names(names: Iterable[str]) -> None:
     if printing.is_terminal():
-        rows = printing.Rows("", "name")
+        rows = printing.Rows("", "name", flexible="name")
         for number, name in enumerate(names, 1):
             rows.add((str(number), name))
         rows.finish()

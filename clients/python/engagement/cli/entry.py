@@ -7,8 +7,9 @@ import sys
 
 from engagement.extras import explain_missing
 
-# As ExitStatus.FAILED, which needs click.
+# As in ExitStatus, which needs click.
 _FAILED = 2
+_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -21,6 +22,9 @@ def main() -> int:
             raise
         sys.stderr.write(f"engagement: {explain_missing('The command line', error, extra='cli')}\n")
         return _FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("\nengagement: Interrupted.\n")
+        return _INTERRUPTED
     return run()
 
 

@@ -12,8 +12,8 @@ from google.protobuf import json_format
 from engagement import v1
 from engagement.cli import printing
 from engagement.cli.connection import Connection, connect
+from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.failures import ExitStatus
-from engagement.cli.options import account_option, server_option
 from engagement.client import EngagementClient
 from engagement.errors import DeadlineError
 from engagement.uuid7 import uuid7
@@ -27,7 +27,6 @@ Examples:
   engagement erase --consumer c-17 --account acme
   engagement erase --customer 138766 --suppress --request-id ticket-881 --yes --account acme
 
-\b
 Exit status: 0 erased, 1 not confirmed, 2 wrong usage or no connection.
 """
 _ERASURES_EPILOG = """\b
@@ -114,7 +113,7 @@ def erasures(erasure_id: str | None, *, server: str, account: str, as_json: bool
         if erasure_id is not None:
             _show(connection.call(lambda client: client.get_erasure(erasure_id)), as_json=as_json)
             return ExitStatus.OK
-        rows = printing.Rows(*_COLUMNS)
+        rows = printing.Rows(*_COLUMNS, flexible="request id")
         for erasure in connection.iterate(lambda client: client.list_erasures(), at_once=1000):
             if as_json:
                 _print_json(erasure)

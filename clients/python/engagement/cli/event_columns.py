@@ -17,6 +17,7 @@ from engagement import v1
 from engagement.attribute_order import FIRST_RELEASE, LATER
 from engagement.cli.event_json import contacts_to_json, texts_to_json
 from engagement.cli.failures import CommandError
+from engagement.cli.tables.style import sql_name
 
 
 class Kind(Enum):
@@ -94,7 +95,7 @@ COLUMNS: Final = tuple(dict.fromkeys(_columns()))
 
 def columns_of(part: Path, names: Sequence[str]) -> tuple[Column, ...]:
     """The columns with which a table was begun. Raises CommandError if one is unknown."""
-    by_name = {column.name: column for column in COLUMNS}
+    by_name = {name: column for column in COLUMNS for name in (column.name, sql_name(column.name))}
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise CommandError(

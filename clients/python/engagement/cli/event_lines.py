@@ -26,6 +26,8 @@ class EventLines:
         self._texts = EventTexts(source=source)
         self.line_number = 0
         """The number of the last line read, from 1."""
+        self.trailing_comma = ""
+        """The first line in which a comma stands behind the last item of an array or object."""
 
     @property
     def events_read(self) -> int:
@@ -47,7 +49,11 @@ class EventLines:
                 yield self._texts.reject(violation, text=line.decode(errors="replace"), place=number)
                 continue
             try:
-                found = None if is_wrapped(text) else self._texts.read(text, place=number)
+                found: FoundEvent | Rejection | None
+                if is_wrapped(text):
+                    found = self._texts.read_stored(text, place=number)
+                else:
+                    found = self._texts.read(text, place=number)
             except SeveralValuesError:
                 found = None
             if found is not None:
@@ -61,6 +67,8 @@ class EventLines:
         try:
             for found in inner:
                 yield replace(found, place=self.line_number)
+            if inner.trailing_comma and not self.trailing_comma:
+                self.trailing_comma = f"line {self.line_number}"
         except CorruptInputError:
             yield self._texts.reject(
                 Violation("", "json.syntax", "not JSON"), text=text, place=self.line_number

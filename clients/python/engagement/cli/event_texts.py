@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from engagement import v1
 from engagement.cli.outcomes import FoundEvent, Place, Rejection
-from engagement.cli.proto_json import EventSyntaxError, SeveralValuesError, parse_event
+from engagement.cli.proto_json import EventSyntaxError, SeveralValuesError, parse_event, parse_stored_event
+from engagement.cli.report_entries import UNREPAIRED
 from engagement.limits import MAX_SOURCE_CHARACTERS
 from engagement.liveperson.identity import make_event_id
 from engagement.upload.source import canonical_form
@@ -40,8 +42,27 @@ class EventTexts:
         except EventSyntaxError as error:
             violation = Violation(error.field, error.rule, error.description)
             return self.reject(violation, text=text, place=place)
+        return self.add(event, place=place)
+
+    def read_stored(self, text: str, *, place: Place) -> FoundEvent | None:
+        """The event inside a stored event with this JSON; None, without counting it, if this is none."""
+        event = parse_stored_event(text) if len(text) <= MAX_TEXT_BYTES else None
+        return None if event is None else self.add(event, place=place)
+
+    def add(self, event: v1.Event, *, place: Place) -> FoundEvent:
+        """Counts an event that was read from something else than JSON."""
         self.events_read += 1
         return FoundEvent(self._identify(event), place)
+
+    def read_again(self, text: str, *, place: Place) -> FoundEvent | Rejection:
+        """The event with this text of a report, in which it was none."""
+        try:
+            found = self.read(text, place=place)
+        except SeveralValuesError:
+            found = self.reject(Violation("", "json.syntax", "several values"), text=text, place=place)
+        if isinstance(found, Rejection):
+            return replace(found, message=f"{UNREPAIRED} ({found.message})")
+        return found
 
     def reject(self, violation: Violation, *, text: str, place: Place) -> Rejection:
         """Counts a text that is no event."""

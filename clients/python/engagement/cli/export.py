@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final  # Any: JSON of the state of a part
 
@@ -15,14 +15,16 @@ from google.protobuf import json_format
 
 from engagement import v1
 from engagement.cli.connection import connect
+from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_text import CsvFormat, NdjsonFormat
 from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
-from engagement.cli.options import account_option, server_option
 from engagement.cli.part_file import OtherOrderError, PartFile
 from engagement.cli.progress import ExportBar
+from engagement.cli.tables.options import require_usable, style_arguments, table_options
+from engagement.cli.tables.style import TableStyle
 from engagement.cli.transfer import ErasedMeanwhileError, Transfer
 from engagement.client import EngagementClient
 from engagement.extras import explain_missing
@@ -32,28 +34,28 @@ Examples:
   engagement export events.ndjson.gz --account acme
   engagement export vips.csv --account acme --type vip --since 2024-05-01
   engagement export events.parquet --account acme --set customer
+  engagement export events.csv --account acme --excel
 
-\b
 Exit status: 0 the file is complete, 1 events were erased meanwhile or damaged
 ones left out, 2 wrong usage or no connection, 130 stopped with Ctrl-C.
 """
 
 
-def _parquet() -> ExportFormat:
+def _parquet(style: TableStyle) -> ExportFormat:
     try:
         from engagement.cli.export_parquet import ParquetFormat  # noqa: PLC0415 - its library is an extra
     except ModuleNotFoundError as error:
         raise CommandError(explain_missing("The Parquet format", error, extra="parquet")) from error
-    return ParquetFormat()
+    return ParquetFormat(style)
 
 
-_FORMATS: Final[dict[str, Callable[[], ExportFormat]]] = {
-    ".ndjson": lambda: NdjsonFormat(is_compressed=False),
-    ".ndjson.gz": lambda: NdjsonFormat(is_compressed=True),
-    ".jsonl": lambda: NdjsonFormat(is_compressed=False),
-    ".jsonl.gz": lambda: NdjsonFormat(is_compressed=True),
-    ".csv": lambda: CsvFormat(is_compressed=False),
-    ".csv.gz": lambda: CsvFormat(is_compressed=True),
+_FORMATS: Final[dict[str, Callable[[TableStyle], ExportFormat]]] = {
+    ".ndjson": lambda _: NdjsonFormat(is_compressed=False),
+    ".ndjson.gz": lambda _: NdjsonFormat(is_compressed=True),
+    ".jsonl": lambda _: NdjsonFormat(is_compressed=False),
+    ".jsonl.gz": lambda _: NdjsonFormat(is_compressed=True),
+    ".csv": lambda style: CsvFormat(is_compressed=False, style=style),
+    ".csv.gz": lambda style: CsvFormat(is_compressed=True, style=style),
     ".parquet": _parquet,
 }
 
@@ -69,6 +71,7 @@ class ExportErasedError(CommandError):
 @filter_options
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
 @click.option("--restart", is_flag=True, help="Discard an interrupted export and start over.")
+@table_options
 @skip_damaged_option
 @server_option
 @account_option
@@ -78,6 +81,7 @@ def export(  # noqa: PLR0913 - one for each option
     force: bool,
     restart: bool,
     skip_damaged: bool,
+    style: TableStyle,
     server: str,
     account: str,
     wanted: v1.EventFilter,
@@ -87,20 +91,21 @@ def export(  # noqa: PLR0913 - one for each option
     The ending of FILE selects the format: .ndjson or .jsonl is a StoredEvent in
     proto-JSON on each line, .csv a table with a header, both also with .gz, and
     .parquet a table with types. In CSV an absent value is an empty cell and an
-    empty text is "".
+    empty text is "". upload reads all of them.
 
     An export holds the events that are stored when the command starts. It is
     written to FILE.part, and renamed to FILE once it is complete. To resume an
-    interrupted export, repeat the command. Options that select other events are
-    then refused, with the command that resumes it.
+    interrupted export, repeat the command. Options that select other events, or
+    write them differently, are then refused, with the command that resumes it.
     """
-    format_ = _format_of(file)
+    format_ = _format_of(file, style)
     if file.exists() and not force:
         raise CommandError(f"{file} exists; --force replaces it.")
     options = {"--force": force, "--skip-damaged": skip_damaged}
     order = _Order(
         file=file,
         options=[option for option, is_given in options.items() if is_given],
+        style=style,
         server=server,
         account=account,
         wanted=wanted,
@@ -127,11 +132,12 @@ def export(  # noqa: PLR0913 - one for each option
     return left_out.status
 
 
-def _format_of(file: Path) -> ExportFormat:
+def _format_of(file: Path, style: TableStyle) -> ExportFormat:
     name = file.name.lower()
+    require_usable(style, name=name)
     for suffix, make in _FORMATS.items():
         if name.endswith(suffix):
-            return make()
+            return make(style)
     raise click.UsageError(f"{file} has no ending of a known format; use one of {', '.join(_FORMATS)}.")
 
 
@@ -141,22 +147,26 @@ class _Order:
 
     file: Path
     options: Sequence[str]
+    style: TableStyle
     server: str
     account: str
     wanted: v1.EventFilter
 
     def to_json(self) -> dict[str, Any]:
-        """The selection of the events that belong in the file."""
-        return {"account": self.account, "filter": json_format.MessageToDict(self.wanted)}
+        """What defines the content of the file."""
+        style = {"table": asdict(self.style)} if self.style != TableStyle() else {}
+        return {"account": self.account, "filter": json_format.MessageToDict(self.wanted), **style}
 
     def with_events(self, selected: Mapping[str, Any]) -> _Order:
-        """An order for the same file and other events. Raises ParseError and KeyError."""
+        """An order for the same file and other events. Raises ParseError, KeyError and TypeError."""
         wanted = json_format.ParseDict(selected["filter"], v1.EventFilter())
-        return replace(self, account=selected["account"], wanted=wanted)
+        style = TableStyle(**selected.get("table", {}))
+        return replace(self, account=selected["account"], wanted=wanted, style=style)
 
     def export_command(self) -> str:
         """The command that starts and resumes this export."""
-        return shlex.join(["engagement", "export", str(self.file), *self.options, *self._arguments()])
+        options = [*self.options, *style_arguments(self.style), *self._arguments()]
+        return shlex.join(["engagement", "export", str(self.file), *options])
 
     def tail_command(self, *, after: str) -> str:
         """The command that follows the events after a cursor."""
@@ -175,7 +185,7 @@ def _open_part(order: _Order, *, restart: bool) -> Iterator[PartFile]:
     except OtherOrderError as error:
         try:
             earlier = order.with_events(error.order)
-        except (json_format.ParseError, KeyError):
+        except (json_format.ParseError, KeyError, TypeError):
             raise error from None
         raise CommandError(
             f"{error.path} was started by another command. Resume it with:\n  {earlier.export_command()}\n"

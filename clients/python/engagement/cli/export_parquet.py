@@ -21,6 +21,7 @@ from engagement.cli.event_columns import (
     columns_beyond,
     columns_of,
 )
+from engagement.cli.tables.style import TableStyle
 
 _TYPES: Final = {
     Kind.TEXT: pa.string(),
@@ -40,8 +41,8 @@ class ParquetFormat:
     A Parquet file cannot be appended to, so an unfinished one is a sequence of Arrow streams.
     """
 
-    def __init__(self) -> None:
-        self._set_columns(COLUMNS)
+    def __init__(self, style: TableStyle = TableStyle()) -> None:  # noqa: B008 - frozen
+        self._set_columns(COLUMNS, names=[style.name(column.name) for column in COLUMNS])
 
     def begin(self) -> bytes:
         """Nothing: each block has the schema."""
@@ -50,8 +51,10 @@ class ParquetFormat:
     def resume(self, part: Path) -> Sequence[str]:
         """Goes on with the columns of the first block."""
         first = next(_read_batches(part), None)
-        columns = COLUMNS if first is None else columns_of(part, first.schema.names)
-        self._set_columns(columns)
+        if first is None:
+            return ()
+        columns = columns_of(part, first.schema.names)
+        self._set_columns(columns, names=first.schema.names)
         return columns_beyond(columns)
 
     def encode(self, events: Sequence[v1.StoredEvent]) -> bytes:
@@ -72,7 +75,9 @@ class ParquetFormat:
     def finish(self, part: Path) -> Path:
         """Writes all streams into a Parquet file beside the part."""
         finished = part.with_name(f"{part.name}.parquet")
-        with parquet.ParquetWriter(finished, self._schema, compression=_COMPRESSION) as writer:
+        with parquet.ParquetWriter(
+            finished, self._schema, compression=_COMPRESSION, write_page_checksum=True
+        ) as writer:
             group: list[Any] = []
             for batch in _read_batches(part):
                 group.append(batch)
@@ -84,8 +89,9 @@ class ParquetFormat:
             self._write_group(writer, group)
         return finished
 
-    def _set_columns(self, columns: Sequence[Column]) -> None:
-        self._schema = pa.schema([(column.name, _TYPES[column.kind]) for column in columns])
+    def _set_columns(self, columns: Sequence[Column], *, names: Sequence[str]) -> None:
+        fields = zip(names, columns, strict=True)
+        self._schema = pa.schema([(name, _TYPES[column.kind]) for name, column in fields])
         self._rows = RowReader(_CONVERTERS, columns=columns)
 
     def _write_group(self, writer: Any, group: list[Any]) -> None:

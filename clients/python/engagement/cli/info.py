@@ -10,9 +10,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from engagement import v1
 from engagement.cli.connection import connect
+from engagement.cli.connection_options import server_option
+from engagement.cli.expiry_texts import hold_text
 from engagement.cli.failures import ExitStatus
 from engagement.cli.moment import write_epoch_ms
-from engagement.cli.options import server_option
 from engagement.cli.printing import print_pairs
 from engagement.client import EngagementClient
 
@@ -42,7 +43,10 @@ def _describe(answer: v1.GetServerInfoResponse) -> Iterator[tuple[str, str]]:
     yield "contract", answer.contract
     yield "log epoch", answer.log_epoch
     for partition in answer.partitions:
-        yield f"partition {partition.number} of {answer.partition_count}", _freshness(partition)
+        name = f"partition {partition.number} of {answer.partition_count}"
+        yield name, _freshness(partition)
+        if partition.HasField("expiry_hold"):
+            yield f"expiry of {name}", f"held: {hold_text(partition.expiry_hold)}"
     for field in answer.limits.DESCRIPTOR.fields:
         value = getattr(answer.limits, field.name)
         shown = f"{value.ToTimedelta()}" if isinstance(value, Duration) else f"{value:,}"

@@ -13,6 +13,8 @@ from engagement.cli.event_lines import EventLines
 from engagement.cli.event_texts import EventTexts
 from engagement.cli.input_file import DAMAGE, InputFile
 from engagement.cli.outcomes import FoundEvent, Rejection
+from engagement.cli.tables.errors import TableDamageError
+from engagement.cli.tables.table_events import TableEvents, is_table
 from engagement.violation import Violation
 
 BATCH_EVENTS: Final = 200
@@ -25,6 +27,7 @@ class Format(StrEnum):
     AUTO = "auto"
     EVENTS = "events"
     LIVEPERSON = "liveperson"
+    TABLE = "table"
 
 
 class InputEvents:
@@ -49,7 +52,7 @@ class InputEvents:
         match self._reader:
             case EventLines():
                 return self._read_lines(self._reader)
-            case EventDocuments():
+            case EventDocuments() | TableEvents():
                 return self._read_documents(self._reader)
             case _:
                 return self._import(self._reader)
@@ -66,17 +69,26 @@ class InputEvents:
         """The number of items skipped so far because they are not events, by reason."""
         return self._reader.counts.skipped if isinstance(self._reader, liveperson.Importer) else {}
 
+    @property
+    def converted(self) -> dict[str, int]:
+        """The number of times so far that were not written in milliseconds, by their form."""
+        return self._reader.counts.converted if isinstance(self._reader, liveperson.Importer) else {}
+
     def _read_lines(self, lines: EventLines) -> Iterator[FoundEvent | Rejection]:
         try:
             yield from lines
         except DAMAGE as error:
             self.damage = f"after line {lines.line_number}: {error}"
+        else:
+            self._tell_comma(lines.trailing_comma)
 
-    def _read_documents(self, documents: EventDocuments) -> Iterator[FoundEvent | Rejection]:
+    def _read_documents(self, documents: EventDocuments | TableEvents) -> Iterator[FoundEvent | Rejection]:
         try:
             yield from documents
-        except liveperson.CorruptInputError as error:
+        except (liveperson.CorruptInputError, TableDamageError) as error:
             self.damage = str(error)
+        else:
+            self._tell_comma(documents.trailing_comma if isinstance(documents, EventDocuments) else "")
 
     def _import(self, importer: liveperson.Importer) -> Iterator[FoundEvent | Rejection]:
         try:
@@ -88,9 +100,14 @@ class InputEvents:
         except liveperson.CorruptInputError as error:
             self.damage = str(error)
             return
+        self._tell_comma(importer.trailing_comma)
         counts = importer.counts
         if counts.first_stranger and not counts.is_recognized:
             self.damage = f"nothing in it is an event; the first item is {counts.first_stranger}"
+
+    def _tell_comma(self, place: str) -> None:
+        if place:
+            self.damage = f"{place}: a comma with nothing behind it, which was ignored"
 
 
 def _reader(
@@ -98,7 +115,9 @@ def _reader(
     *,
     format: Format,  # noqa: A002 - as the option
     source: str,
-) -> EventLines | EventDocuments | liveperson.Importer:
+) -> EventLines | EventDocuments | TableEvents | liveperson.Importer:
+    if format is Format.TABLE or file.is_parquet or (format is Format.AUTO and is_table(file)):
+        return TableEvents(file, texts=EventTexts(source=source))
     is_ours = format is Format.EVENTS or (format is Format.AUTO and holds_events(file.head))
     if format is Format.LIVEPERSON or not (is_ours or not liveperson.looks_like_import(file.head)):
         return liveperson.Importer(file.stream, source=source)

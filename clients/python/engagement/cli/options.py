@@ -1,34 +1,26 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments of the commands that read files of events."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from engagement.cli.input_events import Format
 
-server_option = click.option(
-    "--server",
-    metavar="HOST:PORT",
-    default="127.0.0.1:50051",
-    envvar="ENGAGEMENT_SERVER",
-    show_default=True,
-    show_envvar=True,
-    help="Address of the server.",
-)
-account_option = click.option(
-    "--account",
-    metavar="ID",
-    required=True,
-    envvar="ENGAGEMENT_ACCOUNT",
-    show_envvar=True,
-    help="The brand's account: 1 to 64 letters, digits, - and _.",
-)
 files_argument = click.argument(
     "files",
-    metavar="FILE...",
+    metavar="FILE|FOLDER...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
+    type=click.Path(exists=True, readable=True, allow_dash=True),
+)
+rejected_dir_option = click.option(
+    "--rejected-dir",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the reports of rejected events, created if missing. The name of each has a digest "
+    "of its file's path.  [default: beside each file]",
 )
 format_option = click.option(
     "--format",
@@ -37,8 +29,8 @@ format_option = click.option(
     callback=lambda _context, _option, value: Format(value),
     default=Format.AUTO.value,
     show_default=True,
-    help="Format of the files: events is one proto-JSON event per line, liveperson any export or page tag of "
-    "LivePerson. auto detects it from the beginning of each file.",
+    help="Format of the files: events is one proto-JSON event per line, table is CSV or Parquet, "
+    "liveperson any export or page tag of LivePerson. auto detects it from the beginning of each file.",
 )
 source_option = click.option(
     "--source",

@@ -12,9 +12,9 @@ from google.protobuf import json_format
 from engagement import v1
 from engagement.cli import printing, stored_events
 from engagement.cli.connection import connect
+from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.failures import ExitStatus
 from engagement.cli.moment import write_epoch_ms
-from engagement.cli.options import account_option, server_option
 
 _NAMES: Final = ("attribute", "value", "time", "authenticated", "event_id")
 _EPILOG = """\b
@@ -23,7 +23,6 @@ Examples:
   engagement profile --customer NW-20418 --replace --account acme
   engagement profile --consumer c-17 --account acme --json | jq .customerInfo
 
-\b
 Exit status: 0 found, 1 not found, 2 wrong usage or no connection.
 """
 
@@ -64,7 +63,7 @@ def profile(  # noqa: PLR0913 - one for each option
     if as_json:
         sys.stdout.write(json_format.MessageToJson(found, indent=None, ensure_ascii=False) + "\n")
     else:
-        rows = printing.Rows(*_NAMES)
+        rows = printing.Rows(*_NAMES, flexible="value")
         for row in _to_rows(found):
             rows.add(row)
         rows.finish()

@@ -1,65 +1,114 @@
-"""The program: its commands, and its exit status."""
+"""The program: its commands, each imported when it is needed, and its exit status."""
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import EntryPoints, entry_points
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from engagement.cli.entities import entities
-from engagement.cli.erase import erase, erasures, lift
-from engagement.cli.export import export
 from engagement.cli.failures import ExitStatus
-from engagement.cli.info import info
-from engagement.cli.profile import profile
-from engagement.cli.read import get, list_events
-from engagement.cli.tail import tail
-from engagement.cli.upload import upload
-from engagement.cli.validate import validate
+from engagement.cli.help import MAX_COLUMNS, Group
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
+    from click.shell_completion import CompletionItem
 
 _MAX_SHOWN_CHARACTERS = 200
-_EPILOG = """\b
-Start here:
-  engagement serve                                   run a server
-  engagement upload events.ndjson --account acme     send it a file
-  engagement list --account acme                     read it back
-  engagement tail --account acme                     watch new events
+# The module of a command, and its help in the list of commands: the first sentence of its own.
+_COMMANDS: Final = {
+    "entities": ("entities:entities", "Manage the lists that statuses and types are matched against."),
+    "erase": ("erase:erase", "Permanently erase all events of a consumer, a customer or a conversation."),
+    "erasures": ("erase:erasures", "List the erasures of an account, newest first, or show one."),
+    "expiry": ("expiry:expiry", "Show whether the removal of old events is held, and release it."),
+    "export": ("export:export", "Write stored events to FILE, in the order of their acceptance."),
+    "get": ("read:get", "Show one stored event in full."),
+    "info": ("info:info", "Show the version and the limits of a server, and which partitions it serves."),
+    "lift": ("erase:lift", "Lift a suppression: store events of a consumer, customer or conversation again."),
+    "list": ("read:list_events", "List stored events in the order of their acceptance."),
+    "profile": ("profile:profile", "Show the latest attributes of one consumer."),
+    "retention": ("retention:retention", "Show or set how long a server keeps events."),
+    "tail": ("tail:tail", "Show events as they are accepted, until stopped with Ctrl-C."),
+    "upload": ("upload:upload", "Upload files of events, optionally packed with gzip or zstd."),
+    "validate": ("validate:validate", "Check files of events against the contract, offline."),
+}
+_FIRST_STEPS: Final = (
+    ("engagement serve", "run a server"),
+    ("engagement upload events.ndjson --account acme", "send it a file"),
+    ("engagement list --account acme", "read it back"),
+    ("engagement tail --account acme", "watch new events"),
+)
+_EXIT_STATUSES: Final = (
+    ("0", "success"),
+    ("1", "some input was rejected or unreadable, or nothing was found"),
+    ("2", "wrong usage, or no connection to the server"),
+    ("130", "stopped with Ctrl-C"),
+)
 
-\b
-Exit status:
-  0    success
-  1    some input was rejected or unreadable, or nothing was found
-  2    wrong usage, or no connection to the server
-  130  stopped with Ctrl-C
-"""
 
-
-class Program(click.Group):
-    """Adds the commands of other packages, found by their entry points and imported when needed."""
+class Program(Group):
+    """Imports its commands when they are run; those of other packages are found by their entry points."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         """The names of all commands."""
-        return sorted([*self.commands, *_added_commands().names])
+        return sorted([*_COMMANDS, *_added_commands().names])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """The command with this name."""
-        command = super().get_command(context, name)
-        if command is None and name in (added := _added_commands()).names:
-            command = added[name].load()
-        return command
+        if name not in self.commands:
+            if name in _COMMANDS:
+                module, _, attribute = _COMMANDS[name][0].partition(":")
+                self.add_command(getattr(import_module(f"engagement.cli.{module}"), attribute), name)
+            elif name in (added := _added_commands()).names:
+                self.add_command(added[name].load(), name)
+        return super().get_command(context, name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*self._short_helps(context)])
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the first steps and the exit statuses."""
+        with formatter.section("Start here"):
+            formatter.write_dl(_FIRST_STEPS, col_max=50)
+        with formatter.section("Exit status"):
+            formatter.write_dl(_EXIT_STATUSES)
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands or options that begin with a text."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - needed for this only
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, context, incomplete)
+        return [
+            CompletionItem(name, help=text)
+            for name, text in self._short_helps(context)
+            if name.startswith(incomplete)
+        ]
+
+    def _short_helps(self, context: click.Context) -> Iterator[tuple[str, str]]:
+        for name in self.list_commands(context):
+            if name in _COMMANDS:
+                yield name, _COMMANDS[name][1]
+            elif (command := self.get_command(context, name)) is not None:
+                yield name, command.get_short_help_str(MAX_COLUMNS)
 
 
 def _added_commands() -> EntryPoints:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - most runs need none
+
     return entry_points(group="engagement.commands")
 
 
 @click.group(
     cls=Program,
-    epilog=_EPILOG,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_COLUMNS},
 )
 @click.version_option(package_name="engagement-attributes", prog_name="engagement")
 @click.pass_context
@@ -70,27 +119,10 @@ def program(context: click.Context) -> None:
         context.exit(ExitStatus.FAILED)
 
 
-for _command in (
-    upload,
-    validate,
-    get,
-    list_events,
-    profile,
-    tail,
-    export,
-    entities,
-    erase,
-    erasures,
-    lift,
-    info,
-):
-    program.add_command(_command)
-
-
-def main() -> int:
-    """Runs the command line with the process's arguments and returns its exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line, with the process's arguments by default, and returns its exit status."""
     try:
-        status = program.main(prog_name="engagement", standalone_mode=False)
+        status = program.main(arguments, prog_name="engagement", standalone_mode=False)
     except click.ClickException as error:
         _report(error)
         return error.exit_code

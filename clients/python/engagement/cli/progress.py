@@ -4,14 +4,45 @@ from __future__ import annotations
 
 import sys
 import time
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Any
 
 from engagement.cli.input_file import InputFile
+from engagement.cli.inputs import Inputs
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
-def _make_progress() -> Progress:
+class _NoProgress:
+    """Stands in for rich, which takes longer to import than many commands to run."""
+
+    disable = True
+
+    def add_task(self, *_: object, **__: object) -> Any:  # Any: a number of a type of rich
+        """Shows nothing."""
+
+    def start(self) -> None:
+        """Shows nothing."""
+
+    def stop(self) -> None:
+        """Shows nothing."""
+
+    def update(self, _: TaskID, **__: object) -> None:
+        """Shows nothing."""
+
+
+def _make_progress() -> Progress | _NoProgress:
+    if not sys.stderr.isatty():
+        return _NoProgress()
+    from rich.console import Console  # noqa: PLC0415 - for terminals only
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -19,19 +50,22 @@ def _make_progress() -> Progress:
         TextColumn("{task.fields[counts]}"),
         TimeElapsedColumn(),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
         transient=True,
     )
 
 
 class ProgressBar:
-    """The bar of one input: bytes read, if its size is known, with counts of events and rejections."""
+    """The bar of all inputs: bytes read, if their sizes are known, with counts of events and rejections."""
 
-    def __init__(self, file: InputFile) -> None:
-        self._file = file
+    def __init__(self, inputs: Inputs) -> None:
+        self._files = len(inputs.paths)
         self._started = time.monotonic()
         self._progress = _make_progress()
-        self._task = self._progress.add_task(file.name, total=file.size_bytes, counts="")
+        self._task = self._progress.add_task("", total=inputs.size_bytes, counts="")
+        self._path = ""
+        self._file: InputFile | None = None
+        self._files_done = -1
+        self._bytes_done = self._events_done = self._rejected_done = self._events = self._rejected = 0
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
@@ -40,13 +74,31 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, events: int, *, rejected: int) -> None:
-        """Shows the number of events done so far, and of those that were rejected."""
+    def begin(self, path: str, file: InputFile) -> None:
+        """Goes on to the next input, or begins the same one again."""
         if self._progress.disable:
             return
+        if self._path != path:
+            self._files_done += 1
+            self._bytes_done += self._file.bytes_read if self._file is not None else 0
+            self._events_done += self._events
+            self._rejected_done += self._rejected
+        self._events = self._rejected = 0
+        self._path, self._file = path, file
+        description = file.name if self._files == 1 else f"{self._files_done:,} of {self._files:,} files"
+        self._progress.update(self._task, description=description)
+
+    def show(self, events: int, *, rejected: int) -> None:
+        """Shows the number of events of the input that are done so far, and of those that were rejected."""
+        if self._progress.disable or self._file is None:
+            return
+        self._events, self._rejected = events, rejected
+        events += self._events_done
+        rejected += self._rejected_done
         speed = events / max(time.monotonic() - self._started, 0.001)
         counts = f"{events:,} events, {speed:,.0f}/s, {rejected:,} rejected"
-        self._progress.update(self._task, completed=self._file.bytes_read, counts=counts)
+        completed = self._bytes_done + self._file.bytes_read
+        self._progress.update(self._task, completed=completed, counts=counts)
 
 
 class ExportBar:

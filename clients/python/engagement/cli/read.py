@@ -11,11 +11,11 @@ import click
 from engagement import v1
 from engagement.cli import printing, stored_events
 from engagement.cli.connection import connect
+from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.event_filter import filter_options
 from engagement.cli.event_json import to_json
 from engagement.cli.failures import ExitStatus
-from engagement.cli.options import account_option, server_option
 
 _TERMINAL_LIMIT = 100
 _MAX_PAGE_EVENTS = 1000
@@ -26,7 +26,6 @@ Examples:
   engagement get 0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b --account acme
   engagement get --cursor CURSOR --account acme --json
 
-\b
 Exit status: 0 found, 1 not found, 2 wrong usage or no connection.
 """
 _LIST_EPILOG = """\b
@@ -115,12 +114,12 @@ def _printer(*, as_json: bool) -> tuple[Callable[[v1.StoredEvent], None], Callab
     if as_json:
         return _print_json, lambda: None
     if printing.is_terminal():
-        table = printing.Rows(*stored_events.ROW_NAMES)
+        table = printing.Rows(*stored_events.ROW_NAMES, flexible="attributes")
         return (
             lambda stored: table.add(stored_events.to_row(stored, max_value_characters=_MAX_CELL_CHARACTERS)),
             table.finish,
         )
-    lines = printing.Rows(*stored_events.FULL_ROW_NAMES)
+    lines = printing.Rows(*stored_events.FULL_ROW_NAMES, flexible="attributes")
     return lambda stored: lines.add(stored_events.to_full_row(stored)), lines.finish
 
 

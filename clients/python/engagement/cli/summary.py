@@ -6,11 +6,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any  # Any: values of JSON
+from typing import Any, Final  # Any: values of JSON
 
 import click
 
 from engagement.cli.failures import ExitStatus
+from engagement.cli.inputs import Inputs
+
+_MAX_PLAIN_LINES: Final = 10
+"""Up to so many inputs have a line each, even if there is nothing to tell."""
 
 
 @dataclass(slots=True)
@@ -23,6 +27,8 @@ class InputSummary:
     """The number of events by outcome, including `rejected`."""
     skipped: dict[str, int] = field(default_factory=dict)
     """The number of items skipped because they are not events, by reason."""
+    converted: dict[str, int] = field(default_factory=dict)
+    """The number of times that were not written in milliseconds, by their form."""
     seconds: float = 0.0
     upload_id: str = ""
     rejected_file: str = ""
@@ -30,6 +36,14 @@ class InputSummary:
     """Where and why the input could not be read to its end; empty if it could."""
     resumed_by_count: bool = False
     """Whether events that an earlier run had sent were skipped by their number, and not compared."""
+    uploaded_before: bool = False
+    """Whether an earlier run has stored all of its events, so that they count as duplicates."""
+
+    @property
+    def has_something_to_tell(self) -> bool:
+        """Whether there is more to say than that its events are stored."""
+        is_incomplete = self.outcomes.get("rejected") or self.damage or self.outcomes.get("suppressed")
+        return bool(is_incomplete or self.skipped or self.converted or self.resumed_by_count)
 
     def to_json(self) -> dict[str, Any]:
         """The summary as a JSON object."""
@@ -40,6 +54,7 @@ class InputSummary:
             "rejected_file": self.rejected_file or None,
             "damage": self.damage or None,
             "resumed_by_count": self.resumed_by_count,
+            "uploaded_before": self.uploaded_before,
         }
 
 
@@ -49,24 +64,43 @@ def exit_status(summaries: Iterable[InputSummary]) -> ExitStatus:
     return ExitStatus.INCOMPLETE if is_incomplete else ExitStatus.OK
 
 
-def print_json(summaries: Sequence[InputSummary], **more: object) -> None:
-    """Prints one JSON object to standard output: each file, and the totals."""
-    report = {"files": [each.to_json() for each in summaries], "total": _counts(summaries), **more}
+def print_json(summaries: Sequence[InputSummary], inputs: Inputs, **more: object) -> None:
+    """Prints one JSON object to standard output: each file, the totals, and what was not read."""
+    report = {
+        "files": [each.to_json() for each in summaries],
+        "total": _counts(summaries),
+        "not_read": inputs.not_read,
+        **more,
+    }
     click.echo(json.dumps(report))
 
 
-def print_text(summaries: Sequence[InputSummary]) -> None:
-    """Prints a few lines to standard error."""
+def print_text(summaries: Sequence[InputSummary], inputs: Inputs) -> None:
+    """Prints a few lines to standard error; of many inputs, only those with something to tell."""
     for each in summaries:
-        click.echo(f"{each.file}: {_sentence([each])}", err=True)
-        if each.rejected_file:
-            click.echo(f"  Rejected events and the reasons: {each.rejected_file}", err=True)
-        if each.resumed_by_count:
-            click.echo("  Resumed by count: the earlier run did not say which events it sent.", err=True)
-        if each.damage:
-            click.echo(f"  Not all of it was understood: {each.damage}", err=True)
+        if len(summaries) <= _MAX_PLAIN_LINES or each.has_something_to_tell:
+            _print_one(each)
+    for argument, counts in inputs.not_read.items():
+        shown = ", ".join(f"{count:,} not read ({reason})" for reason, count in counts.items())
+        click.echo(f"{argument}: {shown}", err=True)
     if len(summaries) > 1:
-        click.echo(f"{len(summaries)} files: {_sentence(summaries)}", err=True)
+        click.echo(f"{len(summaries):,} files: {_sentence(summaries)}", err=True)
+        if before := sum(each.uploaded_before for each in summaries):
+            click.echo(f"  Uploaded before: {before:,} files, of which nothing was sent.", err=True)
+    if len(summaries) < len(inputs.paths):
+        click.echo(f"Not finished: {len(inputs.paths) - len(summaries):,} files", err=True)
+
+
+def _print_one(one: InputSummary) -> None:
+    click.echo(f"{one.file}: {_sentence([one])}", err=True)
+    if one.uploaded_before:
+        click.echo("  Uploaded before: nothing was sent.", err=True)
+    if one.rejected_file:
+        click.echo(f"  Rejected events and the reasons: {one.rejected_file}", err=True)
+    if one.resumed_by_count:
+        click.echo("  Resumed by count: the earlier run did not say which events it sent.", err=True)
+    if one.damage:
+        click.echo(f"  Not all of it was understood: {one.damage}", err=True)
 
 
 def _counts(summaries: Sequence[InputSummary]) -> dict[str, Any]:
@@ -76,6 +110,7 @@ def _counts(summaries: Sequence[InputSummary]) -> dict[str, Any]:
         "events_read": events_read,
         **_sum(each.outcomes for each in summaries),
         "skipped": _sum(each.skipped for each in summaries),
+        "times_converted": _sum(each.converted for each in summaries),
         "seconds": round(seconds, 3),
         "events_per_second": round(events_read / seconds) if seconds else 0,
     }
@@ -93,5 +128,7 @@ def _sentence(summaries: Sequence[InputSummary]) -> str:
     outcomes = _sum(each.outcomes for each in summaries)
     shown = [f"{count:,} {outcome}" for outcome, count in outcomes.items()]
     shown += [f"{count:,} skipped ({reason})" for reason, count in counts["skipped"].items()]
+    for form, count in counts["times_converted"].items():
+        shown.append(f"{count:,} {'time' if count == 1 else 'times'} converted ({form})")
     speed = f"{counts['seconds']:.1f} s, {counts['events_per_second']:,}/s"
     return f"{counts['events_read']:,} events read: {', '.join(shown)} ({speed})"

@@ -14,18 +14,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from engagement import v1
 from engagement.cli import printing, stored_events
 from engagement.cli.connection import Connection, connect, report_reconnect
+from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.event_json import to_json
 from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.moment import read_moment
-from engagement.cli.options import account_option, server_option
 from engagement.client import EngagementClient
 from engagement.follow import EventBatch, Follower
 
 _MAX_CELL_CHARACTERS = 60
 _FLUSHED_EVENTS = 50
-_TERMINAL_WIDTHS = (24, 8, 12, 12, 12, 12, 0)
+_TERMINAL_WIDTHS = (24, 8, 12, 10, 8, 8, 24)
 _EPILOG = """\b
 Examples:
   engagement tail --account acme
@@ -33,7 +33,6 @@ Examples:
   engagement tail --account acme --accepted-since 2024-05-01 --json
   engagement tail --account acme --json | jq -c .event.customerInfo
 
-\b
 Exit status: 0 --limit is reached, 1 damaged events were left out, 2 wrong usage or no connection, 130
 stopped with Ctrl-C.
 """

@@ -17,8 +17,8 @@ from engagement.liveperson.vocabulary import Vocabulary
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _MAX_INT32: Final = 2**31 - 1
-_MAX_INT64: Final = 2**63 - 1
 _DATE_PARTS: Final = ("year", "month", "day")
+_DATE_NAMES: Final = frozenset(_DATE_PARTS)
 _AGES: Final = (("customerAge", ("customerYearOfBirth", "year")), ("age", ("year", "customerYearOfBirth")))
 """Objects that hold a year of birth, and its names in them; never the age itself."""
 
@@ -48,15 +48,17 @@ def read_attributes(
     """
     texts: dict[str, str] = {}
     rest: Object = {}
+    fields = vocabulary.texts
     for member, value in members.items():
         if value is None:
             continue
-        field = vocabulary.texts.get(member)
         text = value if isinstance(value, str) else text_of(value)
-        if field is None or text is None:
-            rest[member] = value
+        if member in fields and text is not None:
+            texts[fields[member]] = text
         else:
-            texts[field] = text
+            rest[member] = value
+    if not rest:
+        return Attributes(texts, {}, []), rest
     _take_aliases(vocabulary, rest, texts=texts)
     dates = _take_dates(name, vocabulary, rest, leaves=leaves)
     contacts = []
@@ -68,8 +70,10 @@ def read_attributes(
 
 def _take_aliases(vocabulary: Vocabulary, rest: Object, *, texts: dict[str, str]) -> None:
     for alias, field in vocabulary.aliases.items():
-        text = text_of(rest[alias]) if alias in rest else None
-        if text is not None and field not in texts:
+        if alias not in rest or field in texts:
+            continue
+        text = text_of(rest[alias])
+        if text is not None:
             texts[field] = text
             del rest[alias]
 
@@ -80,17 +84,19 @@ def _take_dates(
     """The dates that are objects; others stay in place."""
     dates = {}
     for member, field in vocabulary.dates.items():
-        value = rest.get(member)
+        if member not in rest:
+            continue
+        value = rest[member]
         if not isinstance(value, dict):
             continue
         del rest[member]
-        parts = [_read_part(value, part, field=f"{name}.{field}.{part}") for part in _DATE_PARTS]
-        if parts != [None, None, None]:
-            year, month, day = (part or 0 for part in parts)
-            dates[field] = (year, month, day)
-        for part, extra in value.items():
-            if part not in _DATE_PARTS:
-                leaves.keep(join(member, part), extra)
+        year, month, day = (_read_part(value.get(part), name, field, part) for part in _DATE_PARTS)
+        if not year is month is day is None:
+            dates[field] = (year or 0, month or 0, day or 0)
+        if not value.keys() <= _DATE_NAMES:
+            for part, extra in value.items():
+                if part not in _DATE_NAMES:
+                    leaves.keep(join(member, part), extra)
     return dates
 
 
@@ -111,17 +117,14 @@ def _take_year_of_birth(rest: Object, *, texts: dict[str, str], leaves: Leaves) 
             leaves.keep(join(member, name), value)
 
 
-def _read_part(date: Object, part: str, *, field: str) -> int | None:
-    value = date.get(part)
-    return None if value is None else read_integer(value, field=field, limit=_MAX_INT32)
-
-
-def read_integer(value: Json, *, field: str, limit: int = _MAX_INT64) -> int:
-    """The integer in a number or text. Raises UnreadableError if there is none."""
+def _read_part(value: Json, *place: str) -> int | None:
+    """A part of a date, None if the source omits it. Raises UnreadableError if it is not an integer."""
+    if value is None:
+        return None
     if not isinstance(value, str) or not _INTEGER.fullmatch(value):
-        raise UnreadableError(field, rule="import.integer", description="must be an integer")
+        raise UnreadableError(".".join(place), rule="import.integer", description="must be an integer")
     number = int(value)
-    if not -limit - 1 <= number <= limit:
-        description = f"must be at least {-limit - 1} and at most {limit}"
-        raise UnreadableError(field, rule="import.range", description=description)
+    if not -_MAX_INT32 - 1 <= number <= _MAX_INT32:
+        description = f"must be at least {-_MAX_INT32 - 1} and at most {_MAX_INT32}"
+        raise UnreadableError(".".join(place), rule="import.range", description=description)
     return number

@@ -6,11 +6,11 @@ import io
 from typing import Final
 
 from engagement import v1
-from engagement.liveperson.documents import HUGE_LISTS
 from engagement.liveperson.errors import CorruptInputError
 from engagement.liveperson.scanner import Scanner
+from engagement.liveperson.surroundings import KNOWN_LISTS
 
-THEIRS: Final = HUGE_LISTS | {
+THEIRS: Final = KNOWN_LISTS | {
     "_metadata",
     "auth",
     "data",
@@ -20,7 +20,6 @@ THEIRS: Final = HUGE_LISTS | {
     "sdeType",
     "timestamp",
     "type",
-    "unAuthSdes",
 }
 _SETS: Final = frozenset({"customerInfo", "personalInfo"})
 _OURS: Final = {
@@ -29,23 +28,32 @@ _OURS: Final = {
 
 
 def looks_like_import(head: bytes) -> bool:
-    """Whether a file with this beginning is for the Importer, rather than one event per line.
+    """Whether a file with this beginning is for the Importer, rather than one event of ours per line.
 
-    The first few kilobytes are enough. In doubt it is false.
+    The first few kilobytes are enough. JSON that is neither is for the Importer, which names it.
     """
     scanner = Scanner(io.BytesIO(head))
     try:
-        return scanner.peek() == "[" or (scanner.peek() == "{" and _is_theirs(scanner))
+        return scanner.peek() == "[" or (scanner.peek() == "{" and not _is_ours(scanner))
     except CorruptInputError:
         return False
 
 
-def _is_theirs(scanner: Scanner) -> bool:
-    """Whether the first distinctive name is one of theirs."""
-    for name in scanner.members():
-        if name in THEIRS or name in _OURS:
-            return name in THEIRS
-        value = scanner.value()
-        if name in _SETS and isinstance(value, dict) and name in value:
-            return True
-    return False
+def _is_ours(scanner: Scanner) -> bool:
+    """Whether the first object has members of our events, and none that others have."""
+    has_flat_set = False
+    try:
+        for name in scanner.members():
+            if name in THEIRS or name in _OURS:
+                return name in _OURS
+            if name not in _SETS or scanner.peek() != "{":
+                scanner.value()
+                continue
+            has_flat_set = True
+            for inner in scanner.members():
+                if inner == name:
+                    return False
+                scanner.value()
+    except CorruptInputError:  # most likely the end of the beginning
+        pass
+    return has_flat_set

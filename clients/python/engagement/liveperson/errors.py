@@ -7,6 +7,8 @@ Exception
 
 from __future__ import annotations
 
+from engagement.violation import Violation
+
 
 class CorruptInputError(Exception):
     """The input is damaged at this place; everything before it was read.
@@ -27,6 +29,4 @@ class UnreadableError(Exception):
 
     def __init__(self, field: str, *, rule: str, description: str) -> None:
         super().__init__(f"{field}: {description}")
-        self.field = field
-        self.rule = rule
-        self.description = description
+        self.violation = Violation(field, rule, description)

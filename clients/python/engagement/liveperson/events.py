@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from engagement import v1
-from engagement.liveperson.attributes import Attributes, read_attributes, read_integer
+from engagement.liveperson.attributes import Attributes, read_attributes
 from engagement.liveperson.errors import UnreadableError
+from engagement.liveperson.findings import Context, FoundSet, Voucher
 from engagement.liveperson.identity import make_event_id
 from engagement.liveperson.leaves import Leaves
-from engagement.liveperson.shapes import Context, FoundSet
+from engagement.liveperson.surroundings import TIMES
+from engagement.liveperson.times import read_time
 from engagement.liveperson.values import Json, Object, text_of
 from engagement.liveperson.vocabulary import Vocabularies
 
-_NO_CONTEXT: Final = Context()
 _MAX_FIELD_CHARACTERS: Final = 256
+_UNSET_TIMES: Final = ("", "0")
+_TIME_FIELDS: Final = {
+    "customer_info": "customer_info.server_time_stamp",
+    "personal_info": "personal_info.server_time_stamp",
+}
 
 
 class Content(NamedTuple):
@@ -31,17 +37,21 @@ class Content(NamedTuple):
     original_time_stamp: int | None
     attributes: Attributes
     additional_attributes: dict[str, str]
+    conversions: tuple[str, str]
+    """The form from which each of its times was converted; empty if it was not."""
+    is_self_contained: bool
+    """Whether it is the same event wherever it stands: it names its subject, or its time."""
 
     def make_id(self, *, position: tuple[str, int] | None) -> str:
         """The event's id: derived from its content and, if given, from its position, a source and a number.
 
-        Events of an export have a context, so equal ones are the same event, wherever they occur. Pushed
-        events have none: only their position distinguishes two equal ones.
+        Self-contained events are the same event, wherever they occur. Only their position distinguishes two
+        equal ones of the others.
         """
         context = self.context
         identity = [
             position,
-            [context.account_id, context.conversation_id, context.consumer_id],
+            [*context[:3]],
             [self.server_time_stamp, self.original_time_stamp, self.is_authenticated],
             [self.set_name, self.attributes.texts, self.attributes.dates, self.attributes.other_contacts],
             self.additional_attributes,
@@ -51,35 +61,34 @@ class Content(NamedTuple):
     def build(self, *, event_id: str, source: str) -> v1.Event:
         """The event. Raises UnreadableError if a text is not Unicode."""
         try:
-            is_customer = self.set_name == "customer_info"
-            return v1.Event(
+            event = v1.Event(
                 event_id=event_id,
                 consumer_id=self.context.consumer_id,
                 conversation_id=self.context.conversation_id,
                 authenticated=self.is_authenticated,
                 original_time_stamp=self.original_time_stamp,
                 source=source,
-                customer_info=self._customer_info() if is_customer else None,
-                personal_info=None if is_customer else self._personal_info(),
                 additional_attributes=self.additional_attributes,
             )
+            self._fill(event.customer_info if self.set_name == "customer_info" else event.personal_info)
         except UnicodeEncodeError:
             field = next(path for path, text in self._texts() if not _is_unicode(text))
             raise _not_unicode(field) from None
+        return event
 
-    def _customer_info(self) -> v1.CustomerInfo:
-        dates = {
-            field: v1.Date(year=year, month=month, day=day)
-            for field, (year, month, day) in self.attributes.dates.items()
-        }
-        # ignore: the fields are chosen by name, and every value is of its field's type.
-        return v1.CustomerInfo(server_time_stamp=self.server_time_stamp, **self.attributes.texts, **dates)  # type: ignore[arg-type]
-
-    def _personal_info(self) -> v1.PersonalInfo:
-        contacts = [v1.PersonalContact(**contact) for contact in self.attributes.other_contacts]
-        return v1.PersonalInfo(
-            server_time_stamp=self.server_time_stamp, other_contacts=contacts, **self.attributes.texts
-        )
+    def _fill(self, info: v1.CustomerInfo | v1.PersonalInfo) -> None:
+        """Sets the attributes in place, which takes half the time of building a message and copying it."""
+        info.SetInParent()
+        if self.server_time_stamp is not None:
+            info.server_time_stamp = self.server_time_stamp
+        for field, text in self.attributes.texts.items():
+            setattr(info, field, text)
+        for field, (year, month, day) in self.attributes.dates.items():
+            date = getattr(info, field)
+            date.year, date.month, date.day = year, month, day
+            date.SetInParent()
+        for contact in self.attributes.other_contacts:
+            info.other_contacts.add(**contact)  # type: ignore[union-attr]  # only personal information has any
 
     def _texts(self) -> Iterator[tuple[str, str]]:
         """Every text of the event with its path, keys included."""
@@ -101,30 +110,47 @@ def read_content(found: FoundSet, *, vocabularies: Vocabularies) -> Content | No
     """
     leaves = Leaves()
     remarks: dict[str, list[Json]] = {"serverTimeStamp": [], "originalTimeStamp": []}
-    if not found.is_inbound:
+    if not found.is_pushed or not is_self_declared(found):
         remarks["isAuthenticated"] = []
     attributes, rest = read_attributes(
         found.name, found.levels[0], vocabulary=vocabularies[found.name], leaves=leaves
     )
-    _keep_rest(rest, remarks=remarks, leaves=leaves)
+    if rest:
+        _keep_rest(rest, remarks=remarks, leaves=leaves)
     if not attributes and not any(leaves.texts.values()):
         return None
     for level in found.levels[1:]:
         _keep_rest(level, remarks=remarks, leaves=leaves)
-    time_field = f"{found.name}.server_time_stamp"
+    server_time = _first_time(remarks, "serverTimeStamp", leaves=leaves)
+    if server_time is None:
+        server_time = found.context.time
+    original_time = _first_time(remarks, "originalTimeStamp", leaves=leaves)
+    server = read_time(server_time, field=_TIME_FIELDS[found.name])
+    original = read_time(original_time, field="original_time_stamp")
     return Content(
         set_name=found.name,
-        context=found.origin.context or _NO_CONTEXT,
+        context=found.context,
         is_authenticated=_judge(
-            remarks.get("isAuthenticated", []), is_vouched=found.origin.is_vouched, leaves=leaves
+            remarks.get("isAuthenticated", ()), is_vouched=_is_vouched(found), leaves=leaves
         ),
-        server_time_stamp=_first_time(remarks, "serverTimeStamp", field=time_field, leaves=leaves),
-        original_time_stamp=_first_time(
-            remarks, "originalTimeStamp", field="original_time_stamp", leaves=leaves
-        ),
+        server_time_stamp=server.milliseconds if server else None,
+        original_time_stamp=original.milliseconds if original else None,
         attributes=attributes,
         additional_attributes=leaves.fitting_texts(),
+        conversions=(server.conversion if server else "", original.conversion if original else ""),
+        is_self_contained=found.context.has_subject or (not found.is_pushed and server is not None),
     )
+
+
+def is_self_declared(found: FoundSet) -> bool:
+    """Whether only the page that pushed the set says whom it is about."""
+    return found.is_pushed and not found.context.has_subject and found.voucher != Voucher.SOURCE
+
+
+def _is_vouched(found: FoundSet) -> bool:
+    if found.voucher == Voucher.LIST:
+        return not is_self_declared(found)
+    return found.voucher == Voucher.SOURCE
 
 
 def _keep_rest(members: Object, *, remarks: dict[str, list[Json]], leaves: Leaves) -> None:
@@ -132,25 +158,29 @@ def _keep_rest(members: Object, *, remarks: dict[str, list[Json]], leaves: Leave
     for name, value in members.items():
         if value is None:
             continue
-        if name in remarks:
-            remarks[name].append(value)
+        remark = TIMES.get(name, name)
+        if remark in remarks:
+            remarks[remark].append(value)
         else:
             leaves.keep(name, value)
 
 
-def _first_time(remarks: dict[str, list[Json]], name: str, *, field: str, leaves: Leaves) -> int | None:
+def _first_time(remarks: dict[str, list[Json]], name: str, *, leaves: Leaves) -> Json:
     """The innermost time; other, different ones become leaves."""
     times = remarks[name]
     if not times:
         return None
-    for time in times[1:]:
-        if text_of(time) != text_of(times[0]):
+    first, *others = [time for time in times if time not in _UNSET_TIMES] or [None]
+    for time in others:
+        if time != first:
             leaves.keep(name, time)
-    return read_integer(times[0], field=field)
+    return first
 
 
-def _judge(claims: list[Json], *, is_vouched: bool, leaves: Leaves) -> bool:
+def _judge(claims: Sequence[Json], *, is_vouched: bool, leaves: Leaves) -> bool:
     """Whether the event is authenticated, by its own claims; one denial outweighs them all."""
+    if not claims:
+        return is_vouched
     verdicts = [(text_of(claim) or "").lower() for claim in claims]
     verdict = "false" not in verdicts and (is_vouched or "true" in verdicts)
     for claim, said in zip(claims, verdicts, strict=True):

@@ -1,224 +1,253 @@
-"""Finds the attribute sets in a record, whatever its shape, and the context of each."""
+"""Recognizes attribute sets among the members of one object, in all forms in which they are nested."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
+from engagement.liveperson import surroundings
 from engagement.liveperson.avro import plain_members
-from engagement.liveperson.documents import HUGE_LISTS, Record
 from engagement.liveperson.errors import UnreadableError
-from engagement.liveperson.values import Json, Object, text_of, without
-
-_EXPORTED_SETS: Final = {"customerInfo": "customer_info", "personalInfo": "personal_info"}
-_SET_TYPES: Final = {"customerInfo": "CUSTOMER_INFO", "personalInfo": "PERSONAL_INFO"}
-_INBOUND_SETS: Final = {"ctmrinfo": ("customer_info", "info"), "personal": ("personal_info", "personal")}
-_OTHER_INBOUND_SETS: Final = frozenset(
-    {"cart", "error", "lead", "mrktInfo", "prodView", "purchase", "searchInfo", "service"}
+from engagement.liveperson.findings import (
+    EMPTY_SET,
+    Finding,
+    FoundSet,
+    MisshapenSet,
+    Path,
+    SkippedSet,
+    show,
 )
-_EVENT_LISTS: Final = {"sdes": True, "unAuthSdes": False, "events": False}
-"""Lists of events inside a record, and whether the source vouches for their content."""
+from engagement.liveperson.values import Json, Object, text_of, without
+from engagement.liveperson.vocabulary import KNOWN_NAMES
+from engagement.violation import Violation
+
+EXPORTED_SETS: Final = {"customerInfo": "customer_info", "personalInfo": "personal_info"}
+_SET_TYPES: Final = {"CUSTOMER_INFO": "customerInfo", "PERSONAL_INFO": "personalInfo"}
+_PUSHED_SETS: Final = {"ctmrinfo": ("customer_info", "info"), "personal": ("personal_info", "personal")}
+AMBIGUOUS: Final = frozenset({"info", "personal", "data"})
+"""Members that are sets in some forms, and hold others in other forms."""
+_OTHER_TYPES: Final = frozenset(
+    {"cart", "error", "lead", "mrktInfo", "prodView", "purchase", "searchInfo", "service"}
+    | {"SCHEMA", "STATE", "ACTIVATE_VERSION"}
+)
+"""Types of sets and of messages that stand beside attribute sets."""
+_OWN_NAMES: Final = frozenset({"eventId", "event_id", "additionalAttributes", "additional_attributes"})
+"""Only events of this contract have these beside their attributes."""
+_OTHER_SPELLINGS: Final = {
+    "customer_info": "customerInfo",
+    "CustomerInfo": "customerInfo",
+    "customerinfo": "customerInfo",
+    "CUSTOMER_INFO": "customerInfo",
+    "personal_info": "personalInfo",
+    "PersonalInfo": "personalInfo",
+    "personalinfo": "personalInfo",
+    "PERSONAL_INFO": "personalInfo",
+    "ctmrInfo": '{"type": "ctmrinfo", "info": …}',
+    "ctmrinfo": '{"type": "ctmrinfo", "info": …}',
+}
+_MARKS: Final = frozenset({*EXPORTED_SETS, *_OTHER_SPELLINGS, "type", "sdeType", "data"})
 
 
-# The next three are tuples, not dataclasses: they are created for every event, at a third of the cost.
+class Form(NamedTuple):
+    """How an object holds attribute sets."""
+
+    members: Collection[str]
+    """The members that belong to the sets."""
+    read: Callable[[Path, Object, Object], Sequence[Finding]]
+    """Reads the sets of an object at a path; last, its members beside them."""
 
 
-class Context(NamedTuple):
-    """The subject of a conversation or session; empty if it is not given."""
-
-    account_id: str = ""
-    conversation_id: str = ""
-    consumer_id: str = ""
-
-
-class Origin(NamedTuple):
-    """The origin of an event."""
-
-    place: str
-    event: Json
-    """The whole event, as it is in the source."""
-    context: Context | None = None
-    """None if the event is not part of a conversation or session."""
-    is_vouched: bool = False
-    """Whether the source vouches for the customer if the event itself does not say."""
+def form_of(members: Object) -> Form | None:
+    """How this object holds attribute sets; None if it holds none itself."""
+    if _MARKS.isdisjoint(members):
+        return None
+    if members.get("customerInfo") is not None or members.get("personalInfo") is not None:
+        return _EXPORTED if _OWN_NAMES.isdisjoint(members) else _OWN
+    kind = text_of(members.get("sdeType")) or text_of(members.get("type"))
+    if kind is not None:
+        return _form_of_type(members, kind)
+    if "data" in members:
+        return _form_of_avro(members)
+    misspelled = [name for name in members if name in _OTHER_SPELLINGS and isinstance(members[name], dict)]
+    return Form(misspelled, _misspelled_sets) if misspelled else None
 
 
-class FoundSet(NamedTuple):
-    """An attribute set as the source nests it."""
-
-    origin: Origin
-    name: str
-    """`customer_info` or `personal_info`."""
-    levels: tuple[Object, ...]
-    """The members of the set, then those of each enclosing object, up to the event."""
-    is_inbound: bool = False
-    """Whether a page or an app pushed it: it has no context, and cannot claim to be authenticated."""
+def _form_of_type(members: Object, kind: str) -> Form | None:
+    """The form of a set that names its type."""
+    if kind in _PUSHED_SETS:
+        return _form_of_pushed(members, *_PUSHED_SETS[kind])
+    if kind in _SET_TYPES:
+        return _form_of_flat(members, EXPORTED_SETS[_SET_TYPES[kind]], is_pushed=False)
+    return None
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedSet:
-    """An item that is not an attribute set: of another type, or empty."""
-
-    reason: str
-    stranger: str = ""
-    """The place of an item that nothing known of these platforms looks like."""
-
-
-@dataclass(frozen=True, slots=True)
-class MisshapenSet:
-    """A value that cannot be a set, in the place of one."""
-
-    origin: Origin
-    error: UnreadableError
-
-
-Finding = FoundSet | SkippedSet | MisshapenSet
-
-
-def find_sets(record: Record) -> Iterator[Finding]:
-    """The attribute sets of a record, in order."""
-    members = record.value
-    if isinstance(members, dict) and not members.keys().isdisjoint(_EVENT_LISTS):
-        yield from _find_in_lists(record.place, members)
-        return
-    for finding in _find_in_event(Origin(record.place, members)):
-        if not (record.is_remainder and isinstance(finding, SkippedSet)):
-            yield finding
-
-
-def _find_in_lists(place: str, record: Object) -> Iterator[Finding]:
-    """The sets of a conversation or session: its own, then those in its lists."""
-    context = _read_context(record)
-    own: Object = {name: record[name] for name in _EXPORTED_SETS if record.get(name) is not None}
-    if own:
-        yield from _find_in_event(Origin(place, own, context))
-    for name, is_vouched in _EVENT_LISTS.items():
-        for event_place, event in _events(f"{place}.{name}", record.get(name)):
-            yield from _find_in_event(Origin(event_place, event, context, is_vouched))
-
-
-def _events(place: str, value: Json) -> Iterator[tuple[str, Json]]:
-    """The events of a list, which may be wrapped in an object, or be a single event."""
-    if isinstance(value, dict) and "events" in value:
-        place, value = f"{place}.events", value["events"]
-    if isinstance(value, list):
-        for index, event in enumerate(value):
-            yield f"{place}[{index}]", event
-    elif value:
-        yield place, value
-
-
-def _read_context(record: Object) -> Context:
-    info = record.get("info")
-    owners = (info, record) if isinstance(info, dict) else (record,)
-    return Context(
-        account_id=_first_text(owners, "brandId", "accountId"),
-        conversation_id=_first_text(owners, "conversationId", "engagementId", "sessionId"),
-        consumer_id=_first_text(_participants(record), "participantId")
-        or _first_text(owners, "visitorId", "consumerId"),
+def is_set_without(members: Object, lost: Collection[str]) -> bool:
+    """Whether an object with these members is a set, of which the lost ones are part."""
+    kind = text_of(members.get("sdeType")) or text_of(members.get("type"))
+    if kind in _PUSHED_SETS or kind in _SET_TYPES:
+        return True
+    return not EXPORTED_SETS.keys().isdisjoint((*members, *lost)) or (
+        "data" in lost and "timestamp" in members
     )
 
 
-def _participants(record: Object) -> tuple[Object, ...]:
-    for name in ("consumerParticipants", "consumerParticipant"):
-        participants = record.get(name)
-        if isinstance(participants, dict):
-            return (participants,)
-        if isinstance(participants, list):
-            return tuple(item for item in participants if isinstance(item, dict))
-    return ()
+def around(members: Object, form: Form) -> Object:
+    """The members beside the sets of an event, without those that are its context."""
+    own = form.members
+    return {
+        name: value
+        for name, value in members.items()
+        if name not in own and name not in surroundings.SUBJECTS
+    }
 
 
-def _first_text(owners: tuple[Object, ...], *names: str) -> str:
-    texts = (text_of(owner.get(name)) for name in names for owner in owners)
-    return next(filter(None, texts), "")
+def _exported_sets(path: Path, event: Object, beside: Object) -> Sequence[Finding]:
+    """Sets under their own names, nested once, or twice with more members around the inner one."""
+    found: list[Finding] = []
+    set_name = _SET_TYPES.get(text_of(beside["sdeType"]) or "") if "sdeType" in beside else ""
+    for name, field in EXPORTED_SETS.items():
+        outer = event.get(name)
+        if outer is None:
+            continue
+        inner = outer.get(name, outer) if isinstance(outer, dict) else outer
+        if inner is None:
+            inner = {}
+        if not isinstance(outer, dict) or not isinstance(inner, dict):
+            found.append(_misshapen(path, event, field=field))
+            continue
+        levels: tuple[Object, ...] = (without(beside, "sdeType") if name == set_name else beside,)
+        if inner is not outer:
+            levels = (without(outer, name), *levels)
+        content = _only_content(inner) if len(inner) == 1 else None
+        if content is None:
+            found.append(FoundSet(path, event, field, (inner, *levels)))
+        else:
+            found.append(_avro_set(path, event, field, (content, *levels)))
+    return found
 
 
-def _find_in_event(origin: Origin) -> Iterator[Finding]:
-    """The sets of one event, which may have both."""
-    event = origin.event
-    if event is None:
-        yield SkippedSet("null")
-    elif not isinstance(event, dict):
-        yield _misshapen(origin, field="")
-    else:
-        is_exported = False
-        for name in _EXPORTED_SETS:
-            if event.get(name) is not None:
-                is_exported = True
-                yield _exported_set(origin, event, name=name)
-        if not is_exported:
-            yield _other_set(origin, event)
+def _only_content(members: Object) -> Object | None:
+    """The object inside of another that only names its type, as Avro does."""
+    [(name, content)] = members.items()
+    return content if "." in name and isinstance(content, dict) else None
 
 
-def _exported_set(origin: Origin, event: Object, *, name: str) -> Finding:
-    """A set under its own name, nested once, or twice with more members around the inner one."""
-    wrapper = event[name]
-    inner = wrapper.get(name, wrapper) if isinstance(wrapper, dict) else wrapper
+def _own_event(path: Path, event: Object, _: Object) -> Sequence[Finding]:
+    text = "is an event of this service among those of others: put such events into a file of their own"
+    return [MisshapenSet(path, event, Violation("", "import.own_event", text))]
+
+
+_EXPORTED: Final = Form(EXPORTED_SETS.keys(), _exported_sets)
+_OWN: Final = Form(EXPORTED_SETS.keys(), _own_event)
+
+
+def _form_of_pushed(members: Object, field: str, member: str) -> Form | None:
+    inner = members.get(member)
     if inner is None:
-        inner = {}
-    if not isinstance(wrapper, dict) or not isinstance(inner, dict):
-        return _misshapen(origin, field=_EXPORTED_SETS[name])
-    around = without(event, *_EXPORTED_SETS)
-    if around.get("sdeType") == _SET_TYPES[name]:
-        del around["sdeType"]
-    levels = (inner, around) if inner is wrapper else (inner, without(wrapper, name), around)
-    return FoundSet(origin, _EXPORTED_SETS[name], levels)
+        return _form_of_flat(members, field, is_pushed=True)
+
+    def read(path: Path, event: Object, beside: Object) -> Sequence[Finding]:
+        if isinstance(inner, dict):
+            return [FoundSet(path, event, field, (inner, without(beside, "type")), is_pushed=True)]
+        return [_misshapen(path, event, field=field)]
+
+    return Form((member,), read)
 
 
-def _other_set(origin: Origin, event: Object) -> Finding:
-    """A set in one of the other shapes: pushed by a page, or from an Avro file."""
-    kind = text_of(event.get("sdeType")) or text_of(event.get("type")) or ""
-    if kind in _INBOUND_SETS:
-        return _inbound_set(origin, event, kind=kind)
-    if kind in _SET_TYPES.values():
-        return SkippedSet("empty set")
-    is_at_home = origin.context or "sdeType" in event or origin.place.partition("[")[0] in HUGE_LISTS
-    stranger = "" if is_at_home else origin.place
-    if kind:
-        return SkippedSet(f"set type {kind}", "" if kind in _OTHER_INBOUND_SETS else stranger)
-    if "data" in event:
-        return _avro_set(origin, event)
-    named = (name for name, value in event.items() if isinstance(value, dict))
-    name = next(named, None) if origin.context else None
+def _form_of_flat(members: Object, field: str, *, is_pushed: bool) -> Form | None:
+    """A set whose attributes stand beside its type."""
+
+    def read(path: Path, event: Object, _: Object) -> Sequence[Finding]:
+        own = {name: event[name] for name in event if name not in _FLAT_REMARKS}
+        return [FoundSet(path, event, field, (own,), is_pushed=is_pushed)]
+
+    if not KNOWN_NAMES[field].isdisjoint(members):
+        return Form(members.keys() - _FLAT_REMARKS, read)
+    return Form((), _empty_set) if members.keys() <= _NO_ATTRIBUTES else None
+
+
+_FLAT_REMARKS: Final = surroundings.SUBJECTS | {"type", "sdeType"}
+_NO_ATTRIBUTES: Final = (
+    _FLAT_REMARKS
+    | surroundings.TIMES.keys()
+    | {*EXPORTED_SETS, "info", "personal", "contexts", "isAuthenticated"}
+)
+
+
+def _empty_set(_path: Path, _event: Object, _beside: Object) -> Sequence[Finding]:
+    return [EMPTY_SET]
+
+
+def _form_of_avro(members: Object) -> Form | None:
+    """A set whose type is the name of its Avro record, such as `com.example.CustomerInfo`."""
+    data = members["data"]
+    if data is None and "timestamp" in members:
+        return Form((), _empty_set)
+    if not isinstance(data, dict) or not data:
+        return None
+    full_name = next(iter(data))
+    kind = full_name.rpartition(".")[2]
+    field = EXPORTED_SETS.get(f"{kind[:1].lower()}{kind[1:]}")
+    if field is None:
+        return None
+
+    def read(path: Path, event: Object, beside: Object) -> Sequence[Finding]:
+        inner = data[full_name]
+        if rest := without(data, full_name):
+            beside["data"] = rest
+        if "timestamp" in beside:
+            beside.setdefault("serverTimeStamp", beside.pop("timestamp"))
+        if inner is None:
+            return [EMPTY_SET]
+        if isinstance(inner, dict):
+            return [_avro_set(path, event, field, (inner, beside))]
+        return [_misshapen(path, event, field=field)]
+
+    return Form(("data",), read)
+
+
+def _avro_set(path: Path, event: Object, field: str, levels: tuple[Object, ...]) -> Finding:
+    try:
+        return FoundSet(path, None, field, tuple(map(plain_members, levels)))
+    except UnreadableError as error:
+        return MisshapenSet(path, event, error.violation)
+
+
+def _misspelled_sets(path: Path, event: Object, _: Object) -> Sequence[Finding]:
+    """Members that look like sets, and are none."""
+    return [
+        MisshapenSet(path, event, Violation(name, "import.name", f"looks like a set; write it as {right}"))
+        for name, right in _OTHER_SPELLINGS.items()
+        if isinstance(event.get(name), dict)
+    ]
+
+
+def _misshapen(path: Path, event: Json, *, field: str) -> MisshapenSet:
+    return MisshapenSet(path, event, Violation(field, "import.object", "must be a JSON object"))
+
+
+def skip(path: Path, item: Json) -> Finding:
+    """Counts an item that is no set and holds none."""
+    if item is None:
+        return SkippedSet("null")
+    if not isinstance(item, dict):
+        return _misshapen(path, item, field="")
+    listed, _ = path
+    stranger = "" if surroundings.is_at_home(path) else show(path)
+    if kind := text_of(item.get("sdeType")) or text_of(item.get("type")):
+        return SkippedSet(f"set type {kind}", "" if kind in _OTHER_TYPES or "sdeType" in item else stranger)
+    is_in_sets = listed is not None and surroundings.is_of_sets(listed)
+    if is_in_sets and isinstance(item.get("data"), str | list):
+        return _misshapen(path, item, field="")
+    if record := _avro_name(item.get("data")) or _avro_name(item.get("body")):
+        return SkippedSet(f"set type {record}", stranger)
+    named = (name for name, value in item.items() if isinstance(value, dict))
+    name = next(named, None) if is_in_sets else None
     return SkippedSet(f"set type {name}" if name else "no attribute set", stranger)
 
 
-def _inbound_set(origin: Origin, event: Object, *, kind: str) -> Finding:
-    name, member = _INBOUND_SETS[kind]
-    inner = event.get(member)
-    if inner is None:
-        return SkippedSet("empty set")
-    if not isinstance(inner, dict):
-        return _misshapen(origin, field=name)
-    levels = (inner, without(event, "type", member))
-    return FoundSet(origin, name, levels, is_inbound=origin.context is None)
-
-
-def _avro_set(origin: Origin, event: Object) -> Finding:
-    """A set whose type is the name of its Avro record, such as `com.example.CustomerInfo`."""
-    data = event["data"]
-    if not data:
-        return SkippedSet("empty set")
-    if not isinstance(data, dict):
-        return _misshapen(origin, field="")
-    full_name = next(iter(data))
-    kind = full_name.rpartition(".")[2]
-    member = f"{kind[:1].lower()}{kind[1:]}"
-    if member not in _EXPORTED_SETS:
-        return SkippedSet(f"set type {kind}")
-    if data[full_name] is None:
-        return SkippedSet("empty set")
-    try:
-        wrapped = plain_members({**event, "data": without(data, full_name), member: data[full_name]})
-    except UnreadableError as error:
-        return MisshapenSet(origin, error)
-    if "timestamp" in wrapped:
-        wrapped.setdefault("serverTimeStamp", wrapped.pop("timestamp"))
-    return _exported_set(origin, wrapped, name=member)
-
-
-def _misshapen(origin: Origin, *, field: str) -> MisshapenSet:
-    error = UnreadableError(field, rule="import.object", description="must be a JSON object")
-    return MisshapenSet(origin, error)
+def _avro_name(value: Json) -> str:
+    """The type of an Avro record, without the names before it."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return ""
+    return next(iter(value)).rpartition(".")[2]

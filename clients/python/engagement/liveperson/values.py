@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -18,6 +19,59 @@ class Number(str):
     """A JSON number as it is written: `34.0` stays `34.0`."""
 
     __slots__ = ()
+
+
+class RepeatingObject(dict[str, "Json"]):
+    """An object in which several members have the same name; as a dict, the last of each."""
+
+    def __init__(self, members: Object, *, pairs: list[tuple[str, Json]], repeated: Collection[str]) -> None:
+        super().__init__(members)
+        self.pairs = pairs
+        """All members, in order."""
+        self.repeated = frozenset(repeated)
+        """The names that several members have."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickles it with all its members."""
+        return partial(RepeatingObject, pairs=self.pairs, repeated=self.repeated), (dict(self),)
+
+
+CONTAINERS: Final = frozenset({dict, list, RepeatingObject})
+
+
+def object_of(pairs: list[tuple[str, Json]]) -> Object:
+    """The object with these members."""
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    names = [name for name, _ in pairs]
+    return RepeatingObject(members, pairs=pairs, repeated={name for name in names if names.count(name) > 1})
+
+
+def count_members(value: Object | list[Json]) -> int:
+    """The number of members of all objects in a value."""
+    # Few branches: this is called for every set.
+    count = 0
+    children: Iterable[Json] = value
+    if isinstance(value, dict):
+        count = len(value)
+        children = value.values()
+    for child in children:
+        if type(child) in CONTAINERS:
+            count += count_members(child)  # type: ignore[arg-type]  # it is one of them
+    return count
+
+
+def first_repeat(value: Json, *, path: str = "") -> str:
+    """The path of the first member of a value that appears more than once; empty if there is none."""
+    children: Iterator[tuple[str, Json]] = iter(())
+    if isinstance(value, RepeatingObject):
+        return f"{path}.{min(value.repeated)}".removeprefix(".")
+    if isinstance(value, dict):
+        children = ((f"{path}.{name}", child) for name, child in value.items())
+    elif isinstance(value, list):
+        children = ((f"{path}[{index}]", child) for index, child in enumerate(value))
+    return next(filter(None, (first_repeat(child, path=place) for place, child in children)), "")
 
 
 def text_of(value: Json) -> str | None:
@@ -43,9 +97,8 @@ def write_json(value: Json, *, is_ascii: bool = True, depth: int = 0) -> str:
         return "…"
     write = partial(write_json, is_ascii=is_ascii, depth=depth + 1)
     if isinstance(value, dict):
-        members = (
-            f"{json.dumps(name, ensure_ascii=is_ascii)}:{write(child)}" for name, child in value.items()
-        )
+        pairs = value.pairs if isinstance(value, RepeatingObject) else value.items()
+        members = (f"{json.dumps(name, ensure_ascii=is_ascii)}:{write(child)}" for name, child in pairs)
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(write, value)) + "]"

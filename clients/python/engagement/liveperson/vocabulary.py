@@ -62,3 +62,8 @@ TODAY: Final[Vocabularies] = _vocabularies(is_first=False)
 FIRST: Final[Vocabularies] = _vocabularies(is_first=True)
 """Other members were additional attributes in the first release, whatever they are today."""
 LATER_NAMES: Final = {set_name: TODAY[set_name].names - FIRST[set_name].names for set_name in _SETS}
+KNOWN_NAMES: Final = {
+    "customer_info": TODAY["customer_info"].names,
+    "personal_info": TODAY["personal_info"].names | {"age", "contacts"},
+}
+"""The names by which an object is recognized as a set."""

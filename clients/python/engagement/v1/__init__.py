@@ -80,10 +80,15 @@ from engagement.v1.privacy_service_pb2_grpc import (
     PrivacyServiceStub,
 )
 from engagement.v1.server_service_pb2 import (
+    ExpiryHold,
     GetServerInfoRequest,
     GetServerInfoResponse,
     Limits,
     Partition,
+    ReleaseExpiryRequest,
+    ReleaseExpiryResponse,
+    SetRetentionRequest,
+    SetRetentionResponse,
 )
 from engagement.v1.server_service_pb2_grpc import (
     ServerServiceStub,
@@ -106,6 +111,7 @@ __all__ = [
     "EventFilter",
     "EventResult",
     "EventServiceStub",
+    "ExpiryHold",
     "FieldViolation",
     "Folding",
     "GetErasureRequest",
@@ -140,7 +146,11 @@ __all__ = [
     "RecordEventResponse",
     "RecordEventsRequest",
     "RecordEventsResponse",
+    "ReleaseExpiryRequest",
+    "ReleaseExpiryResponse",
     "ServerServiceStub",
+    "SetRetentionRequest",
+    "SetRetentionResponse",
     "SourceDigest",
     "StoredEvent",
     "SubjectKind",

@@ -1,8 +1,10 @@
 import datetime
 
+from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -31,16 +33,90 @@ class GetServerInfoResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., contract: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., log_epoch: _Optional[str] = ..., partition_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ...) -> None: ...
 
 class Partition(_message.Message):
-    __slots__ = ("number", "log_epoch", "view_time", "current")
+    __slots__ = ("number", "log_epoch", "view_time", "current", "retention", "remove_before_time", "expiry_hold", "damage")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     LOG_EPOCH_FIELD_NUMBER: _ClassVar[int]
     VIEW_TIME_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_BEFORE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRY_HOLD_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
     number: int
     log_epoch: str
     view_time: _timestamp_pb2.Timestamp
     current: bool
-    def __init__(self, number: _Optional[int] = ..., log_epoch: _Optional[str] = ..., view_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current: _Optional[bool] = ...) -> None: ...
+    retention: _duration_pb2.Duration
+    remove_before_time: _timestamp_pb2.Timestamp
+    expiry_hold: ExpiryHold
+    damage: str
+    def __init__(self, number: _Optional[int] = ..., log_epoch: _Optional[str] = ..., view_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current: _Optional[bool] = ..., retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., remove_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expiry_hold: _Optional[_Union[ExpiryHold, _Mapping]] = ..., damage: _Optional[str] = ...) -> None: ...
+
+class ExpiryHold(_message.Message):
+    __slots__ = ("reason", "hold_time", "commit_time", "clock_time", "due_events", "stored_events")
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REASON_UNSPECIFIED: _ClassVar[ExpiryHold.Reason]
+        REASON_CLOCK_AHEAD: _ClassVar[ExpiryHold.Reason]
+        REASON_CLOCK_BEHIND: _ClassVar[ExpiryHold.Reason]
+        REASON_CLOCKS_DISAGREE: _ClassVar[ExpiryHold.Reason]
+        REASON_LARGE_REMOVAL: _ClassVar[ExpiryHold.Reason]
+    REASON_UNSPECIFIED: ExpiryHold.Reason
+    REASON_CLOCK_AHEAD: ExpiryHold.Reason
+    REASON_CLOCK_BEHIND: ExpiryHold.Reason
+    REASON_CLOCKS_DISAGREE: ExpiryHold.Reason
+    REASON_LARGE_REMOVAL: ExpiryHold.Reason
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    HOLD_TIME_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_TIME_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_TIME_FIELD_NUMBER: _ClassVar[int]
+    DUE_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    STORED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    reason: ExpiryHold.Reason
+    hold_time: _timestamp_pb2.Timestamp
+    commit_time: _timestamp_pb2.Timestamp
+    clock_time: _timestamp_pb2.Timestamp
+    due_events: int
+    stored_events: int
+    def __init__(self, reason: _Optional[_Union[ExpiryHold.Reason, str]] = ..., hold_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., commit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., clock_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_events: _Optional[int] = ..., stored_events: _Optional[int] = ...) -> None: ...
+
+class SetRetentionRequest(_message.Message):
+    __slots__ = ("retention", "validate_only")
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    retention: _duration_pb2.Duration
+    validate_only: bool
+    def __init__(self, retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class SetRetentionResponse(_message.Message):
+    __slots__ = ("previous_retention", "remove_before_time", "due_events", "stored_events")
+    PREVIOUS_RETENTION_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_BEFORE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DUE_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    STORED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    previous_retention: _duration_pb2.Duration
+    remove_before_time: _timestamp_pb2.Timestamp
+    due_events: int
+    stored_events: int
+    def __init__(self, previous_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., remove_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_events: _Optional[int] = ..., stored_events: _Optional[int] = ...) -> None: ...
+
+class ReleaseExpiryRequest(_message.Message):
+    __slots__ = ("validate_only",)
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    validate_only: bool
+    def __init__(self, validate_only: _Optional[bool] = ...) -> None: ...
+
+class ReleaseExpiryResponse(_message.Message):
+    __slots__ = ("expiry_hold", "remove_before_time", "due_events", "stored_events")
+    EXPIRY_HOLD_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_BEFORE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DUE_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    STORED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    expiry_hold: ExpiryHold
+    remove_before_time: _timestamp_pb2.Timestamp
+    due_events: int
+    stored_events: int
+    def __init__(self, expiry_hold: _Optional[_Union[ExpiryHold, _Mapping]] = ..., remove_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_events: _Optional[int] = ..., stored_events: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_text_characters", "max_event_id_characters", "max_source_characters", "max_event_bytes", "max_message_bytes", "max_batch_events", "max_chunk_events", "max_unacked_chunks", "max_page_events", "max_clock_lead", "heartbeat_interval", "max_stream_age", "upload_idle_timeout", "min_keepalive_interval", "max_entity_names", "max_entity_name_characters", "max_subscription_batch_events", "retention", "max_additional_attributes", "max_other_contacts", "max_filter_values", "max_mask_paths", "max_metadata_bytes")

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ServerServiceStub:
-    """`ServerService` describes the server.
+    """`ServerService` describes the server, and lets operators decide how long
+    events are kept.
     """
 
     def __init__(self, channel):
@@ -40,15 +41,55 @@ class ServerServiceStub:
                 request_serializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoRequest.SerializeToString,
                 response_deserializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoResponse.FromString,
                 _registered_method=True)
+        self.SetRetention = channel.unary_unary(
+                '/engagement.v1.ServerService/SetRetention',
+                request_serializer=engagement_dot_v1_dot_server__service__pb2.SetRetentionRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_server__service__pb2.SetRetentionResponse.FromString,
+                _registered_method=True)
+        self.ReleaseExpiry = channel.unary_unary(
+                '/engagement.v1.ServerService/ReleaseExpiry',
+                request_serializer=engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryResponse.FromString,
+                _registered_method=True)
 
 
 class ServerServiceServicer:
-    """`ServerService` describes the server.
+    """`ServerService` describes the server, and lets operators decide how long
+    events are kept.
     """
 
     def GetServerInfo(self, request, context):
         """`GetServerInfo` reads the version of the server, its limits, and which
         accounts it serves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRetention(self, request, context):
+        """`SetRetention` changes how long events are kept, on all nodes, in the
+        partitions that this node carries. It is for operators.
+
+        A shorter retention removes events that were kept so far: call with
+        `validate_only` first to see how many. Removal begins within minutes and
+        cannot be undone; a longer retention brings nothing back. While expiry is
+        held, nothing is removed.
+
+        INVALID_ARGUMENT / FIELD_INVALID if the retention is less than a day and
+        the server does not allow that. Repeating the call changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseExpiry(self, request, context):
+        """`ReleaseExpiry` ends the holds of expiry in the partitions that this node
+        carries, on all nodes. It is for operators, who have found out why expiry
+        was held.
+
+        Removal then begins within minutes and cannot be undone: call with
+        `validate_only` first to see how many events go. Without a hold the call
+        changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -62,6 +103,16 @@ def add_ServerServiceServicer_to_server(servicer, server):
                     request_deserializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoRequest.FromString,
                     response_serializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoResponse.SerializeToString,
             ),
+            'SetRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRetention,
+                    request_deserializer=engagement_dot_v1_dot_server__service__pb2.SetRetentionRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_server__service__pb2.SetRetentionResponse.SerializeToString,
+            ),
+            'ReleaseExpiry': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseExpiry,
+                    request_deserializer=engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'engagement.v1.ServerService', rpc_method_handlers)
@@ -71,7 +122,8 @@ def add_ServerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ServerService:
-    """`ServerService` describes the server.
+    """`ServerService` describes the server, and lets operators decide how long
+    events are kept.
     """
 
     @staticmethod
@@ -91,6 +143,60 @@ class ServerService:
             '/engagement.v1.ServerService/GetServerInfo',
             engagement_dot_v1_dot_server__service__pb2.GetServerInfoRequest.SerializeToString,
             engagement_dot_v1_dot_server__service__pb2.GetServerInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.ServerService/SetRetention',
+            engagement_dot_v1_dot_server__service__pb2.SetRetentionRequest.SerializeToString,
+            engagement_dot_v1_dot_server__service__pb2.SetRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseExpiry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.ServerService/ReleaseExpiry',
+            engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryRequest.SerializeToString,
+            engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryResponse.FromString,
             options,
             channel_credentials,
             insecure,

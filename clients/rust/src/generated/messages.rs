@@ -3202,6 +3202,18 @@ pub enum ErrorReason {
     ///  "metadata": {"cursor": "…", "resumeCursor": "…"}}
     /// ```
     ERROR_REASON_DATA_DAMAGED = 100i32,
+    /// This node refuses the accounts of a partition, because a message of its
+    /// replicated log is missing or damaged, or its view differs from those of
+    /// other nodes. DATA_LOSS. Not retryable at this node until an operator has
+    /// repaired it; other nodes may answer. The metadata has the log, the first
+    /// message from which the node may be wrong, and the cause.
+    ///
+    /// ```text
+    /// {"reason": "LOG_DAMAGED", "domain": "engagement.v1",
+    ///  "metadata": {"log": "engagement-0of1", "sequence": "4711",
+    ///               "cause": "message 4711 is missing"}}
+    /// ```
+    ERROR_REASON_LOG_DAMAGED = 101i32,
 }
 impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_UNSPECIFIED`]; `Debug` prints the variant name.
@@ -3309,6 +3321,9 @@ impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_DATA_DAMAGED`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const DataDamaged: Self = Self::ERROR_REASON_DATA_DAMAGED;
+    ///Idiomatic alias for [`Self::ERROR_REASON_LOG_DAMAGED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const LogDamaged: Self = Self::ERROR_REASON_LOG_DAMAGED;
 }
 impl ::core::default::Default for ErrorReason {
     fn default() -> Self {
@@ -3446,6 +3461,7 @@ impl ::buffa::Enumeration for ErrorReason {
             82i32 => ::core::option::Option::Some(Self::ERROR_REASON_STORE_UNAVAILABLE),
             90i32 => ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL),
             100i32 => ::core::option::Option::Some(Self::ERROR_REASON_DATA_DAMAGED),
+            101i32 => ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED),
             _ => ::core::option::Option::None,
         }
     }
@@ -3491,6 +3507,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_STORE_UNAVAILABLE => "ERROR_REASON_STORE_UNAVAILABLE",
             Self::ERROR_REASON_INTERNAL => "ERROR_REASON_INTERNAL",
             Self::ERROR_REASON_DATA_DAMAGED => "ERROR_REASON_DATA_DAMAGED",
+            Self::ERROR_REASON_LOG_DAMAGED => "ERROR_REASON_LOG_DAMAGED",
         }
     }
     fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
@@ -3600,6 +3617,9 @@ impl ::buffa::Enumeration for ErrorReason {
             "ERROR_REASON_DATA_DAMAGED" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_DATA_DAMAGED)
             }
+            "ERROR_REASON_LOG_DAMAGED" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED)
+            }
             _ => ::core::option::Option::None,
         }
     }
@@ -3640,6 +3660,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_STORE_UNAVAILABLE,
             Self::ERROR_REASON_INTERNAL,
             Self::ERROR_REASON_DATA_DAMAGED,
+            Self::ERROR_REASON_LOG_DAMAGED,
         ]
     }
 }
@@ -18402,6 +18423,56 @@ pub struct Partition {
         )
     )]
     pub current: bool,
+    /// Age, counted from acceptance, at which events of the partition are removed.
+    /// Absent until the first node has set it.
+    ///
+    /// Field 5: `retention`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "retention",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub retention: MessageField<Duration, ::buffa::Inline<Duration>>,
+    /// Events accepted before this time are due for removal, by the clock of this
+    /// node. Absent if `retention` is.
+    ///
+    /// Field 6: `remove_before_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "removeBeforeTime",
+            alias = "remove_before_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub remove_before_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Why nothing is removed now. Absent while expiry goes on.
+    ///
+    /// Field 7: `expiry_hold`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "expiryHold",
+            alias = "expiry_hold",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub expiry_hold: MessageField<ExpiryHold, ::buffa::Inline<ExpiryHold>>,
+    /// Why this node refuses the accounts of the partition with LOG_DAMAGED, at
+    /// most 1,024 characters. Empty while it serves them.
+    ///
+    /// Field 8: `damage`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "damage",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub damage: String,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -18413,6 +18484,10 @@ impl ::core::fmt::Debug for Partition {
             .field("log_epoch", &self.log_epoch)
             .field("view_time", &self.view_time)
             .field("current", &self.current)
+            .field("retention", &self.retention)
+            .field("remove_before_time", &self.remove_before_time)
+            .field("expiry_hold", &self.expiry_hold)
+            .field("damage", &self.damage)
             .finish()
     }
 }
@@ -18460,6 +18535,33 @@ impl ::buffa::Message for Partition {
         if self.current {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
         }
+        if self.retention.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.retention.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.remove_before_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.remove_before_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.expiry_hold.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.expiry_hold.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if !self.damage.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.damage) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -18486,6 +18588,33 @@ impl ::buffa::Message for Partition {
         }
         if self.current {
             ::buffa::types::put_bool_field(4u32, self.current, buf);
+        }
+        if self.retention.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                5u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.retention.write_to(__cache, buf);
+        }
+        if self.remove_before_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                6u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.remove_before_time.write_to(__cache, buf);
+        }
+        if self.expiry_hold.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                7u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.expiry_hold.write_to(__cache, buf);
+        }
+        if !self.damage.is_empty() {
+            ::buffa::types::put_string_field(8u32, &self.damage, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -18532,6 +18661,46 @@ impl ::buffa::Message for Partition {
                 )?;
                 self.current = ::buffa::types::decode_bool(buf)?;
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.retention.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.remove_before_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.expiry_hold.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.damage, buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -18544,6 +18713,10 @@ impl ::buffa::Message for Partition {
         self.log_epoch.clear();
         self.view_time = ::buffa::MessageField::none();
         self.current = false;
+        self.retention = ::buffa::MessageField::none();
+        self.remove_before_time = ::buffa::MessageField::none();
+        self.expiry_hold = ::buffa::MessageField::none();
+        self.damage.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -18576,6 +18749,1333 @@ pub const __PARTITION_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::
     type_url: "type.googleapis.com/engagement.v1.Partition",
     to_json: ::buffa::type_registry::any_to_json::<Partition>,
     from_json: ::buffa::type_registry::any_from_json::<Partition>,
+    is_wkt: false,
+};
+/// `ExpiryHold` says why no event and no upload of a partition expires: it would
+/// destroy data if a clock is wrong. Everything else goes on. A hold is part of
+/// the data: all nodes hold alike, and restarts do not end it. The server sets
+/// every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ExpiryHold {
+    /// Why expiry is held.
+    ///
+    /// Field 1: `reason`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "reason",
+            with = "::buffa::json_helpers::proto_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+        )
+    )]
+    pub reason: EnumValue<expiry_hold::Reason>,
+    /// When the hold began, by the clock of the node that noticed.
+    ///
+    /// Field 2: `hold_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "holdTime",
+            alias = "hold_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub hold_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Time of the commit that the clock disagrees with: the last good one, as far
+    /// as the server can tell.
+    ///
+    /// Field 3: `commit_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "commitTime",
+            alias = "commit_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub commit_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Time of the clock that disagreed, when the hold began.
+    ///
+    /// Field 4: `clock_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "clockTime",
+            alias = "clock_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub clock_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Number of events that would be removed now, by the clock of this node.
+    /// Erased events may be counted as well.
+    ///
+    /// Field 5: `due_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "dueEvents",
+            alias = "due_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub due_events: i64,
+    /// Number of events stored now, counted alike.
+    ///
+    /// Field 6: `stored_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "storedEvents",
+            alias = "stored_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub stored_events: i64,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ExpiryHold {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ExpiryHold")
+            .field("reason", &self.reason)
+            .field("hold_time", &self.hold_time)
+            .field("commit_time", &self.commit_time)
+            .field("clock_time", &self.clock_time)
+            .field("due_events", &self.due_events)
+            .field("stored_events", &self.stored_events)
+            .finish()
+    }
+}
+impl ExpiryHold {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ExpiryHold";
+}
+::buffa::impl_default_instance!(ExpiryHold);
+impl ::buffa::MessageName for ExpiryHold {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ExpiryHold";
+    const FULL_NAME: &'static str = "engagement.v1.ExpiryHold";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ExpiryHold";
+}
+impl ::buffa::Message for ExpiryHold {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        {
+            let val = self.reason.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        if self.hold_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.hold_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.commit_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.commit_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.clock_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.clock_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.due_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.due_events) as u64;
+        }
+        if self.stored_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.stored_events) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        {
+            let val = self.reason.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(1u32, val, buf);
+            }
+        }
+        if self.hold_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.hold_time.write_to(__cache, buf);
+        }
+        if self.commit_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                3u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.commit_time.write_to(__cache, buf);
+        }
+        if self.clock_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                4u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.clock_time.write_to(__cache, buf);
+        }
+        if self.due_events != 0i64 {
+            ::buffa::types::put_int64_field(5u32, self.due_events, buf);
+        }
+        if self.stored_events != 0i64 {
+            ::buffa::types::put_int64_field(6u32, self.stored_events, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.reason = ::buffa::EnumValue::from(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.hold_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.commit_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.clock_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.due_events = ::buffa::types::decode_int64(buf)?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.stored_events = ::buffa::types::decode_int64(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.reason = ::buffa::EnumValue::from(0);
+        self.hold_time = ::buffa::MessageField::none();
+        self.commit_time = ::buffa::MessageField::none();
+        self.clock_time = ::buffa::MessageField::none();
+        self.due_events = 0i64;
+        self.stored_events = 0i64;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ExpiryHold {
+    const PROTO_FQN: &'static str = "engagement.v1.ExpiryHold";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ExpiryHold {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __EXPIRY_HOLD_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ExpiryHold",
+    to_json: ::buffa::type_registry::any_to_json::<ExpiryHold>,
+    from_json: ::buffa::type_registry::any_from_json::<ExpiryHold>,
+    is_wkt: false,
+};
+pub mod expiry_hold {
+    #[allow(unused_imports)]
+    use super::*;
+    /// `Reason` is why expiry is held.
+    #[allow(non_camel_case_types)]
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[repr(i32)]
+    pub enum Reason {
+        /// Not used.
+        REASON_UNSPECIFIED = 0i32,
+        /// The clock jumped far ahead of the last commit: by more than a week, or
+        /// by more than a day while the server ran. Ends by itself once the clock
+        /// has been set right.
+        REASON_CLOCK_AHEAD = 1i32,
+        /// The clock is more than an hour behind the last commit. Ends by itself
+        /// once the clock has been set right, unless events were accepted meanwhile:
+        /// they would look old.
+        REASON_CLOCK_BEHIND = 2i32,
+        /// The clocks of two nodes differ by more than an hour. Ends by itself once
+        /// commits of all nodes agree again.
+        REASON_CLOCKS_DISAGREE = 3i32,
+        /// The first expiry after a start would remove more than a tenth of the
+        /// events. Ends only by ReleaseExpiry.
+        REASON_LARGE_REMOVAL = 4i32,
+    }
+    impl Reason {
+        ///Idiomatic alias for [`Self::REASON_UNSPECIFIED`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const Unspecified: Self = Self::REASON_UNSPECIFIED;
+        ///Idiomatic alias for [`Self::REASON_CLOCK_AHEAD`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const ClockAhead: Self = Self::REASON_CLOCK_AHEAD;
+        ///Idiomatic alias for [`Self::REASON_CLOCK_BEHIND`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const ClockBehind: Self = Self::REASON_CLOCK_BEHIND;
+        ///Idiomatic alias for [`Self::REASON_CLOCKS_DISAGREE`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const ClocksDisagree: Self = Self::REASON_CLOCKS_DISAGREE;
+        ///Idiomatic alias for [`Self::REASON_LARGE_REMOVAL`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const LargeRemoval: Self = Self::REASON_LARGE_REMOVAL;
+    }
+    impl ::core::default::Default for Reason {
+        fn default() -> Self {
+            Self::REASON_UNSPECIFIED
+        }
+    }
+    #[cfg(feature = "json")]
+    const _: () = {
+        impl ::serde::Serialize for Reason {
+            fn serialize<S: ::serde::Serializer>(
+                &self,
+                s: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                s.serialize_str(::buffa::Enumeration::proto_name(self))
+            }
+        }
+        impl<'de> ::serde::Deserialize<'de> for Reason {
+            fn deserialize<D: ::serde::Deserializer<'de>>(
+                d: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                struct _V;
+                impl ::serde::de::Visitor<'_> for _V {
+                    type Value = Reason;
+                    fn expecting(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        f.write_str(
+                            concat!(
+                                "a string, integer, or null for ", stringify!(Reason)
+                            ),
+                        )
+                    }
+                    fn visit_str<E: ::serde::de::Error>(
+                        self,
+                        v: &str,
+                    ) -> ::core::result::Result<Reason, E> {
+                        <Reason as ::buffa::Enumeration>::from_proto_name(v)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::unknown_variant(v, &[])
+                            })
+                    }
+                    fn visit_i64<E: ::serde::de::Error>(
+                        self,
+                        v: i64,
+                    ) -> ::core::result::Result<Reason, E> {
+                        let v32 = i32::try_from(v)
+                            .map_err(|_| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                                )
+                            })?;
+                        <Reason as ::buffa::Enumeration>::from_i32(v32)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("unknown enum value {v32}"),
+                                )
+                            })
+                    }
+                    fn visit_u64<E: ::serde::de::Error>(
+                        self,
+                        v: u64,
+                    ) -> ::core::result::Result<Reason, E> {
+                        let v32 = i32::try_from(v)
+                            .map_err(|_| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                                )
+                            })?;
+                        <Reason as ::buffa::Enumeration>::from_i32(v32)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("unknown enum value {v32}"),
+                                )
+                            })
+                    }
+                    fn visit_unit<E: ::serde::de::Error>(
+                        self,
+                    ) -> ::core::result::Result<Reason, E> {
+                        ::core::result::Result::Ok(::core::default::Default::default())
+                    }
+                }
+                d.deserialize_any(_V)
+            }
+        }
+        impl ::buffa::json_helpers::ProtoElemJson for Reason {
+            fn serialize_proto_json<S: ::serde::Serializer>(
+                v: &Self,
+                s: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                ::serde::Serialize::serialize(v, s)
+            }
+            fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+                d: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                <Self as ::serde::Deserialize>::deserialize(d)
+            }
+        }
+    };
+    impl ::buffa::Enumeration for Reason {
+        fn from_i32(value: i32) -> ::core::option::Option<Self> {
+            match value {
+                0i32 => ::core::option::Option::Some(Self::REASON_UNSPECIFIED),
+                1i32 => ::core::option::Option::Some(Self::REASON_CLOCK_AHEAD),
+                2i32 => ::core::option::Option::Some(Self::REASON_CLOCK_BEHIND),
+                3i32 => ::core::option::Option::Some(Self::REASON_CLOCKS_DISAGREE),
+                4i32 => ::core::option::Option::Some(Self::REASON_LARGE_REMOVAL),
+                _ => ::core::option::Option::None,
+            }
+        }
+        fn to_i32(&self) -> i32 {
+            *self as i32
+        }
+        fn proto_name(&self) -> &'static str {
+            match self {
+                Self::REASON_UNSPECIFIED => "REASON_UNSPECIFIED",
+                Self::REASON_CLOCK_AHEAD => "REASON_CLOCK_AHEAD",
+                Self::REASON_CLOCK_BEHIND => "REASON_CLOCK_BEHIND",
+                Self::REASON_CLOCKS_DISAGREE => "REASON_CLOCKS_DISAGREE",
+                Self::REASON_LARGE_REMOVAL => "REASON_LARGE_REMOVAL",
+            }
+        }
+        fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
+            match name {
+                "REASON_UNSPECIFIED" => {
+                    ::core::option::Option::Some(Self::REASON_UNSPECIFIED)
+                }
+                "REASON_CLOCK_AHEAD" => {
+                    ::core::option::Option::Some(Self::REASON_CLOCK_AHEAD)
+                }
+                "REASON_CLOCK_BEHIND" => {
+                    ::core::option::Option::Some(Self::REASON_CLOCK_BEHIND)
+                }
+                "REASON_CLOCKS_DISAGREE" => {
+                    ::core::option::Option::Some(Self::REASON_CLOCKS_DISAGREE)
+                }
+                "REASON_LARGE_REMOVAL" => {
+                    ::core::option::Option::Some(Self::REASON_LARGE_REMOVAL)
+                }
+                _ => ::core::option::Option::None,
+            }
+        }
+        fn values() -> &'static [Self] {
+            &[
+                Self::REASON_UNSPECIFIED,
+                Self::REASON_CLOCK_AHEAD,
+                Self::REASON_CLOCK_BEHIND,
+                Self::REASON_CLOCKS_DISAGREE,
+                Self::REASON_LARGE_REMOVAL,
+            ]
+        }
+    }
+}
+/// `SetRetentionRequest` is the request of `SetRetention`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct SetRetentionRequest {
+    /// Age, counted from acceptance, at which events are removed: 1 second to 100
+    /// years of 365 days. Required.
+    ///
+    /// Field 1: `retention`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "retention",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub retention: MessageField<Duration, ::buffa::Inline<Duration>>,
+    /// Whether to only count what would be removed. Nothing is changed.
+    ///
+    /// Field 2: `validate_only`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "validateOnly",
+            alias = "validate_only",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub validate_only: bool,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for SetRetentionRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("SetRetentionRequest")
+            .field("retention", &self.retention)
+            .field("validate_only", &self.validate_only)
+            .finish()
+    }
+}
+impl SetRetentionRequest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.SetRetentionRequest";
+}
+::buffa::impl_default_instance!(SetRetentionRequest);
+impl ::buffa::MessageName for SetRetentionRequest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "SetRetentionRequest";
+    const FULL_NAME: &'static str = "engagement.v1.SetRetentionRequest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.SetRetentionRequest";
+}
+impl ::buffa::Message for SetRetentionRequest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.retention.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.retention.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.validate_only {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.retention.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                1u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.retention.write_to(__cache, buf);
+        }
+        if self.validate_only {
+            ::buffa::types::put_bool_field(2u32, self.validate_only, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.retention.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.validate_only = ::buffa::types::decode_bool(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.retention = ::buffa::MessageField::none();
+        self.validate_only = false;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for SetRetentionRequest {
+    const PROTO_FQN: &'static str = "engagement.v1.SetRetentionRequest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for SetRetentionRequest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __SET_RETENTION_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.SetRetentionRequest",
+    to_json: ::buffa::type_registry::any_to_json::<SetRetentionRequest>,
+    from_json: ::buffa::type_registry::any_from_json::<SetRetentionRequest>,
+    is_wkt: false,
+};
+/// `SetRetentionResponse` is the response of `SetRetention`. The server sets
+/// every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct SetRetentionResponse {
+    /// Retention before the call, of the first partition.
+    ///
+    /// Field 1: `previous_retention`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "previousRetention",
+            alias = "previous_retention",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub previous_retention: MessageField<Duration, ::buffa::Inline<Duration>>,
+    /// Events accepted before this time are due for removal from now on; with
+    /// `validate_only`, would be.
+    ///
+    /// Field 2: `remove_before_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "removeBeforeTime",
+            alias = "remove_before_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub remove_before_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Number of events that are due for removal at once. Erased events may be
+    /// counted as well.
+    ///
+    /// Field 3: `due_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "dueEvents",
+            alias = "due_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub due_events: i64,
+    /// Number of events stored now, counted alike.
+    ///
+    /// Field 4: `stored_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "storedEvents",
+            alias = "stored_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub stored_events: i64,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for SetRetentionResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("SetRetentionResponse")
+            .field("previous_retention", &self.previous_retention)
+            .field("remove_before_time", &self.remove_before_time)
+            .field("due_events", &self.due_events)
+            .field("stored_events", &self.stored_events)
+            .finish()
+    }
+}
+impl SetRetentionResponse {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.SetRetentionResponse";
+}
+::buffa::impl_default_instance!(SetRetentionResponse);
+impl ::buffa::MessageName for SetRetentionResponse {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "SetRetentionResponse";
+    const FULL_NAME: &'static str = "engagement.v1.SetRetentionResponse";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.SetRetentionResponse";
+}
+impl ::buffa::Message for SetRetentionResponse {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.previous_retention.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.previous_retention.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.remove_before_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.remove_before_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.due_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.due_events) as u64;
+        }
+        if self.stored_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.stored_events) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.previous_retention.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                1u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.previous_retention.write_to(__cache, buf);
+        }
+        if self.remove_before_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.remove_before_time.write_to(__cache, buf);
+        }
+        if self.due_events != 0i64 {
+            ::buffa::types::put_int64_field(3u32, self.due_events, buf);
+        }
+        if self.stored_events != 0i64 {
+            ::buffa::types::put_int64_field(4u32, self.stored_events, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.previous_retention.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.remove_before_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.due_events = ::buffa::types::decode_int64(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.stored_events = ::buffa::types::decode_int64(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.previous_retention = ::buffa::MessageField::none();
+        self.remove_before_time = ::buffa::MessageField::none();
+        self.due_events = 0i64;
+        self.stored_events = 0i64;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for SetRetentionResponse {
+    const PROTO_FQN: &'static str = "engagement.v1.SetRetentionResponse";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for SetRetentionResponse {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __SET_RETENTION_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.SetRetentionResponse",
+    to_json: ::buffa::type_registry::any_to_json::<SetRetentionResponse>,
+    from_json: ::buffa::type_registry::any_from_json::<SetRetentionResponse>,
+    is_wkt: false,
+};
+/// `ReleaseExpiryRequest` is the request of `ReleaseExpiry`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ReleaseExpiryRequest {
+    /// Whether to only count what would be removed. The hold stays.
+    ///
+    /// Field 1: `validate_only`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "validateOnly",
+            alias = "validate_only",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub validate_only: bool,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ReleaseExpiryRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ReleaseExpiryRequest")
+            .field("validate_only", &self.validate_only)
+            .finish()
+    }
+}
+impl ReleaseExpiryRequest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ReleaseExpiryRequest";
+}
+::buffa::impl_default_instance!(ReleaseExpiryRequest);
+impl ::buffa::MessageName for ReleaseExpiryRequest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ReleaseExpiryRequest";
+    const FULL_NAME: &'static str = "engagement.v1.ReleaseExpiryRequest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ReleaseExpiryRequest";
+}
+impl ::buffa::Message for ReleaseExpiryRequest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.validate_only {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.validate_only {
+            ::buffa::types::put_bool_field(1u32, self.validate_only, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.validate_only = ::buffa::types::decode_bool(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.validate_only = false;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ReleaseExpiryRequest {
+    const PROTO_FQN: &'static str = "engagement.v1.ReleaseExpiryRequest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ReleaseExpiryRequest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __RELEASE_EXPIRY_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ReleaseExpiryRequest",
+    to_json: ::buffa::type_registry::any_to_json::<ReleaseExpiryRequest>,
+    from_json: ::buffa::type_registry::any_from_json::<ReleaseExpiryRequest>,
+    is_wkt: false,
+};
+/// `ReleaseExpiryResponse` is the response of `ReleaseExpiry`. The server sets
+/// every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ReleaseExpiryResponse {
+    /// The hold that has ended, or would end: of the first partition that has one.
+    /// Absent if expiry was not held.
+    ///
+    /// Field 1: `expiry_hold`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "expiryHold",
+            alias = "expiry_hold",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub expiry_hold: MessageField<ExpiryHold, ::buffa::Inline<ExpiryHold>>,
+    /// Events accepted before this time are due for removal.
+    ///
+    /// Field 2: `remove_before_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "removeBeforeTime",
+            alias = "remove_before_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub remove_before_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Number of events that are due for removal. Erased events may be counted as
+    /// well.
+    ///
+    /// Field 3: `due_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "dueEvents",
+            alias = "due_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub due_events: i64,
+    /// Number of events stored now, counted alike.
+    ///
+    /// Field 4: `stored_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "storedEvents",
+            alias = "stored_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub stored_events: i64,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ReleaseExpiryResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ReleaseExpiryResponse")
+            .field("expiry_hold", &self.expiry_hold)
+            .field("remove_before_time", &self.remove_before_time)
+            .field("due_events", &self.due_events)
+            .field("stored_events", &self.stored_events)
+            .finish()
+    }
+}
+impl ReleaseExpiryResponse {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ReleaseExpiryResponse";
+}
+::buffa::impl_default_instance!(ReleaseExpiryResponse);
+impl ::buffa::MessageName for ReleaseExpiryResponse {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ReleaseExpiryResponse";
+    const FULL_NAME: &'static str = "engagement.v1.ReleaseExpiryResponse";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ReleaseExpiryResponse";
+}
+impl ::buffa::Message for ReleaseExpiryResponse {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.expiry_hold.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.expiry_hold.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.remove_before_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.remove_before_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.due_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.due_events) as u64;
+        }
+        if self.stored_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.stored_events) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.expiry_hold.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                1u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.expiry_hold.write_to(__cache, buf);
+        }
+        if self.remove_before_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.remove_before_time.write_to(__cache, buf);
+        }
+        if self.due_events != 0i64 {
+            ::buffa::types::put_int64_field(3u32, self.due_events, buf);
+        }
+        if self.stored_events != 0i64 {
+            ::buffa::types::put_int64_field(4u32, self.stored_events, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.expiry_hold.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.remove_before_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.due_events = ::buffa::types::decode_int64(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.stored_events = ::buffa::types::decode_int64(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.expiry_hold = ::buffa::MessageField::none();
+        self.remove_before_time = ::buffa::MessageField::none();
+        self.due_events = 0i64;
+        self.stored_events = 0i64;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ReleaseExpiryResponse {
+    const PROTO_FQN: &'static str = "engagement.v1.ReleaseExpiryResponse";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ReleaseExpiryResponse {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __RELEASE_EXPIRY_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ReleaseExpiryResponse",
+    to_json: ::buffa::type_registry::any_to_json::<ReleaseExpiryResponse>,
+    from_json: ::buffa::type_registry::any_from_json::<ReleaseExpiryResponse>,
     is_wkt: false,
 };
 /// `Limits` holds the limits of a server. Requests beyond them are refused or
@@ -18801,7 +20301,8 @@ pub struct Limits {
         )
     )]
     pub max_subscription_batch_events: i32,
-    /// Age, counted from acceptance, at which events are removed.
+    /// Age, counted from acceptance, at which events are removed: the longest of
+    /// the partitions that the node carries.
     ///
     /// Field 18: `retention`
     #[cfg_attr(

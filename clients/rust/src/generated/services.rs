@@ -865,7 +865,8 @@ pub mod server_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// `ServerService` describes the server.
+    /// `ServerService` describes the server, and lets operators decide how long
+    /// events are kept.
     #[derive(Debug, Clone)]
     pub struct ServerServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -959,6 +960,71 @@ pub mod server_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("engagement.v1.ServerService", "GetServerInfo"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// `SetRetention` changes how long events are kept, on all nodes, in the
+        /// partitions that this node carries. It is for operators.
+        ///
+        /// A shorter retention removes events that were kept so far: call with
+        /// `validate_only` first to see how many. Removal begins within minutes and
+        /// cannot be undone; a longer retention brings nothing back. While expiry is
+        /// held, nothing is removed.
+        ///
+        /// INVALID_ARGUMENT / FIELD_INVALID if the retention is less than a day and
+        /// the server does not allow that. Repeating the call changes nothing.
+        pub async fn set_retention(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetRetentionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetRetentionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::MessageCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/engagement.v1.ServerService/SetRetention",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("engagement.v1.ServerService", "SetRetention"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// `ReleaseExpiry` ends the holds of expiry in the partitions that this node
+        /// carries, on all nodes. It is for operators, who have found out why expiry
+        /// was held.
+        ///
+        /// Removal then begins within minutes and cannot be undone: call with
+        /// `validate_only` first to see how many events go. Without a hold the call
+        /// changes nothing.
+        pub async fn release_expiry(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseExpiryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseExpiryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::MessageCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/engagement.v1.ServerService/ReleaseExpiry",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("engagement.v1.ServerService", "ReleaseExpiry"));
             self.inner.unary(req, path, codec).await
         }
     }

@@ -7,7 +7,6 @@ use engagement_attributes::v1;
 
 mod broken_line;
 mod connect;
-mod example;
 mod follow;
 mod ids;
 mod record;

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import socket
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,7 @@ from engagement_server.api.grpc.call import RunningCalls
 from engagement_server.api.grpc.health import HealthServicer
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.reflection import add_reflection
-from engagement_server.errors import ConfigurationError
+from engagement_server.api.listening import cannot_listen, require_free
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,27 +51,6 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-def require_free(address: str) -> None:
-    """Raises ConfigurationError if another process listens on HOST:PORT, before anything is made on disk."""
-    host, _, port = address.rpartition(":")
-    try:
-        for family, _, _, _, target in socket.getaddrinfo(
-            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            with socket.socket(family) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # passes over TIME_WAIT
-                probe.bind(target)
-                probe.listen()
-    except OSError as error:
-        if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-            return  # of one of several addresses; the library decides
-        raise _cannot_listen(address) from error
-
-
-def _cannot_listen(address: str) -> ConfigurationError:
-    return ConfigurationError(f"cannot listen on {address}; is another server running there?")
-
-
 class Endpoint:
     """The gRPC server of one process."""
 
@@ -85,9 +62,13 @@ class Endpoint:
         shares_port: bool = False,
     ) -> None:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
+        self._shares_port = shares_port
         names = [service.full_name for service in services]
-        self._health = HealthServicer(names, is_current=partitions.are_current)
+        self._health = HealthServicer(
+            names, is_current=partitions.are_current, is_expiry_held=partitions.is_expiry_held
+        )
         partitions.watch_freshness(self._health.set_current)
+        partitions.watch_expiry(lambda: self._health.set_expiry_held(is_held=partitions.is_expiry_held))
         self._running = RunningCalls(view_time_ms=partitions.view_time_ms)
         partitions.watch_erasures(self._running.note_erasures, settle=self._running.settle)
         self._grpc = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
@@ -103,10 +84,12 @@ class Endpoint:
     async def listen(self, address: str) -> str:
         """Takes calls on HOST:PORT; returns the address with its actual port. Raises ConfigurationError."""
         host, _, _ = address.rpartition(":")
+        if not self._shares_port:  # a shared one is reserved by the parent
+            require_free(address)
         try:
             port = self._grpc.add_insecure_port(address)
         except RuntimeError as error:
-            raise _cannot_listen(address) from error
+            raise cannot_listen(address, error) from error
         await self._grpc.start()
         return f"{host}:{port}"
 

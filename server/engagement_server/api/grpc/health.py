@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 _Response = health_pb2.HealthCheckResponse
 
 
-class HealthServicer(health_pb2_grpc.HealthServicer):
-    """Answers for the server as a whole, under the empty name, and for each of its services."""
+EXPIRY = "expiry"
+"""Name under which health says whether expiry goes on: NOT_SERVING while it is held."""
 
-    def __init__(self, services: Iterable[str], *, is_current: bool) -> None:
-        self._services = frozenset(("", *services))
+
+class HealthServicer(health_pb2_grpc.HealthServicer):
+    """Answers for the server as a whole, under the empty name, for each of its services, and for expiry."""
+
+    def __init__(self, services: Iterable[str], *, is_current: bool, is_expiry_held: bool) -> None:
+        self._services = frozenset(("", EXPIRY, *services))
         self._is_current = is_current
+        self._is_expiry_held = is_expiry_held
         self._is_stopping = False
         self._unwritable: frozenset[str] = frozenset()
         self._change = asyncio.Event()
@@ -37,6 +42,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     def set_unwritable(self, services: Iterable[str]) -> None:
         """Reports NOT_SERVING for these services, which only write; the others go on."""
         self._unwritable = frozenset(services)
+        self._notify()
+
+    def set_expiry_held(self, *, is_held: bool) -> None:
+        """Reports NOT_SERVING for expiry alone while it is held: everything else goes on."""
+        self._is_expiry_held = is_held
         self._notify()
 
     def stop(self) -> None:
@@ -70,4 +80,6 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         if service not in self._services:
             return _Response.SERVICE_UNKNOWN
         is_serving = self._is_current and not self._is_stopping and service not in self._unwritable
+        if service == EXPIRY:
+            is_serving = is_serving and not self._is_expiry_held
         return _Response.SERVING if is_serving else _Response.NOT_SERVING

@@ -9,13 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import StoreUnavailableError
+from engagement_server.log.disk_room import apply_entries_with_reserve
 from engagement_server.log.writer_thread import WriterThread
 from engagement_server.operations import LogEntry
+from engagement_server.store.log_digest import DigestState
 from engagement_server.store.log_position import LogPosition
+from engagement_server.store.writer import Writer
 
 if TYPE_CHECKING:
     from engagement_server.operations import Applied
     from engagement_server.store.database import DatabaseFile, Identity
+    from engagement_server.store.reserve import Reserve
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +33,14 @@ DelayCallback = Callable[[Sequence[LogEntry], StoreUnavailableError], None]
 class Applier:
     """Applies every entry, in order, and purges the view after erasures."""
 
-    def __init__(self, database: DatabaseFile, identity: Identity | None, *, on_delay: DelayCallback) -> None:
+    def __init__(
+        self,
+        database: DatabaseFile,
+        identity: Identity | None,
+        *,
+        on_delay: DelayCallback,
+        reserve: Reserve | None = None,
+    ) -> None:
         """Opens the view, a new one with the identity of the log. Raises ConfigurationError.
 
         `on_delay` is called with the entries that cannot be applied now.
@@ -37,8 +48,11 @@ class Applier:
         self._writer = WriterThread(database, identity)
         self.position = self._writer.position
         """The last entry that the view has applied."""
+        self.divergence = self._writer.divergence
+        """How the view differed from others when it was opened."""
         self.last_erasure_ms = self._writer.last_erasure_ms
         self._on_delay = on_delay
+        self._reserve = reserve
         self._failure: StoreUnavailableError | None = None
         self._retry_now = asyncio.Event()
         self._retried = asyncio.Event()
@@ -59,13 +73,18 @@ class Applier:
             raise self._failure
 
     async def apply(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
-        """Applies entries, retrying until the store takes them; None for entries that change nothing."""
+        """Applies entries, retrying until the store takes them; None for entries that change nothing.
+
+        Raises InapplicableCommitError if trying again does not help.
+        """
         delay_seconds = _RETRY_SECONDS
         while True:
             try:
-                applied = await self._writer.run(lambda writer: writer.apply_entries(entries))
+                applied = await self._writer.run(
+                    lambda writer: apply_entries_with_reserve(writer, entries, self._reserve)
+                )
             except StoreUnavailableError as error:
-                _log.error("cannot write the view: %s", error)
+                _log.error("cannot write the view: %s", error.fault)
                 self._failure = error
                 self._on_delay(entries, error)
             else:
@@ -79,6 +98,13 @@ class Applier:
                 async with asyncio.timeout(delay_seconds):
                     await self._retry_now.wait()
             delay_seconds = min(2 * delay_seconds, _MAX_RETRY_SECONDS)
+
+    async def compare_digests(self) -> DigestState:
+        """Compares the view with others; while the store fails, as if it had no votes to give."""
+        try:
+            return await self._writer.run(Writer.compare_digests)
+        except StoreUnavailableError:
+            return DigestState(self.divergence, [], None)
 
     async def purge(self) -> None:
         """See `CommitLog.purge`."""
@@ -101,6 +127,6 @@ class Applier:
             try:
                 await self._writer.purge_if_due()
             except StoreUnavailableError as error:
-                _log.warning("cannot purge the files of the view, will retry: %s", error)
+                _log.warning("cannot purge the files of the view, will retry: %s", error.fault)
                 await asyncio.sleep(_PURGE_RETRY_SECONDS)
                 self._purge_due.set()

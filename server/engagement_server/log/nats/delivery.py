@@ -1,9 +1,13 @@
-"""Delivers the messages of a stream in order, without a gap, through a push consumer for each connection."""
+"""Delivers the messages of a stream in order, through a push consumer for each connection.
+
+Nothing is lost in transit. Messages that the server of the consumer does not have are missing: its files may
+be damaged, or the messages were deleted.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from nats.errors import Error as NatsError
@@ -11,6 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from engagement_server.errors import LogUnreachableError
 from engagement_server.log.nats.connection import retry, translated
+from engagement_server.log.nats.marks import mark_of
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -32,12 +37,23 @@ class Message(NamedTuple):
     sequence: int
     message_id: str
     data: bytes
+    mark: str = ""
+    """Its mark, which `marks` checks; empty if it has none."""
+    subject: str = ""
 
 
 async def deliver(
-    client: Client, js: JetStreamContext, stream: str, *, after: int
+    client: Client,
+    js: JetStreamContext,
+    stream: str,
+    *,
+    after: int,
+    accepts: Callable[[str], bool] = lambda _: True,
 ) -> AsyncGenerator[list[Message]]:
-    """Yields all messages after a sequence in batches, without end. Raises LogUnreachableError."""
+    """Yields all messages after a sequence in batches, without end. Raises LogUnreachableError.
+
+    The stream chooses the server that delivers; if `accepts` is false for its name, nothing is yielded.
+    """
     inbox = client.new_inbox()
     with translated():
         subscription = await client.subscribe(inbox, pending_bytes_limit=0)
@@ -56,8 +72,10 @@ async def deliver(
             idle_heartbeat=_HEARTBEAT_SECONDS,
             inactive_threshold=_INACTIVE_SECONDS,
         )
-        await retry(lambda: js.add_consumer(stream, config))
-        delivery = _Delivery(client, subscription, first_sequence=after + 1)
+        info = await retry(lambda: js.add_consumer(stream, config))
+        if not accepts((info.cluster and info.cluster.leader) or ""):
+            return
+        delivery = _Delivery(client, subscription)
         while True:
             with translated():
                 messages = await delivery.next_messages()
@@ -71,10 +89,9 @@ async def deliver(
 class _Delivery:
     """Reads the messages, heartbeats and flow-control requests of a push consumer."""
 
-    def __init__(self, client: Client, subscription: Subscription, *, first_sequence: int) -> None:
+    def __init__(self, client: Client, subscription: Subscription) -> None:
         self._client = client
         self._subscription = subscription
-        self._first_sequence = first_sequence
         self._received = 0
 
     async def next_messages(self) -> list[Message]:
@@ -104,9 +121,12 @@ class _Delivery:
         sequence = message.metadata.sequence
         self._received += 1
         _require(sequence.consumer == self._received)
-        # The oldest messages may have expired since the position was checked.
-        _require(self._received > 1 or sequence.stream == self._first_sequence)
-        return Message(sequence.stream, (message.header or {}).get("Nats-Msg-Id", ""), message.data)
+        return message_of(sequence.stream, message.subject, message.header, message.data)
+
+
+def message_of(sequence: int, subject: str, headers: Mapping[str, str] | None, data: bytes) -> Message:
+    """A message with what matters of its headers."""
+    return Message(sequence, (headers or {}).get("Nats-Msg-Id", ""), data, mark_of(headers), subject)
 
 
 def _require(is_complete: bool) -> None:  # noqa: FBT001  # says what it checks

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
 from engagement_server.errors import LogReplacedError, LogUnreachableError, StaleViewError
-from engagement_server.log.nats.entries import MessageId, check_format, encode_entry
+from engagement_server.log.nats.entries import MessageId, encode_entry
+from engagement_server.log.nats.marks import check_format
 from engagement_server.log.nats.stream import PUBLISH_SECONDS
 from engagement_server.operations import ChangeEpoch, Commit
 
@@ -36,14 +37,15 @@ async def check_position(stream: NatsStream, position: LogPosition) -> None:
                 f" {position.sequence}"
             )
         await asyncio.sleep(_RETRY_SECONDS)
-    message = await stream.read(position.sequence)
+    message = await stream.read_anywhere(position.sequence)
     if message is not None:
-        if message.message_id != position.message_id:
+        # A message that was missing when the view skipped it had no id.
+        if position.message_id and message.message_id != position.message_id:
             raise LogReplacedError(
                 f"message {position.sequence} of the log is not the one that this view has applied"
             )
-        check_format(message.data)
-    elif state.last_sequence != position.sequence:
+        check_format(message)
+    elif state.first_sequence > position.sequence != state.last_sequence:
         raise StaleViewError(
             f"the log begins with message {state.first_sequence}, but this view ends with {position.sequence}"
         )
@@ -59,9 +61,10 @@ async def require_quorum(stream: NatsStream) -> StreamState:
 
 async def continues_from(stream: NatsStream, position: LogPosition) -> bool:
     """Whether the log contains a position now, without patience. Raises LogUnreachableError."""
-    message = await stream.read(position.sequence)
+    message = await stream.read_anywhere(position.sequence)
     if message is None:
-        return (await require_quorum(stream)).last_sequence == position.sequence
+        state = await require_quorum(stream)
+        return state.first_sequence <= position.sequence <= state.last_sequence
     return message.message_id == position.message_id
 
 

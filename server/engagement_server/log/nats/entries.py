@@ -1,7 +1,8 @@
 """Entries of a replicated log: how each is laid out in a message of the stream, compressed, and read.
 
-An entry is a commit, a part of a commit that is larger than a message may be, the list of such parts, or the
-founding entry that a log begins with. Parts come before their list; the commit takes effect with the list.
+An entry is a commit, a part of a commit that is larger than a message may be, the list of such parts, the
+founding entry that a log begins with, a vote on the digest of views, or a list of messages to skip. Parts
+come before their list; the commit takes effect with the list.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from engagement_server.errors import LogUnreachableError, UnreadableCommitError
+from engagement_server.errors import DamagedMessageError, UnreadableCommitError
 from engagement_server.log.encoding import decode_commit, encode_commit
-from engagement_server.operations import LogEntry
+from engagement_server.log.nats.marks import PREFIX, checksum, is_foreign, require_intact
+from engagement_server.operations import DigestVote, LogEntry, SkipList
 from engagement_server.store.database import Identity
 
 if TYPE_CHECKING:
@@ -30,20 +32,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT = 2
-"""The number that every entry begins with; docs/decisions/0028-format-of-commits.md says when it rises."""
-_PREFIX = bytes([FORMAT])
-COMMIT = _PREFIX + b"C"
+COMMIT = PREFIX + b"C"
 """Followed by a commit, encoded and compressed."""
-PART = _PREFIX + b"P"
+PART = PREFIX + b"P"
 """Followed by a piece of such an entry."""
-PART_LIST = _PREFIX + b"L"
+PART_LIST = PREFIX + b"L"
 """Followed by the sequences of the messages with the parts of an entry, in their order."""
-FOUNDING = _PREFIX + b"F"
+FOUNDING = PREFIX + b"F"
 """Followed by the `Founding` of the log."""
+DIGEST = PREFIX + b"D"
+"""Followed by a `DigestVote`."""
+SKIPS = PREFIX + b"S"
+"""Followed by a `SkipList`; on a subject of its own, where nodes find the latest list before they read."""
 _KIND_BYTES = len(COMMIT)
-_UNNUMBERED = b"CPLF"
-"""First bytes of the entries of format 1, which do not have the number."""
 # Higher levels cost more time than the saved bytes are worth.
 _LEVEL = 1
 # Compressing less takes no longer than starting a thread.
@@ -80,16 +81,6 @@ class MessageId(NamedTuple):
         return f"{self}.{index}"
 
 
-def check_format(entry: bytes) -> None:
-    """Raises UnreadableCommitError unless the entry has the format of this version."""
-    found = 1 if entry[:1] in _UNNUMBERED else entry[0]
-    if found != FORMAT:
-        raise UnreadableCommitError(
-            f"the log has format {found}, but this server has format {FORMAT}: run the version that wrote the"
-            " log, or start a new log with another --log-name and empty folders"
-        )
-
-
 async def encode_entry(commit: Commit) -> bytes:
     """Encodes a commit as one entry, however large."""
     data = encode_commit(commit)
@@ -110,33 +101,67 @@ def encode_part_list(sequences: Sequence[int]) -> bytes:
     return PART_LIST + msgspec.msgpack.encode(sequences)
 
 
+def encode_vote(vote: DigestVote) -> bytes:
+    """Encodes a vote on the digest of views."""
+    return DIGEST + msgspec.msgpack.encode(vote)
+
+
+def encode_skips(skips: SkipList) -> bytes:
+    """Encodes the list of messages to skip."""
+    return SKIPS + msgspec.msgpack.encode(skips)
+
+
+def decode_skips(message: Message) -> SkipList:
+    """Decodes the list of messages to skip. Raises DamagedMessageError and UnreadableCommitError."""
+    require_intact(message)
+    return _decode(message.data, SkipList)
+
+
 def encode_founding(founding: Founding) -> bytes:
     """Encodes the first entry of a log."""
     return FOUNDING + msgspec.msgpack.encode(founding)
 
 
-def decode_founding(entry: bytes) -> Founding:
-    """Decodes the first entry of a log. Raises UnreadableCommitError."""
-    if not entry.startswith(FOUNDING):
+def decode_founding(message: Message) -> Founding:
+    """Decodes the first entry of a log. Raises UnreadableCommitError and DamagedMessageError."""
+    if is_foreign(message):
+        raise UnreadableCommitError(
+            "the first message of the stream is not of a log, or of format 2 or older"
+        )
+    require_intact(message)
+    if not message.data.startswith(FOUNDING):
         raise UnreadableCommitError("the first message of the stream is not the founding entry of a log")
-    return _decode(entry, Founding)
+    return _decode(message.data, Founding)
+
+
+def skipped_entry(sequence: int, message_id: str = "") -> LogEntry:
+    """The entry for a message that all views skip; it may be missing."""
+    return LogEntry(sequence, message_id, "", 0, None, is_skipped=True)
 
 
 async def read_entry(stream: NatsStream, message: Message, *, known: Commit | None) -> LogEntry:
     """Turns a message into the entry that a view applies; `known` is its commit if this process published it.
 
-    Raises UnreadableCommitError, and LogUnreachableError if a part of a large commit is missing.
+    Raises UnreadableCommitError, and DamagedMessageError if it or a part of it is missing or damaged.
     """
-    check_format(message.data)
-    entry, kind = message.data, message.data[:_KIND_BYTES]
+    sum_ = checksum(message.message_id, message.data)
+    entry = LogEntry(message.sequence, message.message_id, "", 0, None, sum_)
+    if is_foreign(message):
+        return entry
+    require_intact(message)
+    data, kind = message.data, message.data[:_KIND_BYTES]
     if kind in {PART, FOUNDING}:
-        return LogEntry(message.sequence, message.message_id, "", 0, None)
+        return entry
+    if kind == DIGEST:
+        return entry._replace(note=_decode(data, DigestVote))
+    if kind == SKIPS:
+        return entry._replace(note=_decode(data, SkipList))
     publisher, number = MessageId.parse(message.message_id)
     if known is None:
         if kind == PART_LIST:
-            entry = await _read_parts(stream, _decode(entry, list[int]))
-        known = _decompress(entry[_KIND_BYTES:])
-    return LogEntry(message.sequence, message.message_id, publisher, number, known)
+            data = await _read_parts(stream, message.sequence, _decode(data, list[int]))
+        known = _decompress(data[_KIND_BYTES:])
+    return entry._replace(publisher=publisher, number=number, commit=known)
 
 
 def _decompress(data: bytes) -> Commit:
@@ -146,15 +171,16 @@ def _decompress(data: bytes) -> Commit:
         raise UnreadableCommitError(str(error)) from error
 
 
-async def _read_parts(stream: NatsStream, sequences: Sequence[int]) -> bytes:
+async def _read_parts(stream: NatsStream, sequence: int, parts: Sequence[int]) -> bytes:
     """Reads an entry from its parts."""
-    parts = []
-    for sequence in sequences:
-        message = await stream.read(sequence)
+    data = []
+    for part in parts:
+        message = await stream.read_anywhere(part)
         if message is None:
-            raise LogUnreachableError(f"part {sequence} of a commit is no longer in the log")
-        parts.append(message.data[_KIND_BYTES:])
-    return b"".join(parts)
+            raise DamagedMessageError(sequence, f"has a part that is missing, message {part}")
+        require_intact(message)
+        data.append(message.data[_KIND_BYTES:])
+    return b"".join(data)
 
 
 def _decode(entry: bytes, kind: type[T]) -> T:

@@ -12,6 +12,7 @@ from engagement_server.clock import now_ms
 from engagement_server.errors import LogUnreachableError, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from engagement_server.errors import LogDamagedError
     from engagement_server.log.base import FreshnessCallback
     from engagement_server.log.nats.stream import NatsStream
     from engagement_server.store.log_position import LogPosition
@@ -66,7 +67,9 @@ class FreshnessMonitor:
         self._max_age_seconds = max_age_seconds
         self.age = ViewAge(sequence=position.sequence, time_ms=position.time_ms)
         """Time since the view was known to be complete."""
-        self._last_sequence = position.sequence
+        self.last_sequence = position.sequence
+        """End of the log at the last poll."""
+        self._damage: LogDamagedError | None = None
         self._was_current = False
         self._patient_until = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         self._callbacks: list[FreshnessCallback] = []
@@ -76,12 +79,17 @@ class FreshnessMonitor:
     @property
     def lag_messages(self) -> int:
         """Messages in the log at the last poll that the view has not applied."""
-        return max(0, self._last_sequence - self.age.sequence)
+        return max(0, self.last_sequence - self.age.sequence)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the partition is refused."""
+        return self._damage is not None
 
     @property
     def is_current(self) -> bool:
         """See `CommitLog.is_current`."""
-        return self.age.is_known and self.age.seconds <= self._max_age_seconds
+        return self._damage is None and self.age.is_known and self.age.seconds <= self._max_age_seconds
 
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
@@ -92,19 +100,29 @@ class FreshnessMonitor:
         self.age.advance(sequence)
         self._wake_waiters()
 
+    def set_damage(self, damage: LogDamagedError | None) -> None:
+        """Fails all that waits, or will wait, for the view to be current; None: no more."""
+        self._damage = damage
+        self._wake_waiters()
+
     async def require_current(self) -> None:
-        """Raises StoreUnavailableError if the view is not current; waits a moment right after the start."""
+        """Raises StoreUnavailableError if the view is not current, and LogDamagedError if it is damaged.
+
+        Waits a moment right after the start.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self._patient_until):
-                while not self.is_current:
+                while not self.is_current and self._damage is None:
                     await self._changed.wait()
+        if self._damage is not None:
+            raise self._damage.with_traceback(None)
         if not self.is_current:
             raise self._behind()
 
     async def catch_up(self) -> None:
         """Returns once the view holds everything committed before the call.
 
-        Raises StoreUnavailableError, immediately if the log is unreachable.
+        Raises StoreUnavailableError, immediately if the log is unreachable, and LogDamagedError.
         """
         await self.require_current()
         asked_ms = now_ms()
@@ -113,6 +131,8 @@ class FreshnessMonitor:
                 while self.age.time_ms < asked_ms:
                     self._poll_now.set()
                     await self._changed.wait()
+                    if self._damage is not None:
+                        raise self._damage.with_traceback(None)
         except TimeoutError:
             raise self._behind() from None
 
@@ -130,7 +150,7 @@ class FreshnessMonitor:
                     raise
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            self._last_sequence = state.last_sequence
+            self.last_sequence = state.last_sequence
             if state.has_quorum:
                 since = time.monotonic()
                 self.age.probe(state.last_sequence, time_ms=time_ms)

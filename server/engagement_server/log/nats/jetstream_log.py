@@ -10,38 +10,51 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engagement_server.errors import LogError, LogUnreachableError, StoreUnavailableError
+from engagement_server.errors import (
+    InapplicableCommitError,
+    LogError,
+    LogUnreachableError,
+    StoreUnavailableError,
+    UnusableMessageError,
+)
+from engagement_server.log.disk_room import require_room
 from engagement_server.log.nats.applier import Applier
 from engagement_server.log.nats.block_roller import BlockRoller
 from engagement_server.log.nats.connection import Servers
+from engagement_server.log.nats.damage import Damage
 from engagement_server.log.nats.divergence import check_position
-from engagement_server.log.nats.entries import encode_entry, read_entry
+from engagement_server.log.nats.entries import encode_entry, encode_vote
 from engagement_server.log.nats.freshness import FreshnessMonitor
+from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.metrics import LogMetrics
 from engagement_server.log.nats.publisher import Publisher
+from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
 from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
 from engagement_server.operations import ChangeEpoch, CompleteErasure
+from engagement_server.store.log_digest import BOUNDARY_MESSAGES
 
 if TYPE_CHECKING:
-    from engagement_server.errors import RequestError
+    from engagement_server.errors import LogDamagedError, RequestError
     from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
     from engagement_server.log.nats.connection import NatsSettings
-    from engagement_server.log.nats.delivery import Message
     from engagement_server.log.nats.stream import NatsStream
-    from engagement_server.operations import Applied, Commit, LogEntry, Result
+    from engagement_server.operations import Applied, Commit, DigestVote, LogEntry, Result
     from engagement_server.store.database import DatabaseFile, Identity
     from engagement_server.store.log_position import LogPosition
+    from engagement_server.store.reserve import Reserve
 
 _log = logging.getLogger(__name__)
 
 _APPLY_SECONDS = 10.0
 _RETRY_SECONDS = 0.2
 _REPORT_SECONDS = 10.0
+# How often a node looks whether a damaged message was repaired or is skipped.
+_DAMAGE_RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +70,9 @@ class JetStreamLog:
 
     # One is applied while the next is being published.
     max_concurrent_commits = 3
+    has_other_writers = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # most are named at the call
         self,
         database: DatabaseFile,
         settings: NatsSettings,
@@ -66,11 +80,16 @@ class JetStreamLog:
         identity: Identity | None,
         max_view_age_seconds: float,
         snapshot_seconds: float = 6 * 3600,
+        reserve: Reserve | None = None,
     ) -> None:
-        """Opens the view, a new one with the identity of the log. Raises ConfigurationError."""
+        """Opens the view, a new one with the identity of the log. Raises ConfigurationError.
+
+        Takes over the reserve: disk space for removal.
+        """
+        self._reserve = reserve
         self._settings = settings
         self._snapshots = SnapshotSchedule(database, interval_seconds=snapshot_seconds)
-        self._applier = Applier(database, identity, on_delay=self._fail_pending)
+        self._applier = Applier(database, identity, on_delay=self._fail_pending, reserve=reserve)
         self._block_roller = BlockRoller(
             max_age_seconds=settings.max_age_seconds, last_erasure_ms=self._applier.last_erasure_ms
         )
@@ -80,10 +99,12 @@ class JetStreamLog:
         self._pending: dict[str, _Pending] = {}
         self._callbacks: list[AppliedCallback] = []
         self._settle_callbacks: list[SettleCallback] = []
-        self._applying: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._applying.set_result(None)
+        self._applying: asyncio.Future[None] = _done()
+        self._voting: asyncio.Future[None] = _done()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._metrics = LogMetrics(settings.name, self._freshness, self._snapshots)
+        self._damage = Damage(settings.name, on_change=self._note_damage)
+        self._damage.compare(self._applier.divergence)
         self._tasks = [
             asyncio.create_task(self._run(), name="log"),
             asyncio.create_task(self._freshness.notify(), name="log-freshness"),
@@ -104,6 +125,11 @@ class JetStreamLog:
         """See `CommitLog.is_current`."""
         return self._freshness.is_current
 
+    @property
+    def damage(self) -> LogDamagedError | None:
+        """See `CommitLog.damage`."""
+        return self._damage.current
+
     def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
         self._callbacks.append(callback)
@@ -121,6 +147,7 @@ class JetStreamLog:
         pending = _Pending(commit, asyncio.get_running_loop().create_future())
         async with self._publishing:  # in the order of the calls
             await self._require_view(deadline)
+            require_room(commit.operations, self._reserve)
             message_id = self._publisher.next_id()
             self._pending[str(message_id)] = pending
             began = time.monotonic()
@@ -155,17 +182,24 @@ class JetStreamLog:
         """See `CommitLog.settle`."""
         await asyncio.gather(*(callback() for callback in self._settle_callbacks))
 
+    def note_expired(self, events: int) -> None:
+        """See `CommitLog.note_expired`."""
+        self._metrics.expired(events)
+
     async def close(self) -> None:
         """See `CommitLog.close`."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
-        self._applying.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):  # `failure` has reported it
-            await self._applying
+        for future in (self._applying, self._voting):
+            future.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):  # `failure` has reported it
+                await future
         if self.failure.done() and not self.failure.cancelled():
             self.failure.exception()  # marks it as retrieved
         await self._applier.close()
+        if self._reserve is not None:
+            self._reserve.close()
         self._metrics.close()
 
     async def _require_view(self, deadline: float) -> None:
@@ -184,9 +218,16 @@ class JetStreamLog:
                 await self._applying  # the entries of the last connection
                 async with connect(servers, creates=self.position.sequence == 0) as stream:
                     await check_position(stream, self.position)
-                    _log.info("replicating %s from %d via %s", name, self.position.sequence, stream.server)
+                    if self.damage is None:
+                        _log.info(
+                            "replicating %s from %d via %s", name, self.position.sequence, stream.server
+                        )
                     silent_until = 0.0
                     await self._use(stream)
+            except UnusableMessageError as error:
+                self._applying = _done()
+                self._damage.stop_before(error)
+                await asyncio.sleep(_DAMAGE_RETRY_SECONDS)
             except LogUnreachableError as error:
                 if time.monotonic() >= silent_until:
                     _log.warning("%s is unreachable: %s", name, error)
@@ -199,9 +240,17 @@ class JetStreamLog:
     async def _use(self, stream: NatsStream) -> None:
         """Uses a connection until it ends or falls silent, then raises LogUnreachableError."""
         self._publisher.connect(stream)
+        incoming = Incoming(
+            stream,
+            after=self.position.sequence,
+            commit_of=self._commit_of,
+            on_foreign=self._metrics.note_foreign,
+        )
         try:
-            await _until_first(
-                self._replicate(stream),
+            await self._compare_digests()
+            await until_first(
+                self._replicate(incoming),
+                incoming.watch_end(lambda: self._freshness.last_sequence),
                 self._freshness.run(stream),
                 self._snapshots.run(stream),
                 self._block_roller.run(stream),
@@ -211,22 +260,24 @@ class JetStreamLog:
             self._publisher.disconnect()
         raise LogUnreachableError("the connection has ended")
 
-    async def _replicate(self, stream: NatsStream) -> None:
-        async for messages in stream.messages(after=self.position.sequence):
-            self._block_roller.note_received(sum(len(message.data) for message in messages))
-            # Read while the previous entries are applied.
-            entries = [await self._read(stream, message) for message in messages]
+    async def _replicate(self, incoming: Incoming) -> None:
+        # Entries are read while the previous ones are applied.
+        async for entries, size_bytes in incoming.entries():
+            self._block_roller.note_received(size_bytes)
             # The end of the connection must not separate applying from the callbacks.
             await asyncio.shield(self._applying)
             self._applying = asyncio.create_task(self._apply_or_fail(entries), name="log-apply")
 
-    async def _read(self, stream: NatsStream, message: Message) -> LogEntry:
-        pending = self._pending.get(message.message_id)
-        return await read_entry(stream, message, known=None if pending is None else pending.commit)
+    def _commit_of(self, message_id: str) -> Commit | None:
+        pending = self._pending.get(message_id)
+        return None if pending is None else pending.commit
 
     async def _apply_or_fail(self, entries: Sequence[LogEntry]) -> None:
         try:
             await self._apply(entries)
+        except UnusableMessageError as error:
+            self._damage.stop_before(error)
+            raise  # to the next entries, which must not be applied before this one
         except Exception as error:
             self._fail(error)
             raise
@@ -239,17 +290,55 @@ class JetStreamLog:
             self.failure.set_exception(error)
 
     async def _apply(self, entries: Sequence[LogEntry]) -> None:
-        applied = await self._applier.apply(entries)
+        try:
+            applied = await self._applier.apply(entries)
+        except InapplicableCommitError:
+            if len(entries) == 1:
+                raise
+            for entry in entries:  # those before the one that fails are applied
+                await self._apply([entry])
+            return
         self._freshness.advance(self.position.sequence)
+        self._damage.advance(self.position.sequence)
         for entry, outcome in zip(entries, applied, strict=True):
             if outcome is None or entry.commit is None:
                 continue
+            self._metrics.note_hold(is_held=outcome.retention.hold is not None)
             for callback in self._callbacks:
                 callback(outcome)
             pending = self._pending.get(entry.message_id)
             if pending is not None and not pending.applied.done():
                 pending.applied.set_result(outcome)
             self._act_on(entry.commit, outcome)
+        if any(entry.note or entry.sequence % BOUNDARY_MESSAGES == 0 for entry in entries):
+            await self._compare_digests()
+
+    async def _compare_digests(self) -> None:
+        """Compares the view with others, and votes when that is needed."""
+        state = await self._applier.compare_digests()
+        self._damage.compare(state.divergence)
+        votes = {f"digest.{vote.sequence}.{vote.voter}.{vote.digest.hex()}": vote for vote in state.due}
+        # One node votes as long as all agree: the stream takes an id once. While a node catches up, it
+        # passes boundaries on which others have voted long ago.
+        if state.newest is not None and self._freshness.is_current:
+            votes[f"digest.{state.newest.sequence}"] = state.newest
+        if votes and self._voting.done():
+            self._voting = asyncio.create_task(self._vote(votes), name="log-vote")
+
+    async def _vote(self, votes: Mapping[str, DigestVote]) -> None:
+        deadline = asyncio.get_running_loop().time() + PUBLISH_SECONDS
+        for message_id, vote in votes.items():
+            with contextlib.suppress(StoreUnavailableError):  # the next comparison finds it due again
+                await self._publisher.put(message_id, encode_vote(vote), deadline=deadline)
+
+    def _note_damage(self, damage: LogDamagedError | None) -> None:
+        self._freshness.set_damage(damage)
+        self._snapshots.is_held = damage is not None
+        if damage is None:
+            return
+        for pending in self._pending.values():
+            if not pending.applied.done():
+                pending.applied.set_exception(damage)
 
     def _fail_pending(self, entries: Sequence[LogEntry], error: StoreUnavailableError) -> None:
         for entry in entries:
@@ -267,14 +356,7 @@ class JetStreamLog:
                 self._block_roller.note_erasure()
 
 
-async def _until_first(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Runs all until the first ends, and raises its exception."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # only the first counts
+def _done() -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future

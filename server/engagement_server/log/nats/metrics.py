@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from prometheus_client import Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from engagement_server.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from engagement_server.log.nats.delivery import Message
     from engagement_server.log.nats.freshness import FreshnessMonitor
     from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
+
+_log = logging.getLogger(__name__)
 
 _LABELS = ("log",)
 _publish_seconds = Histogram(
@@ -34,6 +38,36 @@ _snapshot_age_seconds = Gauge(
     "Age of the newest snapshot of the log, taken by any node; NaN if there is none.",
     _LABELS,
 )
+_expired_events = Counter(
+    "engagement_expired_events",
+    "Events beyond the retention that this node has removed.",
+    _LABELS,
+)
+_expiry_held = Gauge(
+    "engagement_expiry_held",
+    "1 while expiry is held and nothing beyond the retention is removed, else 0.",
+    _LABELS,
+)
+_foreign_messages = Counter(
+    "engagement_log_foreign_messages",
+    "Messages of other programs in the log, which views skip.",
+    _LABELS,
+)
+_damaged = Gauge(
+    "engagement_log_damaged",
+    "1 while the node refuses the partition, because its log or its view is damaged; otherwise 0.",
+    _LABELS,
+)
+_METRICS = (
+    _publish_seconds,
+    _lag_messages,
+    _view_age_seconds,
+    _snapshot_age_seconds,
+    _expired_events,
+    _expiry_held,
+    _foreign_messages,
+    _damaged,
+)
 
 
 class LogMetrics:
@@ -42,18 +76,43 @@ class LogMetrics:
     def __init__(self, log: str, freshness: FreshnessMonitor, snapshots: SnapshotSchedule) -> None:
         """Registers the gauges, which are read when Prometheus scrapes them."""
         self._log = log
+        self._has_foreign = False
+        self._foreign_messages = _foreign_messages.labels(log)
         self._publish_seconds = _publish_seconds.labels(log)
         _lag_messages.labels(log).set_function(lambda: freshness.lag_messages)
         _view_age_seconds.labels(log).set_function(lambda: freshness.age.seconds)
+        _damaged.labels(log).set_function(lambda: freshness.is_damaged)
         _snapshot_age_seconds.labels(log).set_function(lambda: snapshots.age_seconds)
+
+        self._expired_events = _expired_events.labels(log)
+        self._expiry_held = _expiry_held.labels(log)
+
+    def expired(self, events: int) -> None:
+        """Notes that this node has expired events."""
+        self._expired_events.inc(events)
+
+    def note_hold(self, *, is_held: bool) -> None:
+        """Notes whether expiry is held."""
+        self._expiry_held.set(is_held)
 
     def published(self, *, seconds: float) -> None:
         """Notes that a commit has reached the log."""
         self._publish_seconds.observe(seconds)
 
+    def note_foreign(self, message: Message) -> None:
+        """Counts a message that is not ours; the first one is logged."""
+        self._foreign_messages.inc()
+        if not self._has_foreign:
+            self._has_foreign = True
+            _log.warning(
+                "%s: message %d is not of this service and is skipped, as are any later ones; no other"
+                " program may publish to %s",
+                *(self._log, message.sequence, message.subject),
+            )
+
     def close(self) -> None:
         """Removes the metrics of this log."""
-        for metric in (_publish_seconds, _lag_messages, _view_age_seconds, _snapshot_age_seconds):
+        for metric in _METRICS:
             metric.remove(self._log)
 
 

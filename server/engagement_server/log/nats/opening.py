@@ -13,17 +13,20 @@ from engagement_server.log.nats import entries
 from engagement_server.log.nats.connection import NatsSettings, Servers
 from engagement_server.log.nats.divergence import change_epoch, check_position, require_quorum
 from engagement_server.log.nats.jetstream_log import JetStreamLog
+from engagement_server.log.nats.marks import check_format, check_old_format, is_foreign
 from engagement_server.log.nats.snapshots.restoring import restore_latest
 from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
 from engagement_server.log.writer_thread import prepare_store
 from engagement_server.store.database import Identity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from engagement_server.log.nats.config import LogConfig
-    from engagement_server.log.nats.stream import NatsStream
+    from engagement_server.log.nats.stream import NatsStream, StreamState
     from engagement_server.store.database import DatabaseFile, StoreState
+    from engagement_server.store.reserve import Reserve
 
 _log = logging.getLogger(__name__)
 
@@ -35,22 +38,20 @@ _NO_SNAPSHOT = "there is no snapshot yet to start from; another node has to take
 
 
 async def open_log(
-    database: DatabaseFile, config: LogConfig, *, partition: int, partition_count: int
+    database: DatabaseFile,
+    config: LogConfig,
+    *,
+    partition: int,
+    partition_count: int,
+    reserve: Callable[[], Reserve],
 ) -> JetStreamLog:
     """Opens the log of a partition; its view may still be behind, if the log does not answer.
 
+    `reserve` takes up disk space for removal, once the view is there.
+
     Raises ConfigurationError and UnreadableCommitError.
     """
-    settings = NatsSettings(
-        servers=config.servers,
-        name=f"{config.log_name}-{partition}of{partition_count}",
-        replicas=config.log_replicas,
-        max_age_seconds=timedelta(days=config.log_days).total_seconds(),
-        credentials=config.log_credentials,
-        tls=config.tls(),
-        # Independent of the partition count, so that NATS refuses streams of two different counts.
-        subject=f"{config.log_name}.{partition}.commits",
-    )
+    settings = stream_settings(config, partition=partition, partition_count=partition_count)
     loop = asyncio.get_running_loop()
     deadline, reported = loop.time() + _PATIENCE_SECONDS, ""
     identity = None
@@ -74,6 +75,21 @@ async def open_log(
         identity=identity,
         max_view_age_seconds=config.max_view_age_seconds,
         snapshot_seconds=config.snapshot_hours * 3600,
+        reserve=reserve(),
+    )
+
+
+def stream_settings(config: LogConfig, *, partition: int, partition_count: int) -> NatsSettings:
+    """The stream of a partition. Raises ConfigurationError."""
+    return NatsSettings(
+        servers=config.servers,
+        name=f"{config.log_name}-{partition}of{partition_count}",
+        replicas=config.log_replicas,
+        max_age_seconds=timedelta(days=config.log_days).total_seconds(),
+        credentials=config.log_credentials,
+        tls=config.tls(),
+        # Independent of the partition count, so that NATS refuses streams of two different counts.
+        subject=f"{config.log_name}.{partition}.commits",
     )
 
 
@@ -86,10 +102,10 @@ async def bootstrap(settings: NatsSettings, database: DatabaseFile) -> Identity 
     store = database.inspect()
     creates = store is None or store.position.sequence == 0
     async with connect(Servers(settings), creates=creates) as stream:
-        last_sequence = (await require_quorum(stream)).last_sequence
+        state = await require_quorum(stream)
+        last_sequence = state.last_sequence
         if last_sequence > 0:
-            if (newest := await stream.read(last_sequence)) is not None:
-                entries.check_format(newest.data)
+            await _check_format(stream, state)
         elif creates:
             await _found(stream, store)
         if store is None:
@@ -114,13 +130,23 @@ async def bootstrap(settings: NatsSettings, database: DatabaseFile) -> Identity 
     return None
 
 
+async def _check_format(stream: NatsStream, state: StreamState) -> None:
+    """Raises UnreadableCommitError if the log is of another format."""
+    newest, oldest = await stream.read(state.last_sequence), await stream.read(state.first_sequence)
+    if newest is None or oldest is None:
+        return
+    check_format(newest)
+    if is_foreign(oldest):
+        check_old_format(newest)
+
+
 async def _fill(stream: NatsStream, database: DatabaseFile) -> Identity | None:
     """Fills an empty folder from a snapshot, or leaves it to be filled from the first entry of the log on."""
     if await restore_latest(stream, database):
         return None
     first = await stream.read(_FOUNDING_SEQUENCE)
     if first is not None:
-        founding = entries.decode_founding(first.data)
+        founding = entries.decode_founding(first)
         if not founding.has_store:
             return founding.identity
     raise LogUnreachableError(_NO_SNAPSHOT)
@@ -129,7 +155,7 @@ async def _fill(stream: NatsStream, database: DatabaseFile) -> Identity | None:
 async def _require_founder(stream: NatsStream, identity: Identity, folder: Path) -> None:
     """Raises ConfigurationError unless the log was founded on the store with this identity."""
     first = await stream.read(_FOUNDING_SEQUENCE)
-    if first is None or entries.decode_founding(first.data).identity != identity:
+    if first is None or entries.decode_founding(first).identity != identity:
         raise ConfigurationError(
             f"{folder} holds a store that is not of this log, and a log cannot take in another store."
             " Start with an empty folder"

@@ -51,15 +51,18 @@ class Publisher:
         """
         stream = await self._connection(deadline)
         if len(entry) <= stream.max_message_bytes:
-            await self._put(str(message_id), entry, deadline)
+            await self.put(str(message_id), entry, deadline=deadline)
             return
         sequences = []
         for index, part in enumerate(entries.split(entry, max_bytes=stream.max_message_bytes)):
-            sequences.append(await self._put(message_id.part(index), part, deadline))
-        await self._put(str(message_id), entries.encode_part_list(sequences), deadline)
+            sequences.append(await self.put(message_id.part(index), part, deadline=deadline))
+        await self.put(str(message_id), entries.encode_part_list(sequences), deadline=deadline)
 
-    async def _put(self, message_id: str, data: bytes, deadline: float) -> int:
-        """Publishes one message; returns its sequence."""
+    async def put(self, message_id: str, data: bytes, *, deadline: float) -> int:
+        """Publishes one message that has no place in the order of commits; returns its sequence.
+
+        Raises as `publish` does.
+        """
         loop = asyncio.get_running_loop()
         attempt_seconds = _FIRST_ATTEMPT_SECONDS
         while True:

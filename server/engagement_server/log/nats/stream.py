@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nats.js.api import DiscardPolicy, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from engagement_server.errors import ConfigurationError
 from engagement_server.log.nats.connection import CALL_SECONDS, retry, translated
-from engagement_server.log.nats.delivery import Message, deliver
+from engagement_server.log.nats.delivery import Message, deliver, message_of
+from engagement_server.log.nats.marks import HEADER, mark
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
@@ -34,6 +35,8 @@ PUBLISH_SECONDS = 15.0
 _MAX_PEER_SILENCE_NANOSECONDS = 3_000_000_000
 # For this long the stream itself drops repeated messages; views do so for good.
 _DUPLICATE_WINDOW_SECONDS = 120.0
+# Any server answers a direct read, also one that lacks the message.
+_DIRECT_READS = 8
 # Room for the protocol's headers beside a message.
 _HEADER_BYTES = 1024
 
@@ -48,15 +51,16 @@ class StreamState(NamedTuple):
 
 
 @asynccontextmanager
-async def connect(servers: Servers, *, creates: bool) -> AsyncIterator[NatsStream]:
-    """Opens a stream over a connection of its own; `creates` the stream if missing.
+async def connect(servers: Servers, *, creates: bool | None) -> AsyncIterator[NatsStream]:
+    """Opens a stream over a connection of its own; `creates` the stream if missing; None: leaves it as it is.
 
     Raises LogUnreachableError and ConfigurationError.
     """
     connection = await servers.connect()
     try:
         stream = NatsStream(connection, servers.settings)
-        await stream.prepare(creates=creates)
+        if creates is not None:
+            await stream.prepare(creates=creates)
         yield stream
     finally:
         await connection.close()
@@ -69,6 +73,7 @@ class NatsStream:
         self._connection = connection
         self._client = connection.client
         self._subject = settings.subject or f"{settings.name}.commits"
+        self._skips_subject = f"{self._subject}.skips"
         self.settings = settings
         self.server = connection.server
         """Address of the server that it is connected to."""
@@ -91,12 +96,14 @@ class NatsStream:
         """
         config = StreamConfig(
             name=self.settings.name,
-            subjects=[self._subject],
+            subjects=[self._subject, self._skips_subject],
             num_replicas=self.settings.replicas,
             max_age=self.settings.max_age_seconds,
             duplicate_window=min(_DUPLICATE_WINDOW_SECONDS, self.settings.max_age_seconds),
             # A full stream refuses new messages instead of dropping old ones.
             discard=DiscardPolicy.NEW,
+            # Servers that are not the leader answer as well, if the files of the leader are damaged.
+            allow_direct=True,
         )
         info = await self._info()
         if info is None:
@@ -104,7 +111,7 @@ class NatsStream:
                 await retry(lambda: self._create(config))
             return
         present = info.config
-        if (present.num_replicas, present.max_age) != (config.num_replicas, config.max_age):
+        if _changeable(present) != _changeable(config):
             _log.info("changing the settings of the stream %s", self.settings.name)
             await retry(lambda: self.js.update_stream(config))
 
@@ -117,38 +124,90 @@ class NatsStream:
 
     async def read(self, sequence: int) -> Message | None:
         """Returns one message, or None if the stream does not have it."""
+        return await self._get(seq=sequence)
 
-        async def get() -> RawStreamMsg | None:
-            try:
-                return await self.js.get_msg(self.settings.name, seq=sequence)
-            except NotFoundError:
-                return None
+    async def read_anywhere(self, sequence: int) -> Message | None:
+        """Returns one message, or None if neither the leader nor another server has it."""
+        found = await self.read(sequence)
+        for _ in range(_DIRECT_READS):
+            if found is not None:
+                break
+            found = await self._get(seq=sequence, direct=True)
+        return found
 
-        found = await retry(get)
-        if found is None:
-            return None
-        return Message(sequence, (found.headers or {}).get("Nats-Msg-Id", ""), found.data or b"")
+    async def read_next(self, sequence: int) -> Message | None:
+        """Returns the first message from a sequence on; None if there is none."""
+        return await self._get(seq=sequence, subject=">", next=True)
+
+    async def read_skips(self) -> Message | None:
+        """Returns the latest list of messages to skip; None if there is none."""
+        return await self._get(subject=self._skips_subject)
 
     async def publish(
-        self, message_id: str, data: bytes, *, timeout_seconds: float, must_be_first: bool = False
+        self,
+        message_id: str,
+        data: bytes,
+        *,
+        timeout_seconds: float,
+        must_be_first: bool = False,
     ) -> int:
         """Appends a message unless the stream has its id already; returns its sequence.
 
         Raises LogUnreachableError if it is unknown whether the stream has it, and StoreUnavailableError if
         the stream has not, because it is full.
         """
-        headers = {"Nats-Msg-Id": message_id}
-        if must_be_first:
-            headers["Nats-Expected-Last-Sequence"] = "0"
+        expected = {"Nats-Expected-Last-Sequence": "0"} if must_be_first else {}
+        return await self._append(self._subject, message_id, data, expected, seconds=timeout_seconds)
+
+    async def publish_skips(self, message_id: str, data: bytes, *, replaces: int) -> int:
+        """Appends a list of messages to skip if the latest one has this sequence; 0: there is none."""
+        expected = {"Nats-Expected-Last-Subject-Sequence": str(replaces)}
+        return await self._append(self._skips_subject, message_id, data, expected, seconds=PUBLISH_SECONDS)
+
+    async def _append(
+        self, subject: str, message_id: str, data: bytes, expected: dict[str, str], *, seconds: float
+    ) -> int:
+        headers = {"Nats-Msg-Id": message_id, HEADER: mark(message_id, data), **expected}
         with translated():
             ack = await self.js.publish(
-                self._subject, data, timeout=timeout_seconds, stream=self.settings.name, headers=headers
+                subject, data, timeout=seconds, stream=self.settings.name, headers=headers
             )
         return ack.seq
 
     def messages(self, *, after: int) -> AsyncGenerator[list[Message]]:
-        """Yields all messages after a sequence in batches, in order, without a gap and without end."""
+        """Yields the messages after a sequence in batches, in order, without end; damage makes gaps."""
         return deliver(self._client, self.js, self.settings.name, after=after)
+
+    async def servers(self) -> list[str]:
+        """Names of the servers that keep the stream; one without a name if there is only one."""
+        info = await self._info()
+        if info is None or info.cluster is None or not info.cluster.replicas:
+            return [""]
+        return sorted([info.cluster.leader or "", *(peer.name or "" for peer in info.cluster.replicas)])
+
+    def copy(self, server: str, *, after: int) -> AsyncGenerator[list[Message]]:
+        """Yields the messages that one server has; none at all if another server would deliver them."""
+        return deliver(
+            self._client,
+            self.js,
+            self.settings.name,
+            after=after,
+            accepts=lambda name: name == server or not server,
+        )
+
+    async def _get(self, **selection: Any) -> Message | None:  # Any: each part has its own type
+        """Returns the message that the library's parameters select."""
+
+        async def get() -> RawStreamMsg | None:
+            try:
+                return await self.js.get_msg(self.settings.name, **selection)
+            except NotFoundError:
+                return None
+
+        found = await retry(get)
+        if found is None or found.seq is None:
+            return None
+        return message_of(found.seq, found.subject or "", found.headers, found.data or b"")
 
     async def _create(self, config: StreamConfig) -> None:
         try:
@@ -176,6 +235,11 @@ class NatsStream:
                 return None
 
         return await retry(ask, seconds=seconds)
+
+
+def _changeable(config: StreamConfig) -> tuple[object, ...]:
+    """The settings that may differ between two starts."""
+    return config.num_replicas, config.max_age, config.allow_direct
 
 
 def _has_quorum(info: StreamInfo) -> bool:

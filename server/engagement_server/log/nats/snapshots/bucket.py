@@ -56,6 +56,8 @@ class SnapshotFacts:
     unpacked_bytes: int
     time_ms: int
     """Epoch milliseconds at which it was taken, by the clock of the node that took it."""
+    digest: str
+    """Of everything that the view has applied; views of one log with one sequence have the same."""
 
     @property
     def position(self) -> LogPosition:

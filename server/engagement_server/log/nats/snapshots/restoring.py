@@ -105,8 +105,8 @@ async def _fetch(
     finally:
         await loop.run_in_executor(executor, unpacker.close)
     state = await loop.run_in_executor(executor, read_copy, path)
-    found = state.position.sequence, state.position.message_id, state.schema_version
-    if found != (facts.sequence, facts.message_id, facts.schema_version):
+    found = state.position.sequence, state.position.message_id, state.schema_version, state.digest
+    if found != (facts.sequence, facts.message_id, facts.schema_version, facts.digest):
         raise DamagedSnapshotError(f"it ends with message {found[0]}")
 
 

@@ -46,6 +46,8 @@ class SnapshotSchedule:
         self._path = database.folder / _FILE_NAME
         self._interval_ms = interval_seconds * 1000
         self._check_seconds = min(interval_seconds / _CHECKS_PER_INTERVAL, _MAX_CHECK_SECONDS)
+        self.is_held = False
+        """Whether no snapshot is taken, because the view may be damaged."""
         self.latest_time_ms: int | None = None
         """Epoch milliseconds at which any node took the latest snapshot; None: not known."""
         with contextlib.suppress(OSError):
@@ -89,6 +91,8 @@ class SnapshotSchedule:
 
     async def _check(self, stream: NatsStream) -> bool:
         """Takes a snapshot if one is due; returns whether there is one."""
+        if self.is_held:
+            return True
         bucket = SnapshotBucket(stream)
         if await self._is_due(stream, bucket):
             await bucket.create()
@@ -163,6 +167,7 @@ class SnapshotSchedule:
                 schema_version=view.schema_version,
                 unpacked_bytes=packer.unpacked_bytes,
                 time_ms=time_ms,
+                digest=view.digest,
             ),
         )
         await bucket.complete(snapshot)

@@ -2,10 +2,11 @@
 // @generated from file engagement/v1/server_service.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// The server itself: version, limits and partitions.
+// The server itself: version, limits, partitions and the retention.
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/server_service.proto.
  */
 export const file_engagement_v1_server_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IrsBChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIQCghjb250cmFjdBgCIAEoCRIlCgZsaW1pdHMYAyABKAsyFS5lbmdhZ2VtZW50LnYxLkxpbWl0cxIRCglsb2dfZXBvY2gYBCABKAkSFwoPcGFydGl0aW9uX2NvdW50GAUgASgFEiwKCnBhcnRpdGlvbnMYBiADKAsyGC5lbmdhZ2VtZW50LnYxLlBhcnRpdGlvbiJuCglQYXJ0aXRpb24SDgoGbnVtYmVyGAEgASgFEhEKCWxvZ19lcG9jaBgCIAEoCRItCgl2aWV3X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2N1cnJlbnQYBCABKAgiswYKBkxpbWl0cxIbChNtYXhfdGV4dF9jaGFyYWN0ZXJzGAEgASgFEh8KF21heF9ldmVudF9pZF9jaGFyYWN0ZXJzGAIgASgFEh0KFW1heF9zb3VyY2VfY2hhcmFjdGVycxgDIAEoBRIXCg9tYXhfZXZlbnRfYnl0ZXMYBCABKAMSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBSABKAMSGAoQbWF4X2JhdGNoX2V2ZW50cxgGIAEoBRIYChBtYXhfY2h1bmtfZXZlbnRzGAcgASgFEhoKEm1heF91bmFja2VkX2NodW5rcxgIIAEoBRIXCg9tYXhfcGFnZV9ldmVudHMYCSABKAUSMQoObWF4X2Nsb2NrX2xlYWQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm1heF9zdHJlYW1fYWdlGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3VwbG9hZF9pZGxlX3RpbWVvdXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoWbWluX2tlZXBhbGl2ZV9pbnRlcnZhbBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfZW50aXR5X25hbWVzGA8gASgFEiIKGm1heF9lbnRpdHlfbmFtZV9jaGFyYWN0ZXJzGBAgASgFEiUKHW1heF9zdWJzY3JpcHRpb25fYmF0Y2hfZXZlbnRzGBEgASgFEiwKCXJldGVudGlvbhgSIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIhChltYXhfYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBMgASgFEhoKEm1heF9vdGhlcl9jb250YWN0cxgUIAEoBRIZChFtYXhfZmlsdGVyX3ZhbHVlcxgVIAEoBRIWCg5tYXhfbWFza19wYXRocxgWIAEoBRIaChJtYXhfbWV0YWRhdGFfYnl0ZXMYFyABKAUycAoNU2VydmVyU2VydmljZRJfCg1HZXRTZXJ2ZXJJbmZvEiMuZW5nYWdlbWVudC52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlIgOQAgFCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IrsBChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIQCghjb250cmFjdBgCIAEoCRIlCgZsaW1pdHMYAyABKAsyFS5lbmdhZ2VtZW50LnYxLkxpbWl0cxIRCglsb2dfZXBvY2gYBCABKAkSFwoPcGFydGl0aW9uX2NvdW50GAUgASgFEiwKCnBhcnRpdGlvbnMYBiADKAsyGC5lbmdhZ2VtZW50LnYxLlBhcnRpdGlvbiKUAgoJUGFydGl0aW9uEg4KBm51bWJlchgBIAEoBRIRCglsb2dfZXBvY2gYAiABKAkSLQoJdmlld190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjdXJyZW50GAQgASgIEiwKCXJldGVudGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KC2V4cGlyeV9ob2xkGAcgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEg4KBmRhbWFnZRgIIAEoCSKDAwoKRXhwaXJ5SG9sZBIwCgZyZWFzb24YASABKA4yIC5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQuUmVhc29uEi0KCWhvbGRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY29tbWl0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb2NrX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYBSABKAMSFQoNc3RvcmVkX2V2ZW50cxgGIAEoAyKHAQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhYKElJFQVNPTl9DTE9DS19BSEVBRBABEhcKE1JFQVNPTl9DTE9DS19CRUhJTkQQAhIaChZSRUFTT05fQ0xPQ0tTX0RJU0FHUkVFEAMSGAoUUkVBU09OX0xBUkdFX1JFTU9WQUwQBCJxChNTZXRSZXRlbnRpb25SZXF1ZXN0EkMKCXJldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIVukgSqgEMIgYIgLzg3wsyAggByAEBEhUKDXZhbGlkYXRlX29ubHkYAiABKAgisAEKFFNldFJldGVudGlvblJlc3BvbnNlEjUKEnByZXZpb3VzX3JldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYAyABKAMSFQoNc3RvcmVkX2V2ZW50cxgEIAEoAyItChRSZWxlYXNlRXhwaXJ5UmVxdWVzdBIVCg12YWxpZGF0ZV9vbmx5GAEgASgIIqoBChVSZWxlYXNlRXhwaXJ5UmVzcG9uc2USLgoLZXhwaXJ5X2hvbGQYASABKAsyGS5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQSNgoScmVtb3ZlX2JlZm9yZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpkdWVfZXZlbnRzGAMgASgDEhUKDXN0b3JlZF9ldmVudHMYBCABKAMiswYKBkxpbWl0cxIbChNtYXhfdGV4dF9jaGFyYWN0ZXJzGAEgASgFEh8KF21heF9ldmVudF9pZF9jaGFyYWN0ZXJzGAIgASgFEh0KFW1heF9zb3VyY2VfY2hhcmFjdGVycxgDIAEoBRIXCg9tYXhfZXZlbnRfYnl0ZXMYBCABKAMSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBSABKAMSGAoQbWF4X2JhdGNoX2V2ZW50cxgGIAEoBRIYChBtYXhfY2h1bmtfZXZlbnRzGAcgASgFEhoKEm1heF91bmFja2VkX2NodW5rcxgIIAEoBRIXCg9tYXhfcGFnZV9ldmVudHMYCSABKAUSMQoObWF4X2Nsb2NrX2xlYWQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm1heF9zdHJlYW1fYWdlGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3VwbG9hZF9pZGxlX3RpbWVvdXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoWbWluX2tlZXBhbGl2ZV9pbnRlcnZhbBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfZW50aXR5X25hbWVzGA8gASgFEiIKGm1heF9lbnRpdHlfbmFtZV9jaGFyYWN0ZXJzGBAgASgFEiUKHW1heF9zdWJzY3JpcHRpb25fYmF0Y2hfZXZlbnRzGBEgASgFEiwKCXJldGVudGlvbhgSIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIhChltYXhfYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBMgASgFEhoKEm1heF9vdGhlcl9jb250YWN0cxgUIAEoBRIZChFtYXhfZmlsdGVyX3ZhbHVlcxgVIAEoBRIWCg5tYXhfbWFza19wYXRocxgWIAEoBRIaChJtYXhfbWV0YWRhdGFfYnl0ZXMYFyABKAUyrwIKDVNlcnZlclNlcnZpY2USXwoNR2V0U2VydmVySW5mbxIjLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaJC5lbmdhZ2VtZW50LnYxLkdldFNlcnZlckluZm9SZXNwb25zZSIDkAIBElwKDFNldFJldGVudGlvbhIiLmVuZ2FnZW1lbnQudjEuU2V0UmV0ZW50aW9uUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuU2V0UmV0ZW50aW9uUmVzcG9uc2UiA5ACAhJfCg1SZWxlYXNlRXhwaXJ5EiMuZW5nYWdlbWVudC52MS5SZWxlYXNlRXhwaXJ5UmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuUmVsZWFzZUV4cGlyeVJlc3BvbnNlIgOQAgJCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * `GetServerInfoRequest` is the request of `GetServerInfo`.
@@ -137,6 +138,37 @@ export type Partition = Message<"engagement.v1.Partition"> & {
    * @generated from field: bool current = 4;
    */
   current: boolean;
+
+  /**
+   * Age, counted from acceptance, at which events of the partition are removed.
+   * Absent until the first node has set it.
+   *
+   * @generated from field: google.protobuf.Duration retention = 5;
+   */
+  retention?: Duration | undefined;
+
+  /**
+   * Events accepted before this time are due for removal, by the clock of this
+   * node. Absent if `retention` is.
+   *
+   * @generated from field: google.protobuf.Timestamp remove_before_time = 6;
+   */
+  removeBeforeTime?: Timestamp | undefined;
+
+  /**
+   * Why nothing is removed now. Absent while expiry goes on.
+   *
+   * @generated from field: engagement.v1.ExpiryHold expiry_hold = 7;
+   */
+  expiryHold?: ExpiryHold | undefined;
+
+  /**
+   * Why this node refuses the accounts of the partition with LOG_DAMAGED, at
+   * most 1,024 characters. Empty while it serves them.
+   *
+   * @generated from field: string damage = 8;
+   */
+  damage: string;
 };
 
 /**
@@ -145,6 +177,261 @@ export type Partition = Message<"engagement.v1.Partition"> & {
  */
 export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
   messageDesc(file_engagement_v1_server_service, 2);
+
+/**
+ * `ExpiryHold` says why no event and no upload of a partition expires: it would
+ * destroy data if a clock is wrong. Everything else goes on. A hold is part of
+ * the data: all nodes hold alike, and restarts do not end it. The server sets
+ * every field.
+ *
+ * @generated from message engagement.v1.ExpiryHold
+ */
+export type ExpiryHold = Message<"engagement.v1.ExpiryHold"> & {
+  /**
+   * Why expiry is held.
+   *
+   * @generated from field: engagement.v1.ExpiryHold.Reason reason = 1;
+   */
+  reason: ExpiryHold_Reason;
+
+  /**
+   * When the hold began, by the clock of the node that noticed.
+   *
+   * @generated from field: google.protobuf.Timestamp hold_time = 2;
+   */
+  holdTime?: Timestamp | undefined;
+
+  /**
+   * Time of the commit that the clock disagrees with: the last good one, as far
+   * as the server can tell.
+   *
+   * @generated from field: google.protobuf.Timestamp commit_time = 3;
+   */
+  commitTime?: Timestamp | undefined;
+
+  /**
+   * Time of the clock that disagreed, when the hold began.
+   *
+   * @generated from field: google.protobuf.Timestamp clock_time = 4;
+   */
+  clockTime?: Timestamp | undefined;
+
+  /**
+   * Number of events that would be removed now, by the clock of this node.
+   * Erased events may be counted as well.
+   *
+   * @generated from field: int64 due_events = 5;
+   */
+  dueEvents: bigint;
+
+  /**
+   * Number of events stored now, counted alike.
+   *
+   * @generated from field: int64 stored_events = 6;
+   */
+  storedEvents: bigint;
+};
+
+/**
+ * Describes the message engagement.v1.ExpiryHold.
+ * Use `create(ExpiryHoldSchema)` to create a new message.
+ */
+export const ExpiryHoldSchema: GenMessage<ExpiryHold> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 3);
+
+/**
+ * `Reason` is why expiry is held.
+ *
+ * @generated from enum engagement.v1.ExpiryHold.Reason
+ */
+export enum ExpiryHold_Reason {
+  /**
+   * Not used.
+   *
+   * @generated from enum value: REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The clock jumped far ahead of the last commit: by more than a week, or
+   * by more than a day while the server ran. Ends by itself once the clock
+   * has been set right.
+   *
+   * @generated from enum value: REASON_CLOCK_AHEAD = 1;
+   */
+  CLOCK_AHEAD = 1,
+
+  /**
+   * The clock is more than an hour behind the last commit. Ends by itself
+   * once the clock has been set right, unless events were accepted meanwhile:
+   * they would look old.
+   *
+   * @generated from enum value: REASON_CLOCK_BEHIND = 2;
+   */
+  CLOCK_BEHIND = 2,
+
+  /**
+   * The clocks of two nodes differ by more than an hour. Ends by itself once
+   * commits of all nodes agree again.
+   *
+   * @generated from enum value: REASON_CLOCKS_DISAGREE = 3;
+   */
+  CLOCKS_DISAGREE = 3,
+
+  /**
+   * The first expiry after a start would remove more than a tenth of the
+   * events. Ends only by ReleaseExpiry.
+   *
+   * @generated from enum value: REASON_LARGE_REMOVAL = 4;
+   */
+  LARGE_REMOVAL = 4,
+}
+
+/**
+ * Describes the enum engagement.v1.ExpiryHold.Reason.
+ */
+export const ExpiryHold_ReasonSchema: GenEnum<ExpiryHold_Reason> = /*@__PURE__*/
+  enumDesc(file_engagement_v1_server_service, 3, 0);
+
+/**
+ * `SetRetentionRequest` is the request of `SetRetention`.
+ *
+ * @generated from message engagement.v1.SetRetentionRequest
+ */
+export type SetRetentionRequest = Message<"engagement.v1.SetRetentionRequest"> & {
+  /**
+   * Age, counted from acceptance, at which events are removed: 1 second to 100
+   * years of 365 days. Required.
+   *
+   * @generated from field: google.protobuf.Duration retention = 1;
+   */
+  retention?: Duration | undefined;
+
+  /**
+   * Whether to only count what would be removed. Nothing is changed.
+   *
+   * @generated from field: bool validate_only = 2;
+   */
+  validateOnly: boolean;
+};
+
+/**
+ * Describes the message engagement.v1.SetRetentionRequest.
+ * Use `create(SetRetentionRequestSchema)` to create a new message.
+ */
+export const SetRetentionRequestSchema: GenMessage<SetRetentionRequest> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 4);
+
+/**
+ * `SetRetentionResponse` is the response of `SetRetention`. The server sets
+ * every field.
+ *
+ * @generated from message engagement.v1.SetRetentionResponse
+ */
+export type SetRetentionResponse = Message<"engagement.v1.SetRetentionResponse"> & {
+  /**
+   * Retention before the call, of the first partition.
+   *
+   * @generated from field: google.protobuf.Duration previous_retention = 1;
+   */
+  previousRetention?: Duration | undefined;
+
+  /**
+   * Events accepted before this time are due for removal from now on; with
+   * `validate_only`, would be.
+   *
+   * @generated from field: google.protobuf.Timestamp remove_before_time = 2;
+   */
+  removeBeforeTime?: Timestamp | undefined;
+
+  /**
+   * Number of events that are due for removal at once. Erased events may be
+   * counted as well.
+   *
+   * @generated from field: int64 due_events = 3;
+   */
+  dueEvents: bigint;
+
+  /**
+   * Number of events stored now, counted alike.
+   *
+   * @generated from field: int64 stored_events = 4;
+   */
+  storedEvents: bigint;
+};
+
+/**
+ * Describes the message engagement.v1.SetRetentionResponse.
+ * Use `create(SetRetentionResponseSchema)` to create a new message.
+ */
+export const SetRetentionResponseSchema: GenMessage<SetRetentionResponse> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 5);
+
+/**
+ * `ReleaseExpiryRequest` is the request of `ReleaseExpiry`.
+ *
+ * @generated from message engagement.v1.ReleaseExpiryRequest
+ */
+export type ReleaseExpiryRequest = Message<"engagement.v1.ReleaseExpiryRequest"> & {
+  /**
+   * Whether to only count what would be removed. The hold stays.
+   *
+   * @generated from field: bool validate_only = 1;
+   */
+  validateOnly: boolean;
+};
+
+/**
+ * Describes the message engagement.v1.ReleaseExpiryRequest.
+ * Use `create(ReleaseExpiryRequestSchema)` to create a new message.
+ */
+export const ReleaseExpiryRequestSchema: GenMessage<ReleaseExpiryRequest> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 6);
+
+/**
+ * `ReleaseExpiryResponse` is the response of `ReleaseExpiry`. The server sets
+ * every field.
+ *
+ * @generated from message engagement.v1.ReleaseExpiryResponse
+ */
+export type ReleaseExpiryResponse = Message<"engagement.v1.ReleaseExpiryResponse"> & {
+  /**
+   * The hold that has ended, or would end: of the first partition that has one.
+   * Absent if expiry was not held.
+   *
+   * @generated from field: engagement.v1.ExpiryHold expiry_hold = 1;
+   */
+  expiryHold?: ExpiryHold | undefined;
+
+  /**
+   * Events accepted before this time are due for removal.
+   *
+   * @generated from field: google.protobuf.Timestamp remove_before_time = 2;
+   */
+  removeBeforeTime?: Timestamp | undefined;
+
+  /**
+   * Number of events that are due for removal. Erased events may be counted as
+   * well.
+   *
+   * @generated from field: int64 due_events = 3;
+   */
+  dueEvents: bigint;
+
+  /**
+   * Number of events stored now, counted alike.
+   *
+   * @generated from field: int64 stored_events = 4;
+   */
+  storedEvents: bigint;
+};
+
+/**
+ * Describes the message engagement.v1.ReleaseExpiryResponse.
+ * Use `create(ReleaseExpiryResponseSchema)` to create a new message.
+ */
+export const ReleaseExpiryResponseSchema: GenMessage<ReleaseExpiryResponse> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 7);
 
 /**
  * `Limits` holds the limits of a server. Requests beyond them are refused or
@@ -274,7 +561,8 @@ export type Limits = Message<"engagement.v1.Limits"> & {
   maxSubscriptionBatchEvents: number;
 
   /**
-   * Age, counted from acceptance, at which events are removed.
+   * Age, counted from acceptance, at which events are removed: the longest of
+   * the partitions that the node carries.
    *
    * @generated from field: google.protobuf.Duration retention = 18;
    */
@@ -322,10 +610,11 @@ export type Limits = Message<"engagement.v1.Limits"> & {
  * Use `create(LimitsSchema)` to create a new message.
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 3);
+  messageDesc(file_engagement_v1_server_service, 8);
 
 /**
- * `ServerService` describes the server.
+ * `ServerService` describes the server, and lets operators decide how long
+ * events are kept.
  *
  * @generated from service engagement.v1.ServerService
  */
@@ -340,6 +629,41 @@ export const ServerService: GenService<{
     methodKind: "unary";
     input: typeof GetServerInfoRequestSchema;
     output: typeof GetServerInfoResponseSchema;
+  },
+  /**
+   * `SetRetention` changes how long events are kept, on all nodes, in the
+   * partitions that this node carries. It is for operators.
+   *
+   * A shorter retention removes events that were kept so far: call with
+   * `validate_only` first to see how many. Removal begins within minutes and
+   * cannot be undone; a longer retention brings nothing back. While expiry is
+   * held, nothing is removed.
+   *
+   * INVALID_ARGUMENT / FIELD_INVALID if the retention is less than a day and
+   * the server does not allow that. Repeating the call changes nothing.
+   *
+   * @generated from rpc engagement.v1.ServerService.SetRetention
+   */
+  setRetention: {
+    methodKind: "unary";
+    input: typeof SetRetentionRequestSchema;
+    output: typeof SetRetentionResponseSchema;
+  },
+  /**
+   * `ReleaseExpiry` ends the holds of expiry in the partitions that this node
+   * carries, on all nodes. It is for operators, who have found out why expiry
+   * was held.
+   *
+   * Removal then begins within minutes and cannot be undone: call with
+   * `validate_only` first to see how many events go. Without a hold the call
+   * changes nothing.
+   *
+   * @generated from rpc engagement.v1.ServerService.ReleaseExpiry
+   */
+  releaseExpiry: {
+    methodKind: "unary";
+    input: typeof ReleaseExpiryRequestSchema;
+    output: typeof ReleaseExpiryResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_engagement_v1_server_service, 0);

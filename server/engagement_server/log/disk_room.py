@@ -1,0 +1,117 @@
+"""Commits on a disk that is full: expiry and erasure get the reserve, everything else is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from engagement_server.errors import StoreUnavailableError
+from engagement_server.operations import (
+    BeginErasure,
+    Commit,
+    CompleteErasure,
+    EraseEvents,
+    ExpireEvents,
+    ExpireUploads,
+    HoldExpiry,
+    ReleaseExpiry,
+    SetRetention,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from engagement_server.operations import Applied, LogEntry, Operation
+    from engagement_server.store.reserve import Reserve
+    from engagement_server.store.writer import Writer
+
+T = TypeVar("T")
+
+_REMOVALS = (
+    BeginErasure,
+    CompleteErasure,
+    EraseEvents,
+    ExpireEvents,
+    ExpireUploads,
+    HoldExpiry,
+    ReleaseExpiry,
+    SetRetention,
+)
+_FULL = "disk full"
+
+
+def is_removal(operation: Operation) -> bool:
+    """Whether an operation makes room, or decides what does."""
+    return isinstance(operation, _REMOVALS)
+
+
+def apply_with_reserve(writer: Writer, commit: Commit, reserve: Reserve | None) -> Applied:
+    """Applies a commit; what needs room while there is none gets StoreUnavailableError as its result.
+
+    Raises StoreUnavailableError if nothing could be applied.
+    """
+    _update(reserve, writer)
+    if reserve is not None and reserve.is_low:
+        return _apply_removals(writer, commit)
+    try:
+        return _with_free_log(writer, lambda: writer.apply(commit))
+    except StoreUnavailableError as error:
+        has_removals = any(map(is_removal, commit.operations))
+        if reserve is None or not error.is_full or not has_removals or not reserve.give_up():
+            raise
+        writer.free_log()  # the file grows by what the log holds, before anything else takes the room
+        return _apply_removals(writer, commit)
+
+
+def apply_entries_with_reserve(
+    writer: Writer, entries: Sequence[LogEntry], reserve: Reserve | None
+) -> list[Applied | None]:
+    """Applies entries of a log, with the reserve if need be: none can be left out.
+
+    Raises StoreUnavailableError.
+    """
+    _update(reserve, writer)
+    try:
+        return _with_free_log(writer, lambda: writer.apply_entries(entries))
+    except StoreUnavailableError as error:
+        if reserve is None or not error.is_full or not reserve.give_up():
+            raise
+        writer.free_log()
+        return writer.apply_entries(entries)
+
+
+def _update(reserve: Reserve | None, writer: Writer) -> None:
+    """Decides whether there is room again after the reserve was given up."""
+    if reserve is not None and not reserve.is_kept:
+        reserve.update(free_page_bytes=writer.free_page_bytes)
+
+
+def _with_free_log(writer: Writer, apply: Callable[[], T]) -> T:
+    """Applies something, once more with a free write-ahead log if the disk is full."""
+    try:
+        return apply()
+    except StoreUnavailableError as error:
+        if not error.is_full:
+            raise
+        writer.free_log()
+        return apply()
+
+
+def require_room(operations: Sequence[Operation], reserve: Reserve | None) -> None:
+    """Raises StoreUnavailableError if one of the operations needs room and there is none."""
+    if reserve is not None and reserve.is_low and not all(map(is_removal, operations)):
+        raise StoreUnavailableError(_FULL)
+
+
+def _apply_removals(writer: Writer, commit: Commit) -> Applied:
+    removals = [operation for operation in commit.operations if is_removal(operation)]
+    if not removals:
+        raise StoreUnavailableError(_FULL)
+    fewer = Commit(removals, commit.time_ms)
+    applied = _with_free_log(writer, lambda: writer.apply(fewer))
+    results = iter(applied.results)
+    return applied._replace(
+        results=[
+            next(results) if is_removal(operation) else StoreUnavailableError(_FULL)
+            for operation in commit.operations
+        ]
+    )

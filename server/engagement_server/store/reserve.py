@@ -1,0 +1,85 @@
+"""Disk space kept for removal: a full disk would otherwise refuse the very commits that make room.
+
+The file is given up when a commit finds the disk full. From then on only removal is committed, until
+the space is kept again, or the store has half as much room in pages that removed events have left.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_NAME = "reserve"
+_RETRY_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Reserve:
+    """A file that takes up space. After its making only the writer's thread calls it, except for `is_low`."""
+
+    def __init__(self, folder: Path, *, size_bytes: int) -> None:
+        """Takes up the space, if the disk has it. A size of 0 keeps nothing."""
+        self._path = folder / FILE_NAME
+        self._size_bytes = size_bytes
+        self._next_attempt = 0.0
+        self.is_low = False
+        """Whether there is no room for anything but removal."""
+        if size_bytes and not self._take():
+            self.is_low = True
+            _log.warning(
+                "the disk has no room for a reserve of %d MiB: only expiry and erasure are committed until it"
+                " has, or until reserve_megabytes is less",
+                size_bytes >> 20,
+            )
+
+    def give_up(self) -> bool:
+        """Gives the space to whoever needs it; returns whether there was any."""
+        if not self._path.exists():
+            return False
+        self._path.unlink()
+        self.is_low = True
+        self._next_attempt = time.monotonic() + _RETRY_SECONDS
+        _log.warning(
+            "the disk is full: gave up the reserve of %d MiB; only expiry and erasure are committed until the"
+            " disk or the store has room",
+            self._size_bytes >> 20,
+        )
+        return True
+
+    def update(self, *, free_page_bytes: int) -> None:
+        """Decides whether there is room again; `free_page_bytes` of the store's file are unused."""
+        was_low, self.is_low = self.is_low, 2 * free_page_bytes < self._size_bytes
+        if time.monotonic() >= self._next_attempt:
+            self._next_attempt = time.monotonic() + _RETRY_SECONDS
+            if shutil.disk_usage(self._path.parent).free >= 2 * self._size_bytes and self._take():
+                self.is_low = False
+        if was_low and not self.is_low:
+            _log.info("there is room again: everything is committed")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the file is there, or none is wanted."""
+        return not self._size_bytes or self._path.exists()
+
+    def close(self) -> None:
+        """Frees the space; the next start takes it up again."""
+        self._path.unlink(missing_ok=True)
+
+    def _take(self) -> bool:
+        try:
+            descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, self._size_bytes)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            return False
+        return True
