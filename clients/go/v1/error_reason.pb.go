@@ -236,7 +236,7 @@ const (
 	//	{"reason": "LOG_DAMAGED", "domain": "engagement.v1",
 	//	 "metadata": {"log": "engagement-0of1", "sequence": "4711",
 	//	              "cause": "message 4711 is missing"}}
-	ErrorReason_ERROR_REASON_LOG_DAMAGED ErrorReason = 101
+	ErrorReason_ERROR_REASON_LOG_DAMAGED ErrorReason = 100
 )
 
 // Enum value maps for ErrorReason.
@@ -276,7 +276,7 @@ var (
 		81:  "ERROR_REASON_DRAINING",
 		82:  "ERROR_REASON_STORE_UNAVAILABLE",
 		90:  "ERROR_REASON_INTERNAL",
-		101: "ERROR_REASON_LOG_DAMAGED",
+		100: "ERROR_REASON_LOG_DAMAGED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -313,7 +313,7 @@ var (
 		"ERROR_REASON_DRAINING":             81,
 		"ERROR_REASON_STORE_UNAVAILABLE":    82,
 		"ERROR_REASON_INTERNAL":             90,
-		"ERROR_REASON_LOG_DAMAGED":          101,
+		"ERROR_REASON_LOG_DAMAGED":          100,
 	}
 )
 
@@ -384,7 +384,7 @@ const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\x15ERROR_REASON_DRAINING\x10Q\x12\"\n" +
 	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10R\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10Z\x12\x1c\n" +
-	"\x18ERROR_REASON_LOG_DAMAGED\x10eBx\n" +
+	"\x18ERROR_REASON_LOG_DAMAGED\x10dBx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (

@@ -3203,7 +3203,7 @@ pub enum ErrorReason {
     ///  "metadata": {"log": "engagement-0of1", "sequence": "4711",
     ///               "cause": "message 4711 is missing"}}
     /// ```
-    ERROR_REASON_LOG_DAMAGED = 101i32,
+    ERROR_REASON_LOG_DAMAGED = 100i32,
 }
 impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_UNSPECIFIED`]; `Debug` prints the variant name.
@@ -3447,7 +3447,7 @@ impl ::buffa::Enumeration for ErrorReason {
             81i32 => ::core::option::Option::Some(Self::ERROR_REASON_DRAINING),
             82i32 => ::core::option::Option::Some(Self::ERROR_REASON_STORE_UNAVAILABLE),
             90i32 => ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL),
-            101i32 => ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED),
+            100i32 => ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED),
             _ => ::core::option::Option::None,
         }
     }
