@@ -264,7 +264,7 @@ class PartitionState:
     unknown."""
     is_current: bool
     """Whether the view keeps up with the log."""
-    damage: str
+    damage: str = ""
     """Why this node refuses the partition's accounts; empty while it serves them."""
 
 

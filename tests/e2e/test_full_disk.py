@@ -15,10 +15,9 @@ from tests.support.connection import ACCOUNT, connect
 from tests.support.events import customer_event, noise
 from tests.support.refused_call import expect_refused
 from tests.support.shifted_clock import ShiftedClock
-from tests.support.small_disk import SmallDiskServer, can_mount, small_disk
+from tests.support.small_disk import SmallDiskServer, small_disk
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.skipif(not can_mount(), reason="mounts a small disk, which this machine forbids")
 _DISK_BYTES = 72 << 20
 _RESERVE_MEGABYTES = 24
 

@@ -11,7 +11,7 @@ from engagement_server.errors import (
     LogDamagedError,
 )
 from engagement_server.log.nats import entries, marks
-from engagement_server.operations import Commit, ExpireUploads, OpenUpload
+from engagement_server.operations import Commit, OpenUpload, SetRetention
 from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import ReplicatedLog
@@ -159,7 +159,7 @@ async def test_messages_before_the_first_one_that_is_kept_are_not_missing(log: R
 async def test_a_commit_that_can_never_be_applied_stops_a_node_with_its_number(log: ReplicatedLog) -> None:
     node = await log.open()
     await node.record(customer_event("before"))
-    broken = ExpireUploads(idle_since_ms=1 << 63)  # more than a row can hold
+    broken = SetRetention(retention_ms=1 << 63, is_first=False)  # more than a row can hold
     data = await entries.encode_entry(Commit([broken], 1))
     sequence = await log.publish(data, {"Nats-Msg-Id": "p.1", marks.HEADER: marks.mark("p.1", data)})
     assert f"message {sequence} cannot be applied" in (await damaged(node)).message

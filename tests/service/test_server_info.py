@@ -32,7 +32,9 @@ def states() -> list[PartitionState]:
     """The partitions of a node, out of eight; tests change them."""
     return [
         PartitionState(number=2, log_epoch="0000000a", view_time_ms=1_700_000_000_123, is_current=True),
-        PartitionState(number=5, log_epoch="0000000b", view_time_ms=None, is_current=False),
+        PartitionState(
+            number=5, log_epoch="0000000b", view_time_ms=None, is_current=False, damage="a message is missing"
+        ),
     ]
 
 
@@ -69,7 +71,7 @@ async def test_a_node_tells_each_partition_that_it_carries(node: EngagementClien
     assert (info.partition_count, info.log_epoch) == (8, "0000000a")
     assert (current.number, current.log_epoch, current.current) == (2, "0000000a", True)
     assert current.view_time.ToMilliseconds() == 1_700_000_000_123
-    assert new == v1.Partition(number=5, log_epoch="0000000b")
+    assert new == v1.Partition(number=5, log_epoch="0000000b", damage="a message is missing")
 
 
 async def test_partitions_are_as_they_are_at_the_time_of_the_call(

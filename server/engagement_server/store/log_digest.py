@@ -57,7 +57,7 @@ class DigestRows:
 
     def load(self) -> None:
         """Reads the digest; call it at the begin of each transaction."""
-        row = self._connection.execute("SELECT digest FROM log_position").fetchone()
+        row = self._connection.execute("SELECT digest FROM log_position WHERE sequence > 0").fetchone()
         if row is None:  # a new log, which may continue the store of an earlier one
             self._connection.execute("DELETE FROM log_digests")
             self._connection.execute("DELETE FROM log_skips")
@@ -94,7 +94,7 @@ class DigestRows:
 
     def state(self, voter: str) -> DigestState:
         """Compares this view with the votes."""
-        if self._connection.execute("SELECT 1 FROM log_position").fetchone() is None:
+        if self._connection.execute("SELECT 1 FROM log_position WHERE sequence > 0").fetchone() is None:
             return DigestState(None, [], None)  # what is there is of an earlier log
         rows = self._connection.execute("SELECT sequence, voter, digest FROM log_digests ORDER BY sequence")
         own: dict[int, bytes] = {}

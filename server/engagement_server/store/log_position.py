@@ -32,7 +32,7 @@ def read_position(connection: apsw.Connection) -> LogPosition:
 
 def read_digest(connection: apsw.Connection) -> str:
     """The digest of a view at its position, in hexadecimal digits; empty before the first message."""
-    row = connection.execute("SELECT hex(digest) FROM log_position").fetchone()
+    row = connection.execute("SELECT hex(digest) FROM log_position WHERE sequence > 0").fetchone()
     return "" if row is None else str(row[0]).lower()
 
 
@@ -47,7 +47,7 @@ class PositionRows:
         """Keeps the time of a commit of a store that is its own log, at most once a minute of its clock."""
         if abs(time_ms - self._marked_ms) >= _MARK_INTERVAL_MS:
             self._connection.execute("DELETE FROM log_position")
-            self._connection.execute("INSERT INTO log_position VALUES (0, '', ?)", (time_ms,))
+            self._connection.execute("INSERT INTO log_position VALUES (0, '', ?, x'')", (time_ms,))
             self._marked_ms = time_ms
 
     def is_applied(self, entry: LogEntry) -> bool:
