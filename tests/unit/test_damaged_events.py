@@ -199,6 +199,29 @@ def test_expiry_removes_damaged_events(folder: Path) -> None:
         assert connection.pragma("integrity_check") == "ok"
 
 
+def test_damaged_events_of_unknown_age_wait_for_those_behind_them(folder: Path) -> None:
+    damage_event(folder, 498)
+    with opened(folder) as (reader, writer, _):
+        due = reader.receive_times.accounts_due(accepted_before_ms=TIME_MS + 500, clock_ms=TIME_MS + EVENTS)
+        assert 400 < due[ACCOUNT] < 499
+        with reader.transaction():
+            counted = reader.receive_times.count_due(
+                accepted_before_ms=TIME_MS + 500, confirmed_before_ms=0, clock_ms=TIME_MS + EVENTS
+            )
+        assert counted == (due[ACCOUNT], EVENTS, 0)
+        while apply(writer, ExpireEvents(ACCOUNT, TIME_MS + 500)):
+            pass
+        numbers, damaged = read_all(reader)
+        (waiting,) = damaged
+        assert 498 in waiting
+        # Removing events beside a damaged page would meet it.
+        assert numbers == [*range(numbers[0], waiting.start), *range(waiting.stop, EVENTS)]
+        assert waiting.start - 201 <= numbers[0] <= waiting.start
+        while apply(writer, ExpireEvents(ACCOUNT, TIME_MS + 1000)):
+            pass
+        assert read_all(reader) == ([*range(1000, EVENTS)], [])
+
+
 def test_a_rebuilt_index_still_names_damaged_events(folder: Path) -> None:
     damage_event(folder, 1000)
     with opened(folder) as (_, _, connection):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MAX_EVENTS = 2_000
 """More events than this share a damaged page only if it leads to others, which are fine."""
-_NEAR_POSITIONS = 200
+NEAR_POSITIONS = 200
 """SQLite merges the pages beside one that loses rows; no page has more events."""
 _log = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ class DamagedRange(NamedTuple):
 
     def is_near(self, positions: Sequence[int]) -> bool:
         """Whether one of some ascending positions is in the range, or on a page beside it."""
-        index = bisect_left(positions, self.first - _NEAR_POSITIONS)
-        return index < len(positions) and positions[index] <= self.last + _NEAR_POSITIONS
+        index = bisect_left(positions, self.first - NEAR_POSITIONS)
+        return index < len(positions) and positions[index] <= self.last + NEAR_POSITIONS
 
 
 class DamagedEvents:
@@ -59,7 +59,7 @@ class DamagedEvents:
 
     def __init__(self, connection: apsw.Connection, bounds: LogBounds, *, clock_ms: int) -> None:
         self.connection = connection
-        self._bounds = bounds
+        self.bounds = bounds
         self._clock_ms = clock_ms
 
     @classmethod
@@ -76,7 +76,7 @@ class DamagedEvents:
 
         Reads every event up to there.
         """
-        after, end = self._bounds.expired_position, self._bounds.last_position
+        after, end = self.bounds.expired_position, self.bounds.last_position
         while after < end:
             try:
                 for position, receive_time_ms in self._events(after + 1):
@@ -97,7 +97,7 @@ class DamagedEvents:
         rows: Any = self.connection.execute(  # Any: each column has its own type
             "SELECT position, event_id FROM events INDEXED BY events_by_id"
             " WHERE account = ? AND position BETWEEN ? AND ? ORDER BY position",
-            (self._bounds.account, damaged.first, damaged.last),
+            (self.bounds.account, damaged.first, damaged.last),
         )
         return [StoredId(*row) for row in rows]
 
@@ -116,7 +116,7 @@ class DamagedEvents:
         rows: Any = self.connection.execute(  # Any: each column has its own type
             "SELECT position, receive_time_ms, event_id, payload, matched_status FROM events"
             " WHERE position >= ? AND position <= ? ORDER BY position",
-            (first, self._bounds.last_position),
+            (first, self.bounds.last_position),
         )
         for position, receive_time_ms, *_ in rows:
             yield position, receive_time_ms

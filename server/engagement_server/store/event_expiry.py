@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
 from engagement_server.model import StoredRow
 from engagement_server.store.damaged_removal import (
+    NEAR_POSITIONS,
     DamagedEvents,
     DamagedRange,
     StoredId,
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from engagement_server.store.index_merges import IndexMerges
 
 
+class _Plan(NamedTuple):
+    """How one step goes on at damage."""
+
+    events: Sequence[StoredId]
+    """Damaged events that it removes first."""
+    through: int
+    """The last event that has expired and is not near damaged events that are to stay."""
+
+
 class EventExpiry:
     """Works inside the transactions of the writer."""
 
@@ -33,16 +43,16 @@ class EventExpiry:
         self._connection = connection
         self._removal = Removal(connection, merges=merges)
         self._times = ReceiveTimes(connection)
-        self._plan: Sequence[StoredId] | None = None
-        """Damaged events that the next step removes; None: it ends at damage."""
+        self._plan: _Plan | None = None
+        """How the next step goes on at damage; None: it fails there."""
 
     def expire(self, operation: ExpireEvents, account: int) -> int:
         """Removes a bounded number of the events accepted before a time; returns how many."""
         plan, self._plan = self._plan, None
-        lost = plan or ()
+        lost = () if plan is None else plan.events
         if lost:
             remove_damaged(self._connection, account, lost)
-        rows = self._find_oldest(operation, account, passes_damaged=plan is not None)
+        rows = self._find_oldest(operation, account, plan)
         if not rows:
             return len(lost)
         self._removal.remove(account, [(row, v1.Event.FromString(row.payload)) for row in rows])
@@ -70,34 +80,45 @@ class EventExpiry:
         path, account_id = self._connection.db_filename("main"), operation.account_id
         due: list[DamagedRange] = []
         with DamagedEvents.of(path, account_id, clock_ms=operation.clock_ms) as damaged:
+            bounds = damaged.bounds
+            end = bounds.last_position + 1
             for each in damaged.ranges(kept_since_ms=operation.accepted_before_ms):
                 if each.behind_ms is None or each.behind_ms >= operation.accepted_before_ms:
+                    end = each.first - NEAR_POSITIONS
                     break
                 due.append(each)
+            # Not in a step, whose transaction would end at damage.
+            through = ReceiveTimes(damaged.connection).expired_through(
+                bounds.expired_position,
+                bounds.last_position,
+                accepted_before_ms=operation.accepted_before_ms,
+                clock_ms=operation.clock_ms,
+                passes_damaged=True,
+            )
         events = plan_removal(path, account_id, due)
         if due and not events:
             return False
-        self._plan = events
+        self._plan = _Plan(events, min(through or 0, end - 1))
         return True
 
     def forget_plan(self) -> None:
         """Drops a plan that no step has carried out."""
         self._plan = None
 
-    def _find_oldest(
-        self, operation: ExpireEvents, account: int, *, passes_damaged: bool
-    ) -> Sequence[StoredRow]:
+    def _find_oldest(self, operation: ExpireEvents, account: int, plan: _Plan | None) -> Sequence[StoredRow]:
         ((expired, last),) = self._connection.execute(
             "SELECT expired_sequence, last_sequence FROM accounts WHERE number = ?", (account,)
         )
         first = first_position(account)
-        through = self._times.expired_through(
-            first + expired,
-            first + last,
-            accepted_before_ms=operation.accepted_before_ms,
-            clock_ms=operation.clock_ms,
-            passes_damaged=passes_damaged,
-        )
+        if plan is not None:
+            through: int | None = plan.through
+        else:
+            through = self._times.expired_through(
+                first + expired,
+                first + last,
+                accepted_before_ms=operation.accepted_before_ms,
+                clock_ms=operation.clock_ms,
+            )
         if through is None:
             return ()
         rows = self._connection.execute(

@@ -61,9 +61,13 @@ class Reader:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything read inside is the state of one moment."""
-        with self._connection:
+        """Everything read inside is the state of one moment; what is read behind damage, of a later one."""
+        self._connection.execute("BEGIN")
+        try:
             yield
+        finally:
+            if self._connection.in_transaction:  # SQLite ends it at damage
+                self._connection.execute("ROLLBACK")
 
     def account_number(self, account_id: str) -> int | None:
         """The number of an account; None if nothing was ever stored for it."""
