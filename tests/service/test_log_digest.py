@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import ReplicatedLog
 from tests.support.replicated_node import ReplicatedNode
+from tests.support.store_file import open_store
 from tests.support.waiting import eventually
 
 BOUNDARY = 8
@@ -52,9 +52,8 @@ def votes(node: ReplicatedNode, boundary: int) -> dict[str, bytes]:
 async def damage_view(log: ReplicatedLog, name: str) -> None:
     """Removes an event from a view behind its back."""
     await log.close(name)
-    with closing(sqlite3.connect(log.folder / name / "engagement.db")) as connection:
+    with closing(open_store(log.folder / name)) as connection:
         connection.execute("DELETE FROM events WHERE event_id = 'lost'")
-        connection.commit()
     await log.open(name)
 
 
