@@ -12,10 +12,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement_server.api.grpc.endpoint import MAX_METADATA_BYTES, MIN_KEEPALIVE_INTERVAL, Endpoint
+from engagement_server.api.listening import require_free
 from engagement_server.api.server import ServerLimits
 from engagement_server.api.services import services
 from engagement_server.clock import now_ms
-from engagement_server.errors import ConfigurationError
+from engagement_server.errors import ConfigurationError, StoreUnavailableError
 from engagement_server.jobs.agreement import Terms, agree_on_retention
 from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
 from engagement_server.log.local import LocalLog
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from engagement_server.model import RetentionState
 
 _VERSION = version("engagement-attributes")
+_WATCH_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Server:
         )
         handlers = services(self._partitions, _server_limits(config), version=_VERSION)
         self._endpoint = Endpoint(handlers, self._partitions, shares_port=is_worker)
+        self._watching: asyncio.Task[None] | None = None
         self.address = ""
 
     @classmethod
@@ -70,6 +73,7 @@ class Server:
 
         Waits as long as a new view has nothing to start from. Raises ConfigurationError.
         """
+        require_free(config.listen)  # first: a start that is refused leaves no folder behind
         server = cls(config, await open_assemblies(config, log))
         try:
             await server.listen()
@@ -81,6 +85,7 @@ class Server:
     async def listen(self) -> None:
         """Takes calls. Raises ConfigurationError."""
         self.address = await self._endpoint.listen(self._config.listen)
+        self._watching = asyncio.create_task(self._watch_files(), name="watch-files")
 
     async def fail(self) -> None:
         """Raises LogError once a log cannot be used until the server is restarted."""
@@ -94,6 +99,8 @@ class Server:
     async def stop(self) -> None:
         """Reports NOT_SERVING, closes streams, lets running calls end, and closes the stores."""
         self._endpoint.report_stopping()
+        if self._watching is not None:
+            self._watching.cancel()
         for partition in self._partitions:
             await partition.drain()
         await self._endpoint.end_calls(grace_seconds=self._config.stop_grace_seconds)
@@ -101,6 +108,30 @@ class Server:
             await partition.close()
         for database in self._databases:
             database.close()
+
+    async def _watch_files(self) -> None:
+        """Reports when a file of a store was removed or replaced; commits are refused from then on."""
+        was_present = True
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            missing = _find_missing(self._databases)
+            if was_present == (missing is None):
+                continue
+            was_present = missing is None
+            self._endpoint.report_writable(is_writable=was_present)
+            if missing is None:
+                _log.warning("the files of the store are back: events are accepted again")
+            else:
+                _log.error("no event is accepted: %s. Stop the server and put the files back", missing)
+
+
+def _find_missing(databases: Sequence[DatabaseFile]) -> StoreUnavailableError | None:
+    for database in databases:
+        try:
+            database.require_present()
+        except StoreUnavailableError as error:
+            return error
+    return None
 
 
 def prepare_process(*, name: str = "") -> None:
@@ -234,7 +265,10 @@ def _server_limits(config: Config) -> ServerLimits:
 
 
 def _partition(config: Config, assembly: Assembly, *, terms: Terms | None) -> Partition:
-    with contextlib.closing(assembly.database.open_reader()) as connection:
+    with (
+        assembly.database.usable(),
+        contextlib.closing(assembly.database.open_reader()) as connection,
+    ):
         cursors = read_cursors(connection)
         retention = read_retention(connection)
     return Partition(

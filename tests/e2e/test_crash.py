@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from tests.support.events import customer_event, customer_events
 from tests.support.ledger import Ledger
 from tests.support.producers import Caller, Producer, UploadStream, run_until_unavailable
 from tests.support.server_process import ServerProcess
+from tests.support.store_file import open_store
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
@@ -113,7 +113,7 @@ async def test_what_was_received_and_not_committed_before_a_kill_is_not_there_af
     single, *batch, uploaded = customer_events(4)
     async with connect(server_process.address) as connection:
         first = await connection.record(customer_event("first"))
-        with closing(sqlite3.connect(server_process.data_dir / "engagement.db")) as holder:
+        with closing(open_store(server_process.data_dir)) as holder:
             # The write lock keeps the server from committing.
             holder.execute("BEGIN IMMEDIATE")
             unanswered = asyncio.gather(

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import apsw
 import grpc
 import pytest
 from pyarrow import parquet
@@ -31,6 +30,7 @@ from tests.support.nats_cluster import NatsCluster
 from tests.support.raw_upload import RawUpload, chunk
 from tests.support.server_cluster import ServerCluster
 from tests.support.server_process import ServerProcess
+from tests.support.store_file import open_store
 from tests.support.waiting import eventually, wait_until
 
 MARK = "zqmark"
@@ -45,6 +45,7 @@ from engagement_server.clock import now_ms
 from engagement_server.operations import Commit, ExpireEvents, SetRetention
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
+from tests.support.store_file import open_store
 
 with contextlib.closing(DatabaseFile(pathlib.Path(sys.argv[1])).open_writer()) as connection:
     writer, time_ms = Writer(connection), now_ms() + 1000
@@ -117,7 +118,7 @@ async def test_a_profile_that_was_kept_before_has_the_value_after(
         await client.record_event(tiered("tiered", "ada"))
         await client.record_events(customer_events(300))
         await client.get_profile(consumer_id="ada")
-        with contextlib.closing(apsw.Connection(str(server.data_dir / "engagement.db"))) as connection:
+        with contextlib.closing(open_store(server.data_dir)) as connection:
 
             def is_kept() -> bool:
                 return connection.execute("SELECT count(*) FROM profiles").fetchall() == [(1,)]

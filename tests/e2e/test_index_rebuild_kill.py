@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import apsw
 import pytest
 
 from engagement_server.operations import Commit, RecordBatch
@@ -18,6 +17,7 @@ from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_events
 from tests.support.other_contract import index_otherwise
+from tests.support.store_file import open_store
 from tests.support.view_rows import view_rows
 
 EVENTS = 9_000
@@ -54,7 +54,7 @@ def test_a_rebuild_that_is_killed_goes_on_at_the_next_start(
     index_otherwise(tmp_path, events=EVENTS)
     killed = subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=False, timeout=60)
     assert killed.returncode == -signal.SIGKILL
-    with contextlib.closing(apsw.Connection(str(tmp_path / "engagement.db"))) as connection:
+    with contextlib.closing(open_store(tmp_path)) as connection:
         marks = connection.execute("SELECT name FROM settings WHERE name LIKE 'search%'").fetchall()
     assert marks == [("search_rebuild",)], "half an index is marked as usable"
     with caplog.at_level(logging.INFO):

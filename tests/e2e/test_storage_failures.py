@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.support.ledger import Ledger
 from tests.support.producers import Caller, Producer, UploadStream, run_until_unavailable
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
+from tests.support.store_file import open_store
 from tests.support.waiting import deadline
 
 pytestmark = pytest.mark.skipif(
@@ -170,8 +170,8 @@ def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
 def test_a_store_of_a_newer_server_is_left_alone(server_process: ServerProcess) -> None:
     server_process.stop()
     file = server_process.data_dir / "engagement.db"
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA user_version = 999")
+    with closing(open_store(server_process.data_dir)) as connection:
+        connection.pragma("user_version", 999)
     before = file.read_bytes()
     assert f"{file} has schema version 999" in _failed_start(server_process.data_dir)
     assert file.read_bytes() == before

@@ -21,6 +21,7 @@ from engagement_server.store.reader import Reader
 from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION, UPGRADES, Upgrade
 from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_events
+from tests.support.store_file import open_store
 
 EVENTS = 5
 DYING = "import pathlib, sys; from tests.e2e import test_upgrade as t; t.die(pathlib.Path(sys.argv[1]))"
@@ -64,7 +65,7 @@ def opened(data_dir: Path, *upgrades: Upgrade) -> Iterator[apsw.Connection]:
 
 def contents(data_dir: Path) -> list[str]:
     """The version, the tables and the events of a store."""
-    with contextlib.closing(apsw.Connection(str(data_dir / "engagement.db"))) as connection:
+    with contextlib.closing(open_store(data_dir)) as connection:
         assert connection.pragma("integrity_check") == "ok"
         tables = connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
         rows = connection.execute("SELECT * FROM events ORDER BY position").fetchall()
@@ -72,7 +73,7 @@ def contents(data_dir: Path) -> list[str]:
 
 
 def set_version(data_dir: Path, version: int) -> None:
-    with contextlib.closing(apsw.Connection(str(data_dir / "engagement.db"))) as connection:
+    with contextlib.closing(open_store(data_dir)) as connection:
         connection.pragma("user_version", version)
 
 

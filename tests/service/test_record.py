@@ -8,7 +8,6 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import apsw
 import grpc
 import pytest
 
@@ -17,6 +16,7 @@ from engagement.limits import START_OF_TIME_MS
 from tests.support.calls import ACCEPTED, DUPLICATE, REJECTED, one, some, stored
 from tests.support.events import bad_event, customer_event, customer_events, text_fields, with_texts
 from tests.support.refused_call import expect_refused
+from tests.support.store_file import open_store
 from tests.support.waiting import DEADLINE_SECONDS, eventually
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ async def test_a_partial_call_answers_in_order_with_paths_from_the_event(
 async def test_a_call_that_is_cancelled_while_it_commits_is_stored(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub, tmp_path: Path
 ) -> None:
-    lock = apsw.Connection(str(tmp_path / "data" / "engagement.db"))
+    lock = open_store(tmp_path / "data")
     lock.set_busy_timeout(int(DEADLINE_SECONDS * 1000))  # a starting server commits too
     lock.execute("BEGIN IMMEDIATE")
     call = ingest.RecordEvent(one(customer_event("a")))

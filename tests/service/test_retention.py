@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import apsw
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,6 +16,7 @@ from engagement import EngagementClient, InvalidArgumentError, NotFoundError, Pr
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError
 from engagement_server.node import Server
+from engagement_server.store.backup import back_up
 from tests.support.events import customer_event, customer_events
 from tests.support.waiting import eventually
 
@@ -141,8 +140,7 @@ async def test_a_small_copy_takes_the_place_of_the_store(config: Config, tmp_pat
         cursor = (await client.record_events(customer_events(3))).results[0].cursor
     await server.stop()
     store, copy = config.data / "engagement.db", tmp_path / "small.db"
-    with closing(apsw.Connection(str(store))) as connection:
-        connection.execute("VACUUM INTO ?", (str(copy),))
+    back_up(config.data, copy)
     copy.replace(store)
     server = await Server.start(config)
     async with EngagementClient(server.address, account_id="acme") as client:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import apsw
 
+from tests.support.store_file import open_store
+
 # Purges that a node still has to do in its own files, and its id in votes.
 _LOCAL_SETTINGS = "('purge', 'index_purge', 'log_voter')"
 _TABLES = (
@@ -28,9 +30,7 @@ class Rows(NamedTuple):
 def view_rows(data_dir: Path) -> dict[str, Rows]:
     """The rows of each table of the view in a folder, and the words of its index as `search`."""
     with (
-        contextlib.closing(
-            apsw.Connection(str(data_dir / "engagement.db"), flags=apsw.SQLITE_OPEN_READONLY)
-        ) as connection,
+        contextlib.closing(open_store(data_dir, flags=apsw.SQLITE_OPEN_READONLY)) as connection,
         connection,
     ):
         tables = [str(table) for (table,) in connection.execute(_TABLES)]
@@ -46,7 +46,7 @@ def view_rows(data_dir: Path) -> dict[str, Rows]:
 @contextlib.contextmanager
 def held_view(data_dir: Path, begin: str) -> Iterator[None]:
     """Keeps a view from being written (BEGIN IMMEDIATE) or purged (BEGIN)."""
-    with contextlib.closing(apsw.Connection(str(data_dir / "engagement.db"))) as holder:
+    with contextlib.closing(open_store(data_dir)) as holder:
         holder.execute(begin)
         holder.execute("SELECT count(*) FROM events").fetchall()
         yield

@@ -35,6 +35,7 @@ from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_event, customer_events
 from tests.support.other_contract import WORD, index_otherwise
+from tests.support.store_file import open_store
 from tests.support.view_rows import view_rows
 
 EVENTS = 9_000
@@ -66,7 +67,7 @@ def record(connection: apsw.Connection, *events: v1.Event) -> None:
 
 
 def settings(folder: Path) -> dict[str, Any]:  # Any: each setting has its own type
-    with contextlib.closing(apsw.Connection(str(folder / "engagement.db"))) as connection:
+    with contextlib.closing(open_store(folder)) as connection:
         rows: Any = connection.execute("SELECT name, value FROM settings WHERE name LIKE 'search%'")
         return dict(rows)
 
@@ -120,7 +121,7 @@ def test_events_of_before_are_erased_and_expire(store: Path) -> None:
 def test_a_rebuild_of_another_server_is_not_continued(store: Path) -> None:
     before = view_rows(store)
     index_otherwise(store, events=1)
-    with contextlib.closing(apsw.Connection(str(store / "engagement.db"))) as connection:
+    with contextlib.closing(open_store(store)) as connection:
         connection.execute(
             "UPDATE settings SET name = 'search_rebuild', value = ? WHERE name = 'search_fingerprint'",
             (f'["other", {1 << 41}]',),

@@ -86,6 +86,7 @@ _errors: dict[str, st.SearchStrategy[RequestError]] = {
     "EntityNotFoundError": st.builds(errors.EntityNotFoundError, _TEXTS),
     "ErasureNotFoundError": st.builds(errors.ErasureNotFoundError, _TEXTS),
     "ProfileNotFoundError": st.builds(errors.ProfileNotFoundError, consumerId=_TEXTS),
+    "DataDamagedError": st.builds(errors.DataDamagedError, cursor=_TEXTS),
     "LogDamagedError": st.builds(errors.LogDamagedError, log=_TEXTS, sequence=_NUMBERS, cause=_TEXTS),
     "OverloadedError": st.builds(errors.OverloadedError),
     "DrainingError": st.builds(errors.DrainingError),

@@ -227,6 +227,14 @@ const (
 	//	{"reason": "INTERNAL", "domain": "engagement.v1",
 	//	 "metadata": {"requestId": "…"}}
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 90
+	// Stored data is damaged, and there is no other to answer with. DATA_LOSS.
+	// Not retryable. If events were being read, the metadata has the cursor of
+	// the first damaged one, and the place to read on behind the damage:
+	// `resumeCursor` for SubscribeEvents, `nextPageToken` for ListEvents.
+	//
+	//	{"reason": "DATA_DAMAGED", "domain": "engagement.v1",
+	//	 "metadata": {"cursor": "…", "resumeCursor": "…"}}
+	ErrorReason_ERROR_REASON_DATA_DAMAGED ErrorReason = 100
 	// This node refuses the accounts of a partition, because a message of its
 	// replicated log is missing or damaged, or its view differs from those of
 	// other nodes. DATA_LOSS. Not retryable at this node until an operator has
@@ -236,7 +244,7 @@ const (
 	//	{"reason": "LOG_DAMAGED", "domain": "engagement.v1",
 	//	 "metadata": {"log": "engagement-0of1", "sequence": "4711",
 	//	              "cause": "message 4711 is missing"}}
-	ErrorReason_ERROR_REASON_LOG_DAMAGED ErrorReason = 100
+	ErrorReason_ERROR_REASON_LOG_DAMAGED ErrorReason = 101
 )
 
 // Enum value maps for ErrorReason.
@@ -276,7 +284,8 @@ var (
 		81:  "ERROR_REASON_DRAINING",
 		82:  "ERROR_REASON_STORE_UNAVAILABLE",
 		90:  "ERROR_REASON_INTERNAL",
-		100: "ERROR_REASON_LOG_DAMAGED",
+		100: "ERROR_REASON_DATA_DAMAGED",
+		101: "ERROR_REASON_LOG_DAMAGED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -313,7 +322,8 @@ var (
 		"ERROR_REASON_DRAINING":             81,
 		"ERROR_REASON_STORE_UNAVAILABLE":    82,
 		"ERROR_REASON_INTERNAL":             90,
-		"ERROR_REASON_LOG_DAMAGED":          100,
+		"ERROR_REASON_DATA_DAMAGED":         100,
+		"ERROR_REASON_LOG_DAMAGED":          101,
 	}
 )
 
@@ -348,7 +358,7 @@ var File_engagement_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	" engagement/v1/error_reason.proto\x12\rengagement.v1*\xa1\t\n" +
+	" engagement/v1/error_reason.proto\x12\rengagement.v1*\xc0\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1f\n" +
@@ -383,8 +393,9 @@ const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\x17ERROR_REASON_OVERLOADED\x10P\x12\x19\n" +
 	"\x15ERROR_REASON_DRAINING\x10Q\x12\"\n" +
 	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10R\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10Z\x12\x1c\n" +
-	"\x18ERROR_REASON_LOG_DAMAGED\x10dBx\n" +
+	"\x15ERROR_REASON_INTERNAL\x10Z\x12\x1d\n" +
+	"\x19ERROR_REASON_DATA_DAMAGED\x10d\x12\x1c\n" +
+	"\x18ERROR_REASON_LOG_DAMAGED\x10eBx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (

@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from engagement import v1
 from engagement.channel import open_channel
-from engagement.errors import typed_errors
+from engagement.errors import InternalError, OnDamage, typed_errors
 from engagement.follow import Follower
 from engagement.uuid7 import uuid7
 
@@ -143,8 +143,13 @@ class EngagementClient:
         newest_first: bool = False,
         page_size: int = 1000,
         read_mask: Sequence[str] = (),
+        on_damage: OnDamage | None = None,
     ) -> AsyncIterator[v1.StoredEvent]:
-        """The events that match a filter, page by page, without gaps or repeats."""
+        """The events that match a filter, page by page, without gaps or repeats.
+
+        At damaged events it raises InternalError with the reason DATA_DAMAGED; with `on_damage`, it calls
+        that instead, and goes on behind them.
+        """
         request = v1.ListEventsRequest(
             account_id=self.account_id,
             filter=filter,
@@ -153,7 +158,15 @@ class EngagementClient:
             read_mask=_mask(read_mask),
         )
         while True:
-            response = await self._call(self._events.ListEvents, request)
+            try:
+                response = await self._call(self._events.ListEvents, request)
+            except InternalError as error:
+                behind = error.metadata.get("nextPageToken")
+                if on_damage is None or behind is None:
+                    raise
+                on_damage(error)
+                request.page_token = behind
+                continue
             for event in response.events:
                 yield event
             # A page may be empty without being the last; only the token tells.
@@ -175,6 +188,7 @@ class EngagementClient:
         max_outage_seconds: float = 300.0,
         on_erasure: OnErasure | None = None,
         on_reconnect: OnReconnect | None = None,
+        on_damage: OnDamage | None = None,
     ) -> Follower:
         """Follows the events that match a filter; connects when the first one is requested.
 
@@ -202,6 +216,7 @@ class EngagementClient:
             silence_seconds=self.timeout_seconds,
             on_erasure=on_erasure,
             on_reconnect=on_reconnect,
+            on_damage=on_damage,
             max_outage_seconds=max_outage_seconds,
         )
 

@@ -11,7 +11,8 @@
     ├── QuotaExceededError      RESOURCE_EXHAUSTED: wait for `retry_delay_seconds`
     ├── UnavailableError        UNAVAILABLE: retry with the same ids
     ├── DeadlineError           DEADLINE_EXCEEDED: may have taken effect; retry with the same ids
-    ├── InternalError           INTERNAL, UNKNOWN, DATA_LOSS: the server's log has the cause
+    ├── InternalError           INTERNAL, UNKNOWN, DATA_LOSS: the server's log has the cause; with the reason
+    │                           DATA_DAMAGED, stored events are damaged
     └── SourceMismatchError     from the uploader: the upload began with another source
 
 Any other code is a plain EngagementError. Cancellation is asyncio's own.
@@ -19,7 +20,7 @@ Any other code is a plain EngagementError. Cancellation is asyncio's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -156,6 +157,10 @@ _CLASSES: Mapping[grpc.StatusCode, type[EngagementError]] = {
     grpc.StatusCode.UNKNOWN: InternalError,
     grpc.StatusCode.DATA_LOSS: InternalError,
 }
+
+
+OnDamage = Callable[[EngagementError], None]
+"""Called with the error of a read that met damaged events and goes on behind them."""
 
 
 @contextmanager

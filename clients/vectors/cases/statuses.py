@@ -58,6 +58,7 @@ _REASONS: dict[str, tuple[str, dict[str, str]]] = {
     "DRAINING": ("UNAVAILABLE", {}),
     "STORE_UNAVAILABLE": ("UNAVAILABLE", {}),
     "INTERNAL": ("INTERNAL", {"requestId": "0198a1b2"}),
+    "DATA_DAMAGED": ("DATA_LOSS", {"cursor": "AexF_HYAAAEAAAAAAUyemsWxmw"}),
     "LOG_DAMAGED": ("DATA_LOSS", {"log": "engagement-0of1", "sequence": "4711", "cause": "missing"}),
 }
 _KINDS = {

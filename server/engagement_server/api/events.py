@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.api.paging import page_size
-from engagement_server.errors import EventNotFoundError, FieldInvalidError, LogEpochChangedError
+from engagement_server.errors import (
+    DamagedEventsError,
+    DataDamagedError,
+    EventNotFoundError,
+    FieldInvalidError,
+    LogEpochChangedError,
+)
 from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import stored_event_message
 from engagement_server.store.event_pages import PageQuery
@@ -68,7 +74,14 @@ class EventHandlers:
         def read(reader: Reader) -> v1.ListEventsResponse:
             if after is not None:
                 _require_position(reader, request.account_id, after)
-            page = reader.page(query)
+            try:
+                page = reader.page(query)
+            except DamagedEventsError as damage:
+                resume = damage.first_position if query.newest_first else damage.last_position
+                raise DataDamagedError(
+                    cursor=cursors.encode(damage.first_position),
+                    nextPageToken=cursors.encode_page(resume, arguments=arguments),
+                ) from damage
             response = v1.ListEventsResponse()
             for row, _ in page.rows:
                 response.events.append(_masked(stored_event_message(row, cursors=cursors), mask))

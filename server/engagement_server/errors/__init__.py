@@ -2,6 +2,7 @@
 
     EngagementError
     ├── ConfigurationError              the server cannot start like this
+    ├── DamagedEventsError              some events cannot be read, others behind them can
     ├── LogError                        a replicated log cannot be used
     │   ├── LogUnreachableError
     │   ├── LogReplacedError
@@ -43,6 +44,7 @@
         │   ├── ErasureNotFoundError
         │   └── ProfileNotFoundError
         ├── DataLossError
+        │   ├── DataDamagedError
         │   └── LogDamagedError
         └── UnavailableError
             ├── OverloadedError
@@ -63,7 +65,7 @@ from engagement_server.errors.base import (
     TakenOverError,
     UnavailableError,
 )
-from engagement_server.errors.damaged import LogDamagedError
+from engagement_server.errors.damage import DamagedEventsError, DataDamagedError, LogDamagedError
 from engagement_server.errors.faults import (
     ConfigurationError,
     DamagedMessageError,
@@ -118,8 +120,10 @@ __all__ = [
     "CursorExpiredError",
     "CursorMalformedError",
     "CursorMismatchError",
+    "DamagedEventsError",
     "DamagedMessageError",
     "DamagedSnapshotError",
+    "DataDamagedError",
     "DataLossError",
     "DrainingError",
     "EngagementError",

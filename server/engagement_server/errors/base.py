@@ -52,7 +52,7 @@ class NotFoundError(RequestError):
 
 
 class DataLossError(RequestError):
-    """Stored data is damaged; repeating the call does not help."""
+    """Stored data is damaged and cannot be read; repeating the call does not help."""
 
 
 class UnavailableError(RequestError):

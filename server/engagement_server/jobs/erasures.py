@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from engagement_server.errors import DrainingError, OverloadedError, UnavailableError
+from engagement_server.errors import DrainingError, OverloadedError, RequestError, UnavailableError
 from engagement_server.model import ErasureState
 from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents
 
@@ -103,6 +103,9 @@ class Erasures:
                 raise
             except UnavailableError as error:
                 _log.warning("erasure %s resumes in %.1f s: %s", erasure_id, delay_seconds, error.fault)
+            except RequestError as error:
+                _log.error("erasure %s is postponed for a minute: %s", erasure_id, error)
+                raise
             except Exception:
                 _log.exception("erasure %s failed; it is retried later", erasure_id)
                 raise

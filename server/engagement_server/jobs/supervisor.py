@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from engagement_server.errors import RequestError
 from engagement_server.jobs.erasures import Erasures
 from engagement_server.jobs.node_clock import NodeClock
 from engagement_server.jobs.retention import Retention
@@ -54,6 +55,8 @@ async def supervise(
     while True:
         try:
             return await job()
+        except RequestError as error:
+            _log.error("the job %s is postponed for %.0f s: %s", name, pause_seconds, error)
         except Exception:
             _log.exception("the job %s failed; it restarts in %.0f s", name, pause_seconds)
         await asyncio.sleep(pause_seconds)

@@ -8,7 +8,13 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from engagement_server.clock import now_ms
-from engagement_server.errors import DrainingError, OverloadedError, RequestError, UnavailableError
+from engagement_server.errors import (
+    DataDamagedError,
+    DrainingError,
+    OverloadedError,
+    RequestError,
+    UnavailableError,
+)
 from engagement_server.operations import Commit, CommitChunk, RecordBatch
 
 if TYPE_CHECKING:
@@ -113,7 +119,7 @@ class Committer:
         self, operations: Sequence[Operation], futures: Sequence[asyncio.Future[Result]]
     ) -> None:
         try:
-            results = await self._log.commit(Commit(operations, now_ms()))
+            results = await self._results_of(operations)
         except Exception as error:  # no caller of the group may wait for ever
             _log.error("a commit of %d operations failed: %s", len(operations), _reason(error))
             for future in futures:
@@ -129,6 +135,22 @@ class Committer:
                 future.set_result(result)
         for callback in self._callbacks:
             callback(operations)
+
+    async def _results_of(self, operations: Sequence[Operation]) -> Sequence[Result | RequestError]:
+        """Commits operations together; one by one if one of them meets damage that the others do not."""
+        try:
+            return await self._log.commit(Commit(operations, now_ms()))
+        except DataDamagedError:
+            if len(operations) == 1:
+                raise
+        results: list[Result | RequestError] = []
+        for operation in operations:
+            try:
+                results += await self._log.commit(Commit([operation], now_ms()))
+            except DataDamagedError as error:
+                _log.error("a commit failed: %s", error.__cause__ or error)
+                results.append(error)
+        return results
 
     def _take_group(self) -> tuple[list[Operation], list[asyncio.Future[Result]]]:
         operations: list[Operation] = []

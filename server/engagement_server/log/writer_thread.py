@@ -44,8 +44,7 @@ class WriterThread:
     def __init__(self, database: DatabaseFile, identity: Identity | None = None) -> None:
         """Opens the store; a new one gets the identity. Raises ConfigurationError."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        self._connection = self._executor.submit(database.open_writer, identity).result()
-        self._writer = self._executor.submit(Writer, self._connection).result()
+        self._writer, self._close = self._executor.submit(_open_writer, database, identity).result()
         self.position = self._executor.submit(lambda: self._writer.position).result()
         """The last entry of the log that the view had applied when it was opened."""
         self.divergence = self._executor.submit(lambda: self._writer.divergence).result()
@@ -78,5 +77,12 @@ class WriterThread:
 
     async def close(self) -> None:
         """Closes the store once the running function has returned."""
-        await self.run(lambda _: self._connection.close())
+        await self.run(lambda _: self._close())
         self._executor.shutdown()
+
+
+def _open_writer(database: DatabaseFile, identity: Identity | None) -> tuple[Writer, Callable[[], None]]:
+    """The writer of a store, and how to close the store."""
+    connection = database.open_writer(identity)
+    with database.usable():
+        return Writer(connection, require_present=database.require_present), connection.close

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +11,13 @@ import apsw
 
 from engagement_server.cursor import Cursors
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
-from engagement_server.store.index_rebuild import rebuild_index
+from engagement_server.store.checksums import RESERVED_BYTES, connect, require_checked
+from engagement_server.store.data_folder import DataFolder
+from engagement_server.store.failures import not_writable, usable
+from engagement_server.store.index_rebuild import discard_index, rebuild_index
 from engagement_server.store.log_position import LogPosition, read_digest, read_position
-from engagement_server.store.schema import UPGRADES, prepare
+from engagement_server.store.schema import UPGRADES, prepare, require_own
+from engagement_server.store.wal_tail import require_whole_wal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,9 +80,9 @@ class DatabaseFile:
         self._is_view = is_view
         self._upgrades = upgrades
         self._path = data_dir / FILE_NAME
-        self._lock: int | None = None
-        if not is_lent:
-            self._lock = _lock(data_dir)
+        self._files: dict[Path, tuple[int, int]] = {}
+        """The files of the open store, by device and inode."""
+        self._locked = None if is_lent else DataFolder(data_dir)
 
     @property
     def folder(self) -> Path:
@@ -99,9 +102,23 @@ class DatabaseFile:
 
     def replace(self, path: Path) -> None:
         """Replaces the store with another file. Nothing may have the store open."""
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        for extra in self._extras():
+            extra.unlink(missing_ok=True)
         path.replace(self._path)
+        self._files = {}
+
+    def require_present(self) -> None:
+        """Raises StoreUnavailableError if a file of the open store was removed or replaced.
+
+        What is written then goes to a file that no start will find.
+        """
+        for path, known in self._files.items():
+            try:
+                found = os.stat(path)
+            except OSError as error:
+                raise StoreUnavailableError(f"{path.name} was removed") from error
+            if (found.st_dev, found.st_ino) != known:
+                raise StoreUnavailableError(f"{path.name} was replaced by another file")
 
     def open_writer(
         self, identity: Identity | None = None, *, is_stopped: Callable[[], bool] = lambda: False
@@ -114,81 +131,113 @@ class DatabaseFile:
         """
         connection = self._open_current(identity)
         try:
-            rebuild_index(connection, is_stopped=is_stopped)
-        except BaseException as error:
+            with usable(self._path):
+                rebuild_index(connection, is_stopped=is_stopped)
+                self._try_to_write(connection)
+        except BaseException:
             connection.close()
-            if isinstance(error, apsw.Error):
-                raise ConfigurationError(f"{self._path} cannot be used: {error}") from error
             raise
+        self._note_files(self._path, *self._extras())
         return connection
 
     def open_reader(self) -> apsw.Connection:
-        """Opens a connection that cannot write and never waits for the writer."""
+        """Opens a connection that cannot write and never waits for the writer.
+
+        Raises StoreUnavailableError if another file has taken the place of the store.
+        """
+        self.require_present()
         connection = self._open(apsw.SQLITE_OPEN_READONLY, _READER_CACHE_KIB)
+        if not self._files:
+            self._note_files(self._path)
         connection.pragma("query_only", 1)
         return connection
 
+    def usable(self) -> contextlib.AbstractContextManager[None]:
+        """Says what is wrong with the store if a start cannot read it. Raises ConfigurationError."""
+        return usable(self._path)
+
     def close(self) -> None:
         """Unlocks the folder."""
-        if self._lock is not None:
-            os.close(self._lock)
+        if self._locked is not None:
+            self._locked.close()
 
     def _is_half_made(self) -> bool:
-        try:
+        with usable(self._path):
+            self._require_whole_wal()
             with contextlib.closing(self._open(apsw.SQLITE_OPEN_READWRITE, _READER_CACHE_KIB)) as connection:
                 return (
                     int(connection.pragma("user_version")) == 0
                     and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
                 )
-        except apsw.Error as error:
-            raise ConfigurationError(f"{self._path} cannot be used: {error}") from error
+
+    def _require_whole_wal(self) -> None:
+        """Raises ConfigurationError if opening the store would drop acknowledged commits."""
+        if not self._is_view:  # which applies again what it lost
+            require_whole_wal(self._path)
 
     def _open_current(self, identity: Identity | None) -> apsw.Connection:
         """Opens the connection that writes, to a store of the current schema."""
-        try:
+        with usable(self._path):
+            self._require_whole_wal()
             connection = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, _WRITER_CACHE_KIB)
-            connection.pragma("journal_mode", "wal")
-            # Only checkpoints sync a view: a crash may undo its latest commits but never damages the file.
-            connection.pragma("synchronous", "normal" if self._is_view else "full")
-            connection.pragma("secure_delete", "on")
-            connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
-            prepare(connection, identity or Identity.new(), upgrades=self._upgrades)
-        except apsw.Error as error:
-            raise ConfigurationError(f"{self._path} cannot be used: {error}") from error
+            try:
+                self._prepare(connection, identity)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _prepare(self, connection: apsw.Connection, identity: Identity | None) -> None:
+        if connection.readonly("main"):
+            raise not_writable(self._path)
+        if require_own(connection, upgrades=self._upgrades):
+            require_checked(connection)
+        else:
+            connection.reserve_bytes(reserve=RESERVED_BYTES)
+        connection.pragma("journal_mode", "wal")
+        # Only checkpoints sync a view: a crash may undo its latest commits but never damages the file.
+        connection.pragma("synchronous", "normal" if self._is_view else "full")
+        connection.pragma("secure_delete", "on")
+        connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
+        prepare(connection, identity or Identity.new(), upgrades=self._upgrades)
         if not self._is_view and read_position(connection).sequence > 0:
-            connection.close()
             raise ConfigurationError(
                 f"{self._path} is a view of a replicated log, which would not contain what is written here;"
                 " start with the log, or choose another folder"
             )
-        return connection
+
+    def _try_to_write(self, connection: apsw.Connection) -> None:
+        """Fails now instead of at the first call, for example on files that were restored by another user."""
+        connection.execute("UPDATE settings SET value = value WHERE name = 'log_epoch'")
+
+    def _extras(self) -> list[Path]:
+        """The files that SQLite keeps beside an open store."""
+        return [self._path.with_name(self._path.name + suffix) for suffix in ("-wal", "-shm")]
+
+    def _note_files(self, *paths: Path) -> None:
+        found = [(path, path.stat()) for path in paths]
+        self._files = {path: (status.st_dev, status.st_ino) for path, status in found}
 
     def _open(self, flags: int, cache_kib: int) -> apsw.Connection:
-        connection = apsw.Connection(str(self._path), flags=flags, statementcachesize=_STATEMENT_CACHE_SIZE)
+        connection = connect(str(self._path), flags=flags, statementcachesize=_STATEMENT_CACHE_SIZE)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.pragma("cache_size", -cache_kib)
         connection.pragma("temp_store", "memory")
         return connection
 
 
-def _lock(data_dir: Path) -> int:
-    """Locks a folder, created if missing, until the descriptor is closed. Raises ConfigurationError."""
+def discard_search_index(folder: Path) -> None:
+    """Lets the next start rebuild the search index of a store. Raises ConfigurationError."""
+    locked = DataFolder(folder)
+    path = folder / FILE_NAME
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the data folder {data_dir} cannot be used: {error.strerror}; choose another with --data DIR"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise ConfigurationError(
-            f"the data folder {data_dir} is in use by another server; stop it, or choose another with"
-            " --data DIR"
-        ) from error
-    return lock
+        with (
+            usable(path),
+            contextlib.closing(connect(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection,
+        ):
+            discard_index(connection)
+    finally:
+        locked.close()
 
 
 def read_identity(connection: apsw.Connection) -> Identity:
@@ -209,17 +258,3 @@ def read_cursors(connection: apsw.Connection) -> Cursors:
     """The codec of this store's cursors."""
     identity = read_identity(connection)
     return Cursors(epoch=identity.epoch, key=identity.token_key)
-
-
-def unavailable(error: apsw.Error) -> StoreUnavailableError:
-    """The error to raise when SQLite fails: it names the kind of failure, no paths or statements."""
-    return StoreUnavailableError(_CAUSES.get(type(error), type(error).__name__))
-
-
-_CAUSES: dict[type[apsw.Error], str] = {
-    apsw.FullError: "disk full",
-    apsw.IOError: "input/output error",
-    apsw.BusyError: "busy",
-    apsw.CorruptError: "damaged file",
-    apsw.ReadOnlyError: "read-only file system",
-}

@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
 from engagement_server.cursor import first_position
-from engagement_server.errors import ErasureNotFoundError, RequestIdReusedError
+from engagement_server.errors import DamagedEventsError, ErasureNotFoundError, RequestIdReusedError
 from engagement_server.model import ErasureState, Subject
-from engagement_server.store.account_rows import open_account
+from engagement_server.store.account_rows import find_account, open_account
+from engagement_server.store.damaged_removal import (
+    DamagedEvents,
+    StoredId,
+    plan_removal,
+    remove_damaged,
+)
 from engagement_server.store.erasure_states import ErasureStates
 from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
@@ -55,6 +61,9 @@ class ErasureRows:
         self._states = ErasureStates(connection)
         self._pages = EventPages(connection)
         self._removal = Removal(connection, merges=merges)
+        self._planned: Sequence[StoredId] = ()
+        """Damaged events that the next step removes, and the positions of the subject's."""
+        self._wanted: set[int] = set()
         self._purge = IndexPurge(connection)
 
     def begin(self, operation: BeginErasure, account: int, time_ms: int) -> ErasureState:
@@ -94,32 +103,57 @@ class ErasureRows:
         running = self._find_running(operation.erasure_id, account)
         if running.subject is None:
             return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), None)
-        page = self._pages.read(
-            PageQuery(
-                account_id=operation.account_id,
-                wanted=filter_of(Subject(running.kind, running.subject)),
-                after_position=running.progress,
-                newest_first=False,
-                max_events=operation.max_events,
-                max_bytes=operation.max_bytes,
-                max_candidates=operation.max_candidates,
-            )
-        )
+        lost = self._remove_planned(account)
+        try:
+            page = self._pages.read(_query(operation, running))
+        except DamagedEventsError as damage:
+            raise damage.__cause__ or damage from None  # it has ended the transaction
         events = [each for each in page.rows if each[0].position <= running.through_position]
-        erased = [row.position for row, _ in events]
+        if events and self._removal.erase(account, events):
+            self._purge.schedule()
+        ids = sorted([*lost, *(StoredId(row.position, event.event_id) for row, event in events)])
+        erased = [each.position for each in ids]
         tail = None
-        if events:
-            if self._removal.erase(account, events):
-                self._purge.schedule()
-            self._tombstones.add(account, [event.event_id for _, event in events])
+        if ids:
+            self._tombstones.add(account, [each.event_id for each in ids])
             tail = self._append_notice(operation, account, erased)
         is_last = page.next_position is None or page.next_position >= running.through_position
         self._connection.execute(
             "UPDATE erasures SET erased_events = erased_events + ?, progress = ?,"
             " subject = iif(?, NULL, subject) WHERE number = ?",
-            (len(events), page.next_position or running.through_position, is_last, running.number),
+            (len(ids), page.next_position or running.through_position, is_last, running.number),
         )
         return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), tail, erased)
+
+    def plan(self, operation: EraseEvents) -> bool:
+        """Finds damaged events that the erasure meets, between transactions; the next step removes them.
+
+        The index tells which are the subject's. Returns whether there are any. Raises apsw.Error.
+        """
+        path, account_id = self._connection.db_filename("main"), operation.account_id
+        with DamagedEvents.of(path, account_id) as damaged:
+            account = find_account(damaged.connection, account_id)
+            running = self._find_running(operation.erasure_id, account or 0)
+            if running.subject is None:
+                return False
+            wanted = EventPages(damaged.connection).candidates(_query(operation, running))
+            met = [each for each in damaged.ranges() if each.is_near(wanted)]
+        self._planned = plan_removal(path, account_id, met)
+        self._wanted = set(wanted)
+        return bool(self._planned)
+
+    def forget_plan(self) -> None:
+        """Drops a plan that no step has carried out."""
+        self._planned = ()
+
+    def _remove_planned(self, account: int) -> list[StoredId]:
+        """Removes the damaged events that are planned; returns those of the subject."""
+        planned, self._planned = self._planned, ()
+        if not planned:
+            return []
+        remove_damaged(self._connection, account, planned)
+        self._removal.redact_results(account, [each.event_id for each in planned])
+        return [each for each in planned if each.position in self._wanted]
 
     def complete(self, operation: CompleteErasure, account: int, time_ms: int) -> ErasureState:
         """Completes an erasure that has no events left; idempotent. Raises ErasureNotFoundError."""
@@ -165,6 +199,19 @@ class ErasureRows:
             (position, operation.erasure_id, pack_positions(positions)),
         )
         return position
+
+
+def _query(operation: EraseEvents, running: _RunningErasure) -> PageQuery:
+    assert running.subject is not None
+    return PageQuery(
+        account_id=operation.account_id,
+        wanted=filter_of(Subject(running.kind, running.subject)),
+        after_position=running.progress,
+        newest_first=False,
+        max_events=operation.max_events,
+        max_bytes=operation.max_bytes,
+        max_candidates=operation.max_candidates,
+    )
 
 
 def filter_of(subject: Subject) -> v1.EventFilter:

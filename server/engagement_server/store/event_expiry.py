@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING
 from engagement import v1
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
 from engagement_server.model import StoredRow
+from engagement_server.store.damaged_removal import (
+    DamagedEvents,
+    DamagedRange,
+    StoredId,
+    plan_removal,
+    remove_damaged,
+)
 from engagement_server.store.receive_times import ReceiveTimes
 from engagement_server.store.removal import Removal
 
@@ -26,12 +33,18 @@ class EventExpiry:
         self._connection = connection
         self._removal = Removal(connection, merges=merges)
         self._times = ReceiveTimes(connection)
+        self._plan: Sequence[StoredId] | None = None
+        """Damaged events that the next step removes; None: it ends at damage."""
 
     def expire(self, operation: ExpireEvents, account: int) -> int:
         """Removes a bounded number of the events accepted before a time; returns how many."""
-        rows = self._find_oldest(operation, account)
+        plan, self._plan = self._plan, None
+        lost = plan or ()
+        if lost:
+            remove_damaged(self._connection, account, lost)
+        rows = self._find_oldest(operation, account, passes_damaged=plan is not None)
         if not rows:
-            return 0
+            return len(lost)
         self._removal.remove(account, [(row, v1.Event.FromString(row.payload)) for row in rows])
         expired, first = rows[-1].position, first_position(account)
         self._connection.execute(
@@ -46,9 +59,34 @@ class EventExpiry:
         self._connection.execute(
             "DELETE FROM profiles WHERE account = ? AND oldest_position <= ?", (account, expired)
         )
-        return len(rows)
+        return len(lost) + len(rows)
 
-    def _find_oldest(self, operation: ExpireEvents, account: int) -> Sequence[StoredRow]:
+    def plan(self, operation: ExpireEvents) -> bool:
+        """Finds damaged events that are to expire, between transactions; the next step removes them.
+
+        They count as accepted before those behind them. Returns whether the next step can go on, without
+        those that wait for the ones behind them. Raises apsw.Error.
+        """
+        path, account_id = self._connection.db_filename("main"), operation.account_id
+        due: list[DamagedRange] = []
+        with DamagedEvents.of(path, account_id, clock_ms=operation.clock_ms) as damaged:
+            for each in damaged.ranges(kept_since_ms=operation.accepted_before_ms):
+                if each.behind_ms is None or each.behind_ms >= operation.accepted_before_ms:
+                    break
+                due.append(each)
+        events = plan_removal(path, account_id, due)
+        if due and not events:
+            return False
+        self._plan = events
+        return True
+
+    def forget_plan(self) -> None:
+        """Drops a plan that no step has carried out."""
+        self._plan = None
+
+    def _find_oldest(
+        self, operation: ExpireEvents, account: int, *, passes_damaged: bool
+    ) -> Sequence[StoredRow]:
         ((expired, last),) = self._connection.execute(
             "SELECT expired_sequence, last_sequence FROM accounts WHERE number = ?", (account,)
         )
@@ -58,6 +96,7 @@ class EventExpiry:
             first + last,
             accepted_before_ms=operation.accepted_before_ms,
             clock_ms=operation.clock_ms,
+            passes_damaged=passes_damaged,
         )
         if through is None:
             return ()

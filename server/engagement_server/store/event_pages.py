@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import apsw
 
 from engagement import v1
 from engagement.limits import END_OF_TIME_MS
 from engagement_server.cursor import BLOCK_BITS, first_position, last_position
+from engagement_server.errors import DamagedEventsError
 from engagement_server.model import StoredRow
 from engagement_server.store.account_rows import find_account
+from engagement_server.store.checksums import is_damage
+from engagement_server.store.damage import damaged_after, damaged_before
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import match_expression
-
-if TYPE_CHECKING:
-    import apsw
 
 # Limits on the cost of a page, whatever the filter: at a limit the page ends early.
 _MAX_SCANNED_BLOCKS = 50
@@ -56,6 +58,8 @@ class _Candidates:
 
     rows: Iterator[tuple[Any, ...]]
     """Columns of a `StoredRow`, its attribute set and whether it is authenticated."""
+    find_damage: Callable[[], DamagedEventsError]
+    """The events at the beginning that cannot be read."""
     max_rows: int | None = None
     """The look-up stopped early if there are as many."""
     stop_position: int | None = None
@@ -73,7 +77,10 @@ class EventPages:
         return Predicate.of(wanted)
 
     def read(self, query: PageQuery) -> Page:
-        """Reads one page. Raises FilterInvalidError."""
+        """Reads one page; it ends before events that are damaged.
+
+        Raises FilterInvalidError, and DamagedEventsError if it begins with such events.
+        """
         predicate = self.predicate(query.wanted)
         account = find_account(self._connection, query.account_id)
         if account is None:
@@ -81,25 +88,43 @@ class EventPages:
         candidates = self._candidates(query, predicate, account)
         rows: list[tuple[StoredRow, v1.Event]] = []
         size_bytes, examined, position = 0, 0, 0
-        for *columns, attribute_set, authenticated in candidates.rows:
-            row = StoredRow(*columns)
-            examined, position = examined + 1, row.position
-            if not predicate.matches_envelope(
-                attribute_set=attribute_set,
-                authenticated=bool(authenticated),
-                server_time_ms=row.server_time_ms,
-            ):
-                continue
-            event = v1.Event.FromString(row.payload)
-            if not predicate.matches_content(event):
-                continue
-            size_bytes += row.max_response_bytes
-            if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
-                return Page(rows, rows[-1][0].position)
-            rows.append((row, event))
+        try:
+            for *columns, attribute_set, authenticated in candidates.rows:
+                row = StoredRow(*columns)
+                examined, position = examined + 1, row.position
+                if not predicate.matches_envelope(
+                    attribute_set=attribute_set,
+                    authenticated=bool(authenticated),
+                    server_time_ms=row.server_time_ms,
+                ):
+                    continue
+                event = v1.Event.FromString(row.payload)
+                if not predicate.matches_content(event):
+                    continue
+                size_bytes += row.max_response_bytes
+                if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
+                    return Page(rows, rows[-1][0].position)
+                rows.append((row, event))
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            if examined:
+                return Page(rows, position)
+            raise candidates.find_damage() from error
         if examined == candidates.max_rows:
             return Page(rows, position)
         return Page(rows, candidates.stop_position)
+
+    def candidates(self, query: PageQuery) -> list[int]:
+        """The positions that the index has for a filter with ids, ascending; none of them is read."""
+        account = find_account(self._connection, query.account_id)
+        expression = match_expression(query.wanted, ())
+        assert account is not None
+        rows = self._connection.execute(
+            "SELECT rowid FROM search WHERE search MATCH ? AND rowid > ? AND rowid <= ? ORDER BY rowid",
+            (expression, query.after_position or first_position(account), last_position(account)),
+        )
+        return [int(position) for (position,) in rows]
 
     def _candidates(self, query: PageQuery, predicate: Predicate, account: int) -> _Candidates:
         low, high = first_position(account), last_position(account) + 1
@@ -113,29 +138,46 @@ class EventPages:
             return self._scan(predicate, low, high, newest_first=query.newest_first)
         order = "DESC" if query.newest_first else "ASC"
         max_rows = query.max_candidates or _MAX_CANDIDATES
-        found = self._connection.execute(
+        # Not executed before the first row is wanted, which may be damaged.
+        found = self._rows(
             f"SELECT {_COLUMNS} FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
             f" AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
             f" CROSS JOIN events AS e ON e.position = hit.rowid",
             (expression, low, high, max_rows),
         )
-        return _Candidates(found, max_rows=max_rows)
+
+        def find_damage() -> DamagedEventsError:
+            # Damage to the index itself raises here: what it would find is unknown.
+            rows: Any = self._connection.execute(  # Any: each column has its own type
+                f"SELECT rowid FROM search WHERE search MATCH ? AND rowid > ? AND rowid < ?"  # noqa: S608
+                f" ORDER BY rowid {order} LIMIT 1",
+                (expression, low, high),
+            )
+            ((position,),) = rows
+            return DamagedEventsError(position, position)
+
+        return _Candidates(found, find_damage, max_rows=max_rows)
+
+    def _rows(self, statement: str, arguments: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
+        yield from self._connection.execute(statement, arguments)
 
     def _scan(self, predicate: Predicate, low: int, high: int, *, newest_first: bool) -> _Candidates:
         blocks, stop_position = self._blocks(predicate, low, high, newest_first=newest_first)
         conditions, arguments = _envelope_conditions(predicate)
         statement = (
-            f"SELECT {_COLUMNS} FROM events AS e WHERE e.position > ? AND e.position < ?{conditions}"  # noqa: S608
+            f"SELECT {_COLUMNS} FROM events AS e WHERE e.position >= ? AND e.position <= ?{conditions}"  # noqa: S608
             f" ORDER BY e.position {'DESC' if newest_first else 'ASC'}"
         )
         scanned = chain.from_iterable(
             self._connection.execute(
                 statement,
-                (max(low, (block << BLOCK_BITS) - 1), min(high, block + 1 << BLOCK_BITS), *arguments),
+                # Not beyond the positions outside, whose pages may be damaged.
+                (max(low + 1, block << BLOCK_BITS), min(high, block + 1 << BLOCK_BITS) - 1, *arguments),
             )
             for block in blocks
         )
-        return _Candidates(scanned, stop_position=stop_position)
+        find = damaged_before if newest_first else damaged_after
+        return _Candidates(scanned, lambda: find(self._connection, low, high), stop_position=stop_position)
 
     def _blocks(
         self, predicate: Predicate, low: int, high: int, *, newest_first: bool

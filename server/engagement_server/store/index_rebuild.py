@@ -10,26 +10,31 @@ import contextlib
 import json
 import logging
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import apsw
 
 from engagement_server.errors import StoreUnavailableError
+from engagement_server.store.checksums import can_delete_unchecked, is_damage, unchecked
+from engagement_server.store.damage import damaged_after
 from engagement_server.store.entity_rows import refold_entities
 from engagement_server.store.fingerprint import FINGERPRINT, INDEX_DECLARATION
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.index_rows import insert_words
 from engagement_server.store.readable import read_event
-from engagement_server.store.search import indexed_texts
+from engagement_server.store.search import DAMAGED_WORD, indexed_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import apsw
 
 # A commit of the rebuild ends with the event that reaches one of these.
 _EVENTS_A_STEP = 4_000
 _BYTES_A_STEP = 8 * 1024 * 1024
 _PAGES_A_STEP = 4_000
 _PROGRESS_SECONDS = 10.0
+# More are below a damaged page that leads to others.
+_MAX_DAMAGED_EVENTS = 2_000
+_END = 1 << 62
 
 _log = logging.getLogger(__name__)
 
@@ -49,17 +54,44 @@ def create_index(connection: apsw.Connection) -> None:
     _write_setting(connection, "search_fingerprint", FINGERPRINT)
 
 
+def discard_index(connection: apsw.Connection) -> None:
+    """Marks the index as out of date, inside the transaction of the caller: a rebuild is due."""
+    connection.execute("DELETE FROM settings WHERE name = 'search_fingerprint'")
+
+
+def is_index_current(connection: apsw.Connection) -> bool:
+    """Whether the index is complete, and as this server makes it."""
+    return _read_setting(connection, "search_fingerprint") == FINGERPRINT
+
+
+def rebuild_index_at_once(connection: apsw.Connection) -> None:
+    """Rebuilds the index in one transaction, so that readers have the old one until the new one is complete.
+
+    Commits wait meanwhile.
+    """
+    with connection:
+        _rebuild(connection, is_stopped=lambda: False)
+
+
 def rebuild_index(connection: apsw.Connection, *, is_stopped: Callable[[], bool]) -> None:
     """Rebuilds the index unless this server, or one that reads events alike, has written it.
 
     Memory does not grow with the store. The next call resumes a rebuild that was stopped or killed; only a
     complete index is marked as usable. Raises StoreUnavailableError if stopped.
     """
-    if _read_setting(connection, "search_fingerprint") == FINGERPRINT:
-        return
+    if not is_index_current(connection):
+        _rebuild(connection, is_stopped=is_stopped)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _rebuild(connection: apsw.Connection, *, is_stopped: Callable[[], bool]) -> None:
     started = time.monotonic()
     ((most,),) = connection.execute("SELECT total(last_sequence - expired_sequence) FROM accounts")
-    _log.info("indexing the events again, at most %d: the contract or the rules for text have changed", most)
+    _log.info(
+        "indexing the events again, at most %d: the contract or the rules for text have changed, or events"
+        " were damaged",
+        most,
+    )
     rebuild = _Rebuild(connection)
     reported = started
     while rebuild.step():
@@ -70,8 +102,9 @@ def rebuild_index(connection: apsw.Connection, *, is_stopped: Callable[[], bool]
             _log.info("indexed %d events of at most %d", rebuild.events, most)
     if rebuild.repaired:
         _log.warning("dropped values from %d events that the contract cannot express", rebuild.repaired)
+    if rebuild.damaged:
+        _log.error("%d events are damaged and cannot be indexed", rebuild.damaged)
     _log.info("indexed %d events in %.1f seconds", rebuild.events, time.monotonic() - started)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 class _Rebuild:
@@ -83,6 +116,7 @@ class _Rebuild:
         self.events = 0
         """Number of events that this object has indexed."""
         self.repaired = 0
+        self.damaged = 0
         stored = _read_setting(connection, "search_rebuild")
         progress = _Progress(*json.loads(stored)) if stored is not None else None
         if progress is None or progress.fingerprint != FINGERPRINT:
@@ -110,9 +144,12 @@ class _Rebuild:
         self._connection.execute(
             "DELETE FROM settings WHERE name IN ('search_fingerprint', 'search_rebuild')"
         )
-        self._delete_words()
-        with self._connection:
+        # Damaged words go as well, unless a deletion could free pages of others.
+        is_safe = can_delete_unchecked(self._connection.db_filename("main"))
+        with unchecked(self._connection) if is_safe else contextlib.nullcontext():
+            self._delete_words()
             self._connection.execute("DROP TABLE search")
+        with self._connection:
             self._connection.execute("DELETE FROM settings WHERE name = 'index_purge'")
             self._connection.execute(INDEX_DECLARATION)
             refold_entities(self._connection)
@@ -129,13 +166,34 @@ class _Rebuild:
                 "DELETE FROM search_data WHERE id IN (SELECT id FROM search_data LIMIT ?)", (_PAGES_A_STEP,)
             )
 
-    def _read(self) -> Sequence[tuple[int, bytes]]:
+    def _read(self) -> Sequence[tuple[int, bytes | None]]:
+        """The next events; None stands for the payload of a damaged one."""
         rows: list[tuple[int, bytes]] = []
+        try:
+            return self._read_sound(rows)
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            return rows or self._read_damaged(error)
+
+    def _read_damaged(self, error: apsw.Error) -> Sequence[tuple[int, None]]:
+        """The next events by the index of ids."""
+        damage = damaged_after(self._connection, self._position, _END)
+        rows: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT position FROM events INDEXED BY events_by_id WHERE position BETWEEN ? AND ?"
+            " ORDER BY position LIMIT ?",
+            (damage.first_position, damage.last_position, _MAX_DAMAGED_EVENTS + 1),
+        ).fetchall()
+        if not 0 < len(rows) <= _MAX_DAMAGED_EVENTS:
+            raise error
+        return [(int(position), None) for (position,) in rows]
+
+    def _read_sound(self, rows: list[tuple[int, bytes]]) -> Sequence[tuple[int, bytes]]:
         size_bytes = 0
         with contextlib.closing(self._connection.cursor()) as cursor:
             for position, payload in cursor.execute(
-                "SELECT position, payload FROM events WHERE position > ? ORDER BY position LIMIT ?",
-                (self._position, _EVENTS_A_STEP),
+                "SELECT position, payload FROM events WHERE position >= ? ORDER BY position LIMIT ?",
+                (self._position + 1, _EVENTS_A_STEP),
             ):
                 rows.append((int(position), bytes(payload)))
                 size_bytes += len(payload)
@@ -143,10 +201,14 @@ class _Rebuild:
                     break
         return rows
 
-    def _insert(self, rows: Sequence[tuple[int, bytes]]) -> None:
+    def _insert(self, rows: Sequence[tuple[int, bytes | None]]) -> None:
         words: list[tuple[apsw.SQLiteValue, ...]] = []
         text_characters = 0
         for position, stored in rows:
+            if stored is None:
+                words.append((position, DAMAGED_WORD, "", "", ""))
+                self.damaged += 1
+                continue
             event, payload = read_event(stored)
             if payload is not stored:
                 self._connection.execute(

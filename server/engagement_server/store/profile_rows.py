@@ -11,7 +11,7 @@ from engagement_server.cursor import first_position
 from engagement_server.model import FoldedProfile
 from engagement_server.store.fingerprint import FINGERPRINT
 from engagement_server.store.profile_fold import ProfileFold, Source
-from engagement_server.store.search import identifier_token
+from engagement_server.store.search import identifier_token, with_damaged
 
 if TYPE_CHECKING:
     import apsw
@@ -69,7 +69,7 @@ class ProfileRows:
             "SELECT e.payload FROM search CROSS JOIN events AS e ON e.position = search.rowid"
             " WHERE search MATCH ? AND search.rowid > ? AND search.rowid <= ? ORDER BY search.rowid DESC",
             (
-                f'customer_id : "{identifier_token(customer_id)}"',
+                with_damaged(f'customer_id : "{identifier_token(customer_id)}"'),
                 bounds.expired_position,
                 bounds.last_position,
             ),
@@ -161,7 +161,7 @@ def _begin(
 ) -> Folding:
     return Folding(
         consumer_id=consumer_id,
-        expression=expression,
+        expression=with_damaged(expression),
         matches=matches,
         after_position=bounds.expired_position,
         through_position=bounds.last_position,

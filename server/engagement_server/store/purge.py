@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from engagement_server.store.database import BUSY_TIMEOUT_MS, unavailable
+from engagement_server.store.database import BUSY_TIMEOUT_MS
+from engagement_server.store.failures import failure_of
 from engagement_server.store.index_purge import IndexPurge
+from engagement_server.store.index_rebuild import is_index_current, rebuild_index_at_once
 from engagement_server.store.residue import DatabasePages
 
 if TYPE_CHECKING:
@@ -50,13 +52,15 @@ class Purge:
         try:
             # Removals from here on schedule another purge.
             self._connection.execute("UPDATE settings SET value = 'running' WHERE name = 'purge'")
+            if not is_index_current(self._connection):
+                rebuild_index_at_once(self._connection)
             yield from self._merge_index()
             yield from self._empty_log()
             with contextlib.closing(DatabasePages(self._connection.db_filename("main"))) as pages:
                 yield from self._zero(pages)
             self._connection.execute("DELETE FROM settings WHERE name = 'purge' AND value = 'running'")
         except apsw.Error as error:
-            raise unavailable(error) from error
+            raise failure_of(error) from error
 
     def _merge_index(self) -> Generator[float]:
         is_done = False

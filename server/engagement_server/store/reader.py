@@ -6,8 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import apsw
+
 from engagement_server.model import EntityList, Notice, StoredRow, Verdict
 from engagement_server.store.account_rows import find_account, find_bounds
+from engagement_server.store.checksums import is_damage, require_checked
+from engagement_server.store.damage import damaged_after
 from engagement_server.store.entity_rows import read_list, read_lists
 from engagement_server.store.erasure_states import ErasureStates
 from engagement_server.store.event_pages import EventPages
@@ -22,8 +26,6 @@ from engagement_server.store.verdicts import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import apsw
 
     from engagement import v1
     from engagement_server.model import Batch, LogBounds, RetentionState, UploadState
@@ -52,6 +54,10 @@ class Reader:
         self.profiles = ProfileRows(connection)
         self.receive_times = ReceiveTimes(connection)
         self._pages = EventPages(connection)
+
+    def require_checked(self) -> None:
+        """Raises DataDamagedError if what was read was not checked."""
+        require_checked(self._connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -83,18 +89,29 @@ class Reader:
         return self.receive_times.position_before(bounds, accepted_ms=accepted_ms)
 
     def scan(self, *, after: int, through: int, max_bytes: int) -> Scan:
-        """The events after a position, up to and including another: `max_bytes` of them, but at least one."""
+        """The events after a position, up to and including another: `max_bytes` of them, but at least one.
+
+        It ends before events that are damaged. Raises DamagedEventsError if it begins with them.
+        """
         rows: list[StoredRow] = []
         size_bytes = 0
-        for columns in self._connection.execute(
-            f"SELECT {_ROW} FROM events WHERE position > ? AND position <= ? ORDER BY position",  # noqa: S608  # a constant
-            (after, through),
-        ):
-            row = StoredRow(*columns)
-            size_bytes += len(row.payload)
-            if rows and size_bytes > max_bytes:
+        try:
+            for columns in self._connection.execute(
+                f"SELECT {_ROW} FROM events WHERE position >= ? AND position <= ? ORDER BY position",  # noqa: S608  # a constant
+                # From the next position on, not beyond this one, whose page may be damaged.
+                (after + 1, through),
+            ):
+                row = StoredRow(*columns)
+                size_bytes += len(row.payload)
+                if rows and size_bytes > max_bytes:
+                    return Scan(rows, is_complete=False)
+                rows.append(row)
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            if rows:
                 return Scan(rows, is_complete=False)
-            rows.append(row)
+            raise damaged_after(self._connection, after, through + 1) from error
         return Scan(rows, is_complete=True)
 
     def predicate(self, wanted: v1.EventFilter) -> Predicate:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import apsw
 
 from engagement_server.errors import OverloadedError
-from engagement_server.store.database import unavailable
+from engagement_server.store.failures import failure_of
 from engagement_server.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Readers:
     async def run(self, read: Callable[[Reader], T]) -> T:
         """Runs `read` with a reader of the pool.
 
-        Raises OverloadedError, StoreUnavailableError and what `read` raises.
+        Raises OverloadedError, StoreUnavailableError, DataDamagedError and what `read` raises.
         """
         if self._waiting >= MAX_WAITING_READS:
             raise OverloadedError
@@ -55,9 +55,12 @@ class Readers:
 
     def _read(self, read: Callable[[Reader], T]) -> T:
         try:
-            return read(self._reader())
+            reader = self._reader()
+            result = read(reader)
+            reader.require_checked()
         except apsw.Error as error:
-            raise unavailable(error) from error
+            raise failure_of(error) from error
+        return result
 
     def _reader(self) -> Reader:
         """The reader of this thread, opened by the first call that succeeds."""

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import apsw
+
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
 from engagement_server.model import DueEvents
+from engagement_server.store.checksums import is_damage
+from engagement_server.store.damage import damaged_after
 
 if TYPE_CHECKING:
-    import apsw
+    from collections.abc import Iterator
 
     from engagement_server.model import LogBounds
 
@@ -33,14 +37,28 @@ class ReceiveTimes:
         )
         return bounds.last_position if found is None else found - 1
 
-    def expired_through(self, after: int, last: int, *, accepted_before_ms: int, clock_ms: int) -> int | None:
+    def expired_through(
+        self,
+        after: int,
+        last: int,
+        *,
+        accepted_before_ms: int,
+        clock_ms: int,
+        passes_damaged: bool = False,
+    ) -> int | None:
         """The last event of the prefix that has expired; None if there is none.
 
         Events from later than the clock's time have unknown ages: they go with expired events behind them.
+        So do damaged ones if they are passed.
         """
-        first_kept = self._find(after, last, lowest_ms=accepted_before_ms, highest_ms=clock_ms)
+        first_kept = self._find(
+            after, last, lowest_ms=accepted_before_ms, highest_ms=clock_ms, passes_damaged=passes_damaged
+        )
         return self._find_last(
-            after, last if first_kept is None else first_kept - 1, accepted_before_ms=accepted_before_ms
+            after,
+            last if first_kept is None else first_kept - 1,
+            accepted_before_ms=accepted_before_ms,
+            passes_damaged=passes_damaged,
         )
 
     def accounts_due(self, *, accepted_before_ms: int, clock_ms: int) -> dict[str, int]:
@@ -48,7 +66,11 @@ class ReceiveTimes:
         due = {}
         for account_id, after, last in self._accounts_with(accepted_before_ms):
             through = self.expired_through(
-                after, last, accepted_before_ms=accepted_before_ms, clock_ms=clock_ms
+                after,
+                last,
+                accepted_before_ms=accepted_before_ms,
+                clock_ms=clock_ms,
+                passes_damaged=True,
             )
             if through is not None:
                 due[account_id] = through - after
@@ -82,7 +104,9 @@ class ReceiveTimes:
             for account_id, number, expired, last in rows
         ]
 
-    def _find(self, after: int, through: int, *, lowest_ms: int, highest_ms: int) -> int | None:
+    def _find(
+        self, after: int, through: int, *, lowest_ms: int, highest_ms: int, passes_damaged: bool = False
+    ) -> int | None:
         """The first event accepted between two times."""
         blocks = self._connection.execute(
             "SELECT block FROM blocks WHERE block BETWEEN ? AND ? AND max_receive_ms >= ?"
@@ -90,30 +114,66 @@ class ReceiveTimes:
             (after + 1 >> BLOCK_BITS, through >> BLOCK_BITS, lowest_ms, highest_ms),
         )
         for (block,) in blocks:
-            row = self._connection.execute(
-                "SELECT position FROM events WHERE position BETWEEN ? AND ?"
-                " AND receive_time_ms BETWEEN ? AND ? ORDER BY position LIMIT 1",
-                (*_range(block, after, through), lowest_ms, highest_ms),
-            ).fetchone()
+            range_ = _range(block, after, through)
+            try:
+                row = self._connection.execute(
+                    "SELECT position FROM events WHERE position BETWEEN ? AND ?"
+                    " AND receive_time_ms BETWEEN ? AND ? ORDER BY position LIMIT 1",
+                    (*range_, lowest_ms, highest_ms),
+                ).fetchone()
+            except apsw.Error as error:
+                if not (passes_damaged and is_damage(error)):
+                    raise
+                times = self._readable(*range_)
+                row = next(((each,) for each, ms in times if lowest_ms <= ms <= highest_ms), None)
             if row is not None:
                 return int(row[0])
         return None
 
-    def _find_last(self, after: int, through: int, *, accepted_before_ms: int) -> int | None:
+    def _find_last(
+        self, after: int, through: int, *, accepted_before_ms: int, passes_damaged: bool
+    ) -> int | None:
         """The last event accepted before a time."""
         blocks = self._connection.execute(
             "SELECT block FROM blocks WHERE block BETWEEN ? AND ? AND min_receive_ms < ? ORDER BY block DESC",
             (after + 1 >> BLOCK_BITS, through >> BLOCK_BITS, accepted_before_ms),
         )
         for (block,) in blocks:
-            row = self._connection.execute(
-                "SELECT position FROM events WHERE position BETWEEN ? AND ? AND receive_time_ms < ?"
-                " ORDER BY position DESC LIMIT 1",
-                (*_range(block, after, through), accepted_before_ms),
-            ).fetchone()
+            range_ = _range(block, after, through)
+            try:
+                row = self._connection.execute(
+                    "SELECT position FROM events WHERE position BETWEEN ? AND ? AND receive_time_ms < ?"
+                    " ORDER BY position DESC LIMIT 1",
+                    (*range_, accepted_before_ms),
+                ).fetchone()
+            except apsw.Error as error:
+                if not (passes_damaged and is_damage(error)):
+                    raise
+                found = [each for each, ms in self._readable(*range_) if ms < accepted_before_ms]
+                row = (found[-1],) if found else None
             if row is not None:
                 return int(row[0])
         return None
+
+    def _readable(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Positions and times of the events of a range that can be read."""
+        after = first - 1
+        while after < last:
+            try:
+                rows: Any = self._connection.execute(  # Any: each column has its own type
+                    "SELECT position, receive_time_ms FROM events WHERE position >= ? AND position <= ?"
+                    " ORDER BY position",
+                    (after + 1, last),
+                )
+                for position, receive_time_ms in rows:
+                    after = position
+                    yield position, receive_time_ms
+            except apsw.Error as error:
+                if not is_damage(error):
+                    raise
+                after = damaged_after(self._connection, after, last + 1).last_position
+            else:
+                return
 
 
 def _range(block: int, after: int, through: int) -> tuple[int, int]:

@@ -52,7 +52,7 @@ class Removal:
             "DELETE FROM events WHERE position IN (SELECT value FROM json_each(?))",
             (json.dumps([row.position for row, _ in events]),),
         )
-        self._redact_results(account, [event.event_id for _, event in events])
+        self.redact_results(account, [event.event_id for _, event in events])
         self._connection.execute(
             "DELETE FROM profiles WHERE account = ? AND consumer_id IN (SELECT value FROM json_each(?))",
             (account, json.dumps(sorted({event.consumer_id for _, event in events}))),
@@ -72,7 +72,7 @@ class Removal:
         # Marks are merged like the words that they delete.
         self._merges.merge_share(rows=len(events), text_characters=text_characters)
 
-    def _redact_results(self, account: int, event_ids: Sequence[str]) -> None:
+    def redact_results(self, account: int, event_ids: Sequence[str]) -> None:
         """Removes the ids, and errors that may quote the events, from the results of uploads."""
         found: Any = self._connection.execute(  # Any: each column has its own type
             "SELECT r.upload, r.chunk_sequence, r.event_index, r.error FROM json_each(?) AS wanted"

@@ -24,21 +24,36 @@ UPGRADES: Sequence[Upgrade] = ()
 SCHEMA_VERSION = OLDEST_VERSION + len(UPGRADES)
 
 
-def prepare(connection: apsw.Connection, identity: Identity, *, upgrades: Sequence[Upgrade]) -> None:
-    """Creates or upgrades the schema, in one transaction.
+APPLICATION_ID = 0x656E6761
+"""In the header of each store; the files of other programs have another number there, or none."""
 
-    A new store gets the identity. Raises ConfigurationError if the store is too old or too new to open,
-    without changing it.
+
+def require_own(connection: apsw.Connection, *, upgrades: Sequence[Upgrade]) -> bool:
+    """Whether a file is a store; false if it is new and empty.
+
+    Raises ConfigurationError if it is a file of another program, or a store that is too old or too new.
     """
-    version, current = connection.pragma("user_version"), OLDEST_VERSION + len(upgrades)
-    if version == current:
-        return
-    if version and not OLDEST_VERSION <= version < current:
+    path = connection.db_filename("main")
+    version = connection.pragma("user_version")
+    current = OLDEST_VERSION + len(upgrades)
+    if connection.pragma("application_id") != APPLICATION_ID:
+        if connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema)").fetchone() == (0,):
+            return False
+        raise ConfigurationError(f"{path} is a file of another program; choose another folder")
+    if not OLDEST_VERSION <= version <= current:
         raise ConfigurationError(
-            f"{connection.db_filename('main')} has schema version {version}, which is too"
+            f"{path} has schema version {version}, which is too"
             f" {'old' if version < OLDEST_VERSION else 'new'} for this server; start the server version that"
             " wrote it, or choose another folder"
         )
+    return True
+
+
+def prepare(connection: apsw.Connection, identity: Identity, *, upgrades: Sequence[Upgrade]) -> None:
+    """Creates the schema of a new store, or upgrades that of an older one, in one transaction."""
+    version, current = connection.pragma("user_version"), OLDEST_VERSION + len(upgrades)
+    if version == current:
+        return
     with connection:
         if version == 0:
             _create(connection, identity)
@@ -51,6 +66,7 @@ def prepare(connection: apsw.Connection, identity: Identity, *, upgrades: Sequen
 def _create(connection: apsw.Connection, identity: Identity) -> None:
     connection.execute(resources.files(__package__).joinpath("schema.sql").read_text())
     create_index(connection)
+    connection.pragma("application_id", APPLICATION_ID)
     connection.execute(
         "INSERT INTO settings VALUES ('log_epoch', ?), ('token_key', ?), ('erasure_salt', ?)", identity
     )

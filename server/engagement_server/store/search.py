@@ -25,6 +25,8 @@ _MAX_LOOKED_UP_CHARACTERS = 1_000
 # The index collects all words with a beginning before it finds the first event.
 _MAX_BEGINNINGS = 5
 _MAX_SHOWN_CHARACTERS = 40
+DAMAGED_WORD = "zzdamagedeventzz"
+"""The only word of an event that could not be read when it was indexed."""
 # The days of a century: formatting a date takes longer than reading it.
 _CACHED_DATES = 36_525
 
@@ -159,7 +161,12 @@ def match_expression(wanted: v1.EventFilter, phrases: Iterable[Phrase]) -> str |
         choices = [*map(words, values)]
         if choices and all(choices):
             clauses.append(f"{column} : ({' OR '.join(map(_quote, choices))})")
-    return " AND ".join(clauses) or None
+    return with_damaged(" AND ".join(clauses)) if clauses else None
+
+
+def with_damaged(expression: str) -> str:
+    """The query that finds damaged events as well: reading one says so, instead of leaving it out."""
+    return f"({expression}) OR (attributes : {DAMAGED_WORD})"
 
 
 def _identifier_words(identifier: str) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import apsw
 
+from engagement_server.store.checksums import is_damage
+
 _TRANSIENT = (
     apsw.FullError,
     apsw.IOError,
@@ -18,4 +20,4 @@ _TRANSIENT = (
 
 def is_transient(error: BaseException | None) -> bool:
     """Whether the same statements may succeed later: the disk has room again, or another program is done."""
-    return isinstance(error, _TRANSIENT)
+    return isinstance(error, _TRANSIENT) and not is_damage(error)

@@ -7,14 +7,17 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
 
-from engagement_server.errors import DamagedSnapshotError, StoreUnavailableError
-from engagement_server.store.database import FILE_NAME, DatabaseFile, read_state, unavailable
+from engagement_server.errors import DamagedSnapshotError, DataDamagedError, StoreUnavailableError
+from engagement_server.store.checksums import connect, require_checked
+from engagement_server.store.database import FILE_NAME, DatabaseFile, read_state
+from engagement_server.store.failures import failure_of
 from engagement_server.store.log_digest import DigestRows
+from engagement_server.store.page_file import PAGE_BYTES, PageFile
 from engagement_server.store.purge import Purge
 
 if TYPE_CHECKING:
@@ -52,13 +55,14 @@ class ViewCopy:
                 connection.pragma("query_only", 0)
                 connection.set_progress_handler(self._is_stopped.is_set, _STEPS_BETWEEN_LOOKS)
                 connection.execute("VACUUM INTO ?", (str(self._path),))
-            with contextlib.closing(apsw.Connection(str(self._path))) as copy:
+            _add_checksums(self._path, is_stopped=self._is_stopped.is_set)
+            with contextlib.closing(_open(self._path, apsw.SQLITE_OPEN_READWRITE)) as copy:
                 # Two views with one id would count as one.
                 copy.execute("DELETE FROM settings WHERE name = 'log_voter'")
                 self._purge(copy)
                 return read_state(copy)
         except apsw.Error as error:
-            raise unavailable(error) from error
+            raise failure_of(error) from error
 
     def _require_room(self, connection: apsw.Connection) -> None:
         size_bytes = connection.pragma("page_count") * connection.pragma("page_size")
@@ -86,16 +90,34 @@ def read_view(database: DatabaseFile) -> StoreState:
         with contextlib.closing(database.open_reader()) as connection:
             return read_state(connection)
     except apsw.Error as error:
-        raise unavailable(error) from error
+        raise failure_of(error) from error
 
 
 def read_copy(path: Path) -> StoreState:
     """The state in a copy. Raises DamagedSnapshotError."""
     try:
-        with contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        with contextlib.closing(_open(path, apsw.SQLITE_OPEN_READONLY)) as connection:
             return read_state(connection)
     except (apsw.Error, KeyError) as error:
         raise DamagedSnapshotError(f"it is not a view: {error}") from error
+
+
+def _open(path: Path, flags: int) -> apsw.Connection:
+    return connect(str(path), flags=flags)
+
+
+def _add_checksums(path: Path, *, is_stopped: Callable[[], bool]) -> None:
+    """Completes a copy: SQLite writes most pages before the first, which turns the checksums on.
+
+    Raises StoreUnavailableError if stopped.
+    """
+    with contextlib.closing(PageFile(str(path))) as pages:
+        for start in pages.damaged():
+            if start is not None:
+                pages.write(start, bytearray(pages.read(start, PAGE_BYTES)))
+            if is_stopped():
+                raise StoreUnavailableError("stopped")
+        pages.sync()
 
 
 def import_copy(source: Path, path: Path) -> None:
@@ -108,11 +130,13 @@ def import_copy(source: Path, path: Path) -> None:
     if not file.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     try:
-        with contextlib.closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        with contextlib.closing(_open(file, apsw.SQLITE_OPEN_READONLY)) as connection:
+            require_checked(connection)
             connection.execute("VACUUM INTO ?", (str(path),))
-        with contextlib.closing(apsw.Connection(str(path))) as copy:
+        _add_checksums(path, is_stopped=lambda: False)
+        with contextlib.closing(_open(path, apsw.SQLITE_OPEN_READWRITE)) as copy:
             copy.execute("DELETE FROM settings WHERE name = 'log_voter'")
-    except apsw.Error as error:
+    except (apsw.Error, DataDamagedError) as error:
         raise DamagedSnapshotError(f"it is not a view: {error}") from error
 
 

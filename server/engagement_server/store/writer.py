@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
-from engagement_server.errors import InapplicableCommitError, RequestError
+from engagement_server.errors import DataDamagedError, InapplicableCommitError, RequestError
 from engagement_server.operations import (
     Applied,
     BeginErasure,
@@ -36,10 +36,11 @@ from engagement_server.operations import (
     SetRetention,
 )
 from engagement_server.store.account_rows import open_account
-from engagement_server.store.database import unavailable
+from engagement_server.store.checksums import require_checked
 from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
+from engagement_server.store.failures import failure_of
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.log_digest import DigestRows
 from engagement_server.store.log_position import PositionRows, read_position
@@ -65,8 +66,12 @@ T = TypeVar("T")
 class Writer:
     """Turns commits into rows. Not thread-safe."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(
+        self, connection: apsw.Connection, *, require_present: Callable[[], None] = lambda: None
+    ) -> None:
+        """`require_present` raises StoreUnavailableError once the files of the store are gone."""
         self._connection = connection
+        self._require_present = require_present
         self._suppressions = Suppressions(connection)
         self._tombstones = Tombstones(connection)
         self._merges = IndexMerges(connection)
@@ -90,15 +95,42 @@ class Writer:
     def apply(self, commit: Commit) -> Applied:
         """Makes a commit durable.
 
-        All of the commit is on disk when it returns, and none of it if it raises StoreUnavailableError.
+        All of the commit is on disk when it returns, and none of it if it raises StoreUnavailableError or
+        DataDamagedError.
         """
-        return self._in_transaction(lambda: self._apply_own(commit))
+        try:
+            return self._commit_own(commit)
+        except DataDamagedError:
+            if not self._plan_removals(commit):
+                raise
+        try:
+            return self._commit_own(commit)
+        finally:
+            self._erasures.forget_plan()
+            self._expiry.forget_plan()
+
+    def _commit_own(self, commit: Commit) -> Applied:
+        applied = self._in_transaction(lambda: self._apply_own(commit))
+        self._require_present()
+        return applied
+
+    def _plan_removals(self, commit: Commit) -> bool:
+        """Whether the steps of an erasure or an expiry can go on without damaged events."""
+        steps = {each for each in commit.operations if isinstance(each, EraseEvents | ExpireEvents)}
+        if len(steps) != 1:  # the committer tries each alone
+            return False
+        step = steps.pop()
+        try:
+            return self._erasures.plan(step) if isinstance(step, EraseEvents) else self._expiry.plan(step)
+        except apsw.Error as error:
+            raise failure_of(error) from error
 
     def apply_entries(self, entries: Sequence[LogEntry]) -> list[Applied | None]:
         """Applies entries of a log, all or none; the result of an entry that changes nothing is None.
 
         Raises StoreUnavailableError, and InapplicableCommitError if trying again does not help.
         """
+        self._require_present()  # not behind the commit: entries are not applied twice
         try:
             return self._in_transaction(lambda: self._apply_entries(entries))
         except Exception as error:
@@ -150,13 +182,14 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             result = work()
+            require_checked(self._connection)
             self._connection.execute("COMMIT")
         except Exception as error:
             self._entities.discard_cache()
             self._retention.discard_cache()
             self._last_time_ms = time_before_ms
             if isinstance(error, apsw.Error):
-                raise unavailable(error) from error
+                raise failure_of(error) from error
             raise
         finally:
             self._pending.clear()

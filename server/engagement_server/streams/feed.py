@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from engagement_server.errors import DamagedEventsError
 from engagement_server.messages import stored_event_message
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.streams.frames import SerializedEvent, serialized_event
@@ -60,7 +61,8 @@ class Feed:
     async def read(self, account_id: str, wanted: v1.EventFilter, *, after: int, tail: int) -> Segment:
         """The next segment after a position, at most up to `tail`.
 
-        It covers at least one position after `after`. Raises StoreUnavailableError.
+        It covers at least one position after `after`. Raises StoreUnavailableError, and DamagedEventsError
+        if the events there cannot be read.
         """
         if wanted.ByteSize() and tail - after > _SEARCH_BEYOND_POSITIONS:
             return await self._readers.run(
@@ -68,10 +70,21 @@ class Feed:
             )
         start = after - after % _SEGMENT_POSITIONS
         end = min(start + _SEGMENT_POSITIONS, tail)
-        segment = await self._segment(account_id, wanted, start, end)
+        try:
+            segment = await self._segment(account_id, wanted, start, end)
+        except DamagedEventsError:
+            if start == after:
+                raise
+            return await self._segment(account_id, wanted, after, end)  # may be behind the damage
         if segment.through <= after:  # cut short by large events
             segment = await self._segment(account_id, wanted, after, end)
         return segment
+
+    async def notices(self, *, after: int, through: int) -> Sequence[Notice]:
+        """The notices in a range whose events cannot be read, up to a limit."""
+        return await self._readers.run(
+            lambda reader: reader.notices(after=after, through=through, max_notices=_MAX_NOTICES)
+        )
 
     def evict(self) -> None:
         """Empties the cache, because events were erased or expired."""

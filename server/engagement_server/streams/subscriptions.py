@@ -10,12 +10,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.errors import (
     CursorExpiredError,
+    DamagedEventsError,
+    DataDamagedError,
     DrainingError,
     LogEpochChangedError,
     StoreUnavailableError,
@@ -224,7 +226,7 @@ class Subscription:
                 self.client.reset()
 
     async def run(self) -> None:
-        """Serves the stream to its end. Raises CursorExpiredError and StoreUnavailableError."""
+        """Serves the stream to its end. Raises the RequestError that ends it."""
         await self._send(self._started())
         while self._closing is None:
             if self._stop_position is not None and self._position >= self._stop_position:
@@ -253,9 +255,12 @@ class Subscription:
             await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, fell_behind=fell_behind))
         self._erased.clear()
         self._read_through = self._tail.position
-        segment = await self._feed.read(
-            self.account_id, self._wanted, after=self._position, tail=self._read_through
-        )
+        try:
+            segment = await self._feed.read(
+                self.account_id, self._wanted, after=self._position, tail=self._read_through
+            )
+        except DamagedEventsError as damage:
+            await self._end_before(damage)
         self._read_through = segment.through
         if segment.expired_position > self._position:
             raise CursorExpiredError(self._cursors.encode(segment.expired_position))
@@ -270,6 +275,16 @@ class Subscription:
                 return
         self._position = max(self._position, segment.through)
         await self._send_heartbeat()
+
+    async def _end_before(self, damage: DamagedEventsError) -> NoReturn:
+        """Raises DataDamagedError, with the cursor to go on after. No notice in between is left out."""
+        for notice in await self._feed.notices(after=self._position, through=damage.last_position):
+            self._position = notice.position
+            await self._send(self._notice(notice))
+        raise DataDamagedError(
+            cursor=self._cursors.encode(damage.first_position),
+            resumeCursor=self._cursors.encode(damage.last_position),
+        ) from damage
 
     def _pieces(self, segment: Segment) -> Iterator[Sequence[SerializedEvent] | Notice]:
         """Batches and notices of a segment, in order; each gets a frame of its own."""

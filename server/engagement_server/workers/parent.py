@@ -69,13 +69,14 @@ class Parent:
     async def start(cls, config: Config, log: LogConfig | None, *, worker_count: int) -> Self:
         """Opens stores and logs, and starts workers that accept calls. Raises ConfigurationError."""
         terms = terms_of(config)
-        assemblies = await open_assemblies(config, log)
-        partitions = [OwnedPartition(*assembly, terms=terms) for assembly in assemblies]
         async with contextlib.AsyncExitStack() as ending:
-            for partition in partitions:
-                ending.push_async_callback(partition.close)
+            # First: a start that is refused leaves no folder behind.
             port = await ReservedPort.take(config.listen)
             ending.callback(port.close)
+            assemblies = await open_assemblies(config, log)
+            partitions = [OwnedPartition(*assembly, terms=terms) for assembly in assemblies]
+            for partition in partitions:
+                ending.push_async_callback(partition.close)
             workers = WorkerPool(
                 replace(config, listen=port.address),
                 {partition.number: partition.log_server for partition in partitions},

@@ -45,19 +45,30 @@ class Connection:
     def iterate(
         self, listing: Callable[[EngagementClient], AsyncIterator[_Result]], *, at_once: int
     ) -> Iterator[_Result]:
-        """The items of a listing. The loop is stopped while they are used, so that Ctrl-C works at once."""
+        """The items of a listing. The loop is stopped while they are used, so that Ctrl-C works at once.
+
+        An error is raised after the items before it.
+        """
         items = listing(self._client)
+        failures: list[EngagementError] = []
 
         async def take_some(_: EngagementClient) -> list[_Result]:
             some: list[_Result] = []
-            async for item in items:
-                some.append(item)
-                if len(some) == at_once:
-                    break
+            try:
+                async for item in items:
+                    some.append(item)
+                    if len(some) == at_once:
+                        break
+            except EngagementError as error:
+                failures.append(error)
             return some
 
         while some := self.call(take_some):
             yield from some
+            if failures:
+                break
+        for failure in failures:
+            raise _explain(failure, server=self._server) from failure
 
 
 @contextmanager
@@ -90,10 +101,18 @@ def _explain(error: EngagementError, *, server: str) -> CommandError:
         return CommandError(text)
     if isinstance(error, NotFoundError):
         return NothingFoundError(f"Not found: {text}")
+    if error.metadata.keys() & {"nextPageToken", "resumeCursor"}:
+        return CommandError(
+            f"The server at {server} cannot read on: {text}. --skip-damaged leaves damaged events out."
+        )
     if not isinstance(error, UnavailableError | DeadlineError):
         return CommandError(f"The server at {server} refused the request: {text}")
     if error.reason:
         return CommandError(f"The server at {server} cannot answer now: {text}. Try again later.")
+    return _explain_unreachable(text, server=server)
+
+
+def _explain_unreachable(text: str, *, server: str) -> CommandError:
     if _UNRESOLVED in text:
         return CommandError(
             f"The host of {server} is not known here; name another with --server or ENGAGEMENT_SERVER."

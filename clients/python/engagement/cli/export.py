@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from engagement import v1
 from engagement.cli.connection import connect
 from engagement.cli.connection_options import account_option, server_option
+from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.export_text import CsvFormat, NdjsonFormat
@@ -35,8 +36,8 @@ Examples:
   engagement export events.parquet --account acme --set customer
   engagement export events.csv --account acme --excel
 
-Exit status: 0 the file is complete, 1 events were erased meanwhile, 2 wrong
-usage or no connection, 130 stopped with Ctrl-C.
+Exit status: 0 the file is complete, 1 events were erased meanwhile or damaged
+ones left out, 2 wrong usage or no connection, 130 stopped with Ctrl-C.
 """
 
 
@@ -71,6 +72,7 @@ class ExportErasedError(CommandError):
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
 @click.option("--restart", is_flag=True, help="Discard an interrupted export and start over.")
 @table_options
+@skip_damaged_option
 @server_option
 @account_option
 def export(  # noqa: PLR0913 - one for each option
@@ -78,6 +80,7 @@ def export(  # noqa: PLR0913 - one for each option
     *,
     force: bool,
     restart: bool,
+    skip_damaged: bool,
     style: TableStyle,
     server: str,
     account: str,
@@ -98,7 +101,16 @@ def export(  # noqa: PLR0913 - one for each option
     format_ = _format_of(file, style)
     if file.exists() and not force:
         raise CommandError(f"{file} exists; --force replaces it.")
-    order = _Order(file=file, force=force, style=style, server=server, account=account, wanted=wanted)
+    options = {"--force": force, "--skip-damaged": skip_damaged}
+    order = _Order(
+        file=file,
+        options=[option for option, is_given in options.items() if is_given],
+        style=style,
+        server=server,
+        account=account,
+        wanted=wanted,
+    )
+    left_out = LeftOut(is_allowed=skip_damaged)
     started = time.monotonic()
     with connect(server, account=account) as connection:
         # An unreachable server shows before anything is written.
@@ -110,12 +122,14 @@ def export(  # noqa: PLR0913 - one for each option
             if part.mark.cursor and (missing := format_.resume(part.path)):
                 click.echo(_explain_columns(missing), err=True)
             with ExportBar(file.name) as bar:
-                transfer = Transfer(part, format_, wanted=wanted, on_progress=bar.show)
+                transfer = Transfer(
+                    part, format_, wanted=wanted, on_progress=bar.show, on_damage=left_out.on_damage
+                )
                 _run(order, part, lambda: connection.call(transfer.run))
             part.complete(format_.finish(part.path))
     _report(file, part, events=part.mark.events - earlier_events, seconds=time.monotonic() - started)
     click.echo(f"Follow new events with:\n  {order.tail_command(after=part.mark.cursor)}", err=True)
-    return ExitStatus.OK
+    return left_out.status
 
 
 def _format_of(file: Path, style: TableStyle) -> ExportFormat:
@@ -132,7 +146,7 @@ class _Order:
     """A requested export. Its times are absolute, so that they stay the same when it is resumed."""
 
     file: Path
-    force: bool
+    options: Sequence[str]
     style: TableStyle
     server: str
     account: str
@@ -151,8 +165,7 @@ class _Order:
 
     def export_command(self) -> str:
         """The command that starts and resumes this export."""
-        force = ["--force"] if self.force else []
-        options = [*force, *style_arguments(self.style), *self._arguments()]
+        options = [*self.options, *style_arguments(self.style), *self._arguments()]
         return shlex.join(["engagement", "export", str(self.file), *options])
 
     def tail_command(self, *, after: str) -> str:

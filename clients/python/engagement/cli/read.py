@@ -12,6 +12,7 @@ from engagement import v1
 from engagement.cli import printing, stored_events
 from engagement.cli.connection import connect
 from engagement.cli.connection_options import account_option, server_option
+from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.event_filter import filter_options
 from engagement.cli.event_json import to_json
 from engagement.cli.failures import ExitStatus
@@ -66,6 +67,7 @@ def get(event_id: str | None, *, cursor: str | None, server: str, account: str, 
     type=click.IntRange(min=0),
     help=f"Maximum number of events; 0 is all.  [default: {_TERMINAL_LIMIT} on a terminal, else all]",
 )
+@skip_damaged_option
 @server_option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print a StoredEvent in proto-JSON on each line.")
@@ -73,6 +75,7 @@ def list_events(  # noqa: PLR0913 - one for each option
     *,
     newest_first: bool,
     limit: int | None,
+    skip_damaged: bool,
     server: str,
     account: str,
     as_json: bool,
@@ -87,10 +90,13 @@ def list_events(  # noqa: PLR0913 - one for each option
     has_default_limit = limit is None and printing.is_terminal()
     limit = _TERMINAL_LIMIT if has_default_limit else limit or 0
     show, finish = _printer(as_json=as_json)
+    left_out = LeftOut(is_allowed=skip_damaged)
     page_size = min(limit + 1, _MAX_PAGE_EVENTS) if limit else _MAX_PAGE_EVENTS
     with connect(server, account=account) as connection:
         events = connection.iterate(
-            lambda client: client.list_events(wanted, newest_first=newest_first, page_size=page_size),
+            lambda client: client.list_events(
+                wanted, newest_first=newest_first, page_size=page_size, on_damage=left_out.on_damage
+            ),
             at_once=page_size,
         )
         for stored in islice(events, limit or None):
@@ -100,7 +106,7 @@ def list_events(  # noqa: PLR0913 - one for each option
     sys.stdout.flush()
     if is_cut:
         click.echo(f"There are more than these {limit:,} events; --limit 0 shows them all.", err=True)
-    return ExitStatus.OK
+    return left_out.status
 
 
 def _printer(*, as_json: bool) -> tuple[Callable[[v1.StoredEvent], None], Callable[[], None]]:

@@ -15,9 +15,10 @@ from engagement import v1
 from engagement.cli import printing, stored_events
 from engagement.cli.connection import Connection, connect, report_reconnect
 from engagement.cli.connection_options import account_option, server_option
+from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.event_filter import filter_options, to_arguments
 from engagement.cli.event_json import to_json
-from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
+from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.moment import read_moment
 from engagement.client import EngagementClient
 from engagement.follow import EventBatch, Follower
@@ -32,7 +33,7 @@ Examples:
   engagement tail --account acme --accepted-since 2024-05-01 --json
   engagement tail --account acme --json | jq -c .event.customerInfo
 
-Exit status: 0 --limit is reached, 2 wrong usage or no connection, 130
+Exit status: 0 --limit is reached, 1 damaged events were left out, 2 wrong usage or no connection, 130
 stopped with Ctrl-C.
 """
 
@@ -48,6 +49,7 @@ stopped with Ctrl-C.
     help="Start at the first event accepted at this time or later.",
 )
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Stop after this number of events.")
+@skip_damaged_option
 @server_option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print a StoredEvent in proto-JSON on each line.")
@@ -57,6 +59,7 @@ def tail(  # noqa: PLR0913 - one for each option
     after: str | None,
     accepted_since: Timestamp | None,
     limit: int | None,
+    skip_damaged: bool,
     server: str,
     account: str,
     as_json: bool,
@@ -75,7 +78,9 @@ def tail(  # noqa: PLR0913 - one for each option
     """
     if sum(start is not None for start in (from_start or None, after, accepted_since)) > 1:
         raise click.UsageError("Give one of --from-start, --after and --accepted-since.")
+    left_out = LeftOut(is_allowed=skip_damaged)
     command = ["engagement", "tail", "--account", account, "--server", server, *to_arguments(wanted)]
+    command += ["--skip-damaged"] if skip_damaged else []
     live = _Tail(as_json=as_json, limit=limit, command=[*command, *(["--json"] if as_json else [])])
     with connect(server, account=account) as connection:
         # An unreachable server shows at once, instead of after an outage.
@@ -90,9 +95,10 @@ def tail(  # noqa: PLR0913 - one for each option
                 start_time=accepted_since,
                 on_erasure=live.show_erasure,
                 on_reconnect=report_reconnect,
+                on_damage=left_out.on_damage,
             ),
         )
-    return ExitStatus.OK
+    return left_out.status
 
 
 class _Tail:

@@ -11,7 +11,7 @@ from engagement.cli.connection import report_reconnect
 from engagement.cli.export_format import ExportFormat
 from engagement.cli.part_file import Mark, PartFile
 from engagement.client import EngagementClient
-from engagement.errors import EngagementError
+from engagement.errors import EngagementError, OnDamage
 from engagement.follow import EventBatch
 
 _BATCH_EVENTS: Final = 1000
@@ -43,12 +43,14 @@ class Transfer:
         *,
         wanted: v1.EventFilter,
         on_progress: Callable[[int, int], None],
+        on_damage: OnDamage | None = None,
     ) -> None:
         """`on_progress` receives the number of events in the part, and at most how many remain."""
         self._part = part
         self._format = format
         self._wanted = wanted
         self._on_progress = on_progress
+        self._on_damage = on_damage
         self._held: list[Sequence[v1.StoredEvent]] = []
         self._held_events = 0
         self._held_since = 0.0
@@ -67,6 +69,7 @@ class Transfer:
             max_batch_events=_BATCH_EVENTS,
             on_erasure=self._note_erasure,
             on_reconnect=report_reconnect,
+            on_damage=self._on_damage,
         )
         async with follower:
             try:

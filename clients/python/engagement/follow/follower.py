@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from engagement import v1
-from engagement.errors import EngagementError
+from engagement.errors import EngagementError, OnDamage
 from engagement.follow.stream import FollowStream, Subscribe
 from engagement.retry import OnReconnect, Outage, is_transient
 
@@ -49,6 +49,7 @@ class Follower:
         silence_seconds: float,
         on_erasure: OnErasure | None = None,
         on_reconnect: OnReconnect | None = None,
+        on_damage: OnDamage | None = None,
         max_outage_seconds: float = 300.0,
     ) -> None:
         """Starts where the request says; `subscribe` opens a stream.
@@ -56,14 +57,16 @@ class Follower:
         `silence_seconds` is how long to wait for the first message of a stream; the server sets the limit
         for later ones. `on_erasure` is called, and awaited if it is asynchronous, between the events before
         and after the erasure; an exception from it comes out of the iteration, and the notice is repeated.
-        `on_reconnect` is called with the error that ended a connection. `max_outage_seconds` is how long to
-        keep reconnecting without progress.
+        `on_reconnect` is called with the error that ended a connection. `on_damage` is called with the error
+        of damaged events, which are then left out; without it, the iteration raises that error.
+        `max_outage_seconds` is how long to keep reconnecting without progress.
         """
         self._subscribe = subscribe
         self._silence_seconds = silence_seconds
         self._request = request
         self._on_erasure = on_erasure
         self._on_reconnect = on_reconnect
+        self._on_damage = on_damage
         self._outage = Outage(max_seconds=max_outage_seconds)
         self._stream: FollowStream | None = None
         self._cursor = request.after_cursor
@@ -167,7 +170,8 @@ class Follower:
             try:
                 message = await self._stream.read()
             except EngagementError as error:
-                await self._await_reconnect(error)
+                if not self._pass_over(error):
+                    await self._await_reconnect(error)
                 continue
             self._has_ended = message is None
             return message
@@ -193,6 +197,16 @@ class Follower:
         self._cursor = message.cursor
         if not message.HasField("started") and not message.HasField("closing"):
             self._outage.end()
+
+    def _pass_over(self, error: EngagementError) -> bool:
+        """Goes on behind damaged events if that is what ended the stream, and wanted."""
+        behind = error.metadata.get("resumeCursor")
+        if self._on_damage is None or behind is None:
+            return False
+        self._disconnect()
+        self._on_damage(error)
+        self._cursor = behind
+        return True
 
     async def _await_reconnect(self, error: EngagementError) -> None:
         """Waits until the next connection is due. Raises the error if another connection cannot help."""

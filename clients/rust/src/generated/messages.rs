@@ -3192,6 +3192,16 @@ pub enum ErrorReason {
     ///  "metadata": {"requestId": "…"}}
     /// ```
     ERROR_REASON_INTERNAL = 90i32,
+    /// Stored data is damaged, and there is no other to answer with. DATA_LOSS.
+    /// Not retryable. If events were being read, the metadata has the cursor of
+    /// the first damaged one, and the place to read on behind the damage:
+    /// `resumeCursor` for SubscribeEvents, `nextPageToken` for ListEvents.
+    ///
+    /// ```text
+    /// {"reason": "DATA_DAMAGED", "domain": "engagement.v1",
+    ///  "metadata": {"cursor": "…", "resumeCursor": "…"}}
+    /// ```
+    ERROR_REASON_DATA_DAMAGED = 100i32,
     /// This node refuses the accounts of a partition, because a message of its
     /// replicated log is missing or damaged, or its view differs from those of
     /// other nodes. DATA_LOSS. Not retryable at this node until an operator has
@@ -3203,7 +3213,7 @@ pub enum ErrorReason {
     ///  "metadata": {"log": "engagement-0of1", "sequence": "4711",
     ///               "cause": "message 4711 is missing"}}
     /// ```
-    ERROR_REASON_LOG_DAMAGED = 100i32,
+    ERROR_REASON_LOG_DAMAGED = 101i32,
 }
 impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_UNSPECIFIED`]; `Debug` prints the variant name.
@@ -3308,6 +3318,9 @@ impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_INTERNAL`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const Internal: Self = Self::ERROR_REASON_INTERNAL;
+    ///Idiomatic alias for [`Self::ERROR_REASON_DATA_DAMAGED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const DataDamaged: Self = Self::ERROR_REASON_DATA_DAMAGED;
     ///Idiomatic alias for [`Self::ERROR_REASON_LOG_DAMAGED`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const LogDamaged: Self = Self::ERROR_REASON_LOG_DAMAGED;
@@ -3447,7 +3460,8 @@ impl ::buffa::Enumeration for ErrorReason {
             81i32 => ::core::option::Option::Some(Self::ERROR_REASON_DRAINING),
             82i32 => ::core::option::Option::Some(Self::ERROR_REASON_STORE_UNAVAILABLE),
             90i32 => ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL),
-            100i32 => ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED),
+            100i32 => ::core::option::Option::Some(Self::ERROR_REASON_DATA_DAMAGED),
+            101i32 => ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED),
             _ => ::core::option::Option::None,
         }
     }
@@ -3492,6 +3506,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_DRAINING => "ERROR_REASON_DRAINING",
             Self::ERROR_REASON_STORE_UNAVAILABLE => "ERROR_REASON_STORE_UNAVAILABLE",
             Self::ERROR_REASON_INTERNAL => "ERROR_REASON_INTERNAL",
+            Self::ERROR_REASON_DATA_DAMAGED => "ERROR_REASON_DATA_DAMAGED",
             Self::ERROR_REASON_LOG_DAMAGED => "ERROR_REASON_LOG_DAMAGED",
         }
     }
@@ -3599,6 +3614,9 @@ impl ::buffa::Enumeration for ErrorReason {
             "ERROR_REASON_INTERNAL" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL)
             }
+            "ERROR_REASON_DATA_DAMAGED" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_DATA_DAMAGED)
+            }
             "ERROR_REASON_LOG_DAMAGED" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED)
             }
@@ -3641,6 +3659,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_DRAINING,
             Self::ERROR_REASON_STORE_UNAVAILABLE,
             Self::ERROR_REASON_INTERNAL,
+            Self::ERROR_REASON_DATA_DAMAGED,
             Self::ERROR_REASON_LOG_DAMAGED,
         ]
     }

@@ -32,6 +32,7 @@ MAX_METADATA_BYTES = 32 * 1024
 """Room for a token of 16 KiB. Between its soft and its hard limit the library refuses calls at random, so
 both are this one."""
 _CLOSE_CONNECTIONS_SECONDS = 0.5
+_INGEST_SERVICE = "engagement.v1.IngestService"
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
@@ -91,6 +92,10 @@ class Endpoint:
             raise cannot_listen(address, error) from error
         await self._grpc.start()
         return f"{host}:{port}"
+
+    def report_writable(self, *, is_writable: bool) -> None:
+        """Reports NOT_SERVING for the service that takes events while the store cannot take them."""
+        self._health.set_unwritable(() if is_writable else (_INGEST_SERVICE,))
 
     def report_stopping(self) -> None:
         """Reports NOT_SERVING from now on."""

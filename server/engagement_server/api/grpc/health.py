@@ -31,11 +31,17 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._is_current = is_current
         self._is_expiry_held = is_expiry_held
         self._is_stopping = False
+        self._unwritable: frozenset[str] = frozenset()
         self._change = asyncio.Event()
 
     def set_current(self, is_current: bool) -> None:  # noqa: FBT001  # as the logs call it
         """Reports NOT_SERVING while the node is behind the log or cut off from it."""
         self._is_current = is_current
+        self._notify()
+
+    def set_unwritable(self, services: Iterable[str]) -> None:
+        """Reports NOT_SERVING for these services, which only write; the others go on."""
+        self._unwritable = frozenset(services)
         self._notify()
 
     def set_expiry_held(self, *, is_held: bool) -> None:
@@ -73,7 +79,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     def _status(self, service: str) -> int:
         if service not in self._services:
             return _Response.SERVICE_UNKNOWN
-        is_serving = self._is_current and not self._is_stopping
+        is_serving = self._is_current and not self._is_stopping and service not in self._unwritable
         if service == EXPIRY:
             is_serving = is_serving and not self._is_expiry_held
         return _Response.SERVING if is_serving else _Response.NOT_SERVING

@@ -1,0 +1,268 @@
+"""Damaged, removed and foreign files: noticed, said in a sentence, and with a way to go on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from engagement import v1
+from engagement_server.store.database import DatabaseFile
+from tests.support.cli_process import Cli
+from tests.support.connection import connect
+from tests.support.events import customer_event
+from tests.support.refused_call import expect_refused
+from tests.support.server_process import ServerProcess
+from tests.support.store_file import open_store
+from tests.support.waiting import eventually
+
+EVENTS = 600
+WORKERS = [pytest.param(1, id="one process"), pytest.param(2, id="workers")]
+_NOBODY = 65534
+
+
+def named(number: int) -> v1.Event:
+    event = customer_event(f"event-{number:04}", role=f"Role of zq{number:04}zq")
+    event.consumer_id = f"consumer-{number}"
+    return event
+
+
+def flip(path: Path, spot: bytes) -> None:
+    """Flips a bit of the only place in a file that matches."""
+    content = bytearray(path.read_bytes())
+    (found,) = re.finditer(spot, content, re.DOTALL)
+    content[found.start()] ^= 1
+    path.write_bytes(content)
+
+
+async def fill(server: ServerProcess) -> None:
+    async with connect(server.address) as connection:
+        for start in range(0, EVENTS, 300):
+            await connection.record_batch([named(number) for number in range(start, start + 300)])
+
+
+def failed_start(data_dir: Path, *options: str) -> str:
+    done = Cli(data_dir.parent).run("serve", "--listen", "127.0.0.1:0", "--data", str(data_dir), *options)
+    assert done.status == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+async def test_reads_name_damaged_events_and_go_on_behind_them(tmp_path: Path, *, workers: int) -> None:
+    with ServerProcess(tmp_path / "data", options=("--workers", str(workers))).start() as server:
+        await fill(server)
+        server.stop()
+        flip(tmp_path / "data" / "engagement.db", b"Role of zq0300zq")
+        server.start()
+        cli = Cli(tmp_path, server=server.address)
+        refused = cli.run("list", "--json")
+        assert (refused.status, refused.stdout.count("\n") > 100) == (2, True)
+        assert "stored data is damaged at cursor" in refused.stderr
+        assert "--skip-damaged" in refused.stderr
+        for command in (
+            ["list", "--json", "--skip-damaged"],
+            ["list", "--json", "--skip-damaged", "--newest-first"],
+            ["export", "events.ndjson", "--skip-damaged"],
+            ["tail", "--json", "--from-start", "--skip-damaged", "--limit", "540"],
+        ):
+            done = cli.run(*command)
+            assert done.status == 1, done.stderr
+            assert "Left out damaged events from cursor" in done.stderr
+            exported = tmp_path / "events.ndjson"
+            text = exported.read_text() if command[0] == "export" else done.stdout
+            assert 540 <= text.count("\n") < EVENTS
+            assert "zq0300zq" not in text
+            assert "zq0599zq" in text or command[0] == "tail"
+        assert cli.run("get", "event-0300").status == 2
+        assert cli.run("get", "event-0001").status == 0
+        erased = cli.run("erase", "--consumer", "consumer-300", "--yes")
+        assert erased.status == 0, erased.stderr
+        for path in (tmp_path / "data").iterdir():
+            assert b"zq0300zq" not in path.read_bytes().lower()
+        assert cli.run("list", "--json").status == 0
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+async def test_a_server_whose_file_was_removed_takes_no_event(tmp_path: Path, *, workers: int) -> None:
+    data = tmp_path / "data"
+    with ServerProcess(data, options=("--workers", str(workers))).start() as server:
+        await fill(server)
+        (data / "engagement.db").rename(tmp_path / "moved.db")
+        async with connect(server.address) as connection:
+            refused = await expect_refused(connection.record(customer_event("lost")))
+            assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+
+            async def is_told() -> bool:
+                return await serving(server, "engagement.v1.IngestService") is False
+
+            await eventually(is_told, "health tells")
+            assert await serving(server, "engagement.v1.EventService")
+        (tmp_path / "moved.db").rename(data / "engagement.db")
+        async with connect(server.address) as connection:
+            await connection.record(customer_event("back"))
+
+
+async def serving(server: ServerProcess, service: str) -> bool:
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)  # Any: the stubs describe synchronous calls
+        response = await health.Check(health_pb2.HealthCheckRequest(service=service))
+    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def test_a_folder_stays_locked_without_its_lock_file(server_process: ServerProcess) -> None:
+    (server_process.data_dir / "lock").unlink()
+    assert "is in use by another server" in failed_start(server_process.data_dir)
+
+
+def test_a_second_server_says_who_has_the_folder(server_process: ServerProcess) -> None:
+    assert re.search(r"in use by another server \(process \d+ on ", failed_start(server_process.data_dir))
+
+
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with closing(sqlite3.connect(data / "engagement.db")) as other:
+        other.execute("CREATE TABLE theirs (value)")
+    before = (data / "engagement.db").read_bytes()
+    assert "is a file of another program" in failed_start(data)
+    assert (data / "engagement.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+def test_a_refused_address_leaves_no_folder(
+    server_process: ServerProcess, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    arguments = ("serve", "--listen", server_process.address, "--data", str(tmp_path / "new"), *options)
+    done = Cli(tmp_path).run(*arguments)
+    assert (done.status, "cannot listen on" in done.stderr) == (2, True)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a server as another user")
+def test_files_of_another_user_are_refused_with_the_command_that_helps() -> None:
+    with TemporaryDirectory(prefix="engagement-") as folder:  # pytest's own is closed to others
+        data = Path(folder)
+        database = DatabaseFile(data)
+        database.open_writer().close()
+        database.close()
+        data.chmod(0o777)
+        (data / "lock").unlink()
+        # The other user may not be able to read the interpreter's own files, so they are read before.
+        code = (
+            "import os, pathlib; from engagement_server.store import checksums, database;"
+            f" checksums.load_file_layer(); os.setuid({_NOBODY});"
+            f" database.DatabaseFile(pathlib.Path({folder!r})).open_writer()"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ConfigurationError" in done.stderr
+    assert f"chown -R nobody {folder}" in done.stderr
+
+
+async def test_a_damaged_page_of_the_start_is_one_sentence(server_process: ServerProcess) -> None:
+    server_process.stop()
+    file = server_process.data_dir / "engagement.db"
+    content = bytearray(file.read_bytes())
+    content[3000] ^= 1
+    file.write_bytes(content)
+    message = failed_start(server_process.data_dir)
+    assert f"{file} is damaged" in message
+    assert f"engagement check {server_process.data_dir}" in message
+
+
+async def test_a_damaged_write_ahead_log_stops_the_start_and_is_cut_as_the_message_says(
+    server_process: ServerProcess,
+) -> None:
+    data = server_process.data_dir
+    async with connect(server_process.address) as connection:
+        for number in range(20):
+            await connection.record(named(number))
+        server_process.kill()
+    wal = data / "engagement.db-wal"
+    content = bytearray(wal.read_bytes())
+    spot = content.rindex(b"Role of zq0015zq")
+    content[spot] ^= 1
+    wal.write_bytes(content)
+    message = failed_start(data)
+    found = re.search(r"truncate -s (\d+) (\S+)\.", message)
+    assert found, message
+    assert Path(found[2]) == wal
+    os.truncate(wal, int(found[1]))
+    server_process.start()
+    async with connect(server_process.address) as connection:
+        stored = await connection.stored_ids()
+    assert 10 <= len(stored) < 20
+    assert stored == [f"event-{number:04}" for number in range(len(stored))]
+
+
+async def test_a_check_finds_nothing_in_a_sound_store_and_changes_nothing(
+    server_process: ServerProcess, tmp_path: Path
+) -> None:
+    await fill(server_process)
+    cli = Cli(tmp_path)
+    in_use = cli.run("check", str(server_process.data_dir))
+    assert (in_use.status, "is in use by a server" in in_use.stderr) == (2, True)
+    server_process.kill()  # the write-ahead log stays
+    copy = tmp_path / "copy"
+    shutil.copytree(server_process.data_dir, copy)
+    (copy / "engagement.db-shm").unlink()
+    before = contents(copy)
+    done = cli.run("check", str(copy))
+    assert done.status == 0, done.stdout
+    assert f"no damage ({EVENTS} events of 1 accounts" in done.stdout
+    assert {name: contents(copy)[name] for name in before} == before
+
+
+async def test_a_check_says_where_damage_is_and_what_can_be_done(
+    server_process: ServerProcess, tmp_path: Path
+) -> None:
+    await fill(server_process)
+    server_process.stop()
+    flip(server_process.data_dir / "engagement.db", b"Role of zq0300zq")
+    done = Cli(tmp_path).run("check", str(server_process.data_dir), "--json")
+    assert done.status == 1
+    (store,) = done.json()["stores"]
+    page, event, *_ = store["findings"]
+    assert (page["kind"], "of events" in page["message"]) == ("page", True)
+    assert (event["kind"], "--skip-damaged" in event["remedy"]) == ("event", True)
+    assert {each["kind"] for each in store["findings"]} == {"page", "event"}
+
+
+async def test_a_damaged_search_index_is_rebuilt(server_process: ServerProcess, tmp_path: Path) -> None:
+    await fill(server_process)
+    server_process.stop()
+    cli = Cli(tmp_path)
+    with closing(open_store(server_process.data_dir)) as connection:
+        rows = connection.execute(
+            "SELECT pageno FROM dbstat WHERE name = 'search_data' AND pagetype = 'leaf' ORDER BY unused"
+        )
+        row = rows.fetchone()
+    assert row is not None
+    page = row[0]
+    assert isinstance(page, int)
+    content = bytearray((server_process.data_dir / "engagement.db").read_bytes())
+    content[page * 4096 - 2000] ^= 1
+    (server_process.data_dir / "engagement.db").write_bytes(content)
+    done = cli.run("check", str(server_process.data_dir))
+    assert (done.status, "engagement check --discard-index" in done.stdout) == (1, True)
+    assert cli.run("check", str(server_process.data_dir), "--discard-index").status == 0
+    server_process.start()
+    found = Cli(tmp_path, server=server_process.address).run("list", "--text", "zq0300zq", "--json")
+    assert found.stdout.count("\n") == 1
+    server_process.stop()
+    assert cli.run("check", str(server_process.data_dir)).status == 0

@@ -1,0 +1,227 @@
+"""Damaged events do not block others: reads go on behind them, erasures and expiry remove them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from engagement import v1
+from engagement_server.cursor import first_position
+from engagement_server.errors import DamagedEventsError, DataDamagedError
+from engagement_server.model import ErasureState, LogBounds, Outcome, Subject
+from engagement_server.operations import (
+    BeginErasure,
+    Commit,
+    EraseEvents,
+    ExpireEvents,
+    Operation,
+    RecordBatch,
+    Recorded,
+)
+from engagement_server.store.checkup import check_store
+from engagement_server.store.database import DatabaseFile
+from engagement_server.store.event_pages import PageQuery
+from engagement_server.store.purge import Purge
+from engagement_server.store.reader import Reader
+from engagement_server.store.writer import Writer
+from tests.support.events import batch_of, customer_event
+from tests.support.marked_events import files_with
+
+ACCOUNT = "acme"
+EVENTS = 2_000
+TIME_MS = 1_700_000_000_000
+WHOLE = LogBounds(1, first_position(1), first_position(1) + EVENTS)
+
+
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[tuple[Reader, Writer, apsw.Connection]]:
+    database = DatabaseFile(folder)
+    try:
+        with (
+            contextlib.closing(database.open_writer()) as connection,
+            contextlib.closing(database.open_reader()) as reading,
+        ):
+            yield Reader(reading), Writer(connection), connection
+    finally:
+        database.close()
+
+
+def apply(writer: Writer, operation: Operation, *, time_ms: int = TIME_MS) -> object:
+    (result,) = writer.apply(Commit([operation], time_ms)).results
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def named(number: int) -> v1.Event:
+    """An event whose every value names its number."""
+    event = customer_event(f"event-{number:05}", balance=f"zq{number:05}zq", role=f"Role of zq{number:05}zq")
+    event.consumer_id = f"consumer-{number:05}"
+    return event
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with opened(tmp_path) as (_, writer, _):
+        for start in range(0, EVENTS, 500):
+            batch = batch_of([named(number) for number in range(start, start + 500)])
+            apply(writer, RecordBatch(ACCOUNT, batch, is_atomic=True), time_ms=TIME_MS + start)
+    return tmp_path
+
+
+def damage(folder: Path, spot: bytes) -> None:
+    """Flips a bit of the only place in the store that matches."""
+    path = folder / "engagement.db"
+    content = bytearray(path.read_bytes())
+    (found,) = re.finditer(spot, content, re.DOTALL)
+    content[found.start()] ^= 1
+    path.write_bytes(content)
+
+
+def damage_event(folder: Path, number: int) -> None:
+    """Damages the payload of an event; its text is in the index in lower case."""
+    damage(folder, b"Role of zq%05dzq" % number)
+
+
+def read_all(reader: Reader) -> tuple[list[int], list[range]]:
+    """The numbers of all events that can be read, and the damaged ranges of numbers."""
+    after, numbers, damaged = WHOLE.expired_position, [], []
+    first = first_position(1) + 1
+    while after < WHOLE.last_position:
+        try:
+            scan = reader.scan(after=after, through=WHOLE.last_position, max_bytes=1 << 24)
+        except DamagedEventsError as error:
+            damaged.append(range(error.first_position - first, error.last_position - first + 1))
+            after = error.last_position
+        else:
+            numbers += [row.position - first for row in scan.rows]
+            after = WHOLE.last_position if scan.is_complete else scan.rows[-1].position
+    return numbers, damaged
+
+
+def test_a_read_goes_on_behind_damage_and_leaves_out_only_one_page(folder: Path) -> None:
+    for number in (500, 1500):
+        damage_event(folder, number)
+    with opened(folder) as (reader, _, _):
+        numbers, damaged = read_all(reader)
+    assert [500 in damaged[0], 1500 in damaged[1], len(damaged)] == [True, True, 2]
+    assert {*range(EVENTS)} - {*numbers} == {*damaged[0], *damaged[1]}
+    assert max(len(each) for each in damaged) < 64
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_list_goes_on_behind_damage_in_both_directions(folder: Path, *, newest_first: bool) -> None:
+    damage_event(folder, 1000)
+    first = first_position(1) + 1
+    listed: list[int] = []
+    missing: list[int] = []
+    after: int | None = None
+    with opened(folder) as (reader, _, _):
+        while True:
+            query = PageQuery(ACCOUNT, v1.EventFilter(), after, newest_first, 300, 1 << 24)
+            try:
+                page = reader.page(query)
+            except DamagedEventsError as error:
+                missing += range(error.first_position - first, error.last_position - first + 1)
+                after = error.first_position if newest_first else error.last_position
+                continue
+            listed += [row.position - first for row, _ in page.rows]
+            if page.next_position is None:
+                break
+            after = page.next_position
+    assert listed == sorted(listed, reverse=newest_first)
+    assert sorted([*listed, *missing]) == [*range(EVENTS)]
+    assert 1000 in missing
+
+
+def test_a_search_names_the_damaged_event_and_finds_the_others(folder: Path) -> None:
+    damage_event(folder, 1000)
+    wanted = v1.EventFilter(consumer_ids=["consumer-01000", "consumer-01900"])
+    query = PageQuery(ACCOUNT, wanted, None, False, 300, 1 << 24)
+    with opened(folder) as (reader, _, _):
+        with pytest.raises(DamagedEventsError) as raised:
+            reader.page(query)
+        position = raised.value.first_position
+        assert position == raised.value.last_position == first_position(1) + 1001
+        behind = PageQuery(ACCOUNT, wanted, position, False, 300, 1 << 24)
+        ((row, _),) = reader.page(behind).rows
+        assert row.position == first_position(1) + 1901
+
+
+def erase(writer: Writer, consumer_id: str) -> ErasureState:
+    subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, consumer_id)
+    apply(writer, BeginErasure(ACCOUNT, "request", "erasure", subject, suppress=False))
+    state = apply(writer, EraseEvents(ACCOUNT, "erasure"))
+    while isinstance(state, ErasureState) and state.has_events_left:
+        state = apply(writer, EraseEvents(ACCOUNT, "erasure"))
+    assert isinstance(state, ErasureState)
+    return state
+
+
+@pytest.mark.parametrize(
+    "spot",
+    [b"Role of zq01000zq", b"consumer-01000", b"event-01000.{6,16}\n\x0bevent-01000"],
+    ids=["value", "consumer", "id"],
+)
+def test_an_erasure_removes_a_damaged_event_and_no_byte_of_it_is_left(folder: Path, spot: bytes) -> None:
+    damage(folder, spot)
+    with opened(folder) as (reader, writer, connection):
+        state = erase(writer, "consumer-01000")
+        for _ in Purge(connection).steps():
+            pass
+        assert state.erased_events == 1
+        assert files_with(folder, "zq01000zq") == {}
+        assert files_with(folder, "consumer-01000") == {}
+        assert files_with(folder, "event-01000") == {}
+        numbers, damaged = read_all(reader)
+        assert damaged == []
+        assert EVENTS - 64 < len(numbers) < EVENTS
+        kept = PageQuery(ACCOUNT, v1.EventFilter(text="zq00001zq"), None, False, 9, 1 << 24)
+        assert [event.event_id for _, event in reader.page(kept).rows] == ["event-00001"]
+        recorded = apply(writer, RecordBatch(ACCOUNT, batch_of([named(1000), named(1)]), is_atomic=False))
+        assert isinstance(recorded, Recorded)
+        assert [verdict.outcome for verdict in recorded.verdicts] == [Outcome.DUPLICATE] * 2
+        assert connection.pragma("integrity_check") == "ok"
+
+
+def test_expiry_removes_damaged_events(folder: Path) -> None:
+    damage_event(folder, 100)
+    with opened(folder) as (reader, writer, connection):
+        while apply(writer, ExpireEvents(ACCOUNT, TIME_MS + 500)):
+            pass
+        numbers, damaged = read_all(reader)
+        assert (numbers, damaged) == ([*range(500, EVENTS)], [])
+        assert connection.pragma("integrity_check") == "ok"
+
+
+def test_a_rebuilt_index_still_names_damaged_events(folder: Path) -> None:
+    damage_event(folder, 1000)
+    with opened(folder) as (_, _, connection):
+        connection.execute("DELETE FROM settings WHERE name = 'search_fingerprint'")
+    wanted = v1.EventFilter(consumer_ids=["consumer-01000"])
+    with opened(folder) as (reader, _, _), pytest.raises(DamagedEventsError):
+        reader.page(PageQuery(ACCOUNT, wanted, None, False, 300, 1 << 24))
+
+
+def test_a_commit_that_needs_a_damaged_event_is_refused_and_stores_nothing(folder: Path) -> None:
+    damage_event(folder, 1000)
+    with opened(folder) as (reader, writer, _):
+        with pytest.raises(DataDamagedError):
+            apply(writer, RecordBatch(ACCOUNT, batch_of([named(1000), named(9999)]), is_atomic=False))
+        assert reader.bounds(ACCOUNT) == WHOLE
+
+
+def test_a_check_ends_if_no_event_can_be_read(folder: Path) -> None:
+    with opened(folder) as (_, _, connection):
+        ((root,),) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchall()
+    assert isinstance(root, int)
+    content = bytearray((folder / "engagement.db").read_bytes())
+    content[root * 4096 - 100] ^= 1
+    (folder / "engagement.db").write_bytes(content)
+    report = check_store(folder / "engagement.db", on_progress=lambda *_: None)
+    assert ("event", 0) in [(finding.kind, report.events) for finding in report.findings]
