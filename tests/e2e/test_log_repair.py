@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -64,11 +65,12 @@ def documented(command: str) -> str:
 
 async def run(text: str, place: Path, variables: Mapping[str, object], *, status: int = 0) -> str:
     """Runs a block as it stands in the document; returns its output."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = await asyncio.to_thread(
         subprocess.run,
         ["bash", "-euo", "pipefail", "-c", text],
         cwd=place,
-        env={**os.environ, **{name: str(value) for name, value in variables.items()}},
+        env={**os.environ, "PATH": path, **{name: str(value) for name, value in variables.items()}},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -201,7 +203,7 @@ async def test_a_message_that_was_deleted_in_the_middle_is_repaired_from_another
     assert f"message {sequence} is missing on all servers" in printed
     assert f"has applied message {sequence - 1}" in printed
     last.kill()
-    await run(documented('python -m apsw "$other'), tmp_path, {**settings, "other": first.data_dir})
+    await run(documented('engagement backup "$other"'), tmp_path, {**settings, "other": first.data_dir})
     await asyncio.to_thread(nodes.restart, 2)
     assert len(await agreed(nodes.addresses, account_id=ACCOUNT)) >= 4
     await views_agree([node.data_dir for node in nodes.nodes])

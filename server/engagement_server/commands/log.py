@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from engagement_server.commands.log_access import LogAccess
     from engagement_server.log.nats.checking import CheckedLog, Finding
 
+_EPILOG = """\b
+Examples:
+  engagement log check --data data
+  engagement log repair --from snapshot
+  engagement log skip 4711
+"""
 _FOUND = 1
 _SETTINGS = {"data", "partitions", "log", "log_name"}
 _SETTINGS |= {"log_credentials", "log_tls_ca", "log_tls_cert", "log_tls_key"}
@@ -35,7 +41,7 @@ def _with_log_options(command: Callable[..., int]) -> Callable[..., int]:
     return with_options(command, is_wanted=_SETTINGS.__contains__)
 
 
-@click.group()
+@click.group(epilog=_EPILOG)
 def log() -> None:
     """Check a replicated log, and repair what is damaged.
 

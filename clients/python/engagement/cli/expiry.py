@@ -17,6 +17,11 @@ from engagement.cli.help import Group
 from engagement.cli.printing import print_pairs
 from engagement.client import EngagementClient
 
+_EPILOG = """\b
+Examples:
+  engagement expiry status
+  engagement expiry release --yes
+"""
 _STATUS_EPILOG = """\b
 Examples:
   engagement expiry status
@@ -33,7 +38,7 @@ Exit status: 0 released, 1 not confirmed or not held, 2 wrong usage or no connec
 """
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, epilog=_EPILOG)
 def expiry() -> None:
     """Show whether the removal of old events is held, and release it.
 

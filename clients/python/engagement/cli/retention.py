@@ -20,6 +20,11 @@ from engagement.client import EngagementClient
 
 _MAX_DAYS = 36_500
 
+_EPILOG = """\b
+Examples:
+  engagement retention show
+  engagement retention set --days 90 --preview
+"""
 _SHOW_EPILOG = """\b
 Examples:
   engagement retention show
@@ -34,7 +39,7 @@ Exit status: 0 set or previewed, 1 not confirmed, 2 wrong usage or no connection
 """
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, epilog=_EPILOG)
 def retention() -> None:
     """Show or set how long a server keeps events.
 
