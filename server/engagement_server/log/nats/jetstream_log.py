@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from engagement_server.log.nats.stream import NatsStream
     from engagement_server.operations import Applied, Commit, DigestVote, LogEntry, Result
     from engagement_server.store.database import DatabaseFile, Identity
+    from engagement_server.store.log_digest import DigestState
     from engagement_server.store.log_position import LogPosition
     from engagement_server.store.reserve import Reserve
 
@@ -100,6 +101,7 @@ class JetStreamLog:
         self._callbacks: list[AppliedCallback] = []
         self._settle_callbacks: list[SettleCallback] = []
         self._applying: asyncio.Future[None] = _done()
+        self._is_vote_due = False
         self._voting: asyncio.Future[None] = _done()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._metrics = LogMetrics(settings.name, self._freshness, self._snapshots)
@@ -317,19 +319,31 @@ class JetStreamLog:
         """Compares the view with others, and votes when that is needed."""
         state = await self._applier.compare_digests()
         self._damage.compare(state.divergence)
+        votes = self._votes_of(state)
+        if not votes:
+            return
+        self._is_vote_due = True
+        if self._voting.done():
+            self._voting = asyncio.create_task(self._vote(votes), name="log-vote")
+
+    def _votes_of(self, state: DigestState) -> dict[str, DigestVote]:
+        """The votes that this view has to give, by the ids of their messages."""
         votes = {f"digest.{vote.sequence}.{vote.voter}.{vote.digest.hex()}": vote for vote in state.due}
         # One node votes as long as all agree: the stream takes an id once. While a node catches up, it
         # passes boundaries on which others have voted long ago.
         if state.newest is not None and self._freshness.is_current:
             votes[f"digest.{state.newest.sequence}"] = state.newest
-        if votes and self._voting.done():
-            self._voting = asyncio.create_task(self._vote(votes), name="log-vote")
+        return votes
 
     async def _vote(self, votes: Mapping[str, DigestVote]) -> None:
-        deadline = asyncio.get_running_loop().time() + PUBLISH_SECONDS
-        for message_id, vote in votes.items():
-            with contextlib.suppress(StoreUnavailableError):  # the next comparison finds it due again
-                await self._publisher.put(message_id, encode_vote(vote), deadline=deadline)
+        """Votes, and again on what has become due meanwhile: a quiet log gives no other occasion."""
+        while self._is_vote_due:
+            self._is_vote_due = False
+            deadline = asyncio.get_running_loop().time() + PUBLISH_SECONDS
+            for message_id, vote in votes.items():
+                with contextlib.suppress(StoreUnavailableError):  # the next comparison finds it due again
+                    await self._publisher.put(message_id, encode_vote(vote), deadline=deadline)
+            votes = self._votes_of(await self._applier.compare_digests())
 
     def _note_damage(self, damage: LogDamagedError | None) -> None:
         self._freshness.set_damage(damage)
