@@ -164,7 +164,7 @@ class Writer:
         return int(self._connection.pragma("freelist_count") * self._connection.pragma("page_size"))
 
     def free_log(self) -> None:
-        """Moves the write-ahead log into the file, once readers are done, so that the next commit reuses it."""
+        """Moves the write-ahead log into the file, once readers are done: the next commit reuses it."""
         with contextlib.suppress(apsw.Error):  # it may need room too
             self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
