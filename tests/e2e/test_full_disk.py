@@ -30,12 +30,10 @@ def clock(tmp_path: Path) -> ShiftedClock:
     return clock
 
 
-@pytest.fixture(params=["1", "2"], ids=["one process", "workers"])
-def server(request: pytest.FixtureRequest, tmp_path: Path, clock: ShiftedClock) -> Iterator[SmallDiskServer]:
+@pytest.fixture
+def server(tmp_path: Path, clock: ShiftedClock) -> Iterator[SmallDiskServer]:
     reserve = ("--reserve-megabytes", str(_RESERVE_MEGABYTES))
-    process = SmallDiskServer(
-        tmp_path / "data", environment=clock.environment, options=("--workers", request.param, *reserve)
-    )
+    process = SmallDiskServer(tmp_path / "data", environment=clock.environment, options=reserve)
     with small_disk(process, size_bytes=_DISK_BYTES):
         yield process.start()
 
