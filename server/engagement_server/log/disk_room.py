@@ -51,7 +51,7 @@ def apply_with_reserve(writer: Writer, commit: Commit, reserve: Reserve | None) 
     """
     _update(reserve, writer)
     if reserve is not None and reserve.is_low:
-        return _apply_removals(writer, commit)
+        return _apply_removals(writer, commit, reserve)
     try:
         return _with_free_log(writer, lambda: writer.apply(commit))
     except StoreUnavailableError as error:
@@ -59,7 +59,7 @@ def apply_with_reserve(writer: Writer, commit: Commit, reserve: Reserve | None) 
         if reserve is None or not error.is_full or not has_removals or not reserve.give_up():
             raise
         writer.free_log()  # the file grows by what the log holds, before anything else takes the room
-        return _apply_removals(writer, commit)
+        return _apply_removals(writer, commit, reserve)
 
 
 def apply_entries_with_reserve(
@@ -81,8 +81,11 @@ def apply_entries_with_reserve(
 
 def _update(reserve: Reserve | None, writer: Writer) -> None:
     """Decides whether there is room again after the reserve was given up."""
-    if reserve is not None and not reserve.is_kept:
-        reserve.update(free_page_bytes=writer.free_page_bytes)
+    if reserve is None or reserve.is_whole:
+        return
+    if reserve.is_low:
+        writer.free_log()  # it takes room that nothing else can use
+    reserve.update(free_page_bytes=writer.free_page_bytes)
 
 
 def _with_free_log(writer: Writer, apply: Callable[[], T]) -> T:
@@ -102,12 +105,13 @@ def require_room(operations: Sequence[Operation], reserve: Reserve | None) -> No
         raise StoreUnavailableError(_FULL)
 
 
-def _apply_removals(writer: Writer, commit: Commit) -> Applied:
+def _apply_removals(writer: Writer, commit: Commit, reserve: Reserve) -> Applied:
     removals = [operation for operation in commit.operations if is_removal(operation)]
     if not removals:
         raise StoreUnavailableError(_FULL)
     fewer = Commit(removals, commit.time_ms)
     applied = _with_free_log(writer, lambda: writer.apply(fewer))
+    _update(reserve, writer)  # the next removal may be minutes away
     results = iter(applied.results)
     return applied._replace(
         results=[

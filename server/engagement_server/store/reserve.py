@@ -1,7 +1,8 @@
 """Disk space kept for removal: a full disk would otherwise refuse the very commits that make room.
 
-The file is given up when a commit finds the disk full. From then on only removal is committed, until
-the space is kept again, or the store has half as much room in pages that removed events have left.
+The file is given up when a commit finds the disk full. From then on only removal is committed, until the
+space is kept again: all of it, or half once removal has made room for a quarter of it, in the store's own
+file or beside. The other half is then for the write-ahead log, without which no commit can use that room.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Reserve:
         self._next_attempt = 0.0
         self.is_low = False
         """Whether there is no room for anything but removal."""
-        if size_bytes and not self._take():
+        if size_bytes and not self._take(size_bytes):
             self.is_low = True
             _log.warning(
                 "the disk has no room for a reserve of %d MiB: only expiry and erasure are committed until it"
@@ -45,7 +46,6 @@ class Reserve:
             return False
         self._path.unlink()
         self.is_low = True
-        self._next_attempt = time.monotonic() + _RETRY_SECONDS
         _log.warning(
             "the disk is full: gave up the reserve of %d MiB; only expiry and erasure are committed until the"
             " disk or the store has room",
@@ -54,29 +54,38 @@ class Reserve:
         return True
 
     def update(self, *, free_page_bytes: int) -> None:
-        """Decides whether there is room again; `free_page_bytes` of the store's file are unused."""
-        was_low, self.is_low = self.is_low, 2 * free_page_bytes < self._size_bytes
-        if time.monotonic() >= self._next_attempt:
-            self._next_attempt = time.monotonic() + _RETRY_SECONDS
-            if shutil.disk_usage(self._path.parent).free >= 2 * self._size_bytes and self._take():
-                self.is_low = False
-        if was_low and not self.is_low:
+        """Keeps what there is room for again; `free_page_bytes` of the store's file are unused."""
+        if not self.is_low and time.monotonic() < self._next_attempt:
+            return
+        self._next_attempt = time.monotonic() + _RETRY_SECONDS
+        size_bytes = self._size_bytes
+        kept_bytes = self._path.stat().st_size if self._path.exists() else 0
+        free_bytes = shutil.disk_usage(self._path.parent).free + kept_bytes
+        has_room = free_bytes >= 2 * size_bytes and self._take(size_bytes)
+        if not has_room and self.is_low:
+            has_room = (
+                4 * (free_bytes + free_page_bytes) >= 5 * size_bytes
+                and 4 * free_bytes >= 3 * size_bytes
+                and self._take(size_bytes // 2)
+            )
+        if self.is_low and has_room:
+            self.is_low = False
             _log.info("there is room again: everything is committed")
 
     @property
-    def is_kept(self) -> bool:
-        """Whether the file is there, or none is wanted."""
-        return not self._size_bytes or self._path.exists()
+    def is_whole(self) -> bool:
+        """Whether all of the space is kept that is wanted."""
+        return not self._size_bytes or (self._path.exists() and self._path.stat().st_size >= self._size_bytes)
 
     def close(self) -> None:
         """Frees the space; the next start takes it up again."""
         self._path.unlink(missing_ok=True)
 
-    def _take(self) -> bool:
+    def _take(self, size_bytes: int) -> bool:
         try:
             descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600)
             try:
-                os.posix_fallocate(descriptor, 0, self._size_bytes)
+                os.posix_fallocate(descriptor, 0, size_bytes)
             finally:
                 os.close(descriptor)
         except OSError:

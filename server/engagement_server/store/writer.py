@@ -164,9 +164,9 @@ class Writer:
         return int(self._connection.pragma("freelist_count") * self._connection.pragma("page_size"))
 
     def free_log(self) -> None:
-        """Moves the write-ahead log into the file, once readers are done: the next commit reuses it."""
+        """Moves the write-ahead log into the file, once readers are done, and gives its room to the disk."""
         with contextlib.suppress(apsw.Error):  # it may need room too
-            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @property
     def is_purge_due(self) -> bool:

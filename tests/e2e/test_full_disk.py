@@ -1,0 +1,96 @@
+"""A disk that ran full has a way back: a shorter retention and erasures work, and make room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+
+from engagement import EngagementClient, v1
+from tests.support.cli_process import Cli
+from tests.support.connection import ACCOUNT, connect
+from tests.support.events import customer_event, noise
+from tests.support.refused_call import expect_refused
+from tests.support.shifted_clock import ShiftedClock
+from tests.support.small_disk import SmallDiskServer, small_disk
+from tests.support.waiting import eventually
+
+_DISK_BYTES = 72 << 20
+_RESERVE_MEGABYTES = 24
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> ShiftedClock:
+    """Four days behind at first."""
+    clock = ShiftedClock(tmp_path / "shift")
+    clock.shift(-timedelta(days=4))
+    return clock
+
+
+@pytest.fixture(params=["1", "2"], ids=["one process", "workers"])
+def server(request: pytest.FixtureRequest, tmp_path: Path, clock: ShiftedClock) -> Iterator[SmallDiskServer]:
+    reserve = ("--reserve-megabytes", str(_RESERVE_MEGABYTES))
+    process = SmallDiskServer(
+        tmp_path / "data", environment=clock.environment, options=("--workers", request.param, *reserve)
+    )
+    with small_disk(process, size_bytes=_DISK_BYTES):
+        yield process.start()
+
+
+def large_events(start: int) -> list[v1.Event]:
+    """A megabyte of events."""
+    return [
+        customer_event(f"event-{number:06}", user_name=noise(40_000, seed=str(number)))
+        for number in range(start, start + 25)
+    ]
+
+
+async def fill(server: SmallDiskServer, *, start: int = 0) -> list[str]:
+    """Records events until the disk is full; returns the ids of those acknowledged."""
+    acknowledged: list[str] = []
+    async with connect(server.address) as connection:
+        while True:
+            events = large_events(start + len(acknowledged))
+            try:
+                await connection.record_batch(events)
+            except grpc.aio.AioRpcError:
+                refused = await expect_refused(connection.record_batch(events))
+                assert refused.reason == "STORE_UNAVAILABLE"
+                return acknowledged
+            acknowledged += [event.event_id for event in events]
+
+
+async def stored_ids(client: EngagementClient) -> list[str]:
+    return [stored.event.event_id async for stored in client.list_events(read_mask=["event.event_id"])]
+
+
+async def test_a_full_disk_works_again_after_expiry_and_erasure(
+    server: SmallDiskServer, clock: ShiftedClock, tmp_path: Path
+) -> None:
+    old = await fill(server)
+    assert len(old) > 100
+    server.kill()
+    clock.shift(timedelta())
+    server.start()
+    young = await fill(server, start=len(old))
+    cli = Cli(tmp_path, server=server.address)
+    async with EngagementClient(server.address, account_id=ACCOUNT) as client:
+        assert await stored_ids(client) == old + young
+        assert cli.run_process("retention", "set", "--days", "3", "--yes").status == 0
+
+        async def has_expired() -> bool:
+            return await stored_ids(client) == young
+
+        await eventually(has_expired, "the old events have expired")
+        more = large_events(900_000)
+        await client.record_events(more)
+        assert await stored_ids(client) == [*young, *(event.event_id for event in more)]
+        assert (await client.erase_consumer(consumer_id="ada")).erased_events == len(young) + len(more)
+        assert await stored_ids(client) == []
+        await client.record_events(large_events(950_000))
+    assert "gave up the reserve of 24 MiB" in server.messages
+    assert "there is room again" in server.messages
+    assert "retry with the same event ids" not in server.messages

@@ -1,0 +1,64 @@
+"""A small disk of its own for the data folder of a server: it really runs full."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.child_process import ChildProcess
+from tests.support.server_process import ServerProcess
+
+
+class SmallDiskServer(ServerProcess):
+    """A server in a mount namespace, where its data folder is the disk."""
+
+    holder: int = 0
+    """The process that holds the namespace."""
+
+    def launch(self) -> None:
+        """Starts the server and does not wait for it."""
+        places = ("--listen", self.address, "--data", str(self.data_dir))
+        serve = (sys.executable, "-m", "engagement.cli", "serve", *places, *self._options)
+        self.command = (
+            "nsenter",
+            f"--target={self.holder}",
+            "--user",
+            "--mount",
+            "--preserve-credentials",
+            f"--wd={Path.cwd()}",
+            *serve,
+        )
+        ChildProcess.launch(self)
+
+    @property
+    def files(self) -> Path:
+        """The data folder as this process sees it."""
+        return Path(f"/proc/{self.holder}/root{self.data_dir}")
+
+
+@contextmanager
+def small_disk(server: SmallDiskServer, *, size_bytes: int) -> Iterator[None]:
+    """The disk exists while the context is open; the server may be killed and started again."""
+    server.data_dir.mkdir()
+    mount = f"mount -t tmpfs -o size={size_bytes} none '{server.data_dir}' && echo mounted && exec sleep 600"
+    with subprocess.Popen(["unshare", "-rm", "sh", "-c", mount], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"mounted\n"
+            server.holder = holder.pid
+            yield
+        finally:
+            server.kill()
+            holder.kill()
+
+
+def can_mount() -> bool:
+    """Whether this machine allows it, as Linux does to everybody unless it is told otherwise."""
+    if not all(map(shutil.which, ("unshare", "nsenter"))):
+        return False
+    tried = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(tried, capture_output=True, check=False).returncode == 0
