@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from engagement.liveperson.findings import (
+    NO_CONTEXT,
     RECOGNIZED,
     Finding,
     FoundSet,
@@ -87,10 +88,10 @@ class EnteredObject:
         self._characters += characters
         if isinstance(value, Absent) or self._characters > self._max_characters:
             if not self._lost:
-                self._pairs = [pair for pair in self._pairs if _matters(pair[0])]
-            if _matters(name) or not self._lost:
+                self._pairs = [pair for pair in self._pairs if _matters(*pair)]
+            if _matters(name, value) or not self._lost:
                 self._lost.add(name)
-        if not isinstance(value, Absent) and (not self._lost or _matters(name)):
+        if not isinstance(value, Absent) and (not self._lost or _matters(name, value)):
             self._pairs.append((name, value))
             if name in AMBIGUOUS and Walk().find(value, (self._path, name)):
                 self._holders.add(name)
@@ -152,9 +153,11 @@ class EnteredObject:
         if found.is_settled:
             return False
         if self._around is None:
-            self._around = Surroundings(
-                {name: value for name, value in self._pairs if name not in self._holders}
-            )
+            # Other members are never final.
+            known = {
+                name: value for name, value in self._pairs if name in CONTEXT and name not in self._holders
+            }
+            self._around = Surroundings(known)
         if found.voucher is Voucher.CLAIMS and self._around.has_issuer:
             found.voucher = Voucher.SOURCE
         found.context = found.context.or_else(self._around.final)
@@ -175,6 +178,8 @@ def _is_incomplete(found: FoundSet) -> bool:
     return not (all(subject) and has_time) or found.voucher is Voucher.CLAIMS
 
 
-def _matters(name: str) -> bool:
+def _matters(name: str, value: Json | Absent) -> bool:
     """Whether a member has a meaning for sets further inside, or for the object as a set."""
-    return name in CONTEXT or name in _TYPES or name in EXPORTED_SETS or name in AMBIGUOUS
+    if name in CONTEXT or name in _TYPES or name in EXPORTED_SETS or name in AMBIGUOUS:
+        return True
+    return isinstance(value, dict) and Surroundings({name: value}).context != NO_CONTEXT

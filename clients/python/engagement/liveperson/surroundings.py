@@ -46,7 +46,12 @@ _PARTICIPANTS: Final = frozenset({"consumerParticipants", "consumerParticipant"}
 # The field of Context, and how well the name says it: a lower rank wins, then the first.
 _FIELDS: Final = Context._fields
 _ACCOUNT_ID, _CONVERSATION_ID, _CONSUMER_ID, _TIME = range(len(_FIELDS))
+_SUBJECT_FIELDS: Final = frozenset({_CONVERSATION_ID, _CONSUMER_ID})
 _UNKNOWN: Final = 100
+_DEMERIT: Final = 10
+"""Of what an object says that is no known header."""
+_MAX_DEPTH: Final = 3
+_SETS: Final = frozenset({"customerInfo", "personalInfo"})
 _RANKS: Final = {
     "brandId": (_ACCOUNT_ID, 0),
     "accountId": (_ACCOUNT_ID, 0),
@@ -96,51 +101,85 @@ def is_record(path: Path) -> bool:
     return around is not None and isinstance(name, int) and around[1] in RECORD_LISTS
 
 
+def may_say_something(members: Object) -> bool:
+    """Whether the members of an object may give a context: some have a known name, or are objects."""
+    return not CONTEXT.isdisjoint(members) or any(map(_is_header, members.values()))
+
+
+def may_name_subject(members: Object, beside: Object) -> bool:
+    """Whether the members of an event, or the objects beside its sets, may say whom it is about."""
+    return not SUBJECTS.isdisjoint(members) or any(map(_is_header, beside.values()))
+
+
+def _is_header(value: Json) -> bool:
+    return isinstance(value, dict) and not (len(value) == 1 and next(iter(value)) in _AVRO_SCALARS)
+
+
 class Surroundings:
-    """What the members of an object say of the sets inside it."""
+    """What the members of an object say of the sets inside it.
 
-    __slots__ = ("_ranks", "context", "has_issuer", "repeated")
+    Its own members and its known headers say it best. Any other object inside it may say it as well, but two
+    of them that differ are a conflict.
+    """
 
-    def __init__(self, members: Object, *, has_headers: bool = True) -> None:
-        """Of an object without headers, only its own members count."""
-        ranks = [_UNKNOWN] * len(_FIELDS)
-        values: list[Json] = list(NO_CONTEXT)
+    __slots__ = ("_conflicts", "_ranks", "_values", "has_issuer", "repeated")
+
+    def __init__(self, members: Object, *, without: Collection[str] = ()) -> None:
+        """Of the members of an object, but for those that belong to its sets."""
+        self._ranks = [_UNKNOWN] * len(_FIELDS)
+        self._values: list[Json] = list(NO_CONTEXT)
+        self._conflicts: dict[int, str] = {}
         self.repeated = _repeated(members, CONTEXT)
         """A member with a context that appears more than once; empty if there is none."""
         self.has_issuer = bool(text_of(members.get(ISSUER)))
         for name, value in members.items():
-            if name in _RANKS:
-                _claim(name, value, ranks=ranks, values=values)
-            elif name in _PARTICIPANTS:
-                if (consumer_id := _first_participant(value)) and ranks[_CONSUMER_ID] > 0:
-                    ranks[_CONSUMER_ID], values[_CONSUMER_ID] = 0, consumer_id
-            elif name in _HEADERS and has_headers:
-                header = _unwrapped(value)
-                if isinstance(header, dict):
-                    self.repeated = self.repeated or _repeated(header, _RANKS)
-                    for inner, content in header.items():
-                        if inner in _RANKS:
-                            _claim(inner, content, ranks=ranks, values=values)
-        self.context = Context(*values)  # type: ignore[arg-type]  # texts, but for the time
+            if name not in without:
+                self._read(name, value, demerit=0, depth=0)
+
+    @property
+    def context(self) -> Context:
         """All that they say."""
-        self._ranks = ranks
+        return Context(*self._values)  # type: ignore[arg-type]  # texts, but for the time
 
     @property
     def final(self) -> Context:
         """What no further member could change."""
-        known = zip(self.context, self._ranks, NO_CONTEXT, strict=True)
+        known = zip(self._values, self._ranks, NO_CONTEXT, strict=True)
         return Context(*(value if rank == 0 else nothing for value, rank, nothing in known))  # type: ignore[arg-type]
 
+    def conflict(self, context: Context) -> str:
+        """A name of what this context lacks, for which there are several values; empty if there is none."""
+        return next((name for field, name in self._conflicts.items() if not context[field]), "")
 
-def _claim(name: str, value: Json, *, ranks: list[int], values: list[Json]) -> None:
-    """Takes a value for the field that its name means, if no better one is known."""
-    field, rank = _RANKS[name]
-    if rank < ranks[field]:
+    def _read(self, name: str, value: Json, *, demerit: int, depth: int) -> None:
+        if name in _RANKS:
+            field, rank = _RANKS[name]
+            if field != _TIME or not demerit:
+                self._claim(name, field, rank + demerit, value)
+        elif name in _PARTICIPANTS:
+            self._claim(name, _CONSUMER_ID, demerit, _first_participant(value))
+        elif depth < _MAX_DEPTH and name not in _SETS and _is_header(value):
+            header = _unwrapped(value)
+            if isinstance(header, dict):
+                self.repeated = self.repeated or _repeated(header, _RANKS)
+                inner_demerit = 0 if name in _HEADERS and not demerit else _DEMERIT
+                for inner, content in header.items():
+                    self._read(inner, content, demerit=inner_demerit, depth=depth + 1)
+
+    def _claim(self, name: str, field: int, rank: int, value: Json) -> None:
+        """Takes a value, if no better one is known."""
+        if rank > self._ranks[field]:
+            return
         value = _unwrapped(value)
         text = text_of(value)
-        if text:
-            ranks[field] = rank
-            values[field] = value if field == _TIME else text
+        if not text:
+            return
+        if rank < self._ranks[field]:
+            self._ranks[field] = rank
+            self._values[field] = value if field == _TIME else text
+            self._conflicts.pop(field, None)
+        elif rank >= _DEMERIT and field in _SUBJECT_FIELDS and self._values[field] != text:
+            self._conflicts[field] = name
 
 
 def _first_participant(value: Json) -> str:

@@ -16,13 +16,13 @@ from engagement.liveperson.findings import (
 )
 from engagement.liveperson.shapes import AMBIGUOUS, EXPORTED_SETS, Form, around, form_of, skip
 from engagement.liveperson.surroundings import (
-    CONTEXT,
     KNOWN_LISTS,
-    SUBJECTS,
     VOUCHERS,
     Surroundings,
     is_counted,
     is_record,
+    may_name_subject,
+    may_say_something,
 )
 from engagement.liveperson.values import (
     CONTAINERS,
@@ -118,7 +118,7 @@ def vouch(findings: Sequence[Finding], name: str) -> None:
 
 def _completed(findings: list[Finding], members: Object, path: Path) -> Iterable[Finding]:
     """The findings inside an object, completed by what its other members say."""
-    if not CONTEXT.isdisjoint(members):
+    if may_say_something(members):
         return complete(findings, Surroundings(members), path)
     for each in findings:
         if isinstance(each, FoundSet) and each.voucher is Voucher.CLAIMS:
@@ -138,6 +138,10 @@ def complete(findings: Iterable[Finding], said: Surroundings, path: Path) -> Ite
             text = f"{said.repeated} appears more than once around it"
             yield MisshapenSet(each.path, each.whole(), Violation("", "import.repeated", text))
             continue
+        if name := said.conflict(each.context):
+            text = f"{name} has several values around it, and none is nearer"
+            yield MisshapenSet(each.path, each.whole(), Violation("", "import.conflict", text))
+            continue
         if each.voucher is Voucher.CLAIMS:
             each.voucher = Voucher.SOURCE if said.has_issuer else Voucher.UNKNOWN
         each.context = outer if each.context is NO_CONTEXT else each.context.or_else(outer)
@@ -154,14 +158,14 @@ def own_sets(
     """
     if form is None:
         return _NOTHING
-    own = form.read(path, members, {} if is_record else around(members, form))
+    beside = around(members, form)
+    own = form.read(path, members, {} if is_record else beside)
     if may_repeat and (repeated := _first_repeat(members, is_record=is_record)):
         violation = Violation(repeated, "import.repeated", "appears more than once")
         return [MisshapenSet(path, members, violation)]
-    if (CONTEXT if is_record else SUBJECTS).isdisjoint(members):
+    if not (may_say_something(members) if is_record else may_name_subject(members, beside)):
         return own
-    said = Surroundings(members, has_headers=is_record)
-    return [*complete(own, said, path)]
+    return [*complete(own, Surroundings(members, without=form.members), path)]
 
 
 def _first_repeat(members: Object, *, is_record: bool) -> str:
