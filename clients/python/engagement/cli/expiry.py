@@ -14,7 +14,7 @@ from engagement.cli.connection_options import server_option
 from engagement.cli.expiry_texts import hold_text, removal_text, time_text
 from engagement.cli.failures import ExitStatus
 from engagement.cli.help import Group
-from engagement.cli.printing import print_pairs
+from engagement.cli.partitions import print_partitions
 from engagement.client import EngagementClient
 
 _EPILOG = """\b
@@ -54,11 +54,7 @@ def status(server: str, *, as_json: bool) -> int:
     """Show whether expiry is held, why, and what it would remove."""
     with connect(server) as connection:
         answer = connection.call(EngagementClient.get_server_info)
-    for partition in answer.partitions:
-        if as_json:
-            click.echo(json_format.MessageToJson(partition, indent=None))
-        else:
-            print_pairs(_describe(partition, count=answer.partition_count))
+    print_partitions(answer, _describe, as_json=as_json)
     is_held = any(partition.HasField("expiry_hold") for partition in answer.partitions)
     return ExitStatus.INCOMPLETE if is_held else ExitStatus.OK
 
@@ -96,9 +92,7 @@ def release(*, yes: bool, server: str, as_json: bool) -> int:
     return ExitStatus.OK if is_released else ExitStatus.INCOMPLETE
 
 
-def _describe(partition: v1.Partition, *, count: int) -> Iterator[tuple[str, str]]:
-    if count > 1:
-        yield "partition", f"{partition.number} of {count}"
+def _describe(partition: v1.Partition) -> Iterator[tuple[str, str]]:
     if not partition.HasField("expiry_hold"):
         yield "expiry", "goes on"
         return

@@ -15,7 +15,7 @@ from engagement.cli.connection_options import server_option
 from engagement.cli.expiry_texts import duration_text, hold_text, removal_text, time_text
 from engagement.cli.failures import ExitStatus
 from engagement.cli.help import Group
-from engagement.cli.printing import print_pairs
+from engagement.cli.partitions import print_partitions
 from engagement.client import EngagementClient
 
 _MAX_DAYS = 36_500
@@ -55,11 +55,7 @@ def show(server: str, *, as_json: bool) -> int:
     """Show how long events are kept, and which are removed now."""
     with connect(server) as connection:
         answer = connection.call(EngagementClient.get_server_info)
-    for partition in answer.partitions:
-        if as_json:
-            click.echo(json_format.MessageToJson(partition, indent=None))
-        else:
-            print_pairs(_describe(partition, count=answer.partition_count))
+    print_partitions(answer, _describe, as_json=as_json)
     return ExitStatus.OK
 
 
@@ -105,9 +101,7 @@ def set_retention(*, days: float, preview: bool, yes: bool, server: str, as_json
     return ExitStatus.OK
 
 
-def _describe(partition: v1.Partition, *, count: int) -> Iterator[tuple[str, str]]:
-    if count > 1:
-        yield "partition", f"{partition.number} of {count}"
+def _describe(partition: v1.Partition) -> Iterator[tuple[str, str]]:
     if not partition.HasField("retention"):
         yield "retention", "not known yet"
         return

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from engagement_server.log.nats.block_roller import BlockRoller
 from engagement_server.log.nats.connection import Servers
 from engagement_server.log.nats.damage import Damage
 from engagement_server.log.nats.divergence import check_position
-from engagement_server.log.nats.entries import encode_entry, encode_vote
+from engagement_server.log.nats.entries import encode_entry
 from engagement_server.log.nats.freshness import FreshnessMonitor
 from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.metrics import LogMetrics
@@ -35,6 +35,7 @@ from engagement_server.log.nats.publisher import Publisher
 from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
 from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
+from engagement_server.log.nats.voting import Voting
 from engagement_server.operations import ChangeEpoch, CompleteErasure
 from engagement_server.store.log_digest import BOUNDARY_MESSAGES
 
@@ -43,9 +44,8 @@ if TYPE_CHECKING:
     from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
     from engagement_server.log.nats.connection import NatsSettings
     from engagement_server.log.nats.stream import NatsStream
-    from engagement_server.operations import Applied, Commit, DigestVote, LogEntry, Result
+    from engagement_server.operations import Applied, Commit, LogEntry, Result
     from engagement_server.store.database import DatabaseFile, Identity
-    from engagement_server.store.log_digest import DigestState
     from engagement_server.store.log_position import LogPosition
     from engagement_server.store.reserve import Reserve
 
@@ -101,8 +101,11 @@ class JetStreamLog:
         self._callbacks: list[AppliedCallback] = []
         self._settle_callbacks: list[SettleCallback] = []
         self._applying: asyncio.Future[None] = _done()
-        self._is_vote_due = False
-        self._voting: asyncio.Future[None] = _done()
+        self._voting = Voting(
+            self._publisher,
+            compare=self._applier.compare_digests,
+            is_current=lambda: self._freshness.is_current,
+        )
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._metrics = LogMetrics(settings.name, self._freshness, self._snapshots)
         self._damage = Damage(settings.name, on_change=self._note_damage)
@@ -193,10 +196,10 @@ class JetStreamLog:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
-        for future in (self._applying, self._voting):
-            future.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):  # `failure` has reported it
-                await future
+        await self._voting.close()
+        self._applying.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):  # `failure` has reported it
+            await self._applying
         if self.failure.done() and not self.failure.cancelled():
             self.failure.exception()  # marks it as retrieved
         await self._applier.close()
@@ -319,31 +322,7 @@ class JetStreamLog:
         """Compares the view with others, and votes when that is needed."""
         state = await self._applier.compare_digests()
         self._damage.compare(state.divergence)
-        votes = self._votes_of(state)
-        if not votes:
-            return
-        self._is_vote_due = True
-        if self._voting.done():
-            self._voting = asyncio.create_task(self._vote(votes), name="log-vote")
-
-    def _votes_of(self, state: DigestState) -> dict[str, DigestVote]:
-        """The votes that this view has to give, by the ids of their messages."""
-        votes = {f"digest.{vote.sequence}.{vote.voter}.{vote.digest.hex()}": vote for vote in state.due}
-        # One node votes as long as all agree: the stream takes an id once. While a node catches up, it
-        # passes boundaries on which others have voted long ago.
-        if state.newest is not None and self._freshness.is_current:
-            votes[f"digest.{state.newest.sequence}"] = state.newest
-        return votes
-
-    async def _vote(self, votes: Mapping[str, DigestVote]) -> None:
-        """Votes, and again on what has become due meanwhile: a quiet log gives no other occasion."""
-        while self._is_vote_due:
-            self._is_vote_due = False
-            deadline = asyncio.get_running_loop().time() + PUBLISH_SECONDS
-            for message_id, vote in votes.items():
-                with contextlib.suppress(StoreUnavailableError):  # the next comparison finds it due again
-                    await self._publisher.put(message_id, encode_vote(vote), deadline=deadline)
-            votes = self._votes_of(await self._applier.compare_digests())
+        self._voting.begin(state)
 
     def _note_damage(self, damage: LogDamagedError | None) -> None:
         self._freshness.set_damage(damage)
