@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator
@@ -90,9 +91,13 @@ class ReplicatedLog:
 
     async def assert_same(self, one: ReplicatedNode, other: ReplicatedNode) -> None:
         """Waits until two nodes are equally far; they have the same rows then."""
-        await other.catch_up_with(one)
-        await one.catch_up_with(other)
-        assert view_rows(one.database.folder) == view_rows(other.database.folder)
+        rows = [await asyncio.to_thread(view_rows, node.database.folder) for node in (one, other)]
+        while rows[0]["log_position"] != rows[1]["log_position"]:
+            # A vote was applied between the two looks, or one node is behind.
+            await other.catch_up_with(one)
+            await one.catch_up_with(other)
+            rows = [await asyncio.to_thread(view_rows, node.database.folder) for node in (one, other)]
+        assert rows[0] == rows[1]
 
 
 def new_log(cluster: NatsCluster) -> NatsSettings:

@@ -20,7 +20,7 @@ from engagement.liveperson.held import Findings, Held, in_batches
 from engagement.liveperson.scanner import ABSENT, Absent
 from engagement.liveperson.shapes import AMBIGUOUS, EXPORTED_SETS, Form, form_of, is_set_without
 from engagement.liveperson.surroundings import CONTEXT, KNOWN_LISTS, TIMES, Surroundings
-from engagement.liveperson.values import Json, RepeatingObject, object_of
+from engagement.liveperson.values import Json, Object, RepeatingObject, object_of
 from engagement.liveperson.walk import Walk, complete, own_sets, vouch
 from engagement.violation import Violation
 
@@ -43,8 +43,8 @@ class EnteredObject:
         self._characters = 0
         self._lost: set[str] = set()
         """Members that are not kept; of those without a meaning, any one."""
-        self._holders: set[str] = set()
-        """Members that hold sets, and so are no header."""
+        self._known: Object = {}
+        """The first member of each name with a context; None if it holds sets, and so is no header."""
         self._found_any = False
         self._is_known = False
         self._around: Surroundings | None = None
@@ -93,9 +93,10 @@ class EnteredObject:
                 self._lost.add(name)
         if not isinstance(value, Absent) and (not self._lost or _matters(name, value)):
             self._pairs.append((name, value))
-            if name in AMBIGUOUS and Walk().find(value, (self._path, name)):
-                self._holders.add(name)
-            self._around = None if name in CONTEXT else self._around
+            if name in CONTEXT and name not in self._known:
+                holds_sets = name in AMBIGUOUS and Walk().find(value, (self._path, name))
+                self._known[name] = None if holds_sets else value
+                self._around = None
 
     def close(self, *, may_repeat: bool) -> Iterator[Findings]:
         """What comes out at the end of the object."""
@@ -154,10 +155,7 @@ class EnteredObject:
             return False
         if self._around is None:
             # Other members are never final.
-            known = {
-                name: value for name, value in self._pairs if name in CONTEXT and name not in self._holders
-            }
-            self._around = Surroundings(known)
+            self._around = Surroundings(self._known)
         if found.voucher is Voucher.CLAIMS and self._around.has_issuer:
             found.voucher = Voucher.SOURCE
         found.context = found.context.or_else(self._around.final)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import Final, TypeAlias
@@ -44,8 +45,8 @@ def object_of(pairs: list[tuple[str, Json]]) -> Object:
     members = dict(pairs)
     if len(members) == len(pairs):
         return members
-    names = [name for name, _ in pairs]
-    return RepeatingObject(members, pairs=pairs, repeated={name for name in names if names.count(name) > 1})
+    counts = Counter(name for name, _ in pairs)
+    return RepeatingObject(members, pairs=pairs, repeated={name for name in counts if counts[name] > 1})
 
 
 def count_members(value: Object | list[Json]) -> int:
