@@ -38,7 +38,9 @@ const (
 	// Not used.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
 	// A field breaks a rule of the contract. INVALID_ARGUMENT, with a
-	// `google.rpc.BadRequest` that lists up to 32 violations. Not retryable.
+	// `google.rpc.BadRequest` that lists up to 32 violations. There are at least
+	// `violationsTotal`: checks end soon after those that are listed. Not
+	// retryable.
 	//
 	//	{"reason": "FIELD_INVALID", "domain": "engagement.v1",
 	//	 "metadata": {"field": "event.customer_info.balance",
@@ -60,8 +62,9 @@ const (
 	//	{"reason": "BATCH_TOO_LARGE", "domain": "engagement.v1",
 	//	 "metadata": {"count": "501", "limit": "500", "unit": "events"}}
 	ErrorReason_ERROR_REASON_BATCH_TOO_LARGE ErrorReason = 3
-	// A chunk of an upload holds more events or bytes than allowed.
-	// INVALID_ARGUMENT. Not retryable as it is: send smaller chunks.
+	// A chunk of an upload holds more than 500 events, or more than
+	// `Limits.max_chunk_bytes` and several events. INVALID_ARGUMENT. Not
+	// retryable as it is: send smaller chunks.
 	//
 	//	{"reason": "CHUNK_TOO_LARGE", "domain": "engagement.v1",
 	//	 "metadata": {"count": "501", "limit": "500", "unit": "events"}}
@@ -145,6 +148,16 @@ const (
 	//	 "metadata": {"uploadId": "u-1", "lastSequence": "5",
 	//	              "committedThrough": "6"}}
 	ErrorReason_ERROR_REASON_FINISH_MISMATCH ErrorReason = 36
+	// The first events of an upload were all rejected:
+	// `Limits.max_rejections_without_success` or more. FAILED_PRECONDITION, after
+	// their acks. Not retryable as it is: correct the source, whose events
+	// probably all break the same rule, and upload it under another id. The
+	// upload stays open; `Open.keep_going` lets it go on all the same.
+	//
+	//	{"reason": "UPLOAD_ALL_REJECTED", "domain": "engagement.v1",
+	//	 "metadata": {"uploadId": "u-1", "rejected": "1000",
+	//	              "committedThrough": "2"}}
+	ErrorReason_ERROR_REASON_UPLOAD_ALL_REJECTED ErrorReason = 37
 	// Another stream opened the same upload and owns it now. ABORTED. Leave the
 	// upload to the newer stream.
 	//
@@ -221,6 +234,11 @@ const (
 	//
 	//	{"reason": "STORE_UNAVAILABLE", "domain": "engagement.v1"}
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 82
+	// The profile is being prepared, because very many events describe its
+	// subject. UNAVAILABLE, with `google.rpc.RetryInfo`. Retry after the delay.
+	//
+	//	{"reason": "PROFILE_PENDING", "domain": "engagement.v1"}
+	ErrorReason_ERROR_REASON_PROFILE_PENDING ErrorReason = 83
 	// The server failed unexpectedly. INTERNAL. The server's log has the cause
 	// under the request id in the metadata.
 	//
@@ -268,6 +286,7 @@ var (
 		34:  "ERROR_REASON_PARTITION_NOT_SERVED",
 		35:  "ERROR_REASON_CHUNK_CHANGED",
 		36:  "ERROR_REASON_FINISH_MISMATCH",
+		37:  "ERROR_REASON_UPLOAD_ALL_REJECTED",
 		40:  "ERROR_REASON_UPLOAD_TAKEN_OVER",
 		50:  "ERROR_REASON_EVENT_NOT_FOUND",
 		51:  "ERROR_REASON_UPLOAD_NOT_FOUND",
@@ -283,6 +302,7 @@ var (
 		80:  "ERROR_REASON_OVERLOADED",
 		81:  "ERROR_REASON_DRAINING",
 		82:  "ERROR_REASON_STORE_UNAVAILABLE",
+		83:  "ERROR_REASON_PROFILE_PENDING",
 		90:  "ERROR_REASON_INTERNAL",
 		100: "ERROR_REASON_DATA_DAMAGED",
 		101: "ERROR_REASON_LOG_DAMAGED",
@@ -306,6 +326,7 @@ var (
 		"ERROR_REASON_PARTITION_NOT_SERVED": 34,
 		"ERROR_REASON_CHUNK_CHANGED":        35,
 		"ERROR_REASON_FINISH_MISMATCH":      36,
+		"ERROR_REASON_UPLOAD_ALL_REJECTED":  37,
 		"ERROR_REASON_UPLOAD_TAKEN_OVER":    40,
 		"ERROR_REASON_EVENT_NOT_FOUND":      50,
 		"ERROR_REASON_UPLOAD_NOT_FOUND":     51,
@@ -321,6 +342,7 @@ var (
 		"ERROR_REASON_OVERLOADED":           80,
 		"ERROR_REASON_DRAINING":             81,
 		"ERROR_REASON_STORE_UNAVAILABLE":    82,
+		"ERROR_REASON_PROFILE_PENDING":      83,
 		"ERROR_REASON_INTERNAL":             90,
 		"ERROR_REASON_DATA_DAMAGED":         100,
 		"ERROR_REASON_LOG_DAMAGED":          101,
@@ -358,7 +380,8 @@ var File_engagement_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	" engagement/v1/error_reason.proto\x12\rengagement.v1*\xc0\t\n" +
+	" engagement/v1/error_reason.proto\x12\rengagement.v1*\x88\n" +
+	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1f\n" +
@@ -377,7 +400,8 @@ const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\x1eERROR_REASON_LOG_EPOCH_CHANGED\x10!\x12%\n" +
 	"!ERROR_REASON_PARTITION_NOT_SERVED\x10\"\x12\x1e\n" +
 	"\x1aERROR_REASON_CHUNK_CHANGED\x10#\x12 \n" +
-	"\x1cERROR_REASON_FINISH_MISMATCH\x10$\x12\"\n" +
+	"\x1cERROR_REASON_FINISH_MISMATCH\x10$\x12$\n" +
+	" ERROR_REASON_UPLOAD_ALL_REJECTED\x10%\x12\"\n" +
 	"\x1eERROR_REASON_UPLOAD_TAKEN_OVER\x10(\x12 \n" +
 	"\x1cERROR_REASON_EVENT_NOT_FOUND\x102\x12!\n" +
 	"\x1dERROR_REASON_UPLOAD_NOT_FOUND\x103\x12!\n" +
@@ -392,7 +416,8 @@ const file_engagement_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10F\x12\x1b\n" +
 	"\x17ERROR_REASON_OVERLOADED\x10P\x12\x19\n" +
 	"\x15ERROR_REASON_DRAINING\x10Q\x12\"\n" +
-	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10R\x12\x19\n" +
+	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10R\x12 \n" +
+	"\x1cERROR_REASON_PROFILE_PENDING\x10S\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10Z\x12\x1d\n" +
 	"\x19ERROR_REASON_DATA_DAMAGED\x10d\x12\x1c\n" +
 	"\x18ERROR_REASON_LOG_DAMAGED\x10eBx\n" +

@@ -645,7 +645,8 @@ type EventError struct {
 	// Broken rules of fields, at most 32; fewer if their text is long. Empty for
 	// EVENT_ID_CONFLICT.
 	Violations []*FieldViolation `protobuf:"bytes,3,rep,name=violations,proto3" json:"violations,omitempty"`
-	// Number of broken rules, including those not listed.
+	// Number of broken rules, including those not listed, or a lower bound: checks
+	// end soon after the rules that are listed.
 	ViolationsTotal int32 `protobuf:"varint,4,opt,name=violations_total,json=violationsTotal,proto3" json:"violations_total,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -64,8 +64,12 @@ type EventServiceClient interface {
 	// everything up to it: to resume after any end of the stream, subscribe after
 	// the last cursor that you stored, and you miss nothing. A slow reader
 	// receives events at its own pace and is never dropped for being slow. If it
-	// has left events unread that are erased meanwhile, the stream ends with
-	// UNAVAILABLE, without details: resume after the last cursor.
+	// reads nothing for ten minutes, or has left events unread that are erased
+	// meanwhile, the stream ends with UNAVAILABLE, without details: resume after
+	// the last cursor.
+	//
+	// An account that has no events yet can be subscribed to: its cursors stay
+	// valid once it has.
 	//
 	// Refused with CURSOR_EXPIRED if the start is older than the retention, and
 	// with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -75,7 +79,9 @@ type EventServiceClient interface {
 	SubscribeEvents(ctx context.Context, in *SubscribeEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeEventsResponse], error)
 	// `GetProfile` reads the profile of one consumer: the winning value of every
 	// attribute (see `Folding`) and the event that it came from. NOT_FOUND /
-	// PROFILE_NOT_FOUND if no event describes the consumer.
+	// PROFILE_NOT_FOUND if no event describes the consumer. UNAVAILABLE /
+	// PROFILE_PENDING while the server prepares a profile of very many events:
+	// retry after the delay that comes with it.
 	GetProfile(ctx context.Context, in *GetProfileRequest, opts ...grpc.CallOption) (*GetProfileResponse, error)
 }
 
@@ -173,8 +179,12 @@ type EventServiceServer interface {
 	// everything up to it: to resume after any end of the stream, subscribe after
 	// the last cursor that you stored, and you miss nothing. A slow reader
 	// receives events at its own pace and is never dropped for being slow. If it
-	// has left events unread that are erased meanwhile, the stream ends with
-	// UNAVAILABLE, without details: resume after the last cursor.
+	// reads nothing for ten minutes, or has left events unread that are erased
+	// meanwhile, the stream ends with UNAVAILABLE, without details: resume after
+	// the last cursor.
+	//
+	// An account that has no events yet can be subscribed to: its cursors stay
+	// valid once it has.
 	//
 	// Refused with CURSOR_EXPIRED if the start is older than the retention, and
 	// with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -184,7 +194,9 @@ type EventServiceServer interface {
 	SubscribeEvents(*SubscribeEventsRequest, grpc.ServerStreamingServer[SubscribeEventsResponse]) error
 	// `GetProfile` reads the profile of one consumer: the winning value of every
 	// attribute (see `Folding`) and the event that it came from. NOT_FOUND /
-	// PROFILE_NOT_FOUND if no event describes the consumer.
+	// PROFILE_NOT_FOUND if no event describes the consumer. UNAVAILABLE /
+	// PROFILE_PENDING while the server prepares a profile of very many events:
+	// retry after the delay that comes with it.
 	GetProfile(context.Context, *GetProfileRequest) (*GetProfileResponse, error)
 	mustEmbedUnimplementedEventServiceServer()
 }

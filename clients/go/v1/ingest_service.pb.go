@@ -976,7 +976,10 @@ type UploadEventsRequest_Open struct {
 	// to 128 characters without NUL. Required. It names one source: derive it
 	// from what identifies the source, such as its name and day. The newest stream that opens an
 	// id owns the upload; an older stream ends with UPLOAD_TAKEN_OVER.
-	UploadId      string `protobuf:"bytes,2,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
+	UploadId string `protobuf:"bytes,2,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
+	// Whether the upload goes on if all its events are rejected, instead of
+	// ending with UPLOAD_ALL_REJECTED.
+	KeepGoing     bool `protobuf:"varint,3,opt,name=keep_going,json=keepGoing,proto3" json:"keep_going,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1023,6 +1026,13 @@ func (x *UploadEventsRequest_Open) GetUploadId() string {
 		return x.UploadId
 	}
 	return ""
+}
+
+func (x *UploadEventsRequest_Open) GetKeepGoing() bool {
+	if x != nil {
+		return x.KeepGoing
+	}
+	return false
 }
 
 // `Chunk` holds events that are stored in one transaction.
@@ -1156,7 +1166,8 @@ type UploadEventsResponse_Opened struct {
 	CommittedThrough int64 `protobuf:"varint,1,opt,name=committed_through,json=committedThrough,proto3" json:"committed_through,omitempty"`
 	// Maximum number of events in a chunk.
 	MaxChunkEvents int32 `protobuf:"varint,2,opt,name=max_chunk_events,json=maxChunkEvents,proto3" json:"max_chunk_events,omitempty"`
-	// Maximum size of a serialized chunk, in bytes.
+	// Maximum size of a serialized chunk, in bytes; a chunk with a single event
+	// may be larger.
 	MaxChunkBytes int64 `protobuf:"varint,3,opt,name=max_chunk_bytes,json=maxChunkBytes,proto3" json:"max_chunk_bytes,omitempty"`
 	// Maximum number of chunks that the server reads ahead of its acks.
 	MaxUnackedChunks int32 `protobuf:"varint,4,opt,name=max_unacked_chunks,json=maxUnackedChunks,proto3" json:"max_unacked_chunks,omitempty"`
@@ -1457,15 +1468,17 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\x05tally\x18\x02 \x01(\v2\x14.engagement.v1.TallyR\x05tally\"^\n" +
 	"\fSourceDigest\x12\x1f\n" +
 	"\x06events\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06events\x12-\n" +
-	"\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\"\xe9\x04\n" +
+	"\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\"\x89\x05\n" +
 	"\x13UploadEventsRequest\x12=\n" +
 	"\x04open\x18\x01 \x01(\v2'.engagement.v1.UploadEventsRequest.OpenH\x00R\x04open\x12@\n" +
 	"\x05chunk\x18\x02 \x01(\v2(.engagement.v1.UploadEventsRequest.ChunkH\x00R\x05chunk\x12C\n" +
-	"\x06finish\x18\x03 \x01(\v2).engagement.v1.UploadEventsRequest.FinishH\x00R\x06finish\x1ap\n" +
+	"\x06finish\x18\x03 \x01(\v2).engagement.v1.UploadEventsRequest.FinishH\x00R\x06finish\x1a\x8f\x01\n" +
 	"\x04Open\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12+\n" +
-	"\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\vr\t\x10\x01\x18\x80\x01\xba\x01\x01\x00R\buploadId\x1a\x9a\x01\n" +
+	"\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\vr\t\x10\x01\x18\x80\x01\xba\x01\x01\x00R\buploadId\x12\x1d\n" +
+	"\n" +
+	"keep_going\x18\x03 \x01(\bR\tkeepGoing\x1a\x9a\x01\n" +
 	"\x05Chunk\x12#\n" +
 	"\bsequence\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\bsequence\x127\n" +
 	"\x06events\x18\x02 \x03(\v2\x14.engagement.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\x06events\x123\n" +

@@ -52,6 +52,10 @@ type PrivacyServiceClient interface {
 	// with another subject or another `suppress` it is refused with
 	// REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
 	// restart of the server.
+	//
+	// An account that has no events, suppressions or lists stays unknown: without
+	// `suppress`, the answer is a complete erasure of no events, and nothing is
+	// kept of it.
 	EraseConsumer(ctx context.Context, in *EraseConsumerRequest, opts ...grpc.CallOption) (*EraseConsumerResponse, error)
 	// `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
 	// none with this id.
@@ -138,6 +142,10 @@ type PrivacyServiceServer interface {
 	// with another subject or another `suppress` it is refused with
 	// REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
 	// restart of the server.
+	//
+	// An account that has no events, suppressions or lists stays unknown: without
+	// `suppress`, the answer is a complete erasure of no events, and nothing is
+	// kept of it.
 	EraseConsumer(context.Context, *EraseConsumerRequest) (*EraseConsumerResponse, error)
 	// `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
 	// none with this id.

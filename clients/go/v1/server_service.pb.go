@@ -753,8 +753,14 @@ type Limits struct {
 	// Maximum bytes of a request's metadata: names and values, and 32 bytes for
 	// each entry.
 	MaxMetadataBytes int32 `protobuf:"varint,23,opt,name=max_metadata_bytes,json=maxMetadataBytes,proto3" json:"max_metadata_bytes,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Maximum bytes of a serialized chunk of an upload, unless it holds a single
+	// event.
+	MaxChunkBytes int64 `protobuf:"varint,24,opt,name=max_chunk_bytes,json=maxChunkBytes,proto3" json:"max_chunk_bytes,omitempty"`
+	// Number of rejected events at which an upload ends with UPLOAD_ALL_REJECTED,
+	// if no event of it was accepted or a duplicate.
+	MaxRejectionsWithoutSuccess int32 `protobuf:"varint,25,opt,name=max_rejections_without_success,json=maxRejectionsWithoutSuccess,proto3" json:"max_rejections_without_success,omitempty"`
+	unknownFields               protoimpl.UnknownFields
+	sizeCache                   protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -948,6 +954,20 @@ func (x *Limits) GetMaxMetadataBytes() int32 {
 	return 0
 }
 
+func (x *Limits) GetMaxChunkBytes() int64 {
+	if x != nil {
+		return x.MaxChunkBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxRejectionsWithoutSuccess() int32 {
+	if x != nil {
+		return x.MaxRejectionsWithoutSuccess
+	}
+	return 0
+}
+
 var File_engagement_v1_server_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_server_service_proto_rawDesc = "" +
@@ -1007,7 +1027,8 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x12remove_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x10removeBeforeTime\x12\x1d\n" +
 	"\n" +
 	"due_events\x18\x03 \x01(\x03R\tdueEvents\x12#\n" +
-	"\rstored_events\x18\x04 \x01(\x03R\fstoredEvents\"\xd6\t\n" +
+	"\rstored_events\x18\x04 \x01(\x03R\fstoredEvents\"\xc3\n" +
+	"\n" +
 	"\x06Limits\x12.\n" +
 	"\x13max_text_characters\x18\x01 \x01(\x05R\x11maxTextCharacters\x125\n" +
 	"\x17max_event_id_characters\x18\x02 \x01(\x05R\x14maxEventIdCharacters\x122\n" +
@@ -1032,7 +1053,9 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x12max_other_contacts\x18\x14 \x01(\x05R\x10maxOtherContacts\x12*\n" +
 	"\x11max_filter_values\x18\x15 \x01(\x05R\x0fmaxFilterValues\x12$\n" +
 	"\x0emax_mask_paths\x18\x16 \x01(\x05R\fmaxMaskPaths\x12,\n" +
-	"\x12max_metadata_bytes\x18\x17 \x01(\x05R\x10maxMetadataBytes2\xaf\x02\n" +
+	"\x12max_metadata_bytes\x18\x17 \x01(\x05R\x10maxMetadataBytes\x12&\n" +
+	"\x0fmax_chunk_bytes\x18\x18 \x01(\x03R\rmaxChunkBytes\x12C\n" +
+	"\x1emax_rejections_without_success\x18\x19 \x01(\x05R\x1bmaxRejectionsWithoutSuccess2\xaf\x02\n" +
 	"\rServerService\x12_\n" +
 	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\fSetRetention\x12\".engagement.v1.SetRetentionRequest\x1a#.engagement.v1.SetRetentionResponse\"\x03\x90\x02\x02\x12_\n" +

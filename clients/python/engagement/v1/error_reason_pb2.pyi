@@ -24,6 +24,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_PARTITION_NOT_SERVED: _ClassVar[ErrorReason]
     ERROR_REASON_CHUNK_CHANGED: _ClassVar[ErrorReason]
     ERROR_REASON_FINISH_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_UPLOAD_ALL_REJECTED: _ClassVar[ErrorReason]
     ERROR_REASON_UPLOAD_TAKEN_OVER: _ClassVar[ErrorReason]
     ERROR_REASON_EVENT_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_UPLOAD_NOT_FOUND: _ClassVar[ErrorReason]
@@ -39,6 +40,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_OVERLOADED: _ClassVar[ErrorReason]
     ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
     ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_PROFILE_PENDING: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
     ERROR_REASON_DATA_DAMAGED: _ClassVar[ErrorReason]
     ERROR_REASON_LOG_DAMAGED: _ClassVar[ErrorReason]
@@ -60,6 +62,7 @@ ERROR_REASON_LOG_EPOCH_CHANGED: ErrorReason
 ERROR_REASON_PARTITION_NOT_SERVED: ErrorReason
 ERROR_REASON_CHUNK_CHANGED: ErrorReason
 ERROR_REASON_FINISH_MISMATCH: ErrorReason
+ERROR_REASON_UPLOAD_ALL_REJECTED: ErrorReason
 ERROR_REASON_UPLOAD_TAKEN_OVER: ErrorReason
 ERROR_REASON_EVENT_NOT_FOUND: ErrorReason
 ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason
@@ -75,6 +78,7 @@ ERROR_REASON_QUOTA_EXCEEDED: ErrorReason
 ERROR_REASON_OVERLOADED: ErrorReason
 ERROR_REASON_DRAINING: ErrorReason
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
+ERROR_REASON_PROFILE_PENDING: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_DATA_DAMAGED: ErrorReason
 ERROR_REASON_LOG_DAMAGED: ErrorReason

@@ -114,8 +114,12 @@ class EventServiceServicer:
         everything up to it: to resume after any end of the stream, subscribe after
         the last cursor that you stored, and you miss nothing. A slow reader
         receives events at its own pace and is never dropped for being slow. If it
-        has left events unread that are erased meanwhile, the stream ends with
-        UNAVAILABLE, without details: resume after the last cursor.
+        reads nothing for ten minutes, or has left events unread that are erased
+        meanwhile, the stream ends with UNAVAILABLE, without details: resume after
+        the last cursor.
+
+        An account that has no events yet can be subscribed to: its cursors stay
+        valid once it has.
 
         Refused with CURSOR_EXPIRED if the start is older than the retention, and
         with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -130,7 +134,9 @@ class EventServiceServicer:
     def GetProfile(self, request, context):
         """`GetProfile` reads the profile of one consumer: the winning value of every
         attribute (see `Folding`) and the event that it came from. NOT_FOUND /
-        PROFILE_NOT_FOUND if no event describes the consumer.
+        PROFILE_NOT_FOUND if no event describes the consumer. UNAVAILABLE /
+        PROFILE_PENDING while the server prepares a profile of very many events:
+        retry after the delay that comes with it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

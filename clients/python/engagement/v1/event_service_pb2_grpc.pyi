@@ -68,8 +68,12 @@ class EventServiceStub:
     everything up to it: to resume after any end of the stream, subscribe after
     the last cursor that you stored, and you miss nothing. A slow reader
     receives events at its own pace and is never dropped for being slow. If it
-    has left events unread that are erased meanwhile, the stream ends with
-    UNAVAILABLE, without details: resume after the last cursor.
+    reads nothing for ten minutes, or has left events unread that are erased
+    meanwhile, the stream ends with UNAVAILABLE, without details: resume after
+    the last cursor.
+
+    An account that has no events yet can be subscribed to: its cursors stay
+    valid once it has.
 
     Refused with CURSOR_EXPIRED if the start is older than the retention, and
     with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -80,7 +84,9 @@ class EventServiceStub:
     GetProfile: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetProfileRequest, _event_service_pb2.GetProfileResponse]
     """`GetProfile` reads the profile of one consumer: the winning value of every
     attribute (see `Folding`) and the event that it came from. NOT_FOUND /
-    PROFILE_NOT_FOUND if no event describes the consumer.
+    PROFILE_NOT_FOUND if no event describes the consumer. UNAVAILABLE /
+    PROFILE_PENDING while the server prepares a profile of very many events:
+    retry after the delay that comes with it.
     """
 
 @_typing.type_check_only
@@ -123,8 +129,12 @@ class EventServiceAsyncStub(EventServiceStub):
     everything up to it: to resume after any end of the stream, subscribe after
     the last cursor that you stored, and you miss nothing. A slow reader
     receives events at its own pace and is never dropped for being slow. If it
-    has left events unread that are erased meanwhile, the stream ends with
-    UNAVAILABLE, without details: resume after the last cursor.
+    reads nothing for ten minutes, or has left events unread that are erased
+    meanwhile, the stream ends with UNAVAILABLE, without details: resume after
+    the last cursor.
+
+    An account that has no events yet can be subscribed to: its cursors stay
+    valid once it has.
 
     Refused with CURSOR_EXPIRED if the start is older than the retention, and
     with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -135,7 +145,9 @@ class EventServiceAsyncStub(EventServiceStub):
     GetProfile: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetProfileRequest, _event_service_pb2.GetProfileResponse]  # type: ignore[assignment]
     """`GetProfile` reads the profile of one consumer: the winning value of every
     attribute (see `Folding`) and the event that it came from. NOT_FOUND /
-    PROFILE_NOT_FOUND if no event describes the consumer.
+    PROFILE_NOT_FOUND if no event describes the consumer. UNAVAILABLE /
+    PROFILE_PENDING while the server prepares a profile of very many events:
+    retry after the delay that comes with it.
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -193,8 +205,12 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         everything up to it: to resume after any end of the stream, subscribe after
         the last cursor that you stored, and you miss nothing. A slow reader
         receives events at its own pace and is never dropped for being slow. If it
-        has left events unread that are erased meanwhile, the stream ends with
-        UNAVAILABLE, without details: resume after the last cursor.
+        reads nothing for ten minutes, or has left events unread that are erased
+        meanwhile, the stream ends with UNAVAILABLE, without details: resume after
+        the last cursor.
+
+        An account that has no events yet can be subscribed to: its cursors stay
+        valid once it has.
 
         Refused with CURSOR_EXPIRED if the start is older than the retention, and
         with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -211,7 +227,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_event_service_pb2.GetProfileResponse, _abc.Awaitable[_event_service_pb2.GetProfileResponse]]:
         """`GetProfile` reads the profile of one consumer: the winning value of every
         attribute (see `Folding`) and the event that it came from. NOT_FOUND /
-        PROFILE_NOT_FOUND if no event describes the consumer.
+        PROFILE_NOT_FOUND if no event describes the consumer. UNAVAILABLE /
+        PROFILE_PENDING while the server prepares a profile of very many events:
+        retry after the delay that comes with it.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -60,12 +60,14 @@ class SourceDigest(_message.Message):
 class UploadEventsRequest(_message.Message):
     __slots__ = ("open", "chunk", "finish")
     class Open(_message.Message):
-        __slots__ = ("account_id", "upload_id")
+        __slots__ = ("account_id", "upload_id", "keep_going")
         ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
         UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+        KEEP_GOING_FIELD_NUMBER: _ClassVar[int]
         account_id: str
         upload_id: str
-        def __init__(self, account_id: _Optional[str] = ..., upload_id: _Optional[str] = ...) -> None: ...
+        keep_going: bool
+        def __init__(self, account_id: _Optional[str] = ..., upload_id: _Optional[str] = ..., keep_going: _Optional[bool] = ...) -> None: ...
     class Chunk(_message.Message):
         __slots__ = ("sequence", "events", "source")
         SEQUENCE_FIELD_NUMBER: _ClassVar[int]

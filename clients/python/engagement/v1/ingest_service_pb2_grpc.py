@@ -114,7 +114,8 @@ class IngestServiceServicer:
         The client sends `open`, then chunks with the sequences 1, 2, 3…, then
         `finish`. It may send chunks before `opened` arrives. Each chunk is one
         transaction, and `ack` reports how far the upload is committed. Rejected
-        events are reported in the ack, and the stream goes on.
+        events are reported in the ack, and the stream goes on, unless the upload
+        has brought nothing but rejected events (UPLOAD_ALL_REJECTED).
 
         To resume after a lost connection, open the same `upload_id` and continue
         after `committed_through`. A chunk that is already committed is not
@@ -145,9 +146,11 @@ class IngestServiceServicer:
 
         - FAILED_PRECONDITION / SEQUENCE_GAP, CHUNK_CHANGED, FINISH_MISMATCH or
         UPLOAD_FINISHED; chunks committed before stay committed.
+        - FAILED_PRECONDITION / UPLOAD_ALL_REJECTED if the upload has brought
+        nothing but rejected events; chunks committed before stay committed.
         - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
-        - INVALID_ARGUMENT / CHUNK_TOO_LARGE for more than 500 events in a chunk or
-        8 MiB in a message.
+        - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, or
+        of more than 1 MiB if it holds several events.
         - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
         chunk does not end the stream.
         """

@@ -82,6 +82,10 @@ class PrivacyServiceServicer:
         with another subject or another `suppress` it is refused with
         REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
         restart of the server.
+
+        An account that has no events, suppressions or lists stays unknown: without
+        `suppress`, the answer is a complete erasure of no events, and nothing is
+        kept of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

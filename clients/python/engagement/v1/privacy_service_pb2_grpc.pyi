@@ -54,6 +54,10 @@ class PrivacyServiceStub:
     with another subject or another `suppress` it is refused with
     REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
     restart of the server.
+
+    An account that has no events, suppressions or lists stays unknown: without
+    `suppress`, the answer is a complete erasure of no events, and nothing is
+    kept of it.
     """
     GetErasure: _grpc.UnaryUnaryMultiCallable[_privacy_service_pb2.GetErasureRequest, _privacy_service_pb2.GetErasureResponse]
     """`GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
@@ -95,6 +99,10 @@ class PrivacyServiceAsyncStub(PrivacyServiceStub):
     with another subject or another `suppress` it is refused with
     REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
     restart of the server.
+
+    An account that has no events, suppressions or lists stays unknown: without
+    `suppress`, the answer is a complete erasure of no events, and nothing is
+    kept of it.
     """
     GetErasure: _aio.UnaryUnaryMultiCallable[_privacy_service_pb2.GetErasureRequest, _privacy_service_pb2.GetErasureResponse]  # type: ignore[assignment]
     """`GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
@@ -139,6 +147,10 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
         with another subject or another `suppress` it is refused with
         REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
         restart of the server.
+
+        An account that has no events, suppressions or lists stays unknown: without
+        `suppress`, the answer is a complete erasure of no events, and nothing is
+        kept of it.
         """
 
     @_abc_1.abstractmethod

@@ -119,7 +119,7 @@ class ReleaseExpiryResponse(_message.Message):
     def __init__(self, expiry_hold: _Optional[_Union[ExpiryHold, _Mapping]] = ..., remove_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_events: _Optional[int] = ..., stored_events: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_text_characters", "max_event_id_characters", "max_source_characters", "max_event_bytes", "max_message_bytes", "max_batch_events", "max_chunk_events", "max_unacked_chunks", "max_page_events", "max_clock_lead", "heartbeat_interval", "max_stream_age", "upload_idle_timeout", "min_keepalive_interval", "max_entity_names", "max_entity_name_characters", "max_subscription_batch_events", "retention", "max_additional_attributes", "max_other_contacts", "max_filter_values", "max_mask_paths", "max_metadata_bytes")
+    __slots__ = ("max_text_characters", "max_event_id_characters", "max_source_characters", "max_event_bytes", "max_message_bytes", "max_batch_events", "max_chunk_events", "max_unacked_chunks", "max_page_events", "max_clock_lead", "heartbeat_interval", "max_stream_age", "upload_idle_timeout", "min_keepalive_interval", "max_entity_names", "max_entity_name_characters", "max_subscription_batch_events", "retention", "max_additional_attributes", "max_other_contacts", "max_filter_values", "max_mask_paths", "max_metadata_bytes", "max_chunk_bytes", "max_rejections_without_success")
     MAX_TEXT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     MAX_EVENT_ID_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     MAX_SOURCE_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +143,8 @@ class Limits(_message.Message):
     MAX_FILTER_VALUES_FIELD_NUMBER: _ClassVar[int]
     MAX_MASK_PATHS_FIELD_NUMBER: _ClassVar[int]
     MAX_METADATA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_REJECTIONS_WITHOUT_SUCCESS_FIELD_NUMBER: _ClassVar[int]
     max_text_characters: int
     max_event_id_characters: int
     max_source_characters: int
@@ -166,4 +168,6 @@ class Limits(_message.Message):
     max_filter_values: int
     max_mask_paths: int
     max_metadata_bytes: int
-    def __init__(self, max_text_characters: _Optional[int] = ..., max_event_id_characters: _Optional[int] = ..., max_source_characters: _Optional[int] = ..., max_event_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_batch_events: _Optional[int] = ..., max_chunk_events: _Optional[int] = ..., max_unacked_chunks: _Optional[int] = ..., max_page_events: _Optional[int] = ..., max_clock_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_stream_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., upload_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_keepalive_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_entity_names: _Optional[int] = ..., max_entity_name_characters: _Optional[int] = ..., max_subscription_batch_events: _Optional[int] = ..., retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_additional_attributes: _Optional[int] = ..., max_other_contacts: _Optional[int] = ..., max_filter_values: _Optional[int] = ..., max_mask_paths: _Optional[int] = ..., max_metadata_bytes: _Optional[int] = ...) -> None: ...
+    max_chunk_bytes: int
+    max_rejections_without_success: int
+    def __init__(self, max_text_characters: _Optional[int] = ..., max_event_id_characters: _Optional[int] = ..., max_source_characters: _Optional[int] = ..., max_event_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_batch_events: _Optional[int] = ..., max_chunk_events: _Optional[int] = ..., max_unacked_chunks: _Optional[int] = ..., max_page_events: _Optional[int] = ..., max_clock_lead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_stream_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., upload_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_keepalive_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_entity_names: _Optional[int] = ..., max_entity_name_characters: _Optional[int] = ..., max_subscription_batch_events: _Optional[int] = ..., retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_additional_attributes: _Optional[int] = ..., max_other_contacts: _Optional[int] = ..., max_filter_values: _Optional[int] = ..., max_mask_paths: _Optional[int] = ..., max_metadata_bytes: _Optional[int] = ..., max_chunk_bytes: _Optional[int] = ..., max_rejections_without_success: _Optional[int] = ...) -> None: ...

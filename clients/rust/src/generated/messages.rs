@@ -2937,7 +2937,9 @@ pub enum ErrorReason {
     /// Not used.
     ERROR_REASON_UNSPECIFIED = 0i32,
     /// A field breaks a rule of the contract. INVALID_ARGUMENT, with a
-    /// `google.rpc.BadRequest` that lists up to 32 violations. Not retryable.
+    /// `google.rpc.BadRequest` that lists up to 32 violations. There are at least
+    /// `violationsTotal`: checks end soon after those that are listed. Not
+    /// retryable.
     ///
     /// ```text
     /// {"reason": "FIELD_INVALID", "domain": "engagement.v1",
@@ -2965,8 +2967,9 @@ pub enum ErrorReason {
     ///  "metadata": {"count": "501", "limit": "500", "unit": "events"}}
     /// ```
     ERROR_REASON_BATCH_TOO_LARGE = 3i32,
-    /// A chunk of an upload holds more events or bytes than allowed.
-    /// INVALID_ARGUMENT. Not retryable as it is: send smaller chunks.
+    /// A chunk of an upload holds more than 500 events, or more than
+    /// `Limits.max_chunk_bytes` and several events. INVALID_ARGUMENT. Not
+    /// retryable as it is: send smaller chunks.
     ///
     /// ```text
     /// {"reason": "CHUNK_TOO_LARGE", "domain": "engagement.v1",
@@ -3078,6 +3081,18 @@ pub enum ErrorReason {
     ///               "committedThrough": "6"}}
     /// ```
     ERROR_REASON_FINISH_MISMATCH = 36i32,
+    /// The first events of an upload were all rejected:
+    /// `Limits.max_rejections_without_success` or more. FAILED_PRECONDITION, after
+    /// their acks. Not retryable as it is: correct the source, whose events
+    /// probably all break the same rule, and upload it under another id. The
+    /// upload stays open; `Open.keep_going` lets it go on all the same.
+    ///
+    /// ```text
+    /// {"reason": "UPLOAD_ALL_REJECTED", "domain": "engagement.v1",
+    ///  "metadata": {"uploadId": "u-1", "rejected": "1000",
+    ///               "committedThrough": "2"}}
+    /// ```
+    ERROR_REASON_UPLOAD_ALL_REJECTED = 37i32,
     /// Another stream opened the same upload and owns it now. ABORTED. Leave the
     /// upload to the newer stream.
     ///
@@ -3184,6 +3199,13 @@ pub enum ErrorReason {
     /// {"reason": "STORE_UNAVAILABLE", "domain": "engagement.v1"}
     /// ```
     ERROR_REASON_STORE_UNAVAILABLE = 82i32,
+    /// The profile is being prepared, because very many events describe its
+    /// subject. UNAVAILABLE, with `google.rpc.RetryInfo`. Retry after the delay.
+    ///
+    /// ```text
+    /// {"reason": "PROFILE_PENDING", "domain": "engagement.v1"}
+    /// ```
+    ERROR_REASON_PROFILE_PENDING = 83i32,
     /// The server failed unexpectedly. INTERNAL. The server's log has the cause
     /// under the request id in the metadata.
     ///
@@ -3270,6 +3292,9 @@ impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_FINISH_MISMATCH`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const FinishMismatch: Self = Self::ERROR_REASON_FINISH_MISMATCH;
+    ///Idiomatic alias for [`Self::ERROR_REASON_UPLOAD_ALL_REJECTED`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const UploadAllRejected: Self = Self::ERROR_REASON_UPLOAD_ALL_REJECTED;
     ///Idiomatic alias for [`Self::ERROR_REASON_UPLOAD_TAKEN_OVER`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const UploadTakenOver: Self = Self::ERROR_REASON_UPLOAD_TAKEN_OVER;
@@ -3315,6 +3340,9 @@ impl ErrorReason {
     ///Idiomatic alias for [`Self::ERROR_REASON_STORE_UNAVAILABLE`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const StoreUnavailable: Self = Self::ERROR_REASON_STORE_UNAVAILABLE;
+    ///Idiomatic alias for [`Self::ERROR_REASON_PROFILE_PENDING`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const ProfilePending: Self = Self::ERROR_REASON_PROFILE_PENDING;
     ///Idiomatic alias for [`Self::ERROR_REASON_INTERNAL`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const Internal: Self = Self::ERROR_REASON_INTERNAL;
@@ -3444,6 +3472,7 @@ impl ::buffa::Enumeration for ErrorReason {
             }
             35i32 => ::core::option::Option::Some(Self::ERROR_REASON_CHUNK_CHANGED),
             36i32 => ::core::option::Option::Some(Self::ERROR_REASON_FINISH_MISMATCH),
+            37i32 => ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_ALL_REJECTED),
             40i32 => ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_TAKEN_OVER),
             50i32 => ::core::option::Option::Some(Self::ERROR_REASON_EVENT_NOT_FOUND),
             51i32 => ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_NOT_FOUND),
@@ -3459,6 +3488,7 @@ impl ::buffa::Enumeration for ErrorReason {
             80i32 => ::core::option::Option::Some(Self::ERROR_REASON_OVERLOADED),
             81i32 => ::core::option::Option::Some(Self::ERROR_REASON_DRAINING),
             82i32 => ::core::option::Option::Some(Self::ERROR_REASON_STORE_UNAVAILABLE),
+            83i32 => ::core::option::Option::Some(Self::ERROR_REASON_PROFILE_PENDING),
             90i32 => ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL),
             100i32 => ::core::option::Option::Some(Self::ERROR_REASON_DATA_DAMAGED),
             101i32 => ::core::option::Option::Some(Self::ERROR_REASON_LOG_DAMAGED),
@@ -3490,6 +3520,7 @@ impl ::buffa::Enumeration for ErrorReason {
             }
             Self::ERROR_REASON_CHUNK_CHANGED => "ERROR_REASON_CHUNK_CHANGED",
             Self::ERROR_REASON_FINISH_MISMATCH => "ERROR_REASON_FINISH_MISMATCH",
+            Self::ERROR_REASON_UPLOAD_ALL_REJECTED => "ERROR_REASON_UPLOAD_ALL_REJECTED",
             Self::ERROR_REASON_UPLOAD_TAKEN_OVER => "ERROR_REASON_UPLOAD_TAKEN_OVER",
             Self::ERROR_REASON_EVENT_NOT_FOUND => "ERROR_REASON_EVENT_NOT_FOUND",
             Self::ERROR_REASON_UPLOAD_NOT_FOUND => "ERROR_REASON_UPLOAD_NOT_FOUND",
@@ -3505,6 +3536,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_OVERLOADED => "ERROR_REASON_OVERLOADED",
             Self::ERROR_REASON_DRAINING => "ERROR_REASON_DRAINING",
             Self::ERROR_REASON_STORE_UNAVAILABLE => "ERROR_REASON_STORE_UNAVAILABLE",
+            Self::ERROR_REASON_PROFILE_PENDING => "ERROR_REASON_PROFILE_PENDING",
             Self::ERROR_REASON_INTERNAL => "ERROR_REASON_INTERNAL",
             Self::ERROR_REASON_DATA_DAMAGED => "ERROR_REASON_DATA_DAMAGED",
             Self::ERROR_REASON_LOG_DAMAGED => "ERROR_REASON_LOG_DAMAGED",
@@ -3566,6 +3598,9 @@ impl ::buffa::Enumeration for ErrorReason {
             "ERROR_REASON_FINISH_MISMATCH" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_FINISH_MISMATCH)
             }
+            "ERROR_REASON_UPLOAD_ALL_REJECTED" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_ALL_REJECTED)
+            }
             "ERROR_REASON_UPLOAD_TAKEN_OVER" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_UPLOAD_TAKEN_OVER)
             }
@@ -3611,6 +3646,9 @@ impl ::buffa::Enumeration for ErrorReason {
             "ERROR_REASON_STORE_UNAVAILABLE" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_STORE_UNAVAILABLE)
             }
+            "ERROR_REASON_PROFILE_PENDING" => {
+                ::core::option::Option::Some(Self::ERROR_REASON_PROFILE_PENDING)
+            }
             "ERROR_REASON_INTERNAL" => {
                 ::core::option::Option::Some(Self::ERROR_REASON_INTERNAL)
             }
@@ -3643,6 +3681,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_PARTITION_NOT_SERVED,
             Self::ERROR_REASON_CHUNK_CHANGED,
             Self::ERROR_REASON_FINISH_MISMATCH,
+            Self::ERROR_REASON_UPLOAD_ALL_REJECTED,
             Self::ERROR_REASON_UPLOAD_TAKEN_OVER,
             Self::ERROR_REASON_EVENT_NOT_FOUND,
             Self::ERROR_REASON_UPLOAD_NOT_FOUND,
@@ -3658,6 +3697,7 @@ impl ::buffa::Enumeration for ErrorReason {
             Self::ERROR_REASON_OVERLOADED,
             Self::ERROR_REASON_DRAINING,
             Self::ERROR_REASON_STORE_UNAVAILABLE,
+            Self::ERROR_REASON_PROFILE_PENDING,
             Self::ERROR_REASON_INTERNAL,
             Self::ERROR_REASON_DATA_DAMAGED,
             Self::ERROR_REASON_LOG_DAMAGED,
@@ -5757,7 +5797,8 @@ pub struct EventError {
         )
     )]
     pub violations: Vec<FieldViolation>,
-    /// Number of broken rules, including those not listed.
+    /// Number of broken rules, including those not listed, or a lower bound: checks
+    /// end soon after the rules that are listed.
     ///
     /// Field 4: `violations_total`
     #[cfg_attr(
@@ -12371,6 +12412,20 @@ pub mod upload_events_request {
             )
         )]
         pub upload_id: ::buffa::alloc::string::String,
+        /// Whether the upload goes on if all its events are rejected, instead of
+        /// ending with UPLOAD_ALL_REJECTED.
+        ///
+        /// Field 3: `keep_going`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "keepGoing",
+                alias = "keep_going",
+                with = "::buffa::json_helpers::proto_bool",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+            )
+        )]
+        pub keep_going: bool,
         #[cfg_attr(feature = "json", serde(skip))]
         #[doc(hidden)]
         pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -12380,6 +12435,7 @@ pub mod upload_events_request {
             f.debug_struct("Open")
                 .field("account_id", &self.account_id)
                 .field("upload_id", &self.upload_id)
+                .field("keep_going", &self.keep_going)
                 .finish()
         }
     }
@@ -12419,6 +12475,9 @@ pub mod upload_events_request {
                 size
                     += 1u64 + ::buffa::types::string_encoded_len(&self.upload_id) as u64;
             }
+            if self.keep_going {
+                size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+            }
             size += self.__buffa_unknown_fields.encoded_len() as u64;
             ::buffa::saturate_size(size)
         }
@@ -12434,6 +12493,9 @@ pub mod upload_events_request {
             }
             if !self.upload_id.is_empty() {
                 ::buffa::types::put_string_field(2u32, &self.upload_id, buf);
+            }
+            if self.keep_going {
+                ::buffa::types::put_bool_field(3u32, self.keep_going, buf);
             }
             self.__buffa_unknown_fields.write_to(buf);
         }
@@ -12462,6 +12524,13 @@ pub mod upload_events_request {
                     )?;
                     ::buffa::types::merge_string(&mut self.upload_id, buf)?;
                 }
+                3u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::Varint,
+                    )?;
+                    self.keep_going = ::buffa::types::decode_bool(buf)?;
+                }
                 _ => {
                     self.__buffa_unknown_fields
                         .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -12472,6 +12541,7 @@ pub mod upload_events_request {
         fn clear(&mut self) {
             self.account_id.clear();
             self.upload_id.clear();
+            self.keep_going = false;
             self.__buffa_unknown_fields.clear();
         }
     }
@@ -13356,7 +13426,8 @@ pub mod upload_events_response {
             )
         )]
         pub max_chunk_events: i32,
-        /// Maximum size of a serialized chunk, in bytes.
+        /// Maximum size of a serialized chunk, in bytes; a chunk with a single event
+        /// may be larger.
         ///
         /// Field 3: `max_chunk_bytes`
         #[cfg_attr(
@@ -20379,6 +20450,34 @@ pub struct Limits {
         )
     )]
     pub max_metadata_bytes: i32,
+    /// Maximum bytes of a serialized chunk of an upload, unless it holds a single
+    /// event.
+    ///
+    /// Field 24: `max_chunk_bytes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maxChunkBytes",
+            alias = "max_chunk_bytes",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub max_chunk_bytes: i64,
+    /// Number of rejected events at which an upload ends with UPLOAD_ALL_REJECTED,
+    /// if no event of it was accepted or a duplicate.
+    ///
+    /// Field 25: `max_rejections_without_success`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maxRejectionsWithoutSuccess",
+            alias = "max_rejections_without_success",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub max_rejections_without_success: i32,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -20409,6 +20508,11 @@ impl ::core::fmt::Debug for Limits {
             .field("max_filter_values", &self.max_filter_values)
             .field("max_mask_paths", &self.max_mask_paths)
             .field("max_metadata_bytes", &self.max_metadata_bytes)
+            .field("max_chunk_bytes", &self.max_chunk_bytes)
+            .field(
+                "max_rejections_without_success",
+                &self.max_rejections_without_success,
+            )
             .finish()
     }
 }
@@ -20574,6 +20678,17 @@ impl ::buffa::Message for Limits {
                 += 2u64
                     + ::buffa::types::int32_encoded_len(self.max_metadata_bytes) as u64;
         }
+        if self.max_chunk_bytes != 0i64 {
+            size
+                += 2u64 + ::buffa::types::int64_encoded_len(self.max_chunk_bytes) as u64;
+        }
+        if self.max_rejections_without_success != 0i32 {
+            size
+                += 2u64
+                    + ::buffa::types::int32_encoded_len(
+                        self.max_rejections_without_success,
+                    ) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -20686,6 +20801,16 @@ impl ::buffa::Message for Limits {
         }
         if self.max_metadata_bytes != 0i32 {
             ::buffa::types::put_int32_field(23u32, self.max_metadata_bytes, buf);
+        }
+        if self.max_chunk_bytes != 0i64 {
+            ::buffa::types::put_int64_field(24u32, self.max_chunk_bytes, buf);
+        }
+        if self.max_rejections_without_success != 0i32 {
+            ::buffa::types::put_int32_field(
+                25u32,
+                self.max_rejections_without_success,
+                buf,
+            );
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -20885,6 +21010,20 @@ impl ::buffa::Message for Limits {
                 )?;
                 self.max_metadata_bytes = ::buffa::types::decode_int32(buf)?;
             }
+            24u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.max_chunk_bytes = ::buffa::types::decode_int64(buf)?;
+            }
+            25u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.max_rejections_without_success = ::buffa::types::decode_int32(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -20916,6 +21055,8 @@ impl ::buffa::Message for Limits {
         self.max_filter_values = 0i32;
         self.max_mask_paths = 0i32;
         self.max_metadata_bytes = 0i32;
+        self.max_chunk_bytes = 0i64;
+        self.max_rejections_without_success = 0i32;
         self.__buffa_unknown_fields.clear();
     }
 }

@@ -331,8 +331,12 @@ pub mod event_service_client {
         /// everything up to it: to resume after any end of the stream, subscribe after
         /// the last cursor that you stored, and you miss nothing. A slow reader
         /// receives events at its own pace and is never dropped for being slow. If it
-        /// has left events unread that are erased meanwhile, the stream ends with
-        /// UNAVAILABLE, without details: resume after the last cursor.
+        /// reads nothing for ten minutes, or has left events unread that are erased
+        /// meanwhile, the stream ends with UNAVAILABLE, without details: resume after
+        /// the last cursor.
+        ///
+        /// An account that has no events yet can be subscribed to: its cursors stay
+        /// valid once it has.
         ///
         /// Refused with CURSOR_EXPIRED if the start is older than the retention, and
         /// with CURSOR_MALFORMED, CURSOR_MISMATCH, LOG_EPOCH_CHANGED or
@@ -367,7 +371,9 @@ pub mod event_service_client {
         }
         /// `GetProfile` reads the profile of one consumer: the winning value of every
         /// attribute (see `Folding`) and the event that it came from. NOT_FOUND /
-        /// PROFILE_NOT_FOUND if no event describes the consumer.
+        /// PROFILE_NOT_FOUND if no event describes the consumer. UNAVAILABLE /
+        /// PROFILE_PENDING while the server prepares a profile of very many events:
+        /// retry after the delay that comes with it.
         pub async fn get_profile(
             &mut self,
             request: impl tonic::IntoRequest<super::GetProfileRequest>,
@@ -553,7 +559,8 @@ pub mod ingest_service_client {
         /// The client sends `open`, then chunks with the sequences 1, 2, 3…, then
         /// `finish`. It may send chunks before `opened` arrives. Each chunk is one
         /// transaction, and `ack` reports how far the upload is committed. Rejected
-        /// events are reported in the ack, and the stream goes on.
+        /// events are reported in the ack, and the stream goes on, unless the upload
+        /// has brought nothing but rejected events (UPLOAD_ALL_REJECTED).
         ///
         /// To resume after a lost connection, open the same `upload_id` and continue
         /// after `committed_through`. A chunk that is already committed is not
@@ -584,9 +591,11 @@ pub mod ingest_service_client {
         ///
         /// - FAILED_PRECONDITION / SEQUENCE_GAP, CHUNK_CHANGED, FINISH_MISMATCH or
         ///   UPLOAD_FINISHED; chunks committed before stay committed.
+        /// - FAILED_PRECONDITION / UPLOAD_ALL_REJECTED if the upload has brought
+        ///   nothing but rejected events; chunks committed before stay committed.
         /// - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
-        /// - INVALID_ARGUMENT / CHUNK_TOO_LARGE for more than 500 events in a chunk or
-        ///   8 MiB in a message.
+        /// - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, or
+        ///   of more than 1 MiB if it holds several events.
         /// - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
         ///   chunk does not end the stream.
         pub async fn upload_events(
@@ -744,6 +753,10 @@ pub mod privacy_service_client {
         /// with another subject or another `suppress` it is refused with
         /// REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
         /// restart of the server.
+        ///
+        /// An account that has no events, suppressions or lists stays unknown: without
+        /// `suppress`, the answer is a complete erasure of no events, and nothing is
+        /// kept of it.
         pub async fn erase_consumer(
             &mut self,
             request: impl tonic::IntoRequest<super::EraseConsumerRequest>,

@@ -371,7 +371,8 @@ export type EventError = Message<"engagement.v1.EventError"> & {
   violations: FieldViolation[];
 
   /**
-   * Number of broken rules, including those not listed.
+   * Number of broken rules, including those not listed, or a lower bound: checks
+   * end soon after the rules that are listed.
    *
    * @generated from field: int32 violations_total = 4;
    */

@@ -463,6 +463,10 @@ export const PrivacyService: GenService<{
    * REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
    * restart of the server.
    *
+   * An account that has no events, suppressions or lists stays unknown: without
+   * `suppress`, the answer is a complete erasure of no events, and nothing is
+   * kept of it.
+   *
    * @generated from rpc engagement.v1.PrivacyService.EraseConsumer
    */
   eraseConsumer: {
