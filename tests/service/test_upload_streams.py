@@ -13,6 +13,7 @@ import pytest
 
 from engagement import v1
 from engagement_server.config import Config
+from engagement_server.governor.turns import Caller
 from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.model import UploadState
@@ -243,7 +244,9 @@ async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: Bare) -> None:
             await may_send.wait()
         sent.append(response)
 
-    serving_stream = asyncio.create_task(uploads.serve(opening().open, producer.messages(), send))
+    serving_stream = asyncio.create_task(
+        uploads.serve(opening().open, producer.messages(), send, caller=Caller("peer", "acme"))
+    )
     async with deadline("the upload went on"):
         await is_blocked.wait()
         for _ in range(20):  # after these commits the server would have taken more
@@ -266,7 +269,7 @@ async def test_a_client_that_ignores_closing_is_ended_ok_with_all_that_is_stored
         sent.append(response)
 
     async with deadline("the stream was ended"):
-        await uploads.serve(opening().open, producer.messages(), send)
+        await uploads.serve(opening().open, producer.messages(), send, caller=Caller("peer", "acme"))
     assert [kind for kind in kinds(sent) if kind != "ack"] == ["opened", "closing"]
     state = await bare.committer.submit(OpenUpload("acme", "upload", "next"), returns=UploadState)
     assert sent[-1].ack.committed_through == state.committed_through

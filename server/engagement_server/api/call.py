@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from engagement_server.governor.turns import Caller
+
 
 class Call(Protocol):
     """A running call. A handler ends it by returning, or by raising the RequestError that refuses it."""
 
     account_id: str
     """The account that the request names; empty if it names none, and until a stream's first message."""
+
+    @property
+    def caller(self) -> Caller:
+        """Whose turn the call takes."""
 
     @property
     def metadata(self) -> Mapping[str, str]:

@@ -33,7 +33,7 @@ class EntityHandlers:
         is_closed = request.closed if request.HasField("closed") else None
         operation = PutEntities(request.account_id, request.kind, tuple(request.names), is_closed)
         committer = self._partitions.of(request.account_id).committer
-        entities = await committer.submit(operation, returns=EntityList)
+        entities = await committer.submit(operation, returns=EntityList, caller=call.caller)
         return v1.PutEntitiesResponse(names=entities.names, closed=entities.is_closed)
 
     async def delete_entity(self, request: v1.DeleteEntityRequest, call: Call) -> v1.DeleteEntityResponse:
@@ -41,5 +41,5 @@ class EntityHandlers:
         require_valid(request)
         operation = DeleteEntity(request.account_id, request.kind, request.name)
         committer = self._partitions.of(request.account_id).committer
-        entities = await committer.submit(operation, returns=EntityList)
+        entities = await committer.submit(operation, returns=EntityList, caller=call.caller)
         return v1.DeleteEntityResponse(names=entities.names, closed=entities.is_closed)

@@ -47,6 +47,7 @@ class IngestHandlers:
             partition,
             request.account_id,
             batch,
+            call=call,
             path="event",
             is_atomic=True,
             validate_only=request.validate_only,
@@ -69,6 +70,7 @@ class IngestHandlers:
             partition,
             request.account_id,
             batch,
+            call=call,
             path="events",
             is_atomic=not request.allow_partial,
             validate_only=request.validate_only,
@@ -86,7 +88,7 @@ class IngestHandlers:
         opening = require_opening(message)
         call.account_id = opening.account_id
         uploads = self._partitions.of(opening.account_id).uploads
-        await uploads.serve(opening, requests, call.send)
+        await uploads.serve(opening, requests, call.send, caller=call.caller)
 
     async def get_upload(self, request: v1.GetUploadRequest, call: Call) -> v1.GetUploadResponse:
         """Returns an upload, and a page of its rejected events."""
@@ -126,6 +128,7 @@ async def _record(  # noqa: PLR0913  # all but three are named at the call
     account_id: str,
     batch: Batch,
     *,
+    call: Call,
     path: str,
     is_atomic: bool,
     validate_only: bool,
@@ -140,6 +143,7 @@ async def _record(  # noqa: PLR0913  # all but three are named at the call
                 lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic)
             )
         operation = RecordBatch(account_id, batch, is_atomic)
-        return (await partition.committer.submit(operation, returns=Recorded)).verdicts
+        submitted = partition.committer.submit(operation, returns=Recorded, caller=call.caller)
+        return (await submitted).verdicts
     except EntityUnknownError as error:
         raise error.within(event_path(path, error.index)) from error

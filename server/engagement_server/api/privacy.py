@@ -53,7 +53,9 @@ class PrivacyHandlers:
             subject=_subject(request),
             suppress=request.suppress,
         )
-        return v1.EraseConsumerResponse(erasure=erasure_message(await partition.erasures.erase(begin)))
+        return v1.EraseConsumerResponse(
+            erasure=erasure_message(await partition.erasures.erase(begin, caller=call.caller))
+        )
 
     async def get_erasure(self, request: v1.GetErasureRequest, call: Call) -> v1.GetErasureResponse:
         """Returns an erasure."""
@@ -94,7 +96,9 @@ class PrivacyHandlers:
         is_by_erasure = request.WhichOneof("subject") == "erasure_id"
         target = request.erasure_id if is_by_erasure else _subject(request)
         committer = self._partitions.of(request.account_id).committer
-        lifted = await committer.submit(LiftSuppression(request.account_id, target), returns=int)
+        lifted = await committer.submit(
+            LiftSuppression(request.account_id, target), returns=int, caller=call.caller
+        )
         return v1.LiftSuppressionResponse(lifted=lifted > 0)
 
 

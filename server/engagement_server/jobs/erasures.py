@@ -11,6 +11,7 @@ from engagement_server.model import ErasureState
 from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents
 
 if TYPE_CHECKING:
+    from engagement_server.governor.turns import Caller
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
     from engagement_server.store.readers import Readers
@@ -42,7 +43,7 @@ class Erasures:
         self._purges: set[asyncio.Task[None]] = set()
         self._is_stopping = False
 
-    async def erase(self, begin: BeginErasure) -> ErasureState:
+    async def erase(self, begin: BeginErasure, *, caller: Caller | None = None) -> ErasureState:
         """Begins an erasure, or joins that of the same request, and returns once it is complete.
 
         Cancelling the caller does not stop it. Raises RequestIdReusedError, OverloadedError,
@@ -50,7 +51,7 @@ class Erasures:
         """
         if len(self._runs) >= MAX_RUNNING_ERASURES:
             raise OverloadedError
-        state = await self._committer.submit(begin, returns=ErasureState)
+        state = await self._committer.submit(begin, returns=ErasureState, caller=caller)
         if state.complete_time_ms is not None:
             await self._commit_log.settle()  # another node may have completed it
             return state
@@ -122,7 +123,6 @@ class Erasures:
         return await self._submit(CompleteErasure(account_id, erasure_id))
 
     async def _submit(self, operation: EraseEvents | CompleteErasure) -> ErasureState:
-        await self._committer.wait_for_room()  # unlike a single call, an erasure can wait
         return await self._committer.submit(operation, returns=ErasureState)
 
     async def _purge(self) -> None:

@@ -144,7 +144,6 @@ class Retention:
         """Repeats a bounded operation until it finds nothing left to expire; returns the rows expired."""
         expired = 0
         while True:
-            await self._committer.wait_for_room()
             began = time.monotonic()
             counts = await asyncio.gather(*(self._submit(operation) for _ in range(steps)))
             expired += sum(counts)

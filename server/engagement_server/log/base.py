@@ -32,6 +32,8 @@ class CommitLog(Protocol):
 
     max_concurrent_commits: int
     """Maximum useful concurrency of `commit`."""
+    takes_lanes_apart: bool
+    """Whether commits of calls, of uploads and of background work go apart, to be merged elsewhere."""
     has_other_writers: bool
     """Whether other nodes commit to it, with clocks of their own."""
     failure: asyncio.Future[None]

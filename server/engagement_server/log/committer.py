@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from engagement_server.clock import now_ms
@@ -15,21 +15,19 @@ from engagement_server.errors import (
     RequestError,
     UnavailableError,
 )
-from engagement_server.operations import Commit, CommitChunk, RecordBatch
+from engagement_server.governor.turns import Caller
+from engagement_server.log.waiting import LANES, WaitingOperations, waiting
+from engagement_server.operations import Commit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from engagement_server.log.base import CommitLog
+    from engagement_server.log.waiting import Group, Lane, Waiting
     from engagement_server.operations import Operation, Result
 
-# A commit of this size takes tens of milliseconds: enough to share an fsync, short enough to wait for.
-_MAX_COMMIT_EVENTS = 4_000
-_MAX_COMMIT_BYTES = 8 * 1024 * 1024
-MAX_WAITING_BYTES = 32 * 1024 * 1024
-"""Beyond this, calls are refused and streams get back-pressure."""
-_OPERATION_BYTES = 256
 _MIN_CONCURRENT_BYTES = 64 * 1024
+_NO_CONNECTION = "server"
 
 R = TypeVar("R")
 
@@ -41,79 +39,105 @@ class Committer:
 
     def __init__(self, log: CommitLog) -> None:
         self._log = log
-        self._waiting: deque[tuple[Operation, int, asyncio.Future[Result]]] = deque()
-        self._waiting_bytes = 0
-        self._arrival = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._waiting = WaitingOperations()
         self._is_closing = False
-        self._in_flight = 0  # commits
         self._callbacks: list[Callable[[Sequence[Operation]], None]] = []
+        ways = [(lane,) for lane in LANES] if log.takes_lanes_apart else [LANES]
+        self._ways = [_Way(lanes) for lanes in ways]
         self._tasks = [
-            asyncio.create_task(self._run(), name="committer") for _ in range(log.max_concurrent_commits)
+            asyncio.create_task(self._run(way), name="committer")
+            for way in self._ways
+            for _ in range(log.max_concurrent_commits)
         ]
 
     @property
     def is_busy(self) -> bool:
         """Whether an operation is waiting or being committed."""
-        return bool(self._in_flight or self._waiting)
+        return self._waiting.has_any() or any(way.in_flight for way in self._ways)
 
     def subscribe(self, callback: Callable[[Sequence[Operation]], None]) -> None:
         """Registers `callback` for the operations of each commit made here; it must not block or raise."""
         self._callbacks.append(callback)
 
-    async def submit(self, operation: Operation, *, returns: type[R]) -> R:
+    async def submit(self, operation: Operation, *, returns: type[R], caller: Caller | None = None) -> R:
         """Commits an operation; its result has the type that the operation's docstring names.
 
         Raises the operation's error, StoreUnavailableError, OverloadedError and DrainingError.
         """
-        if not self._room.is_set():
+        entry = self._entry([operation], caller)
+        if not self._waiting.has_room(entry):
             raise OverloadedError
-        return cast("R", await self.enqueue(operation))  # the operation's docstring is the contract
+        self._enqueue(entry)
+        return cast("R", await entry.results[0])  # the operation's docstring is the contract
 
-    def enqueue(self, operation: Operation) -> asyncio.Future[Result]:
-        """Appends an operation to the queue; call `wait_for_room` first. Raises DrainingError."""
-        if self._is_closing:
-            raise DrainingError
-        size_bytes = _OPERATION_BYTES
-        if isinstance(operation, RecordBatch | CommitChunk):
-            size_bytes += operation.batch.size_bytes
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((operation, size_bytes, future))
-        self._waiting_bytes += size_bytes
-        if self._waiting_bytes > MAX_WAITING_BYTES:
-            self._room.clear()
-        self._arrival.set()
-        return future
+    def enqueue(
+        self, *operations: Operation, caller: Caller | None = None
+    ) -> Sequence[asyncio.Future[Result]]:
+        """Appends operations that were admitted elsewhere, for one commit; returns their results to come.
 
-    async def wait_for_room(self) -> None:
-        """Returns once the queue is below its limit."""
-        while not self._room.is_set():  # another waiter may have filled it again
-            await self._room.wait()
+        Raises DrainingError.
+        """
+        entry = self._entry(operations, caller)
+        self._enqueue(entry)
+        return entry.results
+
+    async def enqueue_in_turn(
+        self, operation: Operation, *, caller: Caller | None = None
+    ) -> asyncio.Future[Result]:
+        """Appends an operation once there is room; returns its result to come. Raises DrainingError."""
+        entry = self._entry([operation], caller)
+        await self._waiting.enqueue_in_turn(entry)
+        self._wake(entry)
+        return entry.results[0]
 
     async def close(self) -> None:
         """Refuses new operations and commits the waiting ones."""
         self._is_closing = True
-        self._arrival.set()
+        for way in self._ways:
+            way.arrival.set()
         await asyncio.wait(self._tasks)
 
-    async def _run(self) -> None:
-        """Commits one group after another; as many of these loops run as the log has use for."""
-        while not self._is_closing or self._waiting:
-            if not self._should_commit():
-                self._arrival.clear()
-                await self._arrival.wait()
-                continue
-            self._in_flight += 1
-            try:
-                await self._commit(*self._take_group())
-            finally:
-                self._in_flight -= 1
-        self._arrival.set()  # wakes the loops that waited for this commit
+    def _entry(self, operations: Sequence[Operation], caller: Caller | None) -> Waiting:
+        if self._is_closing:
+            raise DrainingError
+        if caller is None:
+            caller = Caller(_NO_CONNECTION, getattr(operations[0], "account_id", ""))
+        return waiting(operations, caller)
 
-    def _should_commit(self) -> bool:
+    def _enqueue(self, entry: Waiting) -> None:
+        self._waiting.enqueue(entry)
+        self._wake(entry)
+
+    def _wake(self, entry: Waiting) -> None:
+        for way in self._ways:
+            if entry.lane in way.lanes:
+                way.arrival.set()
+
+    async def _run(self, way: _Way) -> None:
+        """Commits one group after another; as many of these loops run as the log has use for."""
+        while not self._is_closing or self._waiting.has_any(way.lanes):
+            if not self._should_commit(way):
+                way.arrival.clear()
+                await way.arrival.wait()
+                continue
+            way.in_flight += 1
+            try:
+                await self._commit_group(self._waiting.take_group(way.lanes))
+            finally:
+                way.in_flight -= 1
+        way.arrival.set()  # wakes the loops that waited for this commit
+
+    def _should_commit(self, way: _Way) -> bool:
         # While a commit is in flight, small work waits to share the next one.
-        return bool(self._waiting) and (not self._in_flight or self._waiting_bytes >= _MIN_CONCURRENT_BYTES)
+        return self._waiting.has_any(way.lanes) and (
+            not way.in_flight or self._waiting.waiting_bytes(way.lanes) >= _MIN_CONCURRENT_BYTES
+        )
+
+    async def _commit_group(self, group: Group) -> None:
+        began = time.monotonic()
+        await self._commit(group.operations, group.results)
+        if group.has_background:
+            self._waiting.note_background(time.monotonic() - began)
 
     async def _commit(
         self, operations: Sequence[Operation], futures: Sequence[asyncio.Future[Result]]
@@ -152,21 +176,14 @@ class Committer:
                 results.append(error)
         return results
 
-    def _take_group(self) -> tuple[list[Operation], list[asyncio.Future[Result]]]:
-        operations: list[Operation] = []
-        futures: list[asyncio.Future[Result]] = []
-        events, taken_bytes = 0, 0
-        while self._waiting and events < _MAX_COMMIT_EVENTS and taken_bytes < _MAX_COMMIT_BYTES:
-            operation, size_bytes, future = self._waiting.popleft()
-            operations.append(operation)
-            futures.append(future)
-            taken_bytes += size_bytes
-            if isinstance(operation, RecordBatch | CommitChunk):
-                events += len(operation.batch.records)
-        self._waiting_bytes -= taken_bytes
-        if self._waiting_bytes <= MAX_WAITING_BYTES:
-            self._room.set()
-        return operations, futures
+
+class _Way:
+    """Lanes whose operations share commits."""
+
+    def __init__(self, lanes: Collection[Lane]) -> None:
+        self.lanes = lanes
+        self.arrival = asyncio.Event()
+        self.in_flight = 0  # commits
 
 
 def _reason(error: Exception) -> object:

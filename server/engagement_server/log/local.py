@@ -21,6 +21,7 @@ class LocalLog:
     """Applies each commit to the store."""
 
     max_concurrent_commits = 1
+    takes_lanes_apart = False
     has_other_writers = False
 
     def __init__(self, database: DatabaseFile, *, reserve: Reserve | None = None) -> None:

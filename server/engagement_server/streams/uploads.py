@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from engagement_server.cursor import Cursors
+    from engagement_server.governor.turns import Caller
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
     from engagement_server.operations import Applied, Result
@@ -92,10 +93,12 @@ class Uploads:
         opening: v1.UploadEventsRequest.Open,
         incoming: AsyncIterator[v1.UploadEventsRequest],
         send: Send,
+        *,
+        caller: Caller,
     ) -> None:
         """Serves one stream to its end. Raises the RequestError that ends it."""
         key = opening.account_id, opening.upload_id
-        session = UploadSession(self, *key, send=send)
+        session = UploadSession(self, *key, send=send, caller=caller)
         self._sessions[key].add(session)
         try:
             with closed_at_age(self._max_age_seconds, partial(session.close, Closing.REASON_MAX_AGE)):
@@ -119,7 +122,9 @@ class Uploads:
 class UploadSession:
     """One stream: a reader that submits chunks, and a loop that acks them in order."""
 
-    def __init__(self, uploads: Uploads, account_id: str, upload_id: str, *, send: Send) -> None:
+    def __init__(
+        self, uploads: Uploads, account_id: str, upload_id: str, *, send: Send, caller: Caller
+    ) -> None:
         self.upload_id = upload_id
         self._account_id = account_id
         self._owner = secrets.token_hex(8)
@@ -127,6 +132,7 @@ class UploadSession:
         self._cursors = uploads.cursors
         self._heartbeat_seconds = uploads.heartbeat_seconds
         self._send = send
+        self._caller = caller
         # Bounded by the slots, plus a few reasons to close.
         self._due: deque[_Due] = deque()
         self._arrival = asyncio.Event()
@@ -154,10 +160,10 @@ class UploadSession:
 
     async def run(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
         """Serves the stream to its end. Raises the error that ends it."""
-        await self._committer.wait_for_room()  # an upload can wait, where a single call is refused
         state = await self._committer.submit(
             OpenUpload(self._account_id, self.upload_id, self._owner, salt=secrets.token_hex(16)),
             returns=UploadState,
+            caller=self._caller,
         )
         self._chunks = Chunks(self._account_id, self._owner, state)
         self._committed_through, self._tally = state.committed_through, state.tally
@@ -191,10 +197,9 @@ class UploadSession:
                 message = await anext(incoming, None)
                 if message is None:
                     return
-                await self._committer.wait_for_room()
                 operation = self._operation(message)
                 del message  # it may hold megabytes, and the next one may take long to arrive
-                self._put(self._committer.enqueue(operation))
+                self._put(await self._committer.enqueue_in_turn(operation, caller=self._caller))
                 if isinstance(operation, FinishUpload):
                     return
         except Exception as error:  # ends the stream after the acks that are due
@@ -321,8 +326,8 @@ class UploadSession:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 async for message in incoming:
-                    await self._committer.wait_for_room()
-                    await self._committer.enqueue(self._operation(message))
+                    operation = self._operation(message)
+                    await (await self._committer.enqueue_in_turn(operation, caller=self._caller))
 
     async def _send_finished(self, state: UploadState) -> None:
         finished = v1.UploadEventsResponse.Finished(upload=upload_message(state))

@@ -45,12 +45,12 @@ def encode_freshness(freshness: Freshness) -> bytes:
 class RemoteLog:
     """Sends commits to the parent, which puts those of all workers into one order.
 
-    The parent sets the time of a commit. Callbacks get no results. If a commit is too large for one group
-    of the committer, some of its operations may be committed though others fail: the results tell.
+    The parent sets the time of a commit. Callbacks get no results.
     """
 
     # One is applied while the next is being sent.
     max_concurrent_commits = 2
+    takes_lanes_apart = True
     has_other_writers = False
 
     def __init__(self, channel: Channel, freshness: Freshness) -> None:

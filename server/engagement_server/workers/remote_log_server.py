@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import DrainingError, RequestError
+from engagement_server.governor.turns import Caller
 from engagement_server.log.encoding import decode_commit
 from engagement_server.workers.channel import Kind
 from engagement_server.workers.remote_log import Freshness, encode_freshness
@@ -36,11 +37,10 @@ _log = logging.getLogger(__name__)
 class _Worker:
     """A worker as the server of its log sees it."""
 
+    name: str
     kill: Callable[[], None]
     received: int = 0
     """How many messages came from it; before the first, it has not read the store."""
-    is_throttled: bool = False
-    """Whether its messages are left unread, because the queue of commits is full."""
     settling: dict[int, asyncio.Future[None]] = field(default_factory=dict)
     """Its confirmations that are due, by number."""
 
@@ -63,14 +63,12 @@ class RemoteLogServer:
         """Serves a worker until it closes the channel; calls `kill` if it does not read its messages."""
         tasks: set[asyncio.Task[None]] = set()
         channel.send(Kind.FRESHNESS, self._freshness())
-        worker = self._workers[channel] = _Worker(kill)
+        worker = self._workers[channel] = _Worker(f"worker {next(self._numbers)}", kill)
         try:
             while (request := await channel.receive()) is not None:
                 worker.received += 1
                 if request.kind == Kind.COMMIT:
-                    worker.is_throttled = True
-                    await self._commit(channel, request)
-                    worker.is_throttled = False
+                    self._commit(channel, request, worker.name)
                     continue
                 if request.kind in (Kind.OPENED, Kind.SETTLED):
                     _resolve(worker.settling.get(request.number))
@@ -91,12 +89,12 @@ class RemoteLogServer:
         """Stops sending; the workers must be gone."""
         self._task.cancel()
 
-    async def _commit(self, channel: Channel, request: Message) -> None:
-        """Enqueues operations in the order of the requests; while the queue is full, none is read."""
-        await self._committer.wait_for_room()
+    def _commit(self, channel: Channel, request: Message, worker: str) -> None:
+        """Enqueues a commit of a worker, which has few under way, to become a part of one."""
         commit = decode_commit(request.data)
         try:
-            results = [self._committer.enqueue(operation) for operation in commit.operations]
+            # The worker has chosen fairly between its connections.
+            results = self._committer.enqueue(*commit.operations, caller=Caller(worker, ""))
         except DrainingError as error:
             refused = encode_results([error] * len(commit.operations))
             channel.send(Kind.RESPONSE, refused, number=request.number)
@@ -164,7 +162,7 @@ async def _is_silent(worker: _Worker, confirmation: asyncio.Future[None]) -> boo
         before = worker.received
         if (await asyncio.wait([confirmation], timeout=SETTLE_SECONDS / 2))[0]:
             return False
-        is_silent = worker.received == before and not worker.is_throttled
+        is_silent = worker.received == before
         silent_halves = silent_halves + 1 if is_silent else 0
     return True
 

@@ -14,6 +14,7 @@ from engagement_server.api.grpc.reset import reset_call
 from engagement_server.api.grpc.status import describe, describe_internal
 from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, RequestError
+from engagement_server.governor.turns import Caller
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -46,6 +47,11 @@ class GrpcCall:
         self._age = age
         self._task = asyncio.current_task()
         self._is_reset = False
+
+    @property
+    def caller(self) -> Caller:
+        """See `Call.caller`."""
+        return Caller(self._context.peer(), self.account_id)
 
     @property
     def metadata(self) -> Mapping[str, str]:

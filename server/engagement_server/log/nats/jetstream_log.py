@@ -71,6 +71,7 @@ class JetStreamLog:
 
     # One is applied while the next is being published.
     max_concurrent_commits = 3
+    takes_lanes_apart = False
     has_other_writers = True
 
     def __init__(  # noqa: PLR0913  # most are named at the call

@@ -1,0 +1,220 @@
+"""Operations that wait for a commit: by kind, in turn, and bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from engagement_server.governor.turns import Caller, Room, Turns
+from engagement_server.operations import (
+    CommitChunk,
+    CompleteErasure,
+    EraseEvents,
+    ExpireEvents,
+    ExpireUploads,
+    FinishUpload,
+    OpenUpload,
+    RecordBatch,
+    SaveProfile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from engagement_server.operations import Operation, Result
+
+COMMIT_MICROSECONDS: Final = 30_000
+"""How long a commit should take at most: enough to share an fsync, and short enough to wait for."""
+_OPERATION_BYTES: Final = 256
+# Measured on the slower of the machines at hand; their ratio matters more than their size.
+_OPERATION_MICROSECONDS: Final = 50.0
+_EVENT_MICROSECONDS: Final = 8.0
+_BYTE_MICROSECONDS: Final = 0.005
+_STEP_MICROSECONDS: Final = 10_000.0
+_PAUSE_FACTOR: Final = 3.0
+
+
+class Lane(IntEnum):
+    """A kind of work."""
+
+    CALLS = 0
+    """A caller waits for it, and is refused if there is no room."""
+    UPLOADS = 1
+    """Its stream waits until there is room."""
+    BACKGROUND = 2
+    """No caller waits for it, or only for the whole of it: removal, and what makes reading faster."""
+
+
+_LANES: Final = {
+    OpenUpload: Lane.UPLOADS,
+    CommitChunk: Lane.UPLOADS,
+    FinishUpload: Lane.UPLOADS,
+    EraseEvents: Lane.BACKGROUND,
+    CompleteErasure: Lane.BACKGROUND,
+    ExpireEvents: Lane.BACKGROUND,
+    ExpireUploads: Lane.BACKGROUND,
+    SaveProfile: Lane.BACKGROUND,
+}
+LANES: Final = tuple(Lane)
+_MAX_WAITING_BYTES: Final = {Lane.CALLS: 16 << 20, Lane.UPLOADS: 32 << 20, Lane.BACKGROUND: 64 << 20}
+
+Future: TypeAlias = "asyncio.Future[Result]"
+
+
+def lane_of(operation: Operation) -> Lane:
+    """The lane of an operation."""
+    return _LANES.get(type(operation), Lane.CALLS)
+
+
+class Waiting(NamedTuple):
+    """Operations that are committed together, in order: usually one."""
+
+    operations: Sequence[Operation]
+    results: Sequence[Future]
+    caller: Caller
+    lane: Lane
+    """The lane of the first."""
+    size_bytes: int
+    microseconds: float
+    """Processor time that committing them should take."""
+
+
+class Group(NamedTuple):
+    """The operations of one commit, with their results to come."""
+
+    operations: Sequence[Operation]
+    results: Sequence[Future]
+    has_background: bool
+
+
+def waiting(operations: Sequence[Operation], caller: Caller) -> Waiting:
+    """Operations with their size and their estimated cost."""
+    loop = asyncio.get_running_loop()
+    size_bytes, microseconds = 0, 0.0
+    for operation in operations:
+        size_bytes += _OPERATION_BYTES
+        microseconds += _OPERATION_MICROSECONDS
+        if isinstance(operation, RecordBatch | CommitChunk):
+            batch = operation.batch
+            batch_bytes = batch.size_bytes
+            size_bytes += batch_bytes
+            microseconds += _EVENT_MICROSECONDS * (len(batch.records) + len(batch.rejections))
+            microseconds += _BYTE_MICROSECONDS * batch_bytes
+        elif lane_of(operation) is Lane.BACKGROUND:
+            microseconds += _STEP_MICROSECONDS
+    results = [loop.create_future() for _ in operations]
+    return Waiting(operations, results, caller, lane_of(operations[0]), size_bytes, microseconds)
+
+
+class _LaneQueue:
+    """The operations of one lane."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.turns: Turns[Waiting] = Turns()
+        self.room = Room(max_bytes)
+        self._outside: Turns[tuple[Waiting, asyncio.Future[None]]] = Turns()
+        """Operations that there was no room for, each with a future that is done once it is inside."""
+
+    def enqueue(self, entry: Waiting) -> None:
+        self.turns.append(entry.caller, entry)
+        self.room.take(entry.caller, entry.size_bytes)
+
+    async def enqueue_in_turn(self, entry: Waiting) -> None:
+        if not self._outside and self.room.is_free_for(entry.caller):
+            self.enqueue(entry)
+            return
+        inside: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outside.append(entry.caller, (entry, inside))
+        await inside
+
+    def take(self) -> Waiting:
+        entry = self.turns.popleft()
+        self.room.give_back(entry.caller, entry.size_bytes)
+        return entry
+
+    def let_in(self) -> None:
+        """Enqueues those outside that there is room for now."""
+        for _ in range(len(self._outside)):
+            entry, inside = self._outside.popleft()
+            if inside.done():  # its caller was cancelled
+                continue
+            if self.room.is_free_for(entry.caller):
+                self.enqueue(entry)
+                inside.set_result(None)
+            else:
+                self._outside.append(entry.caller, (entry, inside))
+
+
+class WaitingOperations:
+    """All operations that wait, and which of them go into the next commit."""
+
+    def __init__(self) -> None:
+        self._lanes = {lane: _LaneQueue(_MAX_WAITING_BYTES[lane]) for lane in LANES}
+        self._background_from = 0.0
+        """When background work may have a part of a commit again, by the monotonic clock."""
+
+    def has_any(self, lanes: Collection[Lane] = LANES) -> bool:
+        """Whether an operation of these lanes waits."""
+        return any(self._lanes[lane].turns for lane in lanes)
+
+    def waiting_bytes(self, lanes: Collection[Lane]) -> int:
+        """Bytes of the operations of these lanes that wait."""
+        return sum(self._lanes[lane].room.used_bytes for lane in lanes)
+
+    def has_room(self, entry: Waiting) -> bool:
+        """Whether there is room for an operation."""
+        return self._lanes[entry.lane].room.is_free_for(entry.caller)
+
+    def enqueue(self, entry: Waiting) -> None:
+        """Appends an operation."""
+        self._lanes[entry.lane].enqueue(entry)
+
+    async def enqueue_in_turn(self, entry: Waiting) -> None:
+        """Appends an operation once there is room."""
+        await self._lanes[entry.lane].enqueue_in_turn(entry)
+
+    def take_group(self, lanes: Collection[Lane]) -> Group:
+        """Removes what is committed next: calls first, but at least a quarter of the time for uploads.
+
+        Background work comes last: alone, or in its time.
+        """
+        entries: list[Waiting] = []
+        has_uploads = Lane.UPLOADS in lanes and bool(self._lanes[Lane.UPLOADS].turns)
+        spent = 0.0
+        if Lane.CALLS in lanes:
+            spent = self._take(Lane.CALLS, entries, COMMIT_MICROSECONDS * (0.75 if has_uploads else 1.0))
+        if has_uploads:
+            # With calls in it, the commit is short: there are people who wait for it.
+            share = (
+                max(spent + COMMIT_MICROSECONDS / 4, COMMIT_MICROSECONDS / 2)
+                if entries
+                else COMMIT_MICROSECONDS
+            )
+            self._take(Lane.UPLOADS, entries, share - spent)
+        has_background = False
+        if Lane.BACKGROUND in lanes and self._lanes[Lane.BACKGROUND].turns:
+            is_due = time.monotonic() >= self._background_from
+            has_background = is_due or not entries
+            if has_background:
+                # One step, unless all is quiet: the next caller waits for it.
+                self._take(Lane.BACKGROUND, entries, COMMIT_MICROSECONDS if is_due and not entries else 1.0)
+        for lane in lanes:
+            self._lanes[lane].let_in()
+        operations = [operation for entry in entries for operation in entry.operations]
+        results = [result for entry in entries for result in entry.results]
+        return Group(operations, results, has_background)
+
+    def note_background(self, seconds: float) -> None:
+        """Notes how long a commit with background work took: others come first for a while."""
+        self._background_from = time.monotonic() + _PAUSE_FACTOR * seconds
+
+    def _take(self, lane: Lane, entries: list[Waiting], microseconds: float) -> float:
+        """Takes operations of a lane for that long, or one that takes longer; returns how long they take."""
+        spent = 0.0
+        while self._lanes[lane].turns and spent < microseconds:
+            entry = self._lanes[lane].take()
+            entries.append(entry)
+            spent += entry.microseconds
+        return spent

@@ -1,0 +1,60 @@
+"""Callers take turns, in order within each, and none of them can take all the room."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engagement_server.governor.turns import Caller, Room, Turns
+
+callers = st.builds(Caller, st.sampled_from("xyz"), st.sampled_from("abc"))
+
+
+@given(st.lists(callers))
+def test_every_item_comes_out_once_in_the_order_of_its_caller(appended: list[Caller]) -> None:
+    turns: Turns[tuple[Caller, int]] = Turns()
+    expected = defaultdict(list)
+    for number, caller in enumerate(appended):
+        turns.append(caller, (caller, number))
+        expected[caller].append(number)
+    assert len(turns) == len(appended)
+    found = defaultdict(list)
+    while turns:
+        caller, number = turns.popleft()
+        found[caller].append(number)
+    assert found == expected
+
+
+def test_connections_take_turns_and_accounts_within_each() -> None:
+    turns: Turns[str] = Turns()
+    for account_id in "abc":
+        for number in range(2):
+            turns.append(Caller("x", account_id), f"x{account_id}{number}")
+    for number in range(3):
+        turns.append(Caller("y", "a"), f"ya{number}")
+    order = [turns.popleft() for _ in range(9)]
+    assert order == ["xa0", "ya0", "xb0", "ya1", "xc0", "ya2", "xa1", "xb1", "xc1"]
+
+
+@given(st.lists(st.tuples(callers, st.integers(1, 50)), max_size=200))
+def test_room_is_left_for_whoever_has_none(requests: list[tuple[Caller, int]]) -> None:
+    room = Room(1_000)
+    for caller, size_bytes in requests:
+        if room.is_free_for(caller):
+            room.take(caller, size_bytes)
+    if len({caller.connection for caller, _ in requests}) < 8:
+        assert room.is_free_for(Caller("newcomer", "a"))
+    assert room.used_bytes <= 1_000
+
+
+@given(st.lists(st.tuples(callers, st.integers(0, 2_000))))
+def test_what_is_given_back_is_free_again(taken: list[tuple[Caller, int]]) -> None:
+    room = Room(1_000)
+    for caller, size_bytes in taken:
+        room.take(caller, size_bytes)
+    for caller, size_bytes in taken:
+        room.give_back(caller, size_bytes)
+    assert room.used_bytes == 0
+    assert room.is_free_for(Caller("x", "a"))
