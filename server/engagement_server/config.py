@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engagement_server.errors import ConfigurationError
+from engagement_server.governor.memory import (
+    MIB,
+    MIN_PROCESS_BYTES,
+    MemoryPlan,
+    default_limit_bytes,
+    parse_size,
+    plan,
+)
 from engagement_server.settings import check_bounds, require_address, setting
 
 MAX_PARTITIONS = 1024
@@ -66,6 +74,24 @@ class Config:
     reader_threads: int = setting(
         4, metavar="COUNT", above=0, help="Threads that read the store, in each process that takes calls."
     )
+    max_memory: str = setting(
+        "",
+        metavar="SIZE",
+        help="Memory that all processes of the server may take together, such as 512M or 4G. Without it, "
+        "three quarters of what the container or the machine has.",
+    )
+    max_connections: int = setting(
+        5_000,
+        metavar="COUNT",
+        above=0,
+        help="Connections at a time, in each process that takes calls; more are closed at once.",
+    )
+    max_calls_per_connection: int = setting(
+        1_000,
+        metavar="COUNT",
+        above=0,
+        help="Calls and streams at a time on one connection; more are refused as OVERLOADED.",
+    )
     partitions: str = setting(
         "1",
         metavar="COUNT|LIST/COUNT",
@@ -80,8 +106,27 @@ class Config:
                 f"retention_days is less than a day, which removes almost everything; set"
                 f" allow_short_retention as well to mean it; got {self.retention_days:g}"
             )
+        if self.max_memory and parse_size(self.max_memory) is None:
+            raise ConfigurationError(f"max_memory must be a size such as 512M or 4G; got {self.max_memory!r}")
         require_address("listen", self.listen, example="127.0.0.1:50051")
         self._parse_partitions()
+
+    @property
+    def max_memory_bytes(self) -> int:
+        """Memory that all processes of the server may take together."""
+        return parse_size(self.max_memory) or default_limit_bytes()
+
+    def memory_plan(self, *, processes: int) -> MemoryPlan:
+        """The share of each of some processes. Raises ConfigurationError if it is too small to serve."""
+        if self.max_memory_bytes < processes * MIN_PROCESS_BYTES:
+            least = f"{processes * MIN_PROCESS_BYTES // MIB}M"
+            raise ConfigurationError(
+                f"the server needs at least {least} of memory"
+                + (f" for {processes} processes" if processes > 1 else "")
+                + f", and may take {self.max_memory_bytes // MIB}M; set max_memory to {least} or more"
+                + (", or run fewer workers" if processes > 1 else "")
+            )
+        return plan(self.max_memory_bytes, processes=processes, partitions=len(self.served_partitions))
 
     @property
     def partition_count(self) -> int:

@@ -12,11 +12,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement_server.api.grpc.endpoint import MAX_METADATA_BYTES, MIN_KEEPALIVE_INTERVAL, Endpoint
+from engagement_server.api.grpc.running import CallLimits
 from engagement_server.api.listening import require_free
 from engagement_server.api.server import ServerLimits
 from engagement_server.api.services import services
 from engagement_server.clock import now_ms
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
+from engagement_server.governor.memory import MemoryMeter, Pressure
 from engagement_server.jobs.agreement import Terms, agree_on_retention
 from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
 from engagement_server.log.local import LocalLog
@@ -32,12 +34,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engagement_server.config import Config
+    from engagement_server.governor.memory import MemoryPlan
     from engagement_server.log.base import CommitLog
     from engagement_server.log.nats.config import LogConfig
     from engagement_server.model import RetentionState
 
 _VERSION = version("engagement-attributes")
 _WATCH_SECONDS = 1.0
+_MEMORY_SECONDS = 0.25
+_MAX_UNARY_CALLS = 4_000
+_PRESSURE_TEXTS = {
+    Pressure.NONE: "calls are taken again",
+    Pressure.SOFT: "new calls are refused as OVERLOADED; max_memory is the limit",
+    Pressure.HARD: "streams are closed and slow calls reset; max_memory is the limit",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -58,13 +68,21 @@ class Server:
         self._config = config
         self._databases = [assembly.database for assembly in assemblies]
         terms = None if is_worker else terms_of(config)
+        memory = config.memory_plan(processes=1)
         self._partitions = Partitions(
-            [_partition(config, assembly, terms=terms) for assembly in assemblies],
+            [_partition(config, assembly, terms=terms, memory=memory) for assembly in assemblies],
             count=config.partition_count,
         )
         handlers = services(self._partitions, _server_limits(config), version=_VERSION)
-        self._endpoint = Endpoint(handlers, self._partitions, shares_port=is_worker)
-        self._watching: asyncio.Task[None] | None = None
+        self._endpoint = Endpoint(
+            handlers,
+            self._partitions,
+            limits=_call_limits(config, memory),
+            max_connections=config.max_connections,
+            shares_port=is_worker,
+        )
+        self._meter = MemoryMeter(memory.limit_bytes, is_idle=lambda: self._endpoint.is_idle)
+        self._watching: list[asyncio.Task[None]] = []
         self.address = ""
 
     @classmethod
@@ -73,7 +91,9 @@ class Server:
 
         Waits as long as a new view has nothing to start from. Raises ConfigurationError.
         """
-        require_free(config.listen)  # first: a start that is refused leaves no folder behind
+        # First: a start that is refused leaves no folder behind.
+        config.memory_plan(processes=1)
+        require_free(config.listen)
         server = cls(config, await open_assemblies(config, log))
         try:
             await server.listen()
@@ -85,7 +105,10 @@ class Server:
     async def listen(self) -> None:
         """Takes calls. Raises ConfigurationError."""
         self.address = await self._endpoint.listen(self._config.listen)
-        self._watching = asyncio.create_task(self._watch_files(), name="watch-files")
+        self._watching = [
+            asyncio.create_task(self._watch_files(), name="watch-files"),
+            asyncio.create_task(self._watch_memory(), name="watch-memory"),
+        ]
 
     async def fail(self) -> None:
         """Raises LogError once a log cannot be used until the server is restarted."""
@@ -99,8 +122,8 @@ class Server:
     async def stop(self) -> None:
         """Reports NOT_SERVING, closes streams, lets running calls end, and closes the stores."""
         self._endpoint.report_stopping()
-        if self._watching is not None:
-            self._watching.cancel()
+        for watching in self._watching:
+            watching.cancel()
         for partition in self._partitions:
             await partition.drain()
         await self._endpoint.end_calls(grace_seconds=self._config.stop_grace_seconds)
@@ -123,6 +146,22 @@ class Server:
                 _log.warning("the files of the store are back: events are accepted again")
             else:
                 _log.error("no event is accepted: %s. Stop the server and put the files back", missing)
+
+    async def _watch_memory(self) -> None:
+        """Refuses work, and ends some, while the process takes too much memory."""
+        reported = Pressure.NONE
+        while True:
+            await asyncio.sleep(_MEMORY_SECONDS)
+            pressure = self._meter.look()
+            self._endpoint.relieve(pressure)
+            if pressure != reported:
+                _log.log(
+                    logging.INFO if pressure is Pressure.NONE else logging.WARNING,
+                    "memory pressure is %s: %s",
+                    pressure.name.lower(),
+                    _PRESSURE_TEXTS[pressure],
+                )
+                reported = pressure
 
 
 def _find_missing(databases: Sequence[DatabaseFile]) -> StoreUnavailableError | None:
@@ -264,7 +303,16 @@ def _server_limits(config: Config) -> ServerLimits:
     )
 
 
-def _partition(config: Config, assembly: Assembly, *, terms: Terms | None) -> Partition:
+def _call_limits(config: Config, memory: MemoryPlan) -> CallLimits:
+    return CallLimits(
+        max_calls=memory.max_uploads + memory.max_subscriptions + _MAX_UNARY_CALLS,
+        max_calls_of_connection=config.max_calls_per_connection,
+        max_slow_messages=memory.max_slow_messages,
+        answers_bytes=memory.answers_bytes,
+    )
+
+
+def _partition(config: Config, assembly: Assembly, *, terms: Terms | None, memory: MemoryPlan) -> Partition:
     with (
         assembly.database.usable(),
         contextlib.closing(assembly.database.open_reader()) as connection,
@@ -278,6 +326,7 @@ def _partition(config: Config, assembly: Assembly, *, terms: Terms | None) -> Pa
         cursors=cursors,
         heartbeat_seconds=config.heartbeat_seconds,
         max_age_seconds=config.max_stream_age_seconds,
+        memory=memory,
         terms=terms,
         retention=retention,
     )

@@ -18,6 +18,7 @@ from engagement_server.streams.uploads import Uploads
 
 if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
+    from engagement_server.governor.memory import MemoryPlan
     from engagement_server.jobs.agreement import Terms
     from engagement_server.log.base import CommitLog, SettleCallback
     from engagement_server.model import RetentionState
@@ -36,6 +37,7 @@ class Partition:
         cursors: Cursors,
         heartbeat_seconds: float,
         max_age_seconds: float,
+        memory: MemoryPlan,
         terms: Terms | None,
         retention: RetentionState,
     ) -> None:
@@ -44,13 +46,16 @@ class Partition:
         self.log = log
         self.readers = readers
         self.cursors = cursors
-        self.committer = Committer(log)
+        self.committer = Committer(
+            log, max_call_bytes=memory.waiting_calls_bytes, max_upload_bytes=memory.waiting_uploads_bytes
+        )
         self.uploads = Uploads(
             log=log,
             committer=self.committer,
             cursors=cursors,
             heartbeat_seconds=heartbeat_seconds,
             max_age_seconds=max_age_seconds,
+            max_sessions=memory.max_uploads,
         )
         self.subscriptions = Subscriptions(
             log=log,

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from engagement import EngagementClient, EngagementError, UnavailableError, v1
-from engagement_server.api.grpc import call
+from engagement_server.api.grpc import running
 from engagement_server.node import Server
 from tests.support.paused_call import PausedCall
 from tests.support.raw_subscription import RawSubscription, ids, kinds, subscribing
@@ -74,7 +74,7 @@ async def test_not_one_byte_is_sent_after_an_erasure_to_a_client_that_reads_agai
 async def test_an_unread_page_is_not_sent_after_an_erasure(
     server: Server, client: EngagementClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(running, "SETTLE_SECONDS", 0.2)
     await _record(client, *["gone"] * 100, "kept")
     request = v1.ListEventsRequest(account_id="acme")
     other = v1.ListEventsRequest(account_id="other")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class Call(Protocol):
         Waits while the reader is slow. Bytes are sent uncompressed: they are shared by many readers, and
         each connection would compress them anew (docs/decisions/0013-subscriptions-share-frames.md).
         """
+
+    def close_under_pressure(self, close: Callable[[], None]) -> None:
+        """Registers how this stream ends if the process takes too much memory."""
 
     def reset(self) -> None:
         """Ends the call at once, as a lost connection does: drops all that the client has left unread.

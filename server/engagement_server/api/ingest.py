@@ -88,7 +88,9 @@ class IngestHandlers:
         opening = require_opening(message)
         call.account_id = opening.account_id
         uploads = self._partitions.of(opening.account_id).uploads
-        await uploads.serve(opening, requests, call.send, caller=call.caller)
+        await uploads.serve(
+            opening, requests, call.send, caller=call.caller, on_pressure=call.close_under_pressure
+        )
 
     async def get_upload(self, request: v1.GetUploadRequest, call: Call) -> v1.GetUploadResponse:
         """Returns an upload, and a page of its rejected events."""

@@ -37,9 +37,16 @@ _log = logging.getLogger(__name__)
 class Committer:
     """The only way to change state. Cancelling a caller does not cancel its operation."""
 
-    def __init__(self, log: CommitLog) -> None:
+    def __init__(
+        self,
+        log: CommitLog,
+        *,
+        max_call_bytes: int = 16 * 1024 * 1024,
+        max_upload_bytes: int = 32 * 1024 * 1024,
+    ) -> None:
+        """Takes the room for calls that wait, and that for uploads."""
         self._log = log
-        self._waiting = WaitingOperations()
+        self._waiting = WaitingOperations(max_call_bytes=max_call_bytes, max_upload_bytes=max_upload_bytes)
         self._is_closing = False
         self._callbacks: list[Callable[[Sequence[Operation]], None]] = []
         ways = [(lane,) for lane in LANES] if log.takes_lanes_apart else [LANES]

@@ -58,7 +58,7 @@ _LANES: Final = {
     SaveProfile: Lane.BACKGROUND,
 }
 LANES: Final = tuple(Lane)
-_MAX_WAITING_BYTES: Final = {Lane.CALLS: 16 << 20, Lane.UPLOADS: 32 << 20, Lane.BACKGROUND: 64 << 20}
+_MAX_BACKGROUND_BYTES: Final = 64 * 1024 * 1024
 
 Future: TypeAlias = "asyncio.Future[Result]"
 
@@ -150,8 +150,12 @@ class _LaneQueue:
 class WaitingOperations:
     """All operations that wait, and which of them go into the next commit."""
 
-    def __init__(self) -> None:
-        self._lanes = {lane: _LaneQueue(_MAX_WAITING_BYTES[lane]) for lane in LANES}
+    def __init__(self, *, max_call_bytes: int, max_upload_bytes: int) -> None:
+        self._lanes = {
+            Lane.CALLS: _LaneQueue(max_call_bytes),
+            Lane.UPLOADS: _LaneQueue(max_upload_bytes),
+            Lane.BACKGROUND: _LaneQueue(_MAX_BACKGROUND_BYTES),
+        }
         self._background_from = 0.0
         """When background work may have a part of a commit again, by the monotonic clock."""
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from engagement import v1
 from engagement.limits import MAX_CHUNK_EVENTS, MAX_MESSAGE_BYTES
 from engagement.rules import Violation
-from engagement_server.errors import FieldInvalidError, UploadTakenOverError
+from engagement_server.errors import FieldInvalidError, OverloadedError, UploadTakenOverError
+from engagement_server.governor.turns import Room
 from engagement_server.messages import (
     source_digest,
     source_message,
@@ -72,7 +73,7 @@ class Uploads:
     owned it before end with UploadTakenOverError once that opening is applied.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all are named at the call
         self,
         *,
         log: CommitLog,
@@ -80,8 +81,10 @@ class Uploads:
         cursors: Cursors,
         heartbeat_seconds: float,
         max_age_seconds: float,
+        max_sessions: int = 1_000,
     ) -> None:
         self.committer = committer
+        self._room = Room(max_sessions)
         self.cursors = cursors
         self.heartbeat_seconds = heartbeat_seconds
         self._max_age_seconds = max_age_seconds
@@ -95,15 +98,24 @@ class Uploads:
         send: Send,
         *,
         caller: Caller,
+        on_pressure: Callable[[Callable[[], None]], None] = lambda _: None,
     ) -> None:
-        """Serves one stream to its end. Raises the RequestError that ends it."""
+        """Serves one stream to its end. Raises the RequestError that ends it.
+
+        `on_pressure` registers how the stream ends if the process takes too much memory.
+        """
+        if not self._room.is_free_for(caller):
+            raise OverloadedError
         key = opening.account_id, opening.upload_id
         session = UploadSession(self, *key, send=send, caller=caller)
         self._sessions[key].add(session)
+        self._room.take(caller, 1)
+        on_pressure(partial(session.close, Closing.REASON_OVERLOADED))
         try:
             with closed_at_age(self._max_age_seconds, partial(session.close, Closing.REASON_MAX_AGE)):
                 await session.run(incoming)
         finally:
+            self._room.give_back(caller, 1)
             self._sessions[key].remove(session)
             if not self._sessions[key]:
                 del self._sessions[key]

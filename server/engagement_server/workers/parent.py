@@ -71,6 +71,7 @@ class Parent:
         terms = terms_of(config)
         async with contextlib.AsyncExitStack() as ending:
             # First: a start that is refused leaves no folder behind.
+            share = config.memory_plan(processes=worker_count + 1)
             port = await ReservedPort.take(config.listen)
             ending.callback(port.close)
             assemblies = await open_assemblies(config, log)
@@ -78,7 +79,7 @@ class Parent:
             for partition in partitions:
                 ending.push_async_callback(partition.close)
             workers = WorkerPool(
-                replace(config, listen=port.address),
+                replace(config, listen=port.address, max_memory=str(share.limit_bytes)),
                 {partition.number: partition.log_server for partition in partitions},
                 count=worker_count,
             )

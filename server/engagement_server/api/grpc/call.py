@@ -1,52 +1,63 @@
-"""A gRPC call as handlers see it, and the set of those that run."""
+"""A gRPC call as handlers see it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 
 from engagement_server.api.grpc.reset import reset_call
 from engagement_server.api.grpc.status import describe, describe_internal
-from engagement_server.clock import now_ms
-from engagement_server.errors import DrainingError, RequestError
+from engagement_server.errors import RequestError
 from engagement_server.governor.turns import Caller
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from engagement_server.api.grpc.status import Metadata
+    from engagement_server.governor.turns import Room
 
 _log = logging.getLogger(__name__)
 REQUEST_ID_KEY = "x-request-id"
-VIEW_AGE_KEY = "engagement-view-age-ms"
 _MAX_REQUEST_ID_CHARACTERS = 64
 # Compressing a smaller message costs more than it saves.
 _MIN_COMPRESSED_BYTES = 1024
-_FAREWELL_SECONDS = 0.2
-SETTLE_SECONDS = 2.0
-"""How long reads that began before an erasure may delay it; then they are reset."""
+# The transport takes a smaller answer at once: HTTP/2 gives each stream a window of at least 64 KiB, unless
+# a client means harm, and then so many calls are its limit.
+_MIN_COUNTED_BYTES = 16 * 1024
+UNREAD_SECONDS = 60.0
+"""How long a client may leave the answer of a unary call unread."""
 
 # Any: calls of all message types pass through here.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-ViewTime: TypeAlias = Callable[[str], int | None]
-"""Until when answers about an account are complete, in epoch milliseconds; None if that is now."""
 
 
 class GrpcCall:
     """A `Call` over gRPC."""
 
-    def __init__(self, context: Context, *, account_id: str = "", age: Metadata | None = None) -> None:
-        """`age` tells how old answers may be; it is sent before the first message."""
+    def __init__(
+        self,
+        context: Context,
+        *,
+        account_id: str = "",
+        age: Metadata | None = None,
+        answers: Room | None = None,
+    ) -> None:
+        """`age` tells how old answers may be; it is sent before the first message.
+
+        A unary answer takes room of `answers` until the client has taken it.
+        """
         self.account_id = account_id
         self._context = context
         self._age = age
+        self._answers = answers
         self._task = asyncio.current_task()
         self._is_reset = False
+        self._close: Callable[[], None] | None = None
 
     @property
     def caller(self) -> Caller:
@@ -71,6 +82,16 @@ class GrpcCall:
             self._context.disable_next_message_compression()
         await self._context.write(message)
 
+    def close_under_pressure(self, close: Callable[[], None]) -> None:
+        """See `Call.close_under_pressure`."""
+        self._close = close
+
+    def yield_to_others(self) -> None:
+        """Ends the call as it has asked for, if it has."""
+        close, self._close = self._close, None
+        if close is not None:
+            close()
+
     def reset(self) -> None:
         """See `Call.reset`."""
         if self._is_reset or self._task is None:
@@ -83,13 +104,25 @@ class GrpcCall:
         else:
             self._task.cancel()  # before the library logs that a write has failed
 
-    async def answer(self, response: Message) -> Message:
-        """The response of a unary call, ready to be returned."""
+    async def answer(self, response: Message) -> None:
+        """Sends the response of a unary call; resets the call if its client does not take it in time."""
         # Only with an answer: a client's library does not retry a refusal that comes after metadata.
         await self._send_age()
-        if response.ByteSize() < _MIN_COMPRESSED_BYTES:
+        size_bytes = response.ByteSize()
+        if size_bytes < _MIN_COMPRESSED_BYTES:
             self._context.disable_next_message_compression()
-        return response
+        if self._answers is None or size_bytes < _MIN_COUNTED_BYTES:
+            await self._context.write(response)
+            return
+        caller = self.caller
+        self._answers.take(caller, size_bytes)
+        try:
+            async with asyncio.timeout(UNREAD_SECONDS):
+                await self._context.write(response)
+        except TimeoutError:
+            self.reset()
+        finally:
+            self._answers.give_back(caller, size_bytes)
 
     async def end(self, error: Exception) -> NoReturn:
         """Ends the call with the status of an error."""
@@ -116,76 +149,3 @@ class GrpcCall:
         """The caller's id of the request, or a new one."""
         sent = self.metadata.get(REQUEST_ID_KEY, "")
         return sent if 0 < len(sent) <= _MAX_REQUEST_ID_CHARACTERS else secrets.token_hex(8)
-
-
-class RunningCalls:
-    """The calls that run: each from its first message until its status is sent."""
-
-    def __init__(self, *, view_time_ms: ViewTime) -> None:
-        self._view_time_ms = view_time_ms
-        self._contexts: set[Context] = set()
-        self._reads: dict[Context, GrpcCall] = {}
-        self._stale: dict[Context, asyncio.Future[None]] = {}
-        """Reads that began before an erasure of their account, each with a future of its end."""
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._is_draining = False
-
-    def begin(self, context: Context, request: object, *, is_read: bool = False) -> GrpcCall:
-        """Counts a call from its request on; reads are tracked as well. Raises DrainingError."""
-        self.count(context)
-        account_id: str | None = getattr(request, "account_id", None)
-        if account_id is None:
-            return GrpcCall(context)
-        call = GrpcCall(context, account_id=account_id, age=self._age(account_id))
-        if is_read:
-            self._reads[context] = call
-        return call
-
-    def count(self, context: Context) -> None:
-        """Counts a call, once, until it is done. Raises DrainingError."""
-        if context in self._contexts:
-            return
-        if self._is_draining:
-            raise DrainingError
-        self._contexts.add(context)
-        self._idle.clear()
-        context.add_done_callback(self._end)  # type: ignore[arg-type]  # any function is one
-
-    def note_erasures(self, account_ids: Collection[str]) -> None:
-        """Notes erasures in these accounts: running reads may hold events that were erased."""
-        for context, call in self._reads.items():
-            if call.account_id in account_ids and context not in self._stale:
-                self._stale[context] = asyncio.get_running_loop().create_future()
-
-    async def settle(self) -> None:
-        """Returns once no read that began before an erasure runs any more; resets slow ones."""
-        stale = dict(self._stale)
-        if not stale:
-            return
-        await asyncio.wait(stale.values(), timeout=SETTLE_SECONDS)
-        for context in stale.keys() & self._stale.keys():
-            self._reads[context].reset()
-
-    async def drain(self) -> None:
-        """Refuses new calls, and waits until the running ones have their answers."""
-        self._is_draining = True
-        if self._contexts:
-            await self._idle.wait()
-            # Callers that just got an answer call again, and should hear why that is refused.
-            await asyncio.sleep(_FAREWELL_SECONDS)
-
-    def _age(self, account_id: str) -> Metadata | None:
-        time_ms = self._view_time_ms(account_id)
-        if time_ms is None:
-            return None
-        return ((VIEW_AGE_KEY, str(max(0, now_ms() - time_ms))),)
-
-    def _end(self, context: Context) -> None:
-        self._contexts.remove(context)
-        self._reads.pop(context, None)
-        stale = self._stale.pop(context, None)
-        if stale is not None:
-            stale.set_result(None)
-        if not self._contexts:
-            self._idle.set()

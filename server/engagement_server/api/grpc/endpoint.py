@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
-from engagement_server.api.grpc.call import RunningCalls
 from engagement_server.api.grpc.health import HealthServicer
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.reflection import add_reflection
+from engagement_server.api.grpc.running import CallLimits, RunningCalls
 from engagement_server.api.listening import cannot_listen, require_free
 
 if TYPE_CHECKING:
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import ServiceDescriptor
 
+    from engagement_server.governor.memory import Pressure
     from engagement_server.partitions import Partitions
 
 # Above the contract's limit, so that messages over that limit are refused with a reason. Beyond this one the
 # library drops messages unread.
-_TRANSPORT_MESSAGE_BYTES = 16 * 1024 * 1024
+_TRANSPORT_MESSAGE_BYTES = 9 * 1024 * 1024
 MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
 """By default the library allows one ping in five minutes, and disconnects common Go and Java clients."""
 MAX_METADATA_BYTES = 32 * 1024
@@ -45,6 +46,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
         "grpc.http2.min_recv_ping_interval_without_data_ms",
         int(MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000),
     ),
+    # How far a client may send ahead on one stream. The library would raise it to megabytes for a fast one,
+    # and hold them for each call: docs/decisions/0048-memory-has-a-limit.md has the numbers.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -59,6 +64,8 @@ class Endpoint:
         services: Mapping[ServiceDescriptor, object],
         partitions: Partitions,
         *,
+        limits: CallLimits,
+        max_connections: int,
         shares_port: bool = False,
     ) -> None:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
@@ -69,9 +76,13 @@ class Endpoint:
         )
         partitions.watch_freshness(self._health.set_current)
         partitions.watch_expiry(lambda: self._health.set_expiry_held(is_held=partitions.is_expiry_held))
-        self._running = RunningCalls(view_time_ms=partitions.view_time_ms)
+        self._running = RunningCalls(view_time_ms=partitions.view_time_ms, limits=limits)
         partitions.watch_erasures(self._running.note_erasures, settle=self._running.settle)
-        self._grpc = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
+        own = (
+            ("grpc.so_reuseport", int(shares_port)),
+            ("grpc.max_allowed_incoming_connections", max_connections),
+        )
+        self._grpc = grpc.aio.server(options=(*_OPTIONS, *own))
         self._grpc.add_generic_rpc_handlers(
             [
                 service_handler(service, handlers, running=self._running)
@@ -96,6 +107,15 @@ class Endpoint:
     def report_writable(self, *, is_writable: bool) -> None:
         """Reports NOT_SERVING for the service that takes events while the store cannot take them."""
         self._health.set_unwritable(() if is_writable else (_INGEST_SERVICE,))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is under way."""
+        return self._running.is_idle
+
+    def relieve(self, pressure: Pressure) -> None:
+        """See `RunningCalls.relieve`."""
+        self._running.relieve(pressure)
 
     def report_stopping(self) -> None:
         """Reports NOT_SERVING from now on."""

@@ -20,7 +20,8 @@ from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, Fie
 if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-    from engagement_server.api.grpc.call import Context, RunningCalls
+    from engagement_server.api.grpc.call import Context
+    from engagement_server.api.grpc.running import RunningCalls
 
 # Any: handlers of all message types pass through here.
 Handler: TypeAlias = Callable[[Any, GrpcCall], Awaitable[Any]]
@@ -52,16 +53,17 @@ def _snake_case(name: str) -> str:
 def _method_handler(
     method: MethodDescriptor, handler: Handler, running: RunningCalls
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    read = _reader(GetMessageClass(method.input_type))
+    is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
     if method.client_streaming:
         call = _stream_stream(handler, running)
-        return grpc.stream_stream_rpc_method_handler(call, read, _serialized)
-    if method.server_streaming:
+    elif method.server_streaming:
         call = _unary_stream(handler, running)
-        return grpc.unary_stream_rpc_method_handler(call, read, _serialized)
-    is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
-    call = _unary_unary(handler, running, is_read=is_read)
-    return grpc.unary_unary_rpc_method_handler(call, read, _serialized)
+    else:
+        call = _unary_unary(handler, running, is_read=is_read)
+    # All are served as streams, which look the same to clients: the library would read the message of a unary
+    # call before anything of ours could bound how long that takes, or end it, and would hold the answer.
+    read = _reader(GetMessageClass(method.input_type))
+    return grpc.stream_stream_rpc_method_handler(call, read, _serialized)
 
 
 def _reader(message_class: type[Message]) -> Callable[[bytes], Message | Unreadable]:
@@ -85,12 +87,13 @@ def _serialized(response: Message | bytes) -> bytes:
 
 
 def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> Any:
-    async def call(request: Any, context: Context) -> Message:
+    async def call(_: object, context: Context) -> None:
         try:
+            request = await _single(context, running)
             grpc_call = running.begin(context, request, is_read=is_read)
-            if isinstance(request, Unreadable):
-                raise request.error  # noqa: TRY301  # as any other refusal
-            return await grpc_call.answer(await handler(request, grpc_call))
+            await grpc_call.answer(await handler(request, grpc_call))
+        except grpc.aio.InternalError:  # the library could not send
+            GrpcCall(context).lose_client()
         except Exception as error:  # every failure gets a status
             await GrpcCall(context).end(error)
 
@@ -98,11 +101,11 @@ def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> A
 
 
 def _unary_stream(handler: Handler, running: RunningCalls) -> Any:
-    async def call(request: Any, context: Context) -> None:
+    async def call(_: object, context: Context) -> None:
         try:
+            request = await _single(context, running)
             grpc_call = running.begin(context, request)
-            if isinstance(request, Unreadable):
-                raise request.error  # noqa: TRY301  # as any other refusal
+            running.watch(context, grpc_call)
             await handler(request, grpc_call)
         except grpc.aio.InternalError:  # the library could not send
             GrpcCall(context).lose_client()
@@ -113,10 +116,10 @@ def _unary_stream(handler: Handler, running: RunningCalls) -> Any:
 
 
 def _stream_stream(handler: Handler, running: RunningCalls) -> Any:
-    async def call(requests: AsyncIterator[Any], context: Context) -> None:
+    async def call(_: object, context: Context) -> None:
         grpc_call = GrpcCall(context)
         try:
-            await handler(_readable(requests, context, running), grpc_call)
+            await handler(_readable(grpc_call, context, running), grpc_call)
         except grpc.aio.InternalError:  # the library could not send
             grpc_call.lose_client()
         except Exception as error:  # every failure gets a status
@@ -125,11 +128,24 @@ def _stream_stream(handler: Handler, running: RunningCalls) -> Any:
     return call
 
 
-async def _readable(requests: AsyncIterator[Any], context: Context, running: RunningCalls) -> Any:
-    async for request in requests:
+async def _single(context: Context, running: RunningCalls) -> Any:
+    """The only message of a call. Raises the error of one that cannot be read."""
+    request = await running.receive(context)
+    if request is None:
+        raise FieldInvalidError([Violation("", "server.message.missing", "the call has no message")])
+    if isinstance(request, Unreadable):
+        raise request.error
+    return request
+
+
+async def _readable(call: GrpcCall, context: Context, running: RunningCalls) -> AsyncIterator[Any]:
+    request = await running.receive(context)
+    while request is not None and request is not grpc.aio.EOF:
         running.count(context)
+        running.watch(context, call)
         if not isinstance(request, Unreadable):
             yield request
+            request = await context.read()
             continue
         if isinstance(request.error, BatchTooLargeError):
             size_bytes = int(request.error.metadata["count"])
