@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -12,7 +13,7 @@ import grpc
 
 from engagement_server.api.grpc.reset import reset_call
 from engagement_server.api.grpc.status import describe, describe_internal
-from engagement_server.errors import RequestError
+from engagement_server.errors import OverloadedError, RequestError
 from engagement_server.governor.turns import Caller
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _MIN_COMPRESSED_BYTES = 1024
 # The transport takes a smaller answer at once: HTTP/2 gives each stream a window of at least 64 KiB, unless
 # a client means harm, and then so many calls are its limit.
 _MIN_COUNTED_BYTES = 16 * 1024
+_COPIES = 2
+"""Of an answer that waits: ours, and that of the library."""
 UNREAD_SECONDS = 60.0
 """How long a client may leave the answer of a unary call unread."""
 
@@ -57,6 +60,8 @@ class GrpcCall:
         self._answers = answers
         self._task = asyncio.current_task()
         self._is_reset = False
+        self.unread_since: float | None = None
+        """When a large answer was given to the transport, by the monotonic clock."""
         self._close: Callable[[], None] | None = None
 
     @property
@@ -105,7 +110,10 @@ class GrpcCall:
             self._task.cancel()  # before the library logs that a write has failed
 
     async def answer(self, response: Message) -> None:
-        """Sends the response of a unary call; resets the call if its client does not take it in time."""
+        """Sends the response of a unary call; resets the call if its client does not take it in time.
+
+        Raises OverloadedError if clients have left so much unread that there is no room for it.
+        """
         # Only with an answer: a client's library does not retry a refusal that comes after metadata.
         await self._send_age()
         size_bytes = response.ByteSize()
@@ -115,7 +123,11 @@ class GrpcCall:
             await self._context.write(response)
             return
         caller = self.caller
+        if not self._answers.is_free_for(caller):
+            raise OverloadedError
+        size_bytes *= _COPIES
         self._answers.take(caller, size_bytes)
+        self.unread_since = time.monotonic()
         try:
             async with asyncio.timeout(UNREAD_SECONDS):
                 await self._context.write(response)

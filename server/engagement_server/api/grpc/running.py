@@ -24,7 +24,7 @@ VIEW_AGE_KEY = "engagement-view-age-ms"
 MESSAGE_SECONDS: Final = 60.0
 """How long the first message of a call may take to arrive."""
 _SLOW_SECONDS = 1.0
-"""A message that takes longer to arrive may never be complete."""
+"""A message that takes longer to arrive may never be complete, nor an answer be read."""
 _FAREWELL_SECONDS = 0.2
 SETTLE_SECONDS: Final = 2.0
 """How long reads that began before an erasure may delay it; then they are reset."""
@@ -144,7 +144,8 @@ class RunningCalls:
         """Notes the pressure on memory, and ends some of what takes it.
 
         Resets calls whose messages have been arriving for long, if they are too many. Under hard pressure it
-        resets all of these, and ends the streams of the connection that has the most calls.
+        resets all of these, and ends the streams and the unread answers of the connection that has the most
+        calls.
         """
         self.pressure = pressure
         oldest = time.monotonic() - _SLOW_SECONDS
@@ -160,6 +161,10 @@ class RunningCalls:
             for context, call in list(self._streams.items()):
                 if self._connections[context] == greediest:
                     call.yield_to_others()
+            for context, call in list(self._reads.items()):
+                is_unread = call.unread_since is not None and call.unread_since < oldest
+                if is_unread and self._connections[context] == greediest:
+                    call.reset()
 
     async def drain(self) -> None:
         """Refuses new calls, and waits until the running ones have their answers."""
