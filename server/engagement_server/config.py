@@ -114,7 +114,8 @@ class Config:
     @property
     def max_memory_bytes(self) -> int:
         """Memory that all processes of the server may take together."""
-        return parse_size(self.max_memory) or default_limit_bytes()
+        size_bytes = parse_size(self.max_memory)
+        return default_limit_bytes() if size_bytes is None else size_bytes
 
     def memory_plan(self, *, processes: int) -> MemoryPlan:
         """The share of each of some processes. Raises ConfigurationError if it is too small to serve."""

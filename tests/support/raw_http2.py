@@ -70,25 +70,23 @@ class RawHttp2:
         """Sends frames as they are."""
         self._socket.sendall(b"".join(frame.serialized() for frame in frames))
 
+    def begin(self, method: str, *, message_bytes: int, data: bytes) -> None:
+        """Sends a call whose message would be that long, with no more than its beginning."""
+        self._last_stream += 2
+        self.send(
+            Frame(HEADERS, _END_HEADERS, self._last_stream, _headers(method)),
+            Frame(DATA, 0, self._last_stream, b"\0" + message_bytes.to_bytes(4, "big") + data),
+        )
+
     def call(self, method: str, message: Message, *, headers: Mapping[str, str] | None = None) -> None:
         """Sends a call with one message, compressed if the headers name gzip."""
         self._last_stream += 2
-        fields = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": method,
-            ":authority": "test",
-            "te": "trailers",
-            "content-type": "application/grpc",
-            **(headers or {}),
-        }
-        block = b"".join(_literal(name) + _literal(value, prefix=b"") for name, value in fields.items())
-        is_compressed = "grpc-encoding" in fields
+        is_compressed = "grpc-encoding" in (headers or {})
         serialized = message.SerializeToString()
         packed = gzip.compress(serialized) if is_compressed else serialized
         data = bytes([is_compressed]) + len(packed).to_bytes(4, "big") + packed
         self.send(
-            Frame(HEADERS, _END_HEADERS, self._last_stream, block),
+            Frame(HEADERS, _END_HEADERS, self._last_stream, _headers(method, **(headers or {}))),
             Frame(DATA, _END_STREAM, self._last_stream, data),
         )
 
@@ -107,6 +105,19 @@ class RawHttp2:
             while len(header := received.read(_FRAME_HEADER_BYTES)) == _FRAME_HEADER_BYTES:
                 payload = received.read(int.from_bytes(header[:3], "big"))
                 yield Frame(header[3], header[4], int.from_bytes(header[5:], "big"), payload)
+
+
+def _headers(method: str, **others: str) -> bytes:
+    fields = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": method,
+        ":authority": "test",
+        "te": "trailers",
+        "content-type": "application/grpc",
+        **others,
+    }
+    return b"".join(_literal(name) + _literal(value, prefix=b"") for name, value in fields.items())
 
 
 def _literal(text: str, *, prefix: bytes = b"\0") -> bytes:

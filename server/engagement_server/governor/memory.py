@@ -18,7 +18,7 @@ _BASE_BYTES: Final = 128 * MIB
 """Interpreter, libraries and page caches."""
 _SOFT, _HARD = 0.85, 0.95
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE: Final = re.compile(r"(?P<number>\d{1,15})(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE: Final = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
 _CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 

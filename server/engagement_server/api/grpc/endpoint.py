@@ -47,7 +47,7 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
         int(MIN_KEEPALIVE_INTERVAL.total_seconds() * 1000),
     ),
     # How far a client may send ahead on one stream. The library would raise it to megabytes for a fast one,
-    # and hold them for each call: docs/decisions/0048-memory-has-a-limit.md has the numbers.
+    # and hold them for each call: docs/decisions/0049-memory-has-a-limit.md has the numbers.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 256 * 1024),
     ("grpc.keepalive_permit_without_calls", 1),

@@ -1,0 +1,116 @@
+"""What the server may take is divided so that it fits, and what a process takes is looked at with sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engagement_server.config import Config
+from engagement_server.errors import ConfigurationError
+from engagement_server.governor.memory import (
+    MIN_PROCESS_BYTES,
+    MemoryMeter,
+    Pressure,
+    default_limit_bytes,
+    parse_size,
+    plan,
+    process_bytes,
+)
+
+_MIB = 1 << 20
+_MAX_MESSAGE_BYTES = 9 * _MIB
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("512M", 512 * _MIB), ("4G", 4096 * _MIB), ("1gib", 1024 * _MIB), ("65536K", 64 * _MIB), ("1024", 1024)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "M", "1.5G", "-1", "10 percent", "1X", "\uff19\uff19"])
+def test_other_texts_are_no_sizes(text: str) -> None:
+    assert parse_size(text) is None
+
+
+@given(st.integers(MIN_PROCESS_BYTES, 1 << 44), st.integers(1, 1024))
+def test_the_shares_of_a_process_fit_into_its_limit(limit_bytes: int, partitions: int) -> None:
+    share = plan(limit_bytes, partitions=partitions)
+    waiting = partitions * (share.waiting_calls_bytes + share.waiting_uploads_bytes)
+    assert waiting + share.answers_bytes + _MAX_MESSAGE_BYTES * share.max_slow_messages <= limit_bytes
+    assert min(share) > 0
+
+
+def test_processes_share_the_limit_equally() -> None:
+    assert plan(900 * _MIB, processes=3) == plan(300 * _MIB)
+
+
+def test_a_limit_that_is_too_small_is_refused_with_what_is_needed(tmp_path: Path) -> None:
+    config = Config(data=tmp_path / "new", max_memory="256M")
+    assert config.memory_plan(processes=1).limit_bytes == 256 * _MIB
+    with pytest.raises(ConfigurationError, match="needs at least 576M of memory for 3 processes"):
+        config.memory_plan(processes=3)
+    with pytest.raises(ConfigurationError, match="needs at least 192M of memory, and may take 0M"):
+        Config(max_memory="0").memory_plan(processes=1)
+    with pytest.raises(ConfigurationError, match="max_memory must be a size such as 512M or 4G; got 'much'"):
+        Config(max_memory="much")
+
+
+def test_the_default_is_no_more_than_the_machine_has() -> None:
+    meminfo = Path("/proc/meminfo").read_text()
+    total_bytes = int(meminfo.partition("MemTotal:")[2].split()[0]) * 1024
+    assert MIN_PROCESS_BYTES < default_limit_bytes() <= total_bytes
+
+
+class Process:
+    """A process that takes what the test says."""
+
+    resident_bytes: int | None = 0
+    is_idle = False
+
+
+@pytest.fixture
+def process() -> Process:
+    return Process()
+
+
+@pytest.fixture
+def meter(process: Process) -> MemoryMeter:
+    return MemoryMeter(1000, is_idle=lambda: process.is_idle, resident_bytes=lambda: process.resident_bytes)
+
+
+@pytest.mark.parametrize(
+    ("resident_bytes", "pressure"),
+    [(849, Pressure.NONE), (850, Pressure.SOFT), (949, Pressure.SOFT), (950, Pressure.HARD)],
+)
+def test_pressure_grows_with_what_the_process_takes(
+    process: Process, meter: MemoryMeter, resident_bytes: int, pressure: Pressure
+) -> None:
+    process.resident_bytes = resident_bytes
+    assert meter.look() is pressure
+    assert meter.pressure is pressure
+
+
+def test_a_process_with_nothing_under_way_takes_work_however_much_it_keeps(
+    process: Process, meter: MemoryMeter
+) -> None:
+    process.resident_bytes, process.is_idle = 2000, True
+    assert meter.look() is Pressure.NONE
+
+
+def test_a_system_that_hides_the_memory_has_no_pressure(process: Process, meter: MemoryMeter) -> None:
+    process.resident_bytes = None
+    assert meter.look() is Pressure.NONE
+
+
+def test_the_memory_of_this_process_is_seen() -> None:
+    before = process_bytes()
+    block = bytearray(b"x" * (64 * _MIB))
+    after = process_bytes()
+    assert before is not None
+    assert after is not None
+    assert after - before > 0.9 * len(block)
