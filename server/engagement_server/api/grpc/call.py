@@ -99,15 +99,9 @@ class GrpcCall:
 
     def reset(self) -> None:
         """See `Call.reset`."""
-        if self._is_reset or self._task is None:
-            return
-        self._is_reset = True
-        try:
-            reset_call(self._context, message="the server has ended the call; go on with a new one")
-        except Exception:
-            _log.exception("cannot reset a call; its client may still receive a message")
-        else:
-            self._task.cancel()  # before the library logs that a write has failed
+        if not self._is_reset:
+            self._is_reset = True
+            end_call(self._context, self._task)
 
     async def answer(self, response: Message) -> None:
         """Sends the response of a unary call; resets the call if its client does not take it in time.
@@ -161,3 +155,15 @@ class GrpcCall:
         """The caller's id of the request, or a new one."""
         sent = self.metadata.get(REQUEST_ID_KEY, "")
         return sent if 0 < len(sent) <= _MAX_REQUEST_ID_CHARACTERS else secrets.token_hex(8)
+
+
+def end_call(context: Context, task: asyncio.Task[Any] | None) -> None:
+    """Resets a call and cancels the task that handles it."""
+    if task is None:
+        return
+    try:
+        reset_call(context, message="the server has ended the call; go on with a new one")
+    except Exception:
+        _log.exception("cannot reset a call; its client may still receive a message")
+    else:
+        task.cancel()  # before the library logs that a write has failed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import grpc
 
-from engagement_server.api.grpc.call import GrpcCall
+from engagement_server.api.grpc.call import GrpcCall, end_call
 from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, OverloadedError
 from engagement_server.governor.memory import Pressure
@@ -45,10 +45,9 @@ class CallLimits(NamedTuple):
 
 
 class _Arriving(NamedTuple):
-    """A call whose first message has not arrived."""
+    """A call whose first message has not arrived: its task, and since when it waits."""
 
-    call: GrpcCall
-    connection: str
+    task: asyncio.Task[Any] | None
     since: float
 
 
@@ -76,17 +75,12 @@ class RunningCalls:
     async def receive(self, context: Context) -> Any:  # Any: requests of all types pass through here
         """The first message of a call, or None if its client sends none. Raises OverloadedError.
 
-        A call whose message does not arrive in time is reset.
+        `relieve` resets a call whose message does not arrive in time.
         """
         self._require_room(context.peer())
-        call = GrpcCall(context)
-        self._arriving[context] = _Arriving(call, context.peer(), time.monotonic())
+        self._arriving[context] = _Arriving(asyncio.current_task(), time.monotonic())
         try:
-            async with asyncio.timeout(MESSAGE_SECONDS):
-                message = await context.read()
-        except TimeoutError:
-            call.reset()
-            message = grpc.aio.EOF
+            message = await context.read()
         finally:
             del self._arriving[context]
         return None if message is grpc.aio.EOF else message
@@ -143,19 +137,22 @@ class RunningCalls:
     def relieve(self, pressure: Pressure) -> None:
         """Notes the pressure on memory, and ends some of what takes it.
 
-        Resets calls whose messages have been arriving for long, if they are too many. Under hard pressure it
-        resets all of these, and ends the streams and the unread answers of the connection that has the most
-        calls.
+        Resets calls whose messages have been arriving for too long, and the oldest if there are too many of
+        them. Under hard pressure it resets all that arrive slowly, and ends the streams and the unread
+        answers of the connection that has the most calls.
         """
         self.pressure = pressure
-        oldest = time.monotonic() - _SLOW_SECONDS
-        slow = [each for each in self._arriving.values() if each.since < oldest]
-        most = Counter(each.connection for each in slow)
-        # Those of the connection that has most of them, the oldest first.
-        slow.sort(key=lambda each: (-most[each.connection], each.since))
         is_hard = pressure is Pressure.HARD
-        for each in slow if is_hard else slow[: max(0, len(slow) - self._limits.max_slow_messages)]:
-            each.call.reset()
+        now = time.monotonic()
+        oldest = now - _SLOW_SECONDS
+        slow = {context: each for context, each in self._arriving.items() if each.since < oldest}
+        most = Counter(context.peer() for context in slow)
+        spare = len(slow) if is_hard else len(slow) - self._limits.max_slow_messages
+        # Of the connection that has most of them first, and the oldest of it.
+        order = sorted(slow, key=lambda context: (-most[context.peer()], slow[context].since))
+        for number, context in enumerate(order):
+            if number < spare or slow[context].since < now - MESSAGE_SECONDS:
+                end_call(context, slow[context].task)
         if is_hard and self._by_connection:
             greediest = max(self._by_connection, key=self._by_connection.__getitem__)
             for context, call in list(self._streams.items()):
