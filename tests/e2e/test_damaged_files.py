@@ -157,7 +157,8 @@ def test_a_refused_address_leaves_no_folder(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a server as another user")
-def test_files_of_another_user_are_refused_with_the_command_that_helps() -> None:
+@pytest.mark.parametrize(("user", "name"), [(_NOBODY, "nobody"), (54_321, "54321")])
+def test_files_of_another_user_are_refused_with_the_command_that_helps(user: int, name: str) -> None:
     with TemporaryDirectory(prefix="engagement-") as folder:  # pytest's own is closed to others
         data = Path(folder)
         database = DatabaseFile(data)
@@ -168,12 +169,12 @@ def test_files_of_another_user_are_refused_with_the_command_that_helps() -> None
         # The other user may not be able to read the interpreter's own files, so they are read before.
         code = (
             "import os, pathlib; from engagement_server.store import checksums, database;"
-            f" checksums.load_file_layer(); os.setuid({_NOBODY});"
+            f" checksums.load_file_layer(); os.setuid({user});"
             f" database.DatabaseFile(pathlib.Path({folder!r})).open_writer()"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ConfigurationError" in done.stderr
-    assert f"chown -R nobody {folder}" in done.stderr
+    assert f"chown -R {name} {folder}" in done.stderr
 
 
 async def test_a_damaged_page_of_the_start_is_one_sentence(server_process: ServerProcess) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import apsw
 
 from engagement_server.errors import ConfigurationError, DataDamagedError, StoreUnavailableError
 from engagement_server.store.checksums import is_damage
+from engagement_server.store.data_folder import take_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +60,7 @@ def damaged(path: Path, spot: str) -> ConfigurationError:
 
 def not_writable(path: Path) -> ConfigurationError:
     """The error of a start that cannot write."""
-    user = pwd.getpwuid(os.geteuid()).pw_name
     return ConfigurationError(
         f"{path} cannot be written. Make its disk writable, and give it to the user of this process:"
-        f" chown -R {user} {path.parent}"
+        f" {take_over(path.parent)}"
     )
