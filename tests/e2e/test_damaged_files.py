@@ -269,3 +269,15 @@ async def test_a_damaged_search_index_is_rebuilt(server_process: ServerProcess, 
     assert found.stdout.count("\n") == 1
     server_process.stop()
     assert cli.run_process("check", str(server_process.data_dir)).status == 0
+
+
+def test_the_index_of_a_backup_is_not_taken_for_that_of_the_store_beside_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with closing(DatabaseFile(data)) as database:
+        database.open_writer().close()
+    cli = Cli(tmp_path)
+    assert cli.run_process("backup", str(data), str(data / "backup.db")).status == 0
+    before = (data / "engagement.db").read_bytes()
+    refused = cli.run_process("check", str(data / "backup.db"), "--discard-index")
+    assert (refused.status, "--discard-index takes the FOLDER" in refused.stderr) == (2, True)
+    assert (data / "engagement.db").read_bytes() == before
