@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -17,10 +18,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from engagement import v1
+from engagement import EngagementClient, v1
+from engagement.cli.export_text import CsvFormat
+from engagement.cli.part_file import PartFile
+from engagement.cli.transfer import Transfer
 from engagement_server.store.database import DatabaseFile
 from tests.support.cli_process import Cli
-from tests.support.connection import connect
+from tests.support.connection import ACCOUNT, connect
 from tests.support.events import customer_event
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
@@ -98,6 +102,36 @@ async def test_reads_name_damaged_events_and_go_on_behind_them(tmp_path: Path, *
         for path in (tmp_path / "data").iterdir():
             assert b"zq0300zq" not in path.read_bytes().lower()
         assert cli.run_process("list", "--json").status == 0
+
+
+async def test_a_resumed_export_says_that_the_part_before_leaves_out_damage(
+    server_process: ServerProcess, tmp_path: Path
+) -> None:
+    await fill(server_process)
+    server_process.stop()
+    flip(server_process.data_dir / "engagement.db", b"Role of zq0300zq")
+    server_process.start()
+
+    def stop(done: int, _: int) -> None:
+        if done > 300:
+            transferring.cancel()
+
+    with PartFile(tmp_path / "events.csv", order={"account": ACCOUNT, "filter": {}}) as part:
+        transfer = Transfer(
+            part,
+            CsvFormat(is_compressed=False),
+            wanted=v1.EventFilter(),
+            on_progress=stop,
+            on_damage=lambda _: None,
+        )
+        async with EngagementClient(server_process.address, account_id=ACCOUNT) as client:
+            transferring = asyncio.create_task(transfer.run(client))
+            await asyncio.wait([transferring])
+    assert transferring.cancelled()
+    cli = Cli(tmp_path, server=server_process.address)
+    done = cli.run_process("export", "events.csv", "--skip-damaged")
+    assert (done.status, "damaged events were left out of it before." in done.stderr) == (1, True)
+    assert 540 <= (tmp_path / "events.csv").read_text().count("\n") - 1 < EVENTS
 
 
 @pytest.mark.parametrize("workers", WORKERS)
