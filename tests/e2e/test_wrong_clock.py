@@ -120,6 +120,8 @@ async def test_an_expiry_that_would_remove_most_events_waits_for_an_operator(
         server.start()
         assert "would remove more than a tenth of the events" in run(server, "expiry", "status", status=1)
         assert "would remove\t30 of 30 events" in run(server, "expiry", "status", status=1)
+        set_meanwhile = run(server, "retention", "set", "--days", "3", "--yes")
+        assert "Removed once `engagement expiry release` ends the hold: 30 of 30 events" in set_meanwhile
         server.kill()
         server.start()
         async with a_client(server) as client:
