@@ -211,11 +211,16 @@ def test_files_of_another_user_are_refused_with_the_command_that_helps(user: int
     assert f"chown -R {name} {folder}" in done.stderr
 
 
-async def test_a_damaged_page_of_the_start_is_one_sentence(server_process: ServerProcess) -> None:
+@pytest.mark.parametrize("table", ["sqlite_schema", "settings", "retention", "erasures"])
+async def test_a_damaged_page_of_the_start_is_one_sentence(server_process: ServerProcess, table: str) -> None:
     server_process.stop()
     file = server_process.data_dir / "engagement.db"
+    with closing(open_store(server_process.data_dir)) as connection:
+        rows = connection.execute("SELECT min(pageno) FROM dbstat WHERE name = ?", (table,))
+        ((page,),) = rows
+    assert isinstance(page, int)
     content = bytearray(file.read_bytes())
-    content[3000] ^= 1
+    content[page * 4096 - 1000] ^= 1
     file.write_bytes(content)
     message = failed_start(server_process.data_dir)
     assert f"{file} is damaged" in message

@@ -37,7 +37,7 @@ def usable(path: Path) -> Iterator[None]:
     try:
         yield
     except DataDamagedError as error:
-        raise damaged(path, "its header is") from error
+        raise _damaged(path) from error
     except apsw.NotADBError as error:
         raise ConfigurationError(
             f"{path} cannot be used: {error}. If it was a store, it is damaged: restore a backup"
@@ -46,15 +46,14 @@ def usable(path: Path) -> Iterator[None]:
         raise not_writable(path) from error
     except apsw.Error as error:
         if is_damage(error):
-            raise damaged(path, "a page that the start needs is") from error
+            raise _damaged(path) from error
         raise ConfigurationError(f"{path} cannot be used: {error}") from error
 
 
-def damaged(path: Path, spot: str) -> ConfigurationError:
-    """The error of a start from a damaged file."""
+def _damaged(path: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} is damaged: {spot} not as it was written. Run `engagement check {path.parent}` to see what"
-        " is damaged and what can be done"
+        f"{path} is damaged: a page that the start needs is not as it was written. Run `engagement check"
+        f" {path.parent}` to see what is damaged and what can be done"
     )
 
 
