@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
 import click
 from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
 
 from engagement import v1
 from engagement.cli.connection import connect
@@ -81,7 +83,11 @@ def set_retention(*, days: float, preview: bool, yes: bool, server: str, as_json
         raise click.UsageError("Give --preview to look, or --yes to change the retention.")
     if not (preview or yes) and not sys.stdin.isatty():
         raise click.UsageError("Standard input is not a terminal; give --preview, or --yes to confirm.")
+    if math.isnan(days):
+        raise click.BadParameter("'nan' is no number.", param_hint="--days")
     retention = timedelta(days=days)
+    wanted = Duration()
+    wanted.FromTimedelta(retention)
     with connect(server) as connection:
         info = connection.call(EngagementClient.get_server_info)
         report_unreached(info)
@@ -96,17 +102,15 @@ def set_retention(*, days: float, preview: bool, yes: bool, server: str, as_json
             )
             if preview:
                 return ExitStatus.OK
-            if not click.confirm(f"Keep events for {days:g} days from now on?", err=True):
+            if not click.confirm(f"Keep events for {duration_text(wanted)} from now on?", err=True):
                 return ExitStatus.INCOMPLETE
         done = connection.call(lambda client: client.set_retention(retention))
     if as_json:
         _print_json(done)
     else:
-        before = duration_text(done.previous_retention)
         when = _AFTER_HOLD if is_held else "now"
-        click.echo(
-            f"Events are kept for {days:g} days; before, {before}. Removed {when}: {removal_text(done)}."
-        )
+        kept, before = duration_text(wanted), duration_text(done.previous_retention)
+        click.echo(f"Events are kept for {kept}; before, {before}. Removed {when}: {removal_text(done)}.")
     return ExitStatus.OK
 
 
