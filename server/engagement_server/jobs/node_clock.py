@@ -37,7 +37,10 @@ class NodeClock:
         """The time of the last commit that disagreed."""
         self._disagreed_at_ms = _passed_ms()
         self._is_held = False
+        self._was_current = log.is_current
+        """Whether the node was current before the commits that are being applied."""
         log.subscribe(self._note)
+        log.watch_freshness(self._note_freshness)
 
     def fault(self) -> HoldExpiry | None:
         """The hold that the clock calls for; a jump calls for one until expiry is held."""
@@ -63,10 +66,18 @@ class NodeClock:
             self._jump = None
         if was_held and not self._is_held:  # whoever released it knows what was before
             self._disagreeing_ms = 0
-        # Commits of the past, which a node that was away applies, say nothing about the clock.
-        if self._log.is_current and abs(now_ms() - applied.clock_ms) > MAX_DIFFERENCE_MS:
+        # Commits of the past, which a node that was away applies, say nothing about the clock. The log is
+        # current while they are noted, but was not before.
+        if (
+            self._was_current
+            and self._log.is_current
+            and abs(now_ms() - applied.clock_ms) > MAX_DIFFERENCE_MS
+        ):
             self._disagreeing_ms = applied.clock_ms
             self._disagreed_at_ms = _passed_ms()
+
+    def _note_freshness(self, is_current: bool) -> None:  # noqa: FBT001  # as the logs call it
+        self._was_current = is_current
 
 
 def _passed_ms() -> int:
