@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -65,3 +66,38 @@ def test_a_store_with_commits_in_its_write_ahead_log_is_no_copy(data: Path, tmp_
 def test_a_copy_goes_only_to_a_folder_that_exists(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is no folder"):
         back_up(data, tmp_path / "missing" / "backup.db")
+
+
+def leave_write_ahead_log(folder: Path, tmp_path: Path) -> None:
+    """Leaves only the log of a store behind, as a kill does, with commits that are not in its file."""
+    kept = tmp_path / "kept-wal"
+    with closing(DatabaseFile(folder)) as database, closing(database.open_writer()) as connection:
+        batch = batch_of(customer_events(300, start=10))
+        Writer(connection).apply(Commit([RecordBatch("acme", batch, is_atomic=True)], now_ms()))
+        shutil.copyfile(folder / f"{FILE_NAME}-wal", kept)
+    (folder / FILE_NAME).unlink()
+    kept.replace(folder / f"{FILE_NAME}-wal")
+
+
+def test_a_write_ahead_log_without_its_store_is_kept(data: Path, tmp_path: Path) -> None:
+    leave_write_ahead_log(data, tmp_path)
+    before = (data / f"{FILE_NAME}-wal").read_bytes()
+    with (
+        closing(DatabaseFile(data)) as database,
+        pytest.raises(ConfigurationError, match=r"is missing, and .*-wal holds commits of it"),
+    ):
+        database.open_writer()
+    assert (data / f"{FILE_NAME}-wal").read_bytes() == before
+    assert not (data / FILE_NAME).exists()
+
+
+def test_a_copy_is_not_restored_beside_the_write_ahead_log_of_another_store(
+    data: Path, tmp_path: Path
+) -> None:
+    back_up(data, tmp_path / "backup.db")
+    leave_write_ahead_log(data, tmp_path)
+    with pytest.raises(ConfigurationError, match="holds commits of it"):
+        restore(tmp_path / "backup.db", data)
+    (data / f"{FILE_NAME}-wal").unlink()
+    restore(tmp_path / "backup.db", data)
+    assert epoch_and_events(data)[1] == 3

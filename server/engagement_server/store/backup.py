@@ -15,6 +15,7 @@ from engagement_server.store.database import FILE_NAME, DatabaseFile, Identity
 from engagement_server.store.failures import usable
 from engagement_server.store.schema import APPLICATION_ID
 from engagement_server.store.view_copy import ViewCopy
+from engagement_server.store.wal_tail import require_whole_wal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,7 @@ def restore(path: Path, folder: Path) -> None:
     try:
         if restored.exists():
             raise ConfigurationError(f"{folder} holds a store; choose another folder")
+        require_whole_wal(restored)  # that of another store would change the copy
         try:
             shutil.copyfile(path, restored)
             with usable(path):
