@@ -238,9 +238,9 @@ class Retention:
         if self._reported != hold:
             self._reported = hold
             _log.warning(
-                "expiry is held since %s: %s; nothing is removed until `engagement expiry release`",
-                time_text(hold.since_ms),
-                hold_text(hold),
+                "expiry is held since %s: %s; nothing is removed until %s`engagement expiry release`",
+                *(time_text(hold.since_ms), hold_text(hold)),
+                "" if hold.reason == v1.ExpiryHold.REASON_LARGE_REMOVAL else "the clock is right again, or ",
             )
         if not self._has_returned(hold, clock_ms):
             return HELD_INTERVAL_SECONDS
