@@ -47,7 +47,7 @@ class Config:
     )
     allow_short_retention: bool = setting(
         default=False,
-        help="Allow less than a day, and a first expiry that removes most events.",
+        help="Allow a retention of less than a day, whose first expiry may then remove most events.",
     )
     reserve_megabytes: int = setting(
         64,

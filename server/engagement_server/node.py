@@ -280,7 +280,8 @@ async def _agree(config: Config, assembly: Assembly) -> None:
         with contextlib.closing(assembly.database.open_reader()) as connection:
             return read_retention(connection)
 
-    state = await agree_on_retention(assembly.log, terms_of(config), read=read)
+    with assembly.database.usable():
+        state = await agree_on_retention(assembly.log, terms_of(config), read=read)
     _log.info("version %s, %s: %s", _VERSION, assembly.database.folder, _retention_text(state))
 
 

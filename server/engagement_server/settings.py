@@ -7,6 +7,7 @@ from these fields.
 from __future__ import annotations
 
 from dataclasses import field, fields
+from math import isfinite
 from typing import Any, TypeVar
 
 from engagement_server.errors import ConfigurationError
@@ -35,6 +36,8 @@ def check_bounds(config: Any) -> None:  # Any: a dataclass with settings
         at_most = described.metadata["at_most"]
         if value is None:
             continue
+        if isinstance(value, float) and not isfinite(value):
+            raise ConfigurationError(f"{described.name} must be a number; got {value}")
         if above is not None and value <= above:
             raise ConfigurationError(f"{described.name} must be more than {above:g}; got {value}")
         if at_most is not None and value > at_most:

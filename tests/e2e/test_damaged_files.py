@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -17,10 +18,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from engagement import v1
+from engagement import EngagementClient, v1
+from engagement.cli.export_text import CsvFormat
+from engagement.cli.part_file import PartFile
+from engagement.cli.transfer import Transfer
 from engagement_server.store.database import DatabaseFile
 from tests.support.cli_process import Cli
-from tests.support.connection import connect
+from tests.support.connection import ACCOUNT, connect
 from tests.support.events import customer_event
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
@@ -100,6 +104,36 @@ async def test_reads_name_damaged_events_and_go_on_behind_them(tmp_path: Path, *
         assert cli.run_process("list", "--json").status == 0
 
 
+async def test_a_resumed_export_says_that_the_part_before_leaves_out_damage(
+    server_process: ServerProcess, tmp_path: Path
+) -> None:
+    await fill(server_process)
+    server_process.stop()
+    flip(server_process.data_dir / "engagement.db", b"Role of zq0300zq")
+    server_process.start()
+
+    def stop(done: int, _: int) -> None:
+        if done > 300:
+            transferring.cancel()
+
+    with PartFile(tmp_path / "events.csv", order={"account": ACCOUNT, "filter": {}}) as part:
+        transfer = Transfer(
+            part,
+            CsvFormat(is_compressed=False),
+            wanted=v1.EventFilter(),
+            on_progress=stop,
+            on_damage=lambda _: None,
+        )
+        async with EngagementClient(server_process.address, account_id=ACCOUNT) as client:
+            transferring = asyncio.create_task(transfer.run(client))
+            await asyncio.wait([transferring])
+    assert transferring.cancelled()
+    cli = Cli(tmp_path, server=server_process.address)
+    done = cli.run_process("export", "events.csv", "--skip-damaged")
+    assert (done.status, "damaged events were left out of it before." in done.stderr) == (1, True)
+    assert 540 <= (tmp_path / "events.csv").read_text().count("\n") - 1 < EVENTS
+
+
 @pytest.mark.parametrize("workers", WORKERS)
 async def test_a_server_whose_file_was_removed_takes_no_event(tmp_path: Path, *, workers: int) -> None:
     data = tmp_path / "data"
@@ -157,7 +191,8 @@ def test_a_refused_address_leaves_no_folder(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a server as another user")
-def test_files_of_another_user_are_refused_with_the_command_that_helps() -> None:
+@pytest.mark.parametrize(("user", "name"), [(_NOBODY, "nobody"), (54_321, "54321")])
+def test_files_of_another_user_are_refused_with_the_command_that_helps(user: int, name: str) -> None:
     with TemporaryDirectory(prefix="engagement-") as folder:  # pytest's own is closed to others
         data = Path(folder)
         database = DatabaseFile(data)
@@ -168,19 +203,24 @@ def test_files_of_another_user_are_refused_with_the_command_that_helps() -> None
         # The other user may not be able to read the interpreter's own files, so they are read before.
         code = (
             "import os, pathlib; from engagement_server.store import checksums, database;"
-            f" checksums.load_file_layer(); os.setuid({_NOBODY});"
+            f" checksums.load_file_layer(); os.setuid({user});"
             f" database.DatabaseFile(pathlib.Path({folder!r})).open_writer()"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ConfigurationError" in done.stderr
-    assert f"chown -R nobody {folder}" in done.stderr
+    assert f"chown -R {name} {folder}" in done.stderr
 
 
-async def test_a_damaged_page_of_the_start_is_one_sentence(server_process: ServerProcess) -> None:
+@pytest.mark.parametrize("table", ["sqlite_schema", "settings", "retention", "erasures"])
+async def test_a_damaged_page_of_the_start_is_one_sentence(server_process: ServerProcess, table: str) -> None:
     server_process.stop()
     file = server_process.data_dir / "engagement.db"
+    with closing(open_store(server_process.data_dir)) as connection:
+        rows = connection.execute("SELECT min(pageno) FROM dbstat WHERE name = ?", (table,))
+        ((page,),) = rows
+    assert isinstance(page, int)
     content = bytearray(file.read_bytes())
-    content[3000] ^= 1
+    content[page * 4096 - 1000] ^= 1
     file.write_bytes(content)
     message = failed_start(server_process.data_dir)
     assert f"{file} is damaged" in message
@@ -268,3 +308,15 @@ async def test_a_damaged_search_index_is_rebuilt(server_process: ServerProcess, 
     assert found.stdout.count("\n") == 1
     server_process.stop()
     assert cli.run_process("check", str(server_process.data_dir)).status == 0
+
+
+def test_the_index_of_a_backup_is_not_taken_for_that_of_the_store_beside_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with closing(DatabaseFile(data)) as database:
+        database.open_writer().close()
+    cli = Cli(tmp_path)
+    assert cli.run_process("backup", str(data), str(data / "backup.db")).status == 0
+    before = (data / "engagement.db").read_bytes()
+    refused = cli.run_process("check", str(data / "backup.db"), "--discard-index")
+    assert (refused.status, "--discard-index takes the FOLDER" in refused.stderr) == (2, True)
+    assert (data / "engagement.db").read_bytes() == before

@@ -77,6 +77,9 @@ async def test_a_full_disk_works_again_after_expiry_and_erasure(
     server.start()
     young = await fill(server, start=len(old))
     cli = Cli(tmp_path, server=server.address)
+    copied = server.run("backup", str(server.data_dir), str(tmp_path / "other-disk.db"))
+    assert copied.returncode == 0, copied.stderr
+    assert "no damage" in cli.run_process("check", "other-disk.db").stdout
     async with EngagementClient(server.address, account_id=ACCOUNT) as client:
         assert await stored_ids(client) == old + young
         assert cli.run_process("retention", "set", "--days", "3", "--yes").status == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from engagement_server.node import Server
 from engagement_server.partitions import partition_number
 from engagement_server.store.database import DatabaseFile
 from tests.support.calls import one, some, stored_ids
+from tests.support.cli_process import Cli
 from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
 from tests.support.raw_subscription import RawSubscription, subscribing
@@ -108,6 +110,22 @@ async def test_nodes_serve_their_partitions_beside_each_other(cluster: NatsClust
             # By id: a node looks again before it reports NOT_FOUND.
             found = await both.GetEvent(v1.GetEventRequest(account_id=account_id, event_id=account_id))
             assert found.event.event.event_id == account_id
+
+
+async def test_operators_hear_which_partitions_a_command_did_not_reach(
+    cluster: NatsCluster, tmp_path: Path
+) -> None:
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "data", partitions="0,3/6")
+    server = await Server.start(config, LogConfig(log=cluster.url, log_name="reach", log_replicas=1))
+    cli = Cli(tmp_path, server=server.address)
+    for command in (
+        ["retention", "set", "--days", "90", "--preview"],
+        ["retention", "set", "--days", "90", "--yes", "--json"],
+        ["expiry", "release", "--yes"],
+    ):
+        done = await asyncio.to_thread(cli.run_process, *command)
+        assert "Not reached: partitions 1-2, 4-5 of 6, which this node does not serve." in done.stderr
+    await server.stop()
 
 
 async def test_the_number_of_partitions_cannot_be_changed_over_a_folder(

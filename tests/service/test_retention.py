@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -122,6 +123,21 @@ async def test_a_retention_is_for_one_value_at_each_start(config: Config) -> Non
     with pytest.raises(ConfigurationError, match=r"for 30 days, and retention_days asks for 12 hours"):
         await Server.start(replace(config, retention_days=0.5))
     server = await Server.start(config)  # the folder is free again
+    await server.stop()
+
+
+async def test_a_server_that_was_started_with_a_retention_goes_on_after_an_operator_has_changed_it(
+    config: Config,
+) -> None:
+    server = await Server.start(replace(config, retention_days=30.0))
+    async with EngagementClient(server.address, account_id="acme") as client:
+        await client.record_events(customer_events(3))
+        await client.set_retention(RETENTION)
+        await wait_until_expired(client)
+    failing = asyncio.create_task(server.fail())
+    await asyncio.wait([failing], timeout=0)
+    assert not failing.done()
+    failing.cancel()
     await server.stop()
 
 

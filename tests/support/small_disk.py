@@ -22,22 +22,23 @@ class SmallDiskServer(ServerProcess):
     def launch(self) -> None:
         """Starts the server and does not wait for it."""
         places = ("--listen", self.address, "--data", str(self.data_dir))
-        serve = (sys.executable, "-m", "engagement.cli", "serve", *places, *self._options)
-        self.command = (
+        self.command = self._inside("serve", *places, *self._options)
+        ChildProcess.launch(self)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end where the server runs."""
+        return subprocess.run(self._inside(*arguments), capture_output=True, text=True, check=False)
+
+    def _inside(self, *arguments: str) -> tuple[str, ...]:
+        return (
             "nsenter",
             f"--target={self.holder}",
             "--user",
             "--mount",
             "--preserve-credentials",
             f"--wd={Path.cwd()}",
-            *serve,
+            *(sys.executable, "-m", "engagement.cli", *arguments),
         )
-        ChildProcess.launch(self)
-
-    @property
-    def files(self) -> Path:
-        """The data folder as this process sees it."""
-        return Path(f"/proc/{self.holder}/root{self.data_dir}")
 
 
 @contextmanager

@@ -63,6 +63,8 @@ def test_what_is_no_server_of_a_log_is_refused_without_telling_a_password(log: s
         (WorkerConfig, {"workers": 65}, "workers must be at most 64"),
         (WorkerConfig, {"workers": 0}, "workers must be more than 0"),
         (Config, {"retention_days": 0}, "retention_days must be more than 0"),
+        (Config, {"retention_days": float("nan")}, "retention_days must be a number; got nan"),
+        (Config, {"upload_idle_hours": float("inf")}, "upload_idle_hours must be a number; got inf"),
         (LogConfig, {"metrics": "a:1"}, "metrics need a replicated log"),
         (LogConfig, {"log": LOG, "metrics": "9464"}, "metrics must be HOST:PORT"),
         (LogConfig, {"log": LOG, "log_name": "a.b"}, "log_name must be 1 to 64"),

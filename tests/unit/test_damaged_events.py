@@ -248,3 +248,36 @@ def test_a_check_ends_if_no_event_can_be_read(folder: Path) -> None:
     (folder / "engagement.db").write_bytes(content)
     report = check_store(folder / "engagement.db", on_progress=lambda *_: None)
     assert ("event", 0) in [(finding.kind, report.events) for finding in report.findings]
+
+
+@pytest.mark.parametrize("column", ["min_ms", "max_ms", "min_receive_ms", "max_receive_ms"])
+def test_a_check_finds_time_bounds_that_leave_events_out(folder: Path, column: str) -> None:
+    with opened(folder) as (_, _, connection):
+        bound = "max" if column.startswith("min") else "min"
+        connection.execute(f"UPDATE blocks SET {column} = {column.replace(column[:3], bound)} ")
+    report = check_store(folder / "engagement.db", on_progress=lambda *_: None)
+    assert [finding.kind for finding in report.findings] == ["derived"]
+
+
+def test_a_check_of_an_empty_store_finds_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    report = check_store(tmp_path / "engagement.db", on_progress=lambda *_: None)
+    assert (report.events, report.accounts, report.findings) == (0, 0, [])
+
+
+def test_a_start_time_finds_its_place_past_damage_and_leaves_out_no_damaged_event(folder: Path) -> None:
+    damage_event(folder, 1000)
+    with opened(folder) as (reader, _, _):
+        first = first_position(1) + 1
+        (damaged,) = read_all(reader)[1]
+        for number in (0, 500, 1500):
+            assert reader.position_before(WHOLE, accepted_ms=TIME_MS + number) == first + number - 1
+        # The page of event 1,000 may begin with events of the time before.
+        before = reader.position_before(WHOLE, accepted_ms=TIME_MS + 1000)
+        assert before == first + min(damaged.start, 1000) - 1
+        assert reader.position_before(WHOLE, accepted_ms=TIME_MS + EVENTS) == WHOLE.last_position
+    damage_event(folder, EVENTS - 1)
+    with opened(folder) as (reader, _, _):
+        for number in (EVENTS - 500, EVENTS):
+            assert reader.position_before(WHOLE, accepted_ms=TIME_MS + number) == first + number - 1

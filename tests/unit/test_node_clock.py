@@ -71,4 +71,6 @@ async def test_a_clock_that_gains_a_day_while_it_runs_has_jumped(
     assert fault is not None
     assert fault.reason == v1.ExpiryHold.REASON_CLOCK_AHEAD
     assert before_ms <= fault.commit_ms < before_ms + HOUR_MS < fault.clock_ms
+    assert clock.fault() == fault  # until it is committed
+    await log.commit(Commit([fault], now_ms()))
     assert clock.fault() is None

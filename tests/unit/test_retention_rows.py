@@ -273,6 +273,14 @@ def test_the_first_server_sets_the_retention_and_nothing_expires_before_it(store
     assert shorter == RetentionState(HOUR, START_MS + 2 * DAY - HOUR, None)
 
 
+def test_a_retention_that_is_set_while_expiry_is_held_confirms_nothing(store: Store) -> None:
+    store.record("a", at=0)
+    store.record("ahead", at=2 * YEAR)
+    store.commit(SetRetention(YEAR, is_first=False), at=2 * YEAR)
+    assert store.state.retention_ms == YEAR
+    assert store.state.confirmed_before_ms == 0
+
+
 def test_what_is_due_is_counted_over_all_accounts(store: Store) -> None:
     store.record("a", "b", at=0)
     store.record("c", at=0, account_id="other")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from engagement_server.errors import ConfigurationError, RequestError
+from engagement_server.errors import ConfigurationError, RequestError, UnavailableError
 
 _FAILED = 2
 _BACKUP_EPILOG = """\b
@@ -40,6 +40,8 @@ def backup(folder: Path, *, file: Path) -> int:
 
     try:
         back_up(folder, file)
+    except UnavailableError as error:
+        raise BackupError(error.fault) from error
     except (ConfigurationError, RequestError) as error:
         raise BackupError(str(error)) from error
     return 0

@@ -58,6 +58,8 @@ def check(store: Path, *, as_json: bool, discard_index: bool) -> int:
         raise CheckError(
             f"This needs {error.name}: run pip install 'engagement-attributes[server]'."
         ) from error
+    if discard_index and store.is_file():
+        raise click.UsageError("--discard-index takes the FOLDER of a store, not a file.")
     files = _files(store)
     try:
         for file in files:

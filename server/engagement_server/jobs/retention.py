@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement_server.clock import now_ms
-from engagement_server.errors import ConfigurationError, DrainingError, UnavailableError
+from engagement_server.errors import ConfigurationError, DataDamagedError, DrainingError, UnavailableError
 from engagement_server.jobs.node_clock import MAX_DIFFERENCE_MS
 from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
 from engagement_server.model import RetentionState
@@ -18,6 +18,8 @@ from engagement_server.operations import ExpireEvents, ExpireUploads, HoldExpiry
 from engagement_server.store.retention_rows import is_returned
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from engagement_server.jobs.agreement import Terms
     from engagement_server.jobs.node_clock import NodeClock
     from engagement_server.log.base import CommitLog
@@ -34,8 +36,10 @@ RETRY_SECONDS = 20.0
 _BEHIND_SECONDS = 1.0
 # Of a retention of seconds, which only tests have.
 _MIN_INTERVAL_SECONDS = 0.5
-# A pass ends after this long, says what it has removed, and looks at the clock again before the next.
-_MAX_PASS_SECONDS = 60.0
+MAX_PASS_SECONDS = 60.0
+"""A pass ends after this long, says what it has removed, and looks at the clock again before the next."""
+# Finding out whether damaged events can be removed reads the whole file.
+_DAMAGE_RETRY_SECONDS = 3600.0
 # Pause after the steps of a commit if callers are waiting, in durations of the commit.
 _PAUSE_FACTOR = 1
 # An account with more due events than one step removes gets several steps in a commit.
@@ -44,13 +48,15 @@ _STEP_EVENTS = 500
 # The first expiry after a start may remove this share of the events.
 _MAX_FIRST_SHARE = 10
 
+_LEAVE_OUT = ". Start this server without retention_days the next time"
+
 _log = logging.getLogger(__name__)
 
 
 class Retention:
     """A job that expires a few rows at a time, so that it never holds up other commits for long."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but the first are named at the call
         self,
         terms: Terms,
         *,
@@ -58,12 +64,18 @@ class Retention:
         readers: Readers,
         log: CommitLog,
         clock: NodeClock,
+        max_pass_seconds: float = MAX_PASS_SECONDS,
     ) -> None:
         self._terms = terms
         self._committer = committer
         self._readers = readers
         self._commit_log = log
         self._clock = clock
+        self._max_pass_seconds = max_pass_seconds
+        self._agreed_ms: int | None = None
+        """The retention that was known last; None: it was not compared with that of this server yet."""
+        self._damaged: dict[str, float] = {}
+        """When to try again what damage has stopped: accounts, and uploads under the empty name."""
         self._has_begun = False
         """Whether an expiry has begun since the start."""
         self._reported: ExpiryHold | None = None
@@ -94,6 +106,7 @@ class Retention:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._change.wait()
+        self._change.clear()
 
     def _note(self, applied: Applied) -> None:
         if self._state not in {None, applied.retention}:
@@ -102,67 +115,103 @@ class Retention:
 
     async def _pass(self) -> float:
         """Removes what is due, for a limited time; returns how many seconds the next pass may wait."""
-        self._change.clear()
         # The commit shows this node's clock to the store and to other nodes, and changes nothing else.
         await self._submit(ExpireUploads(0))
         retention_ms = await self._agreed_retention_ms()
         clock_ms = now_ms()
-        before_ms = clock_ms - retention_ms
-        fault = self._clock.fault() or await self._large_removal(retention_ms, clock_ms)
-        if fault is not None:
-            await self._committer.submit(fault, returns=RetentionState)
+        fault = self._clock.fault()
         hold = (await self._readers.run(lambda reader: reader.retention())).hold
+        if hold is None:
+            fault = fault or await self._large_removal(retention_ms, clock_ms)
+            if fault is not None:
+                hold = (await self._committer.submit(fault, returns=RetentionState)).hold
         if hold is not None:
             return await self._wait_for_release(hold, clock_ms)
         self._reported = None
         self._has_begun = True
-        return await self._expire(before_ms, clock_ms)
+        return await self._expire(clock_ms - retention_ms, clock_ms)
 
     async def _expire(self, before_ms: int, clock_ms: int) -> float:
-        until = time.monotonic() + _MAX_PASS_SECONDS
-        idle_since_ms = clock_ms - self._terms.idle_uploads_ms
-        await self._repeat(ExpireUploads(idle_since_ms, finished_before_ms=before_ms), until=until)
+        until = time.monotonic() + self._max_pass_seconds
+        uploads = ExpireUploads(clock_ms - self._terms.idle_uploads_ms, finished_before_ms=before_ms)
         through_ms = clock_ms + MAX_DIFFERENCE_MS
-        accounts = await self._readers.run(
-            lambda reader: reader.receive_times.accounts_due(
-                accepted_before_ms=before_ms, clock_ms=through_ms
+        events = upload_rows = 0
+        try:
+            async for count in self._repeat(uploads, until=until):
+                upload_rows += count
+            accounts = await self._readers.run(
+                lambda reader: reader.receive_times.accounts_due(
+                    accepted_before_ms=before_ms, clock_ms=through_ms
+                )
             )
-        )
-        removed = 0
-        for account_id, due in accounts.items():
-            step = ExpireEvents(account_id, before_ms, _STEP_EVENTS, through_ms)
-            steps = _STEPS_A_COMMIT if due > _STEP_EVENTS else 1
-            removed += await self._repeat(step, until=until, steps=steps)
-        if removed:
-            _log.info("removed %d events that were accepted before %s", removed, time_text(before_ms))
-            self._commit_log.note_expired(removed)
-        if time.monotonic() > until:
-            return 0.0
+            # Those with least to remove first: one that is filled as fast as it expires holds up no other.
+            for account_id, due in sorted(accounts.items(), key=lambda each: each[1]):
+                step = ExpireEvents(account_id, before_ms, _STEP_EVENTS, through_ms)
+                steps = _STEPS_A_COMMIT if due > _STEP_EVENTS else 1
+                async for count in self._repeat(step, until=until, steps=steps):
+                    events += count
+                if time.monotonic() > until:
+                    return 0.0
+        finally:  # the count must not be lost with the rest of the pass
+            if events or upload_rows:
+                _log.info(
+                    "removed %d events that were accepted before %s, and %d rows of uploads",
+                    *(events, time_text(before_ms), upload_rows),
+                )
+                self._commit_log.note_expired(events)
         return min(INTERVAL_SECONDS, max(_MIN_INTERVAL_SECONDS, (clock_ms - before_ms) / 10_000))
 
-    async def _repeat(self, operation: Operation, *, until: float, steps: int = 1) -> int:
-        """Repeats a bounded operation until it finds nothing left to expire; returns the rows expired."""
-        expired = 0
+    async def _repeat(
+        self, operation: ExpireEvents | ExpireUploads, *, until: float, steps: int = 1
+    ) -> AsyncIterator[int]:
+        """Repeats a bounded operation until it finds nothing left to expire; yields the rows expired."""
+        account_id = operation.account_id if isinstance(operation, ExpireEvents) else ""
+        if time.monotonic() < self._damaged.get(account_id, 0.0):
+            return
         while True:
             began = time.monotonic()
-            counts = await asyncio.gather(*(self._submit(operation) for _ in range(steps)))
-            expired += sum(counts)
+            try:
+                counts = await asyncio.gather(*(self._submit(operation) for _ in range(steps)))
+            except DataDamagedError as error:
+                self._note_damage(account_id, error)
+                return
+            yield sum(counts)
             if not counts[-1] or time.monotonic() > until:
-                return expired
+                return
             if self._committer.is_busy:
                 await asyncio.sleep(_PAUSE_FACTOR * (time.monotonic() - began))
+
+    def _note_damage(self, account_id: str, error: DataDamagedError) -> None:
+        self._damaged[account_id] = time.monotonic() + _DAMAGE_RETRY_SECONDS
+        _log.error(
+            "%s cannot expire because of damage, and the rest goes on: %s. Run `engagement check %s`",
+            f"account {account_id}" if account_id else "uploads",
+            *(error.message, self._terms.folder),
+        )
 
     async def _submit(self, operation: Operation) -> int:
         return await self._committer.submit(operation, returns=int)
 
     async def _agreed_retention_ms(self) -> int:
-        """The retention of the store. Raises ConfigurationError if this server was started with another."""
+        """The retention of the store.
+
+        Raises ConfigurationError if this server was started with another, before it was changed.
+        """
         state = await self._readers.run(lambda reader: reader.retention())
         if state.retention_ms is None:
             state = await self._committer.submit(self._terms.first_retention(), returns=RetentionState)
-        self._terms.require_agreement(state)
-        assert state.retention_ms is not None
-        return state.retention_ms
+        retention_ms, before_ms = state.retention_ms, self._agreed_ms
+        assert retention_ms is not None
+        if before_ms is None:
+            self._terms.require_agreement(state)
+        elif before_ms != retention_ms:
+            _log.warning(
+                "events are kept for %s from now on; before, %s%s",
+                *(duration_text(retention_ms), duration_text(before_ms)),
+                "" if self._terms.retention_ms in {None, retention_ms} else _LEAVE_OUT,
+            )
+        self._agreed_ms = retention_ms
+        return retention_ms
 
     async def _large_removal(self, retention_ms: int, clock_ms: int) -> HoldExpiry | None:
         """The hold that the first expiry after the start calls for if it would remove too much."""
@@ -188,9 +237,9 @@ class Retention:
         if self._reported != hold:
             self._reported = hold
             _log.warning(
-                "expiry is held since %s: %s; nothing is removed until `engagement expiry release`",
-                time_text(hold.since_ms),
-                hold_text(hold),
+                "expiry is held since %s: %s; nothing is removed until %s`engagement expiry release`",
+                *(time_text(hold.since_ms), hold_text(hold)),
+                "" if hold.reason == v1.ExpiryHold.REASON_LARGE_REMOVAL else "the clock is right again, or ",
             )
         if not self._has_returned(hold, clock_ms):
             return HELD_INTERVAL_SECONDS

@@ -45,12 +45,13 @@ class WriterThread:
         """Opens the store; a new one gets the identity. Raises ConfigurationError."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._writer, self._close = self._executor.submit(_open_writer, database, identity).result()
-        self.position = self._executor.submit(lambda: self._writer.position).result()
-        """The last entry of the log that the view had applied when it was opened."""
-        self.divergence = self._executor.submit(lambda: self._writer.divergence).result()
-        """How the view differed from others of its log when it was opened."""
-        self.last_erasure_ms = self._executor.submit(lambda: self._writer.last_erasure_ms).result()
-        """Start of the last erasure before the store was opened, in epoch milliseconds; 0: none."""
+        with database.usable():
+            self.position = self._executor.submit(lambda: self._writer.position).result()
+            """The last entry of the log that the view had applied when it was opened."""
+            self.divergence = self._executor.submit(lambda: self._writer.divergence).result()
+            """How the view differed from others of its log when it was opened."""
+            self.last_erasure_ms = self._executor.submit(lambda: self._writer.last_erasure_ms).result()
+            """Start of the last erasure before the store was opened, in epoch milliseconds; 0: none."""
         self._purging = asyncio.Lock()
 
     async def run(self, work: Callable[[Writer], T]) -> T:

@@ -250,15 +250,16 @@ class _Checkup:
             self.find("index", _place(first), f"to {_place(first + (1 << BLOCK_BITS) - 1)} have other words")
 
     def _check_blocks(self, connection: apsw.Connection) -> None:
-        for block, low, high in _rows(
+        for block, is_bounded in _rows(
             connection,
-            "SELECT position >> ?, min(server_time_ms), max(server_time_ms) FROM events GROUP BY 1",
+            "SELECT e.block, min_ms <= low AND max_ms >= high"
+            " AND min_receive_ms <= low_receive AND max_receive_ms >= high_receive FROM"
+            " (SELECT position >> ? AS block, min(server_time_ms) AS low, max(server_time_ms) AS high,"
+            " min(receive_time_ms) AS low_receive, max(receive_time_ms) AS high_receive"
+            " FROM events GROUP BY 1) AS e LEFT JOIN blocks USING (block)",
             BLOCK_BITS,
         ):
-            bounds = connection.execute(
-                "SELECT min_ms, max_ms FROM blocks WHERE block = ?", (block,)
-            ).fetchone()
-            if bounds is None or not bounds[0] <= low <= high <= bounds[1]:
+            if not is_bounded:  # or has no bounds
                 self.find("derived", _place(block << BLOCK_BITS), "and those behind have other time bounds")
 
     def _check_uploads(self, connection: apsw.Connection) -> None:

@@ -123,7 +123,12 @@ class DamagedEvents:
 
 
 def plan_removal(path: str, account_id: str, wanted: Sequence[DamagedRange]) -> list[StoredId]:
-    """The events to remove with some damaged ranges; none if that could harm others."""
+    """The events to remove with some damaged ranges; none if that could harm others.
+
+    Reads the whole file, unless there are no ranges.
+    """
+    if not wanted:
+        return []
     with DamagedEvents.of(path, account_id) as damaged:
         groups = [damaged.ids(each) for each in wanted]
     if any(len(group) > _MAX_EVENTS for group in groups) or not can_delete_unchecked(path):

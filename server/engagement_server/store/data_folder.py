@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pwd
@@ -62,9 +63,16 @@ def require_unlocked(path: Path) -> None:
 def _unusable(path: Path, error: OSError) -> ConfigurationError:
     text = f"the data folder {path} cannot be used: {error.strerror}; choose another with --data DIR"
     if isinstance(error, PermissionError):
-        user = pwd.getpwuid(os.geteuid()).pw_name
-        text += f", or give this one to the user of this process: chown -R {user} {path}"
+        text += f", or give this one to the user of this process: {take_over(path)}"
     return ConfigurationError(text)
+
+
+def take_over(folder: Path) -> str:
+    """The command that gives a folder to the user of this process, who need not have a name."""
+    user: str | int = os.geteuid()
+    with contextlib.suppress(KeyError):
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    return f"chown -R {user} {folder}"
 
 
 def _write_holder(path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import apsw
 
 from engagement_server.errors import ConfigurationError, DataDamagedError, StoreUnavailableError
 from engagement_server.store.checksums import is_damage
+from engagement_server.store.data_folder import take_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +37,7 @@ def usable(path: Path) -> Iterator[None]:
     try:
         yield
     except DataDamagedError as error:
-        raise damaged(path, "its header is") from error
+        raise _damaged(path) from error
     except apsw.NotADBError as error:
         raise ConfigurationError(
             f"{path} cannot be used: {error}. If it was a store, it is damaged: restore a backup"
@@ -47,22 +46,20 @@ def usable(path: Path) -> Iterator[None]:
         raise not_writable(path) from error
     except apsw.Error as error:
         if is_damage(error):
-            raise damaged(path, "a page that the start needs is") from error
+            raise _damaged(path) from error
         raise ConfigurationError(f"{path} cannot be used: {error}") from error
 
 
-def damaged(path: Path, spot: str) -> ConfigurationError:
-    """The error of a start from a damaged file."""
+def _damaged(path: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} is damaged: {spot} not as it was written. Run `engagement check {path.parent}` to see what"
-        " is damaged and what can be done"
+        f"{path} is damaged: a page that the start needs is not as it was written. Run `engagement check"
+        f" {path.parent}` to see what is damaged and what can be done"
     )
 
 
 def not_writable(path: Path) -> ConfigurationError:
     """The error of a start that cannot write."""
-    user = pwd.getpwuid(os.geteuid()).pw_name
     return ConfigurationError(
         f"{path} cannot be written. Make its disk writable, and give it to the user of this process:"
-        f" chown -R {user} {path.parent}"
+        f" {take_over(path.parent)}"
     )

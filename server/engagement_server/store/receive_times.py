@@ -13,7 +13,7 @@ import apsw
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
 from engagement_server.model import DueEvents
 from engagement_server.store.checksums import is_damage
-from engagement_server.store.damage import damaged_after
+from engagement_server.store.damage import damaged_after, damaged_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +30,17 @@ class ReceiveTimes:
     def position_before(self, bounds: LogBounds, *, accepted_ms: int) -> int:
         """The position before the first event that was accepted at a time or later.
 
-        Events behind it may have earlier times; none before it has a later one.
+        Events behind it may have earlier times; none before it has a later one. Damaged events right before
+        that event, whose times are unknown, are behind the position.
         """
-        found = self._find(
-            bounds.expired_position, bounds.last_position, lowest_ms=accepted_ms, highest_ms=_NO_LIMIT_MS
-        )
-        return bounds.last_position if found is None else found - 1
+        after, last = bounds.expired_position, bounds.last_position
+        try:
+            found = self._find(after, last, lowest_ms=accepted_ms, highest_ms=_NO_LIMIT_MS)
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            found = self._find_behind_damage(after, last, accepted_ms=accepted_ms)
+        return last if found is None else found - 1
 
     def expired_through(
         self,
@@ -129,6 +134,24 @@ class ReceiveTimes:
             if row is not None:
                 return int(row[0])
         return None
+
+    def _find_behind_damage(self, after: int, through: int, *, accepted_ms: int) -> int | None:
+        """The first event accepted at a time or later, or the first of the damaged ones right before it."""
+        found = self._find(
+            after, through, lowest_ms=accepted_ms, highest_ms=_NO_LIMIT_MS, passes_damaged=True
+        )
+        end = through + 1 if found is None else found
+        try:
+            self._connection.execute(
+                "SELECT receive_time_ms FROM events WHERE position > ? AND position < ?"
+                " ORDER BY position DESC LIMIT 1",
+                (after, end),
+            ).fetchone()
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            return damaged_before(self._connection, after, end).first_position
+        return found
 
     def _find_last(
         self, after: int, through: int, *, accepted_before_ms: int, passes_damaged: bool

@@ -26,13 +26,15 @@ class Reserve:
     """A file that takes up space. After its making only the writer's thread calls it, except for `is_low`."""
 
     def __init__(self, folder: Path, *, size_bytes: int) -> None:
-        """Takes up the space, if the disk has it. A size of 0 keeps nothing."""
+        """Takes up the space, if the disk has it, and no more. A size of 0 keeps nothing."""
         self._path = folder / FILE_NAME
         self._size_bytes = size_bytes
         self._next_attempt = 0.0
         self.is_low = False
         """Whether there is no room for anything but removal."""
-        if size_bytes and not self._take(size_bytes):
+        if not size_bytes:
+            self.close()  # of a server that was killed
+        elif not self._take(size_bytes):
             self.is_low = True
             _log.warning(
                 "the disk has no room for a reserve of %d MiB: only expiry and erasure are committed until it"
@@ -85,6 +87,8 @@ class Reserve:
         try:
             descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600)
             try:
+                if os.fstat(descriptor).st_size > size_bytes:
+                    os.ftruncate(descriptor, size_bytes)
                 os.posix_fallocate(descriptor, 0, size_bytes)
             finally:
                 os.close(descriptor)

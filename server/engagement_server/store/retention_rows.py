@@ -80,12 +80,12 @@ class RetentionRows:
         return max(0, time_ms - hold.clock_ms) + hold.commit_ms if is_wrong else time_ms
 
     def set(self, operation: SetRetention, time_ms: int) -> RetentionState:
-        """Sets the retention; what it makes due at once is confirmed."""
+        """Sets the retention; what it makes due at once is confirmed, unless the clock may be wrong."""
         state = self.state
         if operation.is_first and state.retention_ms is not None:
             return state
         confirmed_before_ms = state.confirmed_before_ms
-        if not operation.is_first:
+        if not operation.is_first and state.hold is None:
             confirmed_before_ms = max(confirmed_before_ms, time_ms - operation.retention_ms)
         return self._write(
             replace(state, retention_ms=operation.retention_ms, confirmed_before_ms=confirmed_before_ms)

@@ -65,8 +65,9 @@ class ViewCopy:
             raise failure_of(error) from error
 
     def _require_room(self, connection: apsw.Connection) -> None:
-        size_bytes = connection.pragma("page_count") * connection.pragma("page_size")
-        free_bytes = shutil.disk_usage(self._database.folder).free
+        pages = connection.pragma("page_count") - connection.pragma("freelist_count")
+        size_bytes = pages * connection.pragma("page_size")
+        free_bytes = shutil.disk_usage(self._path.parent).free
         if free_bytes < size_bytes + _SPARE_BYTES:
             raise StoreUnavailableError(f"no room for a copy of {size_bytes >> 20} MiB")
 

@@ -56,7 +56,12 @@ class _Frame(NamedTuple):
 
 
 def require_whole_wal(path: Path) -> None:
-    """Raises ConfigurationError if the log of a store that nothing has open lost acknowledged commits."""
+    """Raises ConfigurationError if opening a store that nothing has open would drop acknowledged commits."""
+    wal = _wal_of(path)
+    if not path.exists() and wal.exists() and wal.stat().st_size > _HEADER.size:
+        raise ConfigurationError(
+            f"{path} is missing, and {wal} holds commits of it; put the file back, or remove its log as well"
+        )
     damage = find_wal_damage(path)
     if damage is not None:
         raise ConfigurationError(
@@ -67,7 +72,7 @@ def require_whole_wal(path: Path) -> None:
 
 def find_wal_damage(path: Path) -> WalDamage | None:
     """Looks behind the last commit that a recovery finds. Changes nothing. Raises apsw.Error."""
-    wal = path.with_name(path.name + "-wal")
+    wal = _wal_of(path)
     if not path.exists() or not wal.exists() or wal.stat().st_size < _HEADER.size:
         return None
     with wal.open("rb") as file:
@@ -88,6 +93,10 @@ def find_wal_damage(path: Path) -> WalDamage | None:
         if bad is None:
             return None
         return WalDamage(wal, bad, tail.commits, _HEADER.size + recovered * frame_bytes)
+
+
+def _wal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
 
 
 class _Tail:

@@ -14,7 +14,7 @@ from engagement.cli.connection_options import server_option
 from engagement.cli.expiry_texts import hold_text, removal_text, time_text
 from engagement.cli.failures import ExitStatus
 from engagement.cli.help import Group
-from engagement.cli.partitions import print_partitions
+from engagement.cli.partitions import print_partitions, report_unreached
 from engagement.client import EngagementClient
 
 _EPILOG = """\b
@@ -74,6 +74,7 @@ def release(*, yes: bool, server: str, as_json: bool) -> int:
             "Standard input is not a terminal; give --yes to release without confirmation."
         )
     with connect(server) as connection:
+        report_unreached(connection.call(EngagementClient.get_server_info))
         if not yes:
             would = connection.call(lambda client: client.release_expiry(validate_only=True))
             if would.HasField("expiry_hold"):

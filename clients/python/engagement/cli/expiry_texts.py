@@ -31,7 +31,8 @@ def hold_text(hold: v1.ExpiryHold) -> str:
 def duration_text(duration: Duration) -> str:
     """A duration in days, or exactly if it is less than a day."""
     exact = duration.ToTimedelta()
-    return f"{exact / _DAY:g} days" if exact >= _DAY else f"{exact}"
+    days = exact / _DAY
+    return f"{exact}" if days < 1 else f"{days:g} day{'s' * (days != 1)}"
 
 
 def time_text(time: Timestamp) -> str:

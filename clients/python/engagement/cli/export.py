@@ -119,6 +119,8 @@ def export(  # noqa: PLR0913 - one for each option
             earlier_events = part.mark.events
             if earlier_events:
                 click.echo(f"Resuming {part.path}, which holds {earlier_events:,} events.", err=True)
+            if part.mark.leaves_out_damage:
+                click.echo("Some damaged events were left out of it before.", err=True)
             if part.mark.cursor and (missing := format_.resume(part.path)):
                 click.echo(_explain_columns(missing), err=True)
             with ExportBar(file.name) as bar:
@@ -129,7 +131,7 @@ def export(  # noqa: PLR0913 - one for each option
             part.complete(format_.finish(part.path))
     _report(file, part, events=part.mark.events - earlier_events, seconds=time.monotonic() - started)
     click.echo(f"Follow new events with:\n  {order.tail_command(after=part.mark.cursor)}", err=True)
-    return left_out.status
+    return ExitStatus.INCOMPLETE if part.mark.leaves_out_damage else ExitStatus.OK
 
 
 def _format_of(file: Path, style: TableStyle) -> ExportFormat:

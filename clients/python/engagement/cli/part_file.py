@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self  # Any: JSON of unknown shape
 
@@ -32,6 +32,8 @@ class Mark:
     events: int = 0
     erased_cursors: Sequence[str] = ()
     """Events that were erased up to here; the part may hold some of them."""
+    leaves_out_damage: bool = False
+    """Whether damaged events up to here were left out."""
 
 
 class OtherOrderError(CommandError):
@@ -93,7 +95,7 @@ class PartFile:
         while view:
             view = view[self._file.write(view) :]
         size_bytes = self.mark.size_bytes + len(block)
-        self.mark = Mark(mark.cursor, size_bytes, mark.events, mark.erased_cursors)
+        self.mark = replace(mark, size_bytes=size_bytes)
         if mark.cursor and time.monotonic() >= self._checkpoint_at:
             self.checkpoint()
 

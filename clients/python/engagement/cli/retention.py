@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
 import click
 from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
 
 from engagement import v1
 from engagement.cli.connection import connect
@@ -15,10 +17,11 @@ from engagement.cli.connection_options import server_option
 from engagement.cli.expiry_texts import duration_text, hold_text, removal_text, time_text
 from engagement.cli.failures import ExitStatus
 from engagement.cli.help import Group
-from engagement.cli.partitions import print_partitions
+from engagement.cli.partitions import print_partitions, report_unreached
 from engagement.client import EngagementClient
 
 _MAX_DAYS = 36_500
+_AFTER_HOLD = "once `engagement expiry release` ends the hold"
 
 _EPILOG = """\b
 Examples:
@@ -80,24 +83,34 @@ def set_retention(*, days: float, preview: bool, yes: bool, server: str, as_json
         raise click.UsageError("Give --preview to look, or --yes to change the retention.")
     if not (preview or yes) and not sys.stdin.isatty():
         raise click.UsageError("Standard input is not a terminal; give --preview, or --yes to confirm.")
+    if math.isnan(days):
+        raise click.BadParameter("'nan' is no number.", param_hint="--days")
     retention = timedelta(days=days)
+    wanted = Duration()
+    wanted.FromTimedelta(retention)
     with connect(server) as connection:
+        info = connection.call(EngagementClient.get_server_info)
+        report_unreached(info)
+        is_held = any(partition.HasField("expiry_hold") for partition in info.partitions)
         if not yes:
             would = connection.call(lambda client: client.set_retention(retention, validate_only=True))
             if preview and as_json:
                 _print_json(would)
                 return ExitStatus.OK
-            click.echo(f"Removed at once: {removal_text(would)}.", err=not preview)
+            click.echo(
+                f"Removed {_AFTER_HOLD if is_held else 'at once'}: {removal_text(would)}.", err=not preview
+            )
             if preview:
                 return ExitStatus.OK
-            if not click.confirm(f"Keep events for {days:g} days from now on?", err=True):
+            if not click.confirm(f"Keep events for {duration_text(wanted)} from now on?", err=True):
                 return ExitStatus.INCOMPLETE
         done = connection.call(lambda client: client.set_retention(retention))
     if as_json:
         _print_json(done)
     else:
-        before = duration_text(done.previous_retention)
-        click.echo(f"Events are kept for {days:g} days; before, {before}. Removed now: {removal_text(done)}.")
+        when = _AFTER_HOLD if is_held else "now"
+        kept, before = duration_text(wanted), duration_text(done.previous_retention)
+        click.echo(f"Events are kept for {kept}; before, {before}. Removed {when}: {removal_text(done)}.")
     return ExitStatus.OK
 
 

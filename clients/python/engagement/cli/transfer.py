@@ -51,6 +51,7 @@ class Transfer:
         self._wanted = wanted
         self._on_progress = on_progress
         self._on_damage = on_damage
+        self._leaves_out_damage = part.mark.leaves_out_damage
         self._held: list[Sequence[v1.StoredEvent]] = []
         self._held_events = 0
         self._held_since = 0.0
@@ -69,7 +70,7 @@ class Transfer:
             max_batch_events=_BATCH_EVENTS,
             on_erasure=self._note_erasure,
             on_reconnect=report_reconnect,
-            on_damage=self._on_damage,
+            on_damage=self._leave_out if self._on_damage else None,
         )
         async with follower:
             try:
@@ -102,6 +103,7 @@ class Transfer:
             cursor=cursor,
             events=self._part.mark.events + len(events),
             erased_cursors=tuple(self._erased),
+            leaves_out_damage=self._leaves_out_damage,
         )
         self._part.append(self._format.encode(events) if events else b"", mark=mark)
         self._held.clear()
@@ -111,6 +113,11 @@ class Transfer:
         if cursor:
             self._write(cursor)
             self._part.checkpoint()
+
+    def _leave_out(self, error: EngagementError) -> None:
+        assert self._on_damage is not None
+        self._leaves_out_damage = True
+        self._on_damage(error)
 
     def _note_erasure(self, notice: v1.SubscribeEventsResponse.ErasureNotice) -> None:
         self._erased.update(notice.erased_cursors)
