@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from engagement import EngagementClient, v1
-from engagement_server.api.grpc import call, running
+from engagement_server.api.grpc import running
 from engagement_server.config import Config
 from engagement_server.governor.memory import Pressure
 from engagement_server.node import Server
@@ -98,7 +98,7 @@ async def test_answers_that_nobody_reads_are_bounded_and_others_get_theirs(start
 async def test_an_answer_that_stays_unread_for_too_long_is_dropped(
     start: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call, "UNREAD_SECONDS", 0.1)
+    monkeypatch.setattr(running, "UNREAD_SECONDS", 0.1)
     server = await start()
     async with EngagementClient(server.address, account_id="acme") as client:
         await fill(client)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -13,27 +12,20 @@ import grpc
 
 from engagement_server.api.grpc.reset import reset_call
 from engagement_server.api.grpc.status import describe, describe_internal
-from engagement_server.errors import OverloadedError, RequestError
+from engagement_server.errors import RequestError
 from engagement_server.governor.turns import Caller
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from engagement_server.api.grpc.status import Metadata
-    from engagement_server.governor.turns import Room
 
 _log = logging.getLogger(__name__)
 REQUEST_ID_KEY = "x-request-id"
 _MAX_REQUEST_ID_CHARACTERS = 64
 # Compressing a smaller message costs more than it saves.
 _MIN_COMPRESSED_BYTES = 1024
-# The transport takes a smaller answer at once: HTTP/2 gives each stream a window of at least 64 KiB, unless
-# a client means harm, and then so many calls are its limit.
-_MIN_COUNTED_BYTES = 16 * 1024
-_COPIES = 2
-"""Of an answer that waits: ours, and that of the library."""
-UNREAD_SECONDS = 60.0
-"""How long a client may leave the answer of a unary call unread."""
+
 
 # Any: calls of all message types pass through here.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -42,26 +34,13 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class GrpcCall:
     """A `Call` over gRPC."""
 
-    def __init__(
-        self,
-        context: Context,
-        *,
-        account_id: str = "",
-        age: Metadata | None = None,
-        answers: Room | None = None,
-    ) -> None:
-        """`age` tells how old answers may be; it is sent before the first message.
-
-        A unary answer takes room of `answers` until the client has taken it.
-        """
+    def __init__(self, context: Context, *, account_id: str = "", age: Metadata | None = None) -> None:
+        """`age` tells how old answers may be; it is sent before the first message."""
         self.account_id = account_id
         self._context = context
         self._age = age
-        self._answers = answers
         self._task = asyncio.current_task()
         self._is_reset = False
-        self.unread_since: float | None = None
-        """When a large answer was given to the transport, by the monotonic clock."""
         self._close: Callable[[], None] | None = None
 
     @property
@@ -103,32 +82,14 @@ class GrpcCall:
             self._is_reset = True
             end_call(self._context, self._task)
 
-    async def answer(self, response: Message) -> None:
-        """Sends the response of a unary call; resets the call if its client does not take it in time.
-
-        Raises OverloadedError if clients have left so much unread that there is no room for it.
-        """
+    async def prepare(self, response: Message) -> int:
+        """Prepares the call for its only response; returns the bytes of the response."""
         # Only with an answer: a client's library does not retry a refusal that comes after metadata.
         await self._send_age()
         size_bytes = response.ByteSize()
         if size_bytes < _MIN_COMPRESSED_BYTES:
             self._context.disable_next_message_compression()
-        if self._answers is None or size_bytes < _MIN_COUNTED_BYTES:
-            await self._context.write(response)
-            return
-        caller = self.caller
-        if not self._answers.is_free_for(caller):
-            raise OverloadedError
-        size_bytes *= _COPIES
-        self._answers.take(caller, size_bytes)
-        self.unread_since = time.monotonic()
-        try:
-            async with asyncio.timeout(UNREAD_SECONDS):
-                await self._context.write(response)
-        except TimeoutError:
-            self.reset()
-        finally:
-            self._answers.give_back(caller, size_bytes)
+        return size_bytes
 
     async def end(self, error: Exception) -> NoReturn:
         """Ends the call with the status of an error."""

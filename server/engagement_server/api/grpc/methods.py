@@ -54,16 +54,15 @@ def _method_handler(
     method: MethodDescriptor, handler: Handler, running: RunningCalls
 ) -> grpc.RpcMethodHandler[Any, Any]:
     is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
-    if method.client_streaming:
-        call = _stream_stream(handler, running)
-    elif method.server_streaming:
-        call = _unary_stream(handler, running)
-    else:
-        call = _unary_unary(handler, running, is_read=is_read)
-    # All are served as streams, which look the same to clients: the library would read the message of a unary
-    # call before anything of ours could bound how long that takes, or end it, and would hold the answer.
     read = _reader(GetMessageClass(method.input_type))
-    return grpc.stream_stream_rpc_method_handler(call, read, _serialized)
+    # A single request is read as a stream of one, which looks the same to clients: the library would read it
+    # before anything of ours could bound how long that takes, or end it.
+    if method.client_streaming:
+        return grpc.stream_stream_rpc_method_handler(_stream_stream(handler, running), read, _serialized)
+    if method.server_streaming:
+        return grpc.stream_stream_rpc_method_handler(_unary_stream(handler, running), read, _serialized)
+    call = _unary_unary(handler, running, is_read=is_read)
+    return grpc.stream_unary_rpc_method_handler(call, read, _serialized)
 
 
 def _reader(message_class: type[Message]) -> Callable[[bytes], Message | Unreadable]:
@@ -87,13 +86,13 @@ def _serialized(response: Message | bytes) -> bytes:
 
 
 def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> Any:
-    async def call(_: object, context: Context) -> None:
+    async def call(_: object, context: Context) -> Message:
         try:
             request = await _single(context, running)
             grpc_call = running.begin(context, request, is_read=is_read)
-            await grpc_call.answer(await handler(request, grpc_call))
-        except grpc.aio.InternalError:  # the library could not send
-            GrpcCall(context).lose_client()
+            response: Message = await handler(request, grpc_call)
+            running.note_answer(context, grpc_call, size_bytes=await grpc_call.prepare(response))
+            return response  # noqa: TRY300  # what it raises gets a status as well
         except Exception as error:  # every failure gets a status
             await GrpcCall(context).end(error)
 

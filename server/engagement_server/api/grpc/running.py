@@ -14,7 +14,7 @@ from engagement_server.api.grpc.call import GrpcCall, end_call
 from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, OverloadedError
 from engagement_server.governor.memory import Pressure
-from engagement_server.governor.turns import Room
+from engagement_server.governor.turns import Caller, Room
 
 if TYPE_CHECKING:
     from engagement_server.api.grpc.call import Context
@@ -25,6 +25,13 @@ MESSAGE_SECONDS: Final = 60.0
 """How long the first message of a call may take to arrive."""
 _SLOW_SECONDS = 1.0
 """A message that takes longer to arrive may never be complete, nor an answer be read."""
+# The transport takes a smaller answer at once: HTTP/2 gives each stream a window of at least 64 KiB, unless
+# a client means harm, and then so many calls are its limit.
+_MIN_COUNTED_BYTES = 16 * 1024
+_COPIES = 2
+"""Of an answer that waits: ours, and that of the library."""
+UNREAD_SECONDS = 60.0
+"""How long a client may leave the answer of a unary call unread."""
 _FAREWELL_SECONDS = 0.2
 SETTLE_SECONDS: Final = 2.0
 """How long reads that began before an erasure may delay it; then they are reset."""
@@ -51,6 +58,15 @@ class _Arriving(NamedTuple):
     since: float
 
 
+class _Unread(NamedTuple):
+    """An answer that the client may not have taken."""
+
+    call: GrpcCall
+    caller: Caller
+    size_bytes: int
+    since: float
+
+
 class RunningCalls:
     """The calls that run: each from its first message until its status is sent."""
 
@@ -62,6 +78,7 @@ class RunningCalls:
         """Of each call, the connection that it came by."""
         self._by_connection: Counter[str] = Counter()
         self._arriving: dict[Context, _Arriving] = {}
+        self._unread: dict[Context, _Unread] = {}
         self._streams: dict[Context, GrpcCall] = {}
         self._reads: dict[Context, GrpcCall] = {}
         self._stale: dict[Context, asyncio.Future[None]] = {}
@@ -94,7 +111,7 @@ class RunningCalls:
         account_id: str | None = getattr(request, "account_id", None)
         if account_id is None:
             return GrpcCall(context)
-        call = GrpcCall(context, account_id=account_id, age=self._age(account_id), answers=self._answers)
+        call = GrpcCall(context, account_id=account_id, age=self._age(account_id))
         if is_read:
             if not self._answers.is_free_for(call.caller):
                 raise OverloadedError
@@ -119,6 +136,19 @@ class RunningCalls:
         if context in self._connections:
             self._streams[context] = call
 
+    def note_answer(self, context: Context, call: GrpcCall, *, size_bytes: int) -> None:
+        """Counts an answer until the client has taken it.
+
+        Raises OverloadedError if clients have left so much unread that there is no room for it.
+        """
+        if size_bytes < _MIN_COUNTED_BYTES:
+            return
+        if not self._answers.is_free_for(call.caller):
+            raise OverloadedError
+        unread = _Unread(call, call.caller, _COPIES * size_bytes, time.monotonic())
+        self._unread[context] = unread
+        self._answers.take(unread.caller, unread.size_bytes)
+
     def note_erasures(self, account_ids: Collection[str]) -> None:
         """Notes erasures in these accounts: running reads may hold events that were erased."""
         for context, call in self._reads.items():
@@ -137,9 +167,9 @@ class RunningCalls:
     def relieve(self, pressure: Pressure) -> None:
         """Notes the pressure on memory, and ends some of what takes it.
 
-        Resets calls whose messages have been arriving for too long, and the oldest if there are too many of
-        them. Under hard pressure it resets all that arrive slowly, and ends the streams and the unread
-        answers of the connection that has the most calls.
+        Resets calls whose messages have been arriving for too long, and the oldest if they are too many; and
+        those whose answers have stayed unread for too long. Under hard pressure it resets all that arrive
+        slowly, and ends the streams and the unread answers of the connection that has the most calls.
         """
         self.pressure = pressure
         is_hard = pressure is Pressure.HARD
@@ -153,15 +183,16 @@ class RunningCalls:
         for number, context in enumerate(order):
             if number < spare or slow[context].since < now - MESSAGE_SECONDS:
                 end_call(context, slow[context].task)
+        greediest = ""
         if is_hard and self._by_connection:
             greediest = max(self._by_connection, key=self._by_connection.__getitem__)
             for context, call in list(self._streams.items()):
                 if self._connections[context] == greediest:
                     call.yield_to_others()
-            for context, call in list(self._reads.items()):
-                is_unread = call.unread_since is not None and call.unread_since < oldest
-                if is_unread and self._connections[context] == greediest:
-                    call.reset()
+        for context, unread in list(self._unread.items()):
+            is_slow = unread.since < oldest and self._connections[context] == greediest
+            if is_slow or unread.since < now - UNREAD_SECONDS:
+                unread.call.reset()
 
     async def drain(self) -> None:
         """Refuses new calls, and waits until the running ones have their answers."""
@@ -196,6 +227,9 @@ class RunningCalls:
         self._by_connection[connection] -= 1
         if not self._by_connection[connection]:
             del self._by_connection[connection]
+        unread = self._unread.pop(context, None)
+        if unread is not None:
+            self._answers.give_back(unread.caller, unread.size_bytes)
         self._reads.pop(context, None)
         self._streams.pop(context, None)
         stale = self._stale.pop(context, None)
