@@ -107,6 +107,21 @@ async def test_the_retention_is_told(client: EngagementClient) -> None:
     assert now - timedelta(minutes=1) < info.partitions[0].remove_before_time.ToDatetime(UTC) <= now
 
 
+async def test_how_many_events_expiry_has_removed_is_told(client: EngagementClient) -> None:
+    await client.record_events(customer_events(3, start=20_000))
+
+    async def removed() -> int:
+        return (await client.get_server_info()).partitions[0].expired_events
+
+    before = await removed()
+    await client.record_events(customer_events(7, start=20_100))
+
+    async def are_removed() -> bool:
+        return await removed() >= before + 7
+
+    await eventually(are_removed, "expiry has removed them")
+
+
 async def test_a_server_that_does_not_allow_it_keeps_events_for_a_day_at_least(tmp_path: Path) -> None:
     server = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "data"))
     async with EngagementClient(server.address, account_id="acme") as client:

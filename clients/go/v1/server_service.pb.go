@@ -259,7 +259,10 @@ type Partition struct {
 	ExpiryHold *ExpiryHold `protobuf:"bytes,7,opt,name=expiry_hold,json=expiryHold,proto3" json:"expiry_hold,omitempty"`
 	// Why this node refuses the accounts of the partition with LOG_DAMAGED, at
 	// most 1,024 characters. Empty while it serves them.
-	Damage        string `protobuf:"bytes,8,opt,name=damage,proto3" json:"damage,omitempty"`
+	Damage string `protobuf:"bytes,8,opt,name=damage,proto3" json:"damage,omitempty"`
+	// Number of events that expiry has removed since the partition was new, on
+	// this node. Erased events may be counted as well.
+	ExpiredEvents int64 `protobuf:"varint,9,opt,name=expired_events,json=expiredEvents,proto3" json:"expired_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -348,6 +351,13 @@ func (x *Partition) GetDamage() string {
 		return x.Damage
 	}
 	return ""
+}
+
+func (x *Partition) GetExpiredEvents() int64 {
+	if x != nil {
+		return x.ExpiredEvents
+	}
+	return 0
 }
 
 // `ExpiryHold` says why no event and no upload of a partition expires: it would
@@ -982,7 +992,7 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x0fpartition_count\x18\x05 \x01(\x05R\x0epartitionCount\x128\n" +
 	"\n" +
 	"partitions\x18\x06 \x03(\v2\x18.engagement.v1.PartitionR\n" +
-	"partitions\"\xea\x02\n" +
+	"partitions\"\x91\x03\n" +
 	"\tPartition\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x1b\n" +
 	"\tlog_epoch\x18\x02 \x01(\tR\blogEpoch\x127\n" +
@@ -992,7 +1002,8 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x12remove_before_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x10removeBeforeTime\x12:\n" +
 	"\vexpiry_hold\x18\a \x01(\v2\x19.engagement.v1.ExpiryHoldR\n" +
 	"expiryHold\x12\x16\n" +
-	"\x06damage\x18\b \x01(\tR\x06damage\"\xc5\x03\n" +
+	"\x06damage\x18\b \x01(\tR\x06damage\x12%\n" +
+	"\x0eexpired_events\x18\t \x01(\x03R\rexpiredEvents\"\xc5\x03\n" +
 	"\n" +
 	"ExpiryHold\x128\n" +
 	"\x06reason\x18\x01 \x01(\x0e2 .engagement.v1.ExpiryHold.ReasonR\x06reason\x127\n" +

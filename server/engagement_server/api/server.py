@@ -147,6 +147,7 @@ async def _describe_expiry(partition: v1.Partition, expiry: Expiry) -> int:
     state = expiry.state
     if state.retention_ms is None:
         return 0
+    partition.expired_events = await expiry.expired_events()
     partition.retention.FromMilliseconds(state.retention_ms)
     partition.remove_before_time.FromMilliseconds(now_ms() - state.retention_ms)
     if state.hold is not None:

@@ -40,11 +40,20 @@ class Expiry:
         self.state = state
         """How long events are kept after the last commit, and the hold."""
         self._callbacks: list[Callable[[], None]] = []
+        self._expired: int | None = None
+        """Events that were expired, if that is known since the last removal."""
         log.subscribe(self._note)
 
     def watch(self, callback: Callable[[], None]) -> None:
         """Registers `callback`, which is called when the state changes."""
         self._callbacks.append(callback)
+
+    async def expired_events(self) -> int:
+        """How many events expiry has removed so far."""
+        if self._expired is None:
+            expired = await self._readers.run(lambda reader: reader.receive_times.expired_events())
+            self._expired = expired
+        return self._expired
 
     async def removal(self, retention_ms: int) -> Removal:
         """What is due now with a retention."""
@@ -70,6 +79,8 @@ class Expiry:
         await self._committer.submit(ReleaseExpiry(confirmed_before_ms), returns=int)
 
     def _note(self, applied: Applied) -> None:
+        if applied.has_removed:
+            self._expired = None
         if applied.retention != self.state:
             self.state = applied.retention
             for callback in self._callbacks:

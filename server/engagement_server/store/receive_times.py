@@ -66,6 +66,11 @@ class ReceiveTimes:
             passes_damaged=passes_damaged,
         )
 
+    def expired_events(self) -> int:
+        """How many events have been expired so far; those that were erased before count as well."""
+        ((count,),) = self._connection.execute("SELECT coalesce(sum(expired_sequence), 0) FROM accounts")
+        return int(count)
+
     def accounts_due(self, *, accepted_before_ms: int, clock_ms: int) -> dict[str, int]:
         """The accounts with expired events, and up to how many of them each has."""
         due = {}

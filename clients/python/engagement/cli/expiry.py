@@ -96,10 +96,12 @@ def release(*, yes: bool, server: str, as_json: bool) -> int:
 def _describe(partition: v1.Partition) -> Iterator[tuple[str, str]]:
     if not partition.HasField("expiry_hold"):
         yield "expiry", "goes on"
+        yield "removed so far", f"{partition.expired_events:,} events"
         return
     hold = partition.expiry_hold
     yield "expiry", "held"
     yield "reason", hold_text(hold)
     yield "since", time_text(hold.hold_time)
     yield "would remove", f"{hold.due_events:,} of {hold.stored_events:,} events"
+    yield "removed so far", f"{partition.expired_events:,} events"
     yield "release with", "engagement expiry release"

@@ -33,7 +33,7 @@ class GetServerInfoResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., contract: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., log_epoch: _Optional[str] = ..., partition_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ...) -> None: ...
 
 class Partition(_message.Message):
-    __slots__ = ("number", "log_epoch", "view_time", "current", "retention", "remove_before_time", "expiry_hold", "damage")
+    __slots__ = ("number", "log_epoch", "view_time", "current", "retention", "remove_before_time", "expiry_hold", "damage", "expired_events")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     LOG_EPOCH_FIELD_NUMBER: _ClassVar[int]
     VIEW_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class Partition(_message.Message):
     REMOVE_BEFORE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRY_HOLD_FIELD_NUMBER: _ClassVar[int]
     DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_EVENTS_FIELD_NUMBER: _ClassVar[int]
     number: int
     log_epoch: str
     view_time: _timestamp_pb2.Timestamp
@@ -50,7 +51,8 @@ class Partition(_message.Message):
     remove_before_time: _timestamp_pb2.Timestamp
     expiry_hold: ExpiryHold
     damage: str
-    def __init__(self, number: _Optional[int] = ..., log_epoch: _Optional[str] = ..., view_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current: _Optional[bool] = ..., retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., remove_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expiry_hold: _Optional[_Union[ExpiryHold, _Mapping]] = ..., damage: _Optional[str] = ...) -> None: ...
+    expired_events: int
+    def __init__(self, number: _Optional[int] = ..., log_epoch: _Optional[str] = ..., view_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current: _Optional[bool] = ..., retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., remove_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expiry_hold: _Optional[_Union[ExpiryHold, _Mapping]] = ..., damage: _Optional[str] = ..., expired_events: _Optional[int] = ...) -> None: ...
 
 class ExpiryHold(_message.Message):
     __slots__ = ("reason", "hold_time", "commit_time", "clock_time", "due_events", "stored_events")

@@ -18544,6 +18544,20 @@ pub struct Partition {
         )
     )]
     pub damage: String,
+    /// Number of events that expiry has removed since the partition was new, on
+    /// this node. Erased events may be counted as well.
+    ///
+    /// Field 9: `expired_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "expiredEvents",
+            alias = "expired_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub expired_events: i64,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -18559,6 +18573,7 @@ impl ::core::fmt::Debug for Partition {
             .field("remove_before_time", &self.remove_before_time)
             .field("expiry_hold", &self.expiry_hold)
             .field("damage", &self.damage)
+            .field("expired_events", &self.expired_events)
             .finish()
     }
 }
@@ -18633,6 +18648,9 @@ impl ::buffa::Message for Partition {
         if !self.damage.is_empty() {
             size += 1u64 + ::buffa::types::string_encoded_len(&self.damage) as u64;
         }
+        if self.expired_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.expired_events) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -18686,6 +18704,9 @@ impl ::buffa::Message for Partition {
         }
         if !self.damage.is_empty() {
             ::buffa::types::put_string_field(8u32, &self.damage, buf);
+        }
+        if self.expired_events != 0i64 {
+            ::buffa::types::put_int64_field(9u32, self.expired_events, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -18772,6 +18793,13 @@ impl ::buffa::Message for Partition {
                 )?;
                 ::buffa::types::merge_string(&mut self.damage, buf)?;
             }
+            9u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.expired_events = ::buffa::types::decode_int64(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -18788,6 +18816,7 @@ impl ::buffa::Message for Partition {
         self.remove_before_time = ::buffa::MessageField::none();
         self.expiry_hold = ::buffa::MessageField::none();
         self.damage.clear();
+        self.expired_events = 0i64;
         self.__buffa_unknown_fields.clear();
     }
 }
