@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engagement_server.errors import ConfigurationError
+from engagement_server.errors import ConfigurationError, StaleViewError
+from engagement_server.log.nats import entries, marks
 from engagement_server.log.nats.checking import DAMAGED, FOREIGN, MISSING, check_log
 from engagement_server.log.nats.repairing import Replaced, replace_view, skip_message
 from engagement_server.operations import RecordBatch
@@ -176,6 +177,42 @@ async def test_a_large_commit_that_lacks_a_part_stops_a_node_that_begins_behind_
     assert f"has a part that is missing, message {part}" in str(behind.log.damage)
     await skip(log, last)
     await is_served(behind)
+
+
+async def publish(log: ReplicatedLog, data: bytes, message_id: str, *, intact: bool = True) -> int:
+    """Publishes a message of ours."""
+    mark = marks.mark(message_id, data if intact else data + b"?")
+    return await log.publish(data, {"Nats-Msg-Id": message_id, marks.HEADER: mark})
+
+
+async def test_a_large_commit_whose_part_is_damaged_stops_a_node_with_its_own_number(
+    log: ReplicatedLog,
+) -> None:
+    node = await log.open()
+    await node.record(customer_event("before"))
+    part = await publish(log, entries.PART + b"half a commit", "p.1.0", intact=False)
+    whole = await publish(log, entries.encode_part_list([part]), "p.1")
+    await is_refused(node)
+    await skip(log, part)
+
+    def is_named() -> bool:
+        return f"message {whole} has a part that is damaged, message {part}" in str(node.log.damage)
+
+    await eventually(is_named, "the node stops before the whole commit")
+    await skip(log, whole)
+    await is_served(node)
+
+
+async def test_a_large_commit_whose_part_has_aged_out_sends_a_node_to_a_snapshot(log: ReplicatedLog) -> None:
+    node = await log.open()
+    part = await publish(log, entries.PART + b"half a commit", "p.1.0")
+    await node.record(customer_event("between"))
+    await log.close()
+    await publish(log, entries.encode_part_list([part]), "p.1")
+    await log.expire(part + 1)
+    node = await log.open()
+    with pytest.raises(StaleViewError, match=f"this view needs {part}"):
+        await node.log.failure
 
 
 async def test_a_check_names_each_message_that_is_not_as_it_was_written(log: ReplicatedLog) -> None:

@@ -11,8 +11,8 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import DamagedMessageError, LogUnreachableError, StaleViewError
-from engagement_server.log.nats.entries import decode_skips, read_entry, skipped_entry
+from engagement_server.errors import DamagedMessageError, LogUnreachableError
+from engagement_server.log.nats.entries import decode_skips, read_entry, require_kept, skipped_entry
 from engagement_server.log.nats.marks import is_foreign
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ class Incoming:
             if message is not None:
                 self._report(sequence)
                 return await self._read(message)
-            if (first := (await self._stream.state()).first_sequence) > sequence:
-                raise StaleViewError(f"the log begins with message {first}, but this view needs {sequence}")
+            await require_kept(self._stream, sequence)
             self._skips = await read_skips(self._stream)
             await asyncio.sleep(_RETRY_SECONDS * (attempt < _ATTEMPTS - 1))
         raise DamagedMessageError(sequence, "is missing")
