@@ -230,7 +230,8 @@ class JetStreamLog:
                     silent_until = 0.0
                     await self._use(stream)
             except UnusableMessageError as error:
-                self._applying = _done()
+                if self._applying.done():  # otherwise entries before the damage are yet to be applied
+                    self._applying = _done()
                 self._damage.stop_before(error)
                 await asyncio.sleep(_DAMAGE_RETRY_SECONDS)
             except LogUnreachableError as error:
