@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BOUNDARY_MESSAGES = 1024
 """Views keep and compare their digests after every so many messages of the log."""
 _KEPT_BOUNDARIES = 64
+# Including those in dispute: views that differ at one boundary differ at all later ones as well.
+_MAX_BOUNDARIES = 1024
 _DIGEST_BYTES = 16
 _OWN = ""
 
@@ -61,6 +63,7 @@ class DigestRows:
         if row is None:  # a new log, which may continue the store of an earlier one
             self._connection.execute("DELETE FROM log_digests")
             self._connection.execute("DELETE FROM log_skips")
+            self._connection.execute("DELETE FROM settings WHERE name = 'log_voter_since'")
         self.value = bytes(row[0]) if row else bytes(_DIGEST_BYTES)
 
     def fold(self, entry: LogEntry, applied: Applied | None) -> None:
@@ -89,8 +92,19 @@ class DigestRows:
         if (known := self.known_voter()) is not None:
             return known
         voter = secrets.token_hex(8)
-        self._connection.execute("INSERT INTO settings VALUES ('log_voter', ?)", (voter,))
+        self._connection.execute(
+            "INSERT INTO settings SELECT 'log_voter', ?"
+            " UNION ALL SELECT 'log_voter_since', sequence FROM log_position WHERE sequence > 0",
+            (voter,),
+        )
         return voter
+
+    def appoint(self, voter: str | None) -> None:
+        """Has a repaired view vote at once, in place of the view before it if the id of that is known."""
+        forget_voter(self._connection)
+        self._connection.execute(
+            "INSERT INTO settings VALUES ('log_voter', ?)", (voter or secrets.token_hex(8),)
+        )
 
     def state(self, voter: str) -> DigestState:
         """Compares this view with the votes."""
@@ -105,15 +119,31 @@ class DigestRows:
             else:
                 votes.setdefault(sequence, {})[by] = digest
         newest = max(own, default=0)
+        votes_after = self._votes_after(own, votes)
         return DigestState(
             self._was_applied() or _outvoted(own, votes, voter),
             [
                 DigestVote(sequence, digest, voter)
                 for sequence, digest in own.items()
-                if set(votes.get(sequence, {}).values()) - {digest} and votes[sequence].get(voter) != digest
+                if sequence > votes_after
+                and set(votes.get(sequence, {}).values()) - {digest}
+                and votes[sequence].get(voter) != digest
             ],
-            DigestVote(newest, own[newest], voter) if newest and newest not in votes else None,
+            DigestVote(newest, own[newest], voter) if newest > votes_after and newest not in votes else None,
         )
+
+    def _votes_after(self, own: dict[int, bytes], votes: dict[int, dict[str, bytes]]) -> int:
+        """The boundary behind which this view votes.
+
+        A view that began as a copy votes behind the first boundary that it has passed without objection:
+        otherwise a wrong view would gain a vote with each node that starts from its snapshot.
+        """
+        row = self._connection.execute("SELECT value FROM settings WHERE name = 'log_voter_since'").fetchone()
+        if row is None:
+            return 0
+        first = -(-int(row[0]) // BOUNDARY_MESSAGES) * BOUNDARY_MESSAGES
+        objections = set(votes.get(first, {}).values()) - {own.get(first)}
+        return max(own, default=0) if objections else first
 
     def _note_vote(self, vote: DigestVote) -> None:
         """Records a vote on a digest that this view has kept."""
@@ -133,6 +163,9 @@ class DigestRows:
             " (SELECT sequence FROM log_digests GROUP BY sequence HAVING count(DISTINCT digest) = 1)",
             (sequence - _KEPT_BOUNDARIES * BOUNDARY_MESSAGES,),
         )
+        self._connection.execute(
+            "DELETE FROM log_digests WHERE sequence <= ?", (sequence - _MAX_BOUNDARIES * BOUNDARY_MESSAGES,)
+        )
 
     def _was_applied(self) -> Divergence | None:
         row = self._connection.execute("SELECT min(sequence) FROM log_skips WHERE was_applied").fetchone()
@@ -141,6 +174,11 @@ class DigestRows:
         return Divergence(
             row[0] - 1, "the log skips this message, but this node had applied it: repair its view"
         )
+
+
+def forget_voter(connection: apsw.Connection) -> None:
+    """Removes the id of a view from a copy: two views with one id would count as one."""
+    connection.execute("DELETE FROM settings WHERE name IN ('log_voter', 'log_voter_since')")
 
 
 def _outvoted(own: dict[int, bytes], votes: dict[int, dict[str, bytes]], voter: str) -> Divergence | None:

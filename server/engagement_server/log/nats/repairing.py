@@ -21,7 +21,14 @@ from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.restoring import restore_latest
 from engagement_server.operations import SkipList
-from engagement_server.store.view_copy import import_copy, read_copy, remove_copy, set_aside
+from engagement_server.store.view_copy import (
+    appoint_voter,
+    import_copy,
+    read_copy,
+    read_voter,
+    remove_copy,
+    set_aside,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,12 +58,14 @@ async def replace_view(stream: NatsStream, database: DatabaseFile, source: Path 
     LogUnreachableError. The view is as before then.
     """
     state = await require_quorum(stream)
+    voter = read_voter(database.folder)
     with set_aside(database.folder) as restore:
         if source is None:
             if not await restore_latest(stream, database):
                 raise ConfigurationError("the log has no snapshot that it continues from")
         else:
             await _take_over(stream, database, source)
+        appoint_voter(database.folder, voter)
         restore.pop_all()
     view = database.inspect()
     assert view is not None
