@@ -229,3 +229,28 @@ async def test_a_check_names_each_message_that_is_not_as_it_was_written(log: Rep
     assert found == [(foreign, FOREIGN, True), (missing, MISSING, False), (damaged, DAMAGED, False)]
     assert all(finding.is_everywhere for finding in checked.findings)
     assert checked.unread == []
+
+
+async def test_a_server_that_is_slow_to_begin_is_not_said_to_lack_messages(
+    log: ReplicatedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engagement_server.log.nats.checking._SILENCE_SECONDS", 0.0)
+    node = await log.open()
+    await node.record(customer_event("a"))
+    async with log.connect() as stream:
+        checked = await check_log(stream)
+    assert (checked.findings, checked.read, checked.unread) == ([], [], [""])
+
+
+async def test_many_foreign_messages_hide_no_damage_from_a_check(
+    log: ReplicatedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engagement_server.log.nats.checking.MAX_FINDINGS", 2)
+    await log.open()
+    await log.close()
+    foreign = [await log.publish(b"not ours") for _ in range(3)]
+    damaged = [await log.publish(marks.PREFIX + b"?") for _ in range(4)]
+    async with log.connect() as stream:
+        checked = await check_log(stream)
+    assert [each.sequence for each in checked.findings] == [*foreign[:2], *damaged[:2]]
+    assert checked.is_cut
