@@ -22,6 +22,9 @@ from tests.support.replicated_node import ReplicatedNode
 from tests.support.snapshot_bench import SnapshotBench
 from tests.support.waiting import eventually
 
+MARKED = {"Nats-Msg-Id": "p.1", marks.HEADER: "?"}
+"""Headers of a message of ours that is damaged."""
+
 
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,3 +257,34 @@ async def test_many_foreign_messages_hide_no_damage_from_a_check(
         checked = await check_log(stream)
     assert [each.sequence for each in checked.findings] == [*foreign[:2], *damaged[:2]]
     assert checked.is_cut
+
+
+async def test_a_foreign_message_in_the_place_of_skip_lists_changes_nothing(log: ReplicatedLog) -> None:
+    sequence = await lose(log, applied_by="first")
+    await log.close()
+    await skip(log, sequence)
+    await log.js.publish(f"{log.settings.name}.commits.skips", b"not ours")
+    other = await log.open("other")
+    await is_served(other)
+    assert [event_id for _, event_id in await other.positions()] == ["before", "after"]
+    await other.record(customer_event("unwanted"))
+    await skip(log, other.log.position.sequence, is_forced=True)
+
+
+async def test_a_damaged_skip_list_stops_a_node_that_needs_it_until_it_is_skipped(log: ReplicatedLog) -> None:
+    sequence = await lose(log, applied_by="first")
+    await log.close()
+    await skip(log, sequence)
+    ack = await log.js.publish(f"{log.settings.name}.commits.skips", entries.SKIPS + b"?", headers=MARKED)
+    other = await log.open("other")
+    await is_refused(other)
+    assert other.log.damage is not None
+    assert other.log.damage.metadata["sequence"] == f"{ack.seq}"
+    async with log.connect() as stream:
+        checked = await check_log(stream)
+    assert [each.sequence for each in checked.findings if not each.is_skipped] == [ack.seq]
+    await skip(log, ack.seq)
+    await is_served(other)
+    assert [event_id for _, event_id in await other.positions()] == ["before", "after"]
+    other = await log.reopen("other")
+    await is_served(other)

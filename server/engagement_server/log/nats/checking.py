@@ -112,7 +112,7 @@ class _Copy:
 async def check_log(stream: NatsStream) -> CheckedLog:
     """Reads the log from each server that keeps it. Raises LogUnreachableError and UnreadableCommitError."""
     state = await require_quorum(stream)
-    skips = await read_skips(stream)
+    skips = await read_skips(stream, is_damage_ignored=True)
     copies: dict[str, _Copy] = {}
     servers = await stream.servers()
     for server in servers:
@@ -172,7 +172,7 @@ def _kind_of(message: Message) -> str:
     return ""
 
 
-def _compare(copies: dict[str, _Copy], skips: frozenset[int]) -> list[Finding]:
+def _compare(copies: dict[str, _Copy], skips: Sequence[int]) -> list[Finding]:
     by_message: dict[tuple[int, str], list[str]] = {}
     for server, copy in copies.items():
         for found in copy.findings:

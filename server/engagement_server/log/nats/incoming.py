@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import DamagedMessageError, LogUnreachableError
@@ -29,10 +29,24 @@ _RETRY_SECONDS = 0.5
 _DELIVERY_SECONDS = 2.0
 
 
-async def read_skips(stream: NatsStream) -> frozenset[int]:
-    """The messages that all views skip. Raises LogUnreachableError and DamagedMessageError."""
-    message = await stream.read_skips()
-    return frozenset() if message is None else frozenset(decode_skips(message).sequences)
+async def read_skips(stream: NatsStream, *, after: int = 0, is_damage_ignored: bool = False) -> Sequence[int]:
+    """The messages that all views skip, as the latest list behind a position has them: it names earlier ones.
+
+    Raises LogUnreachableError, and DamagedMessageError unless that list may be an earlier one that is intact.
+    """
+    latest = await stream.read_skips()
+    if latest is None or latest.sequence <= after:
+        return ()
+    if not is_foreign(latest) and not is_damage_ignored:
+        return decode_skips(latest).sequences
+    skips: Sequence[int] = ()
+    async for message in stream.all_skips():
+        try:
+            skips = skips if is_foreign(message) else decode_skips(message).sequences
+        except DamagedMessageError:
+            if not is_damage_ignored:
+                raise
+    return skips
 
 
 class Incoming:
@@ -51,7 +65,7 @@ class Incoming:
         self._next_sequence = after + 1
         self._commit_of = commit_of
         self._on_foreign = on_foreign
-        self._skips: frozenset[int] = frozenset()
+        self._skips: Collection[int] = ()
         self._is_waiting = False
         self._has_reported = False
 
@@ -61,7 +75,7 @@ class Incoming:
         Raises DamagedMessageError behind the last entry before the damage, StaleViewError,
         UnreadableCommitError and LogUnreachableError.
         """
-        self._skips = await read_skips(self._stream)
+        self._skips = await self._read_skips()
         async for entry in self._read_end():
             yield [entry], 0
         self._is_waiting = True
@@ -118,7 +132,7 @@ class Incoming:
                 self._report(sequence)
                 return await self._read(message)
             await require_kept(self._stream, sequence)
-            self._skips = await read_skips(self._stream)
+            self._skips = await self._read_skips()
             await asyncio.sleep(_RETRY_SECONDS * (attempt < _ATTEMPTS - 1))
         raise DamagedMessageError(sequence, "is missing")
 
@@ -138,7 +152,7 @@ class Incoming:
             entry = await self._decode(message)
         except DamagedMessageError:
             other = await self._stream.read_anywhere(message.sequence)
-            self._skips = await read_skips(self._stream)
+            self._skips = await self._read_skips()
             if message.sequence in self._skips:
                 return skipped_entry(message.sequence, message.message_id)
             if other is None or other == message:
@@ -147,6 +161,9 @@ class Incoming:
         if is_foreign(message):
             self._on_foreign(message)
         return entry
+
+    async def _read_skips(self) -> Collection[int]:
+        return frozenset(await read_skips(self._stream, after=self._next_sequence - 1))
 
     async def _decode(self, message: Message) -> LogEntry:
         return await read_entry(self._stream, message, known=self._commit_of(message.message_id))

@@ -16,8 +16,8 @@ from engagement_server.errors import (
     UnreadableCommitError,
 )
 from engagement_server.log.nats.divergence import check_position, require_quorum
-from engagement_server.log.nats.entries import decode_skips, encode_skips, read_entry
-from engagement_server.log.nats.incoming import Incoming
+from engagement_server.log.nats.entries import encode_skips, read_entry
+from engagement_server.log.nats.incoming import Incoming, read_skips
 from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.restoring import restore_latest
 from engagement_server.operations import SkipList
@@ -105,7 +105,7 @@ async def skip_message(stream: NatsStream, sequence: int, *, is_forced: bool) ->
             f" {state.last_sequence}"
         )
     latest = await stream.read_skips()
-    skips = [] if latest is None else decode_skips(latest).sequences
+    skips = await read_skips(stream, is_damage_ignored=True)
     if sequence in skips:
         raise ConfigurationError(f"message {sequence} is skipped already")
     if not is_forced and await _is_usable(stream, sequence):

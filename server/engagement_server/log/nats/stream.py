@@ -143,6 +143,13 @@ class NatsStream:
         """Returns the latest list of messages to skip; None if there is none."""
         return await self._get(subject=self._skips_subject)
 
+    async def all_skips(self) -> AsyncGenerator[Message]:
+        """Yields all lists of messages to skip, the latest one last."""
+        sequence = 0
+        while found := await self._get(seq=sequence + 1, subject=self._skips_subject, next=True):
+            yield found
+            sequence = found.sequence
+
     async def publish(
         self,
         message_id: str,
