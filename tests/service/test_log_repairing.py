@@ -6,14 +6,19 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import pytest
 
+from engagement_server.commands.log_access import LogAccess
 from engagement_server.errors import ConfigurationError, StaleViewError
 from engagement_server.log.nats import entries, marks
 from engagement_server.log.nats.checking import DAMAGED, FOREIGN, MISSING, check_log
 from engagement_server.log.nats.repairing import Replaced, replace_view, skip_message
 from engagement_server.operations import RecordBatch
+from engagement_server.store.backup import back_up
+from engagement_server.store.checksums import connect
 from engagement_server.store.database import DatabaseFile
+from engagement_server.store.schema import SCHEMA_VERSION
 from engagement_server.store.view_copy import report_view
 from tests.support.events import batch_of, customer_event, noise
 from tests.support.nats_cluster import NatsCluster
@@ -123,6 +128,19 @@ async def test_a_view_of_another_log_or_no_view_replaces_nothing(
     assert [event_id for _, event_id in await node.positions()] == ["kept"]
 
 
+async def test_a_copy_of_another_schema_replaces_nothing(log: ReplicatedLog, tmp_path: Path) -> None:
+    node = await log.open("first")
+    await node.record(customer_event("kept"))
+    await log.close()
+    back_up(log.folder / "first", tmp_path / "copy.db")
+    with contextlib.closing(connect(str(tmp_path / "copy.db"), flags=apsw.SQLITE_OPEN_READWRITE)) as copy:
+        copy.pragma("user_version", SCHEMA_VERSION + 1)
+    with pytest.raises(ConfigurationError, match=f"has schema version {SCHEMA_VERSION + 1}"):
+        await replace(log, "first", tmp_path / "copy.db")
+    node = await log.open("first")
+    assert [event_id for _, event_id in await node.positions()] == ["kept"]
+
+
 async def test_who_had_applied_a_message_that_all_skip_refuses_its_partition_until_it_is_replaced(
     log: ReplicatedLog,
 ) -> None:
@@ -144,6 +162,18 @@ async def test_who_had_applied_a_message_that_all_skip_refuses_its_partition_unt
     await log.assert_same(first, other)
     fresh = await log.open("fresh")
     await log.assert_same(fresh, other)
+
+
+async def test_a_message_that_this_node_has_applied_is_skipped_only_if_that_is_meant(
+    log: ReplicatedLog,
+) -> None:
+    sequence = await lose(log, applied_by="first")
+    first, other = (LogAccess(log.settings, log.folder / name) for name in ("first", "other"))
+    with pytest.raises(ConfigurationError, match=f"has applied message {sequence}: give a copy of it"):
+        await first.skip(sequence, is_forced=False)
+    await other.skip(sequence, is_forced=False)
+    with pytest.raises(ConfigurationError, match="skipped already"):
+        await first.skip(sequence, is_forced=True)
 
 
 async def test_an_intact_message_is_skipped_only_if_that_is_meant(log: ReplicatedLog) -> None:

@@ -107,7 +107,7 @@ def repair(*, source: str, **settings: Any) -> int:  # Any: each option has its 
 @log.command()
 @click.argument("sequence", type=click.IntRange(1), metavar="MESSAGE")
 @_with_log_options
-@click.option("--intact", is_flag=True, help="Skip the message even if it can be read.")
+@click.option("--intact", is_flag=True, help="Skip the message even if it can be read, or this node has it.")
 def skip(*, sequence: int, intact: bool, **settings: Any) -> int:  # Any: each option has its own type
     """Have all nodes skip a message that is missing or damaged everywhere.
 

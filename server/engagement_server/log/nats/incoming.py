@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from engagement_server.errors import DamagedMessageError, LogUnreachableError
 from engagement_server.log.nats.entries import decode_skips, read_entry, require_kept, skipped_entry
-from engagement_server.log.nats.marks import is_foreign
+from engagement_server.log.nats.marks import is_foreign, is_intact
 
 if TYPE_CHECKING:
     from engagement_server.log.nats.delivery import Message
@@ -39,14 +39,11 @@ async def read_skips(stream: NatsStream, *, after: int = 0, is_damage_ignored: b
         return ()
     if not is_foreign(latest) and not is_damage_ignored:
         return decode_skips(latest).sequences
-    skips: Sequence[int] = ()
+    latest = None
     async for message in stream.all_skips():
-        try:
-            skips = skips if is_foreign(message) else decode_skips(message).sequences
-        except DamagedMessageError:
-            if not is_damage_ignored:
-                raise
-    return skips
+        if not is_foreign(message) and (is_intact(message) or not is_damage_ignored):
+            latest = message
+    return () if latest is None else decode_skips(latest).sequences
 
 
 class Incoming:

@@ -44,6 +44,11 @@ def is_foreign(message: Message) -> bool:
     return not message.mark and not message.data.startswith(MAGIC)
 
 
+def is_intact(message: Message) -> bool:
+    """Whether a message is ours, of this format, and as it was written."""
+    return message.data.startswith(PREFIX) and mark(message.message_id, message.data) == message.mark
+
+
 def check_format(message: Message) -> None:
     """Raises UnreadableCommitError if a message of ours has another format."""
     found = message.mark.partition("-")[0]
@@ -64,7 +69,7 @@ def require_intact(message: Message) -> None:
     The message is not foreign.
     """
     check_format(message)
-    if not message.data.startswith(PREFIX) or mark(message.message_id, message.data) != message.mark:
+    if not is_intact(message):
         raise DamagedMessageError(message.sequence, "is damaged: its checksum is wrong")
 
 
