@@ -50,7 +50,7 @@ class LogAccess(NamedTuple):
             raise ConfigurationError(
                 f"the view in {self.folder} has applied message {sequence}: give a copy of it to the nodes"
                 " that have not, with `engagement log repair`, and nothing is lost. With --intact all nodes"
-                " skip the message nevertheless, and this one refuses its partition until its view is replaced"
+                " skip it nevertheless, and this one refuses its partition until its view is replaced"
             )
         async with self._connect() as stream:
             await skip_message(stream, sequence, is_forced=is_forced)

@@ -21,6 +21,7 @@ from engagement_server.log.nats.incoming import Incoming, read_skips
 from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.restoring import restore_latest
 from engagement_server.operations import SkipList
+from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION
 from engagement_server.store.view_copy import (
     appoint_voter,
     import_copy,
@@ -142,10 +143,15 @@ async def _take_over(stream: NatsStream, database: DatabaseFile, source: Path) -
     incoming = database.folder / _INCOMING_NAME
     try:
         await asyncio.to_thread(import_copy, source, incoming)
-        position = read_copy(incoming).position
-        if position.sequence == 0:
+        state = read_copy(incoming)
+        if state.position.sequence == 0:
             raise ConfigurationError(f"{source} is not a view of a replicated log")
-        await check_position(stream, position)
+        if not OLDEST_VERSION <= state.schema_version <= SCHEMA_VERSION:
+            raise ConfigurationError(
+                f"{source} has schema version {state.schema_version}; this server reads {SCHEMA_VERSION}."
+                " Copy the view of a node of the same version"
+            )
+        await check_position(stream, state.position)
         database.replace(incoming)
     except (LogReplacedError, StaleViewError) as error:
         raise ConfigurationError(f"{source} cannot be used: {error}") from error
