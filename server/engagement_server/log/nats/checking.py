@@ -29,7 +29,7 @@ _SILENCE_SECONDS = 4.0
 MISSING = "missing"
 DAMAGED = "damaged"
 FOREIGN = "foreign"
-OTHER_FORMAT = "of another format"
+OTHER_VERSION = "of another version"
 
 
 class Finding(NamedTuple):
@@ -168,7 +168,7 @@ def _kind_of(message: Message) -> str:
     except DamagedMessageError:
         return DAMAGED
     except UnreadableCommitError:
-        return OTHER_FORMAT
+        return OTHER_VERSION
     return ""
 
 
