@@ -66,8 +66,8 @@ class SnapshotSchedule:
                 exists = await self._check(stream)
             except Exception as error:  # replication matters more than any failure here
                 _log.warning(
-                    "no snapshot was taken, will retry in %.0f s: %s; if that goes on, look at the disk of %s and"
-                    " at the servers of the log: without snapshots no new node can start",
+                    "no snapshot was taken, will retry in %.0f s: %s; if that goes on, look at the disk of %s"
+                    " and at the servers of the log: without snapshots no new node can start",
                     retry_seconds,
                     error.fault if isinstance(error, UnavailableError) else error,
                     self._database.folder,
