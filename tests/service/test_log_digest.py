@@ -10,7 +10,7 @@ import pytest
 
 from engagement_server.errors import LogDamagedError
 from engagement_server.log.nats import marks
-from engagement_server.log.nats.repairing import replace_view
+from engagement_server.log.nats.repairing import replace_view, skip_message
 from engagement_server.log.nats.snapshots.bucket import SnapshotBucket
 from engagement_server.store.backup import back_up
 from engagement_server.store.database import FILE_NAME, DatabaseFile
@@ -166,6 +166,37 @@ async def test_a_node_that_starts_from_a_copy_of_a_wrong_view_gives_it_no_furthe
     for node in (first, second):
         await first.record(customer_event("served"))
         assert node.log.damage is None
+
+
+async def test_nodes_that_had_applied_what_all_skip_do_not_outvote_the_one_that_skips_it(
+    log: ReplicatedLog,
+) -> None:
+    third = await log.open("third")
+    await third.record(customer_event("before"))
+    await log.close("third")
+    first, second = await log.open("first"), await log.open("second")
+    await first.record(customer_event("lost"))
+    message = first.log.position.sequence
+    boundary = await pass_boundary(first)
+    for node in (first, second):
+        await eventually(lambda: len(votes(node, boundary)) == 2, "one node has voted")  # noqa: B023
+    await log.js.delete_msg(log.settings.name, message)
+    async with log.connect() as stream:
+        await skip_message(stream, message, is_forced=False)
+    third = await log.open("third")
+    assert third.log.damage is None
+    await pass_boundary(third)
+    await third.record(customer_event("served"))
+    for node in (first, second):
+        assert "the log skips this message" in str(node.log.damage)
+    await log.close()
+    for name in ("first", "second"):
+        await replace(log, name, log.folder / "third")
+    first, second, third = [await log.open(name) for name in ("first", "second", "third")]
+    await pass_boundary(first)
+    await second.catch_up_with(first)
+    await log.assert_same(first, third)
+    assert all(node.log.damage is None for node in (first, second, third))
 
 
 async def test_a_snapshot_has_the_digest_of_its_view(log: ReplicatedLog) -> None:

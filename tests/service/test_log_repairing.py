@@ -13,8 +13,9 @@ from engagement_server.commands.log_access import LogAccess
 from engagement_server.errors import ConfigurationError, StaleViewError
 from engagement_server.log.nats import entries, marks
 from engagement_server.log.nats.checking import DAMAGED, FOREIGN, MISSING, check_log
+from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.repairing import Replaced, replace_view, skip_message
-from engagement_server.operations import RecordBatch
+from engagement_server.operations import LogEntry, RecordBatch, SkipList
 from engagement_server.store.backup import back_up
 from engagement_server.store.checksums import connect
 from engagement_server.store.database import DatabaseFile
@@ -318,3 +319,22 @@ async def test_a_damaged_skip_list_stops_a_node_that_needs_it_until_it_is_skippe
     assert [event_id for _, event_id in await other.positions()] == ["before", "after"]
     other = await log.reopen("other")
     await is_served(other)
+
+
+async def test_a_wide_gap_is_read_in_small_batches(log: ReplicatedLog) -> None:
+    await log.open()
+    await log.close()
+    lost = [await log.publish(b"lost") for _ in range(50)]
+    for each in lost:
+        await log.js.delete_msg(log.settings.name, each)
+    async with log.connect() as stream:
+        await stream.publish_skips("skips.1", entries.encode_skips(SkipList(lost)), replaces=0)
+        incoming = Incoming(stream, after=1, commit_of=lambda _: None, on_foreign=lambda _: None)
+        read: list[LogEntry] = []
+        async with contextlib.aclosing(incoming.entries()) as batches:
+            async for batch, _ in batches:
+                assert len(batch) < len(lost)
+                read += batch
+                if len(read) > len(lost):
+                    break
+    assert [each.sequence for each in read if each.is_skipped] == lost

@@ -42,7 +42,7 @@ class DigestState(NamedTuple):
     """The comparison of a view with others of its log."""
 
     divergence: Divergence | None
-    """None unless as many views differ from this one as agree with it."""
+    """None unless this view is known to differ, or as many views differ from it as agree with it."""
     due: list[DigestVote]
     """Votes of this view that others need to see, because views differ."""
     newest: DigestVote | None
@@ -76,6 +76,8 @@ class DigestRows:
             # Those that were skipped in time have a row.
             skipped = [(each,) for each in entry.note.sequences if each < entry.sequence]
             self._connection.executemany("INSERT OR IGNORE INTO log_skips VALUES (?, 1)", skipped)
+            # They may come from views that had applied a message.
+            self._connection.execute("DELETE FROM log_digests WHERE voter <> ?", (_OWN,))
         outcome = None if applied is None else (sorted(applied.tails.items()), _outcomes(applied.results))
         folded = repr((self.value, entry.sequence, entry.checksum, outcome))
         self.value = hashlib.blake2b(folded.encode(), digest_size=_DIGEST_BYTES).digest()
@@ -118,10 +120,12 @@ class DigestRows:
                 own[sequence] = digest
             else:
                 votes.setdefault(sequence, {})[by] = digest
+        if (divergence := self._was_applied()) is not None:  # known to differ from those that will remain
+            return DigestState(divergence, [], None)
         newest = max(own, default=0)
         votes_after = self._votes_after(own, votes)
         return DigestState(
-            self._was_applied() or _outvoted(own, votes, voter),
+            _outvoted(own, votes, voter),
             [
                 DigestVote(sequence, digest, voter)
                 for sequence, digest in own.items()

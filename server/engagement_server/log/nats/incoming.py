@@ -81,7 +81,12 @@ class Incoming:
             entries: list[LogEntry] = []
             try:
                 for message in messages:
-                    await self._add(message, entries)
+                    while self._next_sequence < message.sequence:  # one at a time: there may be many
+                        yield [*entries, await self._recover(self._next_sequence)], 0
+                        self._next_sequence += 1
+                        entries = []
+                    entries.append(await self._read(message))
+                    self._next_sequence += 1
             except DamagedMessageError:
                 if entries:
                     yield entries, 0
@@ -111,13 +116,6 @@ class Incoming:
             while self._next_sequence <= last_sequence:
                 yield await self._recover(self._next_sequence)
                 self._next_sequence += 1
-
-    async def _add(self, message: Message, entries: list[LogEntry]) -> None:
-        while self._next_sequence < message.sequence:
-            entries.append(await self._recover(self._next_sequence))
-            self._next_sequence += 1
-        entries.append(await self._read(message))
-        self._next_sequence += 1
 
     async def _recover(self, sequence: int) -> LogEntry:
         """Reads a message that was not delivered from another server."""
