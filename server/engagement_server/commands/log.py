@@ -172,6 +172,6 @@ def _describe_finding(finding: Finding, everywhere: str) -> str:
     if finding.is_harmless:
         return f"{where}; it is skipped"
     if finding.is_everywhere:
-        return f"{where} on {everywhere}"
+        return f"{where} on {everywhere}; docs/cluster.md, “When the log is damaged”, has the way back"
     servers = ", ".join(finding.servers)
     return f"{where} on {servers}; others have it: stop {servers}, empty its folder, start it again"

@@ -12,6 +12,7 @@ from engagement_server.errors import (
     DamagedMessageError,
     EngagementError,
     LogReplacedError,
+    LogUnreachableError,
     StaleViewError,
     UnreadableCommitError,
 )
@@ -117,11 +118,14 @@ async def skip_message(stream: NatsStream, sequence: int, *, is_forced: bool) ->
     kept = sorted({*(each for each in skips if each >= state.first_sequence), sequence})
     if len(kept) > MAX_SKIPS:
         raise ConfigurationError(f"at most {MAX_SKIPS} messages can be skipped: found a new log on a view")
-    await stream.publish_skips(
-        f"skips.{secrets.token_hex(8)}",
-        encode_skips(SkipList(kept)),
-        replaces=0 if latest is None else latest.sequence,
-    )
+    try:
+        await stream.publish_skips(
+            f"skips.{secrets.token_hex(8)}",
+            encode_skips(SkipList(kept)),
+            replaces=0 if latest is None else latest.sequence,
+        )
+    except LogUnreachableError as error:
+        raise LogUnreachableError(f"message {sequence} may not be skipped yet, try again: {error}") from error
 
 
 async def _is_usable(stream: NatsStream, sequence: int) -> bool:
