@@ -27,10 +27,11 @@ def _boundaries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Applier]:
-    """A view in a folder."""
+    """A view in a folder, whose node is connected."""
     with contextlib.closing(DatabaseFile(folder, is_view=True)) as database:
         applier = Applier(database, Identity.new(), on_delay=lambda *_: None)
         try:
+            await applier.compare_digests()  # as after each connection
             yield applier
         finally:
             await applier.close()
@@ -60,7 +61,6 @@ async def opened_copy(folder: Path) -> AsyncIterator[Applier]:
     with contextlib.closing(DatabaseFile(folder / "first", is_view=True)) as database:
         ViewCopy(database, folder / "copy" / FILE_NAME).make()
     async with opened(folder / "copy") as view:
-        await view.compare_digests()
         await apply(view, None)
         yield view
 
@@ -90,6 +90,13 @@ async def test_a_view_that_began_as_a_copy_votes_once_it_has_passed_a_boundary_w
         await apply(view, DigestVote(2 * BOUNDARY, b"another", "other"))
         state = await view.compare_digests()
         assert [vote.sequence for vote in state.due] == [2 * BOUNDARY]
+
+
+async def test_a_view_that_differs_votes_on_the_first_boundary_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as view:
+        await apply(view, *[None] * (2 * BOUNDARY))
+        await apply(view, *(DigestVote(number * BOUNDARY, b"another", "other") for number in (1, 2)))
+        assert [vote.sequence for vote in (await view.compare_digests()).due] == [BOUNDARY]
 
 
 async def test_boundaries_in_dispute_are_dropped_in_the_end(

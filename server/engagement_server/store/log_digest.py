@@ -124,12 +124,15 @@ class DigestRows:
             return DigestState(divergence, [], None)
         newest = max(own, default=0)
         votes_after = self._votes_after(own, votes)
+        divergence, decided_at = _outvoted(own, votes, voter)
+        if divergence is not None:  # as all later digests of this view tell again
+            newest = 0
         return DigestState(
-            _outvoted(own, votes, voter),
+            divergence,
             [
                 DigestVote(sequence, digest, voter)
                 for sequence, digest in own.items()
-                if sequence > votes_after
+                if votes_after < sequence <= decided_at
                 and set(votes.get(sequence, {}).values()) - {digest}
                 and votes[sequence].get(voter) != digest
             ],
@@ -185,23 +188,25 @@ def forget_voter(connection: apsw.Connection) -> None:
     connection.execute("DELETE FROM settings WHERE name IN ('log_voter', 'log_voter_since')")
 
 
-def _outvoted(own: dict[int, bytes], votes: dict[int, dict[str, bytes]], voter: str) -> Divergence | None:
-    """The first boundary at which no majority has the digest of this view."""
-    equal_through = 0
+def _outvoted(
+    own: dict[int, bytes], votes: dict[int, dict[str, bytes]], voter: str
+) -> tuple[Divergence | None, int]:
+    """The first boundary at which no majority has the digest of this view, or the last one."""
+    equal_through = sequence = 0
     for sequence, digest in own.items():
         others = Counter(value for by, value in votes.get(sequence, {}).items() if by != voter)
         agreeing = 1 + others.pop(digest, 0)
         differing = max(others.values(), default=0)
         if differing >= agreeing:
             verdict = "this view is wrong" if differing > agreeing else "it is undecided which is wrong"
-            return Divergence(
-                equal_through,
+            cause = (
                 f"the digests of the views at message {sequence} differ, {agreeing} to {differing} with this"
-                f" one, so {verdict}",
+                f" one, so {verdict}"
             )
+            return Divergence(equal_through, cause), sequence
         if sequence in votes and not others:  # no view has objected
             equal_through = sequence
-    return None
+    return None, sequence
 
 
 def _outcomes(results: list[Result | RequestError]) -> list[object]:
