@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from engagement_server.errors import RequestError
 
 
+RULES = 1
+"""The number of the rules by which views apply operations: docs/decisions/0043-the-log-has-no-gaps.md.
+
+Each message of a log has the number, and a version that does not know it does not apply the message.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
     """Stores events; returns `Recorded`. If `is_atomic`, one conflict fails all: EventIdConflictError."""

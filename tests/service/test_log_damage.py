@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from engagement_server.errors import (
-    LogDamagedError,
-)
+from engagement_server.errors import LogDamagedError
 from engagement_server.log.nats import entries, marks
 from engagement_server.operations import Commit, OpenUpload, SetRetention
 from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import ReplicatedLog
 from tests.support.replicated_node import ReplicatedNode
+from tests.support.view_rows import held_view
 from tests.support.waiting import eventually
 
 BOUNDARY = 8
@@ -50,6 +49,12 @@ async def damaged(node: ReplicatedNode) -> LogDamagedError:
     return node.log.damage
 
 
+def applied(node: ReplicatedNode) -> tuple[object, ...]:
+    """How far a view is, and the digest of what it has applied."""
+    (row,) = node.query("SELECT sequence, hex(digest) FROM log_position")
+    return row
+
+
 async def served(node: ReplicatedNode) -> None:
     """Waits until a node serves its partition again."""
     await eventually(lambda: node.log.damage is None and node.log.is_current, "the node serves its partition")
@@ -78,6 +83,29 @@ async def test_a_foreign_message_is_skipped_by_all_nodes_and_counted(log: Replic
     assert [event_id for _, event_id in await second.positions()] == ["before", "after"]
     fresh = await log.open("fresh")
     await log.assert_same(first, fresh)
+
+
+async def test_what_a_busy_store_has_yet_to_apply_before_the_damage_is_applied_once(
+    log: ReplicatedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engagement_server.store.database.BUSY_TIMEOUT_MS", 10)
+    first, second = await log.open("first"), await log.open("second")
+    await second.catch_up_with(first)
+
+    async def has_reconnected() -> bool:
+        return len(await log.js.consumers_info(log.settings.name)) > 2  # one for each connection
+
+    with held_view(log.folder / "second", "BEGIN IMMEDIATE"):
+        await first.record(customer_event("before"))
+        await log.close("first")
+        await log.publish(marks.PREFIX + b"?")
+        await eventually(lambda: second.log.damage is not None, "the second node refuses its partition")
+        with pytest.raises(TimeoutError):
+            await eventually(has_reconnected, "the second node reads the log again", seconds=1)
+    first = await log.open("first")
+    await second.catch_up_with(first)
+    await damaged(second)
+    assert applied(first) == applied(second)
 
 
 @pytest.mark.parametrize("place", ["mark", "data", "id", "no mark", "no mark in data"])
@@ -156,10 +184,13 @@ async def test_messages_before_the_first_one_that_is_kept_are_not_missing(log: R
     assert first.log.damage is None
 
 
-async def test_a_commit_that_can_never_be_applied_stops_a_node_with_its_number(log: ReplicatedLog) -> None:
+async def test_a_commit_that_can_never_be_applied_stops_a_node_with_its_number(
+    log: ReplicatedLog, caplog: pytest.LogCaptureFixture
+) -> None:
     node = await log.open()
     await node.record(customer_event("before"))
     broken = SetRetention(retention_ms=1 << 63, is_first=False)  # more than a row can hold
     data = await entries.encode_entry(Commit([broken], 1))
     sequence = await log.publish(data, {"Nats-Msg-Id": "p.1", marks.HEADER: marks.mark("p.1", data)})
-    assert f"message {sequence} cannot be applied" in (await damaged(node)).message
+    assert (await damaged(node)).message.endswith(f"message {sequence} cannot be applied: OverflowError")
+    assert "Traceback" in caplog.text  # what it holds is for operators alone

@@ -15,10 +15,12 @@ from nats.js.api import StreamConfig
 
 from engagement_server.config import Config
 from engagement_server.errors import UnreadableCommitError
+from engagement_server.log.nats import entries
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.log.nats.marks import FORMAT, HEADER, MAGIC, mark
 from engagement_server.node import Server
+from engagement_server.operations import RULES
 from tests.support.events import customer_event
 from tests.support.full_disk import BoundedDatabaseFile
 from tests.support.nats_cluster import NatsCluster
@@ -53,11 +55,11 @@ def log(cluster: NatsCluster) -> NatsSettings:
     return NatsSettings(cluster.urls, name=next(_names), replicas=1, max_age_seconds=3600)
 
 
-async def create(js: JetStreamContext, log: NatsSettings, *entries: bytes, ids: Sequence[str] = ()) -> None:
+async def create(js: JetStreamContext, log: NatsSettings, *messages: bytes, ids: Sequence[str] = ()) -> None:
     """Creates the stream of a log with these entries."""
     config = StreamConfig(name=log.name, subjects=[f"{log.name}.commits"], max_age=log.max_age_seconds)
     await js.add_stream(config)
-    for number, entry in enumerate(entries):
+    for number, entry in enumerate(messages):
         await write(js, log, entry, message_id=ids[number] if ids else f"p.{number}")
 
 
@@ -128,6 +130,20 @@ async def test_a_running_node_ends_with_the_first_entry_of_another_format(
     await refuse(node.log.failure, NEWER)
     await node.close()
     await refuse(opening(tmp_path, log), NEWER)
+
+
+async def test_a_running_node_ends_with_the_first_entry_that_needs_other_rules(
+    js: JetStreamContext, log: NatsSettings, tmp_path: Path
+) -> None:
+    node = await ReplicatedNode.open(tmp_path, log)
+    await node.record(customer_event("a"))
+    other_rules = entries.COMMIT.replace(bytes([FORMAT, RULES]), bytes([FORMAT, RULES + 1]))
+    await write(js, log, other_rules + b"?", message_id="p.1")
+    with pytest.raises(
+        UnreadableCommitError, match=f"by rules {RULES + 1}, but this server has rules {RULES}:"
+    ):
+        await node.log.failure
+    await node.close()
 
 
 async def test_a_node_that_began_without_its_log_publishes_nothing_into_one_of_another_format(

@@ -6,13 +6,20 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import pytest
 
-from engagement_server.errors import ConfigurationError
+from engagement_server.commands.log_access import LogAccess
+from engagement_server.errors import ConfigurationError, StaleViewError
+from engagement_server.log.nats import entries, marks
 from engagement_server.log.nats.checking import DAMAGED, FOREIGN, MISSING, check_log
+from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.repairing import Replaced, replace_view, skip_message
-from engagement_server.operations import RecordBatch
+from engagement_server.operations import LogEntry, RecordBatch, SkipList
+from engagement_server.store.backup import back_up
+from engagement_server.store.checksums import connect
 from engagement_server.store.database import DatabaseFile
+from engagement_server.store.schema import SCHEMA_VERSION
 from engagement_server.store.view_copy import report_view
 from tests.support.events import batch_of, customer_event, noise
 from tests.support.nats_cluster import NatsCluster
@@ -20,6 +27,9 @@ from tests.support.replicated_log import ReplicatedLog
 from tests.support.replicated_node import ReplicatedNode
 from tests.support.snapshot_bench import SnapshotBench
 from tests.support.waiting import eventually
+
+MARKED = {"Nats-Msg-Id": "p.1", marks.HEADER: "?"}
+"""Headers of a message of ours that is damaged."""
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +129,19 @@ async def test_a_view_of_another_log_or_no_view_replaces_nothing(
     assert [event_id for _, event_id in await node.positions()] == ["kept"]
 
 
+async def test_a_copy_of_another_schema_replaces_nothing(log: ReplicatedLog, tmp_path: Path) -> None:
+    node = await log.open("first")
+    await node.record(customer_event("kept"))
+    await log.close()
+    back_up(log.folder / "first", tmp_path / "copy.db")
+    with contextlib.closing(connect(str(tmp_path / "copy.db"), flags=apsw.SQLITE_OPEN_READWRITE)) as copy:
+        copy.pragma("user_version", SCHEMA_VERSION + 1)
+    with pytest.raises(ConfigurationError, match=f"has schema version {SCHEMA_VERSION + 1}"):
+        await replace(log, "first", tmp_path / "copy.db")
+    node = await log.open("first")
+    assert [event_id for _, event_id in await node.positions()] == ["kept"]
+
+
 async def test_who_had_applied_a_message_that_all_skip_refuses_its_partition_until_it_is_replaced(
     log: ReplicatedLog,
 ) -> None:
@@ -140,6 +163,18 @@ async def test_who_had_applied_a_message_that_all_skip_refuses_its_partition_unt
     await log.assert_same(first, other)
     fresh = await log.open("fresh")
     await log.assert_same(fresh, other)
+
+
+async def test_a_message_that_this_node_has_applied_is_skipped_only_if_that_is_meant(
+    log: ReplicatedLog,
+) -> None:
+    sequence = await lose(log, applied_by="first")
+    first, other = (LogAccess(log.settings, log.folder / name) for name in ("first", "other"))
+    with pytest.raises(ConfigurationError, match=f"has applied message {sequence}: give a copy of it"):
+        await first.skip(sequence, is_forced=False)
+    await other.skip(sequence, is_forced=False)
+    with pytest.raises(ConfigurationError, match="skipped already"):
+        await first.skip(sequence, is_forced=True)
 
 
 async def test_an_intact_message_is_skipped_only_if_that_is_meant(log: ReplicatedLog) -> None:
@@ -178,6 +213,42 @@ async def test_a_large_commit_that_lacks_a_part_stops_a_node_that_begins_behind_
     await is_served(behind)
 
 
+async def publish(log: ReplicatedLog, data: bytes, message_id: str, *, intact: bool = True) -> int:
+    """Publishes a message of ours."""
+    mark = marks.mark(message_id, data if intact else data + b"?")
+    return await log.publish(data, {"Nats-Msg-Id": message_id, marks.HEADER: mark})
+
+
+async def test_a_large_commit_whose_part_is_damaged_stops_a_node_with_its_own_number(
+    log: ReplicatedLog,
+) -> None:
+    node = await log.open()
+    await node.record(customer_event("before"))
+    part = await publish(log, entries.PART + b"half a commit", "p.1.0", intact=False)
+    whole = await publish(log, entries.encode_part_list([part]), "p.1")
+    await is_refused(node)
+    await skip(log, part)
+
+    def is_named() -> bool:
+        return f"message {whole} has a part that is damaged, message {part}" in str(node.log.damage)
+
+    await eventually(is_named, "the node stops before the whole commit")
+    await skip(log, whole)
+    await is_served(node)
+
+
+async def test_a_large_commit_whose_part_has_aged_out_sends_a_node_to_a_snapshot(log: ReplicatedLog) -> None:
+    node = await log.open()
+    part = await publish(log, entries.PART + b"half a commit", "p.1.0")
+    await node.record(customer_event("between"))
+    await log.close()
+    await publish(log, entries.encode_part_list([part]), "p.1")
+    await log.expire(part + 1)
+    node = await log.open()
+    with pytest.raises(StaleViewError, match=f"this view needs {part}"):
+        await node.log.failure
+
+
 async def test_a_check_names_each_message_that_is_not_as_it_was_written(log: ReplicatedLog) -> None:
     node = await log.open()
     await node.record(customer_event("a"))
@@ -192,3 +263,78 @@ async def test_a_check_names_each_message_that_is_not_as_it_was_written(log: Rep
     assert found == [(foreign, FOREIGN, True), (missing, MISSING, False), (damaged, DAMAGED, False)]
     assert all(finding.is_everywhere for finding in checked.findings)
     assert checked.unread == []
+
+
+async def test_a_server_that_is_slow_to_begin_is_not_said_to_lack_messages(
+    log: ReplicatedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engagement_server.log.nats.checking._SILENCE_SECONDS", 0.0)
+    node = await log.open()
+    await node.record(customer_event("a"))
+    async with log.connect() as stream:
+        checked = await check_log(stream)
+    assert (checked.findings, checked.read, checked.unread) == ([], [], [""])
+
+
+async def test_many_foreign_messages_hide_no_damage_from_a_check(
+    log: ReplicatedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engagement_server.log.nats.checking.MAX_FINDINGS", 2)
+    await log.open()
+    await log.close()
+    foreign = [await log.publish(b"not ours") for _ in range(3)]
+    damaged = [await log.publish(marks.PREFIX + b"?") for _ in range(4)]
+    async with log.connect() as stream:
+        checked = await check_log(stream)
+    assert [each.sequence for each in checked.findings] == [*foreign[:2], *damaged[:2]]
+    assert checked.is_cut
+
+
+async def test_a_foreign_message_in_the_place_of_skip_lists_changes_nothing(log: ReplicatedLog) -> None:
+    sequence = await lose(log, applied_by="first")
+    await log.close()
+    await skip(log, sequence)
+    await log.js.publish(f"{log.settings.name}.commits.skips", b"not ours")
+    other = await log.open("other")
+    await is_served(other)
+    assert [event_id for _, event_id in await other.positions()] == ["before", "after"]
+    await other.record(customer_event("unwanted"))
+    await skip(log, other.log.position.sequence, is_forced=True)
+
+
+async def test_a_damaged_skip_list_stops_a_node_that_needs_it_until_it_is_skipped(log: ReplicatedLog) -> None:
+    sequence = await lose(log, applied_by="first")
+    await log.close()
+    await skip(log, sequence)
+    ack = await log.js.publish(f"{log.settings.name}.commits.skips", entries.SKIPS + b"?", headers=MARKED)
+    other = await log.open("other")
+    await is_refused(other)
+    assert other.log.damage is not None
+    assert other.log.damage.metadata["sequence"] == f"{ack.seq}"
+    async with log.connect() as stream:
+        checked = await check_log(stream)
+    assert [each.sequence for each in checked.findings if not each.is_skipped] == [ack.seq]
+    await skip(log, ack.seq)
+    await is_served(other)
+    assert [event_id for _, event_id in await other.positions()] == ["before", "after"]
+    other = await log.reopen("other")
+    await is_served(other)
+
+
+async def test_a_wide_gap_is_read_in_small_batches(log: ReplicatedLog) -> None:
+    await log.open()
+    await log.close()
+    lost = [await log.publish(b"lost") for _ in range(50)]
+    for each in lost:
+        await log.js.delete_msg(log.settings.name, each)
+    async with log.connect() as stream:
+        await stream.publish_skips("skips.1", entries.encode_skips(SkipList(lost)), replaces=0)
+        incoming = Incoming(stream, after=1, commit_of=lambda _: None, on_foreign=lambda _: None)
+        read: list[LogEntry] = []
+        async with contextlib.aclosing(incoming.entries()) as batches:
+            async for batch, _ in batches:
+                assert len(batch) < len(lost)
+                read += batch
+                if len(read) > len(lost):
+                    break
+    assert [each.sequence for each in read if each.is_skipped] == lost

@@ -164,3 +164,14 @@ async def test_a_schedule_outlives_servers_that_do_not_answer(
             async with running(schedule.run(stream)) as run:
                 await eventually(lambda: "no snapshot was taken" in caplog.text, "a failure is logged")
                 assert not run.done()
+
+
+async def test_a_snapshot_without_room_tells_the_operator_where_to_make_some(
+    bench: SnapshotBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engagement_server.store.view_copy._SPARE_BYTES", 1 << 60)
+    node = await bench.open()
+    await eventually(lambda: "no snapshot was taken" in caplog.text, "a failure is logged")
+    assert "no room for a copy" in caplog.text
+    assert f"look at the disk of {node.database.folder} and at the servers of the log" in caplog.text
+    assert "event ids" not in caplog.text

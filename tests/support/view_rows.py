@@ -13,7 +13,7 @@ import apsw
 from tests.support.store_file import open_store
 
 # Purges that a node still has to do in its own files, and its id in votes.
-_LOCAL_SETTINGS = "('purge', 'index_purge', 'log_voter')"
+_LOCAL_SETTINGS = "('purge', 'index_purge', 'log_voter', 'log_voter_since')"
 _TABLES = (
     "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
     " AND name NOT LIKE 'search\\_%' ESCAPE '\\' ORDER BY name"

@@ -68,7 +68,7 @@ def test_damage_that_a_commit_meets_stops_the_view_instead_of_being_tried_again(
     flip(tmp_path / "engagement.db", b"Role of zqzq")
     with opened(tmp_path) as writer:
         again = entry(1, "Role of zqzq")._replace(sequence=2, message_id="p.2", number=2)
-        with pytest.raises(InapplicableCommitError):
+        with pytest.raises(InapplicableCommitError, match="the view is damaged: replace it"):
             writer.apply_entries([again])
 
 

@@ -107,7 +107,7 @@ def repair(*, source: str, **settings: Any) -> int:  # Any: each option has its 
 @log.command()
 @click.argument("sequence", type=click.IntRange(1), metavar="MESSAGE")
 @_with_log_options
-@click.option("--intact", is_flag=True, help="Skip the message even if it can be read.")
+@click.option("--intact", is_flag=True, help="Skip the message even if it can be read, or this node has it.")
 def skip(*, sequence: int, intact: bool, **settings: Any) -> int:  # Any: each option has its own type
     """Have all nodes skip a message that is missing or damaged everywhere.
 
@@ -160,15 +160,18 @@ def _describe(checked: CheckedLog) -> list[str]:
         f"{checked.name}: messages {checked.first_sequence} to {checked.last_sequence}, as kept by {read}"
     ]
     lines += [f"not read, because it does not answer: {server}" for server in checked.unread]
-    lines += [_describe_finding(finding) for finding in checked.findings]
+    everywhere = "all servers that answer" if checked.unread else "all servers"
+    lines += [_describe_finding(finding, everywhere) for finding in checked.findings]
+    if checked.is_cut:
+        lines.append("there is more than is listed here")
     return lines
 
 
-def _describe_finding(finding: Finding) -> str:
+def _describe_finding(finding: Finding, everywhere: str) -> str:
     where = f"message {finding.sequence} is {finding.kind}"
     if finding.is_harmless:
         return f"{where}; it is skipped"
     if finding.is_everywhere:
-        return f"{where} on all servers"
+        return f"{where} on {everywhere}; docs/cluster.md, “When the log is damaged”, has the way back"
     servers = ", ".join(finding.servers)
     return f"{where} on {servers}; others have it: stop {servers}, empty its folder, start it again"

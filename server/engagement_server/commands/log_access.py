@@ -42,7 +42,16 @@ class LogAccess(NamedTuple):
                 return await replace_view(stream, database, source)
 
     async def skip(self, sequence: int, *, is_forced: bool) -> None:
-        """Has all views skip a message. Raises ConfigurationError and LogError."""
+        """Has all views skip a message, even one that this view has if it `is_forced`.
+
+        Raises ConfigurationError and LogError.
+        """
+        if not is_forced and report_view(self.folder).position >= sequence:
+            raise ConfigurationError(
+                f"the view in {self.folder} has applied message {sequence}: give a copy of it to the nodes"
+                " that have not, with `engagement log repair`, and nothing is lost. With --intact all nodes"
+                " skip it nevertheless, and this one refuses its partition until its view is replaced"
+            )
         async with self._connect() as stream:
             await skip_message(stream, sequence, is_forced=is_forced)
 

@@ -2,7 +2,8 @@
 
 The dataclasses of `operations.py` and `model.py` are the schema. From the first release on, a new field comes
 last and has a default, so that older commits can still be read. A field that is renamed, removed or gets
-another meaning raises the format number of the log (`nats/entries.py`), which then refuses older logs.
+another meaning raises the format number of the log (`nats/marks.py`), which then refuses older logs. Older
+versions ignore a new field: if it decides state, it raises the number of the rules (`operations.py`).
 """
 
 from __future__ import annotations

@@ -23,6 +23,17 @@ def failure_of(error: apsw.Error) -> StoreUnavailableError | DataDamagedError:
     return StoreUnavailableError(_CAUSES.get(type(error), type(error).__name__))
 
 
+def obstacle_of(error: Exception) -> str:
+    """Why a commit can never be applied, as callers are told too: nothing that may quote what it holds."""
+    match error:
+        case DataDamagedError():
+            return "cannot be applied, because the view is damaged: replace it with `engagement log repair`"
+        case StoreUnavailableError():
+            return f"cannot be applied: {error.fault}"
+        case _:
+            return f"cannot be applied: {type(error).__name__}"
+
+
 _CAUSES: dict[type[apsw.Error], str] = {
     apsw.FullError: "disk full",
     apsw.IOError: "input/output error",

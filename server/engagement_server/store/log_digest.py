@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BOUNDARY_MESSAGES = 1024
 """Views keep and compare their digests after every so many messages of the log."""
 _KEPT_BOUNDARIES = 64
+# Including those in dispute: views that differ at one boundary differ at all later ones as well.
+_MAX_BOUNDARIES = 1024
 _DIGEST_BYTES = 16
 _OWN = ""
 
@@ -40,7 +42,7 @@ class DigestState(NamedTuple):
     """The comparison of a view with others of its log."""
 
     divergence: Divergence | None
-    """None unless as many views differ from this one as agree with it."""
+    """None unless this view is known to differ, or as many views differ from it as agree with it."""
     due: list[DigestVote]
     """Votes of this view that others need to see, because views differ."""
     newest: DigestVote | None
@@ -61,6 +63,7 @@ class DigestRows:
         if row is None:  # a new log, which may continue the store of an earlier one
             self._connection.execute("DELETE FROM log_digests")
             self._connection.execute("DELETE FROM log_skips")
+            self._connection.execute("DELETE FROM settings WHERE name = 'log_voter_since'")
         self.value = bytes(row[0]) if row else bytes(_DIGEST_BYTES)
 
     def fold(self, entry: LogEntry, applied: Applied | None) -> None:
@@ -73,6 +76,8 @@ class DigestRows:
             # Those that were skipped in time have a row.
             skipped = [(each,) for each in entry.note.sequences if each < entry.sequence]
             self._connection.executemany("INSERT OR IGNORE INTO log_skips VALUES (?, 1)", skipped)
+            # They may come from views that had applied a message.
+            self._connection.execute("DELETE FROM log_digests WHERE voter <> ?", (_OWN,))
         outcome = None if applied is None else (sorted(applied.tails.items()), _outcomes(applied.results))
         folded = repr((self.value, entry.sequence, entry.checksum, outcome))
         self.value = hashlib.blake2b(folded.encode(), digest_size=_DIGEST_BYTES).digest()
@@ -89,8 +94,19 @@ class DigestRows:
         if (known := self.known_voter()) is not None:
             return known
         voter = secrets.token_hex(8)
-        self._connection.execute("INSERT INTO settings VALUES ('log_voter', ?)", (voter,))
+        self._connection.execute(
+            "INSERT INTO settings SELECT 'log_voter', ?"
+            " UNION ALL SELECT 'log_voter_since', sequence FROM log_position WHERE sequence > 0",
+            (voter,),
+        )
         return voter
+
+    def appoint(self, voter: str | None) -> None:
+        """Has a repaired view vote at once, in place of the view before it if the id of that is known."""
+        forget_voter(self._connection)
+        self._connection.execute(
+            "INSERT INTO settings VALUES ('log_voter', ?)", (voter or secrets.token_hex(8),)
+        )
 
     def state(self, voter: str) -> DigestState:
         """Compares this view with the votes."""
@@ -104,16 +120,37 @@ class DigestRows:
                 own[sequence] = digest
             else:
                 votes.setdefault(sequence, {})[by] = digest
+        if (divergence := self._was_applied()) is not None:  # known to differ from those that will remain
+            return DigestState(divergence, [], None)
         newest = max(own, default=0)
+        votes_after = self._votes_after(own, votes)
+        divergence, decided_at = _outvoted(own, votes, voter)
+        if divergence is not None:  # as all later digests of this view tell again
+            newest = 0
         return DigestState(
-            self._was_applied() or _outvoted(own, votes, voter),
+            divergence,
             [
                 DigestVote(sequence, digest, voter)
                 for sequence, digest in own.items()
-                if set(votes.get(sequence, {}).values()) - {digest} and votes[sequence].get(voter) != digest
+                if votes_after < sequence <= decided_at
+                and set(votes.get(sequence, {}).values()) - {digest}
+                and votes[sequence].get(voter) != digest
             ],
-            DigestVote(newest, own[newest], voter) if newest and newest not in votes else None,
+            DigestVote(newest, own[newest], voter) if newest > votes_after and newest not in votes else None,
         )
+
+    def _votes_after(self, own: dict[int, bytes], votes: dict[int, dict[str, bytes]]) -> int:
+        """The boundary behind which this view votes.
+
+        A view that began as a copy votes behind the first boundary that it has passed without objection:
+        otherwise a wrong view would gain a vote with each node that starts from its snapshot.
+        """
+        row = self._connection.execute("SELECT value FROM settings WHERE name = 'log_voter_since'").fetchone()
+        if row is None:
+            return 0
+        first = -(-int(row[0]) // BOUNDARY_MESSAGES) * BOUNDARY_MESSAGES
+        objections = set(votes.get(first, {}).values()) - {own.get(first)}
+        return max(own, default=0) if objections else first
 
     def _note_vote(self, vote: DigestVote) -> None:
         """Records a vote on a digest that this view has kept."""
@@ -133,6 +170,9 @@ class DigestRows:
             " (SELECT sequence FROM log_digests GROUP BY sequence HAVING count(DISTINCT digest) = 1)",
             (sequence - _KEPT_BOUNDARIES * BOUNDARY_MESSAGES,),
         )
+        self._connection.execute(
+            "DELETE FROM log_digests WHERE sequence <= ?", (sequence - _MAX_BOUNDARIES * BOUNDARY_MESSAGES,)
+        )
 
     def _was_applied(self) -> Divergence | None:
         row = self._connection.execute("SELECT min(sequence) FROM log_skips WHERE was_applied").fetchone()
@@ -143,23 +183,30 @@ class DigestRows:
         )
 
 
-def _outvoted(own: dict[int, bytes], votes: dict[int, dict[str, bytes]], voter: str) -> Divergence | None:
-    """The first boundary at which no majority has the digest of this view."""
-    equal_through = 0
+def forget_voter(connection: apsw.Connection) -> None:
+    """Removes the id of a view from a copy: two views with one id would count as one."""
+    connection.execute("DELETE FROM settings WHERE name IN ('log_voter', 'log_voter_since')")
+
+
+def _outvoted(
+    own: dict[int, bytes], votes: dict[int, dict[str, bytes]], voter: str
+) -> tuple[Divergence | None, int]:
+    """The first boundary at which no majority has the digest of this view, or the last one."""
+    equal_through = sequence = 0
     for sequence, digest in own.items():
         others = Counter(value for by, value in votes.get(sequence, {}).items() if by != voter)
         agreeing = 1 + others.pop(digest, 0)
         differing = max(others.values(), default=0)
         if differing >= agreeing:
             verdict = "this view is wrong" if differing > agreeing else "it is undecided which is wrong"
-            return Divergence(
-                equal_through,
+            cause = (
                 f"the digests of the views at message {sequence} differ, {agreeing} to {differing} with this"
-                f" one, so {verdict}",
+                f" one, so {verdict}"
             )
+            return Divergence(equal_through, cause), sequence
         if sequence in votes and not others:  # no view has objected
             equal_through = sequence
-    return None
+    return None, sequence
 
 
 def _outcomes(results: list[Result | RequestError]) -> list[object]:

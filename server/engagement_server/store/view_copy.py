@@ -16,7 +16,7 @@ from engagement_server.errors import DamagedSnapshotError, DataDamagedError, Sto
 from engagement_server.store.checksums import connect, require_checked
 from engagement_server.store.database import FILE_NAME, DatabaseFile, read_state
 from engagement_server.store.failures import failure_of
-from engagement_server.store.log_digest import DigestRows
+from engagement_server.store.log_digest import DigestRows, forget_voter
 from engagement_server.store.page_file import PAGE_BYTES, PageFile
 from engagement_server.store.purge import Purge
 
@@ -57,8 +57,7 @@ class ViewCopy:
                 connection.execute("VACUUM INTO ?", (str(self._path),))
             _add_checksums(self._path, is_stopped=self._is_stopped.is_set)
             with contextlib.closing(_open(self._path, apsw.SQLITE_OPEN_READWRITE)) as copy:
-                # Two views with one id would count as one.
-                copy.execute("DELETE FROM settings WHERE name = 'log_voter'")
+                forget_voter(copy)
                 self._purge(copy)
                 return read_state(copy)
         except apsw.Error as error:
@@ -136,7 +135,7 @@ def import_copy(source: Path, path: Path) -> None:
             connection.execute("VACUUM INTO ?", (str(path),))
         _add_checksums(path, is_stopped=lambda: False)
         with contextlib.closing(_open(path, apsw.SQLITE_OPEN_READWRITE)) as copy:
-            copy.execute("DELETE FROM settings WHERE name = 'log_voter'")
+            forget_voter(copy)
     except (apsw.Error, DataDamagedError) as error:
         raise DamagedSnapshotError(f"it is not a view: {error}") from error
 
@@ -153,6 +152,27 @@ def set_aside(folder: Path) -> Iterator[contextlib.ExitStack]:
                 path.replace(aside)
                 undo.callback(aside.replace, path)
         yield undo
+
+
+def read_voter(folder: Path) -> str | None:
+    """The id with which the view in a folder votes; None if it has none, or cannot be read."""
+    try:
+        with contextlib.closing(_open(folder / FILE_NAME, apsw.SQLITE_OPEN_READONLY)) as connection:
+            return DigestRows(connection).known_voter()
+    except apsw.Error:
+        return None
+
+
+def appoint_voter(folder: Path, voter: str | None) -> None:
+    """Has the view in a folder vote at once: see `DigestRows.appoint`. Raises StoreUnavailableError."""
+    try:
+        with (
+            contextlib.closing(_open(folder / FILE_NAME, apsw.SQLITE_OPEN_READWRITE)) as connection,
+            connection,
+        ):
+            DigestRows(connection).appoint(voter)
+    except apsw.Error as error:
+        raise failure_of(error) from error
 
 
 class ViewReport(NamedTuple):

@@ -40,7 +40,7 @@ from engagement_server.store.checksums import require_checked
 from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
 from engagement_server.store.event_expiry import EventExpiry
-from engagement_server.store.failures import failure_of
+from engagement_server.store.failures import failure_of, obstacle_of
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.log_digest import DigestRows
 from engagement_server.store.log_position import PositionRows, read_position
@@ -136,7 +136,7 @@ class Writer:
         except Exception as error:
             if is_transient(error.__cause__):
                 raise
-            raise InapplicableCommitError(entries[0].sequence, f"cannot be applied: {error!r}") from error
+            raise InapplicableCommitError(entries[0].sequence, obstacle_of(error)) from error
 
     def compare_digests(self) -> DigestState:
         """Compares the view with others of its log. Raises StoreUnavailableError."""

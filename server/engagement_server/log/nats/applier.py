@@ -49,7 +49,7 @@ class Applier:
         self.position = self._writer.position
         """The last entry that the view has applied."""
         self.divergence = self._writer.divergence
-        """How the view differed from others when it was opened."""
+        """How the view differed from others when they were last compared."""
         self.last_erasure_ms = self._writer.last_erasure_ms
         self._on_delay = on_delay
         self._reserve = reserve
@@ -102,9 +102,11 @@ class Applier:
     async def compare_digests(self) -> DigestState:
         """Compares the view with others; while the store fails, as if it had no votes to give."""
         try:
-            return await self._writer.run(Writer.compare_digests)
+            state = await self._writer.run(Writer.compare_digests)
         except StoreUnavailableError:
             return DigestState(self.divergence, [], None)
+        self.divergence = state.divergence
+        return state
 
     async def purge(self) -> None:
         """See `CommitLog.purge`."""

@@ -59,7 +59,7 @@ class BlockRoller:
                 try:
                     await _fill_block(stream)
                 except StoreUnavailableError as error:
-                    _log.warning("cannot fill the block, will retry later: %s", error)
+                    _log.warning("cannot fill the block, will retry later: %s", error.fault)
             self._received_bytes = 0
 
     def _is_needed(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from engagement_server.log.nats.stream import NatsStream
 
 MAX_FINDINGS = 1_000
-"""Limit on the findings for each server, beyond which the rest of its copy is not listed."""
+"""Limit on the findings of a kind for each server; beyond it, foreign ones apart, it is read no further."""
 # The stream chooses a server at random; after so many attempts it is unlikely that one was never chosen.
 _ATTEMPTS_PER_SERVER = 8
 # After so long without a message a server has no more.
@@ -28,7 +29,7 @@ _SILENCE_SECONDS = 4.0
 MISSING = "missing"
 DAMAGED = "damaged"
 FOREIGN = "foreign"
-OTHER_FORMAT = "of another format"
+OTHER_VERSION = "of another version"
 
 
 class Finding(NamedTuple):
@@ -59,6 +60,8 @@ class CheckedLog(NamedTuple):
     """The servers whose copies were read; one without a name if there is only one server."""
     unread: Sequence[str]
     findings: Sequence[Finding]
+    is_cut: bool
+    """Whether there may be more findings than these."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,8 @@ class _Copy:
     next_sequence: int
     last_sequence: int
     findings: list[tuple[int, str]] = field(default_factory=list)
+    found: Counter[str] = field(default_factory=Counter)
+    """How many of each kind."""
 
     def add(self, message: Message) -> None:
         self._miss_until(message.sequence)
@@ -77,27 +82,37 @@ class _Copy:
             self._note(message.sequence, kind)
 
     def finish(self) -> None:
-        self._miss_until(self.last_sequence + 1)
+        if not self._is_hopeless:
+            self._miss_until(self.last_sequence + 1)
+
+    @property
+    def is_cut(self) -> bool:
+        return max(self.found.values(), default=0) > MAX_FINDINGS
 
     @property
     def is_done(self) -> bool:
-        return self.next_sequence > self.last_sequence or len(self.findings) >= MAX_FINDINGS
+        return self.next_sequence > self.last_sequence or self._is_hopeless
+
+    @property
+    def _is_hopeless(self) -> bool:
+        return any(number > MAX_FINDINGS for kind, number in self.found.items() if kind != FOREIGN)
 
     def _miss_until(self, sequence: int) -> None:
         for each in range(self.next_sequence, min(sequence, self.last_sequence + 1)):
             self._note(each, MISSING)
-            if len(self.findings) >= MAX_FINDINGS:
+            if self.found[MISSING] > MAX_FINDINGS:
                 return
 
     def _note(self, sequence: int, kind: str) -> None:
-        if len(self.findings) < MAX_FINDINGS:
+        self.found[kind] += 1
+        if self.found[kind] <= MAX_FINDINGS:
             self.findings.append((sequence, kind))
 
 
 async def check_log(stream: NatsStream) -> CheckedLog:
     """Reads the log from each server that keeps it. Raises LogUnreachableError and UnreadableCommitError."""
     state = await require_quorum(stream)
-    skips = await read_skips(stream)
+    skips = await read_skips(stream, is_damage_ignored=True)
     copies: dict[str, _Copy] = {}
     servers = await stream.servers()
     for server in servers:
@@ -113,28 +128,34 @@ async def check_log(stream: NatsStream) -> CheckedLog:
         sorted(copies),
         sorted(set(servers) - copies.keys()),
         _compare(copies, skips),
+        any(copy.is_cut for copy in copies.values()),
     )
 
 
 async def _read_copy(stream: NatsStream, server: str, first: int, last: int) -> _Copy | None:
-    """Reads the messages that one server has; None if another server was chosen to deliver them."""
+    """Reads the messages that one server has; None if another one was chosen, or this one too late."""
     copy = _Copy(first, last)
-    has_answered = first > last
-    async with contextlib.aclosing(stream.copy(server, after=first - 1)) as batches:
+    loop = asyncio.get_running_loop()
+    chosen_at = math.inf
+
+    def accepts(chosen: str) -> bool:
+        nonlocal chosen_at
+        chosen_at = loop.time()
+        return chosen == server or not server
+
+    async with contextlib.aclosing(stream.copy(after=first - 1, accepts=accepts)) as batches:
         while not copy.is_done:
             try:
                 async with asyncio.timeout(_SILENCE_SECONDS):
                     messages = await anext(batches, None)
-            except TimeoutError:  # it was chosen, and has no more
-                has_answered = True
+            except TimeoutError:
+                if loop.time() - chosen_at < _SILENCE_SECONDS / 2:  # it has hardly begun
+                    return None
                 break
             if messages is None:
-                break
-            has_answered = True
+                return None
             for message in messages:
                 copy.add(message)
-    if not has_answered:
-        return None
     copy.finish()
     return copy
 
@@ -147,11 +168,11 @@ def _kind_of(message: Message) -> str:
     except DamagedMessageError:
         return DAMAGED
     except UnreadableCommitError:
-        return OTHER_FORMAT
+        return OTHER_VERSION
     return ""
 
 
-def _compare(copies: dict[str, _Copy], skips: frozenset[int]) -> list[Finding]:
+def _compare(copies: dict[str, _Copy], skips: Sequence[int]) -> list[Finding]:
     by_message: dict[tuple[int, str], list[str]] = {}
     for server, copy in copies.items():
         for found in copy.findings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import LogDamagedError
+from engagement_server.errors import InapplicableCommitError, LogDamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +35,15 @@ class Damage:
     def stop_before(self, error: UnusableMessageError) -> None:
         """Notes that the view cannot go on to a message."""
         self._sequence = error.sequence
-        self._update(message=LogDamagedError(log=self._log, sequence=error.sequence, cause=str(error)))
+        before = self.current
+        self._message = LogDamagedError(log=self._log, sequence=error.sequence, cause=str(error))
+        self._report(before, exc_info=error if isinstance(error, InapplicableCommitError) else None)
 
     def advance(self, sequence: int) -> None:
         """Notes that the view has applied everything up to a message."""
         if self._message is not None and sequence >= self._sequence:
-            self._update(message=None)
+            before, self._message = self.current, None
+            self._report(before)
 
     def compare(self, divergence: Divergence | None) -> None:
         """Notes the comparison of the view with others."""
@@ -50,16 +53,14 @@ class Damage:
         before, self._divergence = self.current, found
         self._report(before)
 
-    def _update(self, *, message: LogDamagedError | None) -> None:
-        before, self._message = self.current, message
-        self._report(before)
-
-    def _report(self, before: LogDamagedError | None) -> None:
+    def _report(self, before: LogDamagedError | None, *, exc_info: Exception | None = None) -> None:
         now = self.current
         if str(now) == str(before):
             return
         if now is None:
             _log.info("%s: the damage is repaired, serving again", self._log)
         else:
-            _log.error("%s; docs/cluster.md, “When the log is damaged”, has the way back", now)
+            _log.error(
+                "%s; docs/cluster.md, “When the log is damaged”, has the way back", now, exc_info=exc_info
+            )
         self._on_change(now)

@@ -19,7 +19,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from engagement_server.errors import DamagedMessageError, UnreadableCommitError
+from engagement_server.errors import DamagedMessageError, StaleViewError, UnreadableCommitError
 from engagement_server.log.encoding import decode_commit, encode_commit
 from engagement_server.log.nats.marks import PREFIX, checksum, is_foreign, require_intact
 from engagement_server.operations import DigestVote, LogEntry, SkipList
@@ -142,7 +142,8 @@ def skipped_entry(sequence: int, message_id: str = "") -> LogEntry:
 async def read_entry(stream: NatsStream, message: Message, *, known: Commit | None) -> LogEntry:
     """Turns a message into the entry that a view applies; `known` is its commit if this process published it.
 
-    Raises UnreadableCommitError, and DamagedMessageError if it or a part of it is missing or damaged.
+    Raises UnreadableCommitError, DamagedMessageError if it is damaged or a part of it is missing or damaged,
+    and StaleViewError if a part has aged out.
     """
     sum_ = checksum(message.message_id, message.data)
     entry = LogEntry(message.sequence, message.message_id, "", 0, None, sum_)
@@ -177,10 +178,21 @@ async def _read_parts(stream: NatsStream, sequence: int, parts: Sequence[int]) -
     for part in parts:
         message = await stream.read_anywhere(part)
         if message is None:
+            await require_kept(stream, part)
             raise DamagedMessageError(sequence, f"has a part that is missing, message {part}")
-        require_intact(message)
+        try:
+            require_intact(message)
+        except DamagedMessageError as error:  # of a message before, which views may skip
+            raise DamagedMessageError(sequence, f"has a part that is damaged, message {part}") from error
         data.append(message.data[_KIND_BYTES:])
     return b"".join(data)
+
+
+async def require_kept(stream: NatsStream, sequence: int) -> None:
+    """Raises StaleViewError if the log has dropped a message because of its age."""
+    first = (await stream.state()).first_sequence
+    if first > sequence:
+        raise StaleViewError(f"the log begins with message {first}, but this view needs {sequence}")
 
 
 def _decode(entry: bytes, kind: type[T]) -> T:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import DamagedMessageError, LogUnreachableError, StaleViewError
-from engagement_server.log.nats.entries import decode_skips, read_entry, skipped_entry
-from engagement_server.log.nats.marks import is_foreign
+from engagement_server.errors import DamagedMessageError, LogUnreachableError
+from engagement_server.log.nats.entries import decode_skips, read_entry, require_kept, skipped_entry
+from engagement_server.log.nats.marks import is_foreign, is_intact
 
 if TYPE_CHECKING:
     from engagement_server.log.nats.delivery import Message
@@ -29,10 +29,21 @@ _RETRY_SECONDS = 0.5
 _DELIVERY_SECONDS = 2.0
 
 
-async def read_skips(stream: NatsStream) -> frozenset[int]:
-    """The messages that all views skip. Raises LogUnreachableError and DamagedMessageError."""
-    message = await stream.read_skips()
-    return frozenset() if message is None else frozenset(decode_skips(message).sequences)
+async def read_skips(stream: NatsStream, *, after: int = 0, is_damage_ignored: bool = False) -> Sequence[int]:
+    """The messages that all views skip, as the latest list behind a position has them: it names earlier ones.
+
+    Raises LogUnreachableError, and DamagedMessageError unless that list may be an earlier one that is intact.
+    """
+    latest = await stream.read_skips()
+    if latest is None or latest.sequence <= after:
+        return ()
+    if not is_foreign(latest) and not is_damage_ignored:
+        return decode_skips(latest).sequences
+    latest = None
+    async for message in stream.all_skips():
+        if not is_foreign(message) and (is_intact(message) or not is_damage_ignored):
+            latest = message
+    return () if latest is None else decode_skips(latest).sequences
 
 
 class Incoming:
@@ -51,7 +62,7 @@ class Incoming:
         self._next_sequence = after + 1
         self._commit_of = commit_of
         self._on_foreign = on_foreign
-        self._skips: frozenset[int] = frozenset()
+        self._skips: Collection[int] = ()
         self._is_waiting = False
         self._has_reported = False
 
@@ -61,7 +72,7 @@ class Incoming:
         Raises DamagedMessageError behind the last entry before the damage, StaleViewError,
         UnreadableCommitError and LogUnreachableError.
         """
-        self._skips = await read_skips(self._stream)
+        self._skips = await self._read_skips()
         async for entry in self._read_end():
             yield [entry], 0
         self._is_waiting = True
@@ -70,7 +81,12 @@ class Incoming:
             entries: list[LogEntry] = []
             try:
                 for message in messages:
-                    await self._add(message, entries)
+                    while self._next_sequence < message.sequence:  # one at a time: there may be many
+                        yield [*entries, await self._recover(self._next_sequence)], 0
+                        self._next_sequence += 1
+                        entries = []
+                    entries.append(await self._read(message))
+                    self._next_sequence += 1
             except DamagedMessageError:
                 if entries:
                     yield entries, 0
@@ -101,13 +117,6 @@ class Incoming:
                 yield await self._recover(self._next_sequence)
                 self._next_sequence += 1
 
-    async def _add(self, message: Message, entries: list[LogEntry]) -> None:
-        while self._next_sequence < message.sequence:
-            entries.append(await self._recover(self._next_sequence))
-            self._next_sequence += 1
-        entries.append(await self._read(message))
-        self._next_sequence += 1
-
     async def _recover(self, sequence: int) -> LogEntry:
         """Reads a message that was not delivered from another server."""
         for attempt in range(_ATTEMPTS):
@@ -117,9 +126,8 @@ class Incoming:
             if message is not None:
                 self._report(sequence)
                 return await self._read(message)
-            if (first := (await self._stream.state()).first_sequence) > sequence:
-                raise StaleViewError(f"the log begins with message {first}, but this view needs {sequence}")
-            self._skips = await read_skips(self._stream)
+            await require_kept(self._stream, sequence)
+            self._skips = await self._read_skips()
             await asyncio.sleep(_RETRY_SECONDS * (attempt < _ATTEMPTS - 1))
         raise DamagedMessageError(sequence, "is missing")
 
@@ -139,7 +147,7 @@ class Incoming:
             entry = await self._decode(message)
         except DamagedMessageError:
             other = await self._stream.read_anywhere(message.sequence)
-            self._skips = await read_skips(self._stream)
+            self._skips = await self._read_skips()
             if message.sequence in self._skips:
                 return skipped_entry(message.sequence, message.message_id)
             if other is None or other == message:
@@ -148,6 +156,9 @@ class Incoming:
         if is_foreign(message):
             self._on_foreign(message)
         return entry
+
+    async def _read_skips(self) -> Collection[int]:
+        return frozenset(await read_skips(self._stream, after=self._next_sequence - 1))
 
     async def _decode(self, message: Message) -> LogEntry:
         return await read_entry(self._stream, message, known=self._commit_of(message.message_id))

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import (
@@ -31,6 +30,7 @@ from engagement_server.log.nats.entries import encode_entry
 from engagement_server.log.nats.freshness import FreshnessMonitor
 from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.metrics import LogMetrics
+from engagement_server.log.nats.pending import PendingCommits
 from engagement_server.log.nats.publisher import Publisher
 from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
@@ -58,14 +58,6 @@ _REPORT_SECONDS = 10.0
 _DAMAGE_RETRY_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A commit of this process that has not been applied yet."""
-
-    commit: Commit
-    applied: asyncio.Future[Applied]
-
-
 class JetStreamLog:
     """Publishes commits, and replicates the stream into the view."""
 
@@ -91,14 +83,14 @@ class JetStreamLog:
         self._reserve = reserve
         self._settings = settings
         self._snapshots = SnapshotSchedule(database, interval_seconds=snapshot_seconds)
-        self._applier = Applier(database, identity, on_delay=self._fail_pending, reserve=reserve)
+        self._pending = PendingCommits()
+        self._applier = Applier(database, identity, on_delay=self._pending.fail, reserve=reserve)
         self._block_roller = BlockRoller(
             max_age_seconds=settings.max_age_seconds, last_erasure_ms=self._applier.last_erasure_ms
         )
         self._freshness = FreshnessMonitor(self._applier.position, max_age_seconds=max_view_age_seconds)
         self._publisher = Publisher()
         self._publishing = asyncio.Lock()
-        self._pending: dict[str, _Pending] = {}
         self._callbacks: list[AppliedCallback] = []
         self._settle_callbacks: list[SettleCallback] = []
         self._applying: asyncio.Future[None] = _done()
@@ -150,26 +142,20 @@ class JetStreamLog:
         If it raises after the commit was published, the commit may still take effect later.
         """
         deadline = asyncio.get_running_loop().time() + PUBLISH_SECONDS
-        pending = _Pending(commit, asyncio.get_running_loop().create_future())
-        async with self._publishing:  # in the order of the calls
-            await self._require_view(deadline)
-            require_room(commit.operations, self._reserve)
-            message_id = self._publisher.next_id()
-            self._pending[str(message_id)] = pending
-            began = time.monotonic()
-            try:
+        with contextlib.ExitStack() as stack:
+            async with self._publishing:  # in the order of the calls
+                await self._require_view(deadline)
+                require_room(commit.operations, self._reserve)
+                message_id = self._publisher.next_id()
+                applied = stack.enter_context(self._pending.add(str(message_id), commit))
+                began = time.monotonic()
                 await self._publisher.publish(message_id, await encode_entry(commit), deadline=deadline)
-            except BaseException:
-                del self._pending[str(message_id)]
-                raise
-            self._metrics.published(seconds=time.monotonic() - began)
-        try:
-            async with asyncio.timeout(_APPLY_SECONDS):
-                return (await pending.applied).results
-        except TimeoutError:
-            raise StoreUnavailableError("the commit is in the log, but not in the view yet") from None
-        finally:
-            del self._pending[str(message_id)]
+                self._metrics.published(seconds=time.monotonic() - began)
+            try:
+                async with asyncio.timeout(_APPLY_SECONDS):
+                    return (await applied).results
+            except TimeoutError:
+                raise StoreUnavailableError("the commit is in the log, but not in the view yet") from None
 
     async def catch_up(self) -> bool:
         """See `CommitLog.catch_up`."""
@@ -231,7 +217,8 @@ class JetStreamLog:
                     silent_until = 0.0
                     await self._use(stream)
             except UnusableMessageError as error:
-                self._applying = _done()
+                if self._applying.done():  # otherwise entries before the damage are yet to be applied
+                    self._applying = _done()
                 self._damage.stop_before(error)
                 await asyncio.sleep(_DAMAGE_RETRY_SECONDS)
             except LogUnreachableError as error:
@@ -249,7 +236,7 @@ class JetStreamLog:
         incoming = Incoming(
             stream,
             after=self.position.sequence,
-            commit_of=self._commit_of,
+            commit_of=self._pending.get,
             on_foreign=self._metrics.note_foreign,
         )
         try:
@@ -273,10 +260,6 @@ class JetStreamLog:
             # The end of the connection must not separate applying from the callbacks.
             await asyncio.shield(self._applying)
             self._applying = asyncio.create_task(self._apply_or_fail(entries), name="log-apply")
-
-    def _commit_of(self, message_id: str) -> Commit | None:
-        pending = self._pending.get(message_id)
-        return None if pending is None else pending.commit
 
     async def _apply_or_fail(self, entries: Sequence[LogEntry]) -> None:
         try:
@@ -312,9 +295,7 @@ class JetStreamLog:
             self._metrics.note_hold(is_held=outcome.retention.hold is not None)
             for callback in self._callbacks:
                 callback(outcome)
-            pending = self._pending.get(entry.message_id)
-            if pending is not None and not pending.applied.done():
-                pending.applied.set_result(outcome)
+            self._pending.finish(entry.message_id, outcome)
             self._act_on(entry.commit, outcome)
         if any(entry.note or entry.sequence % BOUNDARY_MESSAGES == 0 for entry in entries):
             await self._compare_digests()
@@ -328,17 +309,8 @@ class JetStreamLog:
     def _note_damage(self, damage: LogDamagedError | None) -> None:
         self._freshness.set_damage(damage)
         self._snapshots.is_held = damage is not None
-        if damage is None:
-            return
-        for pending in self._pending.values():
-            if not pending.applied.done():
-                pending.applied.set_exception(damage)
-
-    def _fail_pending(self, entries: Sequence[LogEntry], error: StoreUnavailableError) -> None:
-        for entry in entries:
-            pending = self._pending.get(entry.message_id)
-            if pending is not None and not pending.applied.done():
-                pending.applied.set_exception(error)
+        if damage is not None:
+            self._pending.fail_all(damage)
 
     def _act_on(self, commit: Commit, outcome: Applied) -> None:
         """Handles operations that concern the node itself, beyond its view."""

@@ -10,6 +10,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import DamagedMessageError, UnreadableCommitError
+from engagement_server.operations import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +22,10 @@ HEADER = "Engagement-Entry"
 FORMAT = 3
 """The number of the format; docs/decisions/0028-format-of-commits.md says when it rises."""
 MAGIC = b"\xeaL"
-"""The first bytes of our messages, followed by a byte with the format."""
-PREFIX = MAGIC + bytes([FORMAT])
+"""The first bytes of our messages, followed by a byte with the format and one with the rules for state."""
+PREFIX = MAGIC + bytes([FORMAT, RULES])
 _FORMAT_AT = len(MAGIC)
+_RULES_AT = _FORMAT_AT + 1
 _FORMATS = 256
 _OLD_FORMATS = {b"C": "1", b"P": "1", b"L": "1", b"F": "1", b"\x02": "2"}
 """Formats from before there were marks, by the first byte of an entry."""
@@ -44,6 +46,13 @@ def is_foreign(message: Message) -> bool:
     return not message.mark and not message.data.startswith(MAGIC)
 
 
+def is_intact(message: Message) -> bool:
+    """Whether a message is ours, of this format, and as it was written."""
+    return (
+        message.data.startswith(PREFIX[:_RULES_AT]) and mark(message.message_id, message.data) == message.mark
+    )
+
+
 def check_format(message: Message) -> None:
     """Raises UnreadableCommitError if a message of ours has another format."""
     found = message.mark.partition("-")[0]
@@ -59,13 +68,18 @@ def check_old_format(message: Message) -> None:
 
 
 def require_intact(message: Message) -> None:
-    """Raises DamagedMessageError, and UnreadableCommitError if the message is of another format.
+    """Raises DamagedMessageError, and UnreadableCommitError if the message has another format or other rules.
 
     The message is not foreign.
     """
     check_format(message)
-    if not message.data.startswith(PREFIX) or mark(message.message_id, message.data) != message.mark:
+    if not is_intact(message):
         raise DamagedMessageError(message.sequence, "is damaged: its checksum is wrong")
+    if not message.data.startswith(PREFIX):
+        raise UnreadableCommitError(
+            f"message {message.sequence} is to be applied by rules {message.data[_RULES_AT]}, but this server"
+            f" has rules {RULES}: run the version that wrote it on all nodes"
+        )
 
 
 def _other_format(found: str) -> UnreadableCommitError:

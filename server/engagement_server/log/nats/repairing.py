@@ -12,16 +12,25 @@ from engagement_server.errors import (
     DamagedMessageError,
     EngagementError,
     LogReplacedError,
+    LogUnreachableError,
     StaleViewError,
     UnreadableCommitError,
 )
 from engagement_server.log.nats.divergence import check_position, require_quorum
-from engagement_server.log.nats.entries import decode_skips, encode_skips, read_entry
-from engagement_server.log.nats.incoming import Incoming
+from engagement_server.log.nats.entries import encode_skips, read_entry
+from engagement_server.log.nats.incoming import Incoming, read_skips
 from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.restoring import restore_latest
 from engagement_server.operations import SkipList
-from engagement_server.store.view_copy import import_copy, read_copy, remove_copy, set_aside
+from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION
+from engagement_server.store.view_copy import (
+    appoint_voter,
+    import_copy,
+    read_copy,
+    read_voter,
+    remove_copy,
+    set_aside,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,12 +60,14 @@ async def replace_view(stream: NatsStream, database: DatabaseFile, source: Path 
     LogUnreachableError. The view is as before then.
     """
     state = await require_quorum(stream)
+    voter = read_voter(database.folder)
     with set_aside(database.folder) as restore:
         if source is None:
             if not await restore_latest(stream, database):
                 raise ConfigurationError("the log has no snapshot that it continues from")
         else:
             await _take_over(stream, database, source)
+        appoint_voter(database.folder, voter)
         restore.pop_all()
     view = database.inspect()
     assert view is not None
@@ -96,7 +107,7 @@ async def skip_message(stream: NatsStream, sequence: int, *, is_forced: bool) ->
             f" {state.last_sequence}"
         )
     latest = await stream.read_skips()
-    skips = [] if latest is None else decode_skips(latest).sequences
+    skips = await read_skips(stream, is_damage_ignored=True)
     if sequence in skips:
         raise ConfigurationError(f"message {sequence} is skipped already")
     if not is_forced and await _is_usable(stream, sequence):
@@ -107,11 +118,14 @@ async def skip_message(stream: NatsStream, sequence: int, *, is_forced: bool) ->
     kept = sorted({*(each for each in skips if each >= state.first_sequence), sequence})
     if len(kept) > MAX_SKIPS:
         raise ConfigurationError(f"at most {MAX_SKIPS} messages can be skipped: found a new log on a view")
-    await stream.publish_skips(
-        f"skips.{secrets.token_hex(8)}",
-        encode_skips(SkipList(kept)),
-        replaces=0 if latest is None else latest.sequence,
-    )
+    try:
+        await stream.publish_skips(
+            f"skips.{secrets.token_hex(8)}",
+            encode_skips(SkipList(kept)),
+            replaces=0 if latest is None else latest.sequence,
+        )
+    except LogUnreachableError as error:
+        raise LogUnreachableError(f"message {sequence} may not be skipped yet, try again: {error}") from error
 
 
 async def _is_usable(stream: NatsStream, sequence: int) -> bool:
@@ -133,10 +147,15 @@ async def _take_over(stream: NatsStream, database: DatabaseFile, source: Path) -
     incoming = database.folder / _INCOMING_NAME
     try:
         await asyncio.to_thread(import_copy, source, incoming)
-        position = read_copy(incoming).position
-        if position.sequence == 0:
+        state = read_copy(incoming)
+        if state.position.sequence == 0:
             raise ConfigurationError(f"{source} is not a view of a replicated log")
-        await check_position(stream, position)
+        if not OLDEST_VERSION <= state.schema_version <= SCHEMA_VERSION:
+            raise ConfigurationError(
+                f"{source} has schema version {state.schema_version}; this server reads {SCHEMA_VERSION}."
+                " Copy the view of a node of the same version"
+            )
+        await check_position(stream, state.position)
         database.replace(incoming)
     except (LogReplacedError, StaleViewError) as error:
         raise ConfigurationError(f"{source} cannot be used: {error}") from error

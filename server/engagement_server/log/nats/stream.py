@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -143,6 +143,13 @@ class NatsStream:
         """Returns the latest list of messages to skip; None if there is none."""
         return await self._get(subject=self._skips_subject)
 
+    async def all_skips(self) -> AsyncGenerator[Message]:
+        """Yields all lists of messages to skip, the latest one last."""
+        sequence = 0
+        while found := await self._get(seq=sequence + 1, subject=self._skips_subject, next=True):
+            yield found
+            sequence = found.sequence
+
     async def publish(
         self,
         message_id: str,
@@ -185,15 +192,9 @@ class NatsStream:
             return [""]
         return sorted([info.cluster.leader or "", *(peer.name or "" for peer in info.cluster.replicas)])
 
-    def copy(self, server: str, *, after: int) -> AsyncGenerator[list[Message]]:
-        """Yields the messages that one server has; none at all if another server would deliver them."""
-        return deliver(
-            self._client,
-            self.js,
-            self.settings.name,
-            after=after,
-            accepts=lambda name: name == server or not server,
-        )
+    def copy(self, *, after: int, accepts: Callable[[str], bool]) -> AsyncGenerator[list[Message]]:
+        """Yields the messages that one server has; none at all if its name is not accepted."""
+        return deliver(self._client, self.js, self.settings.name, after=after, accepts=accepts)
 
     async def _get(self, **selection: Any) -> Message | None:  # Any: each part has its own type
         """Returns the message that the library's parameters select."""

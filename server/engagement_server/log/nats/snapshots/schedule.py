@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
-from engagement_server.errors import EngagementError
+from engagement_server.errors import EngagementError, UnavailableError
 from engagement_server.log.nats.divergence import continues_from
 from engagement_server.log.nats.snapshots.bucket import Snapshot, SnapshotBucket, SnapshotFacts
 from engagement_server.log.nats.snapshots.packing import Packer
@@ -66,9 +66,11 @@ class SnapshotSchedule:
                 exists = await self._check(stream)
             except Exception as error:  # replication matters more than any failure here
                 _log.warning(
-                    "no snapshot was taken, will retry in %.0f s: %s",
+                    "no snapshot was taken, will retry in %.0f s: %s; if that goes on, look at the disk of %s"
+                    " and at the servers of the log: without snapshots no new node can start",
                     retry_seconds,
-                    error,
+                    error.fault if isinstance(error, UnavailableError) else error,
+                    self._database.folder,
                     exc_info=not isinstance(error, EngagementError | OSError),
                 )
                 delay_seconds = retry_seconds
