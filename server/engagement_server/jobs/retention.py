@@ -170,12 +170,18 @@ class Retention:
             return
         while True:
             began = time.monotonic()
-            try:
-                counts = await asyncio.gather(*(self._submit(operation) for _ in range(steps)))
-            except DataDamagedError as error:
-                self._note_damage(account_id, error)
-                return
+            # Some steps may be committed though others fail.
+            results = await asyncio.gather(
+                *(self._submit(operation) for _ in range(steps)), return_exceptions=True
+            )
+            counts = [result for result in results if isinstance(result, int)]
             yield sum(counts)
+            for error in results:
+                if isinstance(error, DataDamagedError):
+                    self._note_damage(account_id, error)
+                    return
+                if isinstance(error, BaseException):
+                    raise error
             if not counts[-1] or time.monotonic() > until:
                 return
             if self._committer.is_busy:
