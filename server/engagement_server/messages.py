@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from engagement import v1
 from engagement_server.model import SourceDigest
@@ -33,7 +33,7 @@ def fill_result(result: v1.EventResult, verdict: Verdict, *, cursors: Cursors) -
     """Turns an empty result, perhaps one inside an ack, into that of one event."""
     result.index = verdict.index
     result.event_id = verdict.event_id
-    result.outcome = v1.Outcome.Name(verdict.outcome)
+    result.outcome = cast("v1.Outcome", int(verdict.outcome))  # the numbers are the contract's
     if verdict.position:
         result.cursor = cursors.encode(verdict.position)
     if verdict.error:

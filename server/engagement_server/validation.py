@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from engagement import limits, rules, v1
-from engagement.counts import check_counts
 from engagement.uuid7 import uuid7
 from engagement_server.clock import now_ms
 from engagement_server.errors import FieldInvalidError
@@ -20,7 +19,7 @@ from engagement_server.store.fingerprint import FINGERPRINT
 from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from google.protobuf.message import Message
 
@@ -42,37 +41,55 @@ def require_valid(request: Message) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """Events as the store keeps them, valid or not."""
+    """Events as the store keeps them, and what is wrong with them."""
 
     records: Sequence[EventRecord]
-    suspects: Sequence[int]
-    """Indexes of the events that the quick check does not clear."""
-    time_ms: int
-    """The time that they were examined at."""
+    """Of all events; those of invalid ones lack the texts for the search index."""
+    violations: Mapping[int, Sequence[rules.Violation]]
+    """Of the invalid events, by index."""
 
 
 async def examine(
-    events: Sequence[v1.Event], *, make_id: Callable[[int, v1.Event], str] | None = None
+    events: Sequence[v1.Event],
+    *,
+    make_id: Callable[[int, v1.Event], str] | None = None,
+    max_violations: int | None = None,
 ) -> Examined:
     """Turns events into records, and looks for invalid ones; other calls get their turns meanwhile.
 
-    An event without an id gets one from `make_id`, which takes its index and itself, or else a UUIDv7.
+    An event without an id gets one from `make_id`, which takes its index and itself, or else a UUIDv7. It
+    ends early once it has found more than `max_violations`.
+
+    To list all that is wrong with an event costs many times as much as to accept it: this is done for the
+    first few, and for the others only the first broken rule is looked for.
     """
     time_ms = now_ms()
-    records, suspects = [], []
+    records = []
+    violations: dict[int, Sequence[rules.Violation]] = {}
+    found = 0
     for index, event in enumerate(events):
         if index and index % _EVENTS_A_TURN == 0:
             await asyncio.sleep(0)
         if not event.event_id:
             event.event_id = uuid7() if make_id is None else make_id(index, event)
         payload = event.SerializeToString(deterministic=True)
-        is_suspect = not rules.is_plainly_valid(event, payload, now_ms=time_ms)
-        if is_suspect:
-            suspects.append(index)
-        # Nothing looks at items that are too many.
-        texts = _NO_TEXTS if is_suspect and check_counts(event) else indexed_texts(event)
+        texts = _NO_TEXTS
+        if rules.is_plainly_valid(event, payload, now_ms=time_ms) or not (
+            broken := rules.check_event(
+                event,
+                size_bytes=len(payload),
+                now_ms=time_ms,
+                is_first_enough=found >= _MAX_LISTED_VIOLATIONS,
+            )
+        ):
+            texts = indexed_texts(event)
+        else:
+            violations[index] = broken
+            found += len(broken)
         records.append(_record(event, payload, texts))
-    return Examined(records, suspects, time_ms)
+        if max_violations is not None and found > max_violations:
+            break
+    return Examined(records, violations)
 
 
 async def admit(envelope: Message, events: Sequence[v1.Event], *, path: str) -> Batch:
@@ -81,21 +98,19 @@ async def admit(envelope: Message, events: Sequence[v1.Event], *, path: str) -> 
     `envelope` is the request with valid events in place of its own. Raises FieldInvalidError, with paths from
     the request, if anything in the request is invalid.
     """
-    violations = rules.check_message(envelope)
-    examined = await examine(events)
-    async for index, found in _found(events, examined):
-        violations += [
-            replace(violation, field=".".join(filter(None, (event_path(path, index), violation.field))))
-            for violation in found
-        ]
-        if len(violations) > limits.MAX_VIOLATIONS:
-            break
-    if violations:
-        raise FieldInvalidError(violations[: limits.MAX_VIOLATIONS + 1])
+    broken = rules.check_message(envelope)
+    examined = await examine(events, max_violations=limits.MAX_VIOLATIONS)
+    broken += [
+        replace(violation, field=".".join(filter(None, (event_path(path, index), violation.field))))
+        for index, violations in examined.violations.items()
+        for violation in violations
+    ]
+    if broken:
+        raise FieldInvalidError(broken[: limits.MAX_VIOLATIONS + 1])
     return Batch(examined.records, range(len(events)), fingerprint=FINGERPRINT)
 
 
-async def admit_partly(envelope: Message, events: Sequence[v1.Event], examined: Examined) -> Batch:
+def admit_partly(envelope: Message, events: Sequence[v1.Event], examined: Examined) -> Batch:
     """A batch of the valid events, and of rejections of the others.
 
     `envelope` is the request without its events, or with valid ones in their place. Raises FieldInvalidError
@@ -103,38 +118,14 @@ async def admit_partly(envelope: Message, events: Sequence[v1.Event], examined: 
     """
     require_valid(envelope)
     records = examined.records
-    rejections = [
-        Rejection(index, _shown_id(events[index]), event_error(found).SerializeToString())
-        async for index, found in _found(events, examined)
-    ]
-    if not rejections:
+    if not examined.violations:
         return Batch(records, range(len(records)), fingerprint=FINGERPRINT)
-    rejected = {rejection.index for rejection in rejections}
-    indexes = [index for index in range(len(records)) if index not in rejected]
+    rejections = [
+        Rejection(index, _shown_id(events[index]), event_error(violations).SerializeToString())
+        for index, violations in examined.violations.items()
+    ]
+    indexes = [index for index in range(len(records)) if index not in examined.violations]
     return Batch([records[index] for index in indexes], indexes, rejections, FINGERPRINT)
-
-
-async def _found(
-    events: Sequence[v1.Event], examined: Examined
-) -> AsyncIterator[tuple[int, list[rules.Violation]]]:
-    """The invalid events by index, with their violations; other calls get their turns meanwhile.
-
-    To list all that is wrong with an event costs many times as much as to accept it: this is done for the
-    first few, and for the others only the first broken rule is looked for.
-    """
-    listed = 0
-    for number, index in enumerate(examined.suspects):
-        if number and number % _EVENTS_A_TURN == 0:
-            await asyncio.sleep(0)
-        violations = rules.check_event(
-            events[index],
-            size_bytes=len(examined.records[index].payload),
-            now_ms=examined.time_ms,
-            is_first_enough=listed >= _MAX_LISTED_VIOLATIONS,
-        )
-        if violations:
-            listed += len(violations)
-            yield index, violations
 
 
 def event_path(path: str, index: int) -> str:

@@ -75,7 +75,7 @@ def batch_of(events: Sequence[v1.Event]) -> Batch:
 
 
 async def _admitted(events: Sequence[v1.Event]) -> Batch:
-    return await admit_partly(_EMPTY_CHUNK, events, await examine(events))
+    return admit_partly(_EMPTY_CHUNK, events, await examine(events))
 
 
 def at_once(coroutine: Coroutine[None, None, T]) -> T:

@@ -61,7 +61,7 @@ class IngestHandlers:
             account_id=request.account_id, events=[_VALID_EVENT] if request.events else []
         )
         if request.allow_partial:
-            batch = await admit_partly(envelope, request.events, await examine(request.events))
+            batch = admit_partly(envelope, request.events, await examine(request.events))
         else:
             batch = await admit(envelope, request.events, path="events")
         partition = self._partitions.of(request.account_id)

@@ -63,7 +63,7 @@ class Chunks:
             self._upload_id,
             self._owner,
             chunk.sequence,
-            await admit_partly(v1.UploadEventsRequest(chunk=envelope), chunk.events, examined),
+            admit_partly(v1.UploadEventsRequest(chunk=envelope), chunk.events, examined),
             self._digest(examined.records),
             source_digest(chunk),
         )
