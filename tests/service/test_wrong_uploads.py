@@ -102,6 +102,27 @@ async def test_its_chunks_and_its_end_may_all_be_sent_at_once_and_it_stays_open(
     assert refused.metadata == {"uploadId": "short", "rejected": "1000", "committedThrough": "3"}
 
 
+async def test_a_good_event_that_was_sent_too_late_helps_the_next_stream_only(
+    ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
+) -> None:
+    chunks = [chunk(1, *bad_events(500)), chunk(2, *bad_events(500)), chunk(3, customer_event("good"))]
+    upload = RawUpload(ingest)
+    await upload.send(opening(), *chunks, finish(3))
+    received: list[Response] = []
+    refused = await refusal(upload, received)
+    assert (refused.reason, refused.metadata["rejected"]) == ("UPLOAD_ALL_REJECTED", "1000")
+    state = await upload_state(ingest)
+    assert (received[-1].ack.committed_through, state.state) == (
+        state.committed_through,
+        v1.Upload.STATE_OPEN,
+    )
+    again = RawUpload(ingest)
+    await again.send(opening(), *chunks, finish(3))
+    responses = await again.receive_rest()
+    assert responses[-1].finished.upload.tally == v1.Tally(accepted=1, rejected=1000)
+    assert await stored_ids(events) == ["good"]
+
+
 async def test_fewer_rejected_events_than_the_limit_are_only_reported(ingest: IngestServiceAsyncStub) -> None:
     upload = RawUpload(ingest)
     await upload.send(opening(), chunk(1, *bad_events(500)), chunk(2, *bad_events(LIMIT - 501)), finish(2))

@@ -26,8 +26,10 @@ class RejectionGuard:
         self._sent_events = state.tally.total
         self._unacked_chunks = 0
         self._has_acked = asyncio.Event()
+        self._opened_through = state.committed_through
+        self._first_rejected = state.tally.rejected
         self.has_tripped = False
-        """Whether the upload is to end: nothing more is read, and what was read is acked."""
+        """Whether the stream is to end: nothing more is read, and what was read is acked."""
 
     def send(self, chunk: CommitChunk) -> None:
         """Notes a chunk that is about to be committed."""
@@ -35,11 +37,16 @@ class RejectionGuard:
         self._unacked_chunks += 1
 
     def acknowledge(self, chunk: ChunkCommitted) -> None:
-        """Notes a chunk whose ack has been sent; an event that was not rejected lets the upload go on."""
+        """Notes a chunk whose ack has been sent."""
         self._committed_through, self._tally = chunk.committed_through, chunk.tally
         self._unacked_chunks -= 1
         self._has_acked.set()
-        self.has_tripped = self._is_wholly_wrong(rejected=self._tally.rejected)
+        if self._tally.is_all_rejected:
+            self._first_rejected = self._tally.rejected
+        is_new = chunk.sequence > self._opened_through
+        # A good event in a chunk that was sent meanwhile helps the next stream, not this one: how far ahead a
+        # client sends must not decide.
+        self.has_tripped |= is_new and self._is_wholly_wrong(rejected=self._tally.rejected)
 
     async def settle(self) -> None:
         """Returns once no ack can end the upload any more. Raises UploadAllRejectedError.
@@ -56,7 +63,7 @@ class RejectionGuard:
         """The error that ends the upload."""
         return UploadAllRejectedError(
             upload_id=self._upload_id,
-            rejected=self._tally.rejected,
+            rejected=self._first_rejected,
             committed_through=self._committed_through,
         )
 

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_stream::{StreamExt, iter};
 
+use super::repetition::expand;
 use crate::servers::id_of;
 
 const PAGE_SIZE: u16 = 2;
