@@ -61,8 +61,7 @@ public final class Uploader {
    *
    * <p>Events without an id get one from the server, the same whenever the source is uploaded under
    * this upload id. An event that cannot be sent, because it is larger than 3.5 MiB or its text is
-   * not Unicode, is rejected here: {@code onRejection} gets it, and the summary's tally counts
-   * it.
+   * not Unicode, is rejected here: {@code onRejection} gets it, and the summary's tally counts it.
    *
    * <p>The source is read in a thread of its own, no faster than the server commits, and may block
    * for any time: earlier events are sent meanwhile. If the upload ends before its source, that
