@@ -60,8 +60,8 @@ async def examine(
     An event without an id gets one from `make_id`, which takes its index and itself, or else a UUIDv7. It
     ends early once it has found more than `max_violations`.
 
-    To list all that is wrong with an event costs many times as much as to accept it: this is done for the
-    first few, and for the others only the first broken rule is looked for.
+    Listing all that is wrong with an event costs many times as much as accepting it. This is done for the
+    first few events only; of the others it finds one broken rule.
     """
     time_ms = now_ms()
     records = []
@@ -73,20 +73,18 @@ async def examine(
         if not event.event_id:
             event.event_id = uuid7() if make_id is None else make_id(index, event)
         payload = event.SerializeToString(deterministic=True)
-        texts = _NO_TEXTS
-        if rules.is_plainly_valid(event, payload, now_ms=time_ms) or not (
-            broken := rules.check_event(
+        broken: Sequence[rules.Violation] = ()
+        if not rules.is_plainly_valid(event, payload, now_ms=time_ms):
+            broken = rules.check_event(
                 event,
                 size_bytes=len(payload),
                 now_ms=time_ms,
                 is_first_enough=found >= _MAX_LISTED_VIOLATIONS,
             )
-        ):
-            texts = indexed_texts(event)
-        else:
+        if broken:
             violations[index] = broken
             found += len(broken)
-        records.append(_record(event, payload, texts))
+        records.append(_record(event, payload, _NO_TEXTS if broken else indexed_texts(event)))
         if max_violations is not None and found > max_violations:
             break
     return Examined(records, violations)
