@@ -30,6 +30,7 @@ _MAX_ERROR_BYTES = 2048
 # Resolving an enum value by name takes as long as serializing an event.
 _CUSTOMER_INFO = v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO
 _PERSONAL_INFO = v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO
+_FIELD_INVALID = v1.ErrorReason.ERROR_REASON_FIELD_INVALID
 _NO_TEXTS = "", "", "", ""
 
 
@@ -139,13 +140,13 @@ def _shown_id(event: v1.Event) -> str:
 def event_error(violations: Sequence[rules.Violation]) -> v1.EventError:
     """The error of a rejected event; bounded, because an ack may hold many."""
     error = v1.EventError(
-        reason=v1.ErrorReason.ERROR_REASON_FIELD_INVALID,
+        reason=_FIELD_INVALID,
         message=": ".join(filter(None, (violations[0].field, violations[0].description))),
         violations_total=len(violations),
     )
     for violation in violations[: limits.MAX_VIOLATIONS]:
         error.violations.add(field=violation.field, rule=violation.rule, description=violation.description)
-        if error.ByteSize() > _MAX_ERROR_BYTES and len(error.violations) > 1:
+        if len(error.violations) > 1 and error.ByteSize() > _MAX_ERROR_BYTES:
             del error.violations[-1]
             break
     return error
