@@ -34,7 +34,7 @@ from engagement_server.operations import Commit, CommitChunk, FinishUpload, Open
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.writer import Writer
 from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS
-from engagement_server.validation import admit_partly, event_records
+from engagement_server.validation import admit_partly, examine
 
 _SECTION = "Bulk upload"
 _ROUNDS = 5
@@ -73,7 +73,7 @@ async def measure_upload(settings: Settings) -> list[Figure]:
                 chunks = _chunks(events)
                 rounds.append(
                     _Round(
-                        store=len(events) / _time_store(store, events),
+                        store=len(events) / await _time_store(store, events),
                         upload=len(events) / await time_upload(channel, chunks, events=len(events)),
                         uploader=len(events) / await _time_uploader(client, events),
                         echo=len(events) / await time_echo(echo_channel, chunks),
@@ -120,11 +120,11 @@ def _store(folder: Path) -> Iterator[Writer]:
         database.close()
 
 
-def _time_store(store: Writer, events: Sequence[v1.Event]) -> float:
+async def _time_store(store: Writer, events: Sequence[v1.Event]) -> float:
     """Seconds that the store takes for checked chunks, in the largest groups that the committer makes."""
     upload_id = uuid7()
     chunks: list[Operation] = [
-        CommitChunk(ACCOUNT_ID, upload_id, _OWNER, sequence, _batch(part, sequence=sequence))
+        CommitChunk(ACCOUNT_ID, upload_id, _OWNER, sequence, await _batch(part, sequence=sequence))
         for sequence, part in enumerate(_parts(events), 1)
     ]
     commits = [
@@ -163,12 +163,12 @@ def _parts(events: Sequence[v1.Event]) -> Iterator[Sequence[v1.Event]]:
         yield events[start : start + MAX_CHUNK_EVENTS]
 
 
-def _batch(events: Sequence[v1.Event], *, sequence: int) -> Batch:
+async def _batch(events: Sequence[v1.Event], *, sequence: int) -> Batch:
     """The events as the server hands them to its store."""
     return admit_partly(
         v1.UploadEventsRequest(chunk=v1.UploadEventsRequest.Chunk(sequence=sequence)),
         events,
-        event_records(events),
+        await examine(events),
     )
 
 

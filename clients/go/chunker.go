@@ -16,12 +16,14 @@ const (
 	flushDelay = 200 * time.Millisecond
 	// Covers an event's tag and length, and its share of the enclosing message.
 	framingBytes = 64
+	// The contract's limit, which GetServerInfo names max_event_bytes.
+	maxEventBytes = 3_584 * 1024
 )
 
 // chunker reads a source in a goroutine of its own and keeps the events of one chunk ready.
 //
-// A chunk is complete when it is full. If the source pauses, it is taken as it is, so that an endless source never
-// lags far behind. An event that no chunk can carry is rejected here.
+// A chunk is complete when it is full; a larger event is alone in its chunk. If the source pauses, a chunk is taken as
+// it is, so that an endless source never lags far behind. An event that cannot be sent is rejected here.
 type chunker struct {
 	source iter.Seq2[*v1.Event, error]
 	reject func(position int64, event *v1.Event, reason *v1.EventError)
@@ -219,7 +221,7 @@ func (c *chunker) add(ctx context.Context, position int64, event *v1.Event) erro
 	return ctx.Err()
 }
 
-// serialize makes the canonical form of an event. It returns a reason if no chunk can carry the event.
+// serialize makes the canonical form of an event. It returns a reason if the event cannot be sent.
 func (c *chunker) serialize(event *v1.Event) (*v1.EventError, error) {
 	form, err := canonicalForm(c.form, event)
 	if err != nil {
@@ -230,8 +232,8 @@ func (c *chunker) serialize(event *v1.Event) (*v1.EventError, error) {
 		return nil, err
 	}
 	c.form = form
-	if len(form)+framingBytes > c.maxBytes {
-		return tooLarge(len(form), c.maxBytes-framingBytes), nil
+	if len(form) > maxEventBytes {
+		return tooLarge(len(form)), nil
 	}
 	return nil, nil
 }
@@ -291,9 +293,9 @@ func signal(channel chan struct{}) {
 	}
 }
 
-// tooLarge returns the error of an event too large for any chunk, in the server's terms.
-func tooLarge(bytes, maxBytes int) *v1.EventError {
-	description := fmt.Sprintf("must take at most %d bytes, takes %d", maxBytes, bytes)
+// tooLarge returns the error of an event that is larger than events may be, in the server's terms.
+func tooLarge(bytes int) *v1.EventError {
+	description := fmt.Sprintf("must take at most %d bytes, takes %d", maxEventBytes, bytes)
 	return &v1.EventError{
 		Reason:          v1.ErrorReason_ERROR_REASON_FIELD_INVALID,
 		Message:         "the event " + description,

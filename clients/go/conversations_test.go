@@ -160,12 +160,14 @@ func upload(
 		ChunkEvents int    `json:"chunk_events"`
 		Events      []json.RawMessage
 		FailsAfter  *int `json:"fails_after"`
+		KeepGoing   bool `json:"keep_going"`
 	}
 	decode(t, arguments, &call)
 	rejections := []any{}
 	uploader := client.NewUploader(engagement.UploadOptions{
 		UploadID:    call.UploadID,
 		ChunkEvents: call.ChunkEvents,
+		KeepGoing:   call.KeepGoing,
 		MaxOutage:   c.maxOutage(),
 		OnRejection: func(rejected engagement.RejectedEvent) {
 			rejections = append(rejections, map[string]any{

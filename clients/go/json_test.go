@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/engagement-attributes/engagement-attributes/clients/go/internal/testserver"
@@ -30,10 +33,25 @@ func plain(t *testing.T, value map[string]any) map[string]any {
 func parseEvent(t *testing.T, text json.RawMessage) *v1.Event {
 	t.Helper()
 	event := &v1.Event{}
-	if err := protojson.Unmarshal(text, event); err != nil {
+	if err := protojson.Unmarshal(expand(t, text), event); err != nil {
 		t.Fatal(err)
 	}
 	return event
+}
+
+var repetition = regexp.MustCompile(`\{\s*"repeat":\s*"(.)",\s*"times":\s*(\d+)\s*\}`)
+
+// expand writes out texts that the cases give as a character and how often it is repeated.
+func expand(t *testing.T, text []byte) []byte {
+	t.Helper()
+	return repetition.ReplaceAllFunc(text, func(found []byte) []byte {
+		groups := repetition.FindSubmatch(found)
+		times, err := strconv.Atoi(string(groups[2]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Concat([]byte{'"'}, bytes.Repeat(groups[1], times), []byte{'"'})
+	})
 }
 
 func parseEvents(t *testing.T, texts []json.RawMessage) []*v1.Event {

@@ -189,7 +189,11 @@ func (s *uploadStream) send(ctx context.Context) error {
 }
 
 func (s *uploadStream) sendAll(ctx context.Context) error {
-	open := &v1.UploadEventsRequest_Open{AccountId: s.client.AccountID, UploadId: s.upload.id}
+	open := &v1.UploadEventsRequest_Open{
+		AccountId: s.client.AccountID,
+		UploadId:  s.upload.id,
+		KeepGoing: s.upload.keepGoing,
+	}
 	opening := &v1.UploadEventsRequest{Message: &v1.UploadEventsRequest_Open_{Open: open}}
 	if err := s.sendMessage(ctx, opening); err != nil {
 		return err

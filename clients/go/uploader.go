@@ -17,6 +17,9 @@ type UploadOptions struct {
 	UploadID string
 	// ChunkEvents is the maximum number of events in a chunk. 0: as many as the server allows.
 	ChunkEvents int
+	// KeepGoing lets the upload go on even if the server rejects all its events. Otherwise it ends with the reason
+	// UPLOAD_ALL_REJECTED.
+	KeepGoing bool
 	// MaxOutage is how long to keep reconnecting without progress. 0: 300 seconds.
 	MaxOutage time.Duration
 	// OnProgress is called at every ack and every reconnect. It must not block.
@@ -53,7 +56,7 @@ func (u *Uploader) UploadID() string { return u.options.UploadID }
 // Upload uploads all events of the source and finishes the upload.
 //
 // An event without an id gets one from the server, the same whenever the source is uploaded under this upload id. An
-// event that no chunk can carry, because it is too large or has a text that is not UTF-8, is rejected by the client:
+// event that cannot be sent, because it is too large or has a text that is not UTF-8, is rejected by the client:
 // OnRejection gets it and the summary's tally counts it. The source is iterated in a goroutine of its own, no faster
 // than the server commits, and may reuse an event once it is asked for the next one. It may pause for any time: earlier
 // events are sent meanwhile. Upload does not return before the source has, so a source that blocks must watch ctx as
@@ -63,8 +66,8 @@ func (u *Uploader) UploadID() string { return u.options.UploadID }
 // after a cancellation.
 //
 // Other errors are TakenOver if a newer stream has taken over the upload, SourceMismatch if the upload began with
-// another source, the last connection's error if an outage lasts too long, and any other [*Error] that is not
-// transient, at once.
+// another source, Precondition with the reason UPLOAD_ALL_REJECTED if the server rejected the first events, all of
+// them, the last connection's error if an outage lasts too long, and any other [*Error] that is not transient, at once.
 func (u *Uploader) Upload(ctx context.Context, events iter.Seq2[*v1.Event, error]) (*UploadSummary, error) {
 	return u.upload(ctx, func(context.Context) iter.Seq2[*v1.Event, error] { return events })
 }
@@ -99,6 +102,7 @@ func (u *Uploader) upload(
 	run := &uploadRun{
 		id:          u.options.UploadID,
 		chunkEvents: u.options.ChunkEvents,
+		keepGoing:   u.options.KeepGoing,
 		ledger:      books,
 		chunker:     newChunker(open(reading), books.reject),
 		outage:      newOutage(u.options.MaxOutage),
@@ -129,6 +133,7 @@ func (u *Uploader) upload(
 type uploadRun struct {
 	id          string
 	chunkEvents int
+	keepGoing   bool
 	ledger      *ledger
 	chunker     *chunker
 	outage      *outage

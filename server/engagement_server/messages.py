@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from engagement import v1
 from engagement_server.model import SourceDigest
@@ -24,15 +24,20 @@ def tally_message(tally: Tally) -> v1.Tally:
 
 def verdict_message(verdict: Verdict, *, cursors: Cursors) -> v1.EventResult:
     """The result of one event."""
-    result = v1.EventResult(
-        index=verdict.index,
-        event_id=verdict.event_id,
-        outcome=v1.Outcome.Name(verdict.outcome),
-        cursor=cursors.encode(verdict.position) if verdict.position else "",
-    )
+    result = v1.EventResult()
+    fill_result(result, verdict, cursors=cursors)
+    return result
+
+
+def fill_result(result: v1.EventResult, verdict: Verdict, *, cursors: Cursors) -> None:
+    """Turns an empty result, perhaps one inside an ack, into that of one event."""
+    result.index = verdict.index
+    result.event_id = verdict.event_id
+    result.outcome = cast("v1.Outcome", int(verdict.outcome))  # the numbers are the contract's
+    if verdict.position:
+        result.cursor = cursors.encode(verdict.position)
     if verdict.error:
         result.error.ParseFromString(verdict.error)
-    return result
 
 
 def source_message(source: SourceDigest | None) -> v1.SourceDigest | None:

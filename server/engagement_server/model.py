@@ -22,6 +22,8 @@ class Outcome(IntEnum):
 _MAX_CHARACTER_BYTES = 4
 # Times, a cursor, and the names and lengths of the fields of a stored event.
 _MAX_ENVELOPE_BYTES = 128
+# A verdict with its id and cursor, and the message of it.
+_RESULT_BYTES = 512
 
 # The next three are tuples, not dataclasses: each event needs one, and a tuple costs a third.
 
@@ -63,6 +65,11 @@ class Verdict(NamedTuple):
     error: bytes
     """A serialized `EventError` if rejected, else empty."""
 
+    @property
+    def max_result_bytes(self) -> int:
+        """A bound on the bytes that the result takes in a response."""
+        return len(self.error) + _MAX_CHARACTER_BYTES * len(self.event_id) + _MAX_ENVELOPE_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -77,8 +84,15 @@ class Batch:
 
     @property
     def size_bytes(self) -> int:
-        """Upper bound of the memory that the batch takes while it waits: a character may take four bytes."""
-        return sum([len(record.payload) + 4 * len(record.indexed_texts[0]) for record in self.records])
+        """Upper bound of the memory that the batch takes until it is answered, with the results."""
+        events = sum(
+            [
+                len(record.payload) + _MAX_CHARACTER_BYTES * len(record.indexed_texts[0])
+                for record in self.records
+            ]
+        )
+        errors = sum([len(rejection.error) for rejection in self.rejections])
+        return events + errors + _RESULT_BYTES * (len(self.records) + len(self.rejections))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,11 @@ class Tally:
     duplicate: int = 0
     rejected: int = 0
     suppressed: int = 0
+
+    @property
+    def is_all_rejected(self) -> bool:
+        """Whether no event was accepted, a duplicate, or suppressed."""
+        return self.rejected == self.total
 
     @property
     def total(self) -> int:

@@ -6,7 +6,8 @@ lists, is decided when the event is committed.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from engagement import limits, rules, v1
@@ -18,15 +19,19 @@ from engagement_server.store.fingerprint import FINGERPRINT
 from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from google.protobuf.message import Message
 
-MAX_VIOLATIONS = 32
+_EVENTS_A_TURN = 50
+# Of all events of a batch together.
+_MAX_LISTED_VIOLATIONS = 128
 _MAX_ERROR_BYTES = 2048
 # Resolving an enum value by name takes as long as serializing an event.
 _CUSTOMER_INFO = v1.AttributeSet.ATTRIBUTE_SET_CUSTOMER_INFO
 _PERSONAL_INFO = v1.AttributeSet.ATTRIBUTE_SET_PERSONAL_INFO
+_FIELD_INVALID = v1.ErrorReason.ERROR_REASON_FIELD_INVALID
+_NO_TEXTS = "", "", "", ""
 
 
 def require_valid(request: Message) -> None:
@@ -35,57 +40,91 @@ def require_valid(request: Message) -> None:
         raise FieldInvalidError(violations)
 
 
-def admit(request: Message, envelope: Message, events: Sequence[v1.Event], *, path: str) -> Batch:
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """Events as the store keeps them, and what is wrong with them."""
+
+    records: Sequence[EventRecord]
+    """Of all events; those of invalid ones lack the texts for the search index."""
+    violations: Mapping[int, Sequence[rules.Violation]]
+    """Of the invalid events, by index."""
+
+
+async def examine(
+    events: Sequence[v1.Event],
+    *,
+    make_id: Callable[[int, v1.Event], str] | None = None,
+    max_violations: int | None = None,
+) -> Examined:
+    """Turns events into records, and looks for invalid ones; other calls get their turns meanwhile.
+
+    An event without an id gets one from `make_id`, which takes its index and itself, or else a UUIDv7. It
+    ends early once it has found more than `max_violations`.
+
+    Listing all that is wrong with an event costs many times as much as accepting it. This is done for the
+    first few events only; of the others it finds one broken rule.
+    """
+    time_ms = now_ms()
+    records = []
+    violations: dict[int, Sequence[rules.Violation]] = {}
+    found = 0
+    for index, event in enumerate(events):
+        if index and index % _EVENTS_A_TURN == 0:
+            await asyncio.sleep(0)
+        if not event.event_id:
+            event.event_id = uuid7() if make_id is None else make_id(index, event)
+        payload = event.SerializeToString(deterministic=True)
+        broken: Sequence[rules.Violation] = ()
+        if not rules.is_plainly_valid(event, payload, now_ms=time_ms):
+            broken = rules.check_event(
+                event,
+                size_bytes=len(payload),
+                now_ms=time_ms,
+                is_first_enough=found >= _MAX_LISTED_VIOLATIONS,
+            )
+        if broken:
+            violations[index] = broken
+            found += len(broken)
+        records.append(_record(event, payload, _NO_TEXTS if broken else indexed_texts(event)))
+        if max_violations is not None and found > max_violations:
+            break
+    return Examined(records, violations)
+
+
+async def admit(envelope: Message, events: Sequence[v1.Event], *, path: str) -> Batch:
     """The events at `path` of a request as a batch, all or nothing.
 
     `envelope` is the request with valid events in place of its own. Raises FieldInvalidError, with paths from
     the request, if anything in the request is invalid.
     """
-    time_ms = now_ms()
-    records = event_records(events)
-    suspects = _suspects(events, records, time_ms)
-    require_valid(request if suspects else envelope)
-    violations = [
+    broken = rules.check_message(envelope)
+    examined = await examine(events, max_violations=limits.MAX_VIOLATIONS)
+    broken += [
         replace(violation, field=".".join(filter(None, (event_path(path, index), violation.field))))
-        for index in suspects
-        for violation in rules.check_limits(
-            events[index], size_bytes=len(records[index].payload), now_ms=time_ms
-        )
+        for index, violations in examined.violations.items()
+        for violation in violations
     ]
-    if violations:
-        raise FieldInvalidError(violations)
-    return Batch(records, range(len(records)), fingerprint=FINGERPRINT)
+    if broken:
+        raise FieldInvalidError(broken[: limits.MAX_VIOLATIONS + 1])
+    return Batch(examined.records, range(len(events)), fingerprint=FINGERPRINT)
 
 
-def admit_partly(envelope: Message, events: Sequence[v1.Event], records: Sequence[EventRecord]) -> Batch:
-    """A batch of the valid events, and of rejections of the others; `records` are those of the events.
+def admit_partly(envelope: Message, events: Sequence[v1.Event], examined: Examined) -> Batch:
+    """A batch of the valid events, and of rejections of the others.
 
     `envelope` is the request without its events, or with valid ones in their place. Raises FieldInvalidError
     if the envelope breaks a rule.
     """
     require_valid(envelope)
-    time_ms = now_ms()
-    suspects = _suspects(events, records, time_ms)
-    if not suspects:
+    records = examined.records
+    if not examined.violations:
         return Batch(records, range(len(records)), fingerprint=FINGERPRINT)
-    found = rules.check_events([events[index] for index in suspects], now_ms=time_ms)
     rejections = [
         Rejection(index, _shown_id(events[index]), event_error(violations).SerializeToString())
-        for index, violations in zip(suspects, found, strict=True)
-        if violations
+        for index, violations in examined.violations.items()
     ]
-    rejected = {rejection.index for rejection in rejections}
-    indexes = [index for index in range(len(records)) if index not in rejected]
+    indexes = [index for index in range(len(records)) if index not in examined.violations]
     return Batch([records[index] for index in indexes], indexes, rejections, FINGERPRINT)
-
-
-def _suspects(events: Sequence[v1.Event], records: Sequence[EventRecord], now_ms: int) -> list[int]:
-    """Indexes of the events that the quick check does not clear."""
-    return [
-        index
-        for index, (event, record) in enumerate(zip(events, records, strict=True))
-        if not rules.is_plainly_valid(event, record.payload, now_ms=now_ms)
-    ]
 
 
 def event_path(path: str, index: int) -> str:
@@ -101,43 +140,23 @@ def _shown_id(event: v1.Event) -> str:
 def event_error(violations: Sequence[rules.Violation]) -> v1.EventError:
     """The error of a rejected event; bounded, because an ack may hold many."""
     error = v1.EventError(
-        reason=v1.ErrorReason.ERROR_REASON_FIELD_INVALID,
+        reason=_FIELD_INVALID,
         message=": ".join(filter(None, (violations[0].field, violations[0].description))),
         violations_total=len(violations),
     )
-    for violation in violations[:MAX_VIOLATIONS]:
+    for violation in violations[: limits.MAX_VIOLATIONS]:
         error.violations.add(field=violation.field, rule=violation.rule, description=violation.description)
-        if error.ByteSize() > _MAX_ERROR_BYTES and len(error.violations) > 1:
+        if len(error.violations) > 1 and error.ByteSize() > _MAX_ERROR_BYTES:
             del error.violations[-1]
             break
     return error
 
 
-def event_records(
-    events: Sequence[v1.Event], *, make_id: Callable[[int, v1.Event], str] | None = None
-) -> list[EventRecord]:
-    """The events as the store keeps them, valid or not.
-
-    An event without an id gets one from `make_id`, which takes its index and itself, or else a UUIDv7.
-    """
-    for index, event in enumerate(events):
-        if not event.event_id:
-            event.event_id = uuid7() if make_id is None else make_id(index, event)
-    return [_record(event) for event in events]
-
-
-def _record(event: v1.Event) -> EventRecord:
+def _record(event: v1.Event, payload: bytes, texts: tuple[str, str, str, str]) -> EventRecord:
     if event.HasField("customer_info"):
         attribute_set = _CUSTOMER_INFO
         server_time_ms = event.customer_info.server_time_stamp
     else:
         attribute_set = _PERSONAL_INFO
         server_time_ms = event.personal_info.server_time_stamp
-    return EventRecord(
-        event.event_id,
-        attribute_set,
-        event.authenticated,
-        server_time_ms,
-        event.SerializeToString(deterministic=True),
-        indexed_texts(event),
-    )
+    return EventRecord(event.event_id, attribute_set, event.authenticated, server_time_ms, payload, texts)

@@ -87,6 +87,41 @@ def test_bad_events_are_reported_with_line_and_reason_and_the_others_are_stored(
     assert cli.count_stored() == 2
 
 
+BAD_LINE = '{"customerInfo": {"lastPaymentDate": {"year": 2023, "month": 13, "day": 1}}}'
+
+
+def test_a_file_that_is_wholly_wrong_is_stopped_and_costs_no_other(cli: Cli) -> None:
+    cli.write("a.ndjson", *[BAD_LINE] * 20_000)
+    cli.write("b.ndjson", event_line("1"))
+    result = cli.run("upload", "a.ndjson", "b.ndjson", "--json")
+    assert result.status == 1, result.stderr
+    wrong, right = result.json()["files"]
+    assert (right["accepted"], right["stopped"]) == (1, None)
+    assert 1_000 <= wrong["rejected"] < 20_000
+    assert len(cli.rejections("a.ndjson")) == wrong["rejected"]
+    assert wrong["stopped"].startswith(
+        f"the first {wrong['rejected']:,} events were all rejected. The first, at"
+    )
+    assert "at line 1: customer_info.last_payment_date.month: must be " in wrong["stopped"]
+    assert "--keep-going" in wrong["stopped"]
+    again = cli.run("upload", "a.ndjson")
+    assert again.status == 1
+    assert "  Stopped: the first " in again.stderr
+
+
+def test_with_keep_going_all_of_each_wrong_file_is_sent_and_stored_where_it_is_right(cli: Cli) -> None:
+    folder = cli.folder / "in"
+    folder.mkdir()
+    for name in ("a.ndjson", "b.ndjson"):
+        cli.write(f"in/{name}", *[BAD_LINE] * 4_000, event_line(name))
+    assert all(each["stopped"] for each in cli.run("upload", "in", "--json").json()["files"])
+    result = cli.run("upload", "in", "--keep-going", "--json")
+    assert result.status == 1
+    for each in result.json()["files"]:
+        assert (each["accepted"] + each["duplicate"], each["rejected"], each["stopped"]) == (1, 4_000, None)
+    assert cli.count_stored() == 2
+
+
 @pytest.mark.skipif(os.name != "posix", reason="has other permissions")
 def test_only_the_owner_can_read_a_report_because_it_holds_whole_events(cli: Cli) -> None:
     cli.write("a.ndjson", "nope")

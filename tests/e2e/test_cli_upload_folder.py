@@ -167,6 +167,7 @@ def test_a_file_that_changes_while_it_is_read_does_not_finish_the_upload_of_its_
         source=None,
         rejected_dir=None,
         upload_id=None,
+        keep_going=False,
     )
     with connect(cli.server, account=cli.account) as connection, ChangingBar(inputs) as bar:
         limits = connection.call(EngagementClient.get_server_info).limits

@@ -17,11 +17,11 @@ from engagement_server.jobs import erasures
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.node import Server
 from tests.support.agreement import agreed, clients, views_agree
-from tests.support.events import customer_event, customer_events
+from tests.support.events import bad_event, customer_event, customer_events
 from tests.support.marked_events import SUBJECT, files_with, marked_events
 from tests.support.nats_cluster import NatsCluster
 from tests.support.raw_subscription import RawSubscription, subscribing
-from tests.support.raw_upload import RawUpload, chunk, finish
+from tests.support.raw_upload import RawUpload, chunk, finish, opening
 from tests.support.refused_call import expect_refused
 from tests.support.server_cluster import ServerCluster
 from tests.support.view_rows import held_view
@@ -185,6 +185,26 @@ async def test_an_upload_that_is_opened_at_another_node_ends_at_the_first(cluste
     assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "UPLOAD_TAKEN_OVER")
     assert finished.finished.upload.tally == v1.Tally(accepted=3)
     assert len(await agreed(cluster.servers.addresses, account_id="acme")) == 3
+
+
+async def test_an_upload_that_was_wholly_wrong_at_one_node_ends_or_goes_on_at_another(
+    cluster: Cluster,
+) -> None:
+    wrong = [chunk(number, *(bad_event(f"{number}-{i}") for i in range(500))) for number in (1, 2)]
+    begin = opening(upload_id="wrong")
+    async with channels(cluster) as (first, second, _):
+        upload = RawUpload(v1.IngestServiceStub(first))
+        await upload.send(begin, *wrong)
+        refused = await expect_refused(upload.receive_rest())
+        assert (refused.reason, refused.metadata["committedThrough"]) == ("UPLOAD_ALL_REJECTED", "2")
+        again = RawUpload(v1.IngestServiceStub(second))
+        await again.send(begin, chunk(3, bad_event("more")))
+        refused = await expect_refused(again.receive_rest())
+        assert refused.metadata == {"uploadId": "wrong", "rejected": "1001", "committedThrough": "3"}
+        last = RawUpload(v1.IngestServiceStub(second))
+        await last.send(begin, chunk(4, customer_event("right")), finish(4))
+        *_, finished = await last.receive_rest()
+    assert finished.finished.upload.tally == v1.Tally(accepted=1, rejected=1001)
 
 
 async def test_an_erasure_whose_node_is_killed_is_completed_by_another(

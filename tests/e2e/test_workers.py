@@ -21,6 +21,7 @@ from tests.support.events import bad_event, customer_event, customer_events
 from tests.support.ledger import Ledger
 from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, marked_events
 from tests.support.producers import Caller, Producer, UploadStream, run_until_unavailable
+from tests.support.raw_upload import RawUpload, chunk, opening
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import deadline, eventually
@@ -176,6 +177,25 @@ async def test_an_upload_that_goes_on_at_another_worker_ends_its_stream(
     taken_over = await expect_refused(old.read())
     assert (taken_over.code, taken_over.reason) == (grpc.StatusCode.ABORTED, "UPLOAD_TAKEN_OVER")
     new.cancel()
+
+
+async def test_an_upload_that_is_wholly_wrong_ends_at_any_worker(
+    connections: Mapping[int, Connection],
+) -> None:
+    first, second = connections.values()
+    wrong = [[bad_event(f"wrong-{number}") for number in range(500)]] * 2
+    for connection, done in ((first, 0), (second, 2)):
+        upload = RawUpload(connection.ingest)
+        chunks = [chunk(done + number, *events) for number, events in enumerate(wrong, 1)]
+        await upload.send(opening(upload_id="wrong", account_id=ACCOUNT), *chunks)
+        refused = await expect_refused(upload.receive_rest())
+        assert (refused.code, refused.reason) == (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "UPLOAD_ALL_REJECTED",
+        )
+        state = await second.upload_state("wrong")
+        assert refused.metadata["committedThrough"] == str(state.committed_through)
+        assert state.tally.rejected >= 1000
 
 
 async def test_an_erasure_at_one_worker_leaves_no_byte_while_others_read(

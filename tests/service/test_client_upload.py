@@ -10,8 +10,10 @@ import pytest
 from engagement import (
     EngagementClient,
     InvalidArgumentError,
+    PreconditionError,
     Progress,
     RejectedEvent,
+    SourceMismatchError,
     TakenOverError,
     Uploader,
     v1,
@@ -70,7 +72,36 @@ async def test_events_larger_than_a_chunk_together_go_in_several(client: Engagem
     uploader = Uploader(client)
     summary = await uploader.upload(events)
     assert summary.tally == v1.Tally(accepted=40)
-    assert (await client.get_upload(uploader.upload_id)).committed_through == 3
+    assert (await client.get_upload(uploader.upload_id)).committed_through == 20
+
+
+async def test_an_event_larger_than_a_chunk_is_stored(client: EngagementClient) -> None:
+    text = "x" * 50_000
+    large = v1.Event(
+        customer_info=v1.CustomerInfo(), additional_attributes={f"part-{part}": text for part in range(60)}
+    )
+    summary = await Uploader(client).upload([*good_events(2), large, *good_events(2)])
+    assert summary.tally.accepted + summary.tally.duplicate == 5
+
+
+async def test_an_upload_that_is_wholly_wrong_ends_and_reports_what_it_has_sent(
+    client: EngagementClient,
+) -> None:
+    rejections: list[RejectedEvent] = []
+    wrong = [bad_event(number) for number in range(20_000)]
+    uploader = Uploader(client, on_rejection=rejections.append)
+    with pytest.raises(PreconditionError, match="keep_going") as failed:
+        await uploader.upload(wrong)
+    assert failed.value.reason == "UPLOAD_ALL_REJECTED"
+    assert str(len(rejections)) == failed.value.metadata["rejected"]
+    assert 1000 <= len(rejections) < len(wrong)
+    assert [rejected.position for rejected in rejections] == list(range(len(rejections)))
+    with pytest.raises(PreconditionError):
+        await Uploader(client, upload_id=uploader.upload_id).upload(wrong)
+    with pytest.raises(SourceMismatchError, match="an upload id of its own"):
+        await Uploader(client, upload_id=uploader.upload_id).upload(good_events(20_000))
+    resumed = Uploader(client, upload_id=uploader.upload_id, keep_going=True)
+    assert (await resumed.upload(wrong)).tally == v1.Tally(rejected=len(wrong))
 
 
 async def test_progress_grows_to_the_whole_upload(client: EngagementClient) -> None:

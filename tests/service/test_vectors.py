@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from clients.vectors import make
+from clients.vectors.cases.repetition import expand
 from engagement import (
     ConflictError,
     DeadlineError,
@@ -207,6 +208,7 @@ async def _upload(client: EngagementClient, arguments: Json, *, max_outage_secon
         chunk_events=arguments["chunk_events"],
         on_rejection=rejections.append,
         max_outage_seconds=max_outage_seconds,
+        keep_going=arguments.get("keep_going", False),
     )
     outcome: Json = {}
     try:
@@ -275,7 +277,7 @@ _CALLS = {
 
 
 def _event(value: Json) -> v1.Event:
-    return json_format.ParseDict(value, v1.Event())
+    return json_format.ParseDict(expand(value), v1.Event())
 
 
 def _describe(error: EngagementError) -> Json:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
 
 from engagement import v1
 from engagement_server.model import Batch
-from engagement_server.validation import admit_partly, event_records
+from engagement_server.validation import admit_partly, examine
+
+T = TypeVar("T")
 
 _EMPTY_CHUNK = v1.UploadEventsRequest(chunk=v1.UploadEventsRequest.Chunk(sequence=1))
 
@@ -69,4 +71,17 @@ def noise(characters: int, *, seed: str = "") -> str:
 
 def batch_of(events: Sequence[v1.Event]) -> Batch:
     """Checked events, as a commit takes them."""
-    return admit_partly(_EMPTY_CHUNK, events, event_records(events))
+    return at_once(_admitted(events))
+
+
+async def _admitted(events: Sequence[v1.Event]) -> Batch:
+    return admit_partly(_EMPTY_CHUNK, events, await examine(events))
+
+
+def at_once(coroutine: Coroutine[None, None, T]) -> T:
+    """The result of a coroutine that waits for nothing but its next turn."""
+    try:
+        while True:
+            coroutine.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)  # a coroutine returns so

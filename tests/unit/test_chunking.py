@@ -10,6 +10,7 @@ import pytest
 
 from engagement import v1
 from engagement.errors import SourceMismatchError
+from engagement.limits import MAX_EVENT_BYTES
 from engagement.upload.chunking import Chunk, Chunker, Source
 from engagement.upload.source import SourceDigester
 
@@ -72,7 +73,7 @@ async def test_no_chunk_is_larger_than_allowed() -> None:
 
 async def test_an_event_that_no_chunk_can_carry_is_rejected_in_its_place() -> None:
     rejected: Rejected = []
-    source = [event(0), event(1, characters=MAX_BYTES), event(2)]
+    source = [event(0), event(1, characters=MAX_EVENT_BYTES), event(2)]
     async with chunker(source, rejected=rejected) as made:
         chunks = await chunks_of(made)
     assert ids(chunks) == ["e-0", "e-2"]
@@ -81,7 +82,19 @@ async def test_an_event_that_no_chunk_can_carry_is_rejected_in_its_place() -> No
     assert (position, rejected_event.event_id) == (1, "e-1")
     assert error.reason == v1.ErrorReason.ERROR_REASON_FIELD_INVALID
     assert error.violations[0].rule == "server.event.max_bytes"
-    assert str(MAX_BYTES - 64) in error.message
+    assert f"at most {MAX_EVENT_BYTES} bytes" in error.message
+
+
+async def test_an_event_that_is_larger_than_a_chunk_is_alone_in_one() -> None:
+    source = [event(0), event(1, characters=MAX_BYTES), event(2, characters=MAX_BYTES), event(3), event(4)]
+    async with chunker(source) as made:
+        chunks = await chunks_of(made)
+    assert [[each.event_id for each in chunk.events()] for chunk in chunks] == [
+        ["e-0"],
+        ["e-1"],
+        ["e-2"],
+        ["e-3", "e-4"],
+    ]
 
 
 async def test_an_event_without_id_is_sent_without_one() -> None:
@@ -164,7 +177,7 @@ async def test_what_a_failing_source_gave_before_comes_out() -> None:
 
 
 async def test_skipped_events_are_those_that_were_sent_before() -> None:
-    source = [event(0), event(1, characters=MAX_BYTES), *(event(number) for number in range(2, 8))]
+    source = [event(0), event(1, characters=MAX_EVENT_BYTES), *(event(number) for number in range(2, 8))]
     async with chunker(source, skip_events=3) as made:
         chunks = await chunks_of(made)
     assert ids(chunks) == ["e-4", "e-5", "e-6", "e-7"]

@@ -75,6 +75,9 @@ _errors: dict[str, st.SearchStrategy[RequestError]] = {
     "FinishMismatchError": st.builds(
         errors.FinishMismatchError, upload_id=_TEXTS, last_sequence=_NUMBERS, committed_through=_NUMBERS
     ),
+    "UploadAllRejectedError": st.builds(
+        errors.UploadAllRejectedError, upload_id=_TEXTS, rejected=_NUMBERS, committed_through=_NUMBERS
+    ),
     "CursorExpiredError": st.builds(errors.CursorExpiredError, _TEXTS),
     "LogEpochChangedError": st.builds(errors.LogEpochChangedError),
     "PartitionNotServedError": st.builds(

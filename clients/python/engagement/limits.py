@@ -39,3 +39,10 @@ MAX_EVENT_BYTES: Final = 3_584 * 1024
 """Leaves half a MiB of the 4 MiB that gRPC libraries accept to everything else in a response."""
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 MAX_CLOCK_LEAD_MS: Final = 24 * 60 * 60 * 1000
+
+MAX_VIOLATIONS: Final = 32
+"""Limit on the broken rules that one error lists."""
+MAX_CHUNK_BYTES: Final = 1024 * 1024
+"""Limit on a serialized chunk of several events."""
+MAX_REJECTIONS_WITHOUT_SUCCESS: Final = 1_000
+"""Number of rejected events at which an upload ends, if it has brought nothing but these."""

@@ -7,11 +7,12 @@ of an event and times in the future, are here. Checks that need a store, such as
 from __future__ import annotations
 
 import datetime
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from engagement import limits, v1
+from engagement.counts import check_counts, in_pieces
 from engagement.extras import explain_missing
 from engagement.violation import Violation
 
@@ -25,16 +26,14 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["Violation", "check_events", "check_limits", "check_message", "is_plainly_valid"]
+__all__ = ["Violation", "check_event", "check_events", "check_limits", "check_message", "is_plainly_valid"]
 
 _MAX_PATH_CHARACTERS = 256
-_IN_CHUNK = re.compile(r"events\[([0-9]+)\]\.")
-# In place of protovalidate's; `{}` is the bound.
+_MAX_FOUND = limits.MAX_VIOLATIONS + 1
+# In place of protovalidate's.
 _DESCRIPTIONS = {
     "string.not_contains": "must not contain NUL (U+0000)",
     "string.min_len": "must not be empty",
-    "repeated.max_items": "must have at most {} items",
-    "map.max_pairs": "must have at most {} entries",
 }
 # Of the rule `string.pattern`, by its pattern.
 _PATTERNS = {
@@ -49,42 +48,72 @@ _ONEOFS = {
 }
 
 
-def check_message(message: Message) -> list[Violation]:
-    """Violations of the contract's annotations, in the order of the fields."""
-    return [_convert(violation) for violation in protovalidate.collect_violations(message)]
+def _text_getter(message: type[Message]) -> Callable[[Message], tuple[str, ...]]:
+    """Reads all text fields in one call, absent ones as ""."""
+    return attrgetter(*[field.name for field in message.DESCRIPTOR.fields if field.type == field.TYPE_STRING])
+
+
+_EVENT_TEXTS = _text_getter(v1.Event)
+_CUSTOMER_TEXTS = _text_getter(v1.CustomerInfo)
+_PERSONAL_TEXTS = _text_getter(v1.PersonalInfo)
+
+
+def check_message(message: Message, *, is_first_enough: bool = False) -> list[Violation]:
+    """Violations of the contract's annotations, in the order of the fields.
+
+    A message with too many items has no other violations: the items are not looked at. Otherwise the search
+    ends soon after `limits.MAX_VIOLATIONS`; one more than these says that there may be others. If
+    `is_first_enough`, it ends with the first.
+    """
+    if excess := check_counts(message):
+        return excess[:_MAX_FOUND]
+    # Each violation costs as much as a valid message: first see whether there are any.
+    found = protovalidate.collect_violations(message, fail_fast=True)
+    if not found or is_first_enough:
+        return [_convert(violation) for violation in found[:1]]
+    violations: list[Violation] = []
+    for start, piece in in_pieces(message):
+        found = protovalidate.collect_violations(piece)
+        if start:  # the others were found in the first piece, or are about the items left out
+            found = [violation for violation in found if _is_about_item(violation)]
+        violations += [
+            _convert(violation, first_index=start) for violation in found[: _MAX_FOUND - len(violations)]
+        ]
+        if len(violations) >= _MAX_FOUND:
+            break
+    return violations
+
+
+def check_event(
+    event: v1.Event, *, size_bytes: int, now_ms: int, is_first_enough: bool = False
+) -> list[Violation]:
+    """The violations of an event of this serialized size, with paths from the event; as `check_message`."""
+    violations = check_message(event, is_first_enough=is_first_enough)
+    if not violations or not is_first_enough:
+        violations += check_limits(event, size_bytes=size_bytes, now_ms=now_ms)
+    return violations[: 1 if is_first_enough else _MAX_FOUND]
 
 
 def check_events(events: Sequence[v1.Event], *, now_ms: int) -> list[list[Violation]]:
     """The violations of each event, with paths from the event; an empty list for a valid one."""
-    found: list[list[Violation]] = [[] for _ in events]
-    payloads = [event.SerializePartialToString() for event in events]
-    suspects = [
-        index
-        for index, event in enumerate(events)
-        if not is_plainly_valid(event, payloads[index], now_ms=now_ms)
-    ]
-    for start in range(0, len(suspects), limits.MAX_CHUNK_EVENTS):
-        indexes = suspects[start : start + limits.MAX_CHUNK_EVENTS]
-        chunk = v1.UploadEventsRequest.Chunk(sequence=1, events=[events[index] for index in indexes])
-        for violation in check_message(chunk):
-            if (match := _IN_CHUNK.match(violation.field)) is not None:
-                found[indexes[int(match[1])]].append(violation.below(match[0]))
-    for index in suspects:
-        found[index] += check_limits(events[index], size_bytes=len(payloads[index]), now_ms=now_ms)
+    found: list[list[Violation]] = []
+    for event in events:
+        payload = event.SerializePartialToString()
+        is_valid = is_plainly_valid(event, payload, now_ms=now_ms)
+        found.append([] if is_valid else check_event(event, size_bytes=len(payload), now_ms=now_ms))
     return found
 
 
 def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
     """Whether a glance at the serialized event shows that it breaks no rule, as it does for most.
 
-    protovalidate visits every field, which is half of the cost of ingesting an event. Here the size of the
-    event bounds the length of each field, and one search finds any NUL. An explicit zero is a zero byte
-    too, so here 0 means an absent time. False means undecided: protovalidate has to check.
+    protovalidate visits every field, which costs twice as much as everything else here. Here the size of the
+    event bounds the length of each field, and one search finds any NUL. Only an event with a zero byte needs
+    a closer look: it may be an empty text. False means undecided: protovalidate has to check.
     """
-    if len(payload) > limits.MAX_TEXT_CHARACTERS or b"\0" in payload:
-        return False
     if (
-        len(event.event_id) > limits.MAX_EVENT_ID_CHARACTERS
+        len(payload) > limits.MAX_TEXT_CHARACTERS
+        or len(event.event_id) > limits.MAX_EVENT_ID_CHARACTERS
         or len(event.source) > limits.MAX_SOURCE_CHARACTERS
         or not _is_plausible_time(event.original_time_stamp, end_ms=limits.END_OF_TIME_MS)
         or "" in event.additional_attributes
@@ -105,7 +134,27 @@ def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
         server_time_ms = event.personal_info.server_time_stamp
     else:
         return False
-    return _is_plausible_time(server_time_ms, end_ms=now_ms + limits.MAX_CLOCK_LEAD_MS + 1)
+    if not _is_plausible_time(server_time_ms, end_ms=now_ms + limits.MAX_CLOCK_LEAD_MS + 1):
+        return False
+    return b"\0" not in payload or not _holds_nul_or_zero(event)
+
+
+def _holds_nul_or_zero(event: v1.Event) -> bool:
+    """Whether a text has a NUL, or a time is an explicit zero; empty texts and unknown fields may be."""
+    is_customer = event.HasField("customer_info")
+    attributes = event.customer_info if is_customer else event.personal_info
+    if attributes.HasField("server_time_stamp") and attributes.server_time_stamp == 0:
+        return True
+    if event.HasField("original_time_stamp") and event.original_time_stamp == 0:
+        return True
+    texts = [*_EVENT_TEXTS(event), *(_CUSTOMER_TEXTS if is_customer else _PERSONAL_TEXTS)(attributes)]
+    if not is_customer:
+        for contact in event.personal_info.other_contacts:
+            texts += contact.email, contact.phone
+    if event.additional_attributes:
+        for pair in event.additional_attributes.items():
+            texts += pair
+    return "\0" in "".join(texts)
 
 
 def _is_plausible_time(time_ms: int, *, end_ms: int) -> bool:
@@ -128,24 +177,33 @@ def check_limits(event: v1.Event, *, size_bytes: int, now_ms: int) -> Iterator[V
     attribute_set = event.WhichOneof("attributes")
     if attribute_set is None:
         return
-    if getattr(event, attribute_set).server_time_stamp > now_ms + limits.MAX_CLOCK_LEAD_MS:
+    latest_ms = now_ms + limits.MAX_CLOCK_LEAD_MS
+    if latest_ms < getattr(event, attribute_set).server_time_stamp < limits.END_OF_TIME_MS:
         limit = f"must be at most {limits.MAX_CLOCK_LEAD_MS // 3_600_000} hours ahead of the server's clock"
         yield Violation(f"{attribute_set}.server_time_stamp", "server.time.future", limit)
 
 
-def _convert(violation: protovalidate.Violation) -> Violation:
+def _is_about_item(violation: protovalidate.Violation) -> bool:
+    path = violation.proto.field
+    return path is not None and any(element.subscript is not None for element in path.elements)
+
+
+def _convert(violation: protovalidate.Violation, *, first_index: int = 0) -> Violation:
     proto = violation.proto
-    field = _render(proto.field)
-    bound = violation.rule_value
-    words = _PATTERNS.get(bound) if proto.rule_id == "string.pattern" else _DESCRIPTIONS.get(proto.rule_id)
-    description = proto.message if words is None else words.format(bound)
+    field = _render(proto.field, first_index)
+    description = _DESCRIPTIONS.get(proto.rule_id, proto.message)
+    if proto.rule_id == "string.pattern":  # asking for a rule's value takes longer than all else
+        description = _PATTERNS.get(violation.rule_value, description)
     if proto.rule_id == "required" and (members := _ONEOFS.get(field.rpartition(".")[2])):
         description = f"one of {members} is required"
     return Violation(field=field, rule=proto.rule_id, description=description)
 
 
-def _render(path: protovalidate.FieldPathPb | None) -> str:
-    """A field path as text; truncated, because map keys come from the producer."""
+def _render(path: protovalidate.FieldPathPb | None, first_index: int) -> str:
+    """A field path as text; truncated, because map keys come from the producer.
+
+    `first_index` is that of the first item of the outer list in the piece that was checked.
+    """
     if path is None:
         return ""
     parts: list[str] = []
@@ -154,7 +212,8 @@ def _render(path: protovalidate.FieldPathPb | None) -> str:
         if subscript is None:
             parts.append(element.field_name)
         elif subscript.field == "index":
-            parts.append(f"{element.field_name}[{subscript.value}]")
+            parts.append(f"{element.field_name}[{first_index + subscript.value}]")
+            first_index = 0
         else:
             parts.append(f'{element.field_name}["{subscript.value}"]')
     rendered = ".".join(parts).replace("\0", "\\0")

@@ -130,7 +130,7 @@ export class EngagementClient {
    * are re-established.
    *
    * An event without an id gets one from the server, the same whenever the source is uploaded under this `uploadId`. An
-   * event that is too large for any chunk, or has a text that is not Unicode, is rejected by the client: `onRejection`
+   * event that is larger than 3.5 MiB, or has a text that is not Unicode, is rejected by the client: `onRejection`
    * gets it and the summary's tally counts it. The source is read no faster than the server commits. An asynchronous
    * source may pause for any time: earlier events are sent meanwhile.
    *
@@ -138,8 +138,9 @@ export class EngagementClient {
    * open, as after a cancellation. A cancelled upload does not wait for its source: pass it the signal too.
    *
    * Rejects with `taken_over` if a newer stream has taken over the upload, `source_mismatch` if the upload began with
-   * another source, the last connection's error if an outage lasts too long, and any other EngagementError that is not
-   * transient, at once.
+   * another source, `precondition` with the reason UPLOAD_ALL_REJECTED if the server rejected the first events, all of
+   * them, the last connection's error if an outage lasts too long, and any other EngagementError that is not transient,
+   * at once.
    */
   async upload(source: UploadSource, options: UploadOptions = {}): Promise<UploadSummary> {
     const { ingest, accountId } = this;

@@ -17,7 +17,7 @@ import {
 } from "@engagement-attributes/client/v1";
 
 import { end, startPython } from "./support/server.js";
-import { readCases } from "./support/vectors.js";
+import { expand, readCases } from "./support/vectors.js";
 
 interface Case {
   readonly name: string;
@@ -66,6 +66,7 @@ const PLAYS: Readonly<Record<string, Play>> = {
       const { tally, events, reconnects, ...summary } = await client.upload(source, {
         uploadId: call.upload_id as string,
         chunkEvents: call.chunk_events as number,
+        keepGoing: call.keep_going === true,
         maxOutageSeconds,
         onRejection: ({ position, event, error }) => {
           rejections.push({ position, event_id: event.eventId, reason: ErrorReason[error.reason] });
@@ -168,7 +169,7 @@ function assertHolds(outcome: JsonObject, expected: JsonObject): void {
 }
 
 function readEvents(events: JsonValue | undefined): EventInit[] {
-  return (events as JsonValue[]).map((event) => fromJson(EventSchema, event));
+  return (events as JsonValue[]).map((event) => fromJson(EventSchema, expand(event)));
 }
 
 function* failing(events: readonly EventInit[], failsAfter: JsonValue | undefined): Generator<EventInit, void> {

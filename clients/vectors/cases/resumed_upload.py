@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clients.vectors.cases.script import LOST, Json, event, events, status
+from clients.vectors.cases.script import LOST, TOO_LONG, Json, event, events, status
 from clients.vectors.cases.upload_script import (
     ack,
     chunk,
@@ -147,12 +147,12 @@ def _runs() -> list[Json]:
             # The digest of `finish` covers an event that only the client has rejected.
             "name": "upload-whose-finish-was-committed-and-lost",
             "rules": ["U4", "U12"],
-            "call": upload([*six[:2], event("e3", balance="9" * 200)]),
+            "call": upload([*six[:2], event("e3", balance=TOO_LONG)]),
             "server": [
-                stream(opened(maxChunkBytes="146"), chunk(1, "e1", "e2"), finish(1), {"status": LOST}),
+                stream(opened(), chunk(1, "e1", "e2"), finish(1), {"status": LOST}),
                 stream(
                     {"get_upload": [{"upload": upload_state("STATE_FINISHED", 1, accepted=2)}]},
-                    opened(1, source=digest(*six[:2], event("e3", balance="9" * 200)), maxChunkBytes="146"),
+                    opened(1, source=digest(*six[:2], event("e3", balance=TOO_LONG))),
                     finished(1, accepted=2),
                 ),
             ],

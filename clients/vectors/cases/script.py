@@ -22,7 +22,11 @@ BROKEN_RULE = {
 }
 
 
-def event(event_id: str = "", *, balance: str = "1") -> Json:
+# With it an event is larger than an event may be.
+TOO_LONG = {"repeat": "9", "times": 3_584 * 1024}
+
+
+def event(event_id: str = "", *, balance: Json = "1") -> Json:
     """A small event; without an id unless one is given."""
     return {**({"eventId": event_id} if event_id else {}), "customerInfo": {"balance": balance}}
 

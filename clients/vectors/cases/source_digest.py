@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from clients.vectors.cases.repetition import expand
 from clients.vectors.cases.script import Json
 from engagement import v1
 
@@ -27,7 +28,7 @@ def source_digest(salt: str, events: Iterable[v1.Event]) -> Json:
 
 def json_digest(salt: str, events: Iterable[Json]) -> Json:
     """The digest of a source whose events are given as JSON."""
-    digest = source_digest(salt, (json_format.ParseDict(event, v1.Event()) for event in events))
+    digest = source_digest(salt, (json_format.ParseDict(expand(event), v1.Event()) for event in events))
     return {name: value for name, value in digest.items() if value != "0"}
 
 

@@ -36,6 +36,10 @@ _REASONS: dict[str, tuple[str, dict[str, str]]] = {
         "FAILED_PRECONDITION",
         {"uploadId": "u-1", "lastSequence": "5", "committedThrough": "6"},
     ),
+    "UPLOAD_ALL_REJECTED": (
+        "FAILED_PRECONDITION",
+        {"uploadId": "u-1", "rejected": "1000", "committedThrough": "2"},
+    ),
     "CURSOR_EXPIRED": ("FAILED_PRECONDITION", {"earliestCursor": "AexF_HYAAAEAAAAAAUyemsWxmw"}),
     "LOG_EPOCH_CHANGED": ("FAILED_PRECONDITION", {}),
     "PARTITION_NOT_SERVED": (

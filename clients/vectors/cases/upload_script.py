@@ -10,7 +10,7 @@ from clients.vectors.cases.source_digest import json_digest
 _SALT = "salt"
 OPENED = {
     "maxChunkEvents": 500,
-    "maxChunkBytes": "8323072",
+    "maxChunkBytes": "1048576",
     "maxUnackedChunks": 8,
     "heartbeatInterval": "15s",
     "sourceSalt": _SALT,
@@ -101,9 +101,10 @@ def upload(source: list[Json], **more: Json) -> Json:
     return {"upload": {"upload_id": "u-1", "chunk_events": 2, "events": source, **more}}
 
 
-def stream(*steps: Json, **options: Json) -> Json:
+def stream(*steps: Json, keep_going: bool = False, **options: Json) -> Json:
     """One stream of the upload."""
-    return {"method": "UploadEvents", **options, "steps": [receive(open={"uploadId": "u-1"}), *steps]}
+    opening = receive(open={"uploadId": "u-1", "keepGoing": keep_going or None})
+    return {"method": "UploadEvents", **options, "steps": [opening, *steps]}
 
 
 def committed(through: int) -> Json:

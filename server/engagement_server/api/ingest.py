@@ -14,7 +14,7 @@ from engagement_server.messages import tally_message, upload_message, verdict_me
 from engagement_server.model import Verdict, count
 from engagement_server.operations import RecordBatch, Recorded
 from engagement_server.streams.uploads import require_opening
-from engagement_server.validation import admit, admit_partly, event_path, event_records, require_valid
+from engagement_server.validation import admit, admit_partly, event_path, examine, require_valid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ class IngestHandlers:
         if request.HasField("event"):
             envelope.event.CopyFrom(_VALID_EVENT)
             events.append(request.event)
-        batch = admit(request, envelope, events, path="event")
+        batch = await admit(envelope, events, path="event")
         partition = self._partitions.of(request.account_id)
         (verdict,) = await _record(
             partition,
@@ -62,9 +62,9 @@ class IngestHandlers:
             account_id=request.account_id, events=[_VALID_EVENT] if request.events else []
         )
         if request.allow_partial:
-            batch = admit_partly(envelope, request.events, event_records(request.events))
+            batch = admit_partly(envelope, request.events, await examine(request.events))
         else:
-            batch = admit(request, envelope, request.events, path="events")
+            batch = await admit(envelope, request.events, path="events")
         partition = self._partitions.of(request.account_id)
         verdicts = await _record(
             partition,

@@ -77,6 +77,8 @@ class ServerHandlers:
                 max_filter_values=limits.MAX_FILTER_VALUES,
                 max_mask_paths=limits.MAX_MASK_PATHS,
                 max_metadata_bytes=server_limits.max_metadata_bytes,
+                max_chunk_bytes=limits.MAX_CHUNK_BYTES,
+                max_rejections_without_success=limits.MAX_REJECTIONS_WITHOUT_SUCCESS,
             ),
         )
         allowed = self._info.limits

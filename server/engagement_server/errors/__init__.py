@@ -32,6 +32,7 @@
         │   ├── UploadFinishedError
         │   ├── ChunkChangedError
         │   ├── FinishMismatchError
+        │   ├── UploadAllRejectedError
         │   ├── CursorExpiredError
         │   ├── LogEpochChangedError
         │   └── PartitionNotServedError
@@ -106,6 +107,7 @@ from engagement_server.errors.state import (
     PartitionNotServedError,
     RequestIdReusedError,
     SequenceGapError,
+    UploadAllRejectedError,
     UploadFinishedError,
     UploadTakenOverError,
 )
@@ -157,6 +159,7 @@ __all__ = [
     "UnavailableError",
     "UnreadableCommitError",
     "UnusableMessageError",
+    "UploadAllRejectedError",
     "UploadFinishedError",
     "UploadNotFoundError",
     "UploadTakenOverError",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from engagement.rules import Violation
 
+from engagement.limits import MAX_VIOLATIONS
 from engagement_server.errors.base import InvalidRequestError
 
 
@@ -20,7 +21,9 @@ class FieldInvalidError(InvalidRequestError):
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         first = violations[0]
-        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        others = len(violations) - 1
+        at_least = "at least " if others >= MAX_VIOLATIONS else ""  # checks end soon after these
+        more = f" (and {at_least}{others} more)" if others else ""
         super().__init__(
             f"{first.field or 'the request'}: {first.description}{more}",
             field=first.field,

@@ -87,6 +87,22 @@ class FinishMismatchError(PreconditionError):
         )
 
 
+class UploadAllRejectedError(PreconditionError):
+    """An upload has brought nothing but rejected events."""
+
+    reason = "UPLOAD_ALL_REJECTED"
+
+    def __init__(self, *, upload_id: str, rejected: int, committed_through: int) -> None:
+        super().__init__(
+            f"the first {rejected} events of upload {upload_id!r} were all rejected; correct the source and"
+            " upload it under another upload_id, or resume this upload with keep_going to send the rest"
+            " all the same",
+            uploadId=upload_id,
+            rejected=rejected,
+            committedThrough=committed_through,
+        )
+
+
 class CursorExpiredError(PreconditionError):
     """Events after a cursor have expired."""
 

@@ -11,12 +11,12 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from engagement import v1
-from engagement.limits import MAX_CHUNK_EVENTS
+from engagement.limits import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS
 from engagement_server.errors import ChunkTooLargeError
 from engagement_server.messages import source_digest
 from engagement_server.operations import CommitChunk
 from engagement_server.store.upload_rows import MAX_REMEMBERED_CHUNKS
-from engagement_server.validation import admit_partly, event_records
+from engagement_server.validation import admit_partly, examine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +39,12 @@ class Chunks:
         # By sequence, where each remembered chunk and the next new one begin.
         self._positions = {1: 0, **{chunk.sequence + 1: chunk.events_through for chunk in state.chunks}}
 
-    def operation(self, chunk: v1.UploadEventsRequest.Chunk) -> CommitChunk:
+    async def operation(self, chunk: v1.UploadEventsRequest.Chunk) -> CommitChunk:
         """Commits a chunk. Raises FieldInvalidError and ChunkTooLargeError."""
         if len(chunk.events) > MAX_CHUNK_EVENTS:
             raise ChunkTooLargeError(count=len(chunk.events), limit=MAX_CHUNK_EVENTS, unit="events")
+        if len(chunk.events) > 1 and chunk.ByteSize() > MAX_CHUNK_BYTES:
+            raise ChunkTooLargeError(count=chunk.ByteSize(), limit=MAX_CHUNK_BYTES, unit="bytes")
         # If unknown, the chunk follows a gap or is too old to be compared, and is refused.
         position = self._positions.get(chunk.sequence, 0)
         self._positions.setdefault(chunk.sequence + 1, position + len(chunk.events))
@@ -55,14 +57,14 @@ class Chunks:
         envelope = v1.UploadEventsRequest.Chunk(sequence=chunk.sequence)
         if chunk.HasField("source"):
             envelope.source.CopyFrom(chunk.source)
-        records = event_records(chunk.events, make_id=make_id)
+        examined = await examine(chunk.events, make_id=make_id)
         return CommitChunk(
             self._account_id,
             self._upload_id,
             self._owner,
             chunk.sequence,
-            admit_partly(v1.UploadEventsRequest(chunk=envelope), chunk.events, records),
-            self._digest(records),
+            admit_partly(v1.UploadEventsRequest(chunk=envelope), chunk.events, examined),
+            self._digest(examined.records),
             source_digest(chunk),
         )
 

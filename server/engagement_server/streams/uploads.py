@@ -16,21 +16,22 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from engagement import v1
-from engagement.limits import MAX_CHUNK_EVENTS, MAX_MESSAGE_BYTES
+from engagement.limits import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS
 from engagement.rules import Violation
 from engagement_server.errors import FieldInvalidError, OverloadedError, UploadTakenOverError
 from engagement_server.governor.turns import Room
 from engagement_server.messages import (
+    fill_result,
     source_digest,
     source_message,
     tally_message,
     upload_message,
-    verdict_message,
 )
 from engagement_server.model import Tally, UploadState
 from engagement_server.operations import ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
 from engagement_server.streams.chunks import Chunks
 from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
+from engagement_server.streams.rejection_guard import RejectionGuard
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
@@ -43,15 +44,11 @@ if TYPE_CHECKING:
     from engagement_server.operations import Applied, Result
 
 MAX_UNACKED_CHUNKS = 8
-# Leaves room for the fields around the events of a chunk, whose message has a limit of its own.
-MAX_CHUNK_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
 _MAX_ACK_BYTES = 1024 * 1024
 _FAREWELL_SECONDS = 0.5
 
 Closing = v1.UploadEventsResponse.Closing
 Send = Callable[[v1.UploadEventsResponse], Awaitable[None]]
-
-
 T = TypeVar("T")
 
 
@@ -85,6 +82,8 @@ class Uploads:
     ) -> None:
         self.committer = committer
         self._room = Room(max_sessions)
+        self.admission = asyncio.Lock()
+        """Held while a chunk is examined, so that calls wait for one of them and not for all."""
         self.cursors = cursors
         self.heartbeat_seconds = heartbeat_seconds
         self._max_age_seconds = max_age_seconds
@@ -107,7 +106,7 @@ class Uploads:
         if not self._room.is_free_for(caller):
             raise OverloadedError
         key = opening.account_id, opening.upload_id
-        session = UploadSession(self, *key, send=send, caller=caller)
+        session = UploadSession(self, opening, send=send, caller=caller)
         self._sessions[key].add(session)
         self._room.take(caller, 1)
         on_pressure(partial(session.close, Closing.REASON_OVERLOADED))
@@ -135,10 +134,12 @@ class UploadSession:
     """One stream: a reader that submits chunks, and a loop that acks them in order."""
 
     def __init__(
-        self, uploads: Uploads, account_id: str, upload_id: str, *, send: Send, caller: Caller
+        self, uploads: Uploads, opening: v1.UploadEventsRequest.Open, *, send: Send, caller: Caller
     ) -> None:
-        self.upload_id = upload_id
-        self._account_id = account_id
+        self.upload_id = opening.upload_id
+        self._account_id = opening.account_id
+        self._keeps_going = opening.keep_going
+        self._admission = uploads.admission
         self._owner = secrets.token_hex(8)
         self._committer = uploads.committer
         self._cursors = uploads.cursors
@@ -149,6 +150,7 @@ class UploadSession:
         self._due: deque[_Due] = deque()
         self._arrival = asyncio.Event()
         self._slots = asyncio.Semaphore(MAX_UNACKED_CHUNKS)
+        self._acked_chunks = 0  # whose slots are not free yet
         self._reader: asyncio.Task[None] | None = None
         self._is_open = False
         self._is_finished = False
@@ -179,6 +181,7 @@ class UploadSession:
         )
         self._chunks = Chunks(self._account_id, self._owner, state)
         self._committed_through, self._tally = state.committed_through, state.tally
+        self._guard = RejectionGuard(state, keeps_going=self._keeps_going)
         await self._send(self._opened(state))
         if state.is_finished:
             await self._send_finished(state)
@@ -209,20 +212,24 @@ class UploadSession:
                 message = await anext(incoming, None)
                 if message is None:
                     return
-                operation = self._operation(message)
+                async with self._admission:
+                    operation = await self._operation(message)
                 del message  # it may hold megabytes, and the next one may take long to arrive
-                self._put(await self._committer.enqueue_in_turn(operation, caller=self._caller))
                 if isinstance(operation, FinishUpload):
+                    await self._guard.settle()
+                    self._put(await self._committer.enqueue_in_turn(operation, caller=self._caller))
                     return
+                self._guard.send(operation)
+                self._put(await self._committer.enqueue_in_turn(operation, caller=self._caller))
         except Exception as error:  # ends the stream after the acks that are due
             end = _End(error)
         finally:
             self._put(end)
 
-    def _operation(self, message: v1.UploadEventsRequest) -> CommitChunk | FinishUpload:
+    async def _operation(self, message: v1.UploadEventsRequest) -> CommitChunk | FinishUpload:
         """The operation that a message asks for. Raises FieldInvalidError and ChunkTooLargeError."""
         if message.HasField("chunk"):
-            return self._chunks.operation(message.chunk)
+            return await self._chunks.operation(message.chunk)
         require_valid(message)
         if message.HasField("open"):
             raise FieldInvalidError(
@@ -236,6 +243,8 @@ class UploadSession:
     async def _acknowledge(self) -> None:
         """Acks commits in order until the stream ends."""
         while True:
+            if self._guard.has_tripped and not any(isinstance(due, asyncio.Future) for due in self._due):
+                raise self._guard.error()
             due = await self._next_due()
             if isinstance(due, _End):
                 if due.error is not None:
@@ -289,17 +298,21 @@ class UploadSession:
         size_bytes = 0
         for chunk in chunks:
             for verdict in chunk.not_accepted:
-                result = verdict_message(verdict, cursors=self._cursors)
-                size_bytes += result.ByteSize()
+                size_bytes += verdict.max_result_bytes
                 if size_bytes > _MAX_ACK_BYTES:
                     await self._send(ack)
                     ack, size_bytes = self._ack(), 0
-                ack.ack.results.add(chunk_sequence=chunk.sequence, result=result)
+                result = ack.ack.results.add(chunk_sequence=chunk.sequence).result
+                fill_result(result, verdict, cursors=self._cursors)
             self._committed_through, self._tally = chunk.committed_through, chunk.tally
             ack.ack.committed_through = self._committed_through
             ack.ack.tally.CopyFrom(tally_message(self._tally))
         await self._send(ack)
-        for _ in chunks:
+        for chunk in chunks:
+            self._guard.acknowledge(chunk)
+        self._acked_chunks += len(chunks)
+        while self._acked_chunks and not self._guard.has_tripped:
+            self._acked_chunks -= 1
             self._slots.release()
 
     def _ack(self) -> v1.UploadEventsResponse:
@@ -338,7 +351,7 @@ class UploadSession:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 async for message in incoming:
-                    operation = self._operation(message)
+                    operation = await self._operation(message)
                     await (await self._committer.enqueue_in_turn(operation, caller=self._caller))
 
     async def _send_finished(self, state: UploadState) -> None:

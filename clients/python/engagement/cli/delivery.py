@@ -36,6 +36,7 @@ class Delivery:
         events: InputEvents,
         *,
         upload: v1.Upload,
+        keep_going: bool,
         limits: v1.Limits,
         rejections: RejectionFile,
         bar: ProgressBar,
@@ -43,10 +44,12 @@ class Delivery:
     ) -> None:
         """`upload` is the state that earlier runs have brought the upload to; `limits` are the server's.
 
+        With `keep_going`, the upload goes on even if all its events are rejected.
         `before_end` is called once all is read; an exception from it leaves the upload unfinished.
         """
         self._input = events
         self._upload = upload
+        self._keep_going = keep_going
         self._rejections = rejections
         self._bar = bar
         self._before_end = before_end
@@ -86,6 +89,7 @@ class Delivery:
             on_progress=self._progressed,
             on_rejection=self._rejected,
             on_reconnect=self._reconnecting,
+            keep_going=self._keep_going,
         )
         summary = await uploader.upload(self._events(earlier))
         self._tally = summary.tally

@@ -23,10 +23,11 @@ from engagement.cli.rejection_file import RejectionFile
 from engagement.cli.summary import InputSummary
 from engagement.cli.upload_ids import derive_upload_id
 from engagement.client import EngagementClient
-from engagement.errors import NotFoundError, SourceMismatchError
+from engagement.errors import NotFoundError, PreconditionError, SourceMismatchError
 from engagement.uuid7 import uuid7
 
 _MAX_SHOWN_ARGUMENTS: Final = 20
+_ALL_REJECTED: Final = "UPLOAD_ALL_REJECTED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class UploadOrder:
     source: str | None
     rejected_dir: Path | None
     upload_id: str | None
+    keep_going: bool
 
     def command(self, *, upload_id: str = "") -> str:
         """The command that repeats this order; for a single input, under this id."""
@@ -52,6 +54,8 @@ class UploadOrder:
             arguments += ["--rejected-dir", str(self.rejected_dir)]
         if upload_id:
             arguments += ["--upload-id", upload_id]
+        if self.keep_going:
+            arguments.append("--keep-going")
         return shlex.join(["engagement", "upload", *arguments])
 
 
@@ -136,12 +140,13 @@ class InputUploads:
                 delivery = Delivery(
                     events,
                     upload=upload,
+                    keep_going=order.keep_going,
                     limits=self._limits,
                     rejections=rejections,
                     bar=self._bar,
                     before_end=require_version,
                 )
-                self._deliver(delivery, upload, summary=summary)
+                summary.stopped = self._deliver(delivery, upload, summary=summary, rejections=rejections)
         summary.events_read = events.events_read
         summary.skipped = events.skipped
         summary.converted = events.converted
@@ -149,20 +154,28 @@ class InputUploads:
         summary.damage = events.damage
         return summary
 
-    def _deliver(self, delivery: Delivery, upload: v1.Upload, *, summary: InputSummary) -> None:
-        """Sends the events that are not stored yet."""
+    def _deliver(
+        self, delivery: Delivery, upload: v1.Upload, *, summary: InputSummary, rejections: RejectionFile
+    ) -> str:
+        """Sends the events that are not stored yet; returns why the server took no more, if it did not."""
         self._upload_id = upload.upload_id
+        stopped = ""
         try:
             self._connection.call(delivery.run)
         except CommandError as error:
+            cause = error.__cause__
+            if isinstance(cause, PreconditionError) and cause.reason == _ALL_REJECTED:
+                stopped = _why_stopped(cause, rejections.first)
             is_resumed = self._order.upload_id is None and upload.state == v1.Upload.STATE_OPEN
-            if is_resumed and isinstance(error.__cause__, SourceMismatchError):
+            if is_resumed and isinstance(cause, SourceMismatchError):
                 raise _OtherEventsError from error
-            raise
+            if not stopped:
+                raise
         finally:
             self._has_begun |= delivery.has_begun
         summary.outcomes = delivery.outcomes
         summary.resumed_by_count = delivery.resumed_by_count
+        return stopped
 
     def _count(
         self, events: InputEvents, upload: v1.Upload, *, rejections: RejectionFile, summary: InputSummary
@@ -190,6 +203,19 @@ class InputUploads:
         if len(order.inputs.arguments) > _MAX_SHOWN_ARGUMENTS:
             return f"{stored} Resume by repeating the command."
         return f"{stored} Resume by repeating the command:\n  {order.command()}"
+
+
+def _why_stopped(error: PreconditionError, first: Rejection | None) -> str:
+    count = int(error.metadata.get("rejected", "0"))
+    example = "" if first is None else f" The first, at {_place(first)}: {first.message}."
+    return (
+        f"the first {count:,} events were all rejected.{example} Repair the file and upload it again; "
+        "--keep-going sends the rest all the same."
+    )
+
+
+def _place(rejection: Rejection) -> str:
+    return f"line {rejection.place}" if isinstance(rejection.place, int) else rejection.place
 
 
 class _OtherEventsError(Exception):

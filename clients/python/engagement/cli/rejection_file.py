@@ -31,6 +31,7 @@ class RejectionFile:
     def __init__(self, input_path: str, *, folder: Path | None = None) -> None:
         self.path = _report_path(input_path, folder=folder)
         self.count = 0
+        self.first: Rejection | None = None
         self._file: IO[str] | None = None
 
     def __enter__(self) -> RejectionFile:
@@ -63,6 +64,7 @@ class RejectionFile:
         except OSError as error:
             raise self._unwritable(error) from error
         self.count += 1
+        self.first = self.first or rejection
 
     def _unwritable(self, error: OSError) -> CommandError:
         return CommandError(

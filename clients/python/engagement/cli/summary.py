@@ -34,6 +34,8 @@ class InputSummary:
     rejected_file: str = ""
     damage: str = ""
     """Where and why the input could not be read to its end; empty if it could."""
+    stopped: str = ""
+    """Why the server took no more of it; empty if it took all."""
     resumed_by_count: bool = False
     """Whether events that an earlier run had sent were skipped by their number, and not compared."""
     uploaded_before: bool = False
@@ -53,6 +55,7 @@ class InputSummary:
             "upload_id": self.upload_id or None,
             "rejected_file": self.rejected_file or None,
             "damage": self.damage or None,
+            "stopped": self.stopped or None,
             "resumed_by_count": self.resumed_by_count,
             "uploaded_before": self.uploaded_before,
         }
@@ -101,6 +104,8 @@ def _print_one(one: InputSummary) -> None:
         click.echo("  Resumed by count: the earlier run did not say which events it sent.", err=True)
     if one.damage:
         click.echo(f"  Not all of it was understood: {one.damage}", err=True)
+    if one.stopped:
+        click.echo(f"  Stopped: {one.stopped}", err=True)
 
 
 def _counts(summaries: Sequence[InputSummary]) -> dict[str, Any]:

@@ -50,6 +50,11 @@ file is damaged or unreadable, 2 wrong usage, nothing to read or no connection,
     "[default: derived from the file's name and content]",
 )
 @rejected_dir_option
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Upload all of each file, even if its first 1,000 events are all rejected.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def upload(  # noqa: PLR0913 - one for each option
     files: Sequence[str],
@@ -60,6 +65,7 @@ def upload(  # noqa: PLR0913 - one for each option
     source: str | None,
     upload_id: str | None,
     rejected_dir: Path | None,
+    keep_going: bool,
     as_json: bool,
 ) -> int:
     """Upload files of events, optionally packed with gzip or zstd.
@@ -82,7 +88,9 @@ def upload(  # noqa: PLR0913 - one for each option
     Rejected events are written with their reasons to FILE.rejected.ndjson (for
     standard input: stdin.rejected.ndjson), one JSON object per line. Without
     rejections there is no such file. All other events are stored. Repair the
-    member event of its lines and upload that file by its name.
+    member event of its lines and upload that file by its name. If the first 1,000
+    events of a file are all rejected, the rest of it is not sent; the other files
+    are.
 
     If a file is damaged, everything before the damage is stored, the other files
     too, and the exit status is 1. Upload the repaired file; nothing is stored
@@ -99,6 +107,7 @@ def upload(  # noqa: PLR0913 - one for each option
         source=source,
         rejected_dir=rejected_dir,
         upload_id=upload_id,
+        keep_going=keep_going,
     )
     summaries: list[InputSummary] = []
     try:

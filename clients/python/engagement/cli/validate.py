@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from engagement import rules
+from engagement import limits, rules
 from engagement.cli import summary
 from engagement.cli.input_events import Format, InputEvents, in_batches
 from engagement.cli.input_file import UnreadableInputError, open_listed
@@ -20,7 +20,6 @@ from engagement.cli.outcomes import FoundEvent, Rejection
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile, prepare_reports
 
-_MAX_VIOLATIONS = 32
 _NOT_CHECKED = (
     "duplicates and ids that are taken by other content",
     "suppressed consumers",
@@ -124,6 +123,6 @@ def _check(batch: Sequence[FoundEvent | Rejection]) -> Iterator[Rejection]:
                 place=found.place,
                 reason="FIELD_INVALID",
                 message=f"{broken[0].field or 'the event'}: {broken[0].description}",
-                violations=broken[:_MAX_VIOLATIONS],
+                violations=broken[: limits.MAX_VIOLATIONS],
                 event=found.event,
             )

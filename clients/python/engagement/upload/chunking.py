@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from engagement import v1
 from engagement.errors import SourceMismatchError
+from engagement.limits import MAX_EVENT_BYTES
 from engagement.upload.source import canonical_form
 from engagement.wire import length_delimited
 
@@ -53,8 +54,9 @@ class Chunk:
 class Chunker:
     """Reads a source in a task of its own and keeps the events of one chunk ready.
 
-    A chunk is complete when it is full. If the source pauses, it is taken as it is, so that the events of
-    an endless source are not held back. An event that is too large for any chunk is rejected here.
+    A chunk is complete when it is full; a larger event is alone in its chunk. If the source pauses, a chunk
+    is taken as it is, so that the events of an endless source are not held back. An event that is larger than
+    events may be is rejected here.
     """
 
     def __init__(self, source: Source, *, chunk_events: int | None, reject: Reject) -> None:
@@ -167,7 +169,7 @@ class Chunker:
         # The serialized event gives its size and its digest, and the source can no longer change it.
         serialized = event.SerializeToString(deterministic=True)
         size_bytes = len(serialized) + _FRAMING_BYTES
-        is_too_large = size_bytes > self._max_bytes
+        is_too_large = len(serialized) > MAX_EVENT_BYTES
         # A chunk's digest covers its events only, so that it is taken before the next event is digested.
         if is_too_large or self._bytes + size_bytes > self._max_bytes:
             await self._complete()
@@ -176,7 +178,7 @@ class Chunker:
         if self._is_finished and self.digester.has_passed:
             self.digester.end(is_finished=True)  # refuses an endless source, too
         if is_too_large:
-            self._reject(position, event, _too_large(size_bytes, max_bytes=self._max_bytes))
+            self._reject(position, event, _too_large(len(serialized)))
             return
         if is_committed or self._skip_events:
             self._skip_events -= not is_committed
@@ -206,9 +208,9 @@ class Chunker:
             )
 
 
-def _too_large(size_bytes: int, *, max_bytes: int) -> v1.EventError:
-    """The rejection of an event that no chunk can carry, in the server's terms."""
-    description = f"must take at most {max_bytes - _FRAMING_BYTES} bytes, takes {size_bytes - _FRAMING_BYTES}"
+def _too_large(size_bytes: int) -> v1.EventError:
+    """The rejection of an event that is larger than events may be, in the server's terms."""
+    description = f"must take at most {MAX_EVENT_BYTES} bytes, takes {size_bytes}"
     return v1.EventError(
         reason=v1.ErrorReason.ERROR_REASON_FIELD_INVALID,
         message=f"the event {description}",

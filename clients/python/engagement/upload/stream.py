@@ -26,17 +26,19 @@ _STATUS_SECONDS = 2.0
 class UploadStream:
     """Continues an upload until it is finished, the source has failed, or the connection is lost."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first are named at the call
         self,
         client: UploadClient,
         *,
         upload_id: str,
+        keep_going: bool,
         chunker: Chunker,
         ledger: UploadLedger,
         outage: Outage,
     ) -> None:
         self._client = client
         self._upload_id = upload_id
+        self._keep_going = keep_going
         self._chunker = chunker
         self._ledger = ledger
         self._outage = outage
@@ -159,7 +161,7 @@ class UploadStream:
         # These failures also end the receiving side, which reports them.
         with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             opening = v1.UploadEventsRequest.Open(
-                account_id=self._client.account_id, upload_id=self._upload_id
+                account_id=self._client.account_id, upload_id=self._upload_id, keep_going=self._keep_going
             )
             async with self._writing:
                 await self._call.write(v1.UploadEventsRequest(open=opening))

@@ -41,6 +41,7 @@ class Uploader:
         on_rejection: OnRejection | None = None,
         on_reconnect: OnReconnect | None = None,
         max_outage_seconds: float = 300.0,
+        keep_going: bool = False,
     ) -> None:
         """By default the upload gets a new id, and chunks are as large as the server allows.
 
@@ -48,7 +49,7 @@ class Uploader:
         rejected in this run; `on_reconnect` with the error that ended a connection, or that kept one from
         storing events, before the next attempt. All are called in the event loop and must not block; an
         exception from them ends the run. `max_outage_seconds` is how long to keep reconnecting without
-        progress.
+        progress. With `keep_going`, the upload goes on even if the server rejects all its events.
         """
         self.upload_id = upload_id or uuid7()
         self._client = client
@@ -57,6 +58,7 @@ class Uploader:
         self._on_rejection = on_rejection
         self._on_reconnect = on_reconnect
         self._max_outage_seconds = max_outage_seconds
+        self._keep_going = keep_going
 
     async def upload(self, events: Source) -> UploadSummary:
         """Uploads all events of the source and finishes the upload.
@@ -71,7 +73,8 @@ class Uploader:
         stays open, as after a cancellation.
 
         Raises TakenOverError if a newer stream has taken the upload over, SourceMismatchError if the upload
-        began with another source, the error behind an outage that lasts too long, and any other
+        began with another source, PreconditionError with the reason UPLOAD_ALL_REJECTED if its first events
+        were all rejected (see `keep_going`), the error behind an outage that lasts too long, and any other
         EngagementError at once.
         """
         ledger = UploadLedger(on_progress=self._on_progress, on_rejection=self._on_rejection)
@@ -93,6 +96,7 @@ class Uploader:
             stream = UploadStream(
                 self._client,
                 upload_id=self.upload_id,
+                keep_going=self._keep_going,
                 chunker=chunker,
                 ledger=ledger,
                 outage=outage,

@@ -26,13 +26,15 @@ use crate::{
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
 /// Covers an event's tag and length, and its share of the enclosing message.
 const FRAMING_BYTES: usize = 64;
+/// The contract's limit, which `GetServerInfo` names `max_event_bytes`.
+const MAX_EVENT_BYTES: usize = 3_584 * 1024;
 /// Skipping never waits: without pauses it would starve the connection.
 const SKIPPED_BETWEEN_PAUSES: u64 = 1024;
 
 /// What a source yields next.
 pub(super) enum Piece {
     Chunk(Chunk),
-    /// An event too large for any chunk.
+    /// An event that is larger than events may be.
     Rejected(RejectedEvent),
 }
 
@@ -68,12 +70,12 @@ enum Placed {
     Buffered,
     /// Nowhere: it is committed.
     Skipped,
-    /// Nowhere: it is too large for any chunk.
+    /// Nowhere: it is larger than events may be.
     Rejected(Box<RejectedEvent>),
 }
 
-/// Reads a source. A chunk is complete when it is full. If the source pauses, it is taken as it is, so that
-/// an endless source never lags far behind.
+/// Reads a source. A chunk is complete when it is full; a larger event is alone in its chunk. If the source
+/// pauses, a chunk is taken as it is, so that an endless source never lags far behind.
 pub(super) struct Chunker<'a, S, E> {
     source: Pin<&'a mut S>,
     cut: Option<Cut>,
@@ -187,8 +189,11 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
     fn place_held(&mut self) -> Option<Placed> {
         let (position, event) = self.held.take()?;
         let cut = self.cut.as_mut().expect("the chunker has begun");
-        let size_bytes = self.form.write(&event) + FRAMING_BYTES;
-        if !self.buffer.is_empty() && self.buffer.size_bytes + size_bytes > cut.max_bytes {
+        let form_bytes = self.form.write(&event);
+        let size_bytes = form_bytes + FRAMING_BYTES;
+        let is_too_large = form_bytes > MAX_EVENT_BYTES;
+        let has_room = self.buffer.size_bytes + size_bytes <= cut.max_bytes && !is_too_large;
+        if !self.buffer.is_empty() && !has_room {
             self.held = Some((position, event));
             return None;
         }
@@ -197,10 +202,10 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
             self.end(Some(error.into()));
             return None;
         }
-        if size_bytes > cut.max_bytes {
+        if is_too_large {
             // Its memory is not needed again.
             self.form = CanonicalForm::default();
-            let error = too_large(size_bytes, cut.max_bytes);
+            let error = too_large(form_bytes);
             return Some(Placed::Rejected(Box::new(RejectedEvent { position, event, error })));
         }
         if is_compared {
@@ -238,13 +243,9 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> Chunker<'a, S, E> {
     }
 }
 
-/// The error of an event too large for any chunk, in the server's terms.
-fn too_large(size_bytes: usize, max_bytes: usize) -> EventError {
-    let description = format!(
-        "must take at most {} bytes, takes {}",
-        max_bytes.saturating_sub(FRAMING_BYTES),
-        size_bytes - FRAMING_BYTES
-    );
+/// The error of an event that is larger than events may be, in the server's terms.
+fn too_large(size_bytes: usize) -> EventError {
+    let description = format!("must take at most {MAX_EVENT_BYTES} bytes, takes {size_bytes}");
     EventError {
         reason: ErrorReason::FieldInvalid.into(),
         message: format!("the event {description}"),

@@ -17,7 +17,7 @@ use crate::{client::Client, error::Error, retry::Outage, uuid7::uuid7, v1::Event
 
 use ledger::UploadLedger;
 pub use ledger::{Progress, RejectedEvent, UploadSummary};
-use run::UploadRun;
+use run::{Opening, UploadRun};
 
 type OnProgress = Box<dyn FnMut(&Progress) + Send>;
 type OnRejection = Box<dyn FnMut(RejectedEvent) + Send>;
@@ -50,6 +50,7 @@ pub struct Uploader {
     client: Client,
     upload_id: String,
     chunk_events: Option<usize>,
+    keep_going: bool,
     longest_outage: Duration,
     on_progress: Option<OnProgress>,
     on_rejection: Option<OnRejection>,
@@ -61,6 +62,7 @@ impl Uploader {
             client,
             upload_id: uuid7(),
             chunk_events: None,
+            keep_going: false,
             longest_outage: Outage::DEFAULT_LONGEST,
             on_progress: None,
             on_rejection: None,
@@ -85,6 +87,13 @@ impl Uploader {
         self
     }
 
+    /// Sets whether the upload goes on even if the server rejects all its events; by default it then ends with
+    /// the reason `UPLOAD_ALL_REJECTED`.
+    pub fn keep_going(mut self, keep_going: bool) -> Self {
+        self.keep_going = keep_going;
+        self
+    }
+
     /// Sets how long to keep reconnecting without progress; 300 seconds by default.
     pub fn max_outage(mut self, longest: Duration) -> Self {
         self.longest_outage = longest;
@@ -106,7 +115,7 @@ impl Uploader {
     /// Uploads all events of an iterator and finishes the upload.
     ///
     /// An event without an id gets one from the server, the same whenever the source is uploaded under this
-    /// upload id. An event too large for any chunk is rejected by the client: `on_rejection` gets it and the
+    /// upload id. An event larger than 3.5 MiB is rejected by the client: `on_rejection` gets it and the
     /// summary's tally counts it. The source is read in this task, no faster than the server commits; if it
     /// may block, use a stream.
     ///
@@ -114,8 +123,9 @@ impl Uploader {
     ///
     /// [`Kind::TakenOver`](crate::Kind) if a newer stream has taken over the upload,
     /// [`Kind::SourceMismatch`](crate::Kind) if the upload began with another source or another client has
-    /// continued it with one, the last connection's error if an outage lasts too long, and any other that is
-    /// not transient, at once.
+    /// continued it with one, [`Kind::Precondition`](crate::Kind) with the reason `UPLOAD_ALL_REJECTED` if the
+    /// server rejected the first events, all of them, the last connection's error if an outage lasts too long,
+    /// and any other that is not transient, at once.
     pub async fn upload(self, events: impl IntoIterator<Item = Event>) -> Result<UploadSummary, Error> {
         self.upload_stream(iter(events)).await
     }
@@ -151,9 +161,8 @@ impl Uploader {
         let ledger = UploadLedger::new(self.on_progress, self.on_rejection);
         let outage = Outage::new(self.longest_outage);
         let mut events = std::pin::pin!(events);
-        UploadRun::new(self.client, self.upload_id, self.chunk_events, events.as_mut(), ledger, outage)
-            .run()
-            .await
+        let opening = Opening { upload_id: self.upload_id, keep_going: self.keep_going };
+        UploadRun::new(self.client, opening, self.chunk_events, events.as_mut(), ledger, outage).run().await
     }
 }
 

@@ -29,9 +29,16 @@ use crate::{
 /// How long to wait for the server to end a finished call, which it does at once.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How every connection of the upload begins.
+pub(super) struct Opening {
+    pub upload_id: String,
+    /// Whether the upload goes on if all its events are rejected.
+    pub keep_going: bool,
+}
+
 pub(super) struct UploadRun<'a, S, E> {
     client: Client,
-    upload_id: String,
+    opening: Opening,
     chunk_events: Option<usize>,
     chunker: Chunker<'a, S, E>,
     ledger: UploadLedger,
@@ -43,14 +50,14 @@ pub(super) struct UploadRun<'a, S, E> {
 impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
     pub fn new(
         client: Client,
-        upload_id: String,
+        opening: Opening,
         chunk_events: Option<usize>,
         source: Pin<&'a mut S>,
         ledger: UploadLedger,
         outage: Outage,
     ) -> Self {
         let chunker = Chunker::new(source);
-        Self { client, upload_id, chunk_events, chunker, ledger, outage, is_comparing: false }
+        Self { client, opening, chunk_events, chunker, ledger, outage, is_comparing: false }
     }
 
     pub async fn run(mut self) -> Result<UploadSummary, UploadError<E>> {
@@ -64,13 +71,13 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
         }
         match self.chunker.into_failure() {
             Some(failure) => Err(failure),
-            None => Ok(self.ledger.summarize(self.upload_id)),
+            None => Ok(self.ledger.summarize(self.opening.upload_id)),
         }
     }
 
     /// Opens one connection, and returns once all events that the source yielded are committed.
     async fn connect(&mut self) -> Result<(), Error> {
-        let mut stream = UploadStream::open(&self.client, &self.upload_id).await?;
+        let mut stream = UploadStream::open(&self.client, &self.opening).await?;
         while !self.ledger.is_finished() {
             let may_send = stream.may_send(self.ledger.unacked().len());
             select! {
@@ -133,7 +140,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
         }
         let is_resumed = is_first && opened.source.is_set();
         if is_resumed || opened.committed_through > self.ledger.committed_through() {
-            let upload = lookup::get_upload(&self.client, &self.upload_id).await?;
+            let upload = lookup::get_upload(&self.client, &self.opening.upload_id).await?;
             self.catch_up(upload).await?;
             self.outage.end();
         }
@@ -160,7 +167,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
             max_events: self.chunk_events.unwrap_or(max_events).min(max_events),
             max_bytes: usize::try_from(opened.max_chunk_bytes).unwrap_or_default(),
             after_sequence: opened.committed_through,
-            source: SourceDigester::new(&self.upload_id, opened, is_finished),
+            source: SourceDigester::new(&self.opening.upload_id, opened, is_finished),
             skip_events,
         });
     }
@@ -178,7 +185,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
         let message = format!(
             "another client has continued upload {:?} with another source; use an upload id of its own for each \
              source",
-            self.upload_id
+            self.opening.upload_id
         );
         Error::new(Kind::SourceMismatch, message)
     }
@@ -187,7 +194,7 @@ impl<'a, S: Stream<Item = Result<Event, E>>, E> UploadRun<'a, S, E> {
     async fn catch_up(&mut self, upload: Upload) -> Result<(), Error> {
         let missed = if self.ledger.misses_rejections(&upload) {
             let first = self.ledger.unacked().front().map_or(i64::MAX, |chunk| chunk.sequence);
-            lookup::get_rejections(&self.client, &self.upload_id, first).await?
+            lookup::get_rejections(&self.client, &self.opening.upload_id, first).await?
         } else {
             Vec::new()
         };

@@ -10,6 +10,7 @@ use tokio::{
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Streaming, client::Grpc};
 
+use super::run::Opening;
 use crate::{
     client::Client,
     codec::{Frame, UploadCodec},
@@ -37,13 +38,14 @@ pub(super) struct UploadStream {
 }
 
 impl UploadStream {
-    pub async fn open(client: &Client, upload_id: &str) -> Result<Self, Error> {
+    pub async fn open(client: &Client, opening: &Opening) -> Result<Self, Error> {
         let silence = client.transport().timeout();
         let quiet_since = Instant::now();
         let (frames, requests) = mpsc::unbounded_channel();
         let open = Open {
             account_id: client.account_id().to_owned(),
-            upload_id: upload_id.to_owned(),
+            upload_id: opening.upload_id.clone(),
+            keep_going: opening.keep_going,
             ..Default::default()
         };
         let first = UploadEventsRequest { message: open.into(), ..Default::default() };

@@ -37,14 +37,17 @@ export interface ChunkerStart {
 const FLUSH_MS = 200;
 // Covers an event's tag and length, and its share of the enclosing message.
 const FRAMING_BYTES = 64;
+// The contract's limit, which GetServerInfo names maxEventBytes.
+const MAX_EVENT_BYTES = 3_584 * 1024;
 const EVENTS_BETWEEN_PAUSES = 1024;
 const EMPTY_FORM = new Uint8Array();
 
 /**
  * Reads a source in a task of its own and keeps the events of one chunk ready.
  *
- * A chunk is complete when it is full. If the source pauses, it is ready as it is, so that an endless source never
- * lags far behind. An event that is too large for any chunk, or has a text that is not Unicode, is rejected here.
+ * A chunk is complete when it is full; a larger event is alone in its chunk. If the source pauses, a chunk is ready as
+ * it is, so that an endless source never lags far behind. An event that is larger than events may be, or has a text
+ * that is not Unicode, is rejected here.
  */
 export class Chunker {
   readonly #source: UploadSource;
@@ -155,7 +158,7 @@ export class Chunker {
     for await (const init of this.#source) {
       const event = create(EventSchema, init);
       // Now, not when the chunk is sent: this determines the size, and the source may modify its event later.
-      const { form, error } = encode(event, maxBytes);
+      const { form, error } = encode(event);
       const sizeBytes = form.length + FRAMING_BYTES;
       // The digest of a chunk covers its own events only: it is taken before another event is digested.
       if (error !== undefined || this.#bytes + sizeBytes > maxBytes) {
@@ -226,12 +229,10 @@ export class Chunker {
 }
 
 /** The canonical form of an event, and why it cannot be sent. */
-function encode(event: Event, maxBytes: number): { readonly form: Uint8Array; readonly error?: EventError } {
+function encode(event: Event): { readonly form: Uint8Array; readonly error?: EventError } {
   try {
     const form = serializeEvent(event);
-    return form.length + FRAMING_BYTES > maxBytes
-      ? { form, error: tooLarge(form.length, maxBytes - FRAMING_BYTES) }
-      : { form };
+    return form.length > MAX_EVENT_BYTES ? { form, error: tooLarge(form.length, MAX_EVENT_BYTES) } : { form };
   } catch (error) {
     if (error instanceof EngagementError) {
       return { form: EMPTY_FORM, error: notUnicode(error) };

@@ -5,7 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import type { EngagementError } from "../errors.js";
 import { ErrorReason, type EventError, EventErrorSchema } from "../gen/engagement/v1/index.js";
 
-/** The error of an event too large for any chunk. */
+/** The error of an event that is larger than events may be. */
 export function tooLarge(sizeBytes: number, maxBytes: number): EventError {
   const description = `must take at most ${maxBytes} bytes, takes ${sizeBytes}`;
   return create(EventErrorSchema, {

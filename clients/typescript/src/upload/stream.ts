@@ -28,6 +28,7 @@ export interface UploadContext {
   readonly uploadId: string;
   readonly timeoutSeconds: number;
   readonly chunkEvents: number | undefined;
+  readonly keepGoing: boolean;
   readonly signal: AbortSignal;
   readonly chunker: Chunker;
   readonly ledger: UploadLedger;
@@ -191,8 +192,8 @@ export class UploadStream {
 
   /** The sending side. It stops quietly when the call ends: the reading side knows why. */
   async #send(): Promise<void> {
-    const { accountId, uploadId, chunker, ledger, sending } = this.#context;
-    await this.#call.write({ message: { case: "open", value: { accountId, uploadId } } });
+    const { accountId, uploadId, keepGoing, chunker, ledger, sending } = this.#context;
+    await this.#call.write({ message: { case: "open", value: { accountId, uploadId, keepGoing } } });
     while (!this.#isOpen && !this.#mayNotSend) {
       await sending.wait();
     }

@@ -16,6 +16,11 @@ export interface UploadOptions extends UploadCallbacks {
   readonly uploadId?: string | undefined;
   /** Maximum number of events in a chunk; by default as many as the server allows. */
   readonly chunkEvents?: number | undefined;
+  /**
+   * Whether the upload goes on even if the server rejects all its events; by default it then ends with the reason
+   * UPLOAD_ALL_REJECTED.
+   */
+  readonly keepGoing?: boolean | undefined;
   /** How long to keep reconnecting without progress, in seconds; 300 by default. */
   readonly maxOutageSeconds?: number | undefined;
   /** Cancels the upload, which then rejects with the signal's reason and stays open. */
@@ -40,9 +45,9 @@ export async function upload(
     sending.wake();
   });
   const outage = new Outage(options.maxOutageSeconds);
-  const { chunkEvents } = options;
+  const { chunkEvents, keepGoing = false } = options;
   const signal = AbortSignal.any([uploading.closing, ...(options.signal === undefined ? [] : [options.signal])]);
-  const context: UploadContext = { ...uploading, chunkEvents, signal, chunker, ledger, outage, sending };
+  const context: UploadContext = { ...uploading, chunkEvents, keepGoing, signal, chunker, ledger, outage, sending };
   try {
     await connectUntilDone(context);
     await compareToEnd(context);

@@ -8,6 +8,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+from engagement.limits import MAX_VIOLATIONS
 from engagement_server.errors import (
     ConflictError,
     DataLossError,
@@ -18,7 +19,6 @@ from engagement_server.errors import (
     TakenOverError,
     UnavailableError,
 )
-from engagement_server.validation import MAX_VIOLATIONS
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_stream::{StreamExt, iter};
 
+use super::repetition::expand;
 use crate::servers::id_of;
 
 const PAGE_SIZE: u16 = 2;
@@ -98,8 +99,10 @@ pub struct Upload {
     #[serde(rename = "upload_id")]
     id: String,
     chunk_events: usize,
-    events: Vec<Event>,
+    events: Vec<Value>,
     fails_after: Option<usize>,
+    #[serde(default)]
+    keep_going: bool,
 }
 
 impl Upload {
@@ -110,6 +113,7 @@ impl Upload {
             .uploader()
             .upload_id(&self.id)
             .chunk_events(self.chunk_events)
+            .keep_going(self.keep_going)
             .max_outage(longest_outage)
             .on_rejection(move |rejected| {
                 let reason =
@@ -120,11 +124,12 @@ impl Upload {
                     "reason": reason.trim_start_matches("ERROR_REASON_"),
                 }));
             });
+        let events = self.events.into_iter().map(|event| serde_json::from_value(expand(event)).unwrap());
         let result = match self.fails_after {
-            None => uploader.upload(self.events).await.map_err(|error| describe(&error)),
+            None => uploader.upload(events).await.map_err(|error| describe(&error)),
             Some(count) => {
                 let broken = iter([Err(BoxError::from("the source fails"))]);
-                let source = iter(self.events).take(count).map(Ok).chain(broken);
+                let source = iter(events).take(count).map(Ok).chain(broken);
                 uploader.try_upload_stream(source).await.map_err(|error| match error {
                     UploadError::Source(_) => json!({"kind": "source", "reason": ""}),
                     UploadError::Call(error) => describe(&error),

@@ -4,6 +4,7 @@ mod calls;
 mod conversations;
 mod errors;
 mod messages;
+mod repetition;
 #[cfg(feature = "validate")]
 mod rules;
 mod sources;

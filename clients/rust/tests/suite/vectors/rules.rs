@@ -1,12 +1,10 @@
 //! `rules.json`: an event that breaks each rule, and a valid one that hardly differs from it.
 
-use std::iter::repeat_n;
-
 use engagement_attributes::{v1::Event, validate};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::read_cases;
+use super::{read_cases, repetition::expand};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,35 +33,4 @@ fn every_rule_is_held() {
 
 fn event(value: Value) -> Event {
     serde_json::from_value(expand(value)).unwrap()
-}
-
-/// Writes out what is repeated.
-fn expand(value: Value) -> Value {
-    match value {
-        Value::Array(items) => items.into_iter().map(expand).collect(),
-        Value::Object(mut members) => match (members.remove("times"), members.remove("key")) {
-            (Some(times), _) => {
-                repeat(expand(members["repeat"].take()), times.as_u64().unwrap().try_into().unwrap())
-            }
-            (_, Some(key)) => {
-                let key = expand(key).as_str().unwrap().to_owned();
-                Map::from_iter([(key, expand(members["value"].take()))]).into()
-            }
-            _ => members.into_iter().map(|(name, member)| (name, expand(member))).collect(),
-        },
-        other => other,
-    }
-}
-
-fn repeat(unit: Value, times: usize) -> Value {
-    match unit {
-        Value::String(text) => text.repeat(times).into(),
-        Value::Array(items) => repeat_n(items, times).flatten().collect(),
-        Value::Object(members) => (0..times)
-            .flat_map(|number| {
-                members.iter().map(move |(name, member)| (format!("{name}{number}"), member.clone()))
-            })
-            .collect(),
-        other => panic!("{other} cannot be repeated"),
-    }
 }

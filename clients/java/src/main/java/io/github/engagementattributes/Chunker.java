@@ -15,14 +15,17 @@ import org.jspecify.annotations.Nullable;
 /**
  * Reads a source of events in a thread of its own and keeps the events of one chunk ready.
  *
- * <p>A chunk is complete when it is full. If the source pauses, it is taken as it is, so that an
- * endless source never lags far behind. An event that cannot be sent is rejected here. Events that
- * are already committed are compared and skipped. Knows nothing of connections.
+ * <p>A chunk is complete when it is full; a larger event is alone in its chunk. If the source
+ * pauses, a chunk is taken as it is, so that an endless source never lags far behind. An event that
+ * cannot be sent is rejected here. Events that are already committed are compared and skipped.
+ * Knows nothing of connections.
  */
 final class Chunker implements AutoCloseable {
   private static final long FLUSH_NANOS = TimeUnit.MILLISECONDS.toNanos(200);
   // Covers an event's tag and length, and its share of the message.
   private static final long FRAMING_BYTES = 64;
+  // The contract's limit, which GetServerInfo names max_event_bytes.
+  private static final int MAX_EVENT_BYTES = 3_584 * 1024;
   private static final long CLOSE_MILLIS = 2_000;
   // An event that cannot be serialized.
   private static final byte[] NO_FORM = {};
@@ -187,8 +190,8 @@ final class Chunker implements AutoCloseable {
     String malformed = UnicodeText.malformedField(event, form);
     if (malformed != null) {
       reject(event, eventPosition, NO_FORM, EventErrors.notUnicode(malformed));
-    } else if (form.length + FRAMING_BYTES > maxBytes) {
-      EventError tooLarge = EventErrors.tooLarge(form.length, maxBytes - FRAMING_BYTES);
+    } else if (form.length > MAX_EVENT_BYTES) {
+      EventError tooLarge = EventErrors.tooLarge(form.length, MAX_EVENT_BYTES);
       reject(event, eventPosition, form, tooLarge);
     } else {
       append(event, eventPosition, form);

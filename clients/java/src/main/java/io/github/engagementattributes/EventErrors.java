@@ -8,7 +8,7 @@ import io.github.engagementattributes.v1.FieldViolation;
 final class EventErrors {
   private EventErrors() {}
 
-  /** The error of an event that fits into no chunk. */
+  /** The error of an event that is larger than events may be. */
   static EventError tooLarge(long bytes, long maxBytes) {
     String description = "must take at most " + maxBytes + " bytes, takes " + bytes;
     return error("", "the event " + description, "server.event.max_bytes", description);

@@ -22,6 +22,7 @@ final class UploadStream implements AutoCloseable {
 
   private final EngagementClient client;
   private final String uploadId;
+  private final boolean keepGoing;
   private final Chunker chunker;
   private final UploadLedger ledger;
   private final Outage outage;
@@ -37,12 +38,14 @@ final class UploadStream implements AutoCloseable {
   UploadStream(
       EngagementClient client,
       String uploadId,
+      boolean keepGoing,
       Chunker chunker,
       UploadLedger ledger,
       Outage outage,
       Mailbox mailbox) {
     this.client = client;
     this.uploadId = uploadId;
+    this.keepGoing = keepGoing;
     this.chunker = chunker;
     this.ledger = ledger;
     this.outage = outage;
@@ -59,7 +62,8 @@ final class UploadStream implements AutoCloseable {
             .setOpen(
                 UploadEventsRequest.Open.newBuilder()
                     .setAccountId(client.accountId())
-                    .setUploadId(uploadId))
+                    .setUploadId(uploadId)
+                    .setKeepGoing(keepGoing))
             .build());
     while (!ledger.isFinished()) {
       UploadEventsResponse message = receive();

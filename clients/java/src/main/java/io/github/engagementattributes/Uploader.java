@@ -30,6 +30,7 @@ public final class Uploader {
   private final EngagementClient client;
   private final String uploadId;
   private final int chunkEvents;
+  private final boolean keepGoing;
   private final Duration maxOutage;
   private final @Nullable Consumer<UploadProgress> onProgress;
   private final @Nullable Consumer<RejectedEvent> onRejection;
@@ -40,6 +41,7 @@ public final class Uploader {
     client = builder.client;
     uploadId = builder.uploadId == null ? Uuid7.next() : builder.uploadId;
     chunkEvents = builder.chunkEvents;
+    keepGoing = builder.keepGoing;
     maxOutage = builder.maxOutage;
     onProgress = builder.onProgress;
     onRejection = builder.onRejection;
@@ -58,9 +60,8 @@ public final class Uploader {
    * Uploads all events of the source and finishes the upload.
    *
    * <p>Events without an id get one from the server, the same whenever the source is uploaded under
-   * this upload id. An event that cannot be sent, because it is too large for any chunk or its text
-   * is not Unicode, is rejected here: {@code onRejection} gets it, and the summary's tally counts
-   * it.
+   * this upload id. An event that cannot be sent, because it is larger than 3.5 MiB or its text is
+   * not Unicode, is rejected here: {@code onRejection} gets it, and the summary's tally counts it.
    *
    * <p>The source is read in a thread of its own, no faster than the server commits, and may block
    * for any time: earlier events are sent meanwhile. If the upload ends before its source, that
@@ -72,8 +73,10 @@ public final class Uploader {
    * @param events the source, in the same order in every run
    * @return the totals
    * @throws EngagementException {@code TAKEN_OVER} if a newer stream has taken over the upload,
-   *     {@code SOURCE_MISMATCH} if the upload began with another source, the last connection's
-   *     error if an outage lasts too long, and any other that is not transient, at once
+   *     {@code SOURCE_MISMATCH} if the upload began with another source, {@code PRECONDITION} with
+   *     the reason {@code UPLOAD_ALL_REJECTED} if the server rejected the first events, all of
+   *     them, the last connection's error if an outage lasts too long, and any other that is not
+   *     transient, at once
    * @throws CancellationException after {@link #cancel}, or if the current {@link Context} is
    *     cancelled or the client closed
    * @throws InterruptedException if the thread is interrupted
@@ -165,7 +168,7 @@ public final class Uploader {
     while (true) {
       Duration delay;
       try (UploadStream stream =
-          new UploadStream(client, uploadId, chunker, ledger, outage, mailbox)) {
+          new UploadStream(client, uploadId, keepGoing, chunker, ledger, outage, mailbox)) {
         stream.run();
         return;
       } catch (EngagementException error) {

@@ -9,6 +9,7 @@ public final class UploaderBuilder {
   final EngagementClient client;
   @Nullable String uploadId;
   int chunkEvents;
+  boolean keepGoing;
   Duration maxOutage = Outage.DEFAULT_MAX;
   @Nullable Consumer<UploadProgress> onProgress;
   @Nullable Consumer<RejectedEvent> onRejection;
@@ -39,6 +40,17 @@ public final class UploaderBuilder {
       throw new IllegalArgumentException("a chunk holds at least one event");
     }
     chunkEvents = value;
+    return this;
+  }
+
+  /**
+   * Lets the upload go on even if the server rejects all its events. By default it then ends with
+   * the reason {@code UPLOAD_ALL_REJECTED}.
+   *
+   * @return this
+   */
+  public UploaderBuilder keepGoing() {
+    keepGoing = true;
     return this;
   }
 

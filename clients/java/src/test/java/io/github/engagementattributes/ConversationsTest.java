@@ -136,15 +136,17 @@ final class ConversationsTest {
       throws InterruptedException {
     JsonArray rejections = new JsonArray();
     outcome.add("rejections", rejections);
-    Uploader uploader =
+    UploaderBuilder builder =
         client
             .uploader()
             .uploadId(arguments.get("upload_id").getAsString())
             .chunkEvents(arguments.get("chunk_events").getAsInt())
             .maxOutage(maxOutage)
-            .onRejection(rejected -> rejections.add(rejection(rejected)))
-            .build();
-    UploadSummary summary = uploader.upload(source(arguments));
+            .onRejection(rejected -> rejections.add(rejection(rejected)));
+    if (arguments.has("keep_going")) {
+      builder.keepGoing();
+    }
+    UploadSummary summary = builder.build().upload(source(arguments));
     JsonObject described = new JsonObject();
     described.add("tally", tally(summary.tally()));
     described.addProperty("events", summary.events());
@@ -221,7 +223,7 @@ final class ConversationsTest {
   }
 
   private static Event event(JsonElement value) {
-    return Vectors.parse(value, Event.getDefaultInstance());
+    return Vectors.parse(Vectors.expand(value), Event.getDefaultInstance());
   }
 
   private static JsonObject rejection(RejectedEvent rejected) {
