@@ -1,15 +1,33 @@
-"""Model values as messages of the contract."""
+"""Model values as messages of the contract, and stored events as the bytes of such messages."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from engagement import v1
+from engagement.wire import length_delimited
+from engagement_server.cursor import CURSOR_BYTES
 from engagement_server.model import SourceDigest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engagement_server.cursor import Cursors
     from engagement_server.model import ErasureState, StoredRow, Tally, UploadState, Verdict
+
+# Of `GetEventResponse`, `ListEventsResponse` and `SubscribeEventsResponse.Batch` alike.
+_EVENTS = v1.ListEventsResponse.EVENTS_FIELD_NUMBER
+_EVENT = v1.StoredEvent.EVENT_FIELD_NUMBER
+_STATUS = v1.StoredEvent.MATCHED_CUSTOMER_STATUS_FIELD_NUMBER
+_TYPE = v1.StoredEvent.MATCHED_CUSTOMER_TYPE_FIELD_NUMBER
+_CURSOR_HEAD = length_delimited(v1.StoredEvent.CURSOR_FIELD_NUMBER, bytes(CURSOR_BYTES))[:-CURSOR_BYTES]
+_LENGTH_DELIMITED, _VARINT = 2, 0
+_ATTRIBUTES = {v1.Event.CUSTOMER_INFO_FIELD_NUMBER, v1.Event.PERSONAL_INFO_FIELD_NUMBER}
+_ATTRIBUTES_TAGS = {number << 3 | _LENGTH_DELIMITED for number in _ATTRIBUTES}
+_TIME_TAG = bytes((v1.CustomerInfo.SERVER_TIME_STAMP_FIELD_NUMBER << 3 | _VARINT,))
+# An upload in small chunks is accepted at many times, of which a page has few.
+_CACHED_TIMES = 1024
 
 
 def tally_message(tally: Tally) -> v1.Tally:
@@ -87,9 +105,98 @@ def stored_event_message(row: StoredRow, *, cursors: Cursors) -> v1.StoredEvent:
     )
     event = stored.event
     event.ParseFromString(row.payload)
-    attributes = event.customer_info if event.HasField("customer_info") else event.personal_info
-    attributes.server_time_stamp = row.server_time_ms
+    _set_time(event, row.server_time_ms)
     # `FromMilliseconds` takes longer than everything else here.
     stored.receive_time.seconds, milliseconds = divmod(row.receive_time_ms, 1000)
     stored.receive_time.nanos = milliseconds * 1_000_000
     return stored
+
+
+def event_fields(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[bytes]:
+    """The events as serialized fields of a `GetEventResponse`, a `ListEventsResponse` or a batch.
+
+    They are the bytes of `stored_event_message`, put together without parsing what is stored.
+    """
+    encoded = cursors.encode_all([row.position for row in rows])
+    fields = []
+    for (_, server_time_ms, receive_time_ms, payload, status, type_), cursor in zip(
+        rows, encoded, strict=True
+    ):
+        event = length_delimited(_EVENT, _timed(payload, server_time_ms))
+        stored = event + _CURSOR_HEAD + cursor + _receive_time(receive_time_ms)
+        if status:
+            stored += length_delimited(_STATUS, status.encode())
+        if type_:
+            stored += length_delimited(_TYPE, type_.encode())
+        fields.append(length_delimited(_EVENTS, stored))
+    return fields
+
+
+@lru_cache(_CACHED_TIMES)
+def _receive_time(time_ms: int) -> bytes:
+    """The field of a `StoredEvent`."""
+    stored = v1.StoredEvent()
+    stored.receive_time.FromMilliseconds(time_ms)
+    return stored.SerializeToString()
+
+
+@lru_cache(_CACHED_TIMES)
+def _server_time(time_ms: int) -> bytes:
+    """The field of attributes of either kind."""
+    return v1.CustomerInfo(server_time_stamp=time_ms).SerializeToString()
+
+
+def _timed(payload: bytes, time_ms: int) -> bytes:
+    """A serialized event whose attributes have their time, which its producer may have left to the server.
+
+    To append the attributes once more, with the time alone, would mean the same; but some libraries take the
+    last occurrence of a message instead of merging it with the first.
+    """
+    try:
+        tag_at, start, end = _find_attributes(payload)
+    except (IndexError, ValueError):  # of a later contract
+        return _parsed_and_timed(payload, time_ms)
+    if payload.startswith(_TIME_TAG, start, end):
+        return payload if payload[start + 1] else _parsed_and_timed(payload, time_ms)
+    timed = length_delimited(payload[tag_at] >> 3, _server_time(time_ms) + payload[start:end])
+    return b"".join((payload[:tag_at], timed, payload[end:]))
+
+
+def _find_attributes(payload: bytes) -> tuple[int, int, int]:
+    """Where the attributes' tag is, and their value begins and ends. Raises IndexError and ValueError.
+
+    The fields before them are the short ones of an event.
+    """
+    at = 0
+    while True:
+        tag, size, start = payload[at], payload[at + 1], at + 2
+        if size >= 0x80:
+            size, start = _read_varint(payload, at + 1)
+        if tag in _ATTRIBUTES_TAGS:
+            return at, start, start + size
+        if tag & 7 == _LENGTH_DELIMITED and tag < 0x80:
+            at = start + size
+        elif tag & 7 == _VARINT and tag < 0x80:
+            at = start
+        else:
+            raise ValueError(tag)
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number, and where it ends."""
+    value = shift = 0
+    while (byte := data[at]) >= 0x80:
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+    return value | byte << shift, at + 1
+
+
+def _parsed_and_timed(payload: bytes, time_ms: int) -> bytes:
+    event = v1.Event.FromString(payload)
+    _set_time(event, time_ms)
+    return event.SerializeToString()
+
+
+def _set_time(event: v1.Event, time_ms: int) -> None:
+    attributes = event.customer_info if event.HasField("customer_info") else event.personal_info
+    attributes.server_time_stamp = time_ms

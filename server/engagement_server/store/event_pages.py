@@ -66,6 +66,14 @@ class _Candidates:
     """The position to continue after; None: there are no further candidates."""
 
 
+@dataclass(frozen=True, slots=True)
+class RowPage:
+    """A `Page` whose events are left as they are stored."""
+
+    rows: Sequence[StoredRow]
+    next_position: int | None
+
+
 class EventPages:
     """Reads through one connection."""
 
@@ -81,16 +89,21 @@ class EventPages:
 
         Raises FilterInvalidError, and DamagedEventsError if it begins with such events.
         """
+        page = self.read_rows(query)
+        return Page([(row, v1.Event.FromString(row.payload)) for row in page.rows], page.next_position)
+
+    def read_rows(self, query: PageQuery) -> RowPage:
+        """As `read`; parses events only if the filter looks at what is inside of them."""
         predicate = self.predicate(query.wanted)
         account = find_account(self._connection, query.account_id)
         if account is None:
-            return Page((), None)
+            return RowPage((), None)
         candidates = self._candidates(query, predicate, account)
-        rows: list[tuple[StoredRow, v1.Event]] = []
+        rows: list[StoredRow] = []
         size_bytes, examined, position = 0, 0, 0
         try:
             for *columns, attribute_set, authenticated in candidates.rows:
-                row = StoredRow(*columns)
+                row = StoredRow._make(columns)
                 examined, position = examined + 1, row.position
                 if not predicate.matches_envelope(
                     attribute_set=attribute_set,
@@ -98,22 +111,21 @@ class EventPages:
                     server_time_ms=row.server_time_ms,
                 ):
                     continue
-                event = v1.Event.FromString(row.payload)
-                if not predicate.matches_content(event):
+                if predicate.has_content and not predicate.matches_content(v1.Event.FromString(row.payload)):
                     continue
                 size_bytes += row.max_response_bytes
                 if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
-                    return Page(rows, rows[-1][0].position)
-                rows.append((row, event))
+                    return RowPage(rows, rows[-1].position)
+                rows.append(row)
         except apsw.Error as error:
             if not is_damage(error):
                 raise
             if examined:
-                return Page(rows, position)
+                return RowPage(rows, position)
             raise candidates.find_damage() from error
         if examined == candidates.max_rows:
-            return Page(rows, position)
-        return Page(rows, candidates.stop_position)
+            return RowPage(rows, position)
+        return RowPage(rows, candidates.stop_position)
 
     def candidates(self, query: PageQuery) -> list[int]:
         """The positions that the index has for a filter with ids, ascending; none of them is read."""

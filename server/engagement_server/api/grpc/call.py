@@ -77,11 +77,12 @@ class GrpcCall:
         else:
             self._task.cancel()  # before the library logs that a write has failed
 
-    async def answer(self, response: Message) -> Message:
-        """The response of a unary call, ready to be returned."""
+    async def answer(self, response: Message | bytes) -> Message | bytes:
+        """The response of a unary call, or its bytes, ready to be returned."""
         # Only with an answer: a client's library does not retry a refusal that comes after metadata.
         await self._send_age()
-        if response.ByteSize() < _MIN_COMPRESSED_BYTES:
+        size_bytes = len(response) if isinstance(response, bytes) else response.ByteSize()
+        if size_bytes < _MIN_COMPRESSED_BYTES:
             self._context.disable_next_message_compression()
         return response
 

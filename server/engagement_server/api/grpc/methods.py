@@ -80,12 +80,12 @@ def _reader(message_class: type[Message]) -> Callable[[bytes], Message | Unreada
 
 
 def _serialized(response: Message | bytes) -> bytes:
-    """The bytes of a response; one that is sent to many is serialized already."""
+    """The bytes of a response; one that is made of stored bytes is serialized already."""
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> Any:
-    async def call(request: Any, context: Context) -> Message:
+    async def call(request: Any, context: Context) -> Message | bytes:
         try:
             grpc_call = running.begin(context, request, is_read=is_read)
             if isinstance(request, Unreadable):
