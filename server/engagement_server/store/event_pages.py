@@ -23,10 +23,8 @@ from engagement_server.store.search import match_expression
 # Limits on the cost of a page, whatever the filter: at a limit the page ends early.
 _MAX_SCANNED_BLOCKS = 50
 _MAX_CANDIDATES = 20_000
-_COLUMNS = (
-    "e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status, e.matched_type,"
-    " e.attribute_set, e.authenticated"
-)
+_ROW = "e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status, e.matched_type"
+_ROW_COLUMNS = len(StoredRow._fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +55,15 @@ class _Candidates:
     """Rows that may match, in the order of the walk."""
 
     rows: Iterator[tuple[Any, ...]]
-    """Columns of a `StoredRow`, its attribute set and whether it is authenticated."""
+    """Columns of a `StoredRow`; unless they `are_matches`, its attribute set and whether it is authenticated."""
     find_damage: Callable[[], DamagedEventsError]
     """The events at the beginning that cannot be read."""
     max_rows: int | None = None
     """The look-up stopped early if there are as many."""
     stop_position: int | None = None
     """The position to continue after; None: there are no further candidates."""
+    are_matches: bool = False
+    """Whether all of them match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +102,10 @@ class EventPages:
         rows: list[StoredRow] = []
         size_bytes, examined, position = 0, 0, 0
         try:
-            for *columns, attribute_set, authenticated in candidates.rows:
-                row = StoredRow._make(columns)
+            for columns in candidates.rows:
+                row = StoredRow._make(columns[:_ROW_COLUMNS])
                 examined, position = examined + 1, row.position
-                if not predicate.matches_envelope(
-                    attribute_set=attribute_set,
-                    authenticated=bool(authenticated),
-                    server_time_ms=row.server_time_ms,
-                ):
-                    continue
-                if predicate.has_content and not predicate.matches_content(v1.Event.FromString(row.payload)):
+                if not (candidates.are_matches or _matches(predicate, columns)):
                     continue
                 size_bytes += row.max_response_bytes
                 if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
@@ -152,7 +146,7 @@ class EventPages:
         max_rows = query.max_candidates or _MAX_CANDIDATES
         # Not executed before the first row is wanted, which may be damaged.
         found = self._rows(
-            f"SELECT {_COLUMNS} FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
+            f"SELECT {_ROW}, e.attribute_set, e.authenticated FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
             f" AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
             f" CROSS JOIN events AS e ON e.position = hit.rowid",
             (expression, low, high, max_rows),
@@ -174,22 +168,33 @@ class EventPages:
         yield from self._connection.execute(statement, arguments)
 
     def _scan(self, predicate: Predicate, low: int, high: int, *, newest_first: bool) -> _Candidates:
-        blocks, stop_position = self._blocks(predicate, low, high, newest_first=newest_first)
         conditions, arguments = _envelope_conditions(predicate)
+        are_matches = not predicate.has_content and len(predicate.attribute_sets) < 2  # noqa: PLR2004
+        if conditions or not are_matches:
+            blocks, stop_position = self._blocks(predicate, low, high, newest_first=newest_first)
+            ranges = [(block << BLOCK_BITS, (block + 1 << BLOCK_BITS) - 1) for block in blocks]
+        else:
+            ranges, stop_position = [(low + 1, high - 1)], None
+        columns = _ROW if are_matches else f"{_ROW}, e.attribute_set, e.authenticated"
         statement = (
-            f"SELECT {_COLUMNS} FROM events AS e WHERE e.position >= ? AND e.position <= ?{conditions}"  # noqa: S608
+            f"SELECT {columns} FROM events AS e WHERE e.position >= ? AND e.position <= ?{conditions}"  # noqa: S608
             f" ORDER BY e.position {'DESC' if newest_first else 'ASC'}"
         )
         scanned = chain.from_iterable(
             self._connection.execute(
                 statement,
                 # Not beyond the positions outside, whose pages may be damaged.
-                (max(low + 1, block << BLOCK_BITS), min(high, block + 1 << BLOCK_BITS) - 1, *arguments),
+                (max(low + 1, first), min(high - 1, last), *arguments),
             )
-            for block in blocks
+            for first, last in ranges
         )
         find = damaged_before if newest_first else damaged_after
-        return _Candidates(scanned, lambda: find(self._connection, low, high), stop_position=stop_position)
+        return _Candidates(
+            scanned,
+            lambda: find(self._connection, low, high),
+            stop_position=stop_position,
+            are_matches=are_matches,
+        )
 
     def _blocks(
         self, predicate: Predicate, low: int, high: int, *, newest_first: bool
@@ -212,6 +217,13 @@ class EventPages:
             return blocks, None
         *scanned, following = blocks
         return scanned, following + 1 << BLOCK_BITS if newest_first else (following << BLOCK_BITS) - 1
+
+
+def _matches(predicate: Predicate, columns: Sequence[Any]) -> bool:
+    _, server_time_ms, _, payload, _, _, attribute_set, authenticated = columns
+    return predicate.matches_envelope(
+        attribute_set=attribute_set, authenticated=bool(authenticated), server_time_ms=server_time_ms
+    ) and (not predicate.has_content or predicate.matches_content(v1.Event.FromString(payload)))
 
 
 def _envelope_conditions(predicate: Predicate) -> tuple[str, list[int]]:
