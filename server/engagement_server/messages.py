@@ -19,13 +19,23 @@ if TYPE_CHECKING:
 # Of `GetEventResponse`, `ListEventsResponse` and `SubscribeEventsResponse.Batch` alike.
 _EVENTS = v1.ListEventsResponse.EVENTS_FIELD_NUMBER
 _EVENT = v1.StoredEvent.EVENT_FIELD_NUMBER
+assert _EVENTS == _EVENT, "they share the beginnings below"
+_HEADS = [length_delimited(_EVENT, bytes(length))[: -length or None] for length in range(2048)]
+"""By their lengths, the beginnings of fields: looking one up takes a fifth of the time of making it."""
 _STATUS = v1.StoredEvent.MATCHED_CUSTOMER_STATUS_FIELD_NUMBER
 _TYPE = v1.StoredEvent.MATCHED_CUSTOMER_TYPE_FIELD_NUMBER
 _CURSOR_HEAD = length_delimited(v1.StoredEvent.CURSOR_FIELD_NUMBER, bytes(CURSOR_BYTES))[:-CURSOR_BYTES]
 _LENGTH_DELIMITED, _VARINT = 2, 0
-_ATTRIBUTES = {v1.Event.CUSTOMER_INFO_FIELD_NUMBER, v1.Event.PERSONAL_INFO_FIELD_NUMBER}
-_ATTRIBUTES_TAGS = {number << 3 | _LENGTH_DELIMITED for number in _ATTRIBUTES}
-_TIME_TAG = bytes((v1.CustomerInfo.SERVER_TIME_STAMP_FIELD_NUMBER << 3 | _VARINT,))
+_ATTRIBUTES_TAGS = frozenset(
+    number << 3 | _LENGTH_DELIMITED
+    for number in (v1.Event.CUSTOMER_INFO_FIELD_NUMBER, v1.Event.PERSONAL_INFO_FIELD_NUMBER)
+)
+_TEXT_TAGS = frozenset(
+    field.number << 3 | _LENGTH_DELIMITED
+    for field in v1.Event.DESCRIPTOR.fields
+    if field.type == field.TYPE_STRING and field.number < v1.Event.CUSTOMER_INFO_FIELD_NUMBER
+)
+_TIME_TAG = v1.CustomerInfo.SERVER_TIME_STAMP_FIELD_NUMBER << 3 | _VARINT
 # An upload in small chunks is accepted at many times, of which a page has few.
 _CACHED_TIMES = 1024
 
@@ -122,14 +132,21 @@ def event_fields(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[bytes]:
     for (_, server_time_ms, receive_time_ms, payload, status, type_), cursor in zip(
         rows, encoded, strict=True
     ):
-        event = length_delimited(_EVENT, _timed(payload, server_time_ms))
-        stored = event + _CURSOR_HEAD + cursor + _receive_time(receive_time_ms)
+        stored = (
+            _field(_timed(payload, server_time_ms)) + _CURSOR_HEAD + cursor + _receive_time(receive_time_ms)
+        )
         if status:
             stored += length_delimited(_STATUS, status.encode())
         if type_:
             stored += length_delimited(_TYPE, type_.encode())
-        fields.append(length_delimited(_EVENTS, stored))
+        fields.append(_field(stored))
     return fields
+
+
+def _field(message: bytes) -> bytes:
+    """A serialized message as a field of the one around it."""
+    length = len(message)
+    return _HEADS[length] + message if length < len(_HEADS) else length_delimited(_EVENT, message)
 
 
 @lru_cache(_CACHED_TIMES)
@@ -153,33 +170,34 @@ def _timed(payload: bytes, time_ms: int) -> bytes:
     last occurrence of a message instead of merging it with the first.
     """
     try:
-        tag_at, start, end = _find_attributes(payload)
+        at = _find_attributes(payload)
+        size, start = _read_varint(payload, at + 1)
+        if size and payload[start] == _TIME_TAG:
+            return payload if payload[start + 1] else _parsed_and_timed(payload, time_ms)
     except (IndexError, ValueError):  # of a later contract
         return _parsed_and_timed(payload, time_ms)
-    if payload.startswith(_TIME_TAG, start, end):
-        return payload if payload[start + 1] else _parsed_and_timed(payload, time_ms)
-    timed = length_delimited(payload[tag_at] >> 3, _server_time(time_ms) + payload[start:end])
-    return b"".join((payload[:tag_at], timed, payload[end:]))
+    end = start + size
+    timed = length_delimited(payload[at] >> 3, _server_time(time_ms) + payload[start:end])
+    return b"".join((payload[:at], timed, payload[end:]))
 
 
-def _find_attributes(payload: bytes) -> tuple[int, int, int]:
-    """Where the attributes' tag is, and their value begins and ends. Raises IndexError and ValueError.
+def _find_attributes(payload: bytes) -> int:
+    """Where the attributes' tag is. Raises IndexError and ValueError.
 
-    The fields before them are the short ones of an event.
+    Only the short fields of an event come before it.
     """
     at = 0
-    while True:
-        tag, size, start = payload[at], payload[at + 1], at + 2
-        if size >= 0x80:
+    while (tag := payload[at]) not in _ATTRIBUTES_TAGS:
+        if tag in _TEXT_TAGS and (size := payload[at + 1]) < 0x80:
+            at += 2 + size
+        elif tag & 7 == _LENGTH_DELIMITED and tag < 0x80:
             size, start = _read_varint(payload, at + 1)
-        if tag in _ATTRIBUTES_TAGS:
-            return at, start, start + size
-        if tag & 7 == _LENGTH_DELIMITED and tag < 0x80:
             at = start + size
         elif tag & 7 == _VARINT and tag < 0x80:
-            at = start
+            _, at = _read_varint(payload, at + 1)
         else:
             raise ValueError(tag)
+    return at
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from engagement_server.store.account_rows import find_account
 from engagement_server.store.checksums import is_damage
 from engagement_server.store.damage import damaged_after, damaged_before
 from engagement_server.store.predicate import Predicate
-from engagement_server.store.search import match_expression
+from engagement_server.store.search import SEARCH_MATCHES, match_expression
 
 # Limits on the cost of a page, whatever the filter: at a limit the page ends early.
 _MAX_SCANNED_BLOCKS = 50
@@ -55,7 +55,7 @@ class _Candidates:
     """Rows that may match, in the order of the walk."""
 
     rows: Iterator[tuple[Any, ...]]
-    """Columns of a `StoredRow`; unless they `are_matches`, its attribute set and whether it is authenticated."""
+    """Columns of a `StoredRow`; unless `are_matches`, its attribute set and whether it is authenticated."""
     find_damage: Callable[[], DamagedEventsError]
     """The events at the beginning that cannot be read."""
     max_rows: int | None = None
@@ -101,12 +101,13 @@ class EventPages:
         candidates = self._candidates(query, predicate, account)
         rows: list[StoredRow] = []
         size_bytes, examined, position = 0, 0, 0
+        are_matches, as_row = candidates.are_matches, StoredRow._make
         try:
             for columns in candidates.rows:
-                row = StoredRow._make(columns[:_ROW_COLUMNS])
-                examined, position = examined + 1, row.position
-                if not (candidates.are_matches or _matches(predicate, columns)):
+                examined, position = examined + 1, columns[0]
+                if not (are_matches or _matches(predicate, columns)):
                     continue
+                row = as_row(columns if are_matches else columns[:_ROW_COLUMNS])
                 size_bytes += row.max_response_bytes
                 if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
                     return RowPage(rows, rows[-1].position)
@@ -127,7 +128,7 @@ class EventPages:
         expression = match_expression(query.wanted, ())
         assert account is not None
         rows = self._connection.execute(
-            "SELECT rowid FROM search WHERE search MATCH ? AND rowid > ? AND rowid <= ? ORDER BY rowid",
+            f"SELECT rowid FROM search WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid <= ? ORDER BY rowid",  # noqa: S608
             (expression, query.after_position or first_position(account), last_position(account)),
         )
         return [int(position) for (position,) in rows]
@@ -146,8 +147,8 @@ class EventPages:
         max_rows = query.max_candidates or _MAX_CANDIDATES
         # Not executed before the first row is wanted, which may be damaged.
         found = self._rows(
-            f"SELECT {_ROW}, e.attribute_set, e.authenticated FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
-            f" AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
+            f"SELECT {_ROW}, e.attribute_set, e.authenticated FROM (SELECT rowid FROM search"  # noqa: S608
+            f" WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
             f" CROSS JOIN events AS e ON e.position = hit.rowid",
             (expression, low, high, max_rows),
         )
@@ -155,7 +156,7 @@ class EventPages:
         def find_damage() -> DamagedEventsError:
             # Damage to the index itself raises here: what it would find is unknown.
             rows: Any = self._connection.execute(  # Any: each column has its own type
-                f"SELECT rowid FROM search WHERE search MATCH ? AND rowid > ? AND rowid < ?"  # noqa: S608
+                f"SELECT rowid FROM search WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid < ?"  # noqa: S608
                 f" ORDER BY rowid {order} LIMIT 1",
                 (expression, low, high),
             )
@@ -169,7 +170,7 @@ class EventPages:
 
     def _scan(self, predicate: Predicate, low: int, high: int, *, newest_first: bool) -> _Candidates:
         conditions, arguments = _envelope_conditions(predicate)
-        are_matches = not predicate.has_content and len(predicate.attribute_sets) < 2  # noqa: PLR2004
+        are_matches = not predicate.has_content and len(predicate.attribute_sets) < 2
         if conditions or not are_matches:
             blocks, stop_position = self._blocks(predicate, low, high, newest_first=newest_first)
             ranges = [(block << BLOCK_BITS, (block + 1 << BLOCK_BITS) - 1) for block in blocks]

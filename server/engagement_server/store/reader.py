@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -100,12 +100,12 @@ class Reader:
         rows: list[StoredRow] = []
         size_bytes = 0
         try:
-            for columns in self._connection.execute(
+            found: Any = self._connection.execute(  # Any: each column has its own type
                 f"SELECT {_ROW} FROM events WHERE position >= ? AND position <= ? ORDER BY position",  # noqa: S608  # a constant
                 # From the next position on, not beyond this one, whose page may be damaged.
                 (after + 1, through),
-            ):
-                row = StoredRow(*columns)
+            )
+            for row in map(StoredRow._make, found):
                 size_bytes += len(row.payload)
                 if rows and size_bytes > max_bytes:
                     return Scan(rows, is_complete=False)

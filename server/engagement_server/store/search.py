@@ -27,6 +27,17 @@ _MAX_BEGINNINGS = 5
 _MAX_SHOWN_CHARACTERS = 40
 DAMAGED_WORD = "zzdamagedeventzz"
 """The only word of an event that could not be read when it was indexed."""
+DAMAGED_SETTING = "search_damaged"
+"""The setting of a store whose index has that word."""
+SEARCH_MATCHES = (
+    f"search MATCH ? || iif(EXISTS (SELECT 1 FROM settings WHERE name = '{DAMAGED_SETTING}'),"  # noqa: S608
+    f" ' OR (attributes : {DAMAGED_WORD})', '')"
+)
+"""The condition of a query, for an expression in parentheses.
+
+It finds damaged events as well: reading one says so, instead of leaving it out. Looking for their word takes
+as long as looking for an id, so it is done only if the index has it.
+"""
 # The days of a century: formatting a date takes longer than reading it.
 _CACHED_DATES = 36_525
 
@@ -149,7 +160,10 @@ def contains_phrases(values: Iterable[str], phrases: Iterable[Phrase]) -> bool:
 
 
 def match_expression(wanted: v1.EventFilter, phrases: Iterable[Phrase]) -> str | None:
-    """The index query that finds every matching event, among others; None if the index cannot help."""
+    """The index query that finds every matching event, among others; None if the index cannot help.
+
+    For `SEARCH_MATCHES`.
+    """
     clauses = [f"attributes : {_quote(phrase.words)}{' *' * phrase.is_beginning}" for phrase in phrases]
     for column, values, words in (
         ("consumer_id", wanted.consumer_ids, _identifier_words),
@@ -161,12 +175,7 @@ def match_expression(wanted: v1.EventFilter, phrases: Iterable[Phrase]) -> str |
         choices = [*map(words, values)]
         if choices and all(choices):
             clauses.append(f"{column} : ({' OR '.join(map(_quote, choices))})")
-    return with_damaged(" AND ".join(clauses)) if clauses else None
-
-
-def with_damaged(expression: str) -> str:
-    """The query that finds damaged events as well: reading one says so, instead of leaving it out."""
-    return f"({expression}) OR (attributes : {DAMAGED_WORD})"
+    return f"({' AND '.join(clauses)})" if clauses else None
 
 
 def _identifier_words(identifier: str) -> list[str]:

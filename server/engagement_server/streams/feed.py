@@ -169,7 +169,7 @@ class Feed:
             through = notices[-1].position
             rows = [row for row in rows if row.position <= through]
         fields = event_fields(rows, cursors=self._cursors)
-        events = [SerializedEvent(row.position, field) for row, field in zip(rows, fields, strict=True)]
+        events = [*map(SerializedEvent, [row.position for row in rows], fields)]
         # Read last, so that it covers every expiry that the rows may lack events to.
         bounds = reader.bounds(account_id)
         expired_position = 0 if bounds is None else bounds.expired_position

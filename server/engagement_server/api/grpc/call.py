@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 REQUEST_ID_KEY = "x-request-id"
 VIEW_AGE_KEY = "engagement-view-age-ms"
 _MAX_REQUEST_ID_CHARACTERS = 64
-# Compressing a smaller message costs both sides more than it saves: 15 KiB take longer than reading 50 events.
+# Compressing a smaller message takes both sides longer than finding and sending it.
 _MIN_COMPRESSED_BYTES = 64 * 1024
 _FAREWELL_SECONDS = 0.2
 SETTLE_SECONDS = 2.0
