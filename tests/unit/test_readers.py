@@ -104,10 +104,16 @@ async def test_a_caller_that_has_gone_leaves_the_others_alone(tmp_path: Path) ->
         running = asyncio.ensure_future(readers.run(slow))
         waiting = asyncio.ensure_future(readers.run(thread_of))
         await eventually(slow.started.is_set, "the slow read runs")
+        given_up = SlowRead()
+        dropped = asyncio.ensure_future(readers.run(given_up))
+        await asyncio.sleep(0)  # so that it is asked for
         running.cancel()
+        dropped.cancel()
         slow.may_end.set()
         assert isinstance(await waiting, int)
+        assert isinstance(await readers.run(thread_of), int)
         assert running.cancelled()
+        assert not given_up.started.is_set()
 
 
 async def test_more_reads_than_may_wait_are_refused(tmp_path: Path) -> None:

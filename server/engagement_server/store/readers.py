@@ -134,6 +134,8 @@ class Readers:
         with contextlib.ExitStack() as opened:
             reader: Reader | None = None
             while (task := self._next(wake)) is not None:
+                if task.result.cancelled():
+                    continue
                 try:
                     with _failures():
                         if reader is None:  # opened by the first read that gets as far
