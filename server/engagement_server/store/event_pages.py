@@ -51,6 +51,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class RowPage:
+    """A `Page` whose events are left as they are stored."""
+
+    rows: Sequence[StoredRow]
+    next_position: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidates:
     """Rows that may match, in the order of the walk."""
 
@@ -64,14 +72,6 @@ class _Candidates:
     """The position to continue after; None: there are no further candidates."""
     are_matches: bool = False
     """Whether all of them match."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowPage:
-    """A `Page` whose events are left as they are stored."""
-
-    rows: Sequence[StoredRow]
-    next_position: int | None
 
 
 class EventPages:
