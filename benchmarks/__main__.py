@@ -18,6 +18,7 @@ import uvloop
 from benchmarks import usage
 from benchmarks.growth import measure_growth
 from benchmarks.profile import measure_profiles
+from benchmarks.reads import measure_reads
 from benchmarks.report import Figure, render
 from benchmarks.settings import MIN_EVENTS, Part, Settings
 from benchmarks.subscribe import measure_subscriptions
@@ -55,6 +56,8 @@ async def _measure(settings: Settings) -> Sequence[Figure]:
         figures += await measure_upload(settings)
     if Part.UNARY in settings.parts:
         figures += await measure_unary(settings)
+    if Part.READS in settings.parts:
+        figures += await measure_reads(settings)
     if Part.SUBSCRIBE in settings.parts:
         figures += await measure_subscriptions(settings)
     if Part.PROFILE in settings.parts:

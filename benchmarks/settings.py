@@ -19,6 +19,7 @@ class Part(StrEnum):
 
     UPLOAD = "upload"
     UNARY = "unary"
+    READS = "reads"
     SUBSCRIBE = "subscribe"
     PROFILE = "profile"
     WORKERS = "workers"

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engagement_server.errors import (
     CursorMalformedError,
@@ -18,6 +19,9 @@ from engagement_server.errors import (
     LogEpochChangedError,
     PageTokenMismatchError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SEQUENCE_BITS = 40
 BLOCK_BITS = 12
@@ -30,6 +34,9 @@ _CHECKSUM_BYTES = 6
 # Unkeyed, so that a cursor of a replaced log differs from a damaged one. Every event that is read gets a
 # cursor, and copying this hash costs half of creating one.
 _CHECKSUM = hashlib.blake2b(digest_size=_CHECKSUM_BYTES, person=b"engagement.v1")
+CURSOR_BYTES = len(base64.b64encode(bytes(_CURSOR.size + _CHECKSUM_BYTES)).rstrip(b"="))
+"""The length of every cursor."""
+_PADDING = bytes(-(_CURSOR.size + _CHECKSUM_BYTES) % 3)
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -55,6 +62,19 @@ class Cursors:
     def encode(self, position: int) -> str:
         """The cursor of a position."""
         return _seal(_CURSOR.pack(_CURSOR_VERSION, self.epoch, position))
+
+    def encode_all(self, positions: Iterable[int]) -> list[bytes]:
+        """The cursors of positions as ASCII, for a fraction of what it takes to encode each alone."""
+        sealed = bytearray()
+        pack, epoch, copy = _CURSOR.pack, self.epoch, _CHECKSUM.copy
+        for position in positions:
+            payload = pack(_CURSOR_VERSION, epoch, position)
+            checksum = copy()
+            checksum.update(payload)
+            sealed += payload + checksum.digest() + _PADDING
+        text = binascii.b2a_base64(sealed, newline=False).translate(_URL_SAFE)
+        step = CURSOR_BYTES + len(_PADDING)
+        return [text[start : start + CURSOR_BYTES] for start in range(0, len(text), step)]
 
     def decode(self, cursor: str, *, account_number: int) -> int:
         """The position of a cursor.

@@ -1,15 +1,46 @@
-"""Model values as messages of the contract."""
+"""Model values as messages of the contract, and stored events as the bytes of such messages."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from engagement import v1
+from engagement.wire import length_delimited
+from engagement_server.cursor import CURSOR_BYTES
 from engagement_server.model import SourceDigest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engagement_server.cursor import Cursors
     from engagement_server.model import ErasureState, StoredRow, Tally, UploadState, Verdict
+
+# An event's number in a stored one, and a stored one's in whatever holds it.
+_EVENT = v1.StoredEvent.EVENT_FIELD_NUMBER
+assert {
+    v1.GetEventResponse.EVENT_FIELD_NUMBER,
+    v1.ListEventsResponse.EVENTS_FIELD_NUMBER,
+    v1.SubscribeEventsResponse.Batch.EVENTS_FIELD_NUMBER,
+} == {_EVENT}
+_HEADS = [length_delimited(_EVENT, bytes(length))[: -length or None] for length in range(2048)]
+"""By their lengths, the beginnings of fields: looking one up takes a fifth of the time of making it."""
+_STATUS = v1.StoredEvent.MATCHED_CUSTOMER_STATUS_FIELD_NUMBER
+_TYPE = v1.StoredEvent.MATCHED_CUSTOMER_TYPE_FIELD_NUMBER
+_CURSOR_HEAD = length_delimited(v1.StoredEvent.CURSOR_FIELD_NUMBER, bytes(CURSOR_BYTES))[:-CURSOR_BYTES]
+_LENGTH_DELIMITED, _VARINT = 2, 0
+_ATTRIBUTES_TAGS = frozenset(
+    number << 3 | _LENGTH_DELIMITED
+    for number in (v1.Event.CUSTOMER_INFO_FIELD_NUMBER, v1.Event.PERSONAL_INFO_FIELD_NUMBER)
+)
+_TEXT_TAGS = frozenset(
+    field.number << 3 | _LENGTH_DELIMITED
+    for field in v1.Event.DESCRIPTOR.fields
+    if field.type == field.TYPE_STRING and field.number < v1.Event.CUSTOMER_INFO_FIELD_NUMBER
+)
+_TIME_TAG = v1.CustomerInfo.SERVER_TIME_STAMP_FIELD_NUMBER << 3 | _VARINT
+# An upload in small chunks is accepted at many times, of which a page has few.
+_CACHED_TIMES = 1024
 
 
 def tally_message(tally: Tally) -> v1.Tally:
@@ -92,9 +123,106 @@ def stored_event_message(row: StoredRow, *, cursors: Cursors) -> v1.StoredEvent:
     )
     event = stored.event
     event.ParseFromString(row.payload)
-    attributes = event.customer_info if event.HasField("customer_info") else event.personal_info
-    attributes.server_time_stamp = row.server_time_ms
+    _set_time(event, row.server_time_ms)
     # `FromMilliseconds` takes longer than everything else here.
     stored.receive_time.seconds, milliseconds = divmod(row.receive_time_ms, 1000)
     stored.receive_time.nanos = milliseconds * 1_000_000
     return stored
+
+
+def event_fields(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[bytes]:
+    """The events as serialized fields of a `GetEventResponse`, a `ListEventsResponse` or a batch.
+
+    They are the bytes of `stored_event_message`, put together without parsing what is stored.
+    """
+    encoded = cursors.encode_all([row.position for row in rows])
+    fields = []
+    for (_, server_time_ms, receive_time_ms, payload, status, type_), cursor in zip(
+        rows, encoded, strict=True
+    ):
+        stored = (
+            _field(_timed(payload, server_time_ms)) + _CURSOR_HEAD + cursor + _receive_time(receive_time_ms)
+        )
+        if status:
+            stored += length_delimited(_STATUS, status.encode())
+        if type_:
+            stored += length_delimited(_TYPE, type_.encode())
+        fields.append(_field(stored))
+    return fields
+
+
+def _field(message: bytes) -> bytes:
+    """A serialized message as a field of the one around it."""
+    length = len(message)
+    return _HEADS[length] + message if length < len(_HEADS) else length_delimited(_EVENT, message)
+
+
+@lru_cache(_CACHED_TIMES)
+def _receive_time(time_ms: int) -> bytes:
+    """The field of a `StoredEvent`."""
+    stored = v1.StoredEvent()
+    stored.receive_time.FromMilliseconds(time_ms)
+    return stored.SerializeToString()
+
+
+@lru_cache(_CACHED_TIMES)
+def _server_time(time_ms: int) -> bytes:
+    """The field of attributes of either kind."""
+    return v1.CustomerInfo(server_time_stamp=time_ms).SerializeToString()
+
+
+def _timed(payload: bytes, time_ms: int) -> bytes:
+    """A serialized event whose attributes have their time, which its producer may have left to the server.
+
+    To append the attributes once more, with the time alone, would mean the same; but some libraries take the
+    last occurrence of a message instead of merging it with the first.
+    """
+    try:
+        at = _find_attributes(payload)
+        size, start = _read_varint(payload, at + 1)
+        if size and payload[start] == _TIME_TAG:
+            return payload if payload[start + 1] else _parsed_and_timed(payload, time_ms)
+    except (IndexError, ValueError):  # of a later contract
+        return _parsed_and_timed(payload, time_ms)
+    end = start + size
+    timed = length_delimited(payload[at] >> 3, _server_time(time_ms) + payload[start:end])
+    return b"".join((payload[:at], timed, payload[end:]))
+
+
+def _find_attributes(payload: bytes) -> int:
+    """Where the attributes' tag is. Raises IndexError and ValueError.
+
+    Only the short fields of an event come before it.
+    """
+    at = 0
+    while (tag := payload[at]) not in _ATTRIBUTES_TAGS:
+        if tag in _TEXT_TAGS and (size := payload[at + 1]) < 0x80:
+            at += 2 + size
+        elif tag & 7 == _LENGTH_DELIMITED and tag < 0x80:
+            size, start = _read_varint(payload, at + 1)
+            at = start + size
+        elif tag & 7 == _VARINT and tag < 0x80:
+            _, at = _read_varint(payload, at + 1)
+        else:
+            raise ValueError(tag)
+    return at
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number, and where it ends."""
+    value = shift = 0
+    while (byte := data[at]) >= 0x80:
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+    return value | byte << shift, at + 1
+
+
+def _parsed_and_timed(payload: bytes, time_ms: int) -> bytes:
+    event = v1.Event.FromString(payload)
+    _set_time(event, time_ms)
+    return event.SerializeToString()
+
+
+def _set_time(event: v1.Event, time_ms: int) -> None:
+    attributes = event.customer_info if event.HasField("customer_info") else event.personal_info
+    attributes.server_time_stamp = time_ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -45,7 +46,10 @@ class Profiles:
         if folding is None or folding.fold.is_empty:
             raise _not_found(request)
         profile = folding.fold.profile(
-            folding.consumer_id, folding=request.folding, encode=self._cursors.encode
+            # Most values come from few events.
+            folding.consumer_id,
+            folding=request.folding,
+            encode=cache(self._cursors.encode),
         )
         _omit_largest(profile, max_bytes=limits.MAX_EVENT_BYTES)
         is_worth_keeping = folding.consumer_id and folding.events >= MIN_KEPT_EVENTS

@@ -41,6 +41,16 @@ cursors = st.builds(
 tokens = st.builds(lambda position: CURSORS.encode_page(position, arguments=b"a"), st.integers(0, 2**63 - 1))
 
 
+@given(
+    positions=st.lists(
+        st.builds(lambda account, sequence: first_position(account) + sequence, accounts, sequences)
+    )
+)
+def test_cursors_that_are_encoded_together_are_those_of_their_positions(positions: list[int]) -> None:
+    together = [cursor.decode() for cursor in CURSORS.encode_all(positions)]
+    assert together == [CURSORS.encode(position) for position in positions]
+
+
 @given(account=accounts, sequence=sequences)
 def test_a_cursor_comes_back_as_its_position(account: int, sequence: int) -> None:
     position = first_position(account) + sequence

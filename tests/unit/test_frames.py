@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagement import v1
-from engagement_server.streams.frames import batch_frame, serialized_event
+from engagement.wire import length_delimited
+from engagement_server.streams.frames import batch_frame
 
 _stored = st.builds(
     lambda cursor, text, size, matched: v1.StoredEvent(
@@ -24,5 +25,6 @@ _stored = st.builds(
 @given(events=st.lists(_stored, min_size=1, max_size=5), cursor=st.text(min_size=1, max_size=40))
 def test_a_frame_from_parts_is_the_message(events: list[v1.StoredEvent], cursor: str) -> None:
     message = v1.SubscribeEventsResponse(cursor=cursor, batch=v1.SubscribeEventsResponse.Batch(events=events))
-    frame = batch_frame([serialized_event(stored) for stored in events], cursor=cursor)
+    fields = [length_delimited(1, stored.SerializeToString()) for stored in events]
+    frame = batch_frame(fields, cursor=cursor)
     assert frame == message.SerializeToString()

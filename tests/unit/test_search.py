@@ -16,7 +16,13 @@ from engagement import v1
 from engagement_server.errors import FilterInvalidError
 from engagement_server.store.fingerprint import INDEX_DECLARATION
 from engagement_server.store.predicate import Predicate
-from engagement_server.store.search import Phrase, indexed_texts, match_expression, parse_text
+from engagement_server.store.search import (
+    Phrase,
+    contains_phrases,
+    indexed_texts,
+    match_expression,
+    parse_text,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters='\0"'), max_size=12)
 twists: st.SearchStrategy[Callable[[str], str]] = st.sampled_from(
@@ -142,3 +148,16 @@ def test_more_beginnings_than_the_index_should_collect_are_refused() -> None:
     assert len(parse_text("a* b* c* d* e* a*")) == 5
     with pytest.raises(FilterInvalidError, match="more than 5 beginnings"):
         parse_text("a* b* c* d* e* f*")
+
+
+@given(
+    values=st.lists(st.text("ab1 .\n-", max_size=8), max_size=4),
+    words=st.lists(st.text("ab1", min_size=1, max_size=2), min_size=1, max_size=3),
+    is_beginning=st.booleans(),
+)
+def test_ascii_values_contain_the_phrases_that_they_contain_beside_other_text(
+    values: list[str], words: list[str], is_beginning: bool
+) -> None:
+    phrases = [Phrase(tuple(words), is_beginning)]
+    assert contains_phrases(values, phrases) == contains_phrases([*values, "é"], phrases)
+    assert contains_phrases([value.upper() for value in values], phrases) == contains_phrases(values, phrases)

@@ -18,15 +18,13 @@ from engagement_server.store.account_rows import find_account
 from engagement_server.store.checksums import is_damage
 from engagement_server.store.damage import damaged_after, damaged_before
 from engagement_server.store.predicate import Predicate
-from engagement_server.store.search import match_expression
+from engagement_server.store.search import SEARCH_MATCHES, match_expression
 
 # Limits on the cost of a page, whatever the filter: at a limit the page ends early.
 _MAX_SCANNED_BLOCKS = 50
 _MAX_CANDIDATES = 20_000
-_COLUMNS = (
-    "e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status, e.matched_type,"
-    " e.attribute_set, e.authenticated"
-)
+_ROW = "e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status, e.matched_type"
+_ROW_COLUMNS = len(StoredRow._fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +51,27 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class RowPage:
+    """A `Page` whose events are left as they are stored."""
+
+    rows: Sequence[StoredRow]
+    next_position: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidates:
     """Rows that may match, in the order of the walk."""
 
     rows: Iterator[tuple[Any, ...]]
-    """Columns of a `StoredRow`, its attribute set and whether it is authenticated."""
+    """Columns of a `StoredRow`; unless `are_matches`, its attribute set and whether it is authenticated."""
     find_damage: Callable[[], DamagedEventsError]
     """The events at the beginning that cannot be read."""
     max_rows: int | None = None
     """The look-up stopped early if there are as many."""
     stop_position: int | None = None
     """The position to continue after; None: there are no further candidates."""
+    are_matches: bool = False
+    """Whether all of them match."""
 
 
 class EventPages:
@@ -81,39 +89,38 @@ class EventPages:
 
         Raises FilterInvalidError, and DamagedEventsError if it begins with such events.
         """
+        page = self.read_rows(query)
+        return Page([(row, v1.Event.FromString(row.payload)) for row in page.rows], page.next_position)
+
+    def read_rows(self, query: PageQuery) -> RowPage:
+        """As `read`; parses events only if the filter looks at what is inside of them."""
         predicate = self.predicate(query.wanted)
         account = find_account(self._connection, query.account_id)
         if account is None:
-            return Page((), None)
+            return RowPage((), None)
         candidates = self._candidates(query, predicate, account)
-        rows: list[tuple[StoredRow, v1.Event]] = []
+        rows: list[StoredRow] = []
         size_bytes, examined, position = 0, 0, 0
+        are_matches, as_row = candidates.are_matches, StoredRow._make
         try:
-            for *columns, attribute_set, authenticated in candidates.rows:
-                row = StoredRow(*columns)
-                examined, position = examined + 1, row.position
-                if not predicate.matches_envelope(
-                    attribute_set=attribute_set,
-                    authenticated=bool(authenticated),
-                    server_time_ms=row.server_time_ms,
-                ):
+            for columns in candidates.rows:
+                examined, position = examined + 1, columns[0]
+                if not (are_matches or _matches(predicate, columns)):
                     continue
-                event = v1.Event.FromString(row.payload)
-                if not predicate.matches_content(event):
-                    continue
+                row = as_row(columns if are_matches else columns[:_ROW_COLUMNS])
                 size_bytes += row.max_response_bytes
                 if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
-                    return Page(rows, rows[-1][0].position)
-                rows.append((row, event))
+                    return RowPage(rows, rows[-1].position)
+                rows.append(row)
         except apsw.Error as error:
             if not is_damage(error):
                 raise
             if examined:
-                return Page(rows, position)
+                return RowPage(rows, position)
             raise candidates.find_damage() from error
         if examined == candidates.max_rows:
-            return Page(rows, position)
-        return Page(rows, candidates.stop_position)
+            return RowPage(rows, position)
+        return RowPage(rows, candidates.stop_position)
 
     def candidates(self, query: PageQuery) -> list[int]:
         """The positions that the index has for a filter with ids, ascending; none of them is read."""
@@ -121,7 +128,7 @@ class EventPages:
         expression = match_expression(query.wanted, ())
         assert account is not None
         rows = self._connection.execute(
-            "SELECT rowid FROM search WHERE search MATCH ? AND rowid > ? AND rowid <= ? ORDER BY rowid",
+            f"SELECT rowid FROM search WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid <= ? ORDER BY rowid",  # noqa: S608
             (expression, query.after_position or first_position(account), last_position(account)),
         )
         return [int(position) for (position,) in rows]
@@ -140,8 +147,8 @@ class EventPages:
         max_rows = query.max_candidates or _MAX_CANDIDATES
         # Not executed before the first row is wanted, which may be damaged.
         found = self._rows(
-            f"SELECT {_COLUMNS} FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ?"  # noqa: S608
-            f" AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
+            f"SELECT {_ROW}, e.attribute_set, e.authenticated FROM (SELECT rowid FROM search"  # noqa: S608
+            f" WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
             f" CROSS JOIN events AS e ON e.position = hit.rowid",
             (expression, low, high, max_rows),
         )
@@ -149,7 +156,7 @@ class EventPages:
         def find_damage() -> DamagedEventsError:
             # Damage to the index itself raises here: what it would find is unknown.
             rows: Any = self._connection.execute(  # Any: each column has its own type
-                f"SELECT rowid FROM search WHERE search MATCH ? AND rowid > ? AND rowid < ?"  # noqa: S608
+                f"SELECT rowid FROM search WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid < ?"  # noqa: S608
                 f" ORDER BY rowid {order} LIMIT 1",
                 (expression, low, high),
             )
@@ -162,22 +169,33 @@ class EventPages:
         yield from self._connection.execute(statement, arguments)
 
     def _scan(self, predicate: Predicate, low: int, high: int, *, newest_first: bool) -> _Candidates:
-        blocks, stop_position = self._blocks(predicate, low, high, newest_first=newest_first)
         conditions, arguments = _envelope_conditions(predicate)
+        are_matches = not predicate.has_content and len(predicate.attribute_sets) < 2
+        if conditions or not are_matches:
+            blocks, stop_position = self._blocks(predicate, low, high, newest_first=newest_first)
+            ranges = [(block << BLOCK_BITS, (block + 1 << BLOCK_BITS) - 1) for block in blocks]
+        else:
+            ranges, stop_position = [(low + 1, high - 1)], None
+        columns = _ROW if are_matches else f"{_ROW}, e.attribute_set, e.authenticated"
         statement = (
-            f"SELECT {_COLUMNS} FROM events AS e WHERE e.position >= ? AND e.position <= ?{conditions}"  # noqa: S608
+            f"SELECT {columns} FROM events AS e WHERE e.position >= ? AND e.position <= ?{conditions}"  # noqa: S608
             f" ORDER BY e.position {'DESC' if newest_first else 'ASC'}"
         )
         scanned = chain.from_iterable(
             self._connection.execute(
                 statement,
                 # Not beyond the positions outside, whose pages may be damaged.
-                (max(low + 1, block << BLOCK_BITS), min(high, block + 1 << BLOCK_BITS) - 1, *arguments),
+                (max(low + 1, first), min(high - 1, last), *arguments),
             )
-            for block in blocks
+            for first, last in ranges
         )
         find = damaged_before if newest_first else damaged_after
-        return _Candidates(scanned, lambda: find(self._connection, low, high), stop_position=stop_position)
+        return _Candidates(
+            scanned,
+            lambda: find(self._connection, low, high),
+            stop_position=stop_position,
+            are_matches=are_matches,
+        )
 
     def _blocks(
         self, predicate: Predicate, low: int, high: int, *, newest_first: bool
@@ -200,6 +218,13 @@ class EventPages:
             return blocks, None
         *scanned, following = blocks
         return scanned, following + 1 << BLOCK_BITS if newest_first else (following << BLOCK_BITS) - 1
+
+
+def _matches(predicate: Predicate, columns: Sequence[Any]) -> bool:
+    _, server_time_ms, _, payload, _, _, attribute_set, authenticated = columns
+    return predicate.matches_envelope(
+        attribute_set=attribute_set, authenticated=bool(authenticated), server_time_ms=server_time_ms
+    ) and (not predicate.has_content or predicate.matches_content(v1.Event.FromString(payload)))
 
 
 def _envelope_conditions(predicate: Predicate) -> tuple[str, list[int]]:

@@ -22,7 +22,7 @@ from engagement_server.store.fingerprint import FINGERPRINT, INDEX_DECLARATION
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.index_rows import insert_words
 from engagement_server.store.readable import read_event
-from engagement_server.store.search import DAMAGED_WORD, indexed_texts
+from engagement_server.store.search import DAMAGED_SETTING, DAMAGED_WORD, indexed_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,7 +150,9 @@ class _Rebuild:
             self._delete_words()
             self._connection.execute("DROP TABLE search")
         with self._connection:
-            self._connection.execute("DELETE FROM settings WHERE name = 'index_purge'")
+            self._connection.execute(
+                "DELETE FROM settings WHERE name IN ('index_purge', ?)", (DAMAGED_SETTING,)
+            )
             self._connection.execute(INDEX_DECLARATION)
             refold_entities(self._connection)
             self._save(progress)
@@ -208,6 +210,7 @@ class _Rebuild:
             if stored is None:
                 words.append((position, DAMAGED_WORD, "", "", ""))
                 self.damaged += 1
+                _write_setting(self._connection, DAMAGED_SETTING, "")
                 continue
             event, payload = read_event(stored)
             if payload is not stored:

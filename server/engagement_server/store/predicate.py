@@ -54,6 +54,18 @@ class Predicate:
             phrases=parse_text(wanted.text),
         )
 
+    @property
+    def has_content(self) -> bool:
+        """Whether it looks at values inside of an event."""
+        return bool(
+            self.consumer_ids
+            or self.conversation_ids
+            or self.customer_ids
+            or self.folded_statuses
+            or self.folded_types
+            or self.phrases
+        )
+
     def matches(self, row: StoredRow) -> bool:
         """Whether the event in a row matches."""
         event = v1.Event.FromString(row.payload)

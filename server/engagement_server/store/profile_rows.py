@@ -11,7 +11,7 @@ from engagement_server.cursor import first_position
 from engagement_server.model import FoldedProfile
 from engagement_server.store.fingerprint import FINGERPRINT
 from engagement_server.store.profile_fold import ProfileFold, Source
-from engagement_server.store.search import identifier_token, with_damaged
+from engagement_server.store.search import SEARCH_MATCHES, identifier_token
 
 if TYPE_CHECKING:
     import apsw
@@ -66,10 +66,10 @@ class ProfileRows:
         None if there is no such event.
         """
         rows = self._connection.execute(
-            "SELECT e.payload FROM search CROSS JOIN events AS e ON e.position = search.rowid"
-            " WHERE search MATCH ? AND search.rowid > ? AND search.rowid <= ? ORDER BY search.rowid DESC",
+            "SELECT e.payload FROM search CROSS JOIN events AS e ON e.position = search.rowid"  # noqa: S608
+            f" WHERE {SEARCH_MATCHES} AND search.rowid > ? AND search.rowid <= ? ORDER BY search.rowid DESC",
             (
-                with_damaged(f'customer_id : "{identifier_token(customer_id)}"'),
+                f'(customer_id : "{identifier_token(customer_id)}")',
                 bounds.expired_position,
                 bounds.last_position,
             ),
@@ -113,8 +113,8 @@ class ProfileRows:
         read = 0
         parse, matches, position = v1.Event.FromString, folding.matches, folding.next_position
         for position, event_id, authenticated, server_time_ms, payload in self._connection.execute(
-            "SELECT e.position, e.event_id, e.authenticated, e.server_time_ms, e.payload"
-            " FROM (SELECT rowid FROM search WHERE search MATCH ? AND rowid > ? AND rowid < ?"
+            "SELECT e.position, e.event_id, e.authenticated, e.server_time_ms, e.payload"  # noqa: S608
+            f" FROM (SELECT rowid FROM search WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid < ?"
             " ORDER BY rowid DESC LIMIT ?) AS hit CROSS JOIN events AS e ON e.position = hit.rowid",
             (folding.expression, folding.after_position, folding.next_position, max_events),
         ):
@@ -161,7 +161,7 @@ def _begin(
 ) -> Folding:
     return Folding(
         consumer_id=consumer_id,
-        expression=with_damaged(expression),
+        expression=f"({expression})",
         matches=matches,
         after_position=bounds.expired_position,
         through_position=bounds.last_position,

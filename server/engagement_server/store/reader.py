@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from engagement import v1
     from engagement_server.model import Batch, LogBounds, RetentionState, UploadState
-    from engagement_server.store.event_pages import Page, PageQuery
+    from engagement_server.store.event_pages import Page, PageQuery, RowPage
     from engagement_server.store.predicate import Predicate
 
 _ROW = "position, server_time_ms, receive_time_ms, payload, matched_status, matched_type"
@@ -100,12 +100,12 @@ class Reader:
         rows: list[StoredRow] = []
         size_bytes = 0
         try:
-            for columns in self._connection.execute(
+            found: Any = self._connection.execute(  # Any: each column has its own type
                 f"SELECT {_ROW} FROM events WHERE position >= ? AND position <= ? ORDER BY position",  # noqa: S608  # a constant
                 # From the next position on, not beyond this one, whose page may be damaged.
                 (after + 1, through),
-            ):
-                row = StoredRow(*columns)
+            )
+            for row in map(StoredRow._make, found):
                 size_bytes += len(row.payload)
                 if rows and size_bytes > max_bytes:
                     return Scan(rows, is_complete=False)
@@ -125,8 +125,9 @@ class Reader:
     def find_by_id(self, account_id: str, event_id: str) -> StoredRow | None:
         """The event with this id."""
         return self._row(
-            f"SELECT {_ROW} FROM events WHERE account = ? AND event_id = ?",  # noqa: S608  # a constant
-            (self.account_number(account_id), event_id),
+            f"SELECT {_ROW} FROM events WHERE event_id = ?"  # noqa: S608  # a constant
+            " AND account = (SELECT number FROM accounts WHERE account_id = ?)",
+            (event_id, account_id),
         )
 
     def find_at(self, position: int) -> StoredRow | None:
@@ -136,6 +137,10 @@ class Reader:
     def page(self, query: PageQuery) -> Page:
         """Reads one page. Raises FilterInvalidError."""
         return self._pages.read(query)
+
+    def row_page(self, query: PageQuery) -> RowPage:
+        """Reads one page, whose events are left as they are stored. Raises FilterInvalidError."""
+        return self._pages.read_rows(query)
 
     def upload(self, account_id: str, upload_id: str) -> UploadState:
         """The state of an upload. Raises UploadNotFoundError."""

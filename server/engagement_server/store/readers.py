@@ -1,11 +1,17 @@
-"""A bounded pool of threads that read the store, each through its own connection."""
+"""A bounded pool of threads that read the store, each through its own connection.
+
+One thread does all reads while they are short; others help only with reads that would wait. Threads that
+read at the same time take the interpreter from each other, and from the event loop, at each step of SQLite.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from collections import deque
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import apsw
 
@@ -14,7 +20,7 @@ from engagement_server.store.failures import failure_of
 from engagement_server.store.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from engagement_server.store.database import DatabaseFile
 
@@ -22,6 +28,16 @@ T = TypeVar("T")
 
 MAX_WAITING_READS = 1000
 """Reads that run or wait; more are refused, since their answers would come too late anyway."""
+# A read that has waited this long gets a further thread; no result waits longer for the next ones.
+_HELP_SECONDS = 0.005
+_MAX_UNDELIVERED = 8
+
+
+class _Read(NamedTuple):
+    read: Callable[[Reader], Any]  # Any: reads of all types pass through here
+    result: asyncio.Future[Any]
+    start_seconds: float
+    """Time of the event loop when it was asked for."""
 
 
 class Readers:
@@ -29,44 +45,139 @@ class Readers:
 
     def __init__(self, database: DatabaseFile, *, threads: int) -> None:
         self._database = database
-        self._local = threading.local()
-        self._connections: list[apsw.Connection] = []
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="store-reader")
-        self._waiting = 0
+        self._running = 0
+        self._lock = threading.Lock()
+        """Held for the queue and the idle threads, never while reading."""
+        self._queue: deque[_Read] = deque()
+        self._idle: list[threading.Lock] = []
+        """Of each idle thread the lock that it waits for."""
+        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._delivering: asyncio.AbstractEventLoop | None = None
+        """The event loop that is about to deliver what is done."""
+        self._watching: asyncio.AbstractEventLoop | None = None
+        """The event loop that wakes further threads."""
+        self._is_closed = False
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"store-reader_{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     async def run(self, read: Callable[[Reader], T]) -> T:
         """Runs `read` with a reader of the pool.
 
         Raises OverloadedError, StoreUnavailableError, DataDamagedError and what `read` raises.
         """
-        if self._waiting >= MAX_WAITING_READS:
+        if self._running >= MAX_WAITING_READS:
             raise OverloadedError
-        self._waiting += 1
+        self._running += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._read, read)
+            return await self._submit(read)
         finally:
-            self._waiting -= 1
+            self._running -= 1
 
     def close(self) -> None:
         """Waits for running reads and closes the connections."""
-        self._executor.shutdown()
-        for connection in self._connections:
-            connection.close()
+        with self._lock:
+            self._is_closed = True
+            while self._idle:
+                self._idle.pop().release()
+        for thread in self._threads:
+            thread.join()
 
-    def _read(self, read: Callable[[Reader], T]) -> T:
-        try:
-            reader = self._reader()
-            result = read(reader)
-            reader.require_checked()
-        except apsw.Error as error:
-            raise failure_of(error) from error
+    # The next three run on the event loop.
+
+    def _submit(self, read: Callable[[Reader], T]) -> asyncio.Future[T]:
+        if self._is_closed:
+            raise RuntimeError("the readers are closed")
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+        with self._lock:
+            self._queue.append(_Read(read, result, loop.time()))
+            if len(self._idle) == len(self._threads):
+                self._idle.pop().release()
+            elif self._idle and self._watching is not loop:
+                self._watching = loop
+                loop.call_later(_HELP_SECONDS, self._help, loop)
         return result
 
-    def _reader(self) -> Reader:
-        """The reader of this thread, opened by the first call that succeeds."""
-        if not hasattr(self._local, "reader"):
-            connection = self._database.open_reader()
-            self._connections.append(connection)
-            self._local.reader = Reader(connection)
-        reader: Reader = self._local.reader
-        return reader
+    def _help(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wakes a thread if a read has waited for too long behind others, and delivers what is done."""
+        with self._lock:
+            if self._idle and self._queue:
+                waited_seconds = loop.time() - self._queue[0].start_seconds
+                if waited_seconds >= _HELP_SECONDS:
+                    self._idle.pop().release()
+                    waited_seconds = 0.0
+                loop.call_later(_HELP_SECONDS - waited_seconds, self._help, loop)
+            else:
+                self._watching = None
+        self._deliver()  # last: a result is left to this call while the loop is watching
+
+    def _deliver(self) -> None:
+        self._delivering = None
+        while self._done:
+            result, value, error = self._done.popleft()
+            if result.done():  # its caller has gone
+                continue
+            if error is None:
+                result.set_result(value)
+            else:
+                result.set_exception(error)
+
+    # The rest runs on the threads.
+
+    def _serve(self) -> None:
+        wake = threading.Lock()
+        wake.acquire()
+        with contextlib.ExitStack() as opened:
+            reader: Reader | None = None
+            while (task := self._next(wake)) is not None:
+                if task.result.cancelled():
+                    continue
+                try:
+                    with _failures():
+                        if reader is None:  # opened by the first read that gets as far
+                            reader = Reader(opened.enter_context(closing(self._database.open_reader())))
+                        value = task.read(reader)
+                        reader.require_checked()
+                except BaseException as error:  # raised where the result is awaited
+                    self._finish(task.result, None, error)
+                else:
+                    self._finish(task.result, value, None)
+                del task
+                value = None
+
+    def _next(self, wake: threading.Lock) -> _Read | None:
+        """The next read, once there is one; None if there are no more."""
+        while True:
+            with self._lock:
+                if self._queue:
+                    return self._queue.popleft()
+                if self._is_closed:
+                    return None
+                self._idle.append(wake)
+            wake.acquire()
+
+    def _finish(self, result: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
+        """Hands a result to the event loop, together with the next ones if more reads wait.
+
+        Each time that the event loop wakes up, it takes the interpreter from this thread.
+        """
+        self._done.append((result, value, error))
+        loop = result.get_loop()
+        if self._queue and self._watching is loop and len(self._done) < _MAX_UNDELIVERED:
+            return
+        if self._delivering is not loop:  # else it delivers this as well
+            self._delivering = loop
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._deliver)
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except apsw.Error as error:
+        raise failure_of(error) from error

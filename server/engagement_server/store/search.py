@@ -6,6 +6,7 @@ include every match.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,8 +28,22 @@ _MAX_BEGINNINGS = 5
 _MAX_SHOWN_CHARACTERS = 40
 DAMAGED_WORD = "zzdamagedeventzz"
 """The only word of an event that could not be read when it was indexed."""
+DAMAGED_SETTING = "search_damaged"
+"""The setting of a store whose index has that word."""
+SEARCH_MATCHES = (
+    f"search MATCH ? || iif(EXISTS (SELECT 1 FROM settings WHERE name = '{DAMAGED_SETTING}'),"  # noqa: S608
+    f" ' OR (attributes : {DAMAGED_WORD})', '')"
+)
+"""The condition of a query, for an expression in parentheses.
+
+It finds damaged events as well: reading one says so, instead of leaving it out. Looking for their word takes
+as long as looking for an id, so it is done only if the index has it.
+"""
 # The days of a century: formatting a date takes longer than reading it.
 _CACHED_DATES = 36_525
+_CACHED_PATTERNS = 256
+# Between values; none contains it.
+_VALUE_END = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +130,8 @@ def parse_text(text: str) -> list[Phrase]:
     Raises FilterInvalidError for an open quotation mark, for words without letters or digits, and for too
     many beginnings.
     """
+    if not text:
+        return []
     pieces = text.split('"')
     if len(pieces) % 2 == 0:
         raise _invalid_text("a quotation mark is not closed")
@@ -142,14 +159,28 @@ def _invalid_text(description: str) -> FilterInvalidError:
     return FilterInvalidError([Violation("filter.text", "server.filter.text", description)])
 
 
-def contains_phrases(values: Iterable[str], phrases: Iterable[Phrase]) -> bool:
+def contains_phrases(values: Sequence[str], phrases: Iterable[Phrase]) -> bool:
     """Whether each phrase occurs in some value."""
+    text = _VALUE_END.join(values)
+    if text.isascii():  # one search takes a tenth of the time of cutting the values into words
+        text = text.lower()
+        return all(_ascii_pattern(phrase).search(text) is not None for phrase in phrases)
     text = "\n".join([f" {' '.join(words_of(value))} " for value in values])
     return all(phrase.excerpt in text for phrase in phrases)
 
 
+@lru_cache(_CACHED_PATTERNS)
+def _ascii_pattern(phrase: Phrase) -> re.Pattern[str]:
+    """Finds the phrase in values of ASCII characters, in lower case."""
+    words = f"[^a-z0-9{_VALUE_END}]+".join(map(re.escape, phrase.words))
+    return re.compile(f"(?<![a-z0-9]){words}{'' if phrase.is_beginning else '(?![a-z0-9])'}")
+
+
 def match_expression(wanted: v1.EventFilter, phrases: Iterable[Phrase]) -> str | None:
-    """The index query that finds every matching event, among others; None if the index cannot help."""
+    """The index query that finds every matching event, among others; None if the index cannot help.
+
+    For `SEARCH_MATCHES`.
+    """
     clauses = [f"attributes : {_quote(phrase.words)}{' *' * phrase.is_beginning}" for phrase in phrases]
     for column, values, words in (
         ("consumer_id", wanted.consumer_ids, _identifier_words),
@@ -161,12 +192,7 @@ def match_expression(wanted: v1.EventFilter, phrases: Iterable[Phrase]) -> str |
         choices = [*map(words, values)]
         if choices and all(choices):
             clauses.append(f"{column} : ({' OR '.join(map(_quote, choices))})")
-    return with_damaged(" AND ".join(clauses)) if clauses else None
-
-
-def with_damaged(expression: str) -> str:
-    """The query that finds damaged events as well: reading one says so, instead of leaving it out."""
-    return f"({expression}) OR (attributes : {DAMAGED_WORD})"
+    return f"({' AND '.join(clauses)})" if clauses else None
 
 
 def _identifier_words(identifier: str) -> list[str]:

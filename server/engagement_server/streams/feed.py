@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from engagement_server.errors import DamagedEventsError
-from engagement_server.messages import stored_event_message
+from engagement_server.messages import event_fields
 from engagement_server.store.event_pages import PageQuery
-from engagement_server.streams.frames import SerializedEvent, serialized_event
+from engagement_server.streams.frames import SerializedEvent
 
 if TYPE_CHECKING:
     from engagement import v1
@@ -140,7 +140,7 @@ class Feed:
     def _search(
         self, reader: Reader, account_id: str, wanted: v1.EventFilter, after: int, tail: int
     ) -> Segment:
-        page = reader.page(
+        page = reader.row_page(
             PageQuery(
                 account_id=account_id,
                 wanted=wanted,
@@ -151,7 +151,7 @@ class Feed:
             )
         )
         through = tail if page.next_position is None else min(tail, page.next_position)
-        rows = [row for row, _ in page.rows if row.position <= through]
+        rows = [row for row in page.rows if row.position <= through]
         return self._as_segment(reader, account_id, rows, after=after, through=through, keep_rows=False)
 
     def _as_segment(  # noqa: PLR0913  # all but three are named at the call
@@ -168,10 +168,8 @@ class Feed:
         if len(notices) == _MAX_NOTICES:  # the next segment starts after the last of them
             through = notices[-1].position
             rows = [row for row in rows if row.position <= through]
-        events = [
-            SerializedEvent(row.position, serialized_event(stored_event_message(row, cursors=self._cursors)))
-            for row in rows
-        ]
+        fields = event_fields(rows, cursors=self._cursors)
+        events = [*map(SerializedEvent, [row.position for row in rows], fields)]
         # Read last, so that it covers every expiry that the rows may lack events to.
         bounds = reader.bounds(account_id)
         expired_position = 0 if bounds is None else bounds.expired_position

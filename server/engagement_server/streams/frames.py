@@ -16,7 +16,6 @@ from engagement.wire import length_delimited
 _MAX_BATCH_BYTES = 256 * 1024
 _CURSOR = v1.SubscribeEventsResponse.CURSOR_FIELD_NUMBER
 _BATCH = v1.SubscribeEventsResponse.BATCH_FIELD_NUMBER
-_EVENTS = v1.SubscribeEventsResponse.Batch.EVENTS_FIELD_NUMBER
 
 Frame: TypeAlias = v1.SubscribeEventsResponse | bytes
 """A message, or the bytes of one that is already serialized."""
@@ -37,11 +36,6 @@ class Client(Protocol):
 
     def reset(self) -> None:
         """Ends the stream at once: drops the message that is being sent, and cancels the task that serves."""
-
-
-def serialized_event(stored: v1.StoredEvent) -> bytes:
-    """A stored event as a field of a batch."""
-    return length_delimited(_EVENTS, stored.SerializeToString())
 
 
 def first_batch(events: Sequence[SerializedEvent]) -> Sequence[SerializedEvent]:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 REQUEST_ID_KEY = "x-request-id"
 _MAX_REQUEST_ID_CHARACTERS = 64
-# Compressing a smaller message costs more than it saves.
-_MIN_COMPRESSED_BYTES = 1024
+# Compressing a smaller message takes both sides longer than finding and sending it.
+_MIN_COMPRESSED_BYTES = 64 * 1024
 
 
 # Any: calls of all message types pass through here.
@@ -82,11 +82,11 @@ class GrpcCall:
             self._is_reset = True
             end_call(self._context, self._task)
 
-    async def prepare(self, response: Message) -> int:
+    async def prepare(self, response: Message | bytes) -> int:
         """Prepares the call for its only response; returns the bytes of the response."""
         # Only with an answer: a client's library does not retry a refusal that comes after metadata.
         await self._send_age()
-        size_bytes = response.ByteSize()
+        size_bytes = len(response) if isinstance(response, bytes) else response.ByteSize()
         if size_bytes < _MIN_COMPRESSED_BYTES:
             self._context.disable_next_message_compression()
         return size_bytes

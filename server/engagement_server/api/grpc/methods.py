@@ -81,16 +81,16 @@ def _reader(message_class: type[Message]) -> Callable[[bytes], Message | Unreada
 
 
 def _serialized(response: Message | bytes) -> bytes:
-    """The bytes of a response; one that is sent to many is serialized already."""
+    """The bytes of a response; one that is made of stored bytes is serialized already."""
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> Any:
-    async def call(_: object, context: Context) -> Message:
+    async def call(_: object, context: Context) -> Message | bytes:
         try:
             request = await _single(context, running)
             grpc_call = running.begin(context, request, is_read=is_read)
-            response: Message = await handler(request, grpc_call)
+            response: Message | bytes = await handler(request, grpc_call)
             running.note_answer(context, grpc_call, size_bytes=await grpc_call.prepare(response))
             return response  # noqa: TRY300  # what it raises gets a status as well
         except Exception as error:  # every failure gets a status

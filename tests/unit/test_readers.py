@@ -1,0 +1,156 @@
+"""The pool of readers: short reads share a thread, and none waits for a slow one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from engagement_server.errors import OverloadedError
+from engagement_server.log.local import LocalLog
+from engagement_server.store.database import DatabaseFile
+from engagement_server.store.reader import Reader
+from engagement_server.store.readers import MAX_WAITING_READS, Readers
+from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
+
+
+@asynccontextmanager
+async def opened(data_dir: Path, *, threads: int) -> AsyncIterator[Readers]:
+    """Readers of a new store."""
+    database = DatabaseFile(data_dir)
+    log = LocalLog(database)
+    readers = Readers(database, threads=threads)
+    try:
+        yield readers
+    finally:
+        readers.close()
+        await log.close()
+        database.close()
+
+
+class SlowRead:
+    """A read that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.started = threading.Event()
+        self.may_end = threading.Event()
+
+    def __call__(self, reader: Reader) -> int:
+        self.started.set()
+        assert self.may_end.wait(DEADLINE_SECONDS)
+        return threading.get_ident()
+
+
+def thread_of(reader: Reader) -> int:
+    return threading.get_ident()
+
+
+async def test_reads_that_are_short_share_one_thread(tmp_path: Path) -> None:
+    async with opened(tmp_path, threads=4) as readers, deadline("reads"):
+        await readers.run(thread_of)
+        assert len({await readers.run(thread_of) for _ in range(100)}) == 1
+
+
+async def read_beside(readers: Readers, slow: list[SlowRead]) -> None:
+    """Runs short reads while slow ones are running."""
+    running = [asyncio.ensure_future(readers.run(each)) for each in slow]
+    short = await asyncio.gather(*[readers.run(thread_of) for _ in range(50)])
+    await eventually(lambda: all(each.started.is_set() for each in slow), "all slow reads run")
+    for each in slow:
+        each.may_end.set()
+    assert short[-1] not in await asyncio.gather(*running)
+
+
+@pytest.mark.parametrize("slow_reads", [1, 2, 3])
+async def test_no_read_waits_for_slow_ones_while_a_thread_is_left(tmp_path: Path, slow_reads: int) -> None:
+    async with opened(tmp_path, threads=4) as readers, deadline("short reads beside slow ones"):
+        for _ in range(3):
+            await read_beside(readers, [SlowRead() for _ in range(slow_reads)])
+            for _ in range(300):  # until nothing is left of the backlog
+                await readers.run(thread_of)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+async def test_a_result_does_not_wait_for_the_reads_behind_it(tmp_path: Path, threads: int) -> None:
+    slow = [SlowRead() for _ in range(threads)]
+    async with opened(tmp_path, threads=threads) as readers, deadline("the results of short reads"):
+        short = [asyncio.ensure_future(readers.run(thread_of)) for _ in range(5)]
+        running = [asyncio.ensure_future(readers.run(each)) for each in slow]
+        await asyncio.gather(*short)
+        for each in slow:
+            each.may_end.set()
+        await asyncio.gather(*running)
+
+
+async def test_a_read_that_fails_fails_for_its_caller_alone(tmp_path: Path) -> None:
+    def fail(reader: Reader) -> None:
+        raise KeyError("a bug")
+
+    async with opened(tmp_path, threads=2) as readers, deadline("reads"):
+        results = await asyncio.gather(
+            readers.run(fail), readers.run(thread_of), readers.run(fail), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [KeyError, int, KeyError]
+        assert await readers.run(lambda reader: reader.account_number("acme")) is None
+
+
+async def test_a_caller_that_has_gone_leaves_the_others_alone(tmp_path: Path) -> None:
+    slow = SlowRead()
+    async with opened(tmp_path, threads=1) as readers, deadline("reads"):
+        running = asyncio.ensure_future(readers.run(slow))
+        waiting = asyncio.ensure_future(readers.run(thread_of))
+        await eventually(slow.started.is_set, "the slow read runs")
+        given_up = SlowRead()
+        dropped = asyncio.ensure_future(readers.run(given_up))
+        await asyncio.sleep(0)  # so that it is asked for
+        running.cancel()
+        dropped.cancel()
+        slow.may_end.set()
+        assert isinstance(await waiting, int)
+        assert isinstance(await readers.run(thread_of), int)
+        assert running.cancelled()
+        assert not given_up.started.is_set()
+
+
+async def test_more_reads_than_may_wait_are_refused(tmp_path: Path) -> None:
+    slow = SlowRead()
+    async with opened(tmp_path, threads=1) as readers, deadline("reads"):
+        reads: list[Callable[[Reader], int]] = [slow, *[thread_of] * (MAX_WAITING_READS - 1)]
+        running = [asyncio.ensure_future(readers.run(read)) for read in reads]
+        await eventually(slow.started.is_set, "the slow read runs")
+        with pytest.raises(OverloadedError):
+            await readers.run(thread_of)
+        slow.may_end.set()
+        await asyncio.gather(*running)
+        assert isinstance(await readers.run(thread_of), int)
+
+
+async def test_close_waits_for_what_was_asked_for(tmp_path: Path) -> None:
+    async with opened(tmp_path, threads=2) as readers, deadline("reads"):
+        running = [asyncio.ensure_future(readers.run(thread_of)) for _ in range(20)]
+        await asyncio.sleep(0)  # so that they are asked for
+        readers.close()
+        assert len(await asyncio.gather(*running)) == 20
+        with pytest.raises(RuntimeError):
+            await readers.run(thread_of)
+
+
+def test_readers_serve_one_event_loop_after_another(tmp_path: Path) -> None:
+    created = DatabaseFile(tmp_path)
+    created.open_writer().close()
+    created.close()
+    database = DatabaseFile(tmp_path)
+    readers = Readers(database, threads=2)
+
+    async def read() -> None:
+        async with deadline("reads"):
+            await asyncio.gather(*[readers.run(thread_of) for _ in range(20)])
+
+    for _ in range(3):
+        asyncio.run(read())
+    readers.close()
+    database.close()
