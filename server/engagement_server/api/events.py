@@ -109,8 +109,11 @@ def _find(reader: Reader, request: v1.GetEventRequest, cursors: Cursors) -> Stor
         row = reader.find_by_id(request.account_id, request.event_id)
         key = {"eventId": request.event_id}
     else:
-        account = reader.account_number(request.account_id)
-        position = cursors.decode(request.cursor, account_number=account or 0)
+        position = cursors.decode(
+            request.cursor,
+            account_id=request.account_id,
+            account_number=reader.account_number(request.account_id),
+        )
         row = reader.find_at(position)
         key = {"cursor": request.cursor}
     if row is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from engagement import v1
 from engagement.limits import MAX_CHUNK_EVENTS, MAX_MESSAGE_BYTES
 from engagement.rules import Violation
-from engagement_server.errors import FieldInvalidError, UploadTakenOverError
+from engagement_server.errors import DrainingError, FieldInvalidError, UploadTakenOverError
 from engagement_server.messages import (
     source_digest,
     source_message,
@@ -27,7 +27,7 @@ from engagement_server.messages import (
     verdict_message,
 )
 from engagement_server.model import Tally, UploadState
-from engagement_server.operations import ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
+from engagement_server.operations import AbandonUpload, ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
 from engagement_server.streams.chunks import Chunks
 from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
 from engagement_server.validation import require_valid
@@ -101,6 +101,7 @@ class Uploads:
             with closed_at_age(self._max_age_seconds, partial(session.close, Closing.REASON_MAX_AGE)):
                 await session.run(incoming)
         finally:
+            session.abandon()
             self._sessions[key].remove(session)
             if not self._sessions[key]:
                 del self._sessions[key]
@@ -132,6 +133,7 @@ class UploadSession:
         self._arrival = asyncio.Event()
         self._slots = asyncio.Semaphore(MAX_UNACKED_CHUNKS)
         self._reader: asyncio.Task[None] | None = None
+        self._is_opening = False
         self._is_open = False
         self._is_finished = False
         self._committed_through = 0
@@ -148,6 +150,14 @@ class UploadSession:
         """Asks the client to reconnect; chunks that it already sent are still acked."""
         self._put(reason)
 
+    def abandon(self) -> None:
+        """Deletes an upload that the stream has left without chunks, unless another stream owns it now."""
+        if not self._is_opening or self._is_finished or self._committed_through:
+            return
+        with contextlib.suppress(DrainingError):  # it expires
+            done = self._committer.enqueue(AbandonUpload(self._account_id, self.upload_id, self._owner))
+            done.add_done_callback(asyncio.Future.exception)  # retrieved, or the loop logs it
+
     def _put(self, due: _Due) -> None:
         self._due.append(due)
         self._arrival.set()
@@ -155,6 +165,7 @@ class UploadSession:
     async def run(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
         """Serves the stream to its end. Raises the error that ends it."""
         await self._committer.wait_for_room()  # an upload can wait, where a single call is refused
+        self._is_opening = True
         state = await self._committer.submit(
             OpenUpload(self._account_id, self.upload_id, self._owner, salt=secrets.token_hex(16)),
             returns=UploadState,

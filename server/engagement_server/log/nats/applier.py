@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.log.disk_room import apply_entries_with_reserve
 from engagement_server.log.writer_thread import WriterThread
-from engagement_server.operations import LogEntry
+from engagement_server.log_entries import LogEntry
 from engagement_server.store.log_digest import DigestState
 from engagement_server.store.log_position import LogPosition
 from engagement_server.store.writer import Writer

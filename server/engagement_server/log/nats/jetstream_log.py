@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
     from engagement_server.log.nats.connection import NatsSettings
     from engagement_server.log.nats.stream import NatsStream
-    from engagement_server.operations import Applied, Commit, LogEntry, Result
+    from engagement_server.log_entries import LogEntry
+    from engagement_server.operations import Applied, Commit, Result
     from engagement_server.store.database import DatabaseFile, Identity
     from engagement_server.store.log_position import LogPosition
     from engagement_server.store.reserve import Reserve

@@ -20,7 +20,7 @@ from engagement_server.log.nats.entries import decode_skips, encode_skips, read_
 from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.restoring import restore_latest
-from engagement_server.operations import SkipList
+from engagement_server.log_entries import SkipList
 from engagement_server.store.view_copy import import_copy, read_copy, remove_copy, set_aside
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from engagement_server.log.nats.publisher import Publisher
-    from engagement_server.operations import DigestVote
+    from engagement_server.log_entries import DigestVote
     from engagement_server.store.log_digest import DigestState
 
 _RETRY_SECONDS = 1.0
