@@ -11,7 +11,12 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from engagement_server.api.grpc.endpoint import MAX_METADATA_BYTES, MIN_KEEPALIVE_INTERVAL, Endpoint
+from engagement_server.api.grpc.endpoint import (
+    INGEST_SERVICE,
+    MAX_METADATA_BYTES,
+    MIN_KEEPALIVE_INTERVAL,
+    Endpoint,
+)
 from engagement_server.api.listening import require_free
 from engagement_server.api.server import ServerLimits
 from engagement_server.api.services import services
@@ -26,6 +31,7 @@ from engagement_server.store.database import FILE_NAME, DatabaseFile, read_curso
 from engagement_server.store.readers import Readers
 from engagement_server.store.reserve import Reserve
 from engagement_server.store.retention_rows import read_retention
+from engagement_server.supervision import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,13 +64,20 @@ class Server:
         self._config = config
         self._databases = [assembly.database for assembly in assemblies]
         terms = None if is_worker else terms_of(config)
+        self._supervisor = Supervisor()
         self._partitions = Partitions(
-            [_partition(config, assembly, terms=terms) for assembly in assemblies],
+            [
+                _partition(config, assembly, terms=terms, supervisor=self._supervisor)
+                for assembly in assemblies
+            ],
             count=config.partition_count,
         )
         handlers = services(self._partitions, _server_limits(config), version=_VERSION)
         self._endpoint = Endpoint(handlers, self._partitions, shares_port=is_worker)
+        self._supervisor.watch(lambda: self._endpoint.report_stalled(self._supervisor.stalled_services))
         self._watching: asyncio.Task[None] | None = None
+        self._is_present = True
+        """Whether the files of the stores were there when they were looked at last."""
         self.address = ""
 
     @classmethod
@@ -85,7 +98,7 @@ class Server:
     async def listen(self) -> None:
         """Takes calls. Raises ConfigurationError."""
         self.address = await self._endpoint.listen(self._config.listen)
-        self._watching = asyncio.create_task(self._watch_files(), name="watch-files")
+        self._watching = self._supervisor.start("watch-files", self._watch_files, service=INGEST_SERVICE)
 
     async def fail(self) -> None:
         """Raises LogError once a log cannot be used until the server is restarted."""
@@ -111,14 +124,13 @@ class Server:
 
     async def _watch_files(self) -> None:
         """Reports when a file of a store was removed or replaced; commits are refused from then on."""
-        was_present = True
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             missing = _find_missing(self._databases)
-            if was_present == (missing is None):
+            if self._is_present == (missing is None):
                 continue
-            was_present = missing is None
-            self._endpoint.report_writable(is_writable=was_present)
+            self._is_present = missing is None
+            self._endpoint.report_writable(is_writable=self._is_present)
             if missing is None:
                 _log.warning("the files of the store are back: events are accepted again")
             else:
@@ -264,7 +276,9 @@ def _server_limits(config: Config) -> ServerLimits:
     )
 
 
-def _partition(config: Config, assembly: Assembly, *, terms: Terms | None) -> Partition:
+def _partition(
+    config: Config, assembly: Assembly, *, terms: Terms | None, supervisor: Supervisor
+) -> Partition:
     with (
         assembly.database.usable(),
         contextlib.closing(assembly.database.open_reader()) as connection,
@@ -280,4 +294,5 @@ def _partition(config: Config, assembly: Assembly, *, terms: Terms | None) -> Pa
         max_age_seconds=config.max_stream_age_seconds,
         terms=terms,
         retention=retention,
+        supervisor=supervisor,
     )

@@ -4,6 +4,7 @@
     ├── ConfigurationError              the server cannot start like this
     ├── DamagedEventsError              some events cannot be read, others behind them can
     ├── LogError                        a replicated log cannot be used
+    │   ├── SubscriberError
     │   ├── LogUnreachableError
     │   ├── LogReplacedError
     │   ├── StaleViewError
@@ -75,6 +76,7 @@ from engagement_server.errors.faults import (
     LogReplacedError,
     LogUnreachableError,
     StaleViewError,
+    SubscriberError,
     UnreadableCommitError,
     UnusableMessageError,
     WriterFailedError,
@@ -153,6 +155,7 @@ __all__ = [
     "SequenceGapError",
     "StaleViewError",
     "StoreUnavailableError",
+    "SubscriberError",
     "TakenOverError",
     "UnavailableError",
     "UnreadableCommitError",

@@ -16,6 +16,7 @@ from engagement_server.errors import (
     UnavailableError,
 )
 from engagement_server.operations import Commit, CommitChunk, RecordBatch
+from engagement_server.supervision import call_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,8 +134,7 @@ class Committer:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        for callback in self._callbacks:
-            callback(operations)
+        call_all("committer", self._callbacks, operations)
 
     async def _results_of(self, operations: Sequence[Operation]) -> Sequence[Result | RequestError]:
         """Commits operations together; one by one if one of them meets damage that the others do not."""

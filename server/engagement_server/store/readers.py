@@ -43,7 +43,11 @@ class Readers:
             raise OverloadedError
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._read, read)
+            try:
+                reading = asyncio.get_running_loop().run_in_executor(self._executor, self._read, read)
+            except RuntimeError as error:  # a thread could not be started; the next call tries again
+                raise OverloadedError from error
+            return await reading
         finally:
             self._waiting -= 1
 

@@ -19,6 +19,7 @@ from engagement_server.errors import (
     LogError,
     LogUnreachableError,
     StoreUnavailableError,
+    SubscriberError,
     UnusableMessageError,
 )
 from engagement_server.log.disk_room import require_room
@@ -38,6 +39,7 @@ from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
 from engagement_server.log.nats.voting import Voting
 from engagement_server.operations import ChangeEpoch, CompleteErasure
 from engagement_server.store.log_digest import BOUNDARY_MESSAGES
+from engagement_server.supervision import call_all, supervise
 
 if TYPE_CHECKING:
     from engagement_server.errors import LogDamagedError, RequestError
@@ -113,7 +115,7 @@ class JetStreamLog:
         self._damage.compare(self._applier.divergence)
         self._tasks = [
             asyncio.create_task(self._run(), name="log"),
-            asyncio.create_task(self._freshness.notify(), name="log-freshness"),
+            asyncio.create_task(supervise("log-freshness", self._freshness.notify), name="log-freshness"),
         ]
 
     @property
@@ -310,11 +312,12 @@ class JetStreamLog:
             if outcome is None or entry.commit is None:
                 continue
             self._metrics.note_hold(is_held=outcome.retention.hold is not None)
-            for callback in self._callbacks:
-                callback(outcome)
+            error = call_all("commit-log", self._callbacks, outcome)
             pending = self._pending.get(entry.message_id)
             if pending is not None and not pending.applied.done():
                 pending.applied.set_result(outcome)
+            if error is not None:
+                raise SubscriberError(error)
             self._act_on(entry.commit, outcome)
         if any(entry.note or entry.sequence % BOUNDARY_MESSAGES == 0 for entry in entries):
             await self._compare_digests()
