@@ -23,6 +23,8 @@ T = TypeVar("T")
 MAX_WAITING_READS = 1000
 """Reads that run or wait; more are refused, since their answers would come too late anyway."""
 
+_INTERRUPT_SECONDS = 0.02
+
 
 class Readers:
     """Runs reads off the event loop."""
@@ -52,8 +54,14 @@ class Readers:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Waits for running reads and closes the connections."""
-        self._executor.shutdown()
+        """Interrupts running reads, whose callers are gone, and closes the connections."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        ending = threading.Thread(target=self._executor.shutdown, name="store-readers-end")
+        ending.start()
+        while ending.is_alive():
+            for connection in list(self._connections):
+                connection.interrupt()  # only the statement that runs now
+            ending.join(_INTERRUPT_SECONDS)
         for connection in self._connections:
             connection.close()
 

@@ -84,6 +84,7 @@ class Uploads:
         self.cursors = cursors
         self.heartbeat_seconds = heartbeat_seconds
         self._max_age_seconds = max_age_seconds
+        self._is_draining = False
         self._sessions: defaultdict[tuple[str, str], set[UploadSession]] = defaultdict(set)
         log.subscribe(self._on_applied)
 
@@ -94,6 +95,8 @@ class Uploads:
         send: Send,
     ) -> None:
         """Serves one stream to its end. Raises the RequestError that ends it."""
+        if self._is_draining:
+            raise DrainingError
         key = opening.account_id, opening.upload_id
         session = UploadSession(self, *key, send=send)
         self._sessions[key].add(session)
@@ -107,7 +110,8 @@ class Uploads:
                 del self._sessions[key]
 
     def drain(self) -> None:
-        """Asks the clients of all streams to reconnect."""
+        """Asks the clients of all streams to reconnect, and refuses new ones."""
+        self._is_draining = True
         for session in chain.from_iterable(self._sessions.values()):
             session.close(Closing.REASON_DRAINING)
 
