@@ -27,9 +27,11 @@ SEQUENCE_BITS = 40
 BLOCK_BITS = 12
 """Positions that differ only in these low bits form a block; no block spans two accounts."""
 _CURSOR = struct.Struct(">BIQ")
+_ORIGIN = struct.Struct(">BI8s")
 _PAGE_TOKEN = struct.Struct(">BIQ8s")
 _CURSOR_VERSION = 1
 _PAGE_TOKEN_VERSION = 2
+_ORIGIN_VERSION = 3
 _CHECKSUM_BYTES = 6
 # Unkeyed, so that a cursor of a replaced log differs from a damaged one. Every event that is read gets a
 # cursor, and copying this hash costs half of creating one.
@@ -48,6 +50,11 @@ def first_position(account_number: int) -> int:
 def last_position(account_number: int) -> int:
     """The highest position that an account can reach."""
     return (account_number + 1 << SEQUENCE_BITS) - 1
+
+
+def origin_of(position: int) -> int:
+    """The position before the first event of the account that a position belongs to."""
+    return position >> SEQUENCE_BITS << SEQUENCE_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +83,33 @@ class Cursors:
         step = CURSOR_BYTES + len(_PADDING)
         return [text[start : start + CURSOR_BYTES] for start in range(0, len(text), step)]
 
-    def decode(self, cursor: str, *, account_number: int) -> int:
-        """The position of a cursor.
+    def encode_origin(self, account_id: str) -> str:
+        """The cursor before the first event of an account that may have no number yet.
+
+        It names the account by a keyed hash, and stays valid once the account has a number.
+        """
+        return _seal(_ORIGIN.pack(_ORIGIN_VERSION, self.epoch, self._hash_account(account_id)))
+
+    def decode(self, cursor: str, *, account_id: str, account_number: int | None) -> int:
+        """The position of a cursor; 0 if the account has no number yet.
 
         Raises CursorMalformedError, CursorMismatchError (another account), LogEpochChangedError.
         """
         payload = _unseal(cursor)
-        if payload is None or len(payload) != _CURSOR.size or payload[0] != _CURSOR_VERSION:
+        if payload is None or len(payload) != _CURSOR.size:
             raise CursorMalformedError
-        _, epoch, position = _CURSOR.unpack(payload)
+        if payload[0] == _ORIGIN_VERSION:
+            _, epoch, account_hash = _ORIGIN.unpack(payload)
+            is_of_account = account_hash == self._hash_account(account_id)
+            position = first_position(account_number or 0)
+        elif payload[0] == _CURSOR_VERSION:
+            _, epoch, position = _CURSOR.unpack(payload)
+            is_of_account = position >> SEQUENCE_BITS == account_number
+        else:
+            raise CursorMalformedError
         if epoch != self.epoch:
             raise LogEpochChangedError
-        if position >> SEQUENCE_BITS != account_number:
+        if not is_of_account:
             raise CursorMismatchError
         return int(position)
 
@@ -111,6 +133,9 @@ class Cursors:
         if digest != self._digest(position, arguments):
             raise PageTokenMismatchError
         return int(position)
+
+    def _hash_account(self, account_id: str) -> bytes:
+        return hashlib.blake2b(account_id.encode(), digest_size=8, key=self.key, person=b"account").digest()
 
     def _digest(self, position: int, arguments: bytes) -> bytes:
         return hashlib.blake2b(b"%d " % position + arguments, digest_size=8, key=self.key).digest()

@@ -11,7 +11,12 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from engagement_server.api.grpc.endpoint import MAX_METADATA_BYTES, MIN_KEEPALIVE_INTERVAL, Endpoint
+from engagement_server.api.grpc.endpoint import (
+    INGEST_SERVICE,
+    MAX_METADATA_BYTES,
+    MIN_KEEPALIVE_INTERVAL,
+    Endpoint,
+)
 from engagement_server.api.grpc.running import CallLimits
 from engagement_server.api.listening import require_free
 from engagement_server.api.server import ServerLimits
@@ -28,6 +33,7 @@ from engagement_server.store.database import FILE_NAME, DatabaseFile, read_curso
 from engagement_server.store.readers import Readers
 from engagement_server.store.reserve import Reserve
 from engagement_server.store.retention_rows import read_retention
+from engagement_server.supervision import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,8 +75,12 @@ class Server:
         self._databases = [assembly.database for assembly in assemblies]
         terms = None if is_worker else terms_of(config)
         memory = config.memory_plan(processes=1)
+        self._supervisor = Supervisor()
         self._partitions = Partitions(
-            [_partition(config, assembly, terms=terms, memory=memory) for assembly in assemblies],
+            [
+                _partition(config, assembly, terms=terms, memory=memory, supervisor=self._supervisor)
+                for assembly in assemblies
+            ],
             count=config.partition_count,
         )
         handlers = services(self._partitions, _server_limits(config), version=_VERSION)
@@ -81,8 +91,11 @@ class Server:
             max_connections=config.max_connections,
             shares_port=is_worker,
         )
+        self._supervisor.watch(lambda: self._endpoint.report_stalled(self._supervisor.stalled_services))
         self._meter = MemoryMeter(memory.limit_bytes, is_idle=lambda: self._endpoint.is_idle)
         self._watching: list[asyncio.Task[None]] = []
+        self._is_present = True
+        """Whether the files of the stores were there when they were looked at last."""
         self.address = ""
 
     @classmethod
@@ -106,8 +119,8 @@ class Server:
         """Takes calls. Raises ConfigurationError."""
         self.address = await self._endpoint.listen(self._config.listen)
         self._watching = [
-            asyncio.create_task(self._watch_files(), name="watch-files"),
-            asyncio.create_task(self._watch_memory(), name="watch-memory"),
+            self._supervisor.start("watch-files", self._watch_files, service=INGEST_SERVICE),
+            self._supervisor.start("watch-memory", self._watch_memory),
         ]
 
     async def fail(self) -> None:
@@ -134,14 +147,13 @@ class Server:
 
     async def _watch_files(self) -> None:
         """Reports when a file of a store was removed or replaced; commits are refused from then on."""
-        was_present = True
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             missing = _find_missing(self._databases)
-            if was_present == (missing is None):
+            if self._is_present == (missing is None):
                 continue
-            was_present = missing is None
-            self._endpoint.report_writable(is_writable=was_present)
+            self._is_present = missing is None
+            self._endpoint.report_writable(is_writable=self._is_present)
             if missing is None:
                 _log.warning("the files of the store are back: events are accepted again")
             else:
@@ -313,7 +325,9 @@ def _call_limits(config: Config, memory: MemoryPlan) -> CallLimits:
     )
 
 
-def _partition(config: Config, assembly: Assembly, *, terms: Terms | None, memory: MemoryPlan) -> Partition:
+def _partition(
+    config: Config, assembly: Assembly, *, terms: Terms | None, memory: MemoryPlan, supervisor: Supervisor
+) -> Partition:
     with (
         assembly.database.usable(),
         contextlib.closing(assembly.database.open_reader()) as connection,
@@ -330,4 +344,5 @@ def _partition(config: Config, assembly: Assembly, *, terms: Terms | None, memor
         memory=memory,
         terms=terms,
         retention=retention,
+        supervisor=supervisor,
     )

@@ -88,6 +88,18 @@ class FinishUpload:
 
 
 @dataclass(frozen=True, slots=True)
+class AbandonUpload:
+    """Deletes an upload without chunks, unless it is finished or another stream owns it.
+
+    Returns the `int` number deleted.
+    """
+
+    account_id: str
+    upload_id: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExpireUploads:
     """Expires idle uploads, a bounded number of rows; returns the `int` number of rows: 0 while held."""
 
@@ -97,13 +109,6 @@ class ExpireUploads:
     """Time of the end, at the latest, for finished uploads."""
     max_uploads: int = 100
     max_rows: int = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAccount:
-    """Numbers an account if it has no number; returns the `int` number."""
-
-    account_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +246,7 @@ class ChangeEpoch:
 
 
 AccountOperation = (
-    OpenAccount
-    | PutEntities
-    | DeleteEntity
-    | BeginErasure
-    | EraseEvents
-    | CompleteErasure
-    | LiftSuppression
-    | ExpireEvents
+    PutEntities | DeleteEntity | BeginErasure | EraseEvents | CompleteErasure | LiftSuppression | ExpireEvents
 )
 """Operations that take effect in order with the events of their account."""
 
@@ -257,6 +255,7 @@ Operation = (
     | OpenUpload
     | CommitChunk
     | FinishUpload
+    | AbandonUpload
     | ExpireUploads
     | SaveProfile
     | ChangeEpoch
@@ -297,40 +296,6 @@ class Commit:
     operations: Sequence[Operation]
     time_ms: int
     """If the commit before has a slightly later time, that one counts."""
-
-
-class DigestVote(NamedTuple):
-    """What one view has applied up to a message of the log, as a digest."""
-
-    sequence: int
-    digest: bytes
-    voter: str
-    """Identifies the view."""
-
-
-class SkipList(NamedTuple):
-    """The messages that every view skips, by decision of an operator."""
-
-    sequences: Sequence[int]
-
-
-class LogEntry(NamedTuple):
-    """An entry of a replicated log, as views apply it."""
-
-    sequence: int
-    """Its sequence in the log, from 1."""
-    message_id: str
-    publisher: str
-    """Identifies the process that published it; never reused."""
-    number: int
-    """Increases with every commit of the publisher."""
-    commit: Commit | None
-    """None if it does not change a view."""
-    checksum: int = 0
-    """Of the message; 0 if it is skipped."""
-    note: DigestVote | SkipList | None = None
-    """Of an entry about the log itself."""
-    is_skipped: bool = False
 
 
 class Opening(NamedTuple):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog, SettleCallback
     from engagement_server.model import RetentionState
     from engagement_server.store.readers import Readers
+    from engagement_server.supervision import Supervisor
 
 
 class Partition:
@@ -40,6 +41,7 @@ class Partition:
         memory: MemoryPlan,
         terms: Terms | None,
         retention: RetentionState,
+        supervisor: Supervisor,
     ) -> None:
         """Without `terms`, another process runs the partition's background jobs."""
         self.number = number
@@ -65,7 +67,9 @@ class Partition:
             heartbeat_seconds=heartbeat_seconds,
             max_age_seconds=max_age_seconds,
         )
-        self._jobs = Jobs(committer=self.committer, readers=readers, log=log, terms=terms)
+        self._jobs = Jobs(
+            committer=self.committer, readers=readers, log=log, terms=terms, supervisor=supervisor
+        )
         self.erasures = self._jobs.erasures
         self.expiry = Expiry(log=log, committer=self.committer, readers=readers, state=retention)
         hot_consumers = HotConsumers(readers=readers, committer=self.committer)

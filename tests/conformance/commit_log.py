@@ -18,6 +18,7 @@ from engagement_server.errors import (
 )
 from engagement_server.model import Outcome, Tally
 from engagement_server.operations import FinishUpload, OpenUpload, Operation
+from tests.conformance.account_conformance import AccountConformance
 from tests.conformance.entity_conformance import EntityConformance
 from tests.conformance.erasure_conformance import ErasureConformance
 from tests.conformance.event_conformance import EventConformance
@@ -128,6 +129,7 @@ class OrderConformance(LogTests):
 class CommitLogConformance(
     OrderConformance,
     EventConformance,
+    AccountConformance,
     UploadConformance,
     EntityConformance,
     ErasureConformance,

@@ -17,7 +17,6 @@ from engagement_server.model import EntityList, Outcome
 from engagement_server.operations import (
     ChunkCommitted,
     DeleteEntity,
-    OpenAccount,
     OpenUpload,
     PutEntities,
     Recorded,
@@ -134,14 +133,23 @@ class EntityConformance(LogTests):
         _, refused = await bench.commit(DeleteEntity("acme", STATUS, "c"), DeleteEntity("acme", STATUS, "c"))
         assert isinstance(refused, EntityNotFoundError)
 
-    @pytest.mark.parametrize("is_used_before", [True, False])
-    async def test_an_account_has_one_number_for_ever(self, bench: LogBench, *, is_used_before: bool) -> None:
-        if is_used_before:
-            await bench.record(customer_event("a"))
-        (number,) = await bench.commit(OpenAccount("acme"))
-        (other,) = await bench.commit(OpenAccount("other"))
+    async def test_an_account_has_one_number_for_ever(self, bench: LogBench) -> None:
+        await bench.commit(put("gold"))
+        await bench.record(customer_event("a"), account_id="other")
+        number, other = await bench.account_number(), await bench.account_number("other")
         await bench.reopen()
-        assert await bench.commit(OpenAccount("other"), OpenAccount("acme")) == [other, number]
-        assert number != other
+        assert number != other == await bench.account_number("other")
         (verdict,) = await bench.record(customer_event("b"))
         assert verdict.position >> SEQUENCE_BITS == number == await bench.account_number()
+
+    async def test_lists_that_stay_empty_and_open_make_no_account(self, bench: LogBench) -> None:
+        names = [f"name {number}" for number in range(MAX_ENTITY_NAMES + 1)]
+        empty, opened, missing, refused = await bench.commit(
+            put(), put(is_closed=False), DeleteEntity("acme", STATUS, "gold"), put(*names)
+        )
+        assert empty == opened == EntityList([])
+        assert isinstance(missing, EntityNotFoundError)
+        assert isinstance(refused, FieldInvalidError)
+        assert await bench.account_number() is None
+        (closed,) = await bench.commit(put(is_closed=True))
+        assert closed == await bench.entities(STATUS) == EntityList([], is_closed=True)

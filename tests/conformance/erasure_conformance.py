@@ -99,6 +99,7 @@ class ErasureConformance(LogTests):
         assert positions[-1] < notice.position < later.position == (await bounds(bench)).last_position
 
     async def test_a_request_id_names_one_erasure(self, bench: LogBench) -> None:
+        await bench.record(customer_event("a"))
         (first,) = await bench.commit(begin())
         again, other, suppressing = await bench.commit(
             BeginErasure("acme", "request first", "second", ADA, suppress=False),

@@ -32,13 +32,13 @@ from engagement_server.model import (
     count,
 )
 from engagement_server.operations import (
+    AbandonUpload,
     ChunkCommitted,
     Commit,
     CommitChunk,
     DeleteEntity,
     ExpireUploads,
     FinishUpload,
-    OpenAccount,
     OpenUpload,
     Operation,
     PutEntities,
@@ -78,9 +78,10 @@ class ModelLog:
     events: dict[str, dict[str, ModelEvent]] = field(default_factory=dict)
     uploads: dict[tuple[str, str], ModelUpload] = field(default_factory=dict)
     entities: dict[tuple[str, int], EntityList] = field(default_factory=dict)
+    accounts: set[str] = field(default_factory=set)
 
     def apply(self, commit: Commit) -> list[Result | RequestError]:
-        """The results of `CommitLog.commit`, with ranks for positions and 0 for account numbers."""
+        """The results of `CommitLog.commit`, with ranks for positions."""
         return [self._attempt(operation, commit.time_ms) for operation in commit.operations]
 
     def _attempt(self, operation: Operation, time_ms: int) -> Result | RequestError:
@@ -90,6 +91,7 @@ class ModelLog:
         except RequestError as error:
             return error
         self.events, self.uploads, self.entities = trial.events, trial.uploads, trial.entities
+        self.accounts = trial.accounts
         return result
 
     def _apply(self, operation: Operation, time_ms: int) -> Result:
@@ -107,8 +109,8 @@ class ModelLog:
                 return self._finish(operation, time_ms)
             case ExpireUploads(idle_since_ms):
                 return self._expire(idle_since_ms)
-            case OpenAccount():
-                return 0
+            case AbandonUpload():
+                return self._abandon(operation)
             case PutEntities():
                 return self._put(operation)
             case DeleteEntity():
@@ -132,6 +134,7 @@ class ModelLog:
                 times = record.server_time_ms or time_ms, time_ms
                 known[name] = ModelEvent(len(known) + 1, *times, record.payload, *matched)
                 outcome = Outcome.ACCEPTED
+                self.accounts.add(account_id)
             elif known[name].payload != record.payload:
                 if is_atomic:
                     raise EventIdConflictError(name)
@@ -164,6 +167,8 @@ class ModelLog:
                 names.append(name)
         is_closed = before.is_closed if put.is_closed is None else put.is_closed
         after = self.entities[put.account_id, put.kind] = EntityList(names, is_closed)
+        if names or is_closed:
+            self.accounts.add(put.account_id)
         return after
 
     def _delete(self, delete: DeleteEntity) -> EntityList:
@@ -221,6 +226,14 @@ class ModelLog:
             source = finish.source or upload.state.source
             upload.state = replace(upload.state, is_finished=True, update_time_ms=time_ms, source=source)
         return upload.state
+
+    def _abandon(self, abandon: AbandonUpload) -> int:
+        key = abandon.account_id, abandon.upload_id
+        upload = self.uploads.get(key)
+        if upload is None or upload.owner != abandon.owner or upload.state.is_finished or upload.chunks:
+            return 0
+        del self.uploads[key]
+        return 1
 
     def _expire(self, idle_since_ms: int) -> int:
         idle = [

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 import pytest
@@ -20,12 +20,15 @@ from tests.support.agreement import agreed, clients, views_agree
 from tests.support.events import bad_event, customer_event, customer_events
 from tests.support.marked_events import SUBJECT, files_with, marked_events
 from tests.support.nats_cluster import NatsCluster
-from tests.support.raw_subscription import RawSubscription, subscribing
+from tests.support.raw_subscription import RawSubscription, ids, subscribing
 from tests.support.raw_upload import RawUpload, chunk, finish, opening
 from tests.support.refused_call import expect_refused
 from tests.support.server_cluster import ServerCluster
 from tests.support.view_rows import held_view
 from tests.support.waiting import deadline, eventually
+
+if TYPE_CHECKING:
+    from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
 _MARKER = "zqmark"
 _ERASED_EVENTS = 2000
@@ -134,6 +137,45 @@ async def test_events_that_one_node_accepts_reach_subscribers_of_the_others(
         for stream in streams:
             assert await stream.read_ids(30) == ids
             stream.call.cancel()
+
+
+async def test_a_cursor_from_before_the_account_is_good_at_all_nodes(cluster: Cluster, account: str) -> None:
+    async with channels(cluster) as nodes, clients(*cluster.servers.addresses, account_id=account) as callers:
+        first = RawSubscription(v1.EventServiceStub(nodes[0]), subscribing(account_id=account))
+        origin = (await first.read_until("caught_up"))[-1].cursor
+        waiting = RawSubscription(
+            v1.EventServiceStub(nodes[1]), subscribing(account_id=account, after_cursor=origin)
+        )
+        await waiting.read_until("caught_up")
+        await callers[2].record_events(customer_events(3))
+        expected = [event.event_id for event in customer_events(3)]
+        for stream in (first, waiting):
+            assert await stream.read_ids(3) == expected
+            stream.call.cancel()
+        for node in nodes:
+            rest = subscribing(account_id=account, after_cursor=origin, stop_at_tail=True)
+            assert ids(await RawSubscription(v1.EventServiceStub(node), rest).rest()) == expected
+
+
+async def test_an_upload_that_was_only_opened_is_gone_at_all_nodes(cluster: Cluster, account: str) -> None:
+    async with channels(cluster) as nodes:
+        upload = RawUpload(v1.IngestServiceStub(nodes[0]))
+        await upload.send(opening(account_id=account, upload_id="left"))
+        await upload.receive()
+        await upload.call.done_writing()
+        await upload.receive_rest()
+        request = v1.GetUploadRequest(account_id=account, upload_id="left")
+        for node in nodes:
+            ingest = v1.IngestServiceStub(node)
+
+            async def is_gone(ingest: IngestServiceAsyncStub = ingest) -> bool:
+                try:
+                    await ingest.GetUpload(request)
+                except grpc.aio.AioRpcError as error:
+                    return error.code() is grpc.StatusCode.NOT_FOUND
+                return False
+
+            await eventually(is_gone, "the upload is gone")
 
 
 async def test_names_and_erasures_count_at_all_nodes(cluster: Cluster, account: str) -> None:

@@ -23,7 +23,7 @@ from engagement import EngagementClient, EngagementError
 from engagement_server.log.nats import entries, marks
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.log.nats.opening import stream_settings
-from engagement_server.operations import Commit, OpenAccount
+from engagement_server.operations import Commit, PutEntities
 from tests.support.agreement import agreed, listed, views_agree
 from tests.support.document import read_blocks
 from tests.support.events import customer_event
@@ -218,7 +218,7 @@ async def test_a_last_message_that_no_node_has_applied_is_skipped_by_all(
     await record(nodes.nodes[0], "end-0")
     before = await agreed(nodes.addresses, account_id=ACCOUNT)
     nodes.kill()
-    data = await entries.encode_entry(Commit([OpenAccount("lost")], 1))
+    data = await entries.encode_entry(Commit([PutEntities("lost", 1, ["gold"], None)], 1))
     async with jetstream(servers) as js:
         headers = {"Nats-Msg-Id": "p.1", marks.HEADER: marks.mark("p.1", data)}
         message = (await js.publish(SUBJECT, data, headers=headers)).seq

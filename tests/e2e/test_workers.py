@@ -6,10 +6,11 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from random import Random
 
+import apsw
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
@@ -21,9 +22,11 @@ from tests.support.events import bad_event, customer_event, customer_events
 from tests.support.ledger import Ledger
 from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, marked_events
 from tests.support.producers import Caller, Producer, UploadStream, run_until_unavailable
+from tests.support.raw_subscription import RawSubscription, ids, subscribing
 from tests.support.raw_upload import RawUpload, chunk, opening
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
+from tests.support.store_file import open_store
 from tests.support.waiting import deadline, eventually
 from tests.support.worker_processes import NEEDS_PROC, Workers, until_gone
 
@@ -68,6 +71,40 @@ async def test_a_call_of_any_kind_can_be_made_at_any_worker(connections: Mapping
         info = await v1.ServerServiceStub(connection.channel).GetServerInfo(v1.GetServerInfoRequest())
         assert [partition.current for partition in info.partitions] == [True]
         assert await _health(connection) == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_first_subscriber_at_one_worker_sees_what_another_records(
+    connections: Mapping[int, Connection],
+) -> None:
+    here, there = connections.values()
+    waiting = RawSubscription(here.events, subscribing(account_id="fresh"))
+    origin = (await waiting.read_until("caught_up"))[-1].cursor
+    request = v1.RecordEventRequest(account_id="fresh", event=customer_event("a"))
+    await there.ingest.RecordEvent(request)
+    assert await waiting.read_ids(1) == ["a"]
+    waiting.call.cancel()
+    for connection in (here, there):
+        again = subscribing(account_id="fresh", after_cursor=origin, stop_at_tail=True)
+        assert ids(await RawSubscription(connection.events, again).rest()) == ["a"]
+
+
+async def test_openings_at_any_worker_leave_no_row(
+    connections: Mapping[int, Connection], lasting: ServerProcess
+) -> None:
+    uploads = [RawUpload(connection.ingest) for connection in connections.values()]
+    for number, upload in enumerate(uploads):
+        await upload.send(opening(upload_id=f"left-{number}", account_id="nowhere"))
+        assert (await upload.receive()).HasField("opened")
+    uploads[0].call.cancel()
+    await uploads[1].call.done_writing()
+    await uploads[1].receive_rest()
+
+    def are_gone() -> bool:
+        with closing(open_store(lasting.data_dir, flags=apsw.SQLITE_OPEN_READONLY)) as store:
+            tables = "SELECT account_id FROM uploads UNION SELECT account_id FROM accounts"
+            return ("nowhere",) not in store.execute(tables).fetchall()
+
+    await eventually(are_gone, "the uploads are gone")
 
 
 async def _health(connection: Connection) -> int:

@@ -148,6 +148,7 @@ async def test_what_does_not_exist_cannot_be_read_or_lifted(client: EngagementCl
 async def test_erasures_are_listed_latest_first_page_by_page(
     client: EngagementClient, server: Server
 ) -> None:
+    await client.record_event(customer_event())
     for number in range(7):
         await client.erase_consumer(consumer_id=f"{number}", request_id=f"request {number}")
     listed = [erasure.request_id async for erasure in client.list_erasures(page_size=3)]

@@ -15,7 +15,8 @@ from engagement_server.log.nats import entries, marks
 from engagement_server.log.nats.checking import DAMAGED, FOREIGN, MISSING, check_log
 from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.repairing import Replaced, replace_view, skip_message
-from engagement_server.operations import LogEntry, RecordBatch, SkipList
+from engagement_server.log_entries import LogEntry, SkipList
+from engagement_server.operations import RecordBatch
 from engagement_server.store.backup import back_up
 from engagement_server.store.checksums import connect
 from engagement_server.store.database import DatabaseFile

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from engagement import v1
-from engagement_server.errors import StoreUnavailableError
+from engagement_server.errors import StoreUnavailableError, SubscriberError
 from engagement_server.model import Subject
 from engagement_server.operations import (
+    Applied,
     BeginErasure,
     CompleteErasure,
     EraseEvents,
@@ -55,6 +56,27 @@ async def test_two_nodes_that_commit_at_once_agree_on_the_order(log: ReplicatedL
     positions = await first.positions()
     assert positions == await second.positions()
     assert len(positions) == 60
+
+
+async def test_a_subscriber_that_fails_takes_no_commit_with_it_and_fails_its_log_only(
+    log: ReplicatedLog,
+) -> None:
+    first, second = await log.open("first"), await log.open("second")
+    seen: list[Applied] = []
+
+    def fail(_: Applied) -> None:
+        raise RuntimeError("its reason")
+
+    for callback in (fail, seen.append):
+        first.log.subscribe(callback)
+    await first.record(customer_event("a"))
+    assert len(seen) == 1
+    with pytest.raises(SubscriberError, match="its reason"):
+        await first.log.failure
+    with pytest.raises(StoreUnavailableError):
+        await first.record(customer_event("b"))
+    await second.record(customer_event("c"))
+    assert len(await second.positions()) == 2
 
 
 async def test_clocks_that_differ_do_not_turn_the_order_of_times(log: ReplicatedLog) -> None:

@@ -239,6 +239,8 @@ async def test_bytes_that_are_no_message_end_the_stream_with_a_reason(
     method = "/engagement.v1.IngestService/UploadEvents"
     call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(method)()
     await call.write(opening().SerializeToString())
+    await call.write(chunk(1, customer_event("a")).SerializeToString())
+    await call.read()
     await call.read()
     await call.write(b"\xff\xff")
     refused = await expect_refused(call.read())

@@ -46,7 +46,7 @@ OPERATIONS: list[Operation] = [
     operations.CommitChunk("a", "u", "o", 14, BATCH, b"15", SOURCE),
     operations.FinishUpload("a", "u", "o", 16, SOURCE),
     operations.ExpireUploads(17, 18, 28, 29),
-    operations.OpenAccount("a"),
+    operations.AbandonUpload("a", "u", "o"),
     operations.PutEntities("a", 1, ["n"], is_closed=True),
     operations.DeleteEntity("a", 1, "n"),
     operations.BeginErasure("a", "r", "e", Subject(1, "s"), suppress=True),

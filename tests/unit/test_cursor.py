@@ -55,7 +55,7 @@ def test_cursors_that_are_encoded_together_are_those_of_their_positions(position
 def test_a_cursor_comes_back_as_its_position(account: int, sequence: int) -> None:
     position = first_position(account) + sequence
     assert first_position(account) < position <= last_position(account)
-    assert CURSORS.decode(CURSORS.encode(position), account_number=account) == position
+    assert CURSORS.decode(CURSORS.encode(position), account_id="acme", account_number=account) == position
 
 
 @given(text=cursors | tokens)
@@ -67,7 +67,7 @@ def test_cursors_and_tokens_pass_through_a_shell_and_json_as_they_are(text: str)
 def test_a_damaged_cursor_is_malformed() -> None:
     for text in damaged(CURSORS.encode(first_position(1) + 1)):
         with pytest.raises(CursorMalformedError):
-            CURSORS.decode(text, account_number=1)
+            CURSORS.decode(text, account_id="acme", account_number=1)
 
 
 @given(account=accounts, other=accounts, sequence=sequences)
@@ -75,7 +75,36 @@ def test_a_cursor_of_another_account_is_refused(account: int, other: int, sequen
     assume(account != other)
     cursor = CURSORS.encode(first_position(account) + sequence)
     with pytest.raises(CursorMismatchError):
-        CURSORS.decode(cursor, account_number=other)
+        CURSORS.decode(cursor, account_id="acme", account_number=other)
+
+
+@given(account=accounts)
+def test_a_cursor_of_an_account_without_number_is_the_origin_once_it_has_one(account: int) -> None:
+    cursor = CURSORS.encode_origin("acme")
+    assert set(cursor) <= set(BASE64URL)
+    assert CURSORS.decode(cursor, account_id="acme", account_number=None) == 0
+    assert CURSORS.decode(cursor, account_id="acme", account_number=account) == first_position(account)
+
+
+def test_a_cursor_of_an_account_without_number_is_bound_to_the_account_the_log_and_the_key() -> None:
+    cursor = CURSORS.encode_origin("acme")
+    for account in (None, 1):
+        with pytest.raises(CursorMismatchError):
+            CURSORS.decode(cursor, account_id="Acme", account_number=account)
+        with pytest.raises(LogEpochChangedError):
+            RESTORED.decode(cursor, account_id="acme", account_number=account)
+        with pytest.raises(CursorMismatchError):
+            Cursors(epoch=CURSORS.epoch, key=b"x" * 32).decode(
+                cursor, account_id="acme", account_number=account
+            )
+    for text in damaged(cursor):
+        with pytest.raises(CursorMalformedError):
+            CURSORS.decode(text, account_id="acme", account_number=1)
+
+
+def test_a_cursor_with_a_number_is_of_no_account_without_one() -> None:
+    with pytest.raises(CursorMismatchError):
+        CURSORS.decode(CURSORS.encode(first_position(1)), account_id="acme", account_number=None)
 
 
 @given(position=st.integers(0, 2**63 - 1), arguments=st.binary())
@@ -101,7 +130,7 @@ def test_a_page_token_of_another_key_is_refused() -> None:
 def test_cursors_and_tokens_of_a_replaced_log_are_told_from_damaged_ones() -> None:
     position = first_position(1) + 1
     with pytest.raises(LogEpochChangedError):
-        RESTORED.decode(CURSORS.encode(position), account_number=1)
+        RESTORED.decode(CURSORS.encode(position), account_id="acme", account_number=1)
     with pytest.raises(LogEpochChangedError):
         RESTORED.decode_page(CURSORS.encode_page(position, arguments=b"a"), arguments=b"a")
 
@@ -109,6 +138,6 @@ def test_cursors_and_tokens_of_a_replaced_log_are_told_from_damaged_ones() -> No
 def test_cursors_and_page_tokens_are_not_taken_for_each_other() -> None:
     position = first_position(1) + 1
     with pytest.raises(CursorMalformedError):
-        CURSORS.decode(CURSORS.encode_page(position, arguments=b"a"), account_number=1)
+        CURSORS.decode(CURSORS.encode_page(position, arguments=b"a"), account_id="acme", account_number=1)
     with pytest.raises(PageTokenMismatchError):
         CURSORS.decode_page(CURSORS.encode(position), arguments=b"a")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engagement_server.errors import DamagedSnapshotError, InapplicableCommitError, StoreUnavailableError
-from engagement_server.operations import Commit, LogEntry, RecordBatch
+from engagement_server.log_entries import LogEntry
+from engagement_server.operations import Commit, RecordBatch
 from engagement_server.store.checkup import check_store
 from engagement_server.store.database import DatabaseFile, read_state
 from engagement_server.store.view_copy import import_copy, read_copy

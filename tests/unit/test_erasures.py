@@ -86,6 +86,8 @@ async def test_an_erasure_is_complete_only_after_the_log_has_settled(tmp_path: P
 async def test_an_erasure_that_is_repeated_settles_this_node_before_it_is_answered(tmp_path: Path) -> None:
     async with _opened(tmp_path) as bench:
         bench.goes_on.set()
+        batch = batch_of(customer_events(1))
+        await bench.committer.submit(RecordBatch("acme", batch, is_atomic=True), returns=Recorded)
         completed = await bench.erasures.erase(_BEGIN)
         await bench.settling.get()
         bench.goes_on.clear()

@@ -17,13 +17,13 @@ import pytest
 from engagement import v1
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.log.writer_thread import prepare_store
+from engagement_server.log_entries import LogEntry
 from engagement_server.model import FoldedProfile, Subject
 from engagement_server.operations import (
     BeginErasure,
     Commit,
     EraseEvents,
     ExpireEvents,
-    LogEntry,
     Operation,
     RecordBatch,
     SaveProfile,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engagement_server.log.nats.applier import Applier
-from engagement_server.operations import DigestVote, LogEntry
+from engagement_server.log_entries import DigestVote, LogEntry
 from engagement_server.store.database import FILE_NAME, DatabaseFile, Identity
 from engagement_server.store.view_copy import ViewCopy
 from tests.support.store_file import open_store

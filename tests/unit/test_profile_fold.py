@@ -21,8 +21,8 @@ from engagement_server.operations import (
     Commit,
     EraseEvents,
     ExpireEvents,
-    OpenAccount,
     Operation,
+    PutEntities,
     RecordBatch,
     Result,
     SaveProfile,
@@ -127,7 +127,7 @@ class Store:
     def begin(self) -> None:
         self._account_id = f"account-{next(self._numbers)}"
         self._clock = count(NOW_MS)
-        self._apply(OpenAccount(self._account_id))
+        self._apply(PutEntities(self._account_id, 1, ["gold"], None))  # makes the account
 
     def record(self, sent: list[v1.Event]) -> None:
         self._apply(RecordBatch(self._account_id, batch_of(sent), is_atomic=False))

@@ -129,12 +129,14 @@ async def test_more_reads_than_may_wait_are_refused(tmp_path: Path) -> None:
         assert isinstance(await readers.run(thread_of), int)
 
 
-async def test_close_waits_for_what_was_asked_for(tmp_path: Path) -> None:
+async def test_close_drops_what_waits_and_ends_every_read(tmp_path: Path) -> None:
     async with opened(tmp_path, threads=2) as readers, deadline("reads"):
         running = [asyncio.ensure_future(readers.run(thread_of)) for _ in range(20)]
         await asyncio.sleep(0)  # so that they are asked for
         readers.close()
-        assert len(await asyncio.gather(*running)) == 20
+        results = await asyncio.gather(*running, return_exceptions=True)
+        assert len(results) == 20
+        assert {type(each) for each in results} <= {int, asyncio.CancelledError}
         with pytest.raises(RuntimeError):
             await readers.run(thread_of)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engagement import v1
 from engagement_server.log.encoding import decode_commit, encode_commit
+from engagement_server.log_entries import LogEntry
 from engagement_server.model import FoldedProfile, Subject
 from engagement_server.operations import (
     BeginErasure,
@@ -22,7 +23,6 @@ from engagement_server.operations import (
     ExpireEvents,
     HoldExpiry,
     LiftSuppression,
-    LogEntry,
     Operation,
     RecordBatch,
     ReleaseExpiry,

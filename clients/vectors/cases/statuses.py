@@ -61,6 +61,7 @@ _REASONS: dict[str, tuple[str, dict[str, str]]] = {
     "OVERLOADED": ("UNAVAILABLE", {}),
     "DRAINING": ("UNAVAILABLE", {}),
     "STORE_UNAVAILABLE": ("UNAVAILABLE", {}),
+    "PROFILE_PENDING": ("UNAVAILABLE", {}),
     "INTERNAL": ("INTERNAL", {"requestId": "0198a1b2"}),
     "DATA_DAMAGED": ("DATA_LOSS", {"cursor": "AexF_HYAAAEAAAAAAUyemsWxmw"}),
     "LOG_DAMAGED": ("DATA_LOSS", {"log": "engagement-0of1", "sequence": "4711", "cause": "missing"}),
@@ -82,7 +83,13 @@ _KINDS = {
     "OUT_OF_RANGE": "other",
     "UNIMPLEMENTED": "other",
 }
-_WITH_DELAY = {"QUOTA_EXCEEDED": 1.5, "OVERLOADED": 0.25, "DRAINING": 1.0, "STORE_UNAVAILABLE": 2.0}
+_WITH_DELAY = {
+    "QUOTA_EXCEEDED": 1.5,
+    "OVERLOADED": 0.25,
+    "DRAINING": 1.0,
+    "STORE_UNAVAILABLE": 2.0,
+    "PROFILE_PENDING": 1.0,
+}
 _TRANSIENT_REASONS = set(_WITH_DELAY)
 _VIOLATIONS = [
     {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.api.paging import page_size
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 # Below the 4 MiB that gRPC clients accept by default.
 _MAX_PAGE_BYTES = 3 * 1024 * 1024
+_NANOSECONDS = 1_000_000_000
 _STORED_EVENT: Any = v1.StoredEvent.DESCRIPTOR  # Any: the stub has two types for it
 
 
@@ -57,6 +60,7 @@ class EventHandlers:
     async def list_events(self, request: v1.ListEventsRequest, call: Call) -> bytes:
         """Returns one page of events."""
         require_valid(request)
+        _require_times(request.filter, path="filter.")
         mask = _checked_mask(request.read_mask)
         partition = self._partitions.of(request.account_id)
         cursors = partition.cursors
@@ -98,6 +102,8 @@ class EventHandlers:
     async def subscribe_events(self, request: v1.SubscribeEventsRequest, call: Call) -> None:
         """Serves a subscription."""
         require_valid(request)
+        _require_times(request.filter, path="filter.")
+        _require_times(request)
         await self._partitions.of(request.account_id).subscriptions.serve(request, call)
 
     async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
@@ -113,8 +119,11 @@ def _find(reader: Reader, request: v1.GetEventRequest, cursors: Cursors) -> Stor
         row = reader.find_by_id(request.account_id, request.event_id)
         key = {"eventId": request.event_id}
     else:
-        account = reader.account_number(request.account_id)
-        position = cursors.decode(request.cursor, account_number=account or 0)
+        position = cursors.decode(
+            request.cursor,
+            account_id=request.account_id,
+            account_number=reader.account_number(request.account_id),
+        )
         row = reader.find_at(position)
         key = {"cursor": request.cursor}
     if row is None:
@@ -137,6 +146,14 @@ def _page_arguments(request: v1.ListEventsRequest) -> bytes:
     return bound.SerializeToString(deterministic=True)
 
 
+def _require_times(message: v1.EventFilter | v1.SubscribeEventsRequest, *, path: str = "") -> None:
+    """Raises FieldInvalidError if a time has nanoseconds of more than a second, or less than none."""
+    for field, value in message.ListFields():
+        if isinstance(value, Timestamp) and not 0 <= value.nanos < _NANOSECONDS:
+            text = f"nanos must be from 0 to {_NANOSECONDS - 1}, not {value.nanos}"
+            raise FieldInvalidError([Violation(f"{path}{field.name}", "server.timestamp.nanos", text)])
+
+
 def _checked_mask(mask: FieldMask) -> FieldMask | None:
     """The mask without repeated paths, which would cost time for each event; None if it leaves out nothing.
 
@@ -146,7 +163,10 @@ def _checked_mask(mask: FieldMask) -> FieldMask | None:
         return None
     checked = type(mask)(paths=sorted(set(mask.paths)))
     for path in checked.paths:
-        if path != "*" and not type(mask)(paths=[path]).IsValidForDescriptor(_STORED_EVENT):
+        if path == "*":
+            continue
+        # The library raises ValueError for NUL.
+        if "\0" in path or not type(mask)(paths=[path]).IsValidForDescriptor(_STORED_EVENT):
             description = (
                 f"{path[:100]!r} is not a field of StoredEvent; write paths such as event.customer_info"
             )

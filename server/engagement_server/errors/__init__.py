@@ -4,6 +4,7 @@
     ├── ConfigurationError              the server cannot start like this
     ├── DamagedEventsError              some events cannot be read, others behind them can
     ├── LogError                        a replicated log cannot be used
+    │   ├── SubscriberError
     │   ├── LogUnreachableError
     │   ├── LogReplacedError
     │   ├── StaleViewError
@@ -76,6 +77,7 @@ from engagement_server.errors.faults import (
     LogReplacedError,
     LogUnreachableError,
     StaleViewError,
+    SubscriberError,
     UnreadableCommitError,
     UnusableMessageError,
     WriterFailedError,
@@ -155,6 +157,7 @@ __all__ = [
     "SequenceGapError",
     "StaleViewError",
     "StoreUnavailableError",
+    "SubscriberError",
     "TakenOverError",
     "UnavailableError",
     "UnreadableCommitError",

@@ -13,6 +13,14 @@ class LogError(EngagementError):
     """A replicated log cannot be used."""
 
 
+class SubscriberError(LogError):
+    """A subscriber of the log has failed; what it keeps up to date is wrong until the server restarts."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"a subscriber of the log failed: {cause!r}; start the server again")
+        self.__cause__ = cause
+
+
 class LogUnreachableError(LogError):
     """The log does not answer; trying again may help."""
 

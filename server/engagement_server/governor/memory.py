@@ -62,7 +62,7 @@ def plan(limit_bytes: int, *, processes: int = 1, partitions: int = 1) -> Memory
     work_bytes = max(own_bytes - _BASE_BYTES, 0)
     return MemoryPlan(
         limit_bytes=own_bytes,
-        waiting_calls_bytes=min(work_bytes // 16, 16 * MIB) // partitions,
+        waiting_calls_bytes=min(work_bytes // 8, 64 * MIB) // partitions,
         waiting_uploads_bytes=min(work_bytes // 8, 32 * MIB) // partitions,
         answers_bytes=min(work_bytes // 4, 1024 * MIB),
         max_slow_messages=max(work_bytes // (32 * MIB), 4),

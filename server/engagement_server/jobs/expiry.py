@@ -8,6 +8,7 @@ from engagement_server.clock import now_ms
 from engagement_server.jobs.node_clock import MAX_DIFFERENCE_MS
 from engagement_server.model import DueEvents, RetentionState
 from engagement_server.operations import ReleaseExpiry, SetRetention
+from engagement_server.supervision import call_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,5 +84,4 @@ class Expiry:
             self._expired = None
         if applied.retention != self.state:
             self.state = applied.retention
-            for callback in self._callbacks:
-                callback()
+            call_all("expiry", self._callbacks)

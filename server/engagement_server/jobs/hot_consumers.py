@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement_server.errors import RequestError
-from engagement_server.jobs.supervisor import supervise
 from engagement_server.operations import CommitChunk, RecordBatch, SaveProfile
+from engagement_server.supervision import run_in_background, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,7 @@ class HotConsumers:
         """Saves a fold in the background, unless that is already under way."""
         key = account_id, profile.consumer_id
         if key not in self._saves and len(self._saves) < _MAX_SAVES:
-            self._saves[key] = asyncio.create_task(self._save(account_id, profile))
+            self._saves[key] = run_in_background("save-profile", self._save(account_id, profile))
             self._saves[key].add_done_callback(lambda _: self._saves.pop(key))
 
     def _count(self, operations: Sequence[Operation]) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import RequestError
 from engagement_server.jobs.erasures import Erasures
 from engagement_server.jobs.node_clock import NodeClock
 from engagement_server.jobs.retention import Retention
+from engagement_server.supervision import Supervisor
 
 if TYPE_CHECKING:
     from engagement_server.jobs.agreement import Terms
@@ -18,25 +16,33 @@ if TYPE_CHECKING:
     from engagement_server.log.committer import Committer
     from engagement_server.store.readers import Readers
 
-_MIN_RESTART_SECONDS = 1.0
-_MAX_RESTART_SECONDS = 300.0
-
-_log = logging.getLogger(__name__)
+EXPIRY = "expiry"
+"""Name under which health says whether expiry goes on: NOT_SERVING while it is held or fails."""
+_PRIVACY_SERVICE = "engagement.v1.PrivacyService"
 
 
 class Jobs:
     """The background jobs that change a partition."""
 
     def __init__(
-        self, *, committer: Committer, readers: Readers, log: CommitLog, terms: Terms | None
+        self,
+        *,
+        committer: Committer,
+        readers: Readers,
+        log: CommitLog,
+        terms: Terms | None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         """Without `terms` another process expires events and resumes erasures; this one only runs its own."""
         self.erasures = Erasures(committer=committer, readers=readers, log=log)
         self._tasks: list[asyncio.Task[None]] = []
         if terms is not None:
             retention = Retention(terms, committer=committer, readers=readers, log=log, clock=NodeClock(log))
-            for name, job in (("retention", retention.run), ("erasures-resume", self.erasures.resume)):
-                self._tasks.append(asyncio.create_task(supervise(name, job), name=name))
+            supervisor = supervisor or Supervisor()
+            self._tasks = [
+                supervisor.start("retention", retention.run, service=EXPIRY),
+                supervisor.start("erasures-resume", self.erasures.resume, service=_PRIVACY_SERVICE),
+            ]
 
     async def stop(self) -> None:
         """Ends each job between two steps; the rest is resumed after a restart."""
@@ -45,19 +51,3 @@ class Jobs:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.erasures.stop()
-
-
-async def supervise(
-    name: str, job: Callable[[], Awaitable[None]], *, min_restart_seconds: float = _MIN_RESTART_SECONDS
-) -> None:
-    """Runs a job until it returns. A job that fails is logged, and restarted after ever longer pauses."""
-    pause_seconds = min_restart_seconds
-    while True:
-        try:
-            return await job()
-        except RequestError as error:
-            _log.error("the job %s is postponed for %.0f s: %s", name, pause_seconds, error)
-        except Exception:
-            _log.exception("the job %s failed; it restarts in %.0f s", name, pause_seconds)
-        await asyncio.sleep(pause_seconds)
-        pause_seconds = min(2 * pause_seconds, _MAX_RESTART_SECONDS)

@@ -54,7 +54,8 @@ class CommitLog(Protocol):
     def subscribe(self, callback: AppliedCallback) -> None:
         """Registers `callback`, to be called on the event loop after each commit, once readers see it.
 
-        It gets the commits of all nodes, and must not block or raise.
+        It gets the commits of all nodes, and must not block or raise. If one raises, the others are called
+        all the same, and the log fails: what the callback keeps up to date would be wrong from then on.
         """
 
     def watch_freshness(self, callback: FreshnessCallback) -> None:

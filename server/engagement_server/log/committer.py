@@ -18,6 +18,7 @@ from engagement_server.errors import (
 from engagement_server.governor.turns import Caller
 from engagement_server.log.waiting import LANES, WaitingOperations, waiting
 from engagement_server.operations import Commit
+from engagement_server.supervision import call_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -41,7 +42,7 @@ class Committer:
         self,
         log: CommitLog,
         *,
-        max_call_bytes: int = 16 * 1024 * 1024,
+        max_call_bytes: int = 64 * 1024 * 1024,
         max_upload_bytes: int = 32 * 1024 * 1024,
     ) -> None:
         """Takes the room for calls that wait, and that for uploads."""
@@ -164,8 +165,7 @@ class Committer:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        for callback in self._callbacks:
-            callback(operations)
+        call_all("committer", self._callbacks, operations)
 
     async def _results_of(self, operations: Sequence[Operation]) -> Sequence[Result | RequestError]:
         """Commits operations together; one by one if one of them meets damage that the others do not."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.operations import (
+    AbandonUpload,
     BeginErasure,
     Commit,
     CompleteErasure,
@@ -20,13 +21,15 @@ from engagement_server.operations import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from engagement_server.operations import Applied, LogEntry, Operation
+    from engagement_server.log_entries import LogEntry
+    from engagement_server.operations import Applied, Operation
     from engagement_server.store.reserve import Reserve
     from engagement_server.store.writer import Writer
 
 T = TypeVar("T")
 
 _REMOVALS = (
+    AbandonUpload,
     BeginErasure,
     CompleteErasure,
     EraseEvents,

@@ -21,7 +21,7 @@ _KINDS: dict[str, type[Operation]] = {
     "c": operations.CommitChunk,
     "f": operations.FinishUpload,
     "u": operations.ExpireUploads,
-    "a": operations.OpenAccount,
+    "A": operations.AbandonUpload,
     "p": operations.PutEntities,
     "d": operations.DeleteEntity,
     "b": operations.BeginErasure,

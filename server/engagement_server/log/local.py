@@ -6,8 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
+from engagement_server.errors import SubscriberError
 from engagement_server.log.disk_room import apply_with_reserve
 from engagement_server.log.writer_thread import WriterThread
+from engagement_server.supervision import call_all
 
 if TYPE_CHECKING:
     from engagement_server.errors import DataLossError, RequestError
@@ -57,8 +59,9 @@ class LocalLog:
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`."""
         applied = await self._writer.run(lambda writer: apply_with_reserve(writer, commit, self._reserve))
-        for callback in self._callbacks:
-            callback(applied)
+        error = call_all("commit-log", self._callbacks, applied)
+        if error is not None and not self.failure.done():
+            self.failure.set_exception(SubscriberError(error))
         return applied.results
 
     async def catch_up(self) -> bool:
@@ -83,5 +86,7 @@ class LocalLog:
     async def close(self) -> None:
         """See `CommitLog.close`."""
         await self._writer.close()
+        if self.failure.done():
+            self.failure.exception()  # marks it as retrieved
         if self._reserve is not None:
             self._reserve.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from engagement_server.governor.turns import Caller, Room, Turns
 from engagement_server.operations import (
+    AbandonUpload,
     CommitChunk,
     CompleteErasure,
     EraseEvents,
@@ -51,6 +52,7 @@ _LANES: Final = {
     OpenUpload: Lane.UPLOADS,
     CommitChunk: Lane.UPLOADS,
     FinishUpload: Lane.UPLOADS,
+    AbandonUpload: Lane.UPLOADS,
     EraseEvents: Lane.BACKGROUND,
     CompleteErasure: Lane.BACKGROUND,
     ExpireEvents: Lane.BACKGROUND,

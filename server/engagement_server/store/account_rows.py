@@ -1,4 +1,8 @@
-"""The rows of accounts: their numbers, and how far their logs reach."""
+"""The rows of accounts: their numbers, and how far their logs reach.
+
+Only what is kept makes an account: accepted events, lists of entities, suppressions. Anything else in an
+account without a row is applied as if it had the number `NO_ACCOUNT`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,10 @@ from engagement_server.model import LogBounds
 
 if TYPE_CHECKING:
     import apsw
+
+
+NO_ACCOUNT = 0
+"""Stands for the number of an account that has no row; no other row has it."""
 
 
 def find_account(connection: apsw.Connection, account_id: str) -> int | None:
@@ -29,11 +37,17 @@ def find_bounds(connection: apsw.Connection, account_id: str) -> LogBounds | Non
     return LogBounds(number, first + expired_sequence, first + last_sequence)
 
 
-def open_account(connection: apsw.Connection, account_id: str) -> LogBounds:
-    """How far the log of an account reaches; creates the account if missing."""
+def open_account(connection: apsw.Connection, account_id: str) -> int:
+    """The number of an account; creates the account if missing."""
     connection.execute(
         "INSERT INTO accounts (account_id, last_sequence) VALUES (?, 0) ON CONFLICT DO NOTHING", (account_id,)
     )
-    bounds = find_bounds(connection, account_id)
-    assert bounds is not None
-    return bounds
+    account = find_account(connection, account_id)
+    assert account is not None
+    return account
+
+
+def next_account(connection: apsw.Connection) -> int:
+    """The number that the next new account gets."""
+    ((number,),) = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM accounts")
+    return int(number)

@@ -9,6 +9,7 @@ from engagement.limits import MAX_ENTITY_NAMES
 from engagement.rules import Violation
 from engagement_server.errors import EntityNotFoundError, FieldInvalidError
 from engagement_server.model import EntityList
+from engagement_server.store.account_rows import NO_ACCOUNT, open_account
 from engagement_server.store.entity_lists import EntityLists
 from engagement_server.store.fold import caseless
 
@@ -84,7 +85,8 @@ class EntityRows:
     def put(self, operation: PutEntities, account: int) -> EntityList:
         """Adds names; a name that matches one on the list gets the new spelling and keeps its place.
 
-        Raises FieldInvalidError if the list would hold too many names.
+        Creates the account if it is missing, unless its list would be as it is without one. Raises
+        FieldInvalidError if the list would hold too many names.
         """
         present = read_list(self._connection, account, operation.kind)
         folded = {caseless(name): name for name in operation.names}
@@ -99,8 +101,12 @@ class EntityRows:
                     )
                 ]
             )
-        self._lists.pop(account, None)
         is_closed = present.is_closed if operation.is_closed is None else operation.is_closed
+        if account == NO_ACCOUNT:
+            if not folded and not is_closed:
+                return present
+            account = open_account(self._connection, operation.account_id)
+        self._lists.pop(account, None)
         self._connection.execute(
             "INSERT INTO entity_lists VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET closed = excluded.closed",
             (account, operation.kind, is_closed),

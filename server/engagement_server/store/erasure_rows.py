@@ -8,7 +8,7 @@ from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.errors import DamagedEventsError, ErasureNotFoundError, RequestIdReusedError
 from engagement_server.model import ErasureState, Subject
-from engagement_server.store.account_rows import find_account, open_account
+from engagement_server.store.account_rows import NO_ACCOUNT, find_account, find_bounds, open_account
 from engagement_server.store.damaged_removal import (
     DamagedEvents,
     StoredId,
@@ -67,7 +67,15 @@ class ErasureRows:
         self._purge = IndexPurge(connection)
 
     def begin(self, operation: BeginErasure, account: int, time_ms: int) -> ErasureState:
-        """Begins an erasure, or finds the one of the same request. Raises RequestIdReusedError."""
+        """Begins an erasure, or finds the one of the same request. Raises RequestIdReusedError.
+
+        A missing account is created for a suppression only; else the erasure is complete, and nothing of it
+        is stored.
+        """
+        if account == NO_ACCOUNT:
+            if not operation.suppress:
+                return _nothing_erased(operation, time_ms)
+            account = open_account(self._connection, operation.account_id)
         subject_hash = self._suppressions.hash_subject(account, operation.subject)
         known = self._connection.execute(
             "SELECT erasure_id, subject_hash, suppress FROM erasures WHERE account = ? AND request_id = ?",
@@ -132,8 +140,8 @@ class ErasureRows:
         """
         path, account_id = self._connection.db_filename("main"), operation.account_id
         with DamagedEvents.of(path, account_id) as damaged:
-            account = find_account(damaged.connection, account_id)
-            running = self._find_running(operation.erasure_id, account or 0)
+            account = find_account(damaged.connection, account_id) or NO_ACCOUNT
+            running = self._find_running(operation.erasure_id, account)
             if running.subject is None:
                 return False
             wanted = EventPages(damaged.connection).candidates(_query(operation, running))
@@ -190,7 +198,9 @@ class ErasureRows:
 
     def _append_notice(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
         """Appends a notice to the account's log; returns its position."""
-        position = open_account(self._connection, operation.account_id).last_position + 1
+        bounds = find_bounds(self._connection, operation.account_id)
+        assert bounds is not None
+        position = bounds.last_position + 1
         self._connection.execute(
             "UPDATE accounts SET last_sequence = last_sequence + 1 WHERE number = ?", (account,)
         )
@@ -199,6 +209,21 @@ class ErasureRows:
             (position, operation.erasure_id, pack_positions(positions)),
         )
         return position
+
+
+def _nothing_erased(operation: BeginErasure, time_ms: int) -> ErasureState:
+    """The state of an erasure in an account that has nothing."""
+    return ErasureState(
+        number=0,
+        erasure_id=operation.erasure_id,
+        request_id=operation.request_id,
+        subject_kind=operation.subject.kind,
+        erased_events=0,
+        is_suppressing=False,
+        create_time_ms=time_ms,
+        complete_time_ms=time_ms,
+        has_events_left=False,
+    )
 
 
 def _query(operation: EraseEvents, running: _RunningErasure) -> PageQuery:

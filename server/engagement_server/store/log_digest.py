@@ -13,13 +13,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement_server.errors import RequestError
+from engagement_server.log_entries import DigestVote, SkipList
 from engagement_server.model import EntityList, ErasureState, UploadState
-from engagement_server.operations import ChunkCommitted, DigestVote, SkipList
+from engagement_server.operations import ChunkCommitted
 
 if TYPE_CHECKING:
     import apsw
 
-    from engagement_server.operations import Applied, LogEntry, Result
+    from engagement_server.log_entries import LogEntry
+    from engagement_server.operations import Applied, Result
 
 BOUNDARY_MESSAGES = 1024
 """Views keep and compare their digests after every so many messages of the log."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import apsw
 
-    from engagement_server.operations import ChangeEpoch, LogEntry
+    from engagement_server.log_entries import LogEntry
+    from engagement_server.operations import ChangeEpoch
 
 
 # Each write takes a page of the write-ahead log, which a small commit would notice.

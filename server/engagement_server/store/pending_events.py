@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS
+from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
+from engagement_server.store.account_rows import next_account, open_account
 from engagement_server.store.foreign_batches import adapted
 from engagement_server.store.index_rows import insert_words
 
@@ -26,18 +27,23 @@ _IDENTIFIER_CHARACTERS = 24
 class PendingEvents:
     """Works inside the transaction of the caller, who calls `flush` before its end."""
 
-    def __init__(  # noqa: PLR0913  # most are named at the call
+    def __init__(  # noqa: PLR0913  # all but two are named at the call
         self,
         connection: apsw.Connection,
-        last_position: int,
+        account_id: str,
         *,
+        last_position: int | None,
         judge: Judge,
         merges: IndexMerges,
         time_ms: int,
         event_time_ms: int,
     ) -> None:
-        """Events without a time of their own get `event_time_ms`."""
+        """Events without a time of their own get `event_time_ms`.
+
+        Without a `last_position` there is no such account; the first new event creates it.
+        """
         self._connection = connection
+        self._account_id = account_id
         self._judge = judge
         self._merges = merges
         self._time_ms = time_ms
@@ -51,17 +57,23 @@ class PendingEvents:
 
         Raises EventIdConflictError and EntityUnknownError if `is_atomic`.
         """
-        first = self._last_position + 1 + len(self._records)
+        last_position = self._last_position
+        if last_position is None:
+            last_position = first_position(next_account(self._connection))
+        first = last_position + 1 + len(self._records)
         judged = self._judge.judge(
             adapted(batch), positions=range(first, first + len(batch.records)), is_atomic=is_atomic
         )
+        if self._last_position is None and judged.new_records:
+            open_account(self._connection, self._account_id)
+            self._last_position = last_position
         self._records += judged.new_records
         self._admissions += judged.admissions
         return judged
 
-    def flush(self) -> int:
-        """Inserts the new events; returns the account's last position."""
-        if not self._records:
+    def flush(self) -> int | None:
+        """Inserts the new events; returns the account's last position, None if there is no account."""
+        if self._last_position is None or not self._records:
             return self._last_position
         first = self._last_position + 1
         self._insert(first)

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import apsw
@@ -31,6 +30,7 @@ MAX_WAITING_READS = 1000
 # A read that has waited this long gets a further thread; no result waits longer for the next ones.
 _HELP_SECONDS = 0.005
 _MAX_UNDELIVERED = 8
+_INTERRUPT_SECONDS = 0.02
 
 
 class _Read(NamedTuple):
@@ -57,12 +57,9 @@ class Readers:
         self._watching: asyncio.AbstractEventLoop | None = None
         """The event loop that wakes further threads."""
         self._is_closed = False
-        self._threads = [
-            threading.Thread(target=self._serve, name=f"store-reader_{number}", daemon=True)
-            for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._connections: list[apsw.Connection] = []
+        self._max_threads = threads
+        self._threads: list[threading.Thread] = []
 
     async def run(self, read: Callable[[Reader], T]) -> T:
         """Runs `read` with a reader of the pool.
@@ -78,19 +75,30 @@ class Readers:
             self._running -= 1
 
     def close(self) -> None:
-        """Waits for running reads and closes the connections."""
+        """Interrupts running reads, whose callers are gone, drops waiting ones, and closes connections."""
         with self._lock:
             self._is_closed = True
+            dropped = [task.result for task in self._queue]
+            self._queue.clear()
             while self._idle:
                 self._idle.pop().release()
+        for result in dropped:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                result.get_loop().call_soon_threadsafe(result.cancel)
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                for connection in list(self._connections):
+                    connection.interrupt()  # only the statement that runs now
+                thread.join(_INTERRUPT_SECONDS)
+        for connection in self._connections:
+            connection.close()
 
     # The next three run on the event loop.
 
     def _submit(self, read: Callable[[Reader], T]) -> asyncio.Future[T]:
         if self._is_closed:
             raise RuntimeError("the readers are closed")
+        self._start_threads()
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
         with self._lock:
@@ -101,6 +109,18 @@ class Readers:
                 self._watching = loop
                 loop.call_later(_HELP_SECONDS, self._help, loop)
         return result
+
+    def _start_threads(self) -> None:
+        """Starts the threads that do not run yet. Raises OverloadedError if there are none."""
+        try:
+            while len(self._threads) < self._max_threads:
+                name = f"store-reader_{len(self._threads)}"
+                thread = threading.Thread(target=self._serve, name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError as error:  # the system has no more; the next read tries again
+            if not self._threads:
+                raise OverloadedError from error
 
     def _help(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wakes a thread if a read has waited for too long behind others, and delivers what is done."""
@@ -131,23 +151,27 @@ class Readers:
     def _serve(self) -> None:
         wake = threading.Lock()
         wake.acquire()
-        with contextlib.ExitStack() as opened:
-            reader: Reader | None = None
-            while (task := self._next(wake)) is not None:
-                if task.result.cancelled():
-                    continue
-                try:
-                    with _failures():
-                        if reader is None:  # opened by the first read that gets as far
-                            reader = Reader(opened.enter_context(closing(self._database.open_reader())))
-                        value = task.read(reader)
-                        reader.require_checked()
-                except BaseException as error:  # raised where the result is awaited
-                    self._finish(task.result, None, error)
-                else:
-                    self._finish(task.result, value, None)
-                del task
-                value = None
+        reader: Reader | None = None
+        while (task := self._next(wake)) is not None:
+            if task.result.cancelled():
+                continue
+            try:
+                with _failures():
+                    if reader is None:  # opened by the first read that gets as far
+                        reader = Reader(self._open())
+                    value = task.read(reader)
+                    reader.require_checked()
+            except BaseException as error:  # raised where the result is awaited
+                self._finish(task.result, None, error)
+            else:
+                self._finish(task.result, value, None)
+            del task
+            value = None
+
+    def _open(self) -> apsw.Connection:
+        connection = self._database.open_reader()
+        self._connections.append(connection)  # closed by `close`, which may interrupt it until then
+        return connection
 
     def _next(self, wake: threading.Lock) -> _Read | None:
         """The next read, once there is one; None if there are no more."""

@@ -19,7 +19,13 @@ from engagement_server.operations import ChunkCommitted
 if TYPE_CHECKING:
     import apsw
 
-    from engagement_server.operations import CommitChunk, ExpireUploads, FinishUpload, OpenUpload
+    from engagement_server.operations import (
+        AbandonUpload,
+        CommitChunk,
+        ExpireUploads,
+        FinishUpload,
+        OpenUpload,
+    )
     from engagement_server.store.pending_events import PendingEvents
 
 MAX_REMEMBERED_CHUNKS = 1000
@@ -152,6 +158,15 @@ class UploadRows:
                 (time_ms, *(operation.source or state.source or (None, None)), number),
             )
         return find_upload(self._connection, operation.account_id, operation.upload_id).state
+
+    def abandon(self, operation: AbandonUpload) -> int:
+        """Deletes an upload of this owner that has no chunks; returns how many: 0 or 1."""
+        self._connection.execute(
+            "DELETE FROM uploads WHERE account_id = ? AND upload_id = ? AND owner = ?"
+            " AND committed_through = 0 AND NOT is_finished",
+            (operation.account_id, operation.upload_id, operation.owner),
+        )
+        return self._connection.changes()
 
     def expire(self, operation: ExpireUploads) -> int:
         """Deletes a bounded number of rows of abandoned and old uploads; returns how many."""

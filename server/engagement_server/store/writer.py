@@ -13,6 +13,7 @@ import apsw
 
 from engagement_server.errors import DataDamagedError, InapplicableCommitError, RequestError
 from engagement_server.operations import (
+    AbandonUpload,
     Applied,
     BeginErasure,
     ChangeEpoch,
@@ -25,7 +26,6 @@ from engagement_server.operations import (
     FinishUpload,
     HoldExpiry,
     LiftSuppression,
-    OpenAccount,
     Opening,
     OpenUpload,
     PutEntities,
@@ -35,7 +35,7 @@ from engagement_server.operations import (
     SaveProfile,
     SetRetention,
 )
-from engagement_server.store.account_rows import open_account
+from engagement_server.store.account_rows import NO_ACCOUNT, find_account
 from engagement_server.store.checksums import require_checked
 from engagement_server.store.entity_rows import EntityRows
 from engagement_server.store.erasure_rows import ErasureRows
@@ -44,19 +44,19 @@ from engagement_server.store.failures import failure_of, obstacle_of
 from engagement_server.store.index_merges import IndexMerges
 from engagement_server.store.log_digest import DigestRows
 from engagement_server.store.log_position import PositionRows, read_position
-from engagement_server.store.pending_events import PendingEvents
+from engagement_server.store.pending_accounts import PendingAccounts
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.purge import Purge
 from engagement_server.store.retention_rows import RetentionRows, accepted_ms
 from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.transience import is_transient
 from engagement_server.store.upload_rows import UploadRows
-from engagement_server.store.verdicts import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from engagement_server.operations import AccountOperation, Commit, LogEntry, Operation, Result
+    from engagement_server.log_entries import LogEntry
+    from engagement_server.operations import AccountOperation, Commit, Operation, Result
     from engagement_server.store.log_digest import DigestState, Divergence
     from engagement_server.store.log_position import LogPosition
 
@@ -72,20 +72,24 @@ class Writer:
         """`require_present` raises StoreUnavailableError once the files of the store are gone."""
         self._connection = connection
         self._require_present = require_present
-        self._suppressions = Suppressions(connection)
-        self._tombstones = Tombstones(connection)
-        self._merges = IndexMerges(connection)
+        merges = IndexMerges(connection)
         self._uploads = UploadRows(connection)
         self._entities = EntityRows(connection)
-        self._erasures = ErasureRows(connection, merges=self._merges)
-        self._expiry = EventExpiry(connection, merges=self._merges)
+        self._erasures = ErasureRows(connection, merges=merges)
+        self._expiry = EventExpiry(connection, merges=merges)
         self._retention = RetentionRows(connection)
         self._profiles = ProfileRows(connection)
         self._position = PositionRows(connection)
         self._digests = DigestRows(connection)
         self._last_time_ms = read_position(connection).time_ms
-        self._event_ids: dict[str, list[str]] = {}
-        self._pending: dict[str, PendingEvents] = {}
+        self._pending = PendingAccounts(
+            connection,
+            entities=self._entities,
+            retention=self._retention,
+            merges=merges,
+            suppressions=Suppressions(connection),
+            tombstones=Tombstones(connection),
+        )
         self._tails: dict[str, int] = {}
         self._has_removed = False
         """Whether the running commit erases or expires events."""
@@ -192,7 +196,7 @@ class Writer:
                 raise failure_of(error) from error
             raise
         finally:
-            self._pending.clear()
+            self._pending.discard()
             if self._connection.in_transaction:  # SQLite ends it by itself after some failures
                 self._connection.execute("ROLLBACK")
         return result
@@ -220,12 +224,11 @@ class Writer:
     def _apply_commit(self, commit: Commit) -> Applied:
         self._retention.check_clock(commit.time_ms, last_ms=self._last_time_ms)
         time_ms = self._last_time_ms = accepted_ms(commit.time_ms, last_ms=self._last_time_ms)
-        self._event_ids = _event_ids(commit)
+        self._pending.begin(commit, time_ms=time_ms)
         self._tails, self._has_removed, self._openings = {}, False, []
         self._erased = defaultdict(list)
         results = [self._try_apply(operation, time_ms) for operation in commit.operations]
-        for account_id in list(self._pending):
-            self._flush(account_id)
+        self._tails |= self._pending.flush_all()
         erased = {account_id: sorted(positions) for account_id, positions in self._erased.items()}
         return Applied(
             results,
@@ -248,16 +251,10 @@ class Writer:
     ) -> Result:
         match operation:
             case RecordBatch():
-                pending = self._pending_of(operation.account_id, time_ms)
+                pending = self._pending.of(operation.account_id)
                 return Recorded(pending.judge(operation.batch, is_atomic=operation.is_atomic).verdicts())
-            case CommitChunk():
-                pending = self._pending_of(operation.account_id, time_ms)
-                return self._uploads.commit_chunk(operation, time_ms, pending=pending)
-            case OpenUpload():
-                self._openings.append(Opening(operation.account_id, operation.upload_id, operation.owner))
-                return self._uploads.open(operation, time_ms)
-            case FinishUpload():
-                return self._uploads.finish(operation, time_ms)
+            case OpenUpload() | CommitChunk() | FinishUpload() | AbandonUpload():
+                return self._apply_to_upload(operation, time_ms)
             case ExpireUploads():
                 if self._retention.state.hold is not None:
                     return 0
@@ -268,9 +265,24 @@ class Writer:
             case ChangeEpoch():
                 return self._position.change_epoch(operation)
             case SaveProfile():
-                return self._profiles.save(operation, self._open_account(operation.account_id))
+                return self._profiles.save(operation, self._find_account(operation.account_id))
             case _:
                 return self._apply_to_account(operation, time_ms)
+
+    def _apply_to_upload(
+        self, operation: OpenUpload | CommitChunk | FinishUpload | AbandonUpload, time_ms: int
+    ) -> Result:
+        match operation:
+            case OpenUpload():
+                self._openings.append(Opening(operation.account_id, operation.upload_id, operation.owner))
+                return self._uploads.open(operation, time_ms)
+            case CommitChunk():
+                pending = self._pending.of(operation.account_id)
+                return self._uploads.commit_chunk(operation, time_ms, pending=pending)
+            case FinishUpload():
+                return self._uploads.finish(operation, time_ms)
+            case AbandonUpload():
+                return self._uploads.abandon(operation)
 
     def _apply_to_retention(
         self, operation: SetRetention | HoldExpiry | ReleaseExpiry, time_ms: int
@@ -286,12 +298,14 @@ class Writer:
     def _apply_to_account(  # noqa: PLR0911  # one an operation
         self, operation: AccountOperation, time_ms: int
     ) -> Result:
-        """Applies an operation that must see the account's events before it and affect those after it."""
-        self._flush(operation.account_id)
-        account = self._open_account(operation.account_id)
+        """Applies an operation that must see the account's events before it and affect those after it.
+
+        Only names of entities and suppressions create an account that is missing.
+        """
+        if (last_position := self._pending.flush(operation.account_id)) is not None:
+            self._tails[operation.account_id] = last_position
+        account = self._find_account(operation.account_id)
         match operation:
-            case OpenAccount():
-                return account
             case PutEntities():
                 return self._entities.put(operation, account)
             case DeleteEntity():
@@ -313,49 +327,11 @@ class Writer:
                 return self._expire(operation, account, time_ms)
 
     def _expire(self, operation: ExpireEvents, account: int, time_ms: int) -> int:
-        if not self._retention.may_expire(operation, time_ms):
+        if account == NO_ACCOUNT or not self._retention.may_expire(operation, time_ms):
             return 0
         expired = self._expiry.expire(operation, account)
         self._has_removed |= expired > 0
         return expired
 
-    def _open_account(self, account_id: str) -> int:
-        return open_account(self._connection, account_id).account
-
-    def _pending_of(self, account_id: str, time_ms: int) -> PendingEvents:
-        """The new events of an account; the first call looks up all ids of the commit."""
-        pending = self._pending.get(account_id)
-        if pending is None:
-            bounds = open_account(self._connection, account_id)
-            judge = Judge(
-                self._connection,
-                bounds.account,
-                self._event_ids[account_id],
-                lists=self._entities.lists_of(bounds.account),
-                suppressions=self._suppressions,
-                tombstones=self._tombstones,
-            )
-            pending = self._pending[account_id] = PendingEvents(
-                self._connection,
-                bounds.last_position,
-                judge=judge,
-                merges=self._merges,
-                time_ms=time_ms,
-                event_time_ms=self._retention.event_time_ms(time_ms),
-            )
-        return pending
-
-    def _flush(self, account_id: str) -> None:
-        """Inserts the new events of an account that have been judged so far."""
-        pending = self._pending.pop(account_id, None)
-        if pending is not None:
-            self._tails[account_id] = pending.flush()
-
-
-def _event_ids(commit: Commit) -> dict[str, list[str]]:
-    """The ids of all events in a commit, by account."""
-    event_ids: defaultdict[str, list[str]] = defaultdict(list)
-    for operation in commit.operations:
-        if isinstance(operation, RecordBatch | CommitChunk):
-            event_ids[operation.account_id] += [record.event_id for record in operation.batch.records]
-    return event_ids
+    def _find_account(self, account_id: str) -> int:
+        return find_account(self._connection, account_id) or NO_ACCOUNT

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NoReturn
 
 from engagement import v1
-from engagement_server.cursor import first_position
+from engagement_server.cursor import origin_of
 from engagement_server.errors import (
     CursorExpiredError,
     DamagedEventsError,
@@ -24,7 +24,6 @@ from engagement_server.errors import (
 )
 from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.model import LogBounds, Notice
-from engagement_server.operations import OpenAccount
 from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
 from engagement_server.streams.feed import Feed
 from engagement_server.streams.frames import batch_frame, first_batch
@@ -67,7 +66,6 @@ class Subscriptions:
         self.feed = Feed(readers=readers, cursors=cursors)
         self.pace = Pace(committer)
         self.heartbeat_seconds = heartbeat_seconds
-        self._committer = committer
         self._readers = readers
         self._max_age_seconds = max_age_seconds
         self._tails = Tails()
@@ -130,26 +128,24 @@ class Subscriptions:
         return await self._start(request, bounds)
 
     async def _bounds(self, request: v1.SubscribeEventsRequest) -> LogBounds:
-        """The bounds of the account's log. Raises FilterInvalidError and CursorMismatchError."""
+        """The bounds of the account's log, all 0 if there is no such account. Raises FilterInvalidError."""
 
         def read(reader: Reader) -> LogBounds | None:
             reader.predicate(request.filter)  # refuses a bad filter now, not at the first event
             return reader.bounds(request.account_id)
 
         bounds = await self._readers.run(read)
-        if bounds is not None:
-            return bounds
-        if request.HasField("after_cursor"):
-            self.cursors.decode(request.after_cursor, account_number=0)
-        # A subscriber that waits for an account's first event needs a cursor to start from.
-        account = await self._committer.submit(OpenAccount(request.account_id), returns=int)
-        return LogBounds(account, first_position(account), first_position(account))
+        if bounds is None and await self._log.catch_up():  # another node may have created it
+            bounds = await self._readers.run(read)
+        return bounds or LogBounds(0, 0, 0)
 
     async def _start(self, request: v1.SubscribeEventsRequest, bounds: LogBounds) -> int:
         """The position after which the request starts."""
         match request.WhichOneof("start"):
             case "after_cursor":
-                position = self.cursors.decode(request.after_cursor, account_number=bounds.account)
+                position = self.cursors.decode(
+                    request.after_cursor, account_id=request.account_id, account_number=bounds.account
+                )
                 if position < bounds.expired_position:
                     raise CursorExpiredError(self.cursors.encode(bounds.expired_position))
                 if position > bounds.last_position:  # from a log that was since replaced by an older copy
@@ -241,14 +237,18 @@ class Subscription:
 
     @property
     def _cursor(self) -> str:
+        if self._position == 0:
+            return self._cursors.encode_origin(self.account_id)
         return self._cursors.encode(self._position)
 
     @property
     def _lag_events(self) -> int:
-        return max(0, self._tail.position - self._position)
+        # The account may have got its number since the position was set.
+        return max(0, self._tail.position - max(self._position, origin_of(self._tail.position)))
 
     async def _deliver(self) -> None:
         """Sends the matching events of the next segment."""
+        self._position = max(self._position, origin_of(self._tail.position))  # of an account that is new
         if self._is_caught_up and self._lag_events > _FELL_BEHIND_EVENTS:
             self._is_caught_up = False
             fell_behind = v1.SubscribeEventsResponse.FellBehind(lag_events=self._lag_events)

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from engagement import v1
 from engagement.limits import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS
 from engagement.rules import Violation
-from engagement_server.errors import FieldInvalidError, OverloadedError, UploadTakenOverError
+from engagement_server.errors import (
+    DrainingError,
+    FieldInvalidError,
+    OverloadedError,
+    UploadTakenOverError,
+)
 from engagement_server.governor.turns import Room
 from engagement_server.messages import (
     fill_result,
@@ -28,7 +33,7 @@ from engagement_server.messages import (
     upload_message,
 )
 from engagement_server.model import Tally, UploadState
-from engagement_server.operations import ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
+from engagement_server.operations import AbandonUpload, ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
 from engagement_server.streams.chunks import Chunks
 from engagement_server.streams.closing import GRACE_SECONDS, closed_at_age, delayed
 from engagement_server.streams.rejection_guard import RejectionGuard
@@ -87,6 +92,7 @@ class Uploads:
         self.cursors = cursors
         self.heartbeat_seconds = heartbeat_seconds
         self._max_age_seconds = max_age_seconds
+        self._is_draining = False
         self._sessions: defaultdict[tuple[str, str], set[UploadSession]] = defaultdict(set)
         log.subscribe(self._on_applied)
 
@@ -103,6 +109,8 @@ class Uploads:
 
         `on_pressure` registers how the stream ends if the process takes too much memory.
         """
+        if self._is_draining:
+            raise DrainingError
         if not self._room.is_free_for(caller):
             raise OverloadedError
         key = opening.account_id, opening.upload_id
@@ -115,12 +123,14 @@ class Uploads:
                 await session.run(incoming)
         finally:
             self._room.give_back(caller, 1)
+            session.abandon()
             self._sessions[key].remove(session)
             if not self._sessions[key]:
                 del self._sessions[key]
 
     def drain(self) -> None:
-        """Asks the clients of all streams to reconnect."""
+        """Asks the clients of all streams to reconnect, and refuses new ones."""
+        self._is_draining = True
         for session in chain.from_iterable(self._sessions.values()):
             session.close(Closing.REASON_DRAINING)
 
@@ -152,6 +162,7 @@ class UploadSession:
         self._slots = asyncio.Semaphore(MAX_UNACKED_CHUNKS)
         self._acked_chunks = 0  # whose slots are not free yet
         self._reader: asyncio.Task[None] | None = None
+        self._is_opening = False
         self._is_open = False
         self._is_finished = False
         self._committed_through = 0
@@ -168,12 +179,22 @@ class UploadSession:
         """Asks the client to reconnect; chunks that it already sent are still acked."""
         self._put(reason)
 
+    def abandon(self) -> None:
+        """Deletes an upload that the stream has left without chunks, unless another stream owns it now."""
+        if not self._is_opening or self._is_finished or self._committed_through:
+            return
+        with contextlib.suppress(DrainingError):  # it expires
+            abandoning = AbandonUpload(self._account_id, self.upload_id, self._owner)
+            (done,) = self._committer.enqueue(abandoning, caller=self._caller)
+            done.add_done_callback(asyncio.Future.exception)  # retrieved, or the loop logs it
+
     def _put(self, due: _Due) -> None:
         self._due.append(due)
         self._arrival.set()
 
     async def run(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
         """Serves the stream to its end. Raises the error that ends it."""
+        self._is_opening = True
         state = await self._committer.submit(
             OpenUpload(self._account_id, self.upload_id, self._owner, salt=secrets.token_hex(16)),
             returns=UploadState,

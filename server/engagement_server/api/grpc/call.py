@@ -113,9 +113,11 @@ class GrpcCall:
             await self._context.send_initial_metadata(age)
 
     def _request_id(self) -> str:
-        """The caller's id of the request, or a new one."""
+        """The caller's id of the request, or a new one if it sent none that can be sent back."""
         sent = self.metadata.get(REQUEST_ID_KEY, "")
-        return sent if 0 < len(sent) <= _MAX_REQUEST_ID_CHARACTERS else secrets.token_hex(8)
+        # With others the library replaces the status.
+        is_sendable = sent.isascii() and sent.isprintable() and sent == sent.strip()
+        return sent if is_sendable and 0 < len(sent) <= _MAX_REQUEST_ID_CHARACTERS else secrets.token_hex(8)
 
 
 def end_call(context: Context, task: asyncio.Task[Any] | None) -> None:

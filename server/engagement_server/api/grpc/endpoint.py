@@ -17,7 +17,7 @@ from engagement_server.api.grpc.running import CallLimits, RunningCalls
 from engagement_server.api.listening import cannot_listen, require_free
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.descriptor import ServiceDescriptor
 
@@ -33,7 +33,7 @@ MAX_METADATA_BYTES = 32 * 1024
 """Room for a token of 16 KiB. Between its soft and its hard limit the library refuses calls at random, so
 both are this one."""
 _CLOSE_CONNECTIONS_SECONDS = 0.5
-_INGEST_SERVICE = "engagement.v1.IngestService"
+INGEST_SERVICE = "engagement.v1.IngestService"
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
@@ -106,7 +106,11 @@ class Endpoint:
 
     def report_writable(self, *, is_writable: bool) -> None:
         """Reports NOT_SERVING for the service that takes events while the store cannot take them."""
-        self._health.set_unwritable(() if is_writable else (_INGEST_SERVICE,))
+        self._health.set_unwritable(() if is_writable else (INGEST_SERVICE,))
+
+    def report_stalled(self, services: Iterable[str]) -> None:
+        """Reports NOT_SERVING for services that background jobs have stalled for; "" for all of them."""
+        self._health.set_stalled(services)
 
     @property
     def is_idle(self) -> bool:

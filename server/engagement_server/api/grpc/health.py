@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from engagement_server.jobs.supervisor import EXPIRY
+
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
 _Response = health_pb2.HealthCheckResponse
-
-
-EXPIRY = "expiry"
-"""Name under which health says whether expiry goes on: NOT_SERVING while it is held."""
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
@@ -32,6 +30,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._is_expiry_held = is_expiry_held
         self._is_stopping = False
         self._unwritable: frozenset[str] = frozenset()
+        self._stalled: frozenset[str] = frozenset()
         self._change = asyncio.Event()
 
     def set_current(self, is_current: bool) -> None:  # noqa: FBT001  # as the logs call it
@@ -42,6 +41,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     def set_unwritable(self, services: Iterable[str]) -> None:
         """Reports NOT_SERVING for these services, which only write; the others go on."""
         self._unwritable = frozenset(services)
+        self._notify()
+
+    def set_stalled(self, services: Iterable[str]) -> None:
+        """Reports NOT_SERVING for these services, whose background jobs keep failing; "" stands for all."""
+        self._stalled = frozenset(services)
         self._notify()
 
     def set_expiry_held(self, *, is_held: bool) -> None:
@@ -80,6 +84,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         if service not in self._services:
             return _Response.SERVICE_UNKNOWN
         is_serving = self._is_current and not self._is_stopping and service not in self._unwritable
+        is_serving = is_serving and self._stalled.isdisjoint({service, ""})
         if service == EXPIRY:
             is_serving = is_serving and not self._is_expiry_held
         return _Response.SERVING if is_serving else _Response.NOT_SERVING

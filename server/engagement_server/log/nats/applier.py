@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.log.disk_room import apply_entries_with_reserve
 from engagement_server.log.writer_thread import WriterThread
-from engagement_server.operations import LogEntry
+from engagement_server.log_entries import LogEntry
 from engagement_server.store.log_digest import DigestState
 from engagement_server.store.log_position import LogPosition
 from engagement_server.store.writer import Writer
+from engagement_server.supervision import supervise
 
 if TYPE_CHECKING:
     from engagement_server.operations import Applied
@@ -58,7 +59,7 @@ class Applier:
         self._retried = asyncio.Event()
         self._purge_due = asyncio.Event()
         self._purge_due.set()  # an erasure may have been left when the node ended
-        self._purging = asyncio.create_task(self._purge_when_due(), name="log-purge")
+        self._purging = asyncio.create_task(supervise("log-purge", self._purge_when_due), name="log-purge")
 
     async def require_writable(self, deadline: float) -> None:
         """Retries a failing store now. Raises StoreUnavailableError if it still fails at the deadline."""

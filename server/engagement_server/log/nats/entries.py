@@ -22,7 +22,7 @@ else:
 from engagement_server.errors import DamagedMessageError, StaleViewError, UnreadableCommitError
 from engagement_server.log.encoding import decode_commit, encode_commit
 from engagement_server.log.nats.marks import PREFIX, checksum, is_foreign, require_intact
-from engagement_server.operations import DigestVote, LogEntry, SkipList
+from engagement_server.log_entries import DigestVote, LogEntry, SkipList
 from engagement_server.store.database import Identity
 
 if TYPE_CHECKING:

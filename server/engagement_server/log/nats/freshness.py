@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
 from engagement_server.errors import LogUnreachableError, StoreUnavailableError
+from engagement_server.supervision import call_all
 
 if TYPE_CHECKING:
     from engagement_server.errors import LogDamagedError
@@ -166,8 +167,7 @@ class FreshnessMonitor:
         while True:
             if self._was_current != self.is_current:
                 self._was_current = not self._was_current
-                for callback in self._callbacks:
-                    callback(self._was_current)
+                call_all("log-freshness", self._callbacks, self._was_current)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CHECK_SECONDS):
                     await self._changed.wait()

@@ -18,7 +18,8 @@ from engagement_server.log.nats.marks import is_foreign, is_intact
 if TYPE_CHECKING:
     from engagement_server.log.nats.delivery import Message
     from engagement_server.log.nats.stream import NatsStream
-    from engagement_server.operations import Commit, LogEntry
+    from engagement_server.log_entries import LogEntry
+    from engagement_server.operations import Commit
 
 _log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from engagement_server.errors import (
     LogError,
     LogUnreachableError,
     StoreUnavailableError,
+    SubscriberError,
     UnusableMessageError,
 )
 from engagement_server.log.disk_room import require_room
@@ -38,13 +39,15 @@ from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
 from engagement_server.log.nats.voting import Voting
 from engagement_server.operations import ChangeEpoch, CompleteErasure
 from engagement_server.store.log_digest import BOUNDARY_MESSAGES
+from engagement_server.supervision import call_all, supervise
 
 if TYPE_CHECKING:
     from engagement_server.errors import LogDamagedError, RequestError
     from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
     from engagement_server.log.nats.connection import NatsSettings
     from engagement_server.log.nats.stream import NatsStream
-    from engagement_server.operations import Applied, Commit, LogEntry, Result
+    from engagement_server.log_entries import LogEntry
+    from engagement_server.operations import Applied, Commit, Result
     from engagement_server.store.database import DatabaseFile, Identity
     from engagement_server.store.log_position import LogPosition
     from engagement_server.store.reserve import Reserve
@@ -105,7 +108,7 @@ class JetStreamLog:
         self._damage.compare(self._applier.divergence)
         self._tasks = [
             asyncio.create_task(self._run(), name="log"),
-            asyncio.create_task(self._freshness.notify(), name="log-freshness"),
+            asyncio.create_task(supervise("log-freshness", self._freshness.notify), name="log-freshness"),
         ]
 
     @property
@@ -293,9 +296,10 @@ class JetStreamLog:
             if outcome is None or entry.commit is None:
                 continue
             self._metrics.note_hold(is_held=outcome.retention.hold is not None)
-            for callback in self._callbacks:
-                callback(outcome)
+            error = call_all("commit-log", self._callbacks, outcome)
             self._pending.finish(entry.message_id, outcome)
+            if error is not None:
+                raise SubscriberError(error)
             self._act_on(entry.commit, outcome)
         if any(entry.note or entry.sequence % BOUNDARY_MESSAGES == 0 for entry in entries):
             await self._compare_digests()

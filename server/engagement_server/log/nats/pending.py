@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from engagement_server.errors import RequestError
-    from engagement_server.operations import Applied, Commit, LogEntry
+    from engagement_server.log_entries import LogEntry
+    from engagement_server.operations import Applied, Commit
 
 
 class PendingCommits:

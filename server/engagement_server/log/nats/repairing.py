@@ -21,7 +21,7 @@ from engagement_server.log.nats.entries import encode_skips, read_entry
 from engagement_server.log.nats.incoming import Incoming, read_skips
 from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.restoring import restore_latest
-from engagement_server.operations import SkipList
+from engagement_server.log_entries import SkipList
 from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION
 from engagement_server.store.view_copy import (
     appoint_voter,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from engagement_server.errors import StoreUnavailableError
 from engagement_server.log.nats.entries import encode_vote
 from engagement_server.log.nats.stream import PUBLISH_SECONDS
+from engagement_server.supervision import run_in_background
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from engagement_server.log.nats.publisher import Publisher
-    from engagement_server.operations import DigestVote
+    from engagement_server.log_entries import DigestVote
     from engagement_server.store.log_digest import DigestState
 
 _RETRY_SECONDS = 1.0
@@ -47,7 +48,7 @@ class Voting:
             return
         self._is_due = True
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(votes), name="log-vote")
+            self._task = run_in_background("log-vote", self._run(votes))
 
     async def close(self) -> None:
         """Ends; a vote that is not published yet is due again at the next start."""

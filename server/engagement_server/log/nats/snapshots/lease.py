@@ -15,6 +15,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from engagement_server.errors import LogUnreachableError
 from engagement_server.log.nats.connection import retry, translated
+from engagement_server.supervision import run_in_background
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
@@ -47,7 +48,7 @@ class SnapshotLease:
         try:
             sequence = await self._put(known_sequence=0)
             if sequence is not None:
-                renewing = asyncio.create_task(self._renew(sequence), name="snapshot-lease")
+                renewing = run_in_background("snapshot-lease", self._renew(sequence))
             yield renewing is not None
         finally:
             if renewing is not None:

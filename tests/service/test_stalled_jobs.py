@@ -1,0 +1,62 @@
+"""Health names the service whose background job keeps failing; the others go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from engagement import EngagementClient
+from engagement_server.config import Config
+from engagement_server.node import Server
+from engagement_server.store.database import FILE_NAME
+from tests.support.events import customer_event
+from tests.support.store_file import open_store
+from tests.support.waiting import eventually
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+def _damage_root(folder: Path, index: str) -> None:
+    """Flips a bit in the first page of an index."""
+    store = open_store(folder)
+    ((page,),) = store.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (index,))
+    page_bytes = int(store.pragma("page_size"))
+    store.close()
+    with (folder / FILE_NAME).open("r+b") as file:
+        file.seek((int(page) - 1) * page_bytes + page_bytes // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+
+
+async def test_rows_that_cannot_be_read_stall_erasures_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "data")
+    await (await Server.start(config)).stop()
+    _damage_root(tmp_path / "data", "erasures_running")
+    monkeypatch.setattr("engagement_server.supervision.MIN_RESTART_SECONDS", 0.001)
+    server = await Server.start(config)
+    async with (
+        grpc.aio.insecure_channel(server.address) as channel,
+        EngagementClient(server.address, account_id="acme") as client,
+    ):
+        health: Any = health_pb2_grpc.HealthStub(channel)  # Any: the stubs describe synchronous calls
+
+        async def is_serving(service: str) -> bool:
+            return bool(
+                (await health.Check(health_pb2.HealthCheckRequest(service=service))).status == SERVING
+            )
+
+        async def has_stalled() -> bool:
+            return not await is_serving("engagement.v1.PrivacyService")
+
+        await eventually(has_stalled, "health says that erasures are not resumed")
+        for service in ("", "engagement.v1.IngestService", "engagement.v1.EventService", "expiry"):
+            assert await is_serving(service), service
+        await client.record_event(customer_event())
+    await server.stop()
