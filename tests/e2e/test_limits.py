@@ -38,12 +38,21 @@ def _record(text_bytes: int) -> v1.RecordEventRequest:
     return v1.RecordEventRequest(account_id=ACCOUNT, event=customer_event(balance="x" * text_bytes))
 
 
+def _large_record(text_bytes: int) -> v1.RecordEventRequest:
+    """An event with two texts, whose answer is large enough to be packed."""
+    event = customer_event(balance="x" * text_bytes)
+    event.customer_info.role = "y" * text_bytes
+    return v1.RecordEventRequest(account_id=ACCOUNT, event=event)
+
+
 def test_packed_requests_are_read_and_large_answers_are_packed_on_request(
     lasting: ServerProcess,
 ) -> None:
     with RawHttp2(lasting.address) as connection:
         connection.call(
-            "/engagement.v1.IngestService/RecordEvent", _record(50_000), headers={"grpc-encoding": "gzip"}
+            "/engagement.v1.IngestService/RecordEvent",
+            _large_record(50_000),
+            headers={"grpc-encoding": "gzip"},
         )
         recorded = v1.RecordEventResponse.FromString(connection.answer().serialized)
     assert recorded.result.outcome == v1.Outcome.OUTCOME_ACCEPTED
@@ -65,7 +74,7 @@ def test_packed_requests_are_read_and_large_answers_are_packed_on_request(
 async def test_a_packed_message_counts_as_what_it_unpacks_to(lasting: ServerProcess) -> None:
     async with connect(lasting.address, compression=grpc.Compression.Gzip) as connection:
         stored = await connection.stored_ids()
-        refused = await expect_refused(connection.ingest.RecordEvent(_record(9 * _MIB)))
+        refused = await expect_refused(connection.ingest.RecordEvent(_record(8 * _MIB)))
         assert await connection.stored_ids() == stored
     assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
     assert refused.reason == "BATCH_TOO_LARGE"
