@@ -271,10 +271,12 @@ async def test_a_stream_is_reset_only_if_its_reader_left_unread_what_is_erased(b
 
 
 async def test_what_is_erased_while_it_is_being_read_is_not_sent(bench: Bench) -> None:
-    reader = StoppableReader(bench, latest=True)
-    await reader.until(lambda each: "caught_up" in each.kinds)
-    bench.readers.gate.clear()
     await _record_for(bench, "kept", "gone", "kept")
+    reader = StoppableReader(bench)
+    reader.gate.clear()
+    await _until_sent(reader)  # the first message
+    bench.readers.gate.clear()
+    reader.gate.set()
     await eventually(lambda: bench.readers.withheld == 1, "the events were read")
     await bench.erase("gone")
     bench.readers.gate.set()

@@ -55,6 +55,9 @@ class CommitLog(Protocol):
         It gets the commits of all nodes, and must not block or raise.
         """
 
+    def want_events(self, account_id: str, *, are_wanted: bool) -> None:
+        """Asks for the account's `Applied.new_events`, or no longer; without, they may be left out."""
+
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """Registers `callback`, to be called on the event loop when `is_current` changes."""
 

@@ -56,6 +56,7 @@ from engagement_server.store.verdicts import Judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from engagement_server.model import NewEvents
     from engagement_server.operations import AccountOperation, Commit, LogEntry, Operation, Result
     from engagement_server.store.log_digest import DigestState, Divergence
     from engagement_server.store.log_position import LogPosition
@@ -91,6 +92,7 @@ class Writer:
         """Whether the running commit erases or expires events."""
         self._openings: list[Opening] = []
         self._erased: defaultdict[str, list[int]] = defaultdict(list)
+        self._new_events: dict[str, NewEvents] = {}
 
     def apply(self, commit: Commit) -> Applied:
         """Makes a commit durable.
@@ -222,7 +224,7 @@ class Writer:
         time_ms = self._last_time_ms = accepted_ms(commit.time_ms, last_ms=self._last_time_ms)
         self._event_ids = _event_ids(commit)
         self._tails, self._has_removed, self._openings = {}, False, []
-        self._erased = defaultdict(list)
+        self._erased, self._new_events = defaultdict(list), {}
         results = [self._try_apply(operation, time_ms) for operation in commit.operations]
         for account_id in list(self._pending):
             self._flush(account_id)
@@ -235,6 +237,7 @@ class Writer:
             erased,
             commit.time_ms,
             self._retention.state,
+            self._new_events,
         )
 
     def _try_apply(self, operation: Operation, time_ms: int) -> Result | RequestError:
@@ -350,6 +353,7 @@ class Writer:
         pending = self._pending.pop(account_id, None)
         if pending is not None:
             self._tails[account_id] = pending.flush()
+            self._new_events[account_id] = pending.new_events
 
 
 def _event_ids(commit: Commit) -> dict[str, list[str]]:

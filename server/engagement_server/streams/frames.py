@@ -8,10 +8,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from engagement import v1
 from engagement.wire import length_delimited
+from engagement_server.messages import stored_event_message
+
+if TYPE_CHECKING:
+    from engagement_server.cursor import Cursors
+    from engagement_server.model import StoredRow
 
 _MAX_BATCH_BYTES = 256 * 1024
 _CURSOR = v1.SubscribeEventsResponse.CURSOR_FIELD_NUMBER
@@ -42,6 +47,14 @@ class Client(Protocol):
 def serialized_event(stored: v1.StoredEvent) -> bytes:
     """A stored event as a field of a batch."""
     return length_delimited(_EVENTS, stored.SerializeToString())
+
+
+def serialized_events(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[SerializedEvent]:
+    """Stored events as a batch holds them."""
+    return [
+        SerializedEvent(row.position, serialized_event(stored_event_message(row, cursors=cursors)))
+        for row in rows
+    ]
 
 
 def first_batch(events: Sequence[SerializedEvent]) -> Sequence[SerializedEvent]:

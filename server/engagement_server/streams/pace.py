@@ -8,22 +8,39 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engagement_server.log.committer import Committer
 
-# Limit on frames a second, over all subscriptions, while ingest runs: enough for tens of subscribers to
-# keep up with the fastest upload, at a small share of a core.
-_TURNS_A_SECOND = 100
+# Of the processor time, beside commits: enough for tens of followers to keep up with the fastest upload.
+_SHARE = 0.2
+# Time that followers may catch up on: beside single events, none of them waits.
+_BURST_SECONDS = 0.1
+_CHECK_SECONDS = 0.05
+# What a frame costs this process and its client, roughly, which may run on the same machine.
+_FRAME_SECONDS = 60e-6
+_BYTE_SECONDS = 7.5e-9
+READ_SECONDS = 1e-3
+"""What reading a segment from the store costs, roughly."""
+
+
+def frame_seconds(size_bytes: int) -> float:
+    """What sending a frame costs, roughly."""
+    return _FRAME_SECONDS + _BYTE_SECONDS * size_bytes
 
 
 class Pace:
-    """Grants turns: at once while nothing is being committed, evenly spaced otherwise."""
+    """Grants turns: at once while nothing is being committed, else for a share of the processor time."""
 
     def __init__(self, committer: Committer) -> None:
         self._committer = committer
         self._next_turn = 0.0
 
-    async def turn(self) -> None:
-        """Waits for the next turn."""
+    async def turn(self, seconds: float) -> None:
+        """Waits for a turn that costs this much processor time."""
         if not self._committer.is_busy:
             return
-        now = asyncio.get_running_loop().time()
-        self._next_turn = max(now, self._next_turn) + 1 / _TURNS_A_SECOND
-        await asyncio.sleep(self._next_turn - now)
+        loop = asyncio.get_running_loop()
+        turn = max(loop.time() - _BURST_SECONDS, self._next_turn)
+        self._next_turn = turn + seconds / _SHARE
+        while (wait_seconds := turn - loop.time()) > 0:
+            await asyncio.sleep(min(wait_seconds, _CHECK_SECONDS))
+            if not self._committer.is_busy:
+                self._next_turn = 0.0
+                return
