@@ -124,6 +124,11 @@ class Feed:
         self._sizes.clear()
         self._cached_bytes = 0
 
+    @property
+    def cached_bytes(self) -> int:
+        """Approximate memory of the cache."""
+        return self._cached_bytes
+
     async def _segment(self, account_id: str, wanted: v1.EventFilter, after: int, through: int) -> Segment:
         if not wanted.ByteSize():
             return await self._scan_once(account_id, after, through)

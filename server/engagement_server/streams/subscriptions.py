@@ -63,7 +63,7 @@ class Subscriptions:
         self._committer = committer
         self._readers = readers
         self._max_age_seconds = max_age_seconds
-        self._tails = Tails(log, pace=self.pace)
+        self.tails = Tails(log, pace=self.pace)
         self._running: set[Subscription] = set()
         self._is_draining = False
         self._log = log
@@ -76,7 +76,7 @@ class Subscriptions:
             raise DrainingError
         if not self._log.is_current and not request.stop_at_tail:
             raise StoreUnavailableError("this server is behind the log; another one may not be")
-        with self._tails.watch(request.account_id) as tail:
+        with self.tails.watch(request.account_id) as tail:
             start = await read_with_catch_up(self._log, lambda: self._begin(request, tail))
             if self._is_draining:  # since the check above
                 raise DrainingError
@@ -115,7 +115,7 @@ class Subscriptions:
         if applied.erased:
             for subscription in self._running:
                 subscription.drop(applied.erased.get(subscription.account_id, ()))
-        self._tails.apply(applied)
+        self.tails.apply(applied)
 
     async def _begin(self, request: v1.SubscribeEventsRequest, tail: Tail) -> _Start:
         """Where to start; the tail is known from here on. Raises FilterInvalidError."""

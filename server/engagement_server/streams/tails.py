@@ -76,6 +76,11 @@ class Tails:
             oldest = next(iter(self._runs))
             self._runs[oldest].evict(oldest)
 
+    @property
+    def held_bytes(self) -> int:
+        """Approximate memory of the events that are held."""
+        return self._held_bytes
+
     def hold(self, run: Run, tail: Tail) -> None:
         """Counts a run of a tail, which may have to evict it."""
         self._runs[run] = tail
@@ -195,7 +200,7 @@ async def _wake(selection: Selection, *, has_matches: bool) -> None:
     """Wakes the followers that have something to do, few at a time: each sends a frame."""
     woken = 0
     for place in list(selection.places):
-        if has_matches or not place.is_idle:
+        if (has_matches or not place.is_idle) and not place.growth.is_set():
             place.growth.set()
             woken += 1
             if woken % _WAKE_FOLLOWERS == 0:
