@@ -5,9 +5,7 @@ Serializing a batch anew for each of many subscribers costs more than everything
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from engagement import v1
@@ -57,12 +55,16 @@ def serialized_events(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[Se
     ]
 
 
-def first_batch(events: Sequence[SerializedEvent]) -> Sequence[SerializedEvent]:
-    """The first of some events, at least one, that fit into a batch."""
-    sizes = [len(serialized) for _, serialized in events]
-    if sum(sizes) <= _MAX_BATCH_BYTES:
-        return events
-    return events[: max(1, bisect_right(list(accumulate(sizes)), _MAX_BATCH_BYTES))]
+def first_batch(events: Iterable[SerializedEvent]) -> list[SerializedEvent]:
+    """The first of some events, at least one if there are any, that fit into a batch."""
+    batch: list[SerializedEvent] = []
+    size_bytes = 0
+    for event in events:
+        size_bytes += len(event.serialized)
+        if size_bytes > _MAX_BATCH_BYTES and batch:
+            break
+        batch.append(event)
+    return batch
 
 
 def batch_frame(events: Sequence[bytes], *, cursor: str) -> bytes:

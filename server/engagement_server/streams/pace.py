@@ -14,15 +14,10 @@ _SHARE = 0.2
 _BURST_SECONDS = 0.1
 _CHECK_SECONDS = 0.05
 # What a frame costs this process and its client, roughly, which may run on the same machine.
-_FRAME_SECONDS = 60e-6
+FRAME_SECONDS = 60e-6
 _BYTE_SECONDS = 7.5e-9
 READ_SECONDS = 1e-3
 """What reading a segment from the store costs, roughly."""
-
-
-def frame_seconds(size_bytes: int) -> float:
-    """What sending a frame costs, roughly."""
-    return _FRAME_SECONDS + _BYTE_SECONDS * size_bytes
 
 
 class Pace:
@@ -32,9 +27,14 @@ class Pace:
         self._committer = committer
         self._next_turn = 0.0
 
+    def charge(self, frame: bytes) -> None:
+        """Delays the next turns by what sending a frame costs for its size."""
+        self._next_turn += _BYTE_SECONDS * len(frame) / _SHARE
+
     async def turn(self, seconds: float) -> None:
         """Waits for a turn that costs this much processor time."""
         if not self._committer.is_busy:
+            self._next_turn = 0.0
             return
         loop = asyncio.get_running_loop()
         turn = max(loop.time() - _BURST_SECONDS, self._next_turn)

@@ -112,6 +112,10 @@ class Selection:
         end = self._events[index].position - 1 if index < len(self._events) else self._through
         place.position = max(place.position, end)
 
+    def has_after(self, position: int) -> bool:
+        """Whether it holds an event after a position."""
+        return bool(self._events) and self._events[-1].position > position
+
     def after(self, position: int, *, max_events: int) -> list[HandedEvent]:
         """The next events after a position that is covered."""
         events, start = self._events, self._index_after(position)
@@ -141,7 +145,7 @@ class Selection:
                 place.growth.set()
 
     def _index_after(self, position: int) -> int:
-        if not self._events or self._events[-1].position <= position:
+        if not self.has_after(position):
             return len(self._events)
         if self._events[0].position > position:
             return 0

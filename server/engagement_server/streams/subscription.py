@@ -16,7 +16,7 @@ from engagement_server.errors import CursorExpiredError, DamagedEventsError, Dat
 from engagement_server.model import Notice
 from engagement_server.streams.closing import delayed
 from engagement_server.streams.frames import batch_frame, first_batch
-from engagement_server.streams.pace import READ_SECONDS, frame_seconds
+from engagement_server.streams.pace import FRAME_SECONDS, READ_SECONDS
 from engagement_server.streams.selections import Place
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ class Subscription:
             if selection.covers(place.position):
                 selection.pass_over(place)
                 await self._tell_lag()
-                if not await self._deliver_new(selection):
+                if selection.has_after(place.position):
+                    await self._deliver_new(selection)
+                else:
                     await self._wait(selection)
             elif place.position < self._tail.position:
                 await self._tell_lag()
@@ -151,18 +153,15 @@ class Subscription:
             fell_behind = v1.SubscribeEventsResponse.FellBehind(lag_events=self._lag_events)
             await self._send(v1.SubscribeEventsResponse(cursor=self._cursor, fell_behind=fell_behind))
 
-    async def _deliver_new(self, selection: Selection) -> bool:
-        """Sends the next events of a selection, if it covers the position and there are any."""
+    async def _deliver_new(self, selection: Selection) -> None:
+        """Sends the next events of a selection."""
+        await self._pace.turn(FRAME_SECONDS)  # first: what comes meanwhile shares the frame
         if not selection.covers(self._place.position):  # any more
-            return True
+            return
         new = selection.after(self._place.position, max_events=self._max_batch_events)
-        if not new:
-            return False
-        events = first_batch([event.serialized(self._cursors) for event in new])
-        self._erased.clear()
-        self._read_through = events[-1].position
-        await self._send_batch(events)
-        return True
+        if events := first_batch(event.serialized(self._cursors) for event in new):
+            self._erased.clear()
+            await self._send_batch(events)
 
     async def _deliver_stored(self, tail: int) -> None:
         """Sends the matching events of the next segment of the store, which ends at the tail."""
@@ -179,6 +178,7 @@ class Subscription:
         if segment.expired_position > self._place.position:
             raise CursorExpiredError(self._cursors.encode(segment.expired_position))
         for piece in self._pieces(segment):
+            await self._pace.turn(FRAME_SECONDS)
             if isinstance(piece, Notice):
                 self._place.position = piece.position
                 await self._send(self._notice(piece))
@@ -217,7 +217,6 @@ class Subscription:
 
     async def _send_batch(self, events: Sequence[SerializedEvent]) -> None:
         """Sends the events that were not erased since they were read."""
-        await self._pace.turn(frame_seconds(sum([len(event.serialized) for event in events])))
         self._place.position = events[-1].position
         if self._erased:
             events = [event for event in events if event.position not in self._erased]
@@ -225,6 +224,7 @@ class Subscription:
             return
         self._sending = events
         frame = batch_frame([serialized for _, serialized in events], cursor=self._cursor)
+        self._pace.charge(frame)
         await self._send(frame)
         self._sending = ()
 
