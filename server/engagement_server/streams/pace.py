@@ -16,6 +16,8 @@ _CHECK_SECONDS = 0.05
 # What a frame costs this process and its client, roughly, which may run on the same machine.
 FRAME_SECONDS = 60e-6
 _BYTE_SECONDS = 7.5e-9
+# What committing an event takes, roughly.
+_COMMIT_SECONDS = 20e-6
 READ_SECONDS = 1e-3
 """What reading a segment from the store costs, roughly."""
 
@@ -26,6 +28,12 @@ class Pace:
     def __init__(self, committer: Committer) -> None:
         self._committer = committer
         self._next_turn = 0.0
+        self._busy_until = 0.0
+
+    def note_growth(self, events: int) -> None:
+        """Notes a commit, of any process: in a worker, the committer knows of its own only."""
+        end = asyncio.get_running_loop().time() + events * _COMMIT_SECONDS
+        self._busy_until = max(self._busy_until, end)
 
     def charge(self, frame: bytes) -> None:
         """Delays the next turns by what sending a frame costs for its size."""
@@ -33,7 +41,7 @@ class Pace:
 
     async def turn(self, seconds: float) -> None:
         """Waits for a turn that costs this much processor time."""
-        if not self._committer.is_busy:
+        if not self._is_busy():
             self._next_turn = 0.0
             return
         loop = asyncio.get_running_loop()
@@ -41,6 +49,9 @@ class Pace:
         self._next_turn = turn + seconds / _SHARE
         while (wait_seconds := turn - loop.time()) > 0:
             await asyncio.sleep(min(wait_seconds, _CHECK_SECONDS))
-            if not self._committer.is_busy:
+            if not self._is_busy():
                 self._next_turn = 0.0
                 return
+
+    def _is_busy(self) -> bool:
+        return self._committer.is_busy or asyncio.get_running_loop().time() < self._busy_until

@@ -132,6 +132,8 @@ class Tail:
 
     def hand_over(self, position: int, new: NewEvents | None) -> None:
         """Takes the new events of a commit, after which the log ends at this position."""
+        if position > self.position > 0:
+            self._tails.pace.note_growth(position - self.position)
         self.advance(position)
         if not self._selections:
             return
