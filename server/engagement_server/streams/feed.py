@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement_server.errors import DamagedEventsError
@@ -33,6 +34,7 @@ _MAX_NOTICES = 32
 # Memory that an event takes beside its bytes, and a segment beside its events.
 _EVENT_OVERHEAD_BYTES = 200
 _SEGMENT_OVERHEAD_BYTES = 2_000
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,19 @@ class Segment:
     """The events as stored, kept only while other filters may select from them."""
 
 
+def filter_key(wanted: v1.EventFilter) -> bytes:
+    """Identifies a filter, which may be large; empty if it matches everything."""
+    serialized = wanted.SerializeToString(deterministic=True)
+    return blake2b(serialized, digest_size=_KEY_BYTES).digest() if serialized else b""
+
+
 class _Key(NamedTuple):
     """Identifies a segment."""
 
     after: int
     through: int
     wanted: bytes = b""
-    """The serialized filter."""
+    """The key of the filter; empty if the segment holds everything."""
 
 
 class Feed:
@@ -77,7 +85,7 @@ class Feed:
 
     @contextmanager
     def serving(self, wanted: bytes) -> Iterator[None]:
-        """Keeps what a serialized filter selects while one of its subscriptions is open."""
+        """Keeps what the filter with a key selects while one of its subscriptions is open."""
         self._subscriptions[wanted] += 1
         try:
             yield
@@ -132,7 +140,7 @@ class Feed:
     async def _segment(self, account_id: str, wanted: v1.EventFilter, after: int, through: int) -> Segment:
         if not wanted.ByteSize():
             return await self._scan_once(account_id, after, through)
-        key = _Key(after, through, wanted.SerializeToString(deterministic=True))
+        key = _Key(after, through, filter_key(wanted))
         return await self._once(key, lambda: self._select_from(account_id, wanted, after, through))
 
     async def _scan_once(self, account_id: str, after: int, through: int) -> Segment:
@@ -229,6 +237,6 @@ class Feed:
 def _select(reader: Reader, whole: Segment, wanted: v1.EventFilter) -> Segment:
     matches = reader.predicate(wanted).matches
     events = [event for event, row in zip(whole.events, whole.rows, strict=True) if matches(row)]
-    # The bytes of the events are shared with the whole. The key holds the filter.
-    size_bytes = _SEGMENT_OVERHEAD_BYTES + wanted.ByteSize() + _EVENT_OVERHEAD_BYTES * len(events)
+    # The bytes of the events are shared with the whole.
+    size_bytes = _SEGMENT_OVERHEAD_BYTES + _EVENT_OVERHEAD_BYTES * len(events)
     return replace(whole, events=events, size_bytes=size_bytes, rows=())

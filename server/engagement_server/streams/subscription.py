@@ -15,6 +15,7 @@ from engagement import v1
 from engagement_server.errors import CursorExpiredError, DamagedEventsError, DataDamagedError
 from engagement_server.model import Notice
 from engagement_server.streams.closing import delayed
+from engagement_server.streams.feed import filter_key
 from engagement_server.streams.frames import batch_frame, first_batch
 from engagement_server.streams.pace import FRAME_SECONDS, READ_SECONDS
 from engagement_server.streams.selections import Place
@@ -59,8 +60,7 @@ class Subscription:
         self._cursors = subscriptions.cursors
         self.account_id = request.account_id
         self._wanted = request.filter
-        self.wanted_bytes = request.filter.SerializeToString(deterministic=True)
-        """Identifies the filter; empty if it matches everything."""
+        self.filter_key = filter_key(request.filter)
         self._max_batch_events = min(request.max_batch_events or _DEFAULT_BATCH_EVENTS, MAX_BATCH_EVENTS)
         self._heartbeat_seconds = (
             request.heartbeat_interval.ToTimedelta().total_seconds() or subscriptions.heartbeat_seconds
@@ -108,8 +108,8 @@ class Subscription:
         if self._stop_position is not None:
             await self._export(self._stop_position)
         else:
-            filtering = predicate if self.wanted_bytes else None
-            with self._tail.follow(self.wanted_bytes, filtering, self._place) as selection:
+            filtering = predicate if self.filter_key else None
+            with self._tail.follow(self.filter_key, filtering, self._place) as selection:
                 await self._follow(selection)
 
     async def _export(self, stop_position: int) -> None:

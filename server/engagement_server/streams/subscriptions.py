@@ -85,7 +85,7 @@ class Subscriptions:
             try:
                 with (
                     closed_at_age(self._max_age_seconds, partial(subscription.close, Closing.REASON_MAX_AGE)),
-                    self.feed.serving(subscription.wanted_bytes),
+                    self.feed.serving(subscription.filter_key),
                 ):
                     await subscription.run(start.predicate)
             finally:

@@ -102,7 +102,7 @@ class Tail:
         self._tails = tails
         self._account_id = account_id
         self._selections: dict[bytes, Selection] = {}
-        """By filter."""
+        """By the key of the filter."""
         self._runs: set[Run] = set()
         self._pending: deque[Run] = deque()
         self._matching: asyncio.Task[None] | None = None
@@ -112,20 +112,20 @@ class Tail:
         self.position = max(self.position, position)
 
     @contextmanager
-    def follow(self, wanted: bytes, predicate: Predicate | None, place: Place) -> Iterator[Selection]:
-        """What a serialized filter selects at the tail, for a follower at a place, while it is open."""
+    def follow(self, key: bytes, predicate: Predicate | None, place: Place) -> Iterator[Selection]:
+        """What the filter with a key selects at the tail, for a follower at a place, while it is open."""
         if not self._selections:
             self._tails.log.want_events(self._account_id, are_wanted=True)
-        selection = self._selections.get(wanted)
+        selection = self._selections.get(key)
         if selection is None:
-            selection = self._selections[wanted] = Selection(predicate)
+            selection = self._selections[key] = Selection(predicate)
         selection.places.add(place)
         try:
             yield selection
         finally:
             selection.places.remove(place)
             if not selection.places:
-                del self._selections[wanted]
+                del self._selections[key]
             if not self._selections:
                 self.drop_events()
                 self._tails.log.want_events(self._account_id, are_wanted=False)
