@@ -291,4 +291,4 @@ class NewEvents(NamedTuple):
 
     last_position: int
     read: Callable[[], Sequence[StoredRow]]
-    """Returns the events, in order; costs nothing for accounts without followers."""
+    """Returns the events, in order. They are put together by the call, so that others cost nothing."""

@@ -26,7 +26,6 @@ account_numbers = itertools.count()
 tolerant = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-LAST = "last"
 
 
 @pytest.fixture
