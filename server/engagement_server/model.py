@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -303,3 +303,11 @@ class StoredRow(NamedTuple):
         """A bound on the bytes that the event takes in a response."""
         names = len(self.matched_status or "") + len(self.matched_type or "")
         return len(self.payload) + _MAX_CHARACTER_BYTES * names + _MAX_ENVELOPE_BYTES
+
+
+class NewEvents(NamedTuple):
+    """New events of one account, at adjacent positions."""
+
+    last_position: int
+    read: Callable[[], Sequence[StoredRow]]
+    """Returns the events, in order. They are put together by the call, so that others cost nothing."""

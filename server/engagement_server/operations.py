@@ -16,6 +16,7 @@ from engagement_server.model import (
     EntityList,
     ErasureState,
     FoldedProfile,
+    NewEvents,
     RetentionState,
     SourceDigest,
     Subject,
@@ -322,3 +323,5 @@ class Applied(NamedTuple):
     """The time that the commit came with."""
     retention: RetentionState = RetentionState()
     """How long events are kept after the commit, and whether expiry is held."""
+    new_events: Mapping[str, NewEvents] = {}  # as for any tuple, nothing changes it
+    """By account, the events that the commit has added, unless something lies between them."""

@@ -66,6 +66,7 @@ class Partition:
             cursors=cursors,
             heartbeat_seconds=heartbeat_seconds,
             max_age_seconds=max_age_seconds,
+            max_subscriptions=memory.max_subscriptions,
         )
         self._jobs = Jobs(
             committer=self.committer, readers=readers, log=log, terms=terms, supervisor=supervisor

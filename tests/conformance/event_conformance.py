@@ -7,9 +7,10 @@ import pytest
 from engagement import v1
 from engagement.limits import START_OF_TIME_MS
 from engagement_server.errors import EventIdConflictError
-from engagement_server.model import Outcome
+from engagement_server.model import Outcome, Subject
+from engagement_server.operations import Applied, BeginErasure, PutEntities
 from tests.conformance.log_bench import LogBench, LogTests, outcomes, record
-from tests.support.events import batch_of, customer_event
+from tests.support.events import bad_event, batch_of, customer_event
 
 ACCEPTED, DUPLICATE, REJECTED = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.REJECTED
 
@@ -90,3 +91,27 @@ class EventConformance(LogTests):
         assert isinstance(refused, EventIdConflictError)
         assert refused.metadata == {"eventId": "taken"}
         assert await bench.stored_ids() == ["taken"] * is_stored_before
+
+    async def test_new_events_are_handed_over_as_they_are_stored(self, bench: LogBench) -> None:
+        await bench.record(customer_event("before"))
+        status = v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS
+        await bench.commit(PutEntities("acme", status, ["Cancelled"], is_closed=None))
+        subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "unwanted")
+        await bench.commit(BeginErasure("acme", "request", "erasure", subject, suppress=True))
+        suppressed = customer_event("suppressed")
+        suppressed.consumer_id = "unwanted"
+        heard: list[Applied] = []
+        bench.node.log.subscribe(heard.append)
+        bench.node.log.want_events("acme", are_wanted=True)
+        await bench.commit(
+            record(customer_event("a"), customer_event("before"), suppressed, bad_event()),
+            record(customer_event("other"), account_id="other"),
+            record(customer_event("b", server_time_stamp=START_OF_TIME_MS), customer_event("a")),
+        )
+        await bench.record(customer_event("a"))
+        stored = (await bench.stored())[1:]
+        assert [row.matched_status for row in stored] == ["Cancelled", None]
+        new, nothing_new = (applied.new_events["acme"] for applied in heard)
+        assert [*new.read()] == stored
+        assert (new.last_position, [*nothing_new.read()]) == (stored[-1].position, [])
+        assert heard[0].tails["acme"] == heard[1].tails["acme"] == stored[-1].position

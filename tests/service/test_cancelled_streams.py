@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engagement_server.api.grpc.call import GrpcCall
-from engagement_server.streams.subscriptions import Subscription
+from engagement_server.streams.subscription import Subscription
 from engagement_server.streams.tails import Tail
 from engagement_server.streams.uploads import UploadSession
 from tests.support.raw_subscription import RawSubscription, subscribing

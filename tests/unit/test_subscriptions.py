@@ -2,139 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from engagement import v1
 from engagement.limits import END_OF_TIME_MS
-from engagement_server.log.committer import Committer
-from engagement_server.log.local import LocalLog
-from engagement_server.model import ErasureState, Subject
-from engagement_server.operations import BeginErasure, EraseEvents, ExpireEvents, RecordBatch, Recorded
-from engagement_server.store.database import DatabaseFile, read_cursors
-from engagement_server.store.reader import Reader
-from engagement_server.store.readers import Readers
-from engagement_server.streams.frames import Frame
-from engagement_server.streams.subscriptions import Subscriptions
+from engagement_server.operations import ExpireEvents, RecordBatch, Recorded
 from tests.support.events import batch_of, customer_events
+from tests.support.subscription_bench import Bench, StoppableReader
 from tests.support.waiting import deadline, eventually
 
 BURST_EVENTS = 21_000
-
-T = TypeVar("T")
-
-
-class CountingReaders(Readers):
-    """Counts the reads, and withholds what they have read while the gate is closed."""
-
-    count = 0
-    withheld = 0
-
-    def __init__(self, database: DatabaseFile, *, threads: int) -> None:
-        super().__init__(database, threads=threads)
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def run(self, read: Callable[[Reader], T]) -> T:
-        self.count += 1
-        result = await super().run(read)
-        if not self.gate.is_set():
-            self.withheld += 1
-            await self.gate.wait()
-        return result
-
-
-class Bench:
-    """The parts of a server that subscriptions need."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._database = DatabaseFile(data_dir)
-        self.log = LocalLog(self._database)
-        with closing(self._database.open_reader()) as connection:
-            self.cursors = read_cursors(connection)
-        self.readers = CountingReaders(self._database, threads=2)
-        self.committer = Committer(self.log)
-        self.subscriptions = Subscriptions(
-            log=self.log,
-            committer=self.committer,
-            readers=self.readers,
-            cursors=self.cursors,
-            heartbeat_seconds=15,
-            max_age_seconds=3600,
-        )
-
-    async def record(self, count: int, *, start: int = 0) -> None:
-        """Records events, 500 in a commit."""
-        for first in range(start, start + count, 500):
-            batch = batch_of(customer_events(min(500, start + count - first), start=first))
-            await self.committer.submit(RecordBatch("acme", batch, is_atomic=True), returns=Recorded)
-
-    async def erase(self, consumer_id: str) -> None:
-        """Erases the events of a consumer, up to the limit of one step."""
-        subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, consumer_id)
-        begin = BeginErasure("acme", consumer_id, f"erasure of {consumer_id}", subject, suppress=False)
-        await self.committer.submit(begin, returns=ErasureState)
-        await self.committer.submit(EraseEvents("acme", begin.erasure_id), returns=ErasureState)
-
-    async def close(self) -> None:
-        await self.committer.close()
-        self.readers.close()
-        await self.log.close()
-        self._database.close()
-
-
-class StoppableReader:
-    """Takes messages while its gate is open, as gRPC does for a client that reads."""
-
-    def __init__(self, bench: Bench, *, latest: bool = False, wanted: v1.EventFilter | None = None) -> None:
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.messages: list[v1.SubscribeEventsResponse] = []
-        self.is_waited_for = asyncio.Event()
-        self.was_reset = False
-        self._arrival = asyncio.Condition()
-        request = v1.SubscribeEventsRequest(account_id="acme", filter=wanted)
-        if latest:
-            request.latest = True
-        else:
-            request.earliest = True
-        self._task = asyncio.create_task(bench.subscriptions.serve(request, self))
-
-    async def send(self, frame: Frame) -> None:
-        if not self.gate.is_set():
-            self.is_waited_for.set()
-        await self.gate.wait()
-        serialized = frame if isinstance(frame, bytes) else frame.SerializeToString()
-        self.messages.append(v1.SubscribeEventsResponse.FromString(serialized))
-        async with self._arrival:
-            self._arrival.notify_all()
-
-    def reset(self) -> None:
-        self.was_reset = True
-        self._task.cancel()
-
-    async def until(self, is_enough: Callable[[StoppableReader], bool]) -> None:
-        async with deadline("the reader had enough messages"), self._arrival:
-            await self._arrival.wait_for(lambda: is_enough(self))
-
-    @property
-    def kinds(self) -> list[str]:
-        return [message.WhichOneof("message") or "" for message in self.messages]
-
-    @property
-    def ids(self) -> list[str]:
-        return [stored.event.event_id for message in self.messages for stored in message.batch.events]
-
-    async def end(self) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
 
 
 @pytest.fixture
@@ -271,10 +151,12 @@ async def test_a_stream_is_reset_only_if_its_reader_left_unread_what_is_erased(b
 
 
 async def test_what_is_erased_while_it_is_being_read_is_not_sent(bench: Bench) -> None:
-    reader = StoppableReader(bench, latest=True)
-    await reader.until(lambda each: "caught_up" in each.kinds)
-    bench.readers.gate.clear()
     await _record_for(bench, "kept", "gone", "kept")
+    reader = StoppableReader(bench)
+    reader.gate.clear()
+    await _until_sent(reader)  # the first message
+    bench.readers.gate.clear()
+    reader.gate.set()
     await eventually(lambda: bench.readers.withheld == 1, "the events were read")
     await bench.erase("gone")
     bench.readers.gate.set()

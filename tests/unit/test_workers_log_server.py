@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from engagement import v1
 from engagement_server.errors import DrainingError, StoreUnavailableError, WriterFailedError
 from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
-from engagement_server.operations import Applied, Commit, OpenUpload, Result
+from engagement_server.operations import Applied, Commit, OpenUpload, RecordBatch, Result
 from engagement_server.store.database import DatabaseFile
 from engagement_server.workers import remote_log_server
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.remote_log import Freshness, RemoteLog, encode_freshness
 from engagement_server.workers.remote_log_server import RemoteLogServer
+from tests.support.events import batch_of, customer_event
 from tests.support.waiting import deadline
 
 DEADLINE_SECONDS = 20
@@ -106,6 +108,57 @@ async def test_every_worker_hears_of_every_commit_before_its_author_has_the_resu
         assert len(heard) == 1
         await author.close()
         await other.close()
+
+
+def recording(account_id: str, *event_ids: str) -> Commit:
+    batch = batch_of([customer_event(each) for each in event_ids])
+    return Commit([RecordBatch(account_id, batch, is_atomic=True)], 0)
+
+
+async def test_a_worker_gets_the_new_events_of_the_accounts_that_it_wants(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        logs = [await RemoteLog.open(await bench.connect()) for _ in range(3)]
+        heard: list[asyncio.Queue[Applied]] = [asyncio.Queue() for _ in logs]
+        for log, queue in zip(logs, heard, strict=True):
+            log.subscribe(queue.put_nowait)
+        logs[0].want_events("acme", are_wanted=True)
+        logs[1].want_events("acme", are_wanted=True)
+        logs[1].want_events("other", are_wanted=True)
+        await logs[0].catch_up()
+        await logs[1].catch_up()
+        await logs[2].commit(recording("acme", "a", "b"))
+        assert [await _ids(queue) for queue in heard] == [{"acme": ["a", "b"]}, {"acme": ["a", "b"]}, {}]
+        await logs[2].commit(recording("other", "c"))
+        assert [await _ids(queue) for queue in heard] == [{}, {"other": ["c"]}, {}]
+        logs[1].want_events("acme", are_wanted=False)
+        await logs[1].catch_up()
+        await logs[2].commit(recording("acme", "d"))
+        assert [await _ids(queue) for queue in heard] == [{"acme": ["d"]}, {}, {}]
+        for log in logs:
+            await log.close()
+
+
+async def test_a_worker_that_reads_slowly_gets_no_new_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_log_server, "MAX_HANDED_BYTES", -1)  # every worker counts as slow
+    async with opened(tmp_path) as bench:
+        log = await RemoteLog.open(await bench.connect())
+        heard: asyncio.Queue[Applied] = asyncio.Queue()
+        log.subscribe(heard.put_nowait)
+        log.want_events("acme", are_wanted=True)
+        await log.commit(recording("acme", "a"))
+        applied = await heard.get()
+        assert (applied.new_events, [*applied.tails]) == ({}, ["acme"])
+        await log.close()
+
+
+async def _ids(heard: asyncio.Queue[Applied]) -> dict[str, list[str]]:
+    """By account, the ids of the new events of the next commit."""
+    return {
+        account_id: [v1.Event.FromString(row.payload).event_id for row in new.read()]
+        for account_id, new in (await heard.get()).new_events.items()
+    }
 
 
 async def test_a_worker_knows_how_well_the_log_is_followed(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ class EventHandlers:
         require_valid(request)
         _require_times(request.filter, path="filter.")
         _require_times(request)
-        await self._partitions.of(request.account_id).subscriptions.serve(request, call)
+        subscriptions = self._partitions.of(request.account_id).subscriptions
+        await subscriptions.serve(request, call, caller=call.caller, on_pressure=call.close_under_pressure)
 
     async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
         """Returns one profile."""

@@ -58,6 +58,9 @@ class CommitLog(Protocol):
         all the same, and the log fails: what the callback keeps up to date would be wrong from then on.
         """
 
+    def want_events(self, account_id: str, *, are_wanted: bool) -> None:
+        """Asks for the account's `Applied.new_events`, or no longer; without, they may be left out."""
+
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """Registers `callback`, to be called on the event loop when `is_current` changes."""
 

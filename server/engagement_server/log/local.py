@@ -53,6 +53,9 @@ class LocalLog:
         """See `CommitLog.subscribe`."""
         self._callbacks.append(callback)
 
+    def want_events(self, account_id: str, *, are_wanted: bool) -> None:
+        """See `CommitLog.want_events`."""
+
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
 

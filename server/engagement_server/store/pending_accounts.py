@@ -13,6 +13,7 @@ from engagement_server.store.verdicts import Judge
 if TYPE_CHECKING:
     import apsw
 
+    from engagement_server.model import NewEvents
     from engagement_server.operations import Commit
     from engagement_server.store.entity_rows import EntityRows
     from engagement_server.store.index_merges import IndexMerges
@@ -42,11 +43,14 @@ class PendingAccounts:
         self._event_ids: dict[str, list[str]] = {}
         self._time_ms = 0
         self._pending: dict[str, PendingEvents] = {}
+        self.new_events: dict[str, NewEvents] = {}
+        """By account, the new events of the commit that were inserted last."""
 
     def begin(self, commit: Commit, *, time_ms: int) -> None:
         """Begins a commit, whose events are accepted at this time."""
         self._event_ids = _event_ids(commit)
         self._time_ms = time_ms
+        self.new_events = {}
 
     def of(self, account_id: str) -> PendingEvents:
         """The new events of an account; the first call looks up all ids of the commit."""
@@ -79,7 +83,12 @@ class PendingAccounts:
         None if there were none to judge, or if none was accepted and the account does not exist.
         """
         pending = self._pending.pop(account_id, None)
-        return None if pending is None else pending.flush()
+        if pending is None:
+            return None
+        last_position = pending.flush()
+        if (new_events := pending.new_events) is not None:
+            self.new_events[account_id] = new_events
+        return last_position
 
     def flush_all(self) -> dict[str, int]:
         """Inserts the new events of all accounts; returns the last positions, by account."""

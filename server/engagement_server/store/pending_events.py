@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
+from engagement_server.model import NewEvents, StoredRow
 from engagement_server.store.account_rows import next_account, open_account
 from engagement_server.store.foreign_batches import adapted
 from engagement_server.store.index_rows import insert_words
@@ -86,6 +89,15 @@ class PendingEvents:
         )
         return last
 
+    @property
+    def new_events(self) -> NewEvents | None:
+        """The new events as the flush stores them; None if there is no account."""
+        if self._last_position is None:
+            return None
+        first = self._last_position + 1
+        read = partial(_rows, self._records, self._admissions, first, self._time_ms, self._event_time_ms)
+        return NewEvents(self._last_position + len(self._records), read)
+
     def _insert(self, first: int) -> None:
         account, time_ms = first >> SEQUENCE_BITS, self._time_ms
         event_time_ms = self._event_time_ms
@@ -121,6 +133,27 @@ class PendingEvents:
                 (block, min(times), max(times), self._time_ms),
             )
             start = end
+
+
+def _rows(
+    records: Sequence[EventRecord],
+    admissions: Sequence[Admission],
+    first: int,
+    time_ms: int,
+    event_time_ms: int,
+) -> list[StoredRow]:
+    """The rows of events at the positions from `first` on."""
+    return [
+        StoredRow(
+            position,
+            record.server_time_ms or event_time_ms,
+            time_ms,
+            record.payload,
+            admission.matched_status,
+            admission.matched_type,
+        )
+        for position, record, admission in zip(count(first), records, admissions, strict=False)
+    ]
 
 
 _INSERT_EVENTS = "INSERT INTO events VALUES "

@@ -68,11 +68,14 @@ class Predicate:
 
     def matches(self, row: StoredRow) -> bool:
         """Whether the event in a row matches."""
-        event = v1.Event.FromString(row.payload)
+        return self.matches_event(v1.Event.FromString(row.payload), server_time_ms=row.server_time_ms)
+
+    def matches_event(self, event: v1.Event, *, server_time_ms: int) -> bool:
+        """Whether an event matches that is parsed already."""
         return self.matches_envelope(
             attribute_set=_SET_NUMBERS[event.WhichOneof("attributes")],
             authenticated=event.authenticated,
-            server_time_ms=row.server_time_ms,
+            server_time_ms=server_time_ms,
         ) and self.matches_content(event)
 
     def matches_envelope(self, *, attribute_set: int, authenticated: bool, server_time_ms: int) -> bool:

@@ -238,6 +238,7 @@ class Writer:
             erased,
             commit.time_ms,
             self._retention.state,
+            self._pending.new_events,
         )
 
     def _try_apply(self, operation: Operation, time_ms: int) -> Result | RequestError:

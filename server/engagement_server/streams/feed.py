@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement_server.errors import DamagedEventsError
-from engagement_server.messages import event_fields
 from engagement_server.store.event_pages import PageQuery
-from engagement_server.streams.frames import SerializedEvent
+from engagement_server.streams.frames import serialized_events
 
 if TYPE_CHECKING:
     from engagement import v1
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from engagement_server.model import Notice, StoredRow
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
+    from engagement_server.streams.frames import SerializedEvent
 
 # Segments start at multiples of this, so that subscribers at different positions in one still share it.
 _SEGMENT_POSITIONS = 1024
@@ -29,8 +31,10 @@ _SEARCH_BEYOND_POSITIONS = 16 * _SEGMENT_POSITIONS
 _SEARCH_EVENTS = 1000
 # Each covers up to a thousand events.
 _MAX_NOTICES = 32
-# Memory that an event takes beside its bytes.
+# Memory that an event takes beside its bytes, and a segment beside its events.
 _EVENT_OVERHEAD_BYTES = 200
+_SEGMENT_OVERHEAD_BYTES = 2_000
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,49 @@ class Segment:
     """The events as stored, kept only while other filters may select from them."""
 
 
+def filter_key(wanted: v1.EventFilter) -> bytes:
+    """Identifies a filter, which may be large; empty if it matches everything."""
+    serialized = wanted.SerializeToString(deterministic=True)
+    return blake2b(serialized, digest_size=_KEY_BYTES).digest() if serialized else b""
+
+
+class _Key(NamedTuple):
+    """Identifies a segment."""
+
+    after: int
+    through: int
+    wanted: bytes = b""
+    """The key of the filter; empty if the segment holds everything."""
+
+
 class Feed:
     """Reads segments, and caches the most recent ones for other subscribers. Lives on the event loop."""
 
     def __init__(self, *, readers: Readers, cursors: Cursors) -> None:
         self._readers = readers
         self._cursors = cursors
-        self._segments: OrderedDict[object, asyncio.Task[Segment]] = OrderedDict()
+        self._segments: OrderedDict[_Key, asyncio.Task[Segment]] = OrderedDict()
+        self._sizes: dict[_Key, int] = {}
+        """Of the segments that have been read."""
         self._cached_bytes = 0
+        self._subscriptions: Counter[bytes] = Counter()
+        """By filter."""
+        self._selected: defaultdict[bytes, set[_Key]] = defaultdict(set)
+        """By filter, the segments that were selected from others."""
+
+    @contextmanager
+    def serving(self, wanted: bytes) -> Iterator[None]:
+        """Keeps what the filter with a key selects while one of its subscriptions is open."""
+        self._subscriptions[wanted] += 1
+        try:
+            yield
+        finally:
+            self._subscriptions[wanted] -= 1
+            if not self._subscriptions[wanted]:
+                del self._subscriptions[wanted]
+                for key in list(self._selected[wanted]):
+                    self._drop(key)
+                self._selected.pop(wanted, None)
 
     async def read(self, account_id: str, wanted: v1.EventFilter, *, after: int, tail: int) -> Segment:
         """The next segment after a position, at most up to `tail`.
@@ -89,46 +128,63 @@ class Feed:
     def evict(self) -> None:
         """Empties the cache, because events were erased or expired."""
         self._segments.clear()
+        self._selected.clear()
+        self._sizes.clear()
         self._cached_bytes = 0
 
+    @property
+    def cached_bytes(self) -> int:
+        """Approximate memory of the cache."""
+        return self._cached_bytes
+
     async def _segment(self, account_id: str, wanted: v1.EventFilter, after: int, through: int) -> Segment:
-        whole = after, through
         if not wanted.ByteSize():
-            return await self._once(whole, lambda: self._scan_all(account_id, after, through))
-        key = *whole, wanted.SerializeToString(deterministic=True)
+            return await self._scan_once(account_id, after, through)
+        key = _Key(after, through, filter_key(wanted))
         return await self._once(key, lambda: self._select_from(account_id, wanted, after, through))
 
-    async def _scan_all(self, account_id: str, after: int, through: int) -> Segment:
-        return await self._readers.run(lambda reader: self._scan(reader, account_id, after, through))
+    async def _scan_once(self, account_id: str, after: int, through: int) -> Segment:
+        async def scan() -> Segment:
+            return await self._readers.run(lambda reader: self._scan(reader, account_id, after, through))
+
+        return await self._once(_Key(after, through), scan)
 
     async def _select_from(
         self, account_id: str, wanted: v1.EventFilter, after: int, through: int
     ) -> Segment:
-        whole = await self._once((after, through), lambda: self._scan_all(account_id, after, through))
+        whole = await self._scan_once(account_id, after, through)
         return await self._readers.run(lambda reader: _select(reader, whole, wanted))
 
-    async def _once(self, key: object, work: Callable[[], Coroutine[Any, Any, Segment]]) -> Segment:
+    async def _once(self, key: _Key, work: Callable[[], Coroutine[Any, Any, Segment]]) -> Segment:
         """The result of the work, shared by all callers that ask for the same key while it is cached."""
         task = self._segments.get(key)
         if task is None:
             task = self._segments[key] = asyncio.create_task(work(), name="feed")
+            if key.wanted:
+                self._selected[key.wanted].add(key)
             task.add_done_callback(lambda done: self._keep(key, done))
         else:
             self._segments.move_to_end(key)
         return await asyncio.shield(task)  # a caller that goes away must not cancel it for the others
 
-    def _keep(self, key: object, task: asyncio.Task[Segment]) -> None:
+    def _keep(self, key: _Key, task: asyncio.Task[Segment]) -> None:
+        failed = task.cancelled() or task.exception() is not None
         if self._segments.get(key) is not task:  # evicted meanwhile
             return
-        if task.cancelled() or task.exception() is not None:
+        if failed:
             del self._segments[key]
+            self._selected[key.wanted].discard(key)
             return
-        self._cached_bytes += task.result().size_bytes
+        self._sizes[key] = task.result().size_bytes
+        self._cached_bytes += self._sizes[key]
         while self._cached_bytes > _MAX_CACHED_BYTES:
-            oldest = next((old for old, kept in self._segments.items() if kept.done()), None)
-            if oldest is None:
-                return
-            self._cached_bytes -= self._segments.pop(oldest).result().size_bytes
+            self._drop(next(each for each in self._segments if each in self._sizes))
+
+    def _drop(self, key: _Key) -> None:
+        """Drops a segment from the cache."""
+        del self._segments[key]
+        self._selected[key.wanted].discard(key)
+        self._cached_bytes -= self._sizes.pop(key, 0)
 
     # The rest runs on reader threads.
 
@@ -168,12 +224,11 @@ class Feed:
         if len(notices) == _MAX_NOTICES:  # the next segment starts after the last of them
             through = notices[-1].position
             rows = [row for row in rows if row.position <= through]
-        fields = event_fields(rows, cursors=self._cursors)
-        events = [*map(SerializedEvent, [row.position for row in rows], fields)]
+        events = serialized_events(rows, cursors=self._cursors)
         # Read last, so that it covers every expiry that the rows may lack events to.
         bounds = reader.bounds(account_id)
         expired_position = 0 if bounds is None else bounds.expired_position
-        size_bytes = (1 + keep_rows) * sum(
+        size_bytes = _SEGMENT_OVERHEAD_BYTES + (1 + keep_rows) * sum(
             [len(event.serialized) + _EVENT_OVERHEAD_BYTES for event in events]
         )
         return Segment(through, events, notices, expired_position, size_bytes, rows if keep_rows else ())
@@ -182,5 +237,6 @@ class Feed:
 def _select(reader: Reader, whole: Segment, wanted: v1.EventFilter) -> Segment:
     matches = reader.predicate(wanted).matches
     events = [event for event, row in zip(whole.events, whole.rows, strict=True) if matches(row)]
-    size_bytes = _EVENT_OVERHEAD_BYTES * len(events)  # the bytes are shared with the whole
+    # The bytes of the events are shared with the whole.
+    size_bytes = _SEGMENT_OVERHEAD_BYTES + _EVENT_OVERHEAD_BYTES * len(events)
     return replace(whole, events=events, size_bytes=size_bytes, rows=())

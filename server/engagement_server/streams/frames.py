@@ -5,13 +5,16 @@ Serializing a batch anew for each of many subscribers costs more than everything
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from engagement import v1
 from engagement.wire import length_delimited
+from engagement_server.messages import event_fields
+
+if TYPE_CHECKING:
+    from engagement_server.cursor import Cursors
+    from engagement_server.model import StoredRow
 
 _MAX_BATCH_BYTES = 256 * 1024
 _CURSOR = v1.SubscribeEventsResponse.CURSOR_FIELD_NUMBER
@@ -38,12 +41,22 @@ class Client(Protocol):
         """Ends the stream at once: drops the message that is being sent, and cancels the task that serves."""
 
 
-def first_batch(events: Sequence[SerializedEvent]) -> Sequence[SerializedEvent]:
-    """The first of some events, at least one, that fit into a batch."""
-    sizes = [len(serialized) for _, serialized in events]
-    if sum(sizes) <= _MAX_BATCH_BYTES:
-        return events
-    return events[: max(1, bisect_right(list(accumulate(sizes)), _MAX_BATCH_BYTES))]
+def serialized_events(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[SerializedEvent]:
+    """Stored events as a batch holds them."""
+    fields = event_fields(rows, cursors=cursors)
+    return [*map(SerializedEvent, [row.position for row in rows], fields)]
+
+
+def first_batch(events: Iterable[SerializedEvent]) -> list[SerializedEvent]:
+    """The first of some events, at least one if there are any, that fit into a batch."""
+    batch: list[SerializedEvent] = []
+    size_bytes = 0
+    for event in events:
+        size_bytes += len(event.serialized)
+        if size_bytes > _MAX_BATCH_BYTES and batch:
+            break
+        batch.append(event)
+    return batch
 
 
 def batch_frame(events: Sequence[bytes], *, cursor: str) -> bytes:

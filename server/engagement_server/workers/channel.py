@@ -40,6 +40,10 @@ class Kind(IntEnum):
     """From a worker: a request to settle the log. To a worker: it must settle, and say so."""
     SETTLED = 13
     """From a worker: it has settled, with the number of the parent's message."""
+    WANTED = 14
+    """From a worker: it wants the new events of an account from now on."""
+    UNWANTED = 15
+    """From a worker: it wants them no longer."""
 
 
 class Message(NamedTuple):

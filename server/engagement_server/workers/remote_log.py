@@ -97,6 +97,10 @@ class RemoteLog:
         """See `CommitLog.subscribe`."""
         self._callbacks.append(callback)
 
+    def want_events(self, account_id: str, *, are_wanted: bool) -> None:
+        """See `CommitLog.want_events`."""
+        self._channel.send(Kind.WANTED if are_wanted else Kind.UNWANTED, account_id.encode())
+
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
         self._freshness_callbacks.append(callback)

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
-    from engagement_server.operations import Result
+    from engagement_server.operations import Applied, Result
     from engagement_server.workers.channel import Channel, Message
 
 MAX_UNREAD_BYTES = 64 * 1024 * 1024
 """Limit of the bytes that a worker leaves unread: many times the responses to all its possible requests."""
+MAX_HANDED_BYTES = 8 * 1024 * 1024
+"""A worker that leaves more unread reads new events from the store, until it has caught up."""
 SETTLE_SECONDS = 10.0
 """How long a worker that must confirm an erasure may be silent; then it is killed."""
 _FRESHNESS_SECONDS = 1.0
@@ -41,6 +43,8 @@ class _Worker:
     kill: Callable[[], None]
     received: int = 0
     """How many messages came from it; before the first, it has not read the store."""
+    wanted: set[str] = field(default_factory=set)
+    """Accounts whose new events it wants."""
     settling: dict[int, asyncio.Future[None]] = field(default_factory=dict)
     """Its confirmations that are due, by number."""
 
@@ -54,10 +58,10 @@ class RemoteLogServer:
         self._workers: dict[Channel, _Worker] = {}
         self._numbers = itertools.count(1)
         # All workers get the changes of a commit before its author gets the results.
-        log.subscribe(lambda applied: self._send_all(Kind.APPLIED, encode_applied(applied)))
-        log.watch_freshness(lambda _: self._send_all(Kind.FRESHNESS, self._freshness()))
+        log.subscribe(self._send_applied)
+        log.watch_freshness(lambda _: self._send_freshness())
         log.watch_settling(self._settle)
-        self._task = asyncio.create_task(self._send_freshness(), name="remote-log-server")
+        self._task = asyncio.create_task(self._repeat_freshness(), name="remote-log-server")
 
     async def serve(self, channel: Channel, *, kill: Callable[[], None]) -> None:
         """Serves a worker until it closes the channel; calls `kill` if it does not read its messages."""
@@ -70,8 +74,7 @@ class RemoteLogServer:
                 if request.kind == Kind.COMMIT:
                     self._commit(channel, request, worker.name)
                     continue
-                if request.kind in (Kind.OPENED, Kind.SETTLED):
-                    _resolve(worker.settling.get(request.number))
+                if _note(worker, request):
                     continue
                 task = asyncio.create_task(self._handle(channel, request), name="remote-log-request")
                 tasks.add(task)
@@ -141,18 +144,49 @@ class RemoteLogServer:
         encoded = b"" if damage is None else encode_results([damage])
         return encode_freshness(Freshness(self._log.view_time_ms, self._log.is_current, encoded))
 
-    async def _send_freshness(self) -> None:
+    async def _repeat_freshness(self) -> None:
         while True:
             await asyncio.sleep(_FRESHNESS_SECONDS)
-            self._send_all(Kind.FRESHNESS, self._freshness())
+            self._send_freshness()
 
-    def _send_all(self, kind: Kind, data: bytes) -> None:
+    def _send_freshness(self) -> None:
+        freshness = self._freshness()
         for channel, worker in list(self._workers.items()):
-            channel.send(kind, data)
-            if channel.unread_bytes > MAX_UNREAD_BYTES:
-                _log.error("killing a worker that has left %d bytes unread", channel.unread_bytes)
-                channel.abort()
-                worker.kill()
+            _send(channel, worker, Kind.FRESHNESS, freshness)
+
+    def _send_applied(self, applied: Applied) -> None:
+        """Sends each worker the changes of a commit, with the new events that it wants."""
+        encoded: dict[frozenset[str], bytes] = {}
+        for channel, worker in list(self._workers.items()):
+            accounts: frozenset[str] = frozenset()
+            if worker.wanted and channel.unread_bytes <= MAX_HANDED_BYTES:
+                accounts = frozenset(worker.wanted.intersection(applied.new_events))
+            if accounts not in encoded:
+                encoded[accounts] = encode_applied(applied, accounts=accounts)
+            _send(channel, worker, Kind.APPLIED, encoded[accounts])
+
+
+def _send(channel: Channel, worker: _Worker, kind: Kind, data: bytes) -> None:
+    """Sends a message that the worker did not ask for; kills it if it does not read."""
+    channel.send(kind, data)
+    if channel.unread_bytes > MAX_UNREAD_BYTES:
+        _log.error("killing a worker that has left %d bytes unread", channel.unread_bytes)
+        channel.abort()
+        worker.kill()
+
+
+def _note(worker: _Worker, message: Message) -> bool:
+    """Notes a message of a worker that wants no answer; false if it is a request."""
+    match message.kind:
+        case Kind.OPENED | Kind.SETTLED:
+            _resolve(worker.settling.get(message.number))
+        case Kind.WANTED:
+            worker.wanted.add(message.data.decode())
+        case Kind.UNWANTED:
+            worker.wanted.discard(message.data.decode())
+        case _:
+            return False
+    return True
 
 
 async def _is_silent(worker: _Worker, confirmation: asyncio.Future[None]) -> bool:

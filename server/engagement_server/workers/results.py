@@ -6,7 +6,8 @@ pickle takes three to twenty times as long, and would call the constructors of e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,7 +15,14 @@ import msgspec
 from engagement.rules import Violation
 from engagement_server import errors
 from engagement_server.errors import EntityUnknownError, InvalidRequestError, RequestError
-from engagement_server.model import EntityList, ErasureState, RetentionState, UploadState
+from engagement_server.model import (
+    EntityList,
+    ErasureState,
+    NewEvents,
+    RetentionState,
+    StoredRow,
+    UploadState,
+)
 from engagement_server.operations import Applied, ChunkCommitted, Opening, Recorded, Result
 
 
@@ -37,6 +45,7 @@ class _Changes(NamedTuple):
     erased: dict[str, list[int]]
     clock_ms: int
     retention: RetentionState
+    new_events: dict[str, tuple[int, list[StoredRow]]]
 
 
 _KINDS: dict[str, type] = {
@@ -75,9 +84,17 @@ def decode_results(data: bytes) -> list[Result | RequestError]:
     return [_unpack(result) if isinstance(result, _Error) else result for result in packed]
 
 
-def encode_applied(applied: Applied) -> bytes:
-    """Encodes the changes of a commit without its results, which only its author gets."""
+def encode_applied(applied: Applied, *, accounts: Collection[str] = ()) -> bytes:
+    """Encodes the changes of a commit, with the new events of some accounts.
+
+    Its results are left out, as only its author gets them.
+    """
     erased = {account_id: list(positions) for account_id, positions in applied.erased.items()}
+    new_events = {
+        account_id: (new.last_position, list(new.read()))
+        for account_id, new in applied.new_events.items()
+        if account_id in accounts
+    }
     changes = _Changes(
         dict(applied.tails),
         applied.has_removed,
@@ -85,6 +102,7 @@ def encode_applied(applied: Applied) -> bytes:
         erased,
         applied.clock_ms,
         applied.retention,
+        new_events,
     )
     return _encoder.encode(changes)
 
@@ -92,7 +110,11 @@ def encode_applied(applied: Applied) -> bytes:
 def decode_applied(data: bytes) -> Applied:
     """Decodes the changes of a commit."""
     changes = _changes_decoder.decode(data)
-    return Applied([], *changes)
+    new_events = {
+        account_id: NewEvents(last_position, partial(list, rows))
+        for account_id, (last_position, rows) in changes.new_events.items()
+    }
+    return Applied([], *changes[:-1], new_events)
 
 
 def _pack(error: RequestError) -> _Error:

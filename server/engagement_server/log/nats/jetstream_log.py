@@ -135,6 +135,9 @@ class JetStreamLog:
         """See `CommitLog.subscribe`."""
         self._callbacks.append(callback)
 
+    def want_events(self, account_id: str, *, are_wanted: bool) -> None:
+        """See `CommitLog.want_events`."""
+
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
         self._freshness.watch_freshness(callback)
