@@ -14,7 +14,7 @@ import pytest
 from engagement import v1
 from tests.support.connection import ACCOUNT, connect, upload_messages
 from tests.support.events import customer_event
-from tests.support.raw_http2 import GOAWAY, PING, Frame, RawHttp2
+from tests.support.raw_http2 import GOAWAY, PING, WINDOW_UPDATE, Frame, RawHttp2
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
 
@@ -59,7 +59,8 @@ def test_packed_requests_are_read_and_large_answers_are_packed_on_request(
     request = v1.GetEventRequest(account_id=ACCOUNT, cursor=recorded.result.cursor)
     answers = []
     for headers in ({}, {"grpc-accept-encoding": "gzip"}):
-        with RawHttp2(lasting.address) as connection:
+        with RawHttp2(lasting.address, window_bytes=_MIB) as connection:
+            connection.send(Frame(WINDOW_UPDATE, 0, 0, _MIB.to_bytes(4, "big")))
             connection.call("/engagement.v1.EventService/GetEvent", request, headers=headers)
             answers.append(connection.answer())
     plain, packed = answers
