@@ -11,7 +11,7 @@ import pytest
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.streams.subscription import Subscription
 from engagement_server.streams.tails import Tail
-from engagement_server.streams.uploads import UploadSession
+from engagement_server.streams.upload import UploadSession
 from tests.support.raw_subscription import RawSubscription, subscribing
 from tests.support.raw_upload import RawUpload, opening
 from tests.support.waiting import eventually

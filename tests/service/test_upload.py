@@ -119,7 +119,7 @@ async def test_an_empty_chunk_counts_too(ingest: IngestServiceAsyncStub) -> None
 async def test_results_too_large_for_one_ack_are_split_and_cover_no_chunk_too_early(
     ingest: IngestServiceAsyncStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engagement_server.streams.uploads._MAX_ACK_BYTES", 5_000)
+    monkeypatch.setattr("engagement_server.streams.upload._MAX_ACK_BYTES", 5_000)
     upload = RawUpload(ingest)
     await upload.send(
         opening(),

@@ -20,7 +20,8 @@ from engagement_server.model import UploadState
 from engagement_server.node import Server
 from engagement_server.operations import OpenUpload
 from engagement_server.store.database import DatabaseFile, read_cursors
-from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS, Uploads
+from engagement_server.streams.upload import MAX_UNACKED_CHUNKS
+from engagement_server.streams.uploads import Uploads
 from tests.support.calls import stored_ids
 from tests.support.events import customer_event
 from tests.support.raw_upload import (
@@ -260,7 +261,7 @@ async def test_no_more_chunks_are_taken_than_may_be_unacked(bare: Bare) -> None:
 async def test_a_client_that_ignores_closing_is_ended_ok_with_all_that_is_stored_acked(
     bare: Bare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engagement_server.streams.uploads.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("engagement_server.streams.upload.GRACE_SECONDS", 0.1)
     uploads = bare.uploads(max_age_seconds=0.1)
     producer = Producer(chunk(n) for n in range(1, _MAX_CHUNKS))
     sent: list[Response] = []

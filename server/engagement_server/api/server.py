@@ -12,7 +12,7 @@ from engagement_server.clock import now_ms
 from engagement_server.errors import FieldInvalidError
 from engagement_server.jobs.spans import DAY_MS
 from engagement_server.streams.subscription import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
-from engagement_server.streams.uploads import MAX_UNACKED_CHUNKS
+from engagement_server.streams.upload import MAX_UNACKED_CHUNKS
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
