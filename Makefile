@@ -8,7 +8,7 @@ README_OF_PYTHON := 'tests/e2e/test_client_readmes.py::test_a_stranger_gets_what
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-clients proto format lint check bench bench-clients bench-cluster demo clean
+.PHONY: help install run test test-clients proto format lint check bench bench-clients bench-cluster bench-pressure demo clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-clients: $(VENV)/.dev  ## Compare the clients of all languages in one run
 
 bench-cluster: $(VENV)/.dev  ## Measure servers over a replicated log on this machine
 	$(BIN)/python -m benchmarks.cluster
+
+bench-pressure: $(VENV)/.dev  ## Measure a well-behaved caller beside rude neighbours
+	$(BIN)/python -m benchmarks.pressure
 
 demo: $(VENV)/.server  ## Upload the examples to a temporary server and show the results
 	@PATH="$(abspath $(BIN)):$$PATH" bash docs/demo.sh

@@ -17,6 +17,7 @@ import uvloop
 
 from benchmarks import usage
 from benchmarks.growth import measure_growth
+from benchmarks.mixed import measure_mixed
 from benchmarks.profile import measure_profiles
 from benchmarks.reads import measure_reads
 from benchmarks.report import Figure, render
@@ -64,6 +65,8 @@ async def _measure(settings: Settings) -> Sequence[Figure]:
         figures += await measure_profiles(settings)
     if Part.WORKERS in settings.parts:
         figures += await measure_workers(settings)
+    if Part.MIXED in settings.parts:
+        figures += await measure_mixed(settings)
     if not _ON_FULL_STORE.isdisjoint(settings.parts):
         figures += await measure_growth(settings)
     return figures

@@ -65,13 +65,15 @@ def require_all_accepted(accepted: int, *, events: int) -> None:
         raise RuntimeError(f"only {accepted} of {events} events were accepted")
 
 
-async def time_upload(channel: grpc.aio.Channel, chunks: Sequence[bytes], *, events: int) -> float:
+async def time_upload(
+    channel: grpc.aio.Channel, chunks: Sequence[bytes], *, events: int, account_id: str = ACCOUNT_ID
+) -> float:
     """Seconds from the first chunk of an upload of its own to the ack of the last one.
 
     As many chunks are on the way as the server allows. Opening and finishing are not timed.
     """
     call = _open_stream(channel, _UPLOAD_METHOD, read=v1.UploadEventsResponse.FromString)
-    open_request = v1.UploadEventsRequest.Open(account_id=ACCOUNT_ID, upload_id=uuid7())
+    open_request = v1.UploadEventsRequest.Open(account_id=account_id, upload_id=uuid7())
     await call.write(v1.UploadEventsRequest(open=open_request).SerializeToString())
     answers = aiter(call)
     opened = (await anext(answers)).opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 _STOP_TIMEOUT_SECONDS = 60
 
@@ -22,11 +24,15 @@ class RunningServer:
 
 
 @contextmanager
-def engagement_server(data_dir: Path, *options: str) -> Iterator[RunningServer]:
-    """The server as its users start it, over a folder; it stops gracefully behind the block."""
+def engagement_server(data_dir: Path, *options: str, log_file: Path | None = None) -> Iterator[RunningServer]:
+    """The server as its users start it, over a folder; it stops gracefully behind the block.
+
+    Its messages go to the standard error of this process, or to a file.
+    """
     command = ("-m", "engagement.cli", "serve", "--listen", "127.0.0.1:0", "--data", str(data_dir))
-    with _listening(*command, *options) as server:
-        yield server
+    with contextlib.ExitStack() as stack:
+        messages = None if log_file is None else stack.enter_context(log_file.open("w"))
+        yield stack.enter_context(_listening(*command, *options, messages=messages))
 
 
 @contextmanager
@@ -37,8 +43,10 @@ def echo_server() -> Iterator[RunningServer]:
 
 
 @contextmanager
-def _listening(*arguments: str) -> Iterator[RunningServer]:
-    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
+def _listening(*arguments: str, messages: IO[str] | None = None) -> Iterator[RunningServer]:
+    with subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=messages, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from statistics import median
@@ -26,8 +26,8 @@ class Target:
 
     def __str__(self) -> str:
         if self.minimum is not None:
-            return f"≥ {_number(self.minimum)}"
-        return "" if self.below is None else f"< {_number(self.below)}"
+            return f"≥ {number(self.minimum)}"
+        return "" if self.below is None else f"< {number(self.below)}"
 
 
 NO_TARGET = Target()
@@ -77,20 +77,30 @@ def render(figures: Iterable[Figure]) -> Iterator[str]:
 def _table(figures: Sequence[Figure]) -> Iterator[str]:
     header = ("what", "measured", "unit", "target", "verdict")
     rows = [
-        (figure.name, _number(figure.value), figure.unit, str(figure.target), figure.verdict)
+        (figure.name, number(figure.value), figure.unit, str(figure.target), figure.verdict)
         for figure in figures
     ]
+    yield from table(header, rows, right={1})
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[int] = ()
+) -> Iterator[str]:
+    """The lines of a Markdown table, aligned for a terminal; the columns of numbers are to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    aligns = (str.ljust, str.rjust, str.ljust, str.ljust, str.ljust)
+    aligns = [str.rjust if column in right else str.ljust for column in range(len(header))]
     rule = ["-" * width for width in widths]
-    rule[1] = rule[1][:-1] + ":"
+    for column in right:
+        rule[column] = rule[column][:-1] + ":"
     for row in (header, rule, *rows):
         cells = [align(cell, width) for align, cell, width in zip(aligns, row, widths, strict=True)]
         yield f"| {' | '.join(cells)} |"
 
 
-def _number(value: float) -> str:
-    """Three digits that mean something, or all digits before the point."""
+def number(value: float) -> str:
+    """A number for people: three digits that mean something, or all digits before the point."""
+    if not math.isfinite(value):
+        return "-"
     if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

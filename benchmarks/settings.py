@@ -23,6 +23,7 @@ class Part(StrEnum):
     SUBSCRIBE = "subscribe"
     PROFILE = "profile"
     WORKERS = "workers"
+    MIXED = "mixed"
     GROWTH = "growth"
     LATENCY = "latency"
     RESOURCES = "resources"

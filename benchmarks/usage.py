@@ -49,6 +49,11 @@ def memory_megabytes(pid: int, field: str) -> float:
     raise KeyError(field)
 
 
+def reset_peak(pid: int) -> None:
+    """Begins a new peak (VmHWM) of a process of the same user."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def children(pid: int) -> list[int]:
     """The processes that a process has started, in their order."""
     return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _VERSION = version("engagement-attributes")
 _WATCH_SECONDS = 1.0
 _MEMORY_SECONDS = 0.25
-_MAX_UNARY_CALLS = 4_000
+_MAX_UNARY_CALLS = 1_000
 _PRESSURE_TEXTS = {
     Pressure.NONE: "calls are taken again",
     Pressure.SOFT: "new calls are refused as OVERLOADED; max_memory is the limit",

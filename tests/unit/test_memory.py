@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,27 @@ def test_a_process_with_nothing_under_way_takes_work_however_much_it_keeps(
 ) -> None:
     process.resident_bytes, process.is_idle = 2000, True
     assert meter.look() is Pressure.NONE
+
+
+class Message:
+    """Something that only a cycle holds, as what a refused call leaves."""
+
+    def __init__(self) -> None:
+        self.call = self
+
+
+def test_beyond_the_soft_limit_cycles_are_collected(process: Process, meter: MemoryMeter) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        left = weakref.ref(Message())
+        meter.look()
+        assert left() is not None
+        process.resident_bytes = 900
+        meter.look()
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_a_system_that_hides_the_memory_has_no_pressure(process: Process, meter: MemoryMeter) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import re
+import time
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
@@ -17,6 +19,8 @@ MIN_PROCESS_BYTES: Final = 192 * MIB
 _BASE_BYTES: Final = 128 * MIB
 """Interpreter, libraries and page caches."""
 _SOFT, _HARD = 0.85, 0.95
+_COLLECT_SECONDS: Final = 1.0
+"""A collection stops the process for some hundredths of a second."""
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE: Final = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
 _CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -101,12 +105,17 @@ class MemoryMeter:
         self._limit_bytes = limit_bytes
         self._is_idle = is_idle
         self._resident_bytes = resident_bytes or process_bytes
+        self._collect_from = 0.0
         self.pressure = Pressure.NONE
         """As it was when it was last looked at."""
 
     def look(self) -> Pressure:
         """Looks at the process; on systems that cannot tell, there is never pressure."""
         if self._share() >= _SOFT:
+            # What a refused call leaves is a cycle that holds its messages, and cycles are collected rarely.
+            if time.monotonic() >= self._collect_from:
+                gc.collect()
+                self._collect_from = time.monotonic() + _COLLECT_SECONDS
             give_back()
         share = self._share()
         if share < _SOFT or self._is_idle():

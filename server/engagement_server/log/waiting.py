@@ -32,7 +32,7 @@ _OPERATION_BYTES: Final = 256
 # Measured on the slower of the machines at hand; their ratio matters more than their size.
 _OPERATION_MICROSECONDS: Final = 50.0
 _EVENT_MICROSECONDS: Final = 8.0
-_BYTE_MICROSECONDS: Final = 0.005
+_BYTE_MICROSECONDS: Final = 0.006
 _STEP_MICROSECONDS: Final = 10_000.0
 _PAUSE_FACTOR: Final = 3.0
 

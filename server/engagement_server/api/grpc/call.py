@@ -101,6 +101,8 @@ class GrpcCall:
         else:
             _log.error("request %s failed", request_id, exc_info=error)
             code, message, trailing = describe_internal(request_id)
+        # The library keeps what is raised in a cycle; the frames of the call hold its messages.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
         await self._context.abort(code, message, (*trailing, (REQUEST_ID_KEY, request_id)))
 
     def lose_client(self) -> None:

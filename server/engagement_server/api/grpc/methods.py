@@ -86,13 +86,16 @@ def _serialized(response: Message | bytes) -> bytes:
 
 
 def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> Any:
+    async def answer(context: Context) -> Message | bytes:
+        request = await _single(context, running)
+        grpc_call = running.begin(context, request, is_read=is_read)
+        response: Message | bytes = await handler(request, grpc_call)
+        running.note_answer(context, grpc_call, size_bytes=await grpc_call.prepare(response))
+        return response
+
     async def call(_: object, context: Context) -> Message | bytes:
         try:
-            request = await _single(context, running)
-            grpc_call = running.begin(context, request, is_read=is_read)
-            response: Message | bytes = await handler(request, grpc_call)
-            running.note_answer(context, grpc_call, size_bytes=await grpc_call.prepare(response))
-            return response  # noqa: TRY300  # what it raises gets a status as well
+            return await answer(context)
         except Exception as error:  # every failure gets a status
             await GrpcCall(context).end(error)
 
