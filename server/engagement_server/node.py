@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 _VERSION = version("engagement-attributes")
 _WATCH_SECONDS = 1.0
 _MEMORY_SECONDS = 0.25
+# About a third of a second of work: what comes on top would wait too long.
 _MAX_UNARY_CALLS = 1_000
 _PRESSURE_TEXTS = {
     Pressure.NONE: "calls are taken again",
@@ -318,7 +319,7 @@ def _server_limits(config: Config) -> ServerLimits:
 
 def _call_limits(config: Config, memory: MemoryPlan) -> CallLimits:
     return CallLimits(
-        max_calls=memory.max_uploads + memory.max_subscriptions + _MAX_UNARY_CALLS,
+        max_unary_calls=_MAX_UNARY_CALLS,
         max_calls_of_connection=config.max_calls_per_connection,
         max_slow_messages=memory.max_slow_messages,
         answers_bytes=memory.answers_bytes,

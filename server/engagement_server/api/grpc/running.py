@@ -43,7 +43,8 @@ ViewTime: TypeAlias = Callable[[str], int | None]
 class CallLimits(NamedTuple):
     """How many calls one process takes at a time."""
 
-    max_calls: int
+    max_unary_calls: int
+    """Streams have limits of their own."""
     max_calls_of_connection: int
     max_slow_messages: int
     """Messages that have been arriving for more than a second."""
@@ -211,7 +212,7 @@ class RunningCalls:
         limits = self._limits
         if (
             self.pressure is not Pressure.NONE
-            or len(self._connections) >= limits.max_calls
+            or len(self._connections) - len(self._streams) >= limits.max_unary_calls
             or self._by_connection[connection] >= limits.max_calls_of_connection
         ):
             raise OverloadedError
