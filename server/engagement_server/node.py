@@ -124,6 +124,11 @@ class Server:
             self._supervisor.start("watch-memory", self._watch_memory),
         ]
 
+    @property
+    def unread_answers(self) -> int:
+        """Large answers that clients have not taken."""
+        return self._endpoint.unread_answers
+
     async def fail(self) -> None:
         """Raises LogError once a log cannot be used until the server is restarted."""
         await asyncio.wait(

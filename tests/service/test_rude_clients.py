@@ -95,6 +95,20 @@ async def test_answers_that_nobody_reads_are_bounded_and_others_get_theirs(start
             assert len([stored async for stored in client.list_events()]) == 50
 
 
+async def test_a_client_that_goes_away_before_its_answer_is_no_news(
+    start: StartServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start()
+    async with EngagementClient(server.address, account_id="acme") as client:
+        await fill(client)
+        with RawHttp2(server.address, window_bytes=0) as rude:
+            rude.call(_LIST, v1.ListEventsRequest(account_id="acme"))
+            await eventually(lambda: bool(server.unread_answers), "the answer waits")
+        await eventually(lambda: not server.unread_answers, "the call has ended")
+        await client.record_event(customer_event("after"))
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_an_answer_that_stays_unread_for_too_long_is_dropped(
     start: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,7 +105,8 @@ type IngestServiceClient interface {
 	//     chunk does not end the stream.
 	UploadEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UploadEventsRequest, UploadEventsResponse], error)
 	// `GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
-	// / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
+	// / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
+	// before its first chunk.
 	GetUpload(ctx context.Context, in *GetUploadRequest, opts ...grpc.CallOption) (*GetUploadResponse, error)
 }
 
@@ -238,7 +239,8 @@ type IngestServiceServer interface {
 	//     chunk does not end the stream.
 	UploadEvents(grpc.BidiStreamingServer[UploadEventsRequest, UploadEventsResponse]) error
 	// `GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
-	// / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
+	// / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
+	// before its first chunk.
 	GetUpload(context.Context, *GetUploadRequest) (*GetUploadResponse, error)
 	mustEmbedUnimplementedIngestServiceServer()
 }

@@ -55,7 +55,7 @@ type PrivacyServiceClient interface {
 	//
 	// An account that has no events, suppressions or lists stays unknown: without
 	// `suppress`, the answer is a complete erasure of no events, and nothing is
-	// kept of it.
+	// kept of it: other calls do not find it, and a repetition gets another one.
 	EraseConsumer(ctx context.Context, in *EraseConsumerRequest, opts ...grpc.CallOption) (*EraseConsumerResponse, error)
 	// `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
 	// none with this id.
@@ -145,7 +145,7 @@ type PrivacyServiceServer interface {
 	//
 	// An account that has no events, suppressions or lists stays unknown: without
 	// `suppress`, the answer is a complete erasure of no events, and nothing is
-	// kept of it.
+	// kept of it: other calls do not find it, and a repetition gets another one.
 	EraseConsumer(context.Context, *EraseConsumerRequest) (*EraseConsumerResponse, error)
 	// `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
 	// none with this id.

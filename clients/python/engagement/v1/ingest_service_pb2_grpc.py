@@ -160,7 +160,8 @@ class IngestServiceServicer:
 
     def GetUpload(self, request, context):
         """`GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
-        / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
+        / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
+        before its first chunk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -110,7 +110,8 @@ class IngestServiceStub:
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.GetUploadRequest, _ingest_service_pb2.GetUploadResponse]
     """`GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
-    / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
+    / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
+    before its first chunk.
     """
 
 @_typing.type_check_only
@@ -195,7 +196,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.GetUploadRequest, _ingest_service_pb2.GetUploadResponse]  # type: ignore[assignment]
     """`GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
-    / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
+    / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
+    before its first chunk.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -301,7 +303,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_service_pb2.GetUploadResponse, _abc.Awaitable[_ingest_service_pb2.GetUploadResponse]]:
         """`GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
-        / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
+        / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
+        before its first chunk.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -85,7 +85,7 @@ class PrivacyServiceServicer:
 
         An account that has no events, suppressions or lists stays unknown: without
         `suppress`, the answer is a complete erasure of no events, and nothing is
-        kept of it.
+        kept of it: other calls do not find it, and a repetition gets another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,7 @@ class PrivacyServiceStub:
 
     An account that has no events, suppressions or lists stays unknown: without
     `suppress`, the answer is a complete erasure of no events, and nothing is
-    kept of it.
+    kept of it: other calls do not find it, and a repetition gets another one.
     """
     GetErasure: _grpc.UnaryUnaryMultiCallable[_privacy_service_pb2.GetErasureRequest, _privacy_service_pb2.GetErasureResponse]
     """`GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
@@ -102,7 +102,7 @@ class PrivacyServiceAsyncStub(PrivacyServiceStub):
 
     An account that has no events, suppressions or lists stays unknown: without
     `suppress`, the answer is a complete erasure of no events, and nothing is
-    kept of it.
+    kept of it: other calls do not find it, and a repetition gets another one.
     """
     GetErasure: _aio.UnaryUnaryMultiCallable[_privacy_service_pb2.GetErasureRequest, _privacy_service_pb2.GetErasureResponse]  # type: ignore[assignment]
     """`GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
@@ -150,7 +150,7 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
 
         An account that has no events, suppressions or lists stays unknown: without
         `suppress`, the answer is a complete erasure of no events, and nothing is
-        kept of it.
+        kept of it: other calls do not find it, and a repetition gets another one.
         """
 
     @_abc_1.abstractmethod

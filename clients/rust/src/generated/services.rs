@@ -625,7 +625,8 @@ pub mod ingest_service_client {
             self.inner.streaming(req, path, codec).await
         }
         /// `GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
-        /// / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
+        /// / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
+        /// before its first chunk.
         pub async fn get_upload(
             &mut self,
             request: impl tonic::IntoRequest<super::GetUploadRequest>,
@@ -756,7 +757,7 @@ pub mod privacy_service_client {
         ///
         /// An account that has no events, suppressions or lists stays unknown: without
         /// `suppress`, the answer is a complete erasure of no events, and nothing is
-        /// kept of it.
+        /// kept of it: other calls do not find it, and a repetition gets another one.
         pub async fn erase_consumer(
             &mut self,
             request: impl tonic::IntoRequest<super::EraseConsumerRequest>,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,15 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a message of the library is more than that a client went away before it had its answer."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, grpc.aio.InternalError)
+
+
+logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
 
 
 class Endpoint:
@@ -116,6 +126,11 @@ class Endpoint:
     def is_idle(self) -> bool:
         """Whether no call is under way."""
         return self._running.is_idle
+
+    @property
+    def unread_answers(self) -> int:
+        """See `RunningCalls.unread_answers`."""
+        return self._running.unread_answers
 
     def relieve(self, pressure: Pressure) -> None:
         """See `RunningCalls.relieve`."""

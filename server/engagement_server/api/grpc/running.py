@@ -204,6 +204,11 @@ class RunningCalls:
             await asyncio.sleep(_FAREWELL_SECONDS)
 
     @property
+    def unread_answers(self) -> int:
+        """Large answers that clients have not taken."""
+        return len(self._unread)
+
+    @property
     def is_idle(self) -> bool:
         """Whether no call runs, and none arrives."""
         return not self._connections and not self._arriving

@@ -916,7 +916,8 @@ export const IngestService: GenService<{
   },
   /**
    * `GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
-   * / UPLOAD_NOT_FOUND if the upload was never opened or has expired.
+   * / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
+   * before its first chunk.
    *
    * @generated from rpc engagement.v1.IngestService.GetUpload
    */

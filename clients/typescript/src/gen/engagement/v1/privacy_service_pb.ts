@@ -465,7 +465,7 @@ export const PrivacyService: GenService<{
    *
    * An account that has no events, suppressions or lists stays unknown: without
    * `suppress`, the answer is a complete erasure of no events, and nothing is
-   * kept of it.
+   * kept of it: other calls do not find it, and a repetition gets another one.
    *
    * @generated from rpc engagement.v1.PrivacyService.EraseConsumer
    */
