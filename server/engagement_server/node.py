@@ -23,7 +23,7 @@ from engagement_server.api.server import ServerLimits
 from engagement_server.api.services import services
 from engagement_server.clock import now_ms
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
-from engagement_server.governor.memory import MemoryMeter, Pressure
+from engagement_server.governor.memory import MemoryMeter, watch_memory
 from engagement_server.jobs.agreement import Terms, agree_on_retention
 from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
 from engagement_server.log.local import LocalLog
@@ -47,14 +47,8 @@ if TYPE_CHECKING:
 
 _VERSION = version("engagement-attributes")
 _WATCH_SECONDS = 1.0
-_MEMORY_SECONDS = 0.25
 # About a third of a second of work: what comes on top would wait too long.
 _MAX_UNARY_CALLS = 1_000
-_PRESSURE_TEXTS = {
-    Pressure.NONE: "calls are taken again",
-    Pressure.SOFT: "new calls are refused as OVERLOADED; max_memory is the limit",
-    Pressure.HARD: "streams are closed and slow calls reset; max_memory is the limit",
-}
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +115,7 @@ class Server:
         self.address = await self._endpoint.listen(self._config.listen)
         self._watching = [
             self._supervisor.start("watch-files", self._watch_files, service=INGEST_SERVICE),
-            self._supervisor.start("watch-memory", self._watch_memory),
+            self._supervisor.start("watch-memory", lambda: watch_memory(self._meter, self._endpoint.relieve)),
         ]
 
     @property
@@ -164,22 +158,6 @@ class Server:
                 _log.warning("the files of the store are back: events are accepted again")
             else:
                 _log.error("no event is accepted: %s. Stop the server and put the files back", missing)
-
-    async def _watch_memory(self) -> None:
-        """Refuses work, and ends some, while the process takes too much memory."""
-        reported = Pressure.NONE
-        while True:
-            await asyncio.sleep(_MEMORY_SECONDS)
-            pressure = self._meter.look()
-            self._endpoint.relieve(pressure)
-            if pressure != reported:
-                _log.log(
-                    logging.INFO if pressure is Pressure.NONE else logging.WARNING,
-                    "memory pressure is %s: %s",
-                    pressure.name.lower(),
-                    _PRESSURE_TEXTS[pressure],
-                )
-                reported = pressure
 
 
 def _find_missing(databases: Sequence[DatabaseFile]) -> StoreUnavailableError | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import gc
+import logging
 import os
 import re
 import time
@@ -87,6 +89,16 @@ class Pressure(IntEnum):
     """So much that work under way must end."""
 
 
+_PRESSURE_TEXTS = {
+    Pressure.NONE: "calls are taken again",
+    Pressure.SOFT: "new calls are refused as OVERLOADED; max_memory is the limit",
+    Pressure.HARD: "streams are closed and slow calls reset; max_memory is the limit",
+}
+_LOOK_SECONDS = 0.25
+
+_log = logging.getLogger(__name__)
+
+
 class MemoryMeter:
     """What this process takes, against its limit: the backstop behind all that is counted.
 
@@ -126,6 +138,19 @@ class MemoryMeter:
 
     def _share(self) -> float:
         return (self._resident_bytes() or 0) / self._limit_bytes
+
+
+async def watch_memory(meter: MemoryMeter, relieve: Callable[[Pressure], None]) -> None:
+    """Looks at the process again and again, and lets `relieve` do something about the pressure."""
+    reported = Pressure.NONE
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        pressure = meter.look()
+        relieve(pressure)
+        if pressure != reported:
+            reported = pressure
+            level = logging.INFO if pressure is Pressure.NONE else logging.WARNING
+            _log.log(level, "memory pressure is %s: %s", pressure.name.lower(), _PRESSURE_TEXTS[pressure])
 
 
 def process_bytes() -> int | None:
