@@ -47,7 +47,7 @@ def cases() -> list[Json]:
                 unary(
                     "RecordEvent", receive(event=event("e1")), {"status": {**OVERLOADED, "pushback_ms": 400}}
                 ),
-                unary("RecordEvent", *answered, not_before_seconds=0.39),
+                unary("RecordEvent", *answered, not_before_seconds=0.35),
             ],
             "expected": {"result": accepted},
         },

@@ -177,7 +177,7 @@ def cases() -> list[Json]:
                     started("c2"),
                     batch("c3", ("e3", "c3")),
                     send(cursor="c3", caughtUp={}),
-                    not_before_seconds=0.49,
+                    not_before_seconds=0.45,
                 ),
             ],
             "expected": {"steps": [step("e1", "c1"), step("e3", "c3")], "cursor": "c3", "erasures": []},
