@@ -14,6 +14,7 @@ from engagement_server.jobs.hot_consumers import MIN_KEPT_EVENTS
 if TYPE_CHECKING:
     from engagement import v1
     from engagement_server.cursor import Cursors
+    from engagement_server.governor.turns import Caller
     from engagement_server.jobs.hot_consumers import HotConsumers
     from engagement_server.model import FoldedProfile, LogBounds
     from engagement_server.store.profile_rows import Folding, ProfileRows
@@ -29,9 +30,9 @@ class Profiles:
         self._hot_consumers = hot_consumers
         self._cursors = cursors
 
-    async def read(self, request: v1.GetProfileRequest) -> v1.Profile:
+    async def read(self, request: v1.GetProfileRequest, *, caller: Caller) -> v1.Profile:
         """The profile of a consumer. Raises ProfileNotFoundError."""
-        profile, kept = await self._readers.run(lambda reader: self._fold(reader, request))
+        profile, kept = await self._readers.run(lambda reader: self._fold(reader, request), caller=caller)
         if kept is not None:
             self._hot_consumers.keep(request.account_id, kept)
         return profile

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engagement import v1
+from engagement_server.governor.turns import Caller
 from engagement_server.jobs.hot_consumers import (
     MAX_NEW_EVENTS,
     MAX_SAMPLES,
@@ -27,6 +28,8 @@ from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
 from tests.support.events import batch_of, customer_events
 from tests.support.waiting import eventually
+
+CALLER = Caller("peer", "acme")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,9 @@ async def test_more_events_than_a_step_are_folded_step_by_step(parts: Parts) -> 
     await parts.record(5 * MAX_NEW_EVENTS)
     await parts.wait_until_kept()
     request = v1.GetProfileRequest(account_id="acme", consumer_id="ada")
-    assert (await parts.profiles.read(request)).customer_info.balance == str(5 * MAX_NEW_EVENTS - 1)
+    assert (await parts.profiles.read(request, caller=CALLER)).customer_info.balance == str(
+        5 * MAX_NEW_EVENTS - 1
+    )
 
 
 async def test_what_comes_while_events_are_folded_is_folded_too(parts: Parts) -> None:
@@ -102,14 +107,14 @@ async def test_what_comes_while_events_are_folded_is_folded_too(parts: Parts) ->
 async def test_a_read_of_many_events_keeps_what_it_folded(parts: Parts) -> None:
     await parts.record(MIN_KEPT_EVENTS)
     request = v1.GetProfileRequest(account_id="acme", consumer_id="ada")
-    first = await parts.profiles.read(request)
+    first = await parts.profiles.read(request, caller=CALLER)
     await parts.wait_until_kept()
-    assert await parts.profiles.read(request) == first
+    assert await parts.profiles.read(request, caller=CALLER) == first
 
 
 async def test_a_read_of_few_events_keeps_nothing(parts: Parts) -> None:
     await parts.record(MIN_KEPT_EVENTS - 1)
-    await parts.profiles.read(v1.GetProfileRequest(account_id="acme", consumer_id="ada"))
+    await parts.profiles.read(v1.GetProfileRequest(account_id="acme", consumer_id="ada"), caller=CALLER)
     await parts.record(1, start=MIN_KEPT_EVENTS)
     assert await parts.count_read() == MIN_KEPT_EVENTS
 
