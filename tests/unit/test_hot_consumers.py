@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,19 @@ from engagement_server.jobs.hot_consumers import (
     ConsumerCounts,
     HotConsumers,
 )
+from engagement_server.jobs.hot_consumers import Subject as FoldSubject
 from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
 from engagement_server.model import ErasureState, Subject
-from engagement_server.operations import BeginErasure, EraseEvents, ExpireEvents, RecordBatch, Recorded
+from engagement_server.operations import (
+    BeginErasure,
+    EraseEvents,
+    ExpireEvents,
+    Operation,
+    RecordBatch,
+    Recorded,
+    SaveProfile,
+)
 from engagement_server.profiles import Profiles
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.reader import Reader
@@ -42,6 +51,7 @@ class Parts:
     committer: Committer
     readers: Readers
     profiles: Profiles
+    hot_consumers: HotConsumers
 
     kind: str
     """The id that the events have: of a consumer or of a customer."""
@@ -61,6 +71,11 @@ class Parts:
         request = v1.GetProfileRequest(account_id=account_id)
         setattr(request, self.kind, name)
         return request
+
+    def subject(self, name: str, *, account_id: str = "acme") -> FoldSubject:
+        if self.kind == "consumer_id":
+            return FoldSubject(account_id, consumer_id=name)
+        return FoldSubject(account_id, customer_id=name)
 
     async def read(self, name: str = "ada", *, account_id: str = "acme") -> v1.Profile:
         return await self.profiles.read(self.request(name, account_id=account_id), caller=CALLER)
@@ -99,7 +114,7 @@ async def parts(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     committer = Committer(log)
     hot_consumers = HotConsumers(readers=readers, committer=committer)
     found = Profiles(readers=readers, hot_consumers=hot_consumers, cursors=cursors)
-    yield Parts(committer, readers, found, request.param)
+    yield Parts(committer, readers, found, hot_consumers, request.param)
     hot_consumers.close()
     await committer.close()
     readers.close()
@@ -147,13 +162,13 @@ def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiles, "STEP_SECONDS", 0.0)  # one event a step
 
 
-async def read_once_prepared(parts: Parts, name: str = "ada", *, account_id: str = "acme") -> v1.Profile:
+async def read_once_prepared(parts: Parts) -> v1.Profile:
     """The profile, asked for until it is prepared."""
     found: list[v1.Profile] = []
 
     async def is_prepared() -> bool:
         try:
-            found.append(await parts.read(name, account_id=account_id))
+            found.append(await parts.read())
         except ProfilePendingError:
             return False
         return True
@@ -181,20 +196,30 @@ async def test_a_read_of_many_steps_is_as_one_of_a_single_step(parts: Parts) -> 
         await parts.read("grace")
 
 
-@pytest.mark.usefixtures("few_at_once")
 async def test_one_account_does_not_keep_others_from_being_prepared(parts: Parts) -> None:
+    saved: list[str] = []
+
+    def watch(operations: Sequence[Operation]) -> None:
+        saved.extend(each.account_id for each in operations if isinstance(each, SaveProfile))
+
     names = [f"greedy {number}" for number in range(30)]
-    for name in names:
-        await parts.record(MIN_KEPT_EVENTS, start=1000 * names.index(name), name=name)
+    for number, name in enumerate(names):
+        await parts.record(MIN_KEPT_EVENTS, start=1000 * number, name=name)
     await parts.record(MIN_KEPT_EVENTS, account_id="other")
-    for name in names:
-        with pytest.raises(ProfilePendingError):
-            await parts.read(name)
-    await read_once_prepared(parts, account_id="other")
-    with pytest.raises(ProfilePendingError):  # the greedy account still waits
-        await parts.read(names[-1])
-    for name in names:
-        await read_once_prepared(parts, name)
+    parts.committer.subscribe(watch)
+    for subject in [*(parts.subject(name) for name in names), parts.subject("ada", account_id="other")]:
+        parts.hot_consumers.prepare(subject)
+    await eventually(lambda: len(saved) == len(names) + 1, "all are prepared")
+    assert saved.index("other") < 5
+
+
+async def test_one_account_cannot_take_the_room_of_all_that_are_to_be_prepared(parts: Parts) -> None:
+    subjects = [parts.subject(f"greedy {number}") for number in range(6_000)]
+    for subject in subjects:
+        parts.hot_consumers.prepare(subject)
+    assert not all(map(parts.hot_consumers.is_preparing, subjects))
+    parts.hot_consumers.prepare(parts.subject("ada", account_id="other"))
+    assert parts.hot_consumers.is_preparing(parts.subject("ada", account_id="other"))
 
 
 async def test_a_kept_fold_goes_with_an_erased_event(parts: Parts) -> None:
