@@ -258,9 +258,10 @@ class Notice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FoldedProfile:
-    """All events of a consumer up to a position, folded in both ways."""
+    """All events of a consumer, or with a customer id, up to a position, folded in both ways."""
 
     consumer_id: str
+    """Empty if the fold is of a customer id."""
     through_position: int
     oldest_position: int
     """Lowest position that any value comes from."""
@@ -269,6 +270,7 @@ class FoldedProfile:
     replaced: bytes
     fingerprint: str = ""
     """Of the server that folded the events."""
+    customer_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

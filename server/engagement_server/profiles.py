@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
 from engagement import limits
-from engagement_server.errors import ProfileNotFoundError
-from engagement_server.jobs.hot_consumers import MIN_KEPT_EVENTS
+from engagement_server.errors import ProfileNotFoundError, ProfilePendingError
+from engagement_server.jobs.hot_consumers import MIN_KEPT_EVENTS, Subject
+from engagement_server.store.budget import STEP_SECONDS
 
 if TYPE_CHECKING:
     from engagement import v1
     from engagement_server.cursor import Cursors
+    from engagement_server.governor.turns import Caller
     from engagement_server.jobs.hot_consumers import HotConsumers
     from engagement_server.model import FoldedProfile, LogBounds
     from engagement_server.store.profile_rows import Folding, ProfileRows
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
+
+MAX_READ_EVENTS = 20_000
+"""Events that a read folds itself, more or less; with more left it is refused until they are folded."""
+# Events that are removed during a read may be in what it has read.
+_ATTEMPTS = 3
 
 
 class Profiles:
@@ -29,42 +37,96 @@ class Profiles:
         self._hot_consumers = hot_consumers
         self._cursors = cursors
 
-    async def read(self, request: v1.GetProfileRequest) -> v1.Profile:
-        """The profile of a consumer. Raises ProfileNotFoundError."""
-        profile, kept = await self._readers.run(lambda reader: self._fold(reader, request))
-        if kept is not None:
-            self._hot_consumers.keep(request.account_id, kept)
-        return profile
+    async def read(self, request: v1.GetProfileRequest, *, caller: Caller) -> v1.Profile:
+        """The profile of a consumer, read step by step, so that other reads get their turn.
 
-    def _fold(self, reader: Reader, request: v1.GetProfileRequest) -> tuple[v1.Profile, FoldedProfile | None]:
-        """The profile, and its fold if that is worth keeping."""
+        Raises ProfileNotFoundError, and ProfilePendingError if its events are too many to be read at once;
+        they are then folded in the background.
+        """
+        for _ in range(_ATTEMPTS):
+            reading = _Reading(request)
+            answer = None
+            while answer is None and not reading.has_lost_events:
+                answer = await self._readers.run(partial(self._step, reading), caller=caller)
+                self._require_few(reading)
+            if answer is not None:
+                profile, kept = answer
+                if kept is not None:
+                    self._hot_consumers.keep(request.account_id, kept)
+                return profile
+        raise ProfilePendingError
+
+    def _require_few(self, reading: _Reading) -> None:
+        """Raises ProfilePendingError if the events that are left should be folded in the background."""
+        folding = reading.folding
+        if folding is None or reading.is_complete:
+            return
+        subject = Subject(reading.request.account_id, folding.consumer_id, folding.customer_id)
+        if folding.matched > MAX_READ_EVENTS or self._hot_consumers.is_preparing(subject):
+            self._hot_consumers.prepare(subject)
+            raise ProfilePendingError
+
+    def _step(self, reading: _Reading, reader: Reader) -> tuple[v1.Profile, FoldedProfile | None] | None:
+        """Reads on; returns the profile once it is complete, and its fold if that is worth keeping."""
         with reader.transaction():
-            bounds = reader.bounds(request.account_id)
-            folding = None if bounds is None else _begin(reader.profiles, bounds, request)
-            if folding is not None:
-                reader.profiles.advance(folding)
-        if folding is None or folding.fold.is_empty:
-            raise _not_found(request)
+            reading.advance(reader)
+        folding = reading.folding
+        if folding is None or not reading.is_complete or reading.has_lost_events:
+            return None
+        if folding.fold.is_empty:
+            raise _not_found(reading.request)
         profile = folding.fold.profile(
             # Most values come from few events.
             folding.consumer_id,
-            folding=request.folding,
+            folding=reading.request.folding,
             encode=cache(self._cursors.encode),
         )
         _omit_largest(profile, max_bytes=limits.MAX_EVENT_BYTES)
-        is_worth_keeping = folding.consumer_id and folding.events >= MIN_KEPT_EVENTS
-        return profile, folding.folded_profile() if is_worth_keeping else None
+        return profile, folding.folded_profile() if folding.events >= MIN_KEPT_EVENTS else None
 
 
-def _begin(profiles: ProfileRows, bounds: LogBounds, request: v1.GetProfileRequest) -> Folding | None:
-    if request.HasField("consumer_id"):
-        return profiles.fold_consumer(bounds, request.consumer_id)
-    consumer_id = profiles.find_consumer(bounds, request.customer_id)
-    if consumer_id is None:
-        return None
-    if consumer_id:
-        return profiles.fold_consumer(bounds, consumer_id)
-    return profiles.fold_customer(bounds, request.customer_id)
+@dataclass(slots=True)
+class _Reading:
+    """The progress of reading one profile."""
+
+    request: v1.GetProfileRequest
+    start: LogBounds | None = None
+    """How far the log reached when it began."""
+    before: int | None = None
+    """The customer id was not found in the events from here on."""
+    folding: Folding | None = None
+    is_complete: bool = False
+    has_lost_events: bool = False
+    """Whether events were removed meanwhile, which the fold may have."""
+
+    def advance(self, reader: Reader) -> None:
+        """Takes one step. Raises ProfileNotFoundError."""
+        bounds = reader.bounds(self.request.account_id)
+        if bounds is None:
+            raise _not_found(self.request)
+        if self.folding is None:
+            self.start = self.start or bounds
+            self._begin(reader.profiles, self.start)
+        elif reader.profiles.has_removed_since(self.folding, bounds):
+            self.has_lost_events = True
+            return
+        if self.folding is not None:
+            self.is_complete = reader.profiles.advance(self.folding, max_seconds=STEP_SECONDS)
+
+    def _begin(self, profiles: ProfileRows, bounds: LogBounds) -> None:
+        request = self.request
+        if request.HasField("consumer_id"):
+            self.folding = profiles.fold_consumer(bounds, request.consumer_id)
+            return
+        consumer_id, self.before = profiles.find_consumer(
+            bounds, request.customer_id, before=self.before, max_seconds=STEP_SECONDS
+        )
+        if consumer_id:
+            self.folding = profiles.fold_consumer(bounds, consumer_id)
+        elif consumer_id is not None:
+            self.folding = profiles.fold_customer(bounds, request.customer_id)
+        elif self.before is None:
+            raise _not_found(request)
 
 
 def _omit_largest(profile: v1.Profile, *, max_bytes: int) -> None:

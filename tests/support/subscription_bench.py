@@ -17,7 +17,7 @@ from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, EraseEvents, RecordBatch, Recorded
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.reader import Reader
-from engagement_server.store.readers import Readers
+from engagement_server.store.readers import INTERNAL, Readers
 from engagement_server.streams.frames import Frame
 from engagement_server.streams.subscriptions import Subscriptions
 from tests.support.events import batch_of, customer_events
@@ -37,9 +37,9 @@ class CountingReaders(Readers):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def run(self, read: Callable[[Reader], T]) -> T:
+    async def run(self, read: Callable[[Reader], T], *, caller: Caller = INTERNAL) -> T:
         self.count += 1
-        result = await super().run(read)
+        result = await super().run(read, caller=caller)
         if not self.gate.is_set():
             self.withheld += 1
             await self.gate.wait()

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from engagement_server.errors import OverloadedError
+from engagement_server.governor.turns import Caller
 from engagement_server.log.local import LocalLog
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import MAX_WAITING_READS, Readers
 from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
+
+GREEDY, OTHER = Caller("greedy", "acme"), Caller("other", "acme")
 
 
 @asynccontextmanager
@@ -56,9 +59,9 @@ async def test_reads_that_are_short_share_one_thread(tmp_path: Path) -> None:
 
 
 async def read_beside(readers: Readers, slow: list[SlowRead]) -> None:
-    """Runs short reads while slow ones are running."""
-    running = [asyncio.ensure_future(readers.run(each)) for each in slow]
-    short = await asyncio.gather(*[readers.run(thread_of) for _ in range(50)])
+    """Runs short reads while slow ones of another caller are running."""
+    running = [asyncio.ensure_future(readers.run(each, caller=GREEDY)) for each in slow]
+    short = await asyncio.gather(*[readers.run(thread_of, caller=OTHER) for _ in range(50)])
     await eventually(lambda: all(each.started.is_set() for each in slow), "all slow reads run")
     for each in slow:
         each.may_end.set()
@@ -72,6 +75,65 @@ async def test_no_read_waits_for_slow_ones_while_a_thread_is_left(tmp_path: Path
             await read_beside(readers, [SlowRead() for _ in range(slow_reads)])
             for _ in range(300):  # until nothing is left of the backlog
                 await readers.run(thread_of)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+async def test_one_connection_never_gets_the_last_thread(tmp_path: Path, threads: int) -> None:
+    slow = [SlowRead() for _ in range(2 * threads)]
+    async with opened(tmp_path, threads=threads) as readers, deadline("reads"):
+        running = [
+            asyncio.ensure_future(readers.run(each, caller=Caller("greedy", f"account {number % 3}")))
+            for number, each in enumerate(slow)
+        ]
+        await eventually(
+            lambda: sum(each.started.is_set() for each in slow) == threads - 1, "all that may run do"
+        )
+        for _ in range(20):
+            await readers.run(thread_of, caller=OTHER)
+        assert sum(each.started.is_set() for each in slow) == threads - 1
+        for each in slow:
+            each.may_end.set()
+        await asyncio.gather(*running)
+        assert isinstance(await readers.run(thread_of, caller=GREEDY), int)
+
+
+async def test_callers_take_turns(tmp_path: Path) -> None:
+    done: list[str] = []
+    slow = SlowRead()
+    async with opened(tmp_path, threads=1) as readers, deadline("reads"):
+        running = asyncio.ensure_future(readers.run(slow, caller=GREEDY))
+        await eventually(slow.started.is_set, "the slow read runs")
+
+        async def read_as(caller: Caller) -> None:
+            await readers.run(lambda _: done.append(caller.connection), caller=caller)
+
+        waiting = [asyncio.ensure_future(read_as(caller)) for caller in [*[GREEDY] * 50, OTHER]]
+        await asyncio.sleep(0)  # so that they are asked for
+        slow.may_end.set()
+        await asyncio.gather(running, *waiting)
+    assert done.index("other") <= 1
+    assert done.count("greedy") == 50
+
+
+async def test_one_caller_cannot_take_the_room_of_all(tmp_path: Path) -> None:
+    slow = SlowRead()
+    async with opened(tmp_path, threads=1) as readers, deadline("reads"):
+        running = [asyncio.ensure_future(readers.run(slow, caller=GREEDY))]
+        for _ in range(MAX_WAITING_READS // 2):
+            running.append(asyncio.ensure_future(readers.run(thread_of, caller=GREEDY)))
+        await eventually(slow.started.is_set, "the slow read runs")
+        with pytest.raises(OverloadedError):
+            await readers.run(thread_of, caller=GREEDY)
+        other = asyncio.ensure_future(readers.run(thread_of, caller=OTHER))
+        slow.may_end.set()
+        assert isinstance(await other, int)
+        refused = [
+            each
+            for each in await asyncio.gather(*running, return_exceptions=True)
+            if isinstance(each, OverloadedError)
+        ]
+        assert 0 < len(refused) < MAX_WAITING_READS // 2
+        assert isinstance(await readers.run(thread_of, caller=GREEDY), int)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

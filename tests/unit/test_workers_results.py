@@ -93,6 +93,7 @@ _errors: dict[str, st.SearchStrategy[RequestError]] = {
     "LogDamagedError": st.builds(errors.LogDamagedError, log=_TEXTS, sequence=_NUMBERS, cause=_TEXTS),
     "OverloadedError": st.builds(errors.OverloadedError),
     "DrainingError": st.builds(errors.DrainingError),
+    "ProfilePendingError": st.builds(errors.ProfilePendingError),
     "StoreUnavailableError": st.builds(errors.StoreUnavailableError, _TEXTS),
 }
 

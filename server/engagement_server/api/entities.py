@@ -24,7 +24,9 @@ class EntityHandlers:
         """Returns a list."""
         require_valid(request)
         readers = self._partitions.of(request.account_id).readers
-        entities = await readers.run(lambda reader: reader.entities(request.account_id, request.kind))
+        entities = await readers.run(
+            lambda reader: reader.entities(request.account_id, request.kind), caller=call.caller
+        )
         return v1.ListEntitiesResponse(names=entities.names, closed=entities.is_closed)
 
     async def put_entities(self, request: v1.PutEntitiesRequest, call: Call) -> v1.PutEntitiesResponse:

@@ -18,6 +18,7 @@ from engagement_server.errors import (
 )
 from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import event_fields, stored_event_message
+from engagement_server.store.budget import STEP_SECONDS
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.validation import require_valid
 
@@ -51,7 +52,7 @@ class EventHandlers:
         def find(reader: Reader) -> StoredRow:
             return _find(reader, request, partition.cursors)
 
-        row = await read_with_catch_up(partition.log, lambda: partition.readers.run(find))
+        row = await read_with_catch_up(partition.log, lambda: partition.readers.run(find, caller=call.caller))
         if mask is None:
             return event_fields((row,), cursors=partition.cursors)[0]
         stored = stored_event_message(row, cursors=partition.cursors)
@@ -75,6 +76,7 @@ class EventHandlers:
             newest_first=request.newest_first,
             max_events=page_size(request.page_size),
             max_bytes=_MAX_PAGE_BYTES,
+            max_seconds=STEP_SECONDS,
         )
 
         def read(reader: Reader) -> bytes:
@@ -97,7 +99,9 @@ class EventHandlers:
                 rest.events.append(_masked(stored_event_message(row, cursors=cursors), mask))
             return rest.SerializeToString()
 
-        return await read_with_catch_up(partition.log, lambda: partition.readers.run(read))
+        return await read_with_catch_up(
+            partition.log, lambda: partition.readers.run(read, caller=call.caller)
+        )
 
     async def subscribe_events(self, request: v1.SubscribeEventsRequest, call: Call) -> None:
         """Serves a subscription."""
@@ -111,7 +115,9 @@ class EventHandlers:
         """Returns one profile."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
-        profile = await read_with_catch_up(partition.log, lambda: partition.profiles.read(request))
+        profile = await read_with_catch_up(
+            partition.log, lambda: partition.profiles.read(request, caller=call.caller)
+        )
         return v1.GetProfileResponse(profile=profile)
 
 

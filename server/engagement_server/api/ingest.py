@@ -112,7 +112,9 @@ class IngestHandlers:
             )
             return state, rejections
 
-        state, rejections = await read_with_catch_up(partition.log, lambda: partition.readers.run(read))
+        state, rejections = await read_with_catch_up(
+            partition.log, lambda: partition.readers.run(read, caller=call.caller)
+        )
         response = v1.GetUploadResponse(upload=upload_message(state))
         for sequence, verdict in rejections[:size]:
             response.rejections.add(
@@ -142,7 +144,7 @@ async def _record(  # noqa: PLR0913  # all but three are named at the call
     try:
         if validate_only:
             return await partition.readers.run(
-                lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic)
+                lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic), caller=call.caller
             )
         operation = RecordBatch(account_id, batch, is_atomic)
         submitted = partition.committer.submit(operation, returns=Recorded, caller=call.caller)

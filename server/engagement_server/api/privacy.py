@@ -11,14 +11,16 @@ from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import erasure_message
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import BeginErasure, LiftSuppression
+from engagement_server.store.budget import STEP_SECONDS
 from engagement_server.store.erasure_rows import filter_of
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
     from engagement_server.api.call import Call
+    from engagement_server.governor.turns import Caller
     from engagement_server.partitions import Partitions
-    from engagement_server.store.event_pages import Page
+    from engagement_server.store.event_pages import RowPage
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
 
@@ -45,7 +47,9 @@ class PrivacyHandlers:
         require_valid(request)
         partition = self._partitions.of(request.account_id)
         if request.validate_only:
-            return v1.EraseConsumerResponse(erasure=await _preview(partition.readers, request))
+            return v1.EraseConsumerResponse(
+                erasure=await _preview(partition.readers, request, caller=call.caller)
+            )
         begin = BeginErasure(
             account_id=request.account_id,
             request_id=request.request_id,
@@ -65,7 +69,9 @@ class PrivacyHandlers:
         def find(reader: Reader) -> ErasureState:
             return reader.erasures.find(request.account_id, request.erasure_id)
 
-        state = await read_with_catch_up(partition.log, lambda: partition.readers.run(find))
+        state = await read_with_catch_up(
+            partition.log, lambda: partition.readers.run(find, caller=call.caller)
+        )
         return v1.GetErasureResponse(erasure=erasure_message(state))
 
     async def list_erasures(self, request: v1.ListErasuresRequest, call: Call) -> v1.ListErasuresResponse:
@@ -80,7 +86,8 @@ class PrivacyHandlers:
         states = await partition.readers.run(
             lambda reader: reader.erasures.latest(
                 request.account_id, before_number=before_number, max_erasures=size + 1
-            )
+            ),
+            caller=call.caller,
         )
         response = v1.ListErasuresResponse(erasures=map(erasure_message, states[:size]))
         if len(states) > size:
@@ -102,7 +109,7 @@ class PrivacyHandlers:
         return v1.LiftSuppressionResponse(lifted=lifted > 0)
 
 
-async def _preview(readers: Readers, request: v1.EraseConsumerRequest) -> v1.Erasure:
+async def _preview(readers: Readers, request: v1.EraseConsumerRequest, *, caller: Caller) -> v1.Erasure:
     """A preview of an erasure; reads page by page, so that other reads get their turn."""
     subject = _subject(request)
     erasure = v1.Erasure(
@@ -112,16 +119,20 @@ async def _preview(readers: Readers, request: v1.EraseConsumerRequest) -> v1.Era
     )
     after: int | None = None
     while True:
-        page = await _page(readers, request.account_id, subject, after)
+        page = await _page(readers, request.account_id, subject, after, caller=caller)
         erasure.matched_events += len(page.rows)
         missing = _MAX_SAMPLE_IDS - len(erasure.sample_event_ids)
-        erasure.sample_event_ids.extend(event.event_id for _, event in page.rows[:missing])
+        erasure.sample_event_ids.extend(
+            v1.Event.FromString(row.payload).event_id for row in page.rows[:missing]
+        )
         if page.next_position is None:
             return erasure
         after = page.next_position
 
 
-async def _page(readers: Readers, account_id: str, subject: Subject, after: int | None) -> Page:
+async def _page(
+    readers: Readers, account_id: str, subject: Subject, after: int | None, *, caller: Caller
+) -> RowPage:
     query = PageQuery(
         account_id=account_id,
         wanted=filter_of(subject),
@@ -129,8 +140,9 @@ async def _page(readers: Readers, account_id: str, subject: Subject, after: int 
         newest_first=False,
         max_events=_PREVIEW_PAGE_EVENTS,
         max_bytes=_PREVIEW_PAGE_BYTES,
+        max_seconds=STEP_SECONDS,
     )
-    return await readers.run(lambda reader: reader.page(query))
+    return await readers.run(lambda reader: reader.row_page(query), caller=caller)
 
 
 def _subject(request: v1.EraseConsumerRequest | v1.LiftSuppressionRequest) -> Subject:

@@ -51,6 +51,7 @@
         └── UnavailableError
             ├── OverloadedError
             ├── DrainingError
+            ├── ProfilePendingError
             └── StoreUnavailableError
 
 They know nothing of gRPC; `api/grpc/status.py` gives each family its code.
@@ -113,7 +114,12 @@ from engagement_server.errors.state import (
     UploadFinishedError,
     UploadTakenOverError,
 )
-from engagement_server.errors.unavailable import DrainingError, OverloadedError, StoreUnavailableError
+from engagement_server.errors.unavailable import (
+    DrainingError,
+    OverloadedError,
+    ProfilePendingError,
+    StoreUnavailableError,
+)
 
 __all__ = [
     "BatchTooLargeError",
@@ -152,6 +158,7 @@ __all__ = [
     "PartitionNotServedError",
     "PreconditionError",
     "ProfileNotFoundError",
+    "ProfilePendingError",
     "RequestError",
     "RequestIdReusedError",
     "SequenceGapError",

@@ -23,6 +23,15 @@ class DrainingError(UnavailableError):
         super().__init__("the server is stopping; retry with the same event ids")
 
 
+class ProfilePendingError(UnavailableError):
+    """The profile is being prepared from very many events."""
+
+    reason = "PROFILE_PENDING"
+
+    def __init__(self) -> None:
+        super().__init__("the profile is being prepared from very many events; retry after the delay")
+
+
 class StoreUnavailableError(UnavailableError):
     """The store cannot be written or read."""
 

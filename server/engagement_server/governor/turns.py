@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 T = TypeVar("T")
 
@@ -39,9 +42,20 @@ class Turns(Generic[T]):
         items.append(item)
         self._length += 1
 
-    def popleft(self) -> T:
-        """Removes the item whose turn it is. Raises StopIteration if there is none."""
-        connection, accounts = next(iter(self._connections.items()))
+    def first(self, *, passing_over: Collection[str] = ()) -> T | None:
+        """The item whose turn it is, those of some connections left aside; None if there is none."""
+        for connection, accounts in self._connections.items():
+            if connection not in passing_over:
+                return next(iter(accounts.values()))[0]
+        return None
+
+    def popleft(self, *, passing_over: Collection[str] = ()) -> T:
+        """Removes the item whose turn it is, those of some connections left aside.
+
+        Raises StopIteration if there is none.
+        """
+        connection = next(each for each in self._connections if each not in passing_over)
+        accounts = self._connections[connection]
         account_id, items = next(iter(accounts.items()))
         item = items.popleft()
         if items:

@@ -1,4 +1,4 @@
-"""Folds the events of consumers that have many, so that no profile read has to fold them all.
+"""Folds the events of consumers and customer ids that have many, so that no read has to fold them all.
 
 docs/decisions/0015-kept-folds.md says how such consumers are found.
 """
@@ -10,11 +10,13 @@ import logging
 import random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
 from engagement_server.errors import RequestError
+from engagement_server.governor.turns import Caller, Room, Turns
 from engagement_server.operations import CommitChunk, RecordBatch, SaveProfile
+from engagement_server.store.budget import STEP_SECONDS
 from engagement_server.supervision import run_in_background, supervise
 
 if TYPE_CHECKING:
@@ -36,11 +38,14 @@ _EVENTS_A_SAMPLE = 8
 MAX_SAMPLES = MAX_NEW_EVENTS // _EVENTS_A_SAMPLE
 MAX_COUNTERS = 32_768
 _MAX_DUE = 10_000
+_MAX_UNDER_WAY = 4
 _MAX_SAVES = 32
 _STEP_EVENTS = 500
 # Pause after each step, in durations of the step: a tenth of a thread beside ingest, else a quarter.
 _BUSY_PAUSE = 9
 _IDLE_PAUSE = 3
+# While a read waits for it: half a thread.
+_WANTED_PAUSE = 1
 
 _log = logging.getLogger(__name__)
 
@@ -82,32 +87,87 @@ class ConsumerCounts:
         self.size = sum(map(len, self._counters.values()))
 
 
+class Subject(NamedTuple):
+    """Whose events to fold: a consumer or a customer id of an account; the other id is empty."""
+
+    account_id: str
+    consumer_id: str = ""
+    customer_id: str = ""
+
+
 class HotConsumers:
-    """Finds hot consumers among the commits, and folds their events in the background, in small steps."""
+    """Finds hot consumers among the commits, and folds their events in the background, in small steps.
+
+    Accounts take turns, and at most one subject of each is folded at a time.
+    """
 
     def __init__(self, *, readers: Readers, committer: Committer) -> None:
         self._readers = readers
         self._committer = committer
         self._counts = ConsumerCounts()
-        self._due: dict[tuple[str, str], None] = {}
-        """Accounts and consumers to fold, oldest first."""
+        self._due: Turns[Subject] = Turns()
+        self._waiting: set[Subject] = set()
+        """All that are due."""
+        self._room = Room(_MAX_DUE)
+        self._preparing: set[Subject] = set()
+        """Those that a read waits for, until they are folded."""
+        self._busy_accounts: set[str] = set()
         self._arrival = asyncio.Event()
-        self._saves: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._saves: dict[Subject, asyncio.Task[None]] = {}
         committer.subscribe(self._count)
-        self._task = asyncio.create_task(supervise("hot-consumers", self._run), name="hot-consumers")
+        self._tasks = [
+            asyncio.create_task(supervise("hot-consumers", self._run), name="hot-consumers")
+            for _ in range(_MAX_UNDER_WAY)
+        ]
 
     def close(self) -> None:
         """Ends the background work; folds that were not saved are made again when needed."""
-        self._task.cancel()
-        for task in self._saves.values():
+        for task in (*self._tasks, *self._saves.values()):
             task.cancel()
 
     def keep(self, account_id: str, profile: FoldedProfile) -> None:
         """Saves a fold in the background, unless that is already under way."""
-        key = account_id, profile.consumer_id
+        key = Subject(account_id, profile.consumer_id, profile.customer_id)
         if key not in self._saves and len(self._saves) < _MAX_SAVES:
             self._saves[key] = run_in_background("save-profile", self._save(account_id, profile))
             self._saves[key].add_done_callback(lambda _: self._saves.pop(key))
+
+    def prepare(self, subject: Subject) -> None:
+        """Folds the events of a subject whose profile is wanted, unless that is under way.
+
+        If too many of its account wait already, a later read has to ask again.
+        """
+        if subject not in self._preparing and self._add(subject):
+            self._preparing.add(subject)
+
+    def is_preparing(self, subject: Subject) -> bool:
+        """Whether a subject is about to be folded because a read wants its profile."""
+        return subject in self._preparing
+
+    def _add(self, subject: Subject) -> bool:
+        """Whether a subject is due now."""
+        if subject in self._waiting:
+            return True
+        caller = Caller(subject.account_id, "")
+        if self._room.used_bytes >= _MAX_DUE or not self._room.is_free_for(caller):
+            return False
+        self._room.take(caller, 1)
+        self._waiting.add(subject)
+        self._due.append(caller, subject)
+        self._arrival.set()
+        return True
+
+    def _take(self) -> Subject | None:
+        """The next subject, of an account of which none is being folded."""
+        subject = self._due.first(passing_over=self._busy_accounts)
+        if subject is None:
+            return None
+        self._due.popleft(passing_over=self._busy_accounts)
+        self._room.give_back(Caller(subject.account_id, ""), 1)
+        # Taken out first, so that a subject that becomes due meanwhile is folded again.
+        self._waiting.remove(subject)
+        self._busy_accounts.add(subject.account_id)
+        return subject
 
     def _count(self, operations: Sequence[Operation]) -> None:
         for operation in operations:
@@ -117,38 +177,41 @@ class HotConsumers:
     def _count_records(self, account_id: str, records: Sequence[EventRecord]) -> None:
         # A random start, so that no order of events hides a consumer.
         sample = records[random.randrange(_EVENTS_A_SAMPLE) :: _EVENTS_A_SAMPLE]  # noqa: S311  # no secret
-        # Events without a consumer have the empty token.
-        tokens = [token for record in sample if (token := record.indexed_texts[1])]
-        due = self._counts.add(account_id, tokens)
-        if not due:
-            return
-        by_token = {record.indexed_texts[1]: record.payload for record in sample}
-        for token in due:
-            if len(self._due) < _MAX_DUE:
-                self._due[account_id, v1.Event.FromString(by_token[token]).consumer_id] = None
-                self._arrival.set()
+        by_token = {token: record for record in sample if (token := _token(record))}
+        for token in self._counts.add(account_id, [token for record in sample if (token := _token(record))]):
+            event = v1.Event.FromString(by_token[token].payload)
+            if event.consumer_id:
+                self._add(Subject(account_id, consumer_id=event.consumer_id))
+            else:
+                self._add(Subject(account_id, customer_id=event.customer_info.customer_id))
 
     async def _run(self) -> None:
         while True:
-            await self._arrival.wait()
-            if not self._due:
+            subject = self._take()
+            if subject is None:
                 self._arrival.clear()
+                await self._arrival.wait()
                 continue
-            # Taken out first, so that a consumer that becomes due meanwhile is folded again.
-            account_id, consumer_id = next(iter(self._due))
-            del self._due[account_id, consumer_id]
             try:
-                await self._refresh(account_id, consumer_id)
+                await self._refresh(subject)
             except RequestError as error:
                 _log.info("folding the events of a consumer is postponed: %s", error)
+            finally:
+                self._busy_accounts.remove(subject.account_id)
+                self._preparing.discard(subject)
+                self._arrival.set()
 
-    async def _refresh(self, account_id: str, consumer_id: str) -> None:
+    async def _refresh(self, subject: Subject) -> None:
         """Folds new events, and saves the fold unless events were removed in the meantime."""
 
         def begin(reader: Reader) -> Folding | None:
             with reader.transaction():
-                bounds = reader.bounds(account_id)
-                return None if bounds is None else reader.profiles.fold_consumer(bounds, consumer_id)
+                bounds = reader.bounds(subject.account_id)
+                if bounds is None:
+                    return None
+                if subject.consumer_id:
+                    return reader.profiles.fold_consumer(bounds, subject.consumer_id)
+                return reader.profiles.fold_customer(bounds, subject.customer_id)
 
         folding = await self._readers.run(begin)
         if folding is None:
@@ -156,9 +219,19 @@ class HotConsumers:
         is_complete = False
         while not is_complete:
             is_complete, step_seconds = await self._readers.run(lambda reader: _advance(reader, folding))
-            await asyncio.sleep((_BUSY_PAUSE if self._committer.is_busy else _IDLE_PAUSE) * step_seconds)
+            await asyncio.sleep(self._pause(subject) * step_seconds)
         if folding.events >= MIN_KEPT_EVENTS and not folding.fold.is_empty:
-            await self._committer.submit(SaveProfile(account_id, folding.folded_profile()), returns=int)
+            await self._committer.submit(
+                SaveProfile(subject.account_id, folding.folded_profile()), returns=int
+            )
+
+    def _pause(self, subject: Subject) -> int:
+        """The pause after a step; all that are under way share the time."""
+        if self._committer.is_busy:
+            share = _BUSY_PAUSE
+        else:
+            share = _WANTED_PAUSE if subject in self._preparing else _IDLE_PAUSE
+        return share * len(self._busy_accounts)
 
     async def _save(self, account_id: str, profile: FoldedProfile) -> None:
         try:
@@ -167,8 +240,14 @@ class HotConsumers:
             _log.info("a folded profile was not saved: %s", error)
 
 
+def _token(record: EventRecord) -> str:
+    """Identifies whose profile an event is counted for; empty if it has none."""
+    _, consumer, _, customer = record.indexed_texts
+    return consumer or (f"customer {customer}" if customer else "")
+
+
 def _advance(reader: Reader, folding: Folding) -> tuple[bool, float]:
     """Whether this step was the last, and the processor seconds that it took."""
     start = time.thread_time()
-    is_complete = reader.profiles.advance(folding, max_events=_STEP_EVENTS)
+    is_complete = reader.profiles.advance(folding, max_events=_STEP_EVENTS, max_seconds=STEP_SECONDS)
     return is_complete, time.thread_time() - start

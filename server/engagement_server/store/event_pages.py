@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any
 
 import apsw
@@ -15,14 +15,20 @@ from engagement_server.cursor import BLOCK_BITS, first_position, last_position
 from engagement_server.errors import DamagedEventsError
 from engagement_server.model import StoredRow
 from engagement_server.store.account_rows import find_account
+from engagement_server.store.budget import Budget
 from engagement_server.store.checksums import is_damage
 from engagement_server.store.damage import damaged_after, damaged_before
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import SEARCH_MATCHES, match_expression
+from engagement_server.store.search_windows import SearchWindows
 
-# Limits on the cost of a page, whatever the filter: at a limit the page ends early.
+# Limits on the cost of a page without a budget, whatever the filter: at a limit the page ends early.
 _MAX_SCANNED_BLOCKS = 50
 _MAX_CANDIDATES = 20_000
+# Looking at the clock after each event would take a tenth of the time of looking at the event.
+_EVENTS_A_LOOK = 8
+# Finding where the index has a word or an id.
+_TERM_SECONDS = 0.0001
 _ROW = "e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status, e.matched_type"
 _ROW_COLUMNS = len(StoredRow._fields)
 
@@ -40,6 +46,11 @@ class PageQuery:
     max_bytes: int
     max_candidates: int | None = None
     """Events that the index finds, at most: at the limit the page ends early. None: the usual limit."""
+    max_seconds: float | None = None
+    """The budget of processor time: the page ends early, even empty, soon after it is spent.
+
+    None: no limit, so that equal stores have equal pages.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +69,55 @@ class RowPage:
     next_position: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Candidates:
     """Rows that may match, in the order of the walk."""
 
-    rows: Iterator[tuple[Any, ...]]
+    rows: Generator[tuple[Any, ...], None, None]
     """Columns of a `StoredRow`; unless `are_matches`, its attribute set and whether it is authenticated."""
     find_damage: Callable[[], DamagedEventsError]
     """The events at the beginning that cannot be read."""
     max_rows: int | None = None
     """The look-up stopped early if there are as many."""
-    stop_position: int | None = None
-    """The position to continue after; None: there are no further candidates."""
     are_matches: bool = False
     """Whether all of them match."""
+
+
+@dataclass(slots=True)
+class _Collection:
+    """The events of a page so far."""
+
+    query: PageQuery
+    predicate: Predicate
+    budget: Budget
+    rows: list[StoredRow] = field(default_factory=list)
+    size_bytes: int = 0
+    examined: int = 0
+    position: int = 0
+    """Of the last candidate that was looked at."""
+    stop_position: int | None = None
+    """The position to continue after once all candidates are read; None: there are no further ones."""
+
+    def add(self, candidates: Iterable[tuple[Any, ...]], *, are_matches: bool) -> RowPage | None:
+        """Adds what matches; the page if it ends here."""
+        max_events, max_bytes = self.query.max_events, self.query.max_bytes
+        rows, as_row, has_budget = self.rows, StoredRow._make, self.budget.is_limited and not are_matches
+        for columns in candidates:
+            self.examined, self.position = self.examined + 1, columns[0]
+            if are_matches or _matches(self.predicate, columns):
+                row = as_row(columns if are_matches else columns[:_ROW_COLUMNS])
+                self.size_bytes += row.max_response_bytes
+                if len(rows) == max_events or (rows and self.size_bytes > max_bytes):
+                    return RowPage(rows, rows[-1].position)
+                rows.append(row)
+            if has_budget and self.examined % _EVENTS_A_LOOK == 0 and self.budget.is_spent:
+                return self.so_far
+        return None
+
+    @property
+    def so_far(self) -> RowPage:
+        """A page that ends after the last candidate."""
+        return RowPage(self.rows, self.position)
 
 
 class EventPages:
@@ -98,29 +144,91 @@ class EventPages:
         account = find_account(self._connection, query.account_id)
         if account is None:
             return RowPage((), None)
-        candidates = self._candidates(query, predicate, account)
-        rows: list[StoredRow] = []
-        size_bytes, examined, position = 0, 0, 0
-        are_matches, as_row = candidates.are_matches, StoredRow._make
+        low, high = first_position(account), last_position(account) + 1
+        if query.after_position is not None:
+            if query.newest_first:
+                high = min(high, query.after_position)
+            else:
+                low = max(low, query.after_position)
+        expression = match_expression(query.wanted, predicate.phrases)
+        if expression is None:
+            return self._scan_page(query, predicate, low, high)
+        page = self._look_up_page(query, predicate, expression, low, high)
+        if page is None:  # the first candidate is far away, or hard to find
+            page = self._window_page(query, predicate, expression, low, high)
+        return page
+
+    def _look_up_page(
+        self, query: PageQuery, predicate: Predicate, expression: str, low: int, high: int
+    ) -> RowPage | None:
+        """Asks the index once; None if the budget is spent before it finds a candidate."""
+        collection = _Collection(query, predicate, Budget(_look_up_seconds(query, expression)))
+        candidates = self._look_up(query, expression, low, high)
         try:
-            for columns in candidates.rows:
-                examined, position = examined + 1, columns[0]
-                if not (are_matches or _matches(predicate, columns)):
-                    continue
-                row = as_row(columns if are_matches else columns[:_ROW_COLUMNS])
-                size_bytes += row.max_response_bytes
-                if len(rows) == query.max_events or (rows and size_bytes > query.max_bytes):
-                    return RowPage(rows, rows[-1].position)
-                rows.append(row)
+            with collection.budget.interrupting(self._connection):
+                return self._collect(collection, candidates)
+        except apsw.InterruptError:
+            if not collection.budget.is_spent:  # the server stops
+                raise
+            return collection.so_far if collection.examined else None
+
+    def _window_page(
+        self, query: PageQuery, predicate: Predicate, expression: str, low: int, high: int
+    ) -> RowPage:
+        """Asks the index for one window after another, while the budget lasts."""
+        max_seconds = _look_up_seconds(query, expression)
+        assert max_seconds is not None
+        collection = _Collection(query, predicate, Budget(query.max_seconds))
+        windows = SearchWindows(
+            self._connection,
+            expression=expression,
+            low=low,
+            high=high,
+            newest_first=query.newest_first,
+            max_seconds=max_seconds,
+        )
+        try:
+            for window in windows:
+                with closing(self._rows_at(window.positions)) as rows:
+                    page = collection.add(rows, are_matches=False)
+                if page is not None:
+                    return page
+                if collection.budget.is_spent:
+                    return RowPage(collection.rows, window.boundary)
+            if windows.is_complete:
+                return RowPage(collection.rows, None)
         except apsw.Error as error:
             if not is_damage(error):
                 raise
-            if examined:
-                return RowPage(rows, position)
+        if query.newest_first:
+            reached = min(windows.high, collection.position or high)
+        else:
+            reached = max(windows.low, collection.position)
+        if reached not in (low, high):
+            return RowPage(collection.rows, reached)
+        # Reading the events one by one always gets on.
+        return self._scan_page(query, predicate, low, high)
+
+    def _scan_page(self, query: PageQuery, predicate: Predicate, low: int, high: int) -> RowPage:
+        collection = _Collection(query, predicate, Budget(query.max_seconds))
+        candidates = self._scan(collection, low, high)
+        return self._collect(collection, candidates)
+
+    def _collect(self, collection: _Collection, candidates: _Candidates) -> RowPage:
+        try:
+            with closing(candidates.rows) as rows:  # at once: an open query hides later commits from others
+                page = collection.add(rows, are_matches=candidates.are_matches)
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            if collection.examined:
+                return collection.so_far
             raise candidates.find_damage() from error
-        if examined == candidates.max_rows:
-            return RowPage(rows, position)
-        return RowPage(rows, candidates.stop_position)
+        if page is not None:
+            return page
+        if collection.examined == candidates.max_rows:
+            return collection.so_far
+        return RowPage(collection.rows, collection.stop_position)
 
     def candidates(self, query: PageQuery) -> list[int]:
         """The positions that the index has for a filter with ids, ascending; none of them is read."""
@@ -133,16 +241,7 @@ class EventPages:
         )
         return [int(position) for (position,) in rows]
 
-    def _candidates(self, query: PageQuery, predicate: Predicate, account: int) -> _Candidates:
-        low, high = first_position(account), last_position(account) + 1
-        if query.after_position is not None:
-            if query.newest_first:
-                high = min(high, query.after_position)
-            else:
-                low = max(low, query.after_position)
-        expression = match_expression(query.wanted, predicate.phrases)
-        if expression is None:
-            return self._scan(predicate, low, high, newest_first=query.newest_first)
+    def _look_up(self, query: PageQuery, expression: str, low: int, high: int) -> _Candidates:
         order = "DESC" if query.newest_first else "ASC"
         max_rows = query.max_candidates or _MAX_CANDIDATES
         # Not executed before the first row is wanted, which may be damaged.
@@ -165,42 +264,43 @@ class EventPages:
 
         return _Candidates(found, find_damage, max_rows=max_rows)
 
-    def _rows(self, statement: str, arguments: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
+    def _rows_at(self, positions: Iterable[int]) -> Generator[tuple[Any, ...], None, None]:
+        statement = f"SELECT {_ROW}, e.attribute_set, e.authenticated FROM events AS e WHERE e.position = ?"  # noqa: S608
+        for position in positions:
+            yield from self._connection.execute(statement, (position,))
+
+    def _rows(self, statement: str, arguments: tuple[object, ...]) -> Generator[tuple[Any, ...], None, None]:
         yield from self._connection.execute(statement, arguments)
 
-    def _scan(self, predicate: Predicate, low: int, high: int, *, newest_first: bool) -> _Candidates:
+    def _scan(self, collection: _Collection, low: int, high: int) -> _Candidates:
+        predicate, newest_first = collection.predicate, collection.query.newest_first
         conditions, arguments = _envelope_conditions(predicate)
         are_matches = not predicate.has_content and len(predicate.attribute_sets) < 2
-        if conditions or not are_matches:
-            blocks, stop_position = self._blocks(predicate, low, high, newest_first=newest_first)
-            ranges = [(block << BLOCK_BITS, (block + 1 << BLOCK_BITS) - 1) for block in blocks]
-        else:
-            ranges, stop_position = [(low + 1, high - 1)], None
         columns = _ROW if are_matches else f"{_ROW}, e.attribute_set, e.authenticated"
         statement = (
             f"SELECT {columns} FROM events AS e WHERE e.position >= ? AND e.position <= ?{conditions}"  # noqa: S608
             f" ORDER BY e.position {'DESC' if newest_first else 'ASC'}"
         )
-        scanned = chain.from_iterable(
-            self._connection.execute(
-                statement,
-                # Not beyond the positions outside, whose pages may be damaged.
-                (max(low + 1, first), min(high - 1, last), *arguments),
-            )
-            for first, last in ranges
-        )
         find = damaged_before if newest_first else damaged_after
-        return _Candidates(
-            scanned,
-            lambda: find(self._connection, low, high),
-            stop_position=stop_position,
-            are_matches=are_matches,
-        )
 
-    def _blocks(
-        self, predicate: Predicate, low: int, high: int, *, newest_first: bool
-    ) -> tuple[list[int], int | None]:
-        """The next blocks whose times may match, and the position to continue after."""
+        def scan(first: int, last: int) -> Generator[tuple[Any, ...], None, None]:
+            # Not beyond the positions outside, whose pages may be damaged.
+            bounds = (max(low + 1, first), min(high - 1, last))
+            yield from self._connection.execute(statement, (*bounds, *arguments))
+
+        def scan_blocks() -> Generator[tuple[Any, ...], None, None]:
+            blocks = self._blocks(predicate, low, high, newest_first=newest_first)
+            for number, block in enumerate(blocks):
+                if number == _MAX_SCANNED_BLOCKS or (number and collection.budget.is_spent):
+                    collection.stop_position = (block + newest_first << BLOCK_BITS) - (not newest_first)
+                    return
+                yield from scan(block << BLOCK_BITS, (block + 1 << BLOCK_BITS) - 1)
+
+        rows = scan_blocks() if conditions or not are_matches else scan(low + 1, high - 1)
+        return _Candidates(rows, lambda: find(self._connection, low, high), are_matches=are_matches)
+
+    def _blocks(self, predicate: Predicate, low: int, high: int, *, newest_first: bool) -> list[int]:
+        """The next blocks whose times may match: one more than a page may scan."""
         order = "DESC" if newest_first else "ASC"
         found = self._connection.execute(
             "SELECT block FROM blocks WHERE block BETWEEN ? AND ? AND max_ms >= ? AND min_ms < ?"  # noqa: S608
@@ -213,11 +313,14 @@ class EventPages:
                 _MAX_SCANNED_BLOCKS + 1,
             ),
         )
-        blocks = [block for (block,) in found]
-        if len(blocks) <= _MAX_SCANNED_BLOCKS:
-            return blocks, None
-        *scanned, following = blocks
-        return scanned, following + 1 << BLOCK_BITS if newest_first else (following << BLOCK_BITS) - 1
+        return [block for (block,) in found]
+
+
+def _look_up_seconds(query: PageQuery, expression: str) -> float | None:
+    """The budget of one look-up: a filter's own size, which has limits, must not use up all of it."""
+    if query.max_seconds is None:
+        return None
+    return query.max_seconds + _TERM_SECONDS * expression.count('"') / 2
 
 
 def _matches(predicate: Predicate, columns: Sequence[Any]) -> bool:

@@ -1,14 +1,15 @@
-"""Folds the stored events of a consumer, and stores folds of consumers that have many."""
+"""Folds the stored events of a consumer or a customer id, and stores the folds of those with many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.model import FoldedProfile
+from engagement_server.store.budget import Budget
 from engagement_server.store.fingerprint import FINGERPRINT
 from engagement_server.store.profile_fold import ProfileFold, Source
 from engagement_server.store.search import SEARCH_MATCHES, identifier_token
@@ -24,14 +25,18 @@ _NO_LIMIT = -1
 
 @dataclass(slots=True)
 class Folding:
-    """The progress of folding the events that a consumer had at one moment, newest first."""
+    """The progress of folding the events that a consumer or customer id had at one moment, newest first."""
 
     consumer_id: str
-    """Empty if the events name none."""
+    """Empty if the events of a customer id are folded."""
+    customer_id: str
+    """Empty if those of a consumer are."""
     expression: str
     """The query that finds candidates in the index."""
     matches: Callable[[v1.Event], bool]
-    """Whether an event is one of the consumer's."""
+    """Whether an event is one of them."""
+    expired_position: int
+    """Events up to here had expired at that moment."""
     after_position: int
     """Events up to here are in the fold already or have expired."""
     through_position: int
@@ -41,11 +46,14 @@ class Folding:
     fold: ProfileFold = field(default_factory=ProfileFold)
     events: int = 0
     """Candidates read so far."""
+    matched: int = 0
+    """Those of them that are in the fold."""
 
     def folded_profile(self) -> FoldedProfile:
         """The fold to store, once folding is complete."""
         return FoldedProfile(
             consumer_id=self.consumer_id,
+            customer_id=self.customer_id,
             through_position=self.through_position,
             oldest_position=self.fold.oldest_position,
             merged=self.fold.snapshot(v1.Folding.FOLDING_MERGE),
@@ -54,63 +62,81 @@ class Folding:
         )
 
 
+class FoundConsumer(NamedTuple):
+    """What a search for the consumer of a customer id has found."""
+
+    consumer_id: str | None
+    """Of the latest event with the id, empty if that event names none; None: no such event so far."""
+    next_position: int | None
+    """The search goes on before this position; None: it is over."""
+
+
 class ProfileRows:
     """Works inside the transactions of the caller."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def find_consumer(self, bounds: LogBounds, customer_id: str) -> str | None:
-        """The consumer of the latest event with a customer id, "" if that event names none.
-
-        None if there is no such event.
-        """
-        rows = self._connection.execute(
-            "SELECT e.payload FROM search CROSS JOIN events AS e ON e.position = search.rowid"  # noqa: S608
-            f" WHERE {SEARCH_MATCHES} AND search.rowid > ? AND search.rowid <= ? ORDER BY search.rowid DESC",
+    def find_consumer(
+        self,
+        bounds: LogBounds,
+        customer_id: str,
+        *,
+        before: int | None = None,
+        max_seconds: float | None = None,
+    ) -> FoundConsumer:
+        """Looks for the latest event with a customer id, before a position: other ids may share its hash."""
+        budget = Budget(max_seconds)
+        for position, payload in self._connection.execute(
+            "SELECT e.position, e.payload FROM search CROSS JOIN events AS e ON e.position = search.rowid"  # noqa: S608
+            f" WHERE {SEARCH_MATCHES} AND search.rowid > ? AND search.rowid < ? ORDER BY search.rowid DESC",
             (
                 f'(customer_id : "{identifier_token(customer_id)}")',
                 bounds.expired_position,
-                bounds.last_position,
+                bounds.last_position + 1 if before is None else before,
             ),
-        )
-        for (payload,) in rows:
+        ):
             event = v1.Event.FromString(payload)
             if event.customer_info.customer_id == customer_id:
-                return event.consumer_id
-        return None
+                return FoundConsumer(event.consumer_id, None)
+            if budget.is_spent:
+                return FoundConsumer(None, position)
+        return FoundConsumer(None, None)
 
     def fold_consumer(self, bounds: LogBounds, consumer_id: str) -> Folding:
         """Begins folding the events of a consumer, from the stored fold if there is one."""
-        folding = _begin(
+        return self._begin(
             bounds,
             consumer_id=consumer_id,
             expression=f'consumer_id : "{identifier_token(consumer_id)}"',
             matches=lambda event: event.consumer_id == consumer_id,
         )
-        row = self._connection.execute(
-            "SELECT through_position, merged, replaced FROM profiles"
-            " WHERE account = ? AND consumer_id = ? AND oldest_position > ? AND fingerprint = ?",
-            (bounds.account, consumer_id, bounds.expired_position, FINGERPRINT),
-        ).fetchone()
-        if row is not None:
-            folding.after_position, merged, replaced = row
-            folding.fold = ProfileFold.of_snapshot(merged=merged, replaced=replaced)
-        return folding
 
     def fold_customer(self, bounds: LogBounds, customer_id: str) -> Folding:
-        """Begins folding the events with a customer id."""
-        return _begin(
+        """Begins folding the events with a customer id, from the stored fold if there is one."""
+        return self._begin(
             bounds,
-            consumer_id="",
+            customer_id=customer_id,
             expression=f'customer_id : "{identifier_token(customer_id)}"',
             matches=lambda event: event.customer_info.customer_id == customer_id,
         )
 
-    def advance(self, folding: Folding, *, max_events: int = _NO_LIMIT) -> bool:
-        """Folds the next events; returns whether they were the last."""
+    def has_removed_since(self, folding: Folding, bounds: LogBounds) -> bool:
+        """Whether events may have been removed since folding began. `bounds` are those of now."""
+        (has_notice,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM notices WHERE position > ? AND position <= ?)",
+            (folding.through_position, bounds.last_position),
+        ).fetchall()[0]
+        return bool(has_notice) or bounds.expired_position > folding.expired_position
+
+    def advance(
+        self, folding: Folding, *, max_events: int = _NO_LIMIT, max_seconds: float | None = None
+    ) -> bool:
+        """Folds the next events, one at least; returns whether they were the last."""
+        budget = Budget(max_seconds)
         added = ProfileFold()
         read = 0
+        is_spent = False
         parse, matches, position = v1.Event.FromString, folding.matches, folding.next_position
         for position, event_id, authenticated, server_time_ms, payload in self._connection.execute(
             "SELECT e.position, e.event_id, e.authenticated, e.server_time_ms, e.payload"  # noqa: S608
@@ -121,11 +147,15 @@ class ProfileRows:
             read += 1
             event = parse(payload)
             if matches(event):
+                folding.matched += 1
                 added.add(Source(bool(authenticated), server_time_ms, position, event_id), event)
+            if budget.is_spent:
+                is_spent = True
+                break
         folding.next_position = position
         folding.events += read
         folding.fold.merge(added)
-        return read != max_events
+        return read != max_events and not is_spent
 
     def save(self, operation: SaveProfile, account: int) -> int:
         """Stores a fold unless a newer one is stored or its events may be gone; returns rows stored.
@@ -134,9 +164,9 @@ class ProfileRows:
         """
         profile = operation.profile
         self._connection.execute(
-            "INSERT INTO profiles SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 FROM accounts"
-            " WHERE number = ?1 AND expired_sequence < ?4 - ?8"
-            " AND NOT EXISTS (SELECT 1 FROM notices WHERE position > ?3 AND position < ?9)"
+            "INSERT INTO profiles SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM accounts"
+            " WHERE number = ?1 AND expired_sequence < ?5 - ?9"
+            " AND NOT EXISTS (SELECT 1 FROM notices WHERE position > ?4 AND position < ?10)"
             " ON CONFLICT DO UPDATE SET through_position = excluded.through_position,"
             " oldest_position = excluded.oldest_position, merged = excluded.merged,"
             " replaced = excluded.replaced, fingerprint = excluded.fingerprint"
@@ -144,6 +174,7 @@ class ProfileRows:
             (
                 account,
                 profile.consumer_id,
+                profile.customer_id,
                 profile.through_position,
                 profile.oldest_position,
                 profile.merged,
@@ -155,15 +186,32 @@ class ProfileRows:
         )
         return self._connection.changes()
 
-
-def _begin(
-    bounds: LogBounds, *, consumer_id: str, expression: str, matches: Callable[[v1.Event], bool]
-) -> Folding:
-    return Folding(
-        consumer_id=consumer_id,
-        expression=f"({expression})",
-        matches=matches,
-        after_position=bounds.expired_position,
-        through_position=bounds.last_position,
-        next_position=bounds.last_position + 1,
-    )
+    def _begin(
+        self,
+        bounds: LogBounds,
+        *,
+        expression: str,
+        matches: Callable[[v1.Event], bool],
+        consumer_id: str = "",
+        customer_id: str = "",
+    ) -> Folding:
+        folding = Folding(
+            consumer_id=consumer_id,
+            customer_id=customer_id,
+            expression=f"({expression})",
+            matches=matches,
+            expired_position=bounds.expired_position,
+            after_position=bounds.expired_position,
+            through_position=bounds.last_position,
+            next_position=bounds.last_position + 1,
+        )
+        row = self._connection.execute(
+            "SELECT through_position, merged, replaced FROM profiles"
+            " WHERE account = ? AND consumer_id = ? AND customer_id = ?"
+            " AND oldest_position > ? AND fingerprint = ?",
+            (bounds.account, consumer_id, customer_id, bounds.expired_position, FINGERPRINT),
+        ).fetchone()
+        if row is not None:
+            folding.after_position, merged, replaced = row
+            folding.fold = ProfileFold.of_snapshot(merged=merged, replaced=replaced)
+        return folding

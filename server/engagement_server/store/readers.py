@@ -2,6 +2,8 @@
 
 One thread does all reads while they are short; others help only with reads that would wait. Threads that
 read at the same time take the interpreter from each other, and from the event loop, at each step of SQLite.
+Callers take turns, and one thread at least is free of the reads of any one connection
+(docs/decisions/0050-reads-have-a-budget.md).
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import apsw
 
 from engagement_server.errors import OverloadedError
+from engagement_server.governor.turns import Caller, Room, Turns
 from engagement_server.store.failures import failure_of
 from engagement_server.store.reader import Reader
 
@@ -27,6 +30,8 @@ T = TypeVar("T")
 
 MAX_WAITING_READS = 1000
 """Reads that run or wait; more are refused, since their answers would come too late anyway."""
+INTERNAL: Final = Caller("", "")
+"""The caller of the server's own reads."""
 # A read that has waited this long gets a further thread; no result waits longer for the next ones.
 _HELP_SECONDS = 0.005
 _MAX_UNDELIVERED = 8
@@ -38,6 +43,7 @@ class _Read(NamedTuple):
     result: asyncio.Future[Any]
     start_seconds: float
     """Time of the event loop when it was asked for."""
+    connection: str
 
 
 class Readers:
@@ -45,10 +51,15 @@ class Readers:
 
     def __init__(self, database: DatabaseFile, *, threads: int) -> None:
         self._database = database
-        self._running = 0
+        self._room = Room(MAX_WAITING_READS)
         self._lock = threading.Lock()
         """Held for the queue and the idle threads, never while reading."""
-        self._queue: deque[_Read] = deque()
+        self._queue: Turns[_Read] = Turns()
+        self._held: Counter[str] = Counter()
+        """Threads that read for each connection."""
+        self._passed_over: set[str] = set()
+        """Connections that have all threads that one may have."""
+        self._max_held = max(threads - 1, 1)
         self._idle: list[threading.Lock] = []
         """Of each idle thread the lock that it waits for."""
         self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
@@ -61,25 +72,25 @@ class Readers:
         self._max_threads = threads
         self._threads: list[threading.Thread] = []
 
-    async def run(self, read: Callable[[Reader], T]) -> T:
-        """Runs `read` with a reader of the pool.
+    async def run(self, read: Callable[[Reader], T], *, caller: Caller = INTERNAL) -> T:
+        """Runs `read` with a reader of the pool, in the turn of its caller.
 
         Raises OverloadedError, StoreUnavailableError, DataDamagedError and what `read` raises.
         """
-        if self._running >= MAX_WAITING_READS:
+        is_full = self._room.used_bytes >= MAX_WAITING_READS
+        if is_full or (caller is not INTERNAL and not self._room.is_free_for(caller)):
             raise OverloadedError
-        self._running += 1
+        self._room.take(caller, 1)
         try:
-            return await self._submit(read)
+            return await self._submit(read, caller)
         finally:
-            self._running -= 1
+            self._room.give_back(caller, 1)
 
     def close(self) -> None:
         """Interrupts running reads, whose callers are gone, drops waiting ones, and closes connections."""
         with self._lock:
             self._is_closed = True
-            dropped = [task.result for task in self._queue]
-            self._queue.clear()
+            dropped = [self._queue.popleft().result for _ in range(len(self._queue))]
             while self._idle:
                 self._idle.pop().release()
         for result in dropped:
@@ -95,14 +106,14 @@ class Readers:
 
     # The next three run on the event loop.
 
-    def _submit(self, read: Callable[[Reader], T]) -> asyncio.Future[T]:
+    def _submit(self, read: Callable[[Reader], T], caller: Caller) -> asyncio.Future[T]:
         if self._is_closed:
             raise RuntimeError("the readers are closed")
         self._start_threads()
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
         with self._lock:
-            self._queue.append(_Read(read, result, loop.time()))
+            self._queue.append(caller, _Read(read, result, loop.time(), caller.connection))
             if len(self._idle) == len(self._threads):
                 self._idle.pop().release()
             elif self._idle and self._watching is not loop:
@@ -125,8 +136,9 @@ class Readers:
     def _help(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wakes a thread if a read has waited for too long behind others, and delivers what is done."""
         with self._lock:
-            if self._idle and self._queue:
-                waited_seconds = loop.time() - self._queue[0].start_seconds
+            first = self._queue.first(passing_over=self._passed_over) if self._idle else None
+            if first is not None:
+                waited_seconds = loop.time() - first.start_seconds
                 if waited_seconds >= _HELP_SECONDS:
                     self._idle.pop().release()
                     waited_seconds = 0.0
@@ -152,7 +164,9 @@ class Readers:
         wake = threading.Lock()
         wake.acquire()
         reader: Reader | None = None
-        while (task := self._next(wake)) is not None:
+        connection: str | None = None
+        while (task := self._next(wake, connection)) is not None:
+            connection = task.connection
             if task.result.cancelled():
                 continue
             try:
@@ -173,16 +187,33 @@ class Readers:
         self._connections.append(connection)  # closed by `close`, which may interrupt it until then
         return connection
 
-    def _next(self, wake: threading.Lock) -> _Read | None:
-        """The next read, once there is one; None if there are no more."""
+    def _next(self, wake: threading.Lock, done: str | None) -> _Read | None:
+        """The next read, once there is one; None if there are no more. `done`: whose read was the last."""
         while True:
             with self._lock:
-                if self._queue:
-                    return self._queue.popleft()
+                if done is not None:
+                    self._let_go(done)
+                    done = None
+                task = self._queue.first(passing_over=self._passed_over)
+                if task is not None:
+                    self._queue.popleft(passing_over=self._passed_over)
+                    self._hold(task.connection)
+                    return task
                 if self._is_closed:
                     return None
                 self._idle.append(wake)
             wake.acquire()
+
+    def _hold(self, connection: str) -> None:
+        self._held[connection] += 1
+        if self._held[connection] >= self._max_held:
+            self._passed_over.add(connection)
+
+    def _let_go(self, connection: str) -> None:
+        self._passed_over.discard(connection)
+        self._held[connection] -= 1
+        if not self._held[connection]:
+            del self._held[connection]
 
     def _finish(self, result: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
         """Hands a result to the event loop, together with the next ones if more reads wait.

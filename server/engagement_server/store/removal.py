@@ -53,9 +53,20 @@ class Removal:
             (json.dumps([row.position for row, _ in events]),),
         )
         self.redact_results(account, [event.event_id for _, event in events])
+        self._remove_folds(account, [event for _, event in events])
+
+    def _remove_folds(self, account: int, events: Sequence[v1.Event]) -> None:
+        """Removes the folds that events may be in; none has neither id."""
+        consumer_ids = {event.consumer_id for event in events} - {""}
+        customer_ids = {event.customer_info.customer_id for event in events} - {""}
         self._connection.execute(
             "DELETE FROM profiles WHERE account = ? AND consumer_id IN (SELECT value FROM json_each(?))",
-            (account, json.dumps(sorted({event.consumer_id for _, event in events}))),
+            (account, json.dumps(sorted(consumer_ids))),
+        )
+        self._connection.execute(
+            "DELETE FROM profiles WHERE account = ? AND consumer_id = ''"
+            " AND customer_id IN (SELECT value FROM json_each(?))",
+            (account, json.dumps(sorted(customer_ids))),
         )
 
     def _set_secure_delete(self, value: int) -> None:

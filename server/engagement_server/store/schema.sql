@@ -143,17 +143,19 @@ CREATE TABLE notices (
     erased     BLOB NOT NULL
 );
 
--- Folds of consumers with many events, so that a profile reads only the events after them.
+-- Folds of consumers and of customer ids with many events, so that a profile reads only the events after them.
 CREATE TABLE profiles (
     account          INTEGER NOT NULL,
+    -- One of them is ''.
     consumer_id      TEXT NOT NULL,
+    customer_id      TEXT NOT NULL,
     through_position INTEGER NOT NULL,
     oldest_position  INTEGER NOT NULL,
     merged           BLOB NOT NULL,
     replaced         BLOB NOT NULL,
     -- Of the server that folded the events; another contract would fold them to other values.
     fingerprint      TEXT NOT NULL,
-    PRIMARY KEY (account, consumer_id)
+    PRIMARY KEY (account, consumer_id, customer_id)
 ) WITHOUT ROWID;
 CREATE INDEX profiles_by_age ON profiles (account, oldest_position);
 

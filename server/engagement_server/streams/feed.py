@@ -11,12 +11,14 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement_server.errors import DamagedEventsError
+from engagement_server.store.budget import STEP_SECONDS
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.streams.frames import serialized_events
 
 if TYPE_CHECKING:
     from engagement import v1
     from engagement_server.cursor import Cursors
+    from engagement_server.governor.turns import Caller
     from engagement_server.model import Notice, StoredRow
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
@@ -97,7 +99,9 @@ class Feed:
                     self._drop(key)
                 self._selected.pop(wanted, None)
 
-    async def read(self, account_id: str, wanted: v1.EventFilter, *, after: int, tail: int) -> Segment:
+    async def read(
+        self, account_id: str, wanted: v1.EventFilter, *, after: int, tail: int, caller: Caller
+    ) -> Segment:
         """The next segment after a position, at most up to `tail`.
 
         It covers at least one position after `after`. Raises StoreUnavailableError, and DamagedEventsError
@@ -105,24 +109,25 @@ class Feed:
         """
         if wanted.ByteSize() and tail - after > _SEARCH_BEYOND_POSITIONS:
             return await self._readers.run(
-                lambda reader: self._search(reader, account_id, wanted, after, tail)
+                lambda reader: self._search(reader, account_id, wanted, after, tail), caller=caller
             )
         start = after - after % _SEGMENT_POSITIONS
         end = min(start + _SEGMENT_POSITIONS, tail)
         try:
-            segment = await self._segment(account_id, wanted, start, end)
+            segment = await self._segment(account_id, wanted, start, end, caller)
         except DamagedEventsError:
             if start == after:
                 raise
-            return await self._segment(account_id, wanted, after, end)  # may be behind the damage
+            return await self._segment(account_id, wanted, after, end, caller)  # may be behind the damage
         if segment.through <= after:  # cut short by large events
-            segment = await self._segment(account_id, wanted, after, end)
+            segment = await self._segment(account_id, wanted, after, end, caller)
         return segment
 
-    async def notices(self, *, after: int, through: int) -> Sequence[Notice]:
+    async def notices(self, *, after: int, through: int, caller: Caller) -> Sequence[Notice]:
         """The notices in a range whose events cannot be read, up to a limit."""
         return await self._readers.run(
-            lambda reader: reader.notices(after=after, through=through, max_notices=_MAX_NOTICES)
+            lambda reader: reader.notices(after=after, through=through, max_notices=_MAX_NOTICES),
+            caller=caller,
         )
 
     def evict(self) -> None:
@@ -137,23 +142,27 @@ class Feed:
         """Approximate memory of the cache."""
         return self._cached_bytes
 
-    async def _segment(self, account_id: str, wanted: v1.EventFilter, after: int, through: int) -> Segment:
+    async def _segment(
+        self, account_id: str, wanted: v1.EventFilter, after: int, through: int, caller: Caller
+    ) -> Segment:
         if not wanted.ByteSize():
-            return await self._scan_once(account_id, after, through)
+            return await self._scan_once(account_id, after, through, caller)
         key = _Key(after, through, filter_key(wanted))
-        return await self._once(key, lambda: self._select_from(account_id, wanted, after, through))
+        return await self._once(key, lambda: self._select_from(account_id, wanted, after, through, caller))
 
-    async def _scan_once(self, account_id: str, after: int, through: int) -> Segment:
+    async def _scan_once(self, account_id: str, after: int, through: int, caller: Caller) -> Segment:
         async def scan() -> Segment:
-            return await self._readers.run(lambda reader: self._scan(reader, account_id, after, through))
+            return await self._readers.run(
+                lambda reader: self._scan(reader, account_id, after, through), caller=caller
+            )
 
         return await self._once(_Key(after, through), scan)
 
     async def _select_from(
-        self, account_id: str, wanted: v1.EventFilter, after: int, through: int
+        self, account_id: str, wanted: v1.EventFilter, after: int, through: int, caller: Caller
     ) -> Segment:
-        whole = await self._scan_once(account_id, after, through)
-        return await self._readers.run(lambda reader: _select(reader, whole, wanted))
+        whole = await self._scan_once(account_id, after, through, caller)
+        return await self._readers.run(lambda reader: _select(reader, whole, wanted), caller=caller)
 
     async def _once(self, key: _Key, work: Callable[[], Coroutine[Any, Any, Segment]]) -> Segment:
         """The result of the work, shared by all callers that ask for the same key while it is cached."""
@@ -204,6 +213,7 @@ class Feed:
                 newest_first=False,
                 max_events=_SEARCH_EVENTS,
                 max_bytes=_SEGMENT_BYTES,
+                max_seconds=STEP_SECONDS,
             )
         )
         through = tail if page.next_position is None else min(tail, page.next_position)

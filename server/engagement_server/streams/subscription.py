@@ -22,6 +22,7 @@ from engagement_server.streams.pace import FRAME_SECONDS, READ_SECONDS
 from engagement_server.streams.selections import Place
 
 if TYPE_CHECKING:
+    from engagement_server.governor.turns import Caller
     from engagement_server.store.predicate import Predicate
     from engagement_server.streams.feed import Segment
     from engagement_server.streams.frames import Client, Frame, SerializedEvent
@@ -47,12 +48,13 @@ class Subscription:
     position, else from the store. An export reads the store only.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but three are named at the call
         self,
         subscriptions: Subscriptions,
         request: v1.SubscribeEventsRequest,
         client: Client,
         *,
+        caller: Caller,
         position: int,
         tail: Tail,
     ) -> None:
@@ -67,6 +69,7 @@ class Subscription:
             request.heartbeat_interval.ToTimedelta().total_seconds() or subscriptions.heartbeat_seconds
         )
         self.client = client
+        self._caller = caller
         self._place = Place(position)
         self._read_through = position
         """Last position that was read, or is being read."""
@@ -175,7 +178,11 @@ class Subscription:
         await self._pace.turn(READ_SECONDS)
         try:
             segment = await self._feed.read(
-                self.account_id, self._wanted, after=self._place.position, tail=self._read_through
+                self.account_id,
+                self._wanted,
+                after=self._place.position,
+                tail=self._read_through,
+                caller=self._caller,
             )
         except DamagedEventsError as damage:
             await self._end_before(damage)
@@ -196,7 +203,9 @@ class Subscription:
 
     async def _end_before(self, damage: DamagedEventsError) -> NoReturn:
         """Raises DataDamagedError, with the cursor to go on after. No notice in between is left out."""
-        for notice in await self._feed.notices(after=self._place.position, through=damage.last_position):
+        for notice in await self._feed.notices(
+            after=self._place.position, through=damage.last_position, caller=self._caller
+        ):
             self._place.position = notice.position
             await self._send(self._notice(notice))
         raise DataDamagedError(

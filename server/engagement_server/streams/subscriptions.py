@@ -93,10 +93,12 @@ class Subscriptions:
         if not self._log.is_current and not request.stop_at_tail:
             raise StoreUnavailableError("this server is behind the log; another one may not be")
         with self.tails.watch(request.account_id) as tail:
-            start = await read_with_catch_up(self._log, lambda: self._begin(request, tail))
+            start = await read_with_catch_up(self._log, lambda: self._begin(request, tail, caller))
             if self._is_draining:  # since the check above
                 raise DrainingError
-            subscription = Subscription(self, request, client, position=start.position, tail=tail)
+            subscription = Subscription(
+                self, request, client, caller=caller, position=start.position, tail=tail
+            )
             self._running.add(subscription)
             self._room.take(caller, 1)
             on_pressure(partial(subscription.close, Closing.REASON_OVERLOADED))
@@ -136,19 +138,20 @@ class Subscriptions:
                 subscription.drop(applied.erased.get(subscription.account_id, ()))
         self.tails.apply(applied)
 
-    async def _begin(self, request: v1.SubscribeEventsRequest, tail: Tail) -> _Start:
+    async def _begin(self, request: v1.SubscribeEventsRequest, tail: Tail, caller: Caller) -> _Start:
         """Where to start; the tail is known from here on. Raises FilterInvalidError."""
         # First: a bad filter is refused whatever else is wrong. On a thread, as it may be large.
         predicate, bounds = await self._readers.run(
-            lambda reader: (reader.predicate(request.filter), reader.bounds(request.account_id))
+            lambda reader: (reader.predicate(request.filter), reader.bounds(request.account_id)),
+            caller=caller,
         )
         if bounds is None and await self._log.catch_up():  # another node may have created it
-            bounds = await self._readers.run(lambda reader: reader.bounds(request.account_id))
+            bounds = await self._readers.run(lambda reader: reader.bounds(request.account_id), caller=caller)
         bounds = bounds or LogBounds(0, 0, 0)
         tail.advance(bounds.last_position)
-        return _Start(await self._start(request, bounds), predicate)
+        return _Start(await self._start(request, bounds, caller), predicate)
 
-    async def _start(self, request: v1.SubscribeEventsRequest, bounds: LogBounds) -> int:
+    async def _start(self, request: v1.SubscribeEventsRequest, bounds: LogBounds, caller: Caller) -> int:
         """The position after which the request starts."""
         match request.WhichOneof("start"):
             case "after_cursor":
@@ -163,7 +166,7 @@ class Subscriptions:
             case "start_time":
                 accepted_ms = -(-request.start_time.ToNanoseconds() // 1_000_000)
                 return await self._readers.run(
-                    lambda reader: reader.position_before(bounds, accepted_ms=accepted_ms)
+                    lambda reader: reader.position_before(bounds, accepted_ms=accepted_ms), caller=caller
                 )
             case "latest":
                 return bounds.last_position
