@@ -49,7 +49,7 @@ SECONDS = [0.0, 1e-9, 3e-6, 1e-5, 3e-5, 1e-4, 1e-3, 1.0]
 def event(number: int) -> v1.Event:
     match number % 5:
         case 0:  # no word that could be looked up
-            made = customer_event(f"e{number}", customer_status="!!!")
+            made = customer_event(f"e{number}", customer_status="!!!" if number % 50 == 0 else "gold")
             made.ClearField("consumer_id")
         case 1:
             made = personal_event(f"e{number}", name="gold кошка" if number % 3 else "customer")
