@@ -6,6 +6,7 @@ Each test damages a log of its own: one that fails half-way leaves nodes that ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -170,11 +171,13 @@ async def test_a_flipped_bit_on_one_server_reaches_no_view_and_its_disk_is_fille
     await record(nodes.nodes[0], "flip-3")
     log = stream_settings(LogConfig(log=servers.url), partition=0, partition_count=1)
     folders = [tmp_path / f"fresh-{number}" for number in range(_FRESH_NODES)]
-    for folder in folders:
-        fresh = await ReplicatedNode.open(folder, log)
-        await has_read(fresh, through=await last_sequence(servers))
-        await fresh.close()
-    await views_agree([*(node.data_dir for node in nodes.nodes), *folders])
+    async with contextlib.AsyncExitStack() as opened:
+        for folder in folders:
+            fresh = await ReplicatedNode.open(folder, log)
+            opened.push_async_callback(fresh.close)
+            await has_read(fresh, through=await last_sequence(servers))
+        # All of them follow the log: a node may commit its time once more.
+        await views_agree([*(node.data_dir for node in nodes.nodes), *folders])
     settings = {**nodes.nodes[0].environment, "folder": nodes.nodes[0].data_dir}
     printed = await run(documented("engagement log check"), tmp_path, settings, status=1)
     assert f"message {sequence} is missing on {damaged.name}; others have it" in printed
