@@ -166,6 +166,26 @@ async def test_who_had_applied_a_message_that_all_skip_refuses_its_partition_unt
     await log.assert_same(fresh, other)
 
 
+async def test_a_snapshot_with_a_message_that_the_log_skips_later_is_not_used_and_taken_anew(
+    log: SnapshotBench,
+) -> None:
+    sequence = await lose(log, applied_by="first")
+    wrong = await log.take(log.node("first"))
+    assert wrong.facts.sequence > sequence
+    await log.close()
+    await skip(log, sequence)
+    fresh = await log.open("fresh")
+    await is_served(fresh)
+    assert [event_id for _, event_id in await fresh.positions()] == ["before", "after"]
+
+    async def is_taken_anew() -> bool:
+        return (await log.snapshots())[0].facts.sequence > wrong.facts.sequence
+
+    await eventually(is_taken_anew, "there is a snapshot that new nodes can use")
+    another = await log.open("another")
+    await log.assert_same(another, fresh)
+
+
 async def test_a_message_that_this_node_has_applied_is_skipped_only_if_that_is_meant(
     log: ReplicatedLog,
 ) -> None:

@@ -17,7 +17,8 @@ from engagement_server.log.nats.connection import NatsSettings, Servers
 from engagement_server.log.nats.stream import NatsStream, connect
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_node import ReplicatedNode
-from tests.support.view_rows import view_rows
+from tests.support.view_rows import Rows, view_rows
+from tests.support.waiting import eventually
 
 PAYLOAD_BYTES = 64 * 1024
 """The largest message of the servers of such logs: small, so that large commits and snapshots have many."""
@@ -61,6 +62,10 @@ class ReplicatedLog:
             await self.close(name)
         return await self.open(name)
 
+    def node(self, name: str) -> ReplicatedNode:
+        """A node that is open."""
+        return self._open[name]
+
     async def close(self, *names: str) -> None:
         """Closes some nodes, or all."""
         for name in names or [*self._open]:
@@ -91,12 +96,16 @@ class ReplicatedLog:
 
     async def assert_same(self, one: ReplicatedNode, other: ReplicatedNode) -> None:
         """Waits until two nodes are equally far; they have the same rows then."""
-        rows = [await asyncio.to_thread(view_rows, node.database.folder) for node in (one, other)]
-        while rows[0]["log_position"] != rows[1]["log_position"]:
-            # A vote was applied between the two looks, or one node is behind.
+        rows: list[dict[str, Rows]] = []
+
+        async def are_equally_far() -> bool:
             await other.catch_up_with(one)
             await one.catch_up_with(other)
-            rows = [await asyncio.to_thread(view_rows, node.database.folder) for node in (one, other)]
+            rows[:] = [await asyncio.to_thread(view_rows, node.database.folder) for node in (one, other)]
+            # A vote may be applied between the two looks.
+            return rows[0]["log_position"] == rows[1]["log_position"]
+
+        await eventually(are_equally_far, "two views are equally far")
         assert rows[0] == rows[1]
 
 

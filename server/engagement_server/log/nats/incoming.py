@@ -47,6 +47,23 @@ async def read_skips(stream: NatsStream, *, after: int = 0, is_damage_ignored: b
     return () if latest is None else decode_skips(latest).sequences
 
 
+async def skipped_later(stream: NatsStream, sequence: int) -> int:
+    """The first message up to a position that only a list behind the position skips; 0 if there is none.
+
+    A view at the position has applied it, and differs from the others for good.
+    """
+    known: set[int] = set()
+    async for message in stream.all_skips():
+        if is_foreign(message) or not is_intact(message):
+            continue
+        listed = set(decode_skips(message).sequences)
+        late = [each for each in listed - known if each <= sequence < message.sequence]
+        if late:
+            return min(late)
+        known |= listed
+    return 0
+
+
 class Incoming:
     """The entries that one connection delivers."""
 

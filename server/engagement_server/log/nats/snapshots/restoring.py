@@ -15,6 +15,7 @@ from engagement_server.errors import (
     StaleViewError,
 )
 from engagement_server.log.nats.divergence import change_epoch, check_position
+from engagement_server.log.nats.incoming import skipped_later
 from engagement_server.log.nats.snapshots.bucket import SnapshotBucket
 from engagement_server.log.nats.snapshots.packing import Unpacker
 from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION
@@ -77,6 +78,10 @@ async def _is_usable(stream: NatsStream, snapshot: Snapshot) -> bool:
         return False
     except StaleViewError as error:
         _log.warning("the snapshot %s is too old: %s", snapshot.name, error)
+        return False
+    if skipped := await skipped_later(stream, facts.sequence):
+        text = "the snapshot %s cannot be used: it contains message %d, which the log skips since"
+        _log.warning(text, snapshot.name, skipped)
         return False
     if facts.schema_version > SCHEMA_VERSION:
         raise ConfigurationError(

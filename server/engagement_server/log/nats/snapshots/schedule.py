@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from engagement_server.clock import now_ms
 from engagement_server.errors import EngagementError, UnavailableError
 from engagement_server.log.nats.divergence import continues_from
+from engagement_server.log.nats.incoming import skipped_later
 from engagement_server.log.nats.snapshots.bucket import Snapshot, SnapshotBucket, SnapshotFacts
 from engagement_server.log.nats.snapshots.packing import Packer
 from engagement_server.store.view_copy import ViewCopy, read_view, remove_copy
@@ -108,7 +109,11 @@ class SnapshotSchedule:
         with ThreadPoolExecutor(1, thread_name_prefix="snapshot") as executor:
             view = await asyncio.get_running_loop().run_in_executor(executor, read_view, self._database)
         latest = next(iter(await bucket.snapshots()), None)
-        if latest is None or not await continues_from(stream, latest.facts.position):
+        if (
+            latest is None
+            or not await continues_from(stream, latest.facts.position)
+            or await skipped_later(stream, latest.facts.sequence)
+        ):
             self.latest_time_ms = None
             return view.position.sequence > 0
         self.latest_time_ms = latest.facts.time_ms
