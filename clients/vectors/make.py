@@ -17,7 +17,10 @@ from clients.vectors.cases import (
     source_digest,
     statuses,
     upload,
+    upload_limits,
 )
+
+_CONVERSATIONS = (calls, follow, upload, upload_limits, resumed_upload)
 
 
 def files() -> dict[str, str]:
@@ -28,7 +31,13 @@ def files() -> dict[str, str]:
         "rules.json": rules.cases(),
         "errors.json": statuses.cases(),
         "sources.json": source_digest.cases(),
-        "conversations.json": [*calls.cases(), *follow.cases(), *upload.cases(), *resumed_upload.cases()],
+        "conversations.json": [
+            *calls.cases(),
+            *follow.cases(),
+            *upload.cases(),
+            *upload_limits.cases(),
+            *resumed_upload.cases(),
+        ],
     }
     return {name: json.dumps({"cases": cases}, indent=1) + "\n" for name, cases in vectors.items()}
 

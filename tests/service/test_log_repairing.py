@@ -12,7 +12,6 @@ import pytest
 from engagement_server.commands.log_access import LogAccess
 from engagement_server.errors import ConfigurationError, StaleViewError
 from engagement_server.log.nats import entries, marks
-from engagement_server.log.nats.checking import DAMAGED, FOREIGN, MISSING, check_log
 from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.repairing import Replaced, replace_view, skip_message
 from engagement_server.log_entries import LogEntry, SkipList
@@ -268,47 +267,6 @@ async def test_a_large_commit_whose_part_has_aged_out_sends_a_node_to_a_snapshot
     node = await log.open()
     with pytest.raises(StaleViewError, match=f"this view needs {part}"):
         await node.log.failure
-
-
-async def test_a_check_names_each_message_that_is_not_as_it_was_written(log: ReplicatedLog) -> None:
-    node = await log.open()
-    await node.record(customer_event("a"))
-    foreign = await log.publish(b"not ours")
-    await node.record(customer_event("b"))
-    missing = await log.last_sequence()
-    damaged = await log.publish(b"\xeaL\x03C?", {"Nats-Msg-Id": "p.1"})
-    await log.js.delete_msg(log.settings.name, missing)
-    async with log.connect() as stream:
-        checked = await check_log(stream)
-    found = [(each.sequence, each.kind, each.is_harmless) for each in checked.findings]
-    assert found == [(foreign, FOREIGN, True), (missing, MISSING, False), (damaged, DAMAGED, False)]
-    assert all(finding.is_everywhere for finding in checked.findings)
-    assert checked.unread == []
-
-
-async def test_a_server_that_is_slow_to_begin_is_not_said_to_lack_messages(
-    log: ReplicatedLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engagement_server.log.nats.checking._SILENCE_SECONDS", 0.0)
-    node = await log.open()
-    await node.record(customer_event("a"))
-    async with log.connect() as stream:
-        checked = await check_log(stream)
-    assert (checked.findings, checked.read, checked.unread) == ([], [], [""])
-
-
-async def test_many_foreign_messages_hide_no_damage_from_a_check(
-    log: ReplicatedLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engagement_server.log.nats.checking.MAX_FINDINGS", 2)
-    await log.open()
-    await log.close()
-    foreign = [await log.publish(b"not ours") for _ in range(3)]
-    damaged = [await log.publish(marks.PREFIX + b"?") for _ in range(4)]
-    async with log.connect() as stream:
-        checked = await check_log(stream)
-    assert [each.sequence for each in checked.findings] == [*foreign[:2], *damaged[:2]]
-    assert checked.is_cut
 
 
 async def test_a_foreign_message_in_the_place_of_skip_lists_changes_nothing(log: ReplicatedLog) -> None:

@@ -168,3 +168,10 @@ class StoppableReader:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+
+
+async def at_tail(bench: Bench, *, wanted: v1.EventFilter | None = None) -> StoppableReader:
+    """A reader that has caught up."""
+    reader = StoppableReader(bench, latest=True, wanted=wanted)
+    await reader.until(lambda each: "caught_up" in each.kinds)
+    return reader

@@ -18,7 +18,7 @@ from engagement_server.operations import ExpireEvents
 from engagement_server.streams import subscription, tails
 from tests.support.events import customer_event, customer_events
 from tests.support.filter_strategies import events_of_any_kind, filters
-from tests.support.subscription_bench import Bench, StoppableReader
+from tests.support.subscription_bench import Bench, StoppableReader, at_tail
 from tests.support.waiting import eventually
 
 # Each example has its own account, so all share one store.
@@ -33,13 +33,6 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
     await bench.close()
-
-
-async def at_tail(bench: Bench, *, wanted: v1.EventFilter | None = None) -> StoppableReader:
-    """A reader that has caught up."""
-    reader = StoppableReader(bench, latest=True, wanted=wanted)
-    await reader.until(lambda each: "caught_up" in each.kinds)
-    return reader
 
 
 async def test_at_the_tail_nothing_is_read_from_the_store(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from engagement_server.streams import tails
 from engagement_server.streams.pace import Pace
 from engagement_server.streams.selections import HandedEvent
 from tests.support.events import batch_of, customer_event, customer_events
-from tests.support.subscription_bench import Bench, StoppableReader
+from tests.support.subscription_bench import Bench, StoppableReader, at_tail
 from tests.support.waiting import eventually
 
 
@@ -26,13 +26,6 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
     await bench.close()
-
-
-async def at_tail(bench: Bench, *, wanted: v1.EventFilter | None = None) -> StoppableReader:
-    """A reader that has caught up."""
-    reader = StoppableReader(bench, latest=True, wanted=wanted)
-    await reader.until(lambda each: "caught_up" in each.kinds)
-    return reader
 
 
 def _held_events() -> int:
