@@ -12,6 +12,7 @@ import pytest
 from engagement_server.commands.log_access import LogAccess
 from engagement_server.errors import ConfigurationError, StaleViewError
 from engagement_server.log.nats import entries, marks
+from engagement_server.log.nats.checking import check_log
 from engagement_server.log.nats.incoming import Incoming
 from engagement_server.log.nats.repairing import Replaced, replace_view, skip_message
 from engagement_server.log_entries import LogEntry, SkipList
