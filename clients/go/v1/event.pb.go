@@ -87,12 +87,14 @@ const (
 	// The event is stored: durable, readable and searchable.
 	Outcome_OUTCOME_ACCEPTED Outcome = 1
 	// The event was stored before, with the same id and the same content, or an
-	// event with this id has been erased. Nothing was added.
+	// event with this id has been erased and stays so: then the result has no
+	// cursor. Nothing was added.
 	Outcome_OUTCOME_DUPLICATE Outcome = 2
 	// The event broke a rule and was not stored; `EventResult.error` says why.
 	Outcome_OUTCOME_REJECTED Outcome = 3
 	// The event was not stored, because its subject has been erased and is
-	// suppressed.
+	// suppressed. In uploads and batches with partial acceptance that comes before
+	// the rules: such an event is not rejected, whatever else is wrong with it.
 	Outcome_OUTCOME_SUPPRESSED Outcome = 4
 )
 
@@ -443,9 +445,19 @@ type EventFilter struct {
 	//
 	// Refused with FILTER_INVALID if a quotation mark is not closed, a part has no
 	// letter or digit, or there are more than 5 beginnings.
-	Text          string `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Text string `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`
+	// Exact ids of persons: events whose `consumer_id` or
+	// `customer_info.customer_id` is one of them. At most 1,000, each of at most
+	// 50,000 characters.
+	SubjectIds []string `protobuf:"bytes,11,rep,name=subject_ids,json=subjectIds,proto3" json:"subject_ids,omitempty"`
+	// Start of the `StoredEvent.receive_time` range, inclusive, 1970 to 9999. If
+	// absent, the range has no start.
+	ReceiveStartTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=receive_start_time,json=receiveStartTime,proto3" json:"receive_start_time,omitempty"`
+	// End of the `StoredEvent.receive_time` range, exclusive, 1970 to 9999, and
+	// after `receive_start_time`. If absent, the range has no end.
+	ReceiveEndTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=receive_end_time,json=receiveEndTime,proto3" json:"receive_end_time,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *EventFilter) Reset() {
@@ -546,6 +558,27 @@ func (x *EventFilter) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *EventFilter) GetSubjectIds() []string {
+	if x != nil {
+		return x.SubjectIds
+	}
+	return nil
+}
+
+func (x *EventFilter) GetReceiveStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceiveStartTime
+	}
+	return nil
+}
+
+func (x *EventFilter) GetReceiveEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceiveEndTime
+	}
+	return nil
 }
 
 // `EventResult` is the result of one event of a request. The server sets every
@@ -886,7 +919,7 @@ const file_engagement_v1_event_proto_rawDesc = "" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12=\n" +
 	"\freceive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x126\n" +
 	"\x17matched_customer_status\x18\x04 \x01(\tR\x15matchedCustomerStatus\x122\n" +
-	"\x15matched_customer_type\x18\x05 \x01(\tR\x13matchedCustomerType\"\xfc\x04\n" +
+	"\x15matched_customer_type\x18\x05 \x01(\tR\x13matchedCustomerType\"\xe6\x06\n" +
 	"\vEventFilter\x12V\n" +
 	"\x0eattribute_sets\x18\x01 \x03(\x0e2\x1b.engagement.v1.AttributeSetB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\a\x82\x01\x04\x10\x01 \x00R\rattributeSets\x124\n" +
 	"\fconsumer_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x18І\x03R\vconsumerIds\x12<\n" +
@@ -899,7 +932,11 @@ const file_engagement_v1_event_proto_rawDesc = "" +
 	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\tstartTime\x12H\n" +
 	"\bend_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\aendTime\x12\x1c\n" +
 	"\x04text\x18\n" +
-	" \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x04textB\x10\n" +
+	" \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x04text\x122\n" +
+	"\vsubject_ids\x18\v \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x18І\x03R\n" +
+	"subjectIds\x12[\n" +
+	"\x12receive_start_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\x10receiveStartTime\x12W\n" +
+	"\x10receive_end_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\x0ereceiveEndTimeB\x10\n" +
 	"\x0e_authenticated\"\xb9\x01\n" +
 	"\vEventResult\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x19\n" +
@@ -977,15 +1014,17 @@ var file_engagement_v1_event_proto_depIdxs = []int32{
 	0,  // 5: engagement.v1.EventFilter.attribute_sets:type_name -> engagement.v1.AttributeSet
 	12, // 6: engagement.v1.EventFilter.start_time:type_name -> google.protobuf.Timestamp
 	12, // 7: engagement.v1.EventFilter.end_time:type_name -> google.protobuf.Timestamp
-	1,  // 8: engagement.v1.EventResult.outcome:type_name -> engagement.v1.Outcome
-	6,  // 9: engagement.v1.EventResult.error:type_name -> engagement.v1.EventError
-	13, // 10: engagement.v1.EventError.reason:type_name -> engagement.v1.ErrorReason
-	7,  // 11: engagement.v1.EventError.violations:type_name -> engagement.v1.FieldViolation
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	12, // 8: engagement.v1.EventFilter.receive_start_time:type_name -> google.protobuf.Timestamp
+	12, // 9: engagement.v1.EventFilter.receive_end_time:type_name -> google.protobuf.Timestamp
+	1,  // 10: engagement.v1.EventResult.outcome:type_name -> engagement.v1.Outcome
+	6,  // 11: engagement.v1.EventResult.error:type_name -> engagement.v1.EventError
+	13, // 12: engagement.v1.EventError.reason:type_name -> engagement.v1.ErrorReason
+	7,  // 13: engagement.v1.EventError.violations:type_name -> engagement.v1.FieldViolation
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_event_proto_init() }

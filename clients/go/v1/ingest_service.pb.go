@@ -684,9 +684,10 @@ type UploadResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sequence of the chunk that holds the event.
 	ChunkSequence int64 `protobuf:"varint,1,opt,name=chunk_sequence,json=chunkSequence,proto3" json:"chunk_sequence,omitempty"`
-	// Result of the event; `index` counts within the chunk. Once an event with
-	// the same id is erased, the stored result keeps neither the id nor the
-	// violations.
+	// Result of the event; `index` counts within the chunk. Stored results name no
+	// keys of `additional_attributes`. Once an event with the same id, or the
+	// subject of the event, is erased, the stored result keeps neither the id nor
+	// the violations.
 	Result        *EventResult `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        v7.35.1
 // source: engagement/v1/privacy_service.proto
 
-// Erasure: the right to be forgotten.
+// Privacy: erasure, suppression, and all that is stored about a person.
 
 package engagementv1
 
@@ -37,6 +37,8 @@ const (
 	SubjectKind_SUBJECT_KIND_CUSTOMER_ID SubjectKind = 2
 	// `Event.conversation_id`.
 	SubjectKind_SUBJECT_KIND_CONVERSATION_ID SubjectKind = 3
+	// `Event.event_id`: a single event.
+	SubjectKind_SUBJECT_KIND_EVENT_ID SubjectKind = 4
 )
 
 // Enum value maps for SubjectKind.
@@ -46,12 +48,14 @@ var (
 		1: "SUBJECT_KIND_CONSUMER_ID",
 		2: "SUBJECT_KIND_CUSTOMER_ID",
 		3: "SUBJECT_KIND_CONVERSATION_ID",
+		4: "SUBJECT_KIND_EVENT_ID",
 	}
 	SubjectKind_value = map[string]int32{
 		"SUBJECT_KIND_UNSPECIFIED":     0,
 		"SUBJECT_KIND_CONSUMER_ID":     1,
 		"SUBJECT_KIND_CUSTOMER_ID":     2,
 		"SUBJECT_KIND_CONVERSATION_ID": 3,
+		"SUBJECT_KIND_EVENT_ID":        4,
 	}
 )
 
@@ -82,6 +86,166 @@ func (SubjectKind) EnumDescriptor() ([]byte, []int) {
 	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{0}
 }
 
+// `Relation` is how an id is related to those of the request.
+type RelatedId_Relation int32
+
+const (
+	// Not used.
+	RelatedId_RELATION_UNSPECIFIED RelatedId_Relation = 0
+	// An event has both.
+	RelatedId_RELATION_SEEN_TOGETHER RelatedId_Relation = 1
+	// It differs only by letter case, white space, characters that are not
+	// visible, or the way in which Unicode encodes it (NFKC).
+	RelatedId_RELATION_SPELLING RelatedId_Relation = 2
+)
+
+// Enum value maps for RelatedId_Relation.
+var (
+	RelatedId_Relation_name = map[int32]string{
+		0: "RELATION_UNSPECIFIED",
+		1: "RELATION_SEEN_TOGETHER",
+		2: "RELATION_SPELLING",
+	}
+	RelatedId_Relation_value = map[string]int32{
+		"RELATION_UNSPECIFIED":   0,
+		"RELATION_SEEN_TOGETHER": 1,
+		"RELATION_SPELLING":      2,
+	}
+)
+
+func (x RelatedId_Relation) Enum() *RelatedId_Relation {
+	p := new(RelatedId_Relation)
+	*p = x
+	return p
+}
+
+func (x RelatedId_Relation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RelatedId_Relation) Descriptor() protoreflect.EnumDescriptor {
+	return file_engagement_v1_privacy_service_proto_enumTypes[1].Descriptor()
+}
+
+func (RelatedId_Relation) Type() protoreflect.EnumType {
+	return &file_engagement_v1_privacy_service_proto_enumTypes[1]
+}
+
+func (x RelatedId_Relation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RelatedId_Relation.Descriptor instead.
+func (RelatedId_Relation) EnumDescriptor() ([]byte, []int) {
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{3, 0}
+}
+
+// `Subject` is the person or the conversation that an erasure or a suppression
+// is about: all events with exactly this id.
+type Subject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one is required.
+	//
+	// Types that are valid to be assigned to Id:
+	//
+	//	*Subject_ConsumerId
+	//	*Subject_CustomerId
+	//	*Subject_ConversationId
+	Id            isSubject_Id `protobuf_oneof:"id"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Subject) Reset() {
+	*x = Subject{}
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Subject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Subject) ProtoMessage() {}
+
+func (x *Subject) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Subject.ProtoReflect.Descriptor instead.
+func (*Subject) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Subject) GetId() isSubject_Id {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Subject) GetConsumerId() string {
+	if x != nil {
+		if x, ok := x.Id.(*Subject_ConsumerId); ok {
+			return x.ConsumerId
+		}
+	}
+	return ""
+}
+
+func (x *Subject) GetCustomerId() string {
+	if x != nil {
+		if x, ok := x.Id.(*Subject_CustomerId); ok {
+			return x.CustomerId
+		}
+	}
+	return ""
+}
+
+func (x *Subject) GetConversationId() string {
+	if x != nil {
+		if x, ok := x.Id.(*Subject_ConversationId); ok {
+			return x.ConversationId
+		}
+	}
+	return ""
+}
+
+type isSubject_Id interface {
+	isSubject_Id()
+}
+
+type Subject_ConsumerId struct {
+	// Consumer id, 1 to 50,000 characters.
+	ConsumerId string `protobuf:"bytes,1,opt,name=consumer_id,json=consumerId,proto3,oneof"`
+}
+
+type Subject_CustomerId struct {
+	// Customer id, 1 to 50,000 characters. Events about the same person that
+	// carry only a consumer id are not included.
+	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3,oneof"`
+}
+
+type Subject_ConversationId struct {
+	// Conversation id, 1 to 50,000 characters.
+	ConversationId string `protobuf:"bytes,3,opt,name=conversation_id,json=conversationId,proto3,oneof"`
+}
+
+func (*Subject_ConsumerId) isSubject_Id() {}
+
+func (*Subject_CustomerId) isSubject_Id() {}
+
+func (*Subject_ConversationId) isSubject_Id() {}
+
 // `EraseConsumerRequest` is the request of `EraseConsumer`.
 type EraseConsumerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -92,15 +256,12 @@ type EraseConsumerRequest struct {
 	// `validate_only` is set. It is kept with the erasure, so it should not
 	// identify the person.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Subject to erase: all events with exactly this id. Exactly one is required.
-	//
-	// Types that are valid to be assigned to Subject:
-	//
-	//	*EraseConsumerRequest_ConsumerId
-	//	*EraseConsumerRequest_CustomerId
-	//	*EraseConsumerRequest_ConversationId
-	Subject isEraseConsumerRequest_Subject `protobuf_oneof:"subject"`
-	// Whether to suppress later events of the subject: they yield
+	// Subjects to erase, at most 100.
+	Subjects []*Subject `protobuf:"bytes,3,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	// Ids of single events to erase, at most 100, each of 1 to 128 characters: an
+	// event of somebody else, for example, in which the person is mentioned.
+	EventIds []string `protobuf:"bytes,4,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
+	// Whether to suppress later events of the subjects: they yield
 	// OUTCOME_SUPPRESSED and are not stored, until LiftSuppression.
 	Suppress bool `protobuf:"varint,6,opt,name=suppress,proto3" json:"suppress,omitempty"`
 	// Whether to only count the events and show a sample of their ids. Nothing is
@@ -112,7 +273,7 @@ type EraseConsumerRequest struct {
 
 func (x *EraseConsumerRequest) Reset() {
 	*x = EraseConsumerRequest{}
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[0]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -124,7 +285,7 @@ func (x *EraseConsumerRequest) String() string {
 func (*EraseConsumerRequest) ProtoMessage() {}
 
 func (x *EraseConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[0]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -137,7 +298,7 @@ func (x *EraseConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseConsumerRequest.ProtoReflect.Descriptor instead.
 func (*EraseConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{0}
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *EraseConsumerRequest) GetAccountId() string {
@@ -154,38 +315,18 @@ func (x *EraseConsumerRequest) GetRequestId() string {
 	return ""
 }
 
-func (x *EraseConsumerRequest) GetSubject() isEraseConsumerRequest_Subject {
+func (x *EraseConsumerRequest) GetSubjects() []*Subject {
 	if x != nil {
-		return x.Subject
+		return x.Subjects
 	}
 	return nil
 }
 
-func (x *EraseConsumerRequest) GetConsumerId() string {
+func (x *EraseConsumerRequest) GetEventIds() []string {
 	if x != nil {
-		if x, ok := x.Subject.(*EraseConsumerRequest_ConsumerId); ok {
-			return x.ConsumerId
-		}
+		return x.EventIds
 	}
-	return ""
-}
-
-func (x *EraseConsumerRequest) GetCustomerId() string {
-	if x != nil {
-		if x, ok := x.Subject.(*EraseConsumerRequest_CustomerId); ok {
-			return x.CustomerId
-		}
-	}
-	return ""
-}
-
-func (x *EraseConsumerRequest) GetConversationId() string {
-	if x != nil {
-		if x, ok := x.Subject.(*EraseConsumerRequest_ConversationId); ok {
-			return x.ConversationId
-		}
-	}
-	return ""
+	return nil
 }
 
 func (x *EraseConsumerRequest) GetSuppress() bool {
@@ -202,32 +343,6 @@ func (x *EraseConsumerRequest) GetValidateOnly() bool {
 	return false
 }
 
-type isEraseConsumerRequest_Subject interface {
-	isEraseConsumerRequest_Subject()
-}
-
-type EraseConsumerRequest_ConsumerId struct {
-	// Consumer id, 1 to 50,000 characters.
-	ConsumerId string `protobuf:"bytes,3,opt,name=consumer_id,json=consumerId,proto3,oneof"`
-}
-
-type EraseConsumerRequest_CustomerId struct {
-	// Customer id, 1 to 50,000 characters. Events about the same person that
-	// carry only a consumer id stay: erase those by `consumer_id`.
-	CustomerId string `protobuf:"bytes,4,opt,name=customer_id,json=customerId,proto3,oneof"`
-}
-
-type EraseConsumerRequest_ConversationId struct {
-	// Conversation id, 1 to 50,000 characters.
-	ConversationId string `protobuf:"bytes,5,opt,name=conversation_id,json=conversationId,proto3,oneof"`
-}
-
-func (*EraseConsumerRequest_ConsumerId) isEraseConsumerRequest_Subject() {}
-
-func (*EraseConsumerRequest_CustomerId) isEraseConsumerRequest_Subject() {}
-
-func (*EraseConsumerRequest_ConversationId) isEraseConsumerRequest_Subject() {}
-
 // `EraseConsumerResponse` is the response of `EraseConsumer`.
 type EraseConsumerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -239,7 +354,7 @@ type EraseConsumerResponse struct {
 
 func (x *EraseConsumerResponse) Reset() {
 	*x = EraseConsumerResponse{}
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[1]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -251,7 +366,7 @@ func (x *EraseConsumerResponse) String() string {
 func (*EraseConsumerResponse) ProtoMessage() {}
 
 func (x *EraseConsumerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[1]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -264,7 +379,7 @@ func (x *EraseConsumerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseConsumerResponse.ProtoReflect.Descriptor instead.
 func (*EraseConsumerResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{1}
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *EraseConsumerResponse) GetErasure() *Erasure {
@@ -274,39 +389,135 @@ func (x *EraseConsumerResponse) GetErasure() *Erasure {
 	return nil
 }
 
-// `Erasure` is the record of one erasure. It does not name the subject, which
-// is forgotten too. The server sets every field.
+// `RelatedId` is an id under which events of the same person may be stored. The
+// server sets every field.
+type RelatedId struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of the id.
+	Kind SubjectKind `protobuf:"varint,1,opt,name=kind,proto3,enum=engagement.v1.SubjectKind" json:"kind,omitempty"`
+	// The id.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// How it is related.
+	Relation RelatedId_Relation `protobuf:"varint,3,opt,name=relation,proto3,enum=engagement.v1.RelatedId_Relation" json:"relation,omitempty"`
+	// Number of events that have it and none of the ids of the request: what an
+	// erasure leaves there. More than 10,000 count as 10,000.
+	Events        int64 `protobuf:"varint,4,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RelatedId) Reset() {
+	*x = RelatedId{}
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RelatedId) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RelatedId) ProtoMessage() {}
+
+func (x *RelatedId) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RelatedId.ProtoReflect.Descriptor instead.
+func (*RelatedId) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RelatedId) GetKind() SubjectKind {
+	if x != nil {
+		return x.Kind
+	}
+	return SubjectKind_SUBJECT_KIND_UNSPECIFIED
+}
+
+func (x *RelatedId) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RelatedId) GetRelation() RelatedId_Relation {
+	if x != nil {
+		return x.Relation
+	}
+	return RelatedId_RELATION_UNSPECIFIED
+}
+
+func (x *RelatedId) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+// `Erasure` is the record of one erasure. It does not name the subjects, which
+// are forgotten too. The server sets every field.
 type Erasure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the erasure, generated by the server. Empty with `validate_only`.
+	// Id of the erasure, generated by the server. Empty with `validate_only`, and
+	// if there was nothing to erase.
 	ErasureId string `protobuf:"bytes,1,opt,name=erasure_id,json=erasureId,proto3" json:"erasure_id,omitempty"`
 	// Number of events found; while the erasure runs, the number so far.
 	MatchedEvents int64 `protobuf:"varint,2,opt,name=matched_events,json=matchedEvents,proto3" json:"matched_events,omitempty"`
 	// Number of events erased; while the erasure runs, the number so far. 0 with
 	// `validate_only`.
 	ErasedEvents int64 `protobuf:"varint,3,opt,name=erased_events,json=erasedEvents,proto3" json:"erased_events,omitempty"`
-	// Whether later events of the subject are suppressed now; with
-	// `validate_only`, whether they would be.
+	// Whether later events of a subject are suppressed now; with `validate_only`,
+	// whether they would be.
 	Suppressing bool `protobuf:"varint,4,opt,name=suppressing,proto3" json:"suppressing,omitempty"`
 	// Time at which the erasure was requested. Absent with `validate_only`.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// Time at which nothing was left. Absent while the erasure runs and with
-	// `validate_only`.
+	// Time at which nothing was left. Absent while the erasure runs, with
+	// `validate_only`, and if there was nothing to erase.
 	CompleteTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=complete_time,json=completeTime,proto3" json:"complete_time,omitempty"`
 	// Ids of events that would be erased, at most 100. Set only with
 	// `validate_only`.
 	SampleEventIds []string `protobuf:"bytes,7,rep,name=sample_event_ids,json=sampleEventIds,proto3" json:"sample_event_ids,omitempty"`
 	// Idempotency key of the request, as the client sent it.
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Kind of id that named the subject.
-	SubjectKind   SubjectKind `protobuf:"varint,9,opt,name=subject_kind,json=subjectKind,proto3,enum=engagement.v1.SubjectKind" json:"subject_kind,omitempty"`
+	// Kinds of the ids that named the subjects and events, in the order of the
+	// request.
+	SubjectKinds []SubjectKind `protobuf:"varint,9,rep,packed,name=subject_kinds,json=subjectKinds,proto3,enum=engagement.v1.SubjectKind" json:"subject_kinds,omitempty"`
+	// Number of rejected events of uploads whose ids and field paths are cleared;
+	// while the erasure runs, the number so far. With `validate_only`, the number
+	// that would be.
+	ClearedRejections int64 `protobuf:"varint,10,opt,name=cleared_rejections,json=clearedRejections,proto3" json:"cleared_rejections,omitempty"`
+	// Ids under which more of the same person may be stored, at most 100, those
+	// with most events first. Set only by EraseConsumer, at the end of the erasure
+	// or as a preview; never stored.
+	Related []*RelatedId `protobuf:"bytes,11,rep,name=related,proto3" json:"related,omitempty"`
+	// Whether there are more of them, or not all events were looked at.
+	HasMoreRelated bool `protobuf:"varint,12,opt,name=has_more_related,json=hasMoreRelated,proto3" json:"has_more_related,omitempty"`
+	// Indexes of the request's `subjects` of which nothing was found. Set only by
+	// EraseConsumer that erased, or previews.
+	UnmatchedSubjects []int32 `protobuf:"varint,13,rep,packed,name=unmatched_subjects,json=unmatchedSubjects,proto3" json:"unmatched_subjects,omitempty"`
+	// Those of the request's `event_ids` of which nothing was found. Set as
+	// `unmatched_subjects` is.
+	UnmatchedEventIds []string `protobuf:"bytes,14,rep,name=unmatched_event_ids,json=unmatchedEventIds,proto3" json:"unmatched_event_ids,omitempty"`
+	// Time at which the last suppression by this erasure was lifted. Absent if
+	// none was.
+	LiftTime      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=lift_time,json=liftTime,proto3" json:"lift_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Erasure) Reset() {
 	*x = Erasure{}
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[2]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -318,7 +529,7 @@ func (x *Erasure) String() string {
 func (*Erasure) ProtoMessage() {}
 
 func (x *Erasure) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[2]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -331,7 +542,7 @@ func (x *Erasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
 func (*Erasure) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{2}
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Erasure) GetErasureId() string {
@@ -390,11 +601,53 @@ func (x *Erasure) GetRequestId() string {
 	return ""
 }
 
-func (x *Erasure) GetSubjectKind() SubjectKind {
+func (x *Erasure) GetSubjectKinds() []SubjectKind {
 	if x != nil {
-		return x.SubjectKind
+		return x.SubjectKinds
 	}
-	return SubjectKind_SUBJECT_KIND_UNSPECIFIED
+	return nil
+}
+
+func (x *Erasure) GetClearedRejections() int64 {
+	if x != nil {
+		return x.ClearedRejections
+	}
+	return 0
+}
+
+func (x *Erasure) GetRelated() []*RelatedId {
+	if x != nil {
+		return x.Related
+	}
+	return nil
+}
+
+func (x *Erasure) GetHasMoreRelated() bool {
+	if x != nil {
+		return x.HasMoreRelated
+	}
+	return false
+}
+
+func (x *Erasure) GetUnmatchedSubjects() []int32 {
+	if x != nil {
+		return x.UnmatchedSubjects
+	}
+	return nil
+}
+
+func (x *Erasure) GetUnmatchedEventIds() []string {
+	if x != nil {
+		return x.UnmatchedEventIds
+	}
+	return nil
+}
+
+func (x *Erasure) GetLiftTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LiftTime
+	}
+	return nil
 }
 
 // `GetErasureRequest` is the request of `GetErasure`.
@@ -410,7 +663,7 @@ type GetErasureRequest struct {
 
 func (x *GetErasureRequest) Reset() {
 	*x = GetErasureRequest{}
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[3]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +675,7 @@ func (x *GetErasureRequest) String() string {
 func (*GetErasureRequest) ProtoMessage() {}
 
 func (x *GetErasureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[3]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +688,7 @@ func (x *GetErasureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetErasureRequest.ProtoReflect.Descriptor instead.
 func (*GetErasureRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{3}
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetErasureRequest) GetAccountId() string {
@@ -463,7 +716,7 @@ type GetErasureResponse struct {
 
 func (x *GetErasureResponse) Reset() {
 	*x = GetErasureResponse{}
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[4]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +728,7 @@ func (x *GetErasureResponse) String() string {
 func (*GetErasureResponse) ProtoMessage() {}
 
 func (x *GetErasureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[4]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +741,7 @@ func (x *GetErasureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetErasureResponse.ProtoReflect.Descriptor instead.
 func (*GetErasureResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{4}
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetErasureResponse) GetErasure() *Erasure {
@@ -515,7 +768,7 @@ type ListErasuresRequest struct {
 
 func (x *ListErasuresRequest) Reset() {
 	*x = ListErasuresRequest{}
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -527,7 +780,7 @@ func (x *ListErasuresRequest) String() string {
 func (*ListErasuresRequest) ProtoMessage() {}
 
 func (x *ListErasuresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -540,7 +793,7 @@ func (x *ListErasuresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListErasuresRequest.ProtoReflect.Descriptor instead.
 func (*ListErasuresRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{5}
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListErasuresRequest) GetAccountId() string {
@@ -577,7 +830,7 @@ type ListErasuresResponse struct {
 
 func (x *ListErasuresResponse) Reset() {
 	*x = ListErasuresResponse{}
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +842,7 @@ func (x *ListErasuresResponse) String() string {
 func (*ListErasuresResponse) ProtoMessage() {}
 
 func (x *ListErasuresResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +855,7 @@ func (x *ListErasuresResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListErasuresResponse.ProtoReflect.Descriptor instead.
 func (*ListErasuresResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{6}
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListErasuresResponse) GetErasures() []*Erasure {
@@ -624,22 +877,20 @@ type LiftSuppressionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
 	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
-	// Subject whose suppression ends. Exactly one is required.
+	// Suppression to end. Exactly one is required.
 	//
-	// Types that are valid to be assigned to Subject:
+	// Types that are valid to be assigned to Target:
 	//
-	//	*LiftSuppressionRequest_ConsumerId
-	//	*LiftSuppressionRequest_CustomerId
-	//	*LiftSuppressionRequest_ConversationId
+	//	*LiftSuppressionRequest_Subject
 	//	*LiftSuppressionRequest_ErasureId
-	Subject       isLiftSuppressionRequest_Subject `protobuf_oneof:"subject"`
+	Target        isLiftSuppressionRequest_Target `protobuf_oneof:"target"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LiftSuppressionRequest) Reset() {
 	*x = LiftSuppressionRequest{}
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +902,7 @@ func (x *LiftSuppressionRequest) String() string {
 func (*LiftSuppressionRequest) ProtoMessage() {}
 
 func (x *LiftSuppressionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +915,7 @@ func (x *LiftSuppressionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftSuppressionRequest.ProtoReflect.Descriptor instead.
 func (*LiftSuppressionRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{7}
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LiftSuppressionRequest) GetAccountId() string {
@@ -674,86 +925,54 @@ func (x *LiftSuppressionRequest) GetAccountId() string {
 	return ""
 }
 
-func (x *LiftSuppressionRequest) GetSubject() isLiftSuppressionRequest_Subject {
+func (x *LiftSuppressionRequest) GetTarget() isLiftSuppressionRequest_Target {
 	if x != nil {
-		return x.Subject
+		return x.Target
 	}
 	return nil
 }
 
-func (x *LiftSuppressionRequest) GetConsumerId() string {
+func (x *LiftSuppressionRequest) GetSubject() *Subject {
 	if x != nil {
-		if x, ok := x.Subject.(*LiftSuppressionRequest_ConsumerId); ok {
-			return x.ConsumerId
+		if x, ok := x.Target.(*LiftSuppressionRequest_Subject); ok {
+			return x.Subject
 		}
 	}
-	return ""
-}
-
-func (x *LiftSuppressionRequest) GetCustomerId() string {
-	if x != nil {
-		if x, ok := x.Subject.(*LiftSuppressionRequest_CustomerId); ok {
-			return x.CustomerId
-		}
-	}
-	return ""
-}
-
-func (x *LiftSuppressionRequest) GetConversationId() string {
-	if x != nil {
-		if x, ok := x.Subject.(*LiftSuppressionRequest_ConversationId); ok {
-			return x.ConversationId
-		}
-	}
-	return ""
+	return nil
 }
 
 func (x *LiftSuppressionRequest) GetErasureId() string {
 	if x != nil {
-		if x, ok := x.Subject.(*LiftSuppressionRequest_ErasureId); ok {
+		if x, ok := x.Target.(*LiftSuppressionRequest_ErasureId); ok {
 			return x.ErasureId
 		}
 	}
 	return ""
 }
 
-type isLiftSuppressionRequest_Subject interface {
-	isLiftSuppressionRequest_Subject()
+type isLiftSuppressionRequest_Target interface {
+	isLiftSuppressionRequest_Target()
 }
 
-type LiftSuppressionRequest_ConsumerId struct {
-	// Consumer id, 1 to 50,000 characters.
-	ConsumerId string `protobuf:"bytes,2,opt,name=consumer_id,json=consumerId,proto3,oneof"`
-}
-
-type LiftSuppressionRequest_CustomerId struct {
-	// Customer id, 1 to 50,000 characters.
-	CustomerId string `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3,oneof"`
-}
-
-type LiftSuppressionRequest_ConversationId struct {
-	// Conversation id, 1 to 50,000 characters.
-	ConversationId string `protobuf:"bytes,4,opt,name=conversation_id,json=conversationId,proto3,oneof"`
+type LiftSuppressionRequest_Subject struct {
+	// Subject whose suppression ends.
+	Subject *Subject `protobuf:"bytes,2,opt,name=subject,proto3,oneof"`
 }
 
 type LiftSuppressionRequest_ErasureId struct {
-	// Id of an erasure, 1 to 128 characters; it selects the subject of that
-	// erasure.
-	ErasureId string `protobuf:"bytes,5,opt,name=erasure_id,json=erasureId,proto3,oneof"`
+	// Id of an erasure, 1 to 128 characters: the suppressions of all its
+	// subjects end.
+	ErasureId string `protobuf:"bytes,3,opt,name=erasure_id,json=erasureId,proto3,oneof"`
 }
 
-func (*LiftSuppressionRequest_ConsumerId) isLiftSuppressionRequest_Subject() {}
+func (*LiftSuppressionRequest_Subject) isLiftSuppressionRequest_Target() {}
 
-func (*LiftSuppressionRequest_CustomerId) isLiftSuppressionRequest_Subject() {}
-
-func (*LiftSuppressionRequest_ConversationId) isLiftSuppressionRequest_Subject() {}
-
-func (*LiftSuppressionRequest_ErasureId) isLiftSuppressionRequest_Subject() {}
+func (*LiftSuppressionRequest_ErasureId) isLiftSuppressionRequest_Target() {}
 
 // `LiftSuppressionResponse` is the response of `LiftSuppression`.
 type LiftSuppressionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whether the subject was suppressed before the call.
+	// Whether a subject was suppressed before the call.
 	Lifted        bool `protobuf:"varint,1,opt,name=lifted,proto3" json:"lifted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -761,7 +980,7 @@ type LiftSuppressionResponse struct {
 
 func (x *LiftSuppressionResponse) Reset() {
 	*x = LiftSuppressionResponse{}
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +992,7 @@ func (x *LiftSuppressionResponse) String() string {
 func (*LiftSuppressionResponse) ProtoMessage() {}
 
 func (x *LiftSuppressionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_privacy_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +1005,7 @@ func (x *LiftSuppressionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftSuppressionResponse.ProtoReflect.Descriptor instead.
 func (*LiftSuppressionResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{8}
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LiftSuppressionResponse) GetLifted() bool {
@@ -796,27 +1015,412 @@ func (x *LiftSuppressionResponse) GetLifted() bool {
 	return false
 }
 
+// `GetSuppressionRequest` is the request of `GetSuppression`.
+type GetSuppressionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// The subject. Required.
+	Subject       *Subject `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSuppressionRequest) Reset() {
+	*x = GetSuppressionRequest{}
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSuppressionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSuppressionRequest) ProtoMessage() {}
+
+func (x *GetSuppressionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSuppressionRequest.ProtoReflect.Descriptor instead.
+func (*GetSuppressionRequest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetSuppressionRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *GetSuppressionRequest) GetSubject() *Subject {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
+}
+
+// `GetSuppressionResponse` is the response of `GetSuppression`.
+type GetSuppressionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether later events of the subject are suppressed now.
+	Suppressed bool `protobuf:"varint,1,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
+	// The suppressions of the subject, latest first, lifted ones included: at most
+	// 100.
+	Suppressions  []*Suppression `protobuf:"bytes,2,rep,name=suppressions,proto3" json:"suppressions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSuppressionResponse) Reset() {
+	*x = GetSuppressionResponse{}
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSuppressionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSuppressionResponse) ProtoMessage() {}
+
+func (x *GetSuppressionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSuppressionResponse.ProtoReflect.Descriptor instead.
+func (*GetSuppressionResponse) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetSuppressionResponse) GetSuppressed() bool {
+	if x != nil {
+		return x.Suppressed
+	}
+	return false
+}
+
+func (x *GetSuppressionResponse) GetSuppressions() []*Suppression {
+	if x != nil {
+		return x.Suppressions
+	}
+	return nil
+}
+
+// `Suppression` keeps later events of a subject out, from one erasure until it
+// is lifted. The server sets every field.
+type Suppression struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of the id that names the subject.
+	SubjectKind SubjectKind `protobuf:"varint,1,opt,name=subject_kind,json=subjectKind,proto3,enum=engagement.v1.SubjectKind" json:"subject_kind,omitempty"`
+	// Id of the erasure that began it.
+	ErasureId string `protobuf:"bytes,2,opt,name=erasure_id,json=erasureId,proto3" json:"erasure_id,omitempty"`
+	// Idempotency key of that erasure's request.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Time at which it began.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Time at which it was lifted. Absent while it lasts.
+	LiftTime      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=lift_time,json=liftTime,proto3" json:"lift_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suppression) Reset() {
+	*x = Suppression{}
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suppression) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suppression) ProtoMessage() {}
+
+func (x *Suppression) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suppression.ProtoReflect.Descriptor instead.
+func (*Suppression) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Suppression) GetSubjectKind() SubjectKind {
+	if x != nil {
+		return x.SubjectKind
+	}
+	return SubjectKind_SUBJECT_KIND_UNSPECIFIED
+}
+
+func (x *Suppression) GetErasureId() string {
+	if x != nil {
+		return x.ErasureId
+	}
+	return ""
+}
+
+func (x *Suppression) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Suppression) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Suppression) GetLiftTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LiftTime
+	}
+	return nil
+}
+
+// `GetPersonRequest` is the request of `GetPerson`.
+type GetPersonRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Id of the person, 1 to 50,000 characters: a consumer id or a customer id.
+	// Required.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPersonRequest) Reset() {
+	*x = GetPersonRequest{}
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPersonRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPersonRequest) ProtoMessage() {}
+
+func (x *GetPersonRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPersonRequest.ProtoReflect.Descriptor instead.
+func (*GetPersonRequest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetPersonRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *GetPersonRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// `GetPersonResponse` is the response of `GetPerson`. Everything in it is empty
+// if the account has nothing under the id.
+type GetPersonResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of stored events with this consumer id.
+	ConsumerEvents int64 `protobuf:"varint,1,opt,name=consumer_events,json=consumerEvents,proto3" json:"consumer_events,omitempty"`
+	// Number of stored events with this customer id.
+	CustomerEvents int64 `protobuf:"varint,2,opt,name=customer_events,json=customerEvents,proto3" json:"customer_events,omitempty"`
+	// Number of stored events with this consumer id, customer id, or both.
+	Events int64 `protobuf:"varint,3,opt,name=events,proto3" json:"events,omitempty"`
+	// Number of rejected events of uploads that are still on record.
+	Rejections int64 `protobuf:"varint,4,opt,name=rejections,proto3" json:"rejections,omitempty"`
+	// Time at which the first of the stored events was accepted.
+	FirstReceiveTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=first_receive_time,json=firstReceiveTime,proto3" json:"first_receive_time,omitempty"`
+	// Time at which the last of them was accepted.
+	LastReceiveTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_receive_time,json=lastReceiveTime,proto3" json:"last_receive_time,omitempty"`
+	// Other ids under which more of the same person may be stored, at most 100,
+	// those with most events first.
+	Related []*RelatedId `protobuf:"bytes,7,rep,name=related,proto3" json:"related,omitempty"`
+	// Whether there are more of them, or not all events were looked at.
+	HasMoreRelated bool `protobuf:"varint,8,opt,name=has_more_related,json=hasMoreRelated,proto3" json:"has_more_related,omitempty"`
+	// The suppressions of this id, latest first, lifted ones included: at most
+	// 100 of each kind of id.
+	Suppressions  []*Suppression `protobuf:"bytes,9,rep,name=suppressions,proto3" json:"suppressions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPersonResponse) Reset() {
+	*x = GetPersonResponse{}
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPersonResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPersonResponse) ProtoMessage() {}
+
+func (x *GetPersonResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_privacy_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPersonResponse.ProtoReflect.Descriptor instead.
+func (*GetPersonResponse) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_privacy_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetPersonResponse) GetConsumerEvents() int64 {
+	if x != nil {
+		return x.ConsumerEvents
+	}
+	return 0
+}
+
+func (x *GetPersonResponse) GetCustomerEvents() int64 {
+	if x != nil {
+		return x.CustomerEvents
+	}
+	return 0
+}
+
+func (x *GetPersonResponse) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *GetPersonResponse) GetRejections() int64 {
+	if x != nil {
+		return x.Rejections
+	}
+	return 0
+}
+
+func (x *GetPersonResponse) GetFirstReceiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstReceiveTime
+	}
+	return nil
+}
+
+func (x *GetPersonResponse) GetLastReceiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastReceiveTime
+	}
+	return nil
+}
+
+func (x *GetPersonResponse) GetRelated() []*RelatedId {
+	if x != nil {
+		return x.Related
+	}
+	return nil
+}
+
+func (x *GetPersonResponse) GetHasMoreRelated() bool {
+	if x != nil {
+		return x.HasMoreRelated
+	}
+	return false
+}
+
+func (x *GetPersonResponse) GetSuppressions() []*Suppression {
+	if x != nil {
+		return x.Suppressions
+	}
+	return nil
+}
+
 var File_engagement_v1_privacy_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"\n" +
-	"#engagement/v1/privacy_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x03\n" +
+	"#engagement/v1/privacy_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n" +
+	"\aSubject\x12.\n" +
+	"\vconsumer_id\x18\x01 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\n" +
+	"consumerId\x12.\n" +
+	"\vcustomer_id\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\n" +
+	"customerId\x126\n" +
+	"\x0fconversation_id\x18\x03 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\x0econversationIdB\v\n" +
+	"\x02id\x12\x05\xbaH\x02\b\x01\"\xa3\x05\n" +
 	"\x14EraseConsumerRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12+\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\f\xbaH\tr\a\x18\x80\x01\xba\x01\x01\x00R\trequestId\x12.\n" +
-	"\vconsumer_id\x18\x03 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\n" +
-	"consumerId\x12.\n" +
-	"\vcustomer_id\x18\x04 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\n" +
-	"customerId\x126\n" +
-	"\x0fconversation_id\x18\x05 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\x0econversationId\x12\x1a\n" +
+	"request_id\x18\x02 \x01(\tB\f\xbaH\tr\a\x18\x80\x01\xba\x01\x01\x00R\trequestId\x12<\n" +
+	"\bsubjects\x18\x03 \x03(\v2\x16.engagement.v1.SubjectB\b\xbaH\x05\x92\x01\x02\x10dR\bsubjects\x12.\n" +
+	"\tevent_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\x80\x01R\beventIds\x12\x1a\n" +
 	"\bsuppress\x18\x06 \x01(\bR\bsuppress\x12#\n" +
-	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly:\x81\x01\xbaH~\x1a|\n" +
-	"\x19erase_consumer.request_id\x122request_id is required unless validate_only is set\x1a+this.validate_only || this.request_id != \"\"B\x10\n" +
-	"\asubject\x12\x05\xbaH\x02\b\x01\"I\n" +
+	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly:\xf1\x02\xbaH\xed\x02\x1a|\n" +
+	"\x19erase_consumer.request_id\x122request_id is required unless validate_only is set\x1a+this.validate_only || this.request_id != \"\"\x1aj\n" +
+	"\x17erase_consumer.subjects\x12\x1fmust name a subject or an event\x1a.size(this.subjects) + size(this.event_ids) > 0\x1a\x80\x01\n" +
+	"\x17erase_consumer.suppress\x12:suppress needs a subject: single events are not suppressed\x1a)!this.suppress || size(this.subjects) > 0\"I\n" +
 	"\x15EraseConsumerResponse\x120\n" +
-	"\aerasure\x18\x01 \x01(\v2\x16.engagement.v1.ErasureR\aerasure\"\x9c\x03\n" +
+	"\aerasure\x18\x01 \x01(\v2\x16.engagement.v1.ErasureR\aerasure\"\xfb\x01\n" +
+	"\tRelatedId\x12.\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1a.engagement.v1.SubjectKindR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12=\n" +
+	"\brelation\x18\x03 \x01(\x0e2!.engagement.v1.RelatedId.RelationR\brelation\x12\x16\n" +
+	"\x06events\x18\x04 \x01(\x03R\x06events\"W\n" +
+	"\bRelation\x12\x18\n" +
+	"\x14RELATION_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16RELATION_SEEN_TOGETHER\x10\x01\x12\x15\n" +
+	"\x11RELATION_SPELLING\x10\x02\"\xc3\x05\n" +
 	"\aErasure\x12\x1d\n" +
 	"\n" +
 	"erasure_id\x18\x01 \x01(\tR\terasureId\x12%\n" +
@@ -828,8 +1432,15 @@ const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"\rcomplete_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fcompleteTime\x12(\n" +
 	"\x10sample_event_ids\x18\a \x03(\tR\x0esampleEventIds\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\b \x01(\tR\trequestId\x12=\n" +
-	"\fsubject_kind\x18\t \x01(\x0e2\x1a.engagement.v1.SubjectKindR\vsubjectKind\"{\n" +
+	"request_id\x18\b \x01(\tR\trequestId\x12?\n" +
+	"\rsubject_kinds\x18\t \x03(\x0e2\x1a.engagement.v1.SubjectKindR\fsubjectKinds\x12-\n" +
+	"\x12cleared_rejections\x18\n" +
+	" \x01(\x03R\x11clearedRejections\x122\n" +
+	"\arelated\x18\v \x03(\v2\x18.engagement.v1.RelatedIdR\arelated\x12(\n" +
+	"\x10has_more_related\x18\f \x01(\bR\x0ehasMoreRelated\x12-\n" +
+	"\x12unmatched_subjects\x18\r \x03(\x05R\x11unmatchedSubjects\x12.\n" +
+	"\x13unmatched_event_ids\x18\x0e \x03(\tR\x11unmatchedEventIds\x127\n" +
+	"\tlift_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\bliftTime\"{\n" +
 	"\x11GetErasureRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12)\n" +
@@ -846,32 +1457,65 @@ const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"r\n" +
 	"\x14ListErasuresResponse\x122\n" +
 	"\berasures\x18\x01 \x03(\v2\x16.engagement.v1.ErasureR\berasures\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xac\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc7\x01\n" +
 	"\x16LiftSuppressionRequest\x12;\n" +
 	"\n" +
-	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12.\n" +
-	"\vconsumer_id\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\n" +
-	"consumerId\x12.\n" +
-	"\vcustomer_id\x18\x03 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\n" +
-	"customerId\x126\n" +
-	"\x0fconversation_id\x18\x04 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\x0econversationId\x12+\n" +
+	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x122\n" +
+	"\asubject\x18\x02 \x01(\v2\x16.engagement.v1.SubjectH\x00R\asubject\x12+\n" +
 	"\n" +
-	"erasure_id\x18\x05 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\terasureIdB\x10\n" +
-	"\asubject\x12\x05\xbaH\x02\b\x01\"1\n" +
+	"erasure_id\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01H\x00R\terasureIdB\x0f\n" +
+	"\x06target\x12\x05\xbaH\x02\b\x01\"1\n" +
 	"\x17LiftSuppressionResponse\x12\x16\n" +
-	"\x06lifted\x18\x01 \x01(\bR\x06lifted*\x89\x01\n" +
+	"\x06lifted\x18\x01 \x01(\bR\x06lifted\"\x8e\x01\n" +
+	"\x15GetSuppressionRequest\x12;\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x128\n" +
+	"\asubject\x18\x02 \x01(\v2\x16.engagement.v1.SubjectB\x06\xbaH\x03\xc8\x01\x01R\asubject\"x\n" +
+	"\x16GetSuppressionResponse\x12\x1e\n" +
+	"\n" +
+	"suppressed\x18\x01 \x01(\bR\n" +
+	"suppressed\x12>\n" +
+	"\fsuppressions\x18\x02 \x03(\v2\x1a.engagement.v1.SuppressionR\fsuppressions\"\x80\x02\n" +
+	"\vSuppression\x12=\n" +
+	"\fsubject_kind\x18\x01 \x01(\x0e2\x1a.engagement.v1.SubjectKindR\vsubjectKind\x12\x1d\n" +
+	"\n" +
+	"erasure_id\x18\x02 \x01(\tR\terasureId\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12;\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x127\n" +
+	"\tlift_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bliftTime\"l\n" +
+	"\x10GetPersonRequest\x12;\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12\x1b\n" +
+	"\x02id\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03R\x02id\"\xcd\x03\n" +
+	"\x11GetPersonResponse\x12'\n" +
+	"\x0fconsumer_events\x18\x01 \x01(\x03R\x0econsumerEvents\x12'\n" +
+	"\x0fcustomer_events\x18\x02 \x01(\x03R\x0ecustomerEvents\x12\x16\n" +
+	"\x06events\x18\x03 \x01(\x03R\x06events\x12\x1e\n" +
+	"\n" +
+	"rejections\x18\x04 \x01(\x03R\n" +
+	"rejections\x12H\n" +
+	"\x12first_receive_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x10firstReceiveTime\x12F\n" +
+	"\x11last_receive_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastReceiveTime\x122\n" +
+	"\arelated\x18\a \x03(\v2\x18.engagement.v1.RelatedIdR\arelated\x12(\n" +
+	"\x10has_more_related\x18\b \x01(\bR\x0ehasMoreRelated\x12>\n" +
+	"\fsuppressions\x18\t \x03(\v2\x1a.engagement.v1.SuppressionR\fsuppressions*\xa4\x01\n" +
 	"\vSubjectKind\x12\x1c\n" +
 	"\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18SUBJECT_KIND_CONSUMER_ID\x10\x01\x12\x1c\n" +
 	"\x18SUBJECT_KIND_CUSTOMER_ID\x10\x02\x12 \n" +
-	"\x1cSUBJECT_KIND_CONVERSATION_ID\x10\x032\x84\x03\n" +
+	"\x1cSUBJECT_KIND_CONVERSATION_ID\x10\x03\x12\x19\n" +
+	"\x15SUBJECT_KIND_EVENT_ID\x10\x042\xbd\x04\n" +
 	"\x0ePrivacyService\x12Z\n" +
 	"\rEraseConsumer\x12#.engagement.v1.EraseConsumerRequest\x1a$.engagement.v1.EraseConsumerResponse\x12V\n" +
 	"\n" +
 	"GetErasure\x12 .engagement.v1.GetErasureRequest\x1a!.engagement.v1.GetErasureResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\fListErasures\x12\".engagement.v1.ListErasuresRequest\x1a#.engagement.v1.ListErasuresResponse\"\x03\x90\x02\x01\x12`\n" +
-	"\x0fLiftSuppression\x12%.engagement.v1.LiftSuppressionRequest\x1a&.engagement.v1.LiftSuppressionResponseBx\n" +
+	"\x0fLiftSuppression\x12%.engagement.v1.LiftSuppressionRequest\x1a&.engagement.v1.LiftSuppressionResponse\x12b\n" +
+	"\x0eGetSuppression\x12$.engagement.v1.GetSuppressionRequest\x1a%.engagement.v1.GetSuppressionResponse\"\x03\x90\x02\x01\x12S\n" +
+	"\tGetPerson\x12\x1f.engagement.v1.GetPersonRequest\x1a .engagement.v1.GetPersonResponse\"\x03\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -886,41 +1530,68 @@ func file_engagement_v1_privacy_service_proto_rawDescGZIP() []byte {
 	return file_engagement_v1_privacy_service_proto_rawDescData
 }
 
-var file_engagement_v1_privacy_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engagement_v1_privacy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_engagement_v1_privacy_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_engagement_v1_privacy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_engagement_v1_privacy_service_proto_goTypes = []any{
 	(SubjectKind)(0),                // 0: engagement.v1.SubjectKind
-	(*EraseConsumerRequest)(nil),    // 1: engagement.v1.EraseConsumerRequest
-	(*EraseConsumerResponse)(nil),   // 2: engagement.v1.EraseConsumerResponse
-	(*Erasure)(nil),                 // 3: engagement.v1.Erasure
-	(*GetErasureRequest)(nil),       // 4: engagement.v1.GetErasureRequest
-	(*GetErasureResponse)(nil),      // 5: engagement.v1.GetErasureResponse
-	(*ListErasuresRequest)(nil),     // 6: engagement.v1.ListErasuresRequest
-	(*ListErasuresResponse)(nil),    // 7: engagement.v1.ListErasuresResponse
-	(*LiftSuppressionRequest)(nil),  // 8: engagement.v1.LiftSuppressionRequest
-	(*LiftSuppressionResponse)(nil), // 9: engagement.v1.LiftSuppressionResponse
-	(*timestamppb.Timestamp)(nil),   // 10: google.protobuf.Timestamp
+	(RelatedId_Relation)(0),         // 1: engagement.v1.RelatedId.Relation
+	(*Subject)(nil),                 // 2: engagement.v1.Subject
+	(*EraseConsumerRequest)(nil),    // 3: engagement.v1.EraseConsumerRequest
+	(*EraseConsumerResponse)(nil),   // 4: engagement.v1.EraseConsumerResponse
+	(*RelatedId)(nil),               // 5: engagement.v1.RelatedId
+	(*Erasure)(nil),                 // 6: engagement.v1.Erasure
+	(*GetErasureRequest)(nil),       // 7: engagement.v1.GetErasureRequest
+	(*GetErasureResponse)(nil),      // 8: engagement.v1.GetErasureResponse
+	(*ListErasuresRequest)(nil),     // 9: engagement.v1.ListErasuresRequest
+	(*ListErasuresResponse)(nil),    // 10: engagement.v1.ListErasuresResponse
+	(*LiftSuppressionRequest)(nil),  // 11: engagement.v1.LiftSuppressionRequest
+	(*LiftSuppressionResponse)(nil), // 12: engagement.v1.LiftSuppressionResponse
+	(*GetSuppressionRequest)(nil),   // 13: engagement.v1.GetSuppressionRequest
+	(*GetSuppressionResponse)(nil),  // 14: engagement.v1.GetSuppressionResponse
+	(*Suppression)(nil),             // 15: engagement.v1.Suppression
+	(*GetPersonRequest)(nil),        // 16: engagement.v1.GetPersonRequest
+	(*GetPersonResponse)(nil),       // 17: engagement.v1.GetPersonResponse
+	(*timestamppb.Timestamp)(nil),   // 18: google.protobuf.Timestamp
 }
 var file_engagement_v1_privacy_service_proto_depIdxs = []int32{
-	3,  // 0: engagement.v1.EraseConsumerResponse.erasure:type_name -> engagement.v1.Erasure
-	10, // 1: engagement.v1.Erasure.create_time:type_name -> google.protobuf.Timestamp
-	10, // 2: engagement.v1.Erasure.complete_time:type_name -> google.protobuf.Timestamp
-	0,  // 3: engagement.v1.Erasure.subject_kind:type_name -> engagement.v1.SubjectKind
-	3,  // 4: engagement.v1.GetErasureResponse.erasure:type_name -> engagement.v1.Erasure
-	3,  // 5: engagement.v1.ListErasuresResponse.erasures:type_name -> engagement.v1.Erasure
-	1,  // 6: engagement.v1.PrivacyService.EraseConsumer:input_type -> engagement.v1.EraseConsumerRequest
-	4,  // 7: engagement.v1.PrivacyService.GetErasure:input_type -> engagement.v1.GetErasureRequest
-	6,  // 8: engagement.v1.PrivacyService.ListErasures:input_type -> engagement.v1.ListErasuresRequest
-	8,  // 9: engagement.v1.PrivacyService.LiftSuppression:input_type -> engagement.v1.LiftSuppressionRequest
-	2,  // 10: engagement.v1.PrivacyService.EraseConsumer:output_type -> engagement.v1.EraseConsumerResponse
-	5,  // 11: engagement.v1.PrivacyService.GetErasure:output_type -> engagement.v1.GetErasureResponse
-	7,  // 12: engagement.v1.PrivacyService.ListErasures:output_type -> engagement.v1.ListErasuresResponse
-	9,  // 13: engagement.v1.PrivacyService.LiftSuppression:output_type -> engagement.v1.LiftSuppressionResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	2,  // 0: engagement.v1.EraseConsumerRequest.subjects:type_name -> engagement.v1.Subject
+	6,  // 1: engagement.v1.EraseConsumerResponse.erasure:type_name -> engagement.v1.Erasure
+	0,  // 2: engagement.v1.RelatedId.kind:type_name -> engagement.v1.SubjectKind
+	1,  // 3: engagement.v1.RelatedId.relation:type_name -> engagement.v1.RelatedId.Relation
+	18, // 4: engagement.v1.Erasure.create_time:type_name -> google.protobuf.Timestamp
+	18, // 5: engagement.v1.Erasure.complete_time:type_name -> google.protobuf.Timestamp
+	0,  // 6: engagement.v1.Erasure.subject_kinds:type_name -> engagement.v1.SubjectKind
+	5,  // 7: engagement.v1.Erasure.related:type_name -> engagement.v1.RelatedId
+	18, // 8: engagement.v1.Erasure.lift_time:type_name -> google.protobuf.Timestamp
+	6,  // 9: engagement.v1.GetErasureResponse.erasure:type_name -> engagement.v1.Erasure
+	6,  // 10: engagement.v1.ListErasuresResponse.erasures:type_name -> engagement.v1.Erasure
+	2,  // 11: engagement.v1.LiftSuppressionRequest.subject:type_name -> engagement.v1.Subject
+	2,  // 12: engagement.v1.GetSuppressionRequest.subject:type_name -> engagement.v1.Subject
+	15, // 13: engagement.v1.GetSuppressionResponse.suppressions:type_name -> engagement.v1.Suppression
+	0,  // 14: engagement.v1.Suppression.subject_kind:type_name -> engagement.v1.SubjectKind
+	18, // 15: engagement.v1.Suppression.create_time:type_name -> google.protobuf.Timestamp
+	18, // 16: engagement.v1.Suppression.lift_time:type_name -> google.protobuf.Timestamp
+	18, // 17: engagement.v1.GetPersonResponse.first_receive_time:type_name -> google.protobuf.Timestamp
+	18, // 18: engagement.v1.GetPersonResponse.last_receive_time:type_name -> google.protobuf.Timestamp
+	5,  // 19: engagement.v1.GetPersonResponse.related:type_name -> engagement.v1.RelatedId
+	15, // 20: engagement.v1.GetPersonResponse.suppressions:type_name -> engagement.v1.Suppression
+	3,  // 21: engagement.v1.PrivacyService.EraseConsumer:input_type -> engagement.v1.EraseConsumerRequest
+	7,  // 22: engagement.v1.PrivacyService.GetErasure:input_type -> engagement.v1.GetErasureRequest
+	9,  // 23: engagement.v1.PrivacyService.ListErasures:input_type -> engagement.v1.ListErasuresRequest
+	11, // 24: engagement.v1.PrivacyService.LiftSuppression:input_type -> engagement.v1.LiftSuppressionRequest
+	13, // 25: engagement.v1.PrivacyService.GetSuppression:input_type -> engagement.v1.GetSuppressionRequest
+	16, // 26: engagement.v1.PrivacyService.GetPerson:input_type -> engagement.v1.GetPersonRequest
+	4,  // 27: engagement.v1.PrivacyService.EraseConsumer:output_type -> engagement.v1.EraseConsumerResponse
+	8,  // 28: engagement.v1.PrivacyService.GetErasure:output_type -> engagement.v1.GetErasureResponse
+	10, // 29: engagement.v1.PrivacyService.ListErasures:output_type -> engagement.v1.ListErasuresResponse
+	12, // 30: engagement.v1.PrivacyService.LiftSuppression:output_type -> engagement.v1.LiftSuppressionResponse
+	14, // 31: engagement.v1.PrivacyService.GetSuppression:output_type -> engagement.v1.GetSuppressionResponse
+	17, // 32: engagement.v1.PrivacyService.GetPerson:output_type -> engagement.v1.GetPersonResponse
+	27, // [27:33] is the sub-list for method output_type
+	21, // [21:27] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_privacy_service_proto_init() }
@@ -929,14 +1600,12 @@ func file_engagement_v1_privacy_service_proto_init() {
 		return
 	}
 	file_engagement_v1_privacy_service_proto_msgTypes[0].OneofWrappers = []any{
-		(*EraseConsumerRequest_ConsumerId)(nil),
-		(*EraseConsumerRequest_CustomerId)(nil),
-		(*EraseConsumerRequest_ConversationId)(nil),
+		(*Subject_ConsumerId)(nil),
+		(*Subject_CustomerId)(nil),
+		(*Subject_ConversationId)(nil),
 	}
-	file_engagement_v1_privacy_service_proto_msgTypes[7].OneofWrappers = []any{
-		(*LiftSuppressionRequest_ConsumerId)(nil),
-		(*LiftSuppressionRequest_CustomerId)(nil),
-		(*LiftSuppressionRequest_ConversationId)(nil),
+	file_engagement_v1_privacy_service_proto_msgTypes[9].OneofWrappers = []any{
+		(*LiftSuppressionRequest_Subject)(nil),
 		(*LiftSuppressionRequest_ErasureId)(nil),
 	}
 	type x struct{}
@@ -944,8 +1613,8 @@ func file_engagement_v1_privacy_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_privacy_service_proto_rawDesc), len(file_engagement_v1_privacy_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   9,
+			NumEnums:      2,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

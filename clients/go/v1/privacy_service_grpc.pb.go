@@ -4,7 +4,7 @@
 // - protoc             v7.35.1
 // source: engagement/v1/privacy_service.proto
 
-// Erasure: the right to be forgotten.
+// Privacy: erasure, suppression, and all that is stored about a person.
 
 package engagementv1
 
@@ -25,17 +25,27 @@ const (
 	PrivacyService_GetErasure_FullMethodName      = "/engagement.v1.PrivacyService/GetErasure"
 	PrivacyService_ListErasures_FullMethodName    = "/engagement.v1.PrivacyService/ListErasures"
 	PrivacyService_LiftSuppression_FullMethodName = "/engagement.v1.PrivacyService/LiftSuppression"
+	PrivacyService_GetSuppression_FullMethodName  = "/engagement.v1.PrivacyService/GetSuppression"
+	PrivacyService_GetPerson_FullMethodName       = "/engagement.v1.PrivacyService/GetPerson"
 )
 
 // PrivacyServiceClient is the client API for PrivacyService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// `PrivacyService` erases the stored data of a person and can keep it from
-// coming back.
+// `PrivacyService` finds the stored data of a person, erases it, and can keep it
+// from coming back.
 type PrivacyServiceClient interface {
-	// `EraseConsumer` erases the events of one subject that were accepted before
-	// the call. It returns when the erasure is complete.
+	// `EraseConsumer` erases the events of one or more subjects that were accepted
+	// before the call, and single events. It returns when the erasure is complete.
+	//
+	// Exactly the given ids count. Data of the same person under other ids stays:
+	// `Erasure.related` lists ids that were seen together with the subjects, and
+	// other spellings of them, with what is left there. Nothing is erased that the
+	// request does not name.
+	//
+	// Events that uploads brought and that were rejected go as well, as far as
+	// they were kept: their ids, and the paths of the fields that broke rules.
 	//
 	// An erasure with a `complete_time` has left nothing of the events' content
 	// in any file of the answering node's store. Other nodes follow moments
@@ -49,13 +59,14 @@ type PrivacyServiceClient interface {
 	// `ErasureNotice` in log order.
 	//
 	// The call is idempotent: the same `request_id` returns the same erasure;
-	// with another subject or another `suppress` it is refused with
+	// with other subjects or another `suppress` it is refused with
 	// REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
 	// restart of the server.
 	//
-	// An account that has no events, suppressions or lists stays unknown: without
-	// `suppress`, the answer is a complete erasure of no events, and nothing is
-	// kept of it: other calls do not find it, and a repetition gets another one.
+	// If nothing has exactly one of the ids, there is nothing to erase. Unless
+	// `suppress` is set, the answer then has no `erasure_id` and no
+	// `complete_time`, and nothing is kept of the request: a repetition looks
+	// again.
 	EraseConsumer(ctx context.Context, in *EraseConsumerRequest, opts ...grpc.CallOption) (*EraseConsumerResponse, error)
 	// `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
 	// none with this id.
@@ -63,10 +74,19 @@ type PrivacyServiceClient interface {
 	// `ListErasures` lists the erasures of an account, latest first. Erasures are
 	// kept forever.
 	ListErasures(ctx context.Context, in *ListErasuresRequest, opts ...grpc.CallOption) (*ListErasuresResponse, error)
-	// `LiftSuppression` ends the suppression of a subject: events accepted from
-	// now on are stored again. Lifting a suppression that does not exist changes
-	// nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
+	// `LiftSuppression` ends the suppression of a subject: new events are stored
+	// again from now on. Events that were erased never come back, even if they are
+	// sent again. Lifting a suppression that does not exist changes nothing.
+	// NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
 	LiftSuppression(ctx context.Context, in *LiftSuppressionRequest, opts ...grpc.CallOption) (*LiftSuppressionResponse, error)
+	// `GetSuppression` tells whether a subject is suppressed, and by which
+	// requests it was suppressed before.
+	GetSuppression(ctx context.Context, in *GetSuppressionRequest, opts ...grpc.CallOption) (*GetSuppressionResponse, error)
+	// `GetPerson` tells what the account has under one id, whether it is a
+	// consumer id or a customer id: the first answer to a request for access. The
+	// events themselves come from ListEvents with `EventFilter.subject_ids`, the
+	// current attributes from GetProfile.
+	GetPerson(ctx context.Context, in *GetPersonRequest, opts ...grpc.CallOption) (*GetPersonResponse, error)
 }
 
 type privacyServiceClient struct {
@@ -117,15 +137,43 @@ func (c *privacyServiceClient) LiftSuppression(ctx context.Context, in *LiftSupp
 	return out, nil
 }
 
+func (c *privacyServiceClient) GetSuppression(ctx context.Context, in *GetSuppressionRequest, opts ...grpc.CallOption) (*GetSuppressionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetSuppressionResponse)
+	err := c.cc.Invoke(ctx, PrivacyService_GetSuppression_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *privacyServiceClient) GetPerson(ctx context.Context, in *GetPersonRequest, opts ...grpc.CallOption) (*GetPersonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPersonResponse)
+	err := c.cc.Invoke(ctx, PrivacyService_GetPerson_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PrivacyServiceServer is the server API for PrivacyService service.
 // All implementations must embed UnimplementedPrivacyServiceServer
 // for forward compatibility.
 //
-// `PrivacyService` erases the stored data of a person and can keep it from
-// coming back.
+// `PrivacyService` finds the stored data of a person, erases it, and can keep it
+// from coming back.
 type PrivacyServiceServer interface {
-	// `EraseConsumer` erases the events of one subject that were accepted before
-	// the call. It returns when the erasure is complete.
+	// `EraseConsumer` erases the events of one or more subjects that were accepted
+	// before the call, and single events. It returns when the erasure is complete.
+	//
+	// Exactly the given ids count. Data of the same person under other ids stays:
+	// `Erasure.related` lists ids that were seen together with the subjects, and
+	// other spellings of them, with what is left there. Nothing is erased that the
+	// request does not name.
+	//
+	// Events that uploads brought and that were rejected go as well, as far as
+	// they were kept: their ids, and the paths of the fields that broke rules.
 	//
 	// An erasure with a `complete_time` has left nothing of the events' content
 	// in any file of the answering node's store. Other nodes follow moments
@@ -139,13 +187,14 @@ type PrivacyServiceServer interface {
 	// `ErasureNotice` in log order.
 	//
 	// The call is idempotent: the same `request_id` returns the same erasure;
-	// with another subject or another `suppress` it is refused with
+	// with other subjects or another `suppress` it is refused with
 	// REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
 	// restart of the server.
 	//
-	// An account that has no events, suppressions or lists stays unknown: without
-	// `suppress`, the answer is a complete erasure of no events, and nothing is
-	// kept of it: other calls do not find it, and a repetition gets another one.
+	// If nothing has exactly one of the ids, there is nothing to erase. Unless
+	// `suppress` is set, the answer then has no `erasure_id` and no
+	// `complete_time`, and nothing is kept of the request: a repetition looks
+	// again.
 	EraseConsumer(context.Context, *EraseConsumerRequest) (*EraseConsumerResponse, error)
 	// `GetErasure` reads one erasure. NOT_FOUND / ERASURE_NOT_FOUND if there is
 	// none with this id.
@@ -153,10 +202,19 @@ type PrivacyServiceServer interface {
 	// `ListErasures` lists the erasures of an account, latest first. Erasures are
 	// kept forever.
 	ListErasures(context.Context, *ListErasuresRequest) (*ListErasuresResponse, error)
-	// `LiftSuppression` ends the suppression of a subject: events accepted from
-	// now on are stored again. Lifting a suppression that does not exist changes
-	// nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
+	// `LiftSuppression` ends the suppression of a subject: new events are stored
+	// again from now on. Events that were erased never come back, even if they are
+	// sent again. Lifting a suppression that does not exist changes nothing.
+	// NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
 	LiftSuppression(context.Context, *LiftSuppressionRequest) (*LiftSuppressionResponse, error)
+	// `GetSuppression` tells whether a subject is suppressed, and by which
+	// requests it was suppressed before.
+	GetSuppression(context.Context, *GetSuppressionRequest) (*GetSuppressionResponse, error)
+	// `GetPerson` tells what the account has under one id, whether it is a
+	// consumer id or a customer id: the first answer to a request for access. The
+	// events themselves come from ListEvents with `EventFilter.subject_ids`, the
+	// current attributes from GetProfile.
+	GetPerson(context.Context, *GetPersonRequest) (*GetPersonResponse, error)
 	mustEmbedUnimplementedPrivacyServiceServer()
 }
 
@@ -178,6 +236,12 @@ func (UnimplementedPrivacyServiceServer) ListErasures(context.Context, *ListEras
 }
 func (UnimplementedPrivacyServiceServer) LiftSuppression(context.Context, *LiftSuppressionRequest) (*LiftSuppressionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LiftSuppression not implemented")
+}
+func (UnimplementedPrivacyServiceServer) GetSuppression(context.Context, *GetSuppressionRequest) (*GetSuppressionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSuppression not implemented")
+}
+func (UnimplementedPrivacyServiceServer) GetPerson(context.Context, *GetPersonRequest) (*GetPersonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPerson not implemented")
 }
 func (UnimplementedPrivacyServiceServer) mustEmbedUnimplementedPrivacyServiceServer() {}
 func (UnimplementedPrivacyServiceServer) testEmbeddedByValue()                        {}
@@ -272,6 +336,42 @@ func _PrivacyService_LiftSuppression_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PrivacyService_GetSuppression_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSuppressionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PrivacyServiceServer).GetSuppression(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PrivacyService_GetSuppression_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PrivacyServiceServer).GetSuppression(ctx, req.(*GetSuppressionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PrivacyService_GetPerson_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPersonRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PrivacyServiceServer).GetPerson(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PrivacyService_GetPerson_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PrivacyServiceServer).GetPerson(ctx, req.(*GetPersonRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PrivacyService_ServiceDesc is the grpc.ServiceDesc for PrivacyService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -294,6 +394,14 @@ var PrivacyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "LiftSuppression",
 			Handler:    _PrivacyService_LiftSuppression_Handler,
+		},
+		{
+			MethodName: "GetSuppression",
+			Handler:    _PrivacyService_GetSuppression_Handler,
+		},
+		{
+			MethodName: "GetPerson",
+			Handler:    _PrivacyService_GetPerson_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -90,7 +90,183 @@ func (x ExpiryHold_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExpiryHold_Reason.Descriptor instead.
 func (ExpiryHold_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{3, 0}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{6, 0}
+}
+
+// `ListAccountsRequest` is the request of `ListAccounts`.
+type ListAccountsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Maximum number of accounts to return: 100 if 0; a larger number than 1,000
+	// counts as 1,000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Page token of the page to return; empty for the first page. At most 1,024
+	// characters.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccountsRequest) Reset() {
+	*x = ListAccountsRequest{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccountsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccountsRequest) ProtoMessage() {}
+
+func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccountsRequest.ProtoReflect.Descriptor instead.
+func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ListAccountsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAccountsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// `ListAccountsResponse` is the response of `ListAccounts`.
+type ListAccountsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Accounts of this page.
+	Accounts []*Account `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	// Page token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccountsResponse) Reset() {
+	*x = ListAccountsResponse{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccountsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccountsResponse) ProtoMessage() {}
+
+func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccountsResponse.ProtoReflect.Descriptor instead.
+func (*ListAccountsResponse) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListAccountsResponse) GetAccounts() []*Account {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+func (x *ListAccountsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// `Account` is an account that has been written to. The server sets every field.
+type Account struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the account.
+	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Number of stored events.
+	Events int64 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"`
+	// Time at which the last of them was accepted. Absent if there is none.
+	LastReceiveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_receive_time,json=lastReceiveTime,proto3" json:"last_receive_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Account) Reset() {
+	*x = Account{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Account) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Account) ProtoMessage() {}
+
+func (x *Account) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Account.ProtoReflect.Descriptor instead.
+func (*Account) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Account) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *Account) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *Account) GetLastReceiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastReceiveTime
+	}
+	return nil
 }
 
 // `GetServerInfoRequest` is the request of `GetServerInfo`.
@@ -102,7 +278,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[0]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -114,7 +290,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[0]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -127,7 +303,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{0}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{3}
 }
 
 // `GetServerInfoResponse` is the response of `GetServerInfo`.
@@ -161,7 +337,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[1]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -173,7 +349,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[1]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -186,7 +362,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{1}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -269,7 +445,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[2]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +457,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[2]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +470,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{2}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Partition) GetNumber() int32 {
@@ -386,7 +562,7 @@ type ExpiryHold struct {
 
 func (x *ExpiryHold) Reset() {
 	*x = ExpiryHold{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +574,7 @@ func (x *ExpiryHold) String() string {
 func (*ExpiryHold) ProtoMessage() {}
 
 func (x *ExpiryHold) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[3]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +587,7 @@ func (x *ExpiryHold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpiryHold.ProtoReflect.Descriptor instead.
 func (*ExpiryHold) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{3}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ExpiryHold) GetReason() ExpiryHold_Reason {
@@ -470,7 +646,7 @@ type SetRetentionRequest struct {
 
 func (x *SetRetentionRequest) Reset() {
 	*x = SetRetentionRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[4]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +658,7 @@ func (x *SetRetentionRequest) String() string {
 func (*SetRetentionRequest) ProtoMessage() {}
 
 func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[4]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +671,7 @@ func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionRequest.ProtoReflect.Descriptor instead.
 func (*SetRetentionRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{4}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SetRetentionRequest) GetRetention() *durationpb.Duration {
@@ -532,7 +708,7 @@ type SetRetentionResponse struct {
 
 func (x *SetRetentionResponse) Reset() {
 	*x = SetRetentionResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +720,7 @@ func (x *SetRetentionResponse) String() string {
 func (*SetRetentionResponse) ProtoMessage() {}
 
 func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +733,7 @@ func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionResponse.ProtoReflect.Descriptor instead.
 func (*SetRetentionResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{5}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SetRetentionResponse) GetPreviousRetention() *durationpb.Duration {
@@ -599,7 +775,7 @@ type ReleaseExpiryRequest struct {
 
 func (x *ReleaseExpiryRequest) Reset() {
 	*x = ReleaseExpiryRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +787,7 @@ func (x *ReleaseExpiryRequest) String() string {
 func (*ReleaseExpiryRequest) ProtoMessage() {}
 
 func (x *ReleaseExpiryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +800,7 @@ func (x *ReleaseExpiryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseExpiryRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseExpiryRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{6}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReleaseExpiryRequest) GetValidateOnly() bool {
@@ -654,7 +830,7 @@ type ReleaseExpiryResponse struct {
 
 func (x *ReleaseExpiryResponse) Reset() {
 	*x = ReleaseExpiryResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +842,7 @@ func (x *ReleaseExpiryResponse) String() string {
 func (*ReleaseExpiryResponse) ProtoMessage() {}
 
 func (x *ReleaseExpiryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +855,7 @@ func (x *ReleaseExpiryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseExpiryResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseExpiryResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{7}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReleaseExpiryResponse) GetExpiryHold() *ExpiryHold {
@@ -775,7 +951,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +963,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +976,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{8}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Limits) GetMaxTextCharacters() int32 {
@@ -982,7 +1158,19 @@ var File_engagement_v1_server_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
+	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n" +
+	"\x13ListAccountsRequest\x12$\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"r\n" +
+	"\x14ListAccountsResponse\x122\n" +
+	"\baccounts\x18\x01 \x03(\v2\x16.engagement.v1.AccountR\baccounts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x88\x01\n" +
+	"\aAccount\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12\x16\n" +
+	"\x06events\x18\x02 \x01(\x03R\x06events\x12F\n" +
+	"\x11last_receive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastReceiveTime\"\x16\n" +
 	"\x14GetServerInfoRequest\"\xfc\x01\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
@@ -1066,11 +1254,12 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x0emax_mask_paths\x18\x16 \x01(\x05R\fmaxMaskPaths\x12,\n" +
 	"\x12max_metadata_bytes\x18\x17 \x01(\x05R\x10maxMetadataBytes\x12&\n" +
 	"\x0fmax_chunk_bytes\x18\x18 \x01(\x03R\rmaxChunkBytes\x12C\n" +
-	"\x1emax_rejections_without_success\x18\x19 \x01(\x05R\x1bmaxRejectionsWithoutSuccess2\xaf\x02\n" +
+	"\x1emax_rejections_without_success\x18\x19 \x01(\x05R\x1bmaxRejectionsWithoutSuccess2\x8d\x03\n" +
 	"\rServerService\x12_\n" +
 	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\fSetRetention\x12\".engagement.v1.SetRetentionRequest\x1a#.engagement.v1.SetRetentionResponse\"\x03\x90\x02\x02\x12_\n" +
-	"\rReleaseExpiry\x12#.engagement.v1.ReleaseExpiryRequest\x1a$.engagement.v1.ReleaseExpiryResponse\"\x03\x90\x02\x02Bx\n" +
+	"\rReleaseExpiry\x12#.engagement.v1.ReleaseExpiryRequest\x1a$.engagement.v1.ReleaseExpiryResponse\"\x03\x90\x02\x02\x12\\\n" +
+	"\fListAccounts\x12\".engagement.v1.ListAccountsRequest\x1a#.engagement.v1.ListAccountsResponse\"\x03\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -1086,54 +1275,61 @@ func file_engagement_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_engagement_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_engagement_v1_server_service_proto_goTypes = []any{
 	(ExpiryHold_Reason)(0),        // 0: engagement.v1.ExpiryHold.Reason
-	(*GetServerInfoRequest)(nil),  // 1: engagement.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil), // 2: engagement.v1.GetServerInfoResponse
-	(*Partition)(nil),             // 3: engagement.v1.Partition
-	(*ExpiryHold)(nil),            // 4: engagement.v1.ExpiryHold
-	(*SetRetentionRequest)(nil),   // 5: engagement.v1.SetRetentionRequest
-	(*SetRetentionResponse)(nil),  // 6: engagement.v1.SetRetentionResponse
-	(*ReleaseExpiryRequest)(nil),  // 7: engagement.v1.ReleaseExpiryRequest
-	(*ReleaseExpiryResponse)(nil), // 8: engagement.v1.ReleaseExpiryResponse
-	(*Limits)(nil),                // 9: engagement.v1.Limits
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*ListAccountsRequest)(nil),   // 1: engagement.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),  // 2: engagement.v1.ListAccountsResponse
+	(*Account)(nil),               // 3: engagement.v1.Account
+	(*GetServerInfoRequest)(nil),  // 4: engagement.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil), // 5: engagement.v1.GetServerInfoResponse
+	(*Partition)(nil),             // 6: engagement.v1.Partition
+	(*ExpiryHold)(nil),            // 7: engagement.v1.ExpiryHold
+	(*SetRetentionRequest)(nil),   // 8: engagement.v1.SetRetentionRequest
+	(*SetRetentionResponse)(nil),  // 9: engagement.v1.SetRetentionResponse
+	(*ReleaseExpiryRequest)(nil),  // 10: engagement.v1.ReleaseExpiryRequest
+	(*ReleaseExpiryResponse)(nil), // 11: engagement.v1.ReleaseExpiryResponse
+	(*Limits)(nil),                // 12: engagement.v1.Limits
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
 }
 var file_engagement_v1_server_service_proto_depIdxs = []int32{
-	9,  // 0: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
-	3,  // 1: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
-	10, // 2: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
-	11, // 3: engagement.v1.Partition.retention:type_name -> google.protobuf.Duration
-	10, // 4: engagement.v1.Partition.remove_before_time:type_name -> google.protobuf.Timestamp
-	4,  // 5: engagement.v1.Partition.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	0,  // 6: engagement.v1.ExpiryHold.reason:type_name -> engagement.v1.ExpiryHold.Reason
-	10, // 7: engagement.v1.ExpiryHold.hold_time:type_name -> google.protobuf.Timestamp
-	10, // 8: engagement.v1.ExpiryHold.commit_time:type_name -> google.protobuf.Timestamp
-	10, // 9: engagement.v1.ExpiryHold.clock_time:type_name -> google.protobuf.Timestamp
-	11, // 10: engagement.v1.SetRetentionRequest.retention:type_name -> google.protobuf.Duration
-	11, // 11: engagement.v1.SetRetentionResponse.previous_retention:type_name -> google.protobuf.Duration
-	10, // 12: engagement.v1.SetRetentionResponse.remove_before_time:type_name -> google.protobuf.Timestamp
-	4,  // 13: engagement.v1.ReleaseExpiryResponse.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	10, // 14: engagement.v1.ReleaseExpiryResponse.remove_before_time:type_name -> google.protobuf.Timestamp
-	11, // 15: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
-	11, // 16: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
-	11, // 17: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
-	11, // 18: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
-	11, // 19: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
-	11, // 20: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
-	1,  // 21: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
-	5,  // 22: engagement.v1.ServerService.SetRetention:input_type -> engagement.v1.SetRetentionRequest
-	7,  // 23: engagement.v1.ServerService.ReleaseExpiry:input_type -> engagement.v1.ReleaseExpiryRequest
-	2,  // 24: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
-	6,  // 25: engagement.v1.ServerService.SetRetention:output_type -> engagement.v1.SetRetentionResponse
-	8,  // 26: engagement.v1.ServerService.ReleaseExpiry:output_type -> engagement.v1.ReleaseExpiryResponse
-	24, // [24:27] is the sub-list for method output_type
-	21, // [21:24] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	3,  // 0: engagement.v1.ListAccountsResponse.accounts:type_name -> engagement.v1.Account
+	13, // 1: engagement.v1.Account.last_receive_time:type_name -> google.protobuf.Timestamp
+	12, // 2: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
+	6,  // 3: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
+	13, // 4: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
+	14, // 5: engagement.v1.Partition.retention:type_name -> google.protobuf.Duration
+	13, // 6: engagement.v1.Partition.remove_before_time:type_name -> google.protobuf.Timestamp
+	7,  // 7: engagement.v1.Partition.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	0,  // 8: engagement.v1.ExpiryHold.reason:type_name -> engagement.v1.ExpiryHold.Reason
+	13, // 9: engagement.v1.ExpiryHold.hold_time:type_name -> google.protobuf.Timestamp
+	13, // 10: engagement.v1.ExpiryHold.commit_time:type_name -> google.protobuf.Timestamp
+	13, // 11: engagement.v1.ExpiryHold.clock_time:type_name -> google.protobuf.Timestamp
+	14, // 12: engagement.v1.SetRetentionRequest.retention:type_name -> google.protobuf.Duration
+	14, // 13: engagement.v1.SetRetentionResponse.previous_retention:type_name -> google.protobuf.Duration
+	13, // 14: engagement.v1.SetRetentionResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	7,  // 15: engagement.v1.ReleaseExpiryResponse.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	13, // 16: engagement.v1.ReleaseExpiryResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	14, // 17: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
+	14, // 18: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
+	14, // 19: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
+	14, // 20: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
+	14, // 21: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
+	14, // 22: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
+	4,  // 23: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
+	8,  // 24: engagement.v1.ServerService.SetRetention:input_type -> engagement.v1.SetRetentionRequest
+	10, // 25: engagement.v1.ServerService.ReleaseExpiry:input_type -> engagement.v1.ReleaseExpiryRequest
+	1,  // 26: engagement.v1.ServerService.ListAccounts:input_type -> engagement.v1.ListAccountsRequest
+	5,  // 27: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
+	9,  // 28: engagement.v1.ServerService.SetRetention:output_type -> engagement.v1.SetRetentionResponse
+	11, // 29: engagement.v1.ServerService.ReleaseExpiry:output_type -> engagement.v1.ReleaseExpiryResponse
+	2,  // 30: engagement.v1.ServerService.ListAccounts:output_type -> engagement.v1.ListAccountsResponse
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_server_service_proto_init() }
@@ -1147,7 +1343,7 @@ func file_engagement_v1_server_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_server_service_proto_rawDesc), len(file_engagement_v1_server_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	ServerService_GetServerInfo_FullMethodName = "/engagement.v1.ServerService/GetServerInfo"
 	ServerService_SetRetention_FullMethodName  = "/engagement.v1.ServerService/SetRetention"
 	ServerService_ReleaseExpiry_FullMethodName = "/engagement.v1.ServerService/ReleaseExpiry"
+	ServerService_ListAccounts_FullMethodName  = "/engagement.v1.ServerService/ListAccounts"
 )
 
 // ServerServiceClient is the client API for ServerService service.
@@ -55,6 +56,9 @@ type ServerServiceClient interface {
 	// `validate_only` first to see how many events go. Without a hold the call
 	// changes nothing.
 	ReleaseExpiry(ctx context.Context, in *ReleaseExpiryRequest, opts ...grpc.CallOption) (*ReleaseExpiryResponse, error)
+	// `ListAccounts` lists the accounts that have been written to, in the order of
+	// their ids, of the partitions that this node carries. It is for operators.
+	ListAccounts(ctx context.Context, in *ListAccountsRequest, opts ...grpc.CallOption) (*ListAccountsResponse, error)
 }
 
 type serverServiceClient struct {
@@ -95,6 +99,16 @@ func (c *serverServiceClient) ReleaseExpiry(ctx context.Context, in *ReleaseExpi
 	return out, nil
 }
 
+func (c *serverServiceClient) ListAccounts(ctx context.Context, in *ListAccountsRequest, opts ...grpc.CallOption) (*ListAccountsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAccountsResponse)
+	err := c.cc.Invoke(ctx, ServerService_ListAccounts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ServerServiceServer is the server API for ServerService service.
 // All implementations must embed UnimplementedServerServiceServer
 // for forward compatibility.
@@ -124,6 +138,9 @@ type ServerServiceServer interface {
 	// `validate_only` first to see how many events go. Without a hold the call
 	// changes nothing.
 	ReleaseExpiry(context.Context, *ReleaseExpiryRequest) (*ReleaseExpiryResponse, error)
+	// `ListAccounts` lists the accounts that have been written to, in the order of
+	// their ids, of the partitions that this node carries. It is for operators.
+	ListAccounts(context.Context, *ListAccountsRequest) (*ListAccountsResponse, error)
 	mustEmbedUnimplementedServerServiceServer()
 }
 
@@ -142,6 +159,9 @@ func (UnimplementedServerServiceServer) SetRetention(context.Context, *SetRetent
 }
 func (UnimplementedServerServiceServer) ReleaseExpiry(context.Context, *ReleaseExpiryRequest) (*ReleaseExpiryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleaseExpiry not implemented")
+}
+func (UnimplementedServerServiceServer) ListAccounts(context.Context, *ListAccountsRequest) (*ListAccountsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAccounts not implemented")
 }
 func (UnimplementedServerServiceServer) mustEmbedUnimplementedServerServiceServer() {}
 func (UnimplementedServerServiceServer) testEmbeddedByValue()                       {}
@@ -218,6 +238,24 @@ func _ServerService_ReleaseExpiry_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServerService_ListAccounts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAccountsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).ListAccounts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_ListAccounts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).ListAccounts(ctx, req.(*ListAccountsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ServerService_ServiceDesc is the grpc.ServiceDesc for ServerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -236,6 +274,10 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReleaseExpiry",
 			Handler:    _ServerService_ReleaseExpiry_Handler,
+		},
+		{
+			MethodName: "ListAccounts",
+			Handler:    _ServerService_ListAccounts_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -79,7 +79,7 @@ class StoredEvent(_message.Message):
     def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ..., cursor: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., matched_customer_status: _Optional[str] = ..., matched_customer_type: _Optional[str] = ...) -> None: ...
 
 class EventFilter(_message.Message):
-    __slots__ = ("attribute_sets", "consumer_ids", "conversation_ids", "customer_ids", "customer_statuses", "customer_types", "authenticated", "start_time", "end_time", "text")
+    __slots__ = ("attribute_sets", "consumer_ids", "conversation_ids", "customer_ids", "customer_statuses", "customer_types", "authenticated", "start_time", "end_time", "text", "subject_ids", "receive_start_time", "receive_end_time")
     ATTRIBUTE_SETS_FIELD_NUMBER: _ClassVar[int]
     CONSUMER_IDS_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,9 @@ class EventFilter(_message.Message):
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_IDS_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_END_TIME_FIELD_NUMBER: _ClassVar[int]
     attribute_sets: _containers.RepeatedScalarFieldContainer[AttributeSet]
     consumer_ids: _containers.RepeatedScalarFieldContainer[str]
     conversation_ids: _containers.RepeatedScalarFieldContainer[str]
@@ -100,7 +103,10 @@ class EventFilter(_message.Message):
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     text: str
-    def __init__(self, attribute_sets: _Optional[_Iterable[_Union[AttributeSet, str]]] = ..., consumer_ids: _Optional[_Iterable[str]] = ..., conversation_ids: _Optional[_Iterable[str]] = ..., customer_ids: _Optional[_Iterable[str]] = ..., customer_statuses: _Optional[_Iterable[str]] = ..., customer_types: _Optional[_Iterable[str]] = ..., authenticated: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
+    subject_ids: _containers.RepeatedScalarFieldContainer[str]
+    receive_start_time: _timestamp_pb2.Timestamp
+    receive_end_time: _timestamp_pb2.Timestamp
+    def __init__(self, attribute_sets: _Optional[_Iterable[_Union[AttributeSet, str]]] = ..., consumer_ids: _Optional[_Iterable[str]] = ..., conversation_ids: _Optional[_Iterable[str]] = ..., customer_ids: _Optional[_Iterable[str]] = ..., customer_statuses: _Optional[_Iterable[str]] = ..., customer_types: _Optional[_Iterable[str]] = ..., authenticated: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ..., subject_ids: _Optional[_Iterable[str]] = ..., receive_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receive_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class EventResult(_message.Message):
     __slots__ = ("index", "event_id", "outcome", "cursor", "error")

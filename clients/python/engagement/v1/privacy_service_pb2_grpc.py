@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class PrivacyServiceStub:
-    """`PrivacyService` erases the stored data of a person and can keep it from
-    coming back.
+    """`PrivacyService` finds the stored data of a person, erases it, and can keep it
+    from coming back.
     """
 
     def __init__(self, channel):
@@ -56,16 +56,34 @@ class PrivacyServiceStub:
                 request_serializer=engagement_dot_v1_dot_privacy__service__pb2.LiftSuppressionRequest.SerializeToString,
                 response_deserializer=engagement_dot_v1_dot_privacy__service__pb2.LiftSuppressionResponse.FromString,
                 _registered_method=True)
+        self.GetSuppression = channel.unary_unary(
+                '/engagement.v1.PrivacyService/GetSuppression',
+                request_serializer=engagement_dot_v1_dot_privacy__service__pb2.GetSuppressionRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_privacy__service__pb2.GetSuppressionResponse.FromString,
+                _registered_method=True)
+        self.GetPerson = channel.unary_unary(
+                '/engagement.v1.PrivacyService/GetPerson',
+                request_serializer=engagement_dot_v1_dot_privacy__service__pb2.GetPersonRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_privacy__service__pb2.GetPersonResponse.FromString,
+                _registered_method=True)
 
 
 class PrivacyServiceServicer:
-    """`PrivacyService` erases the stored data of a person and can keep it from
-    coming back.
+    """`PrivacyService` finds the stored data of a person, erases it, and can keep it
+    from coming back.
     """
 
     def EraseConsumer(self, request, context):
-        """`EraseConsumer` erases the events of one subject that were accepted before
-        the call. It returns when the erasure is complete.
+        """`EraseConsumer` erases the events of one or more subjects that were accepted
+        before the call, and single events. It returns when the erasure is complete.
+
+        Exactly the given ids count. Data of the same person under other ids stays:
+        `Erasure.related` lists ids that were seen together with the subjects, and
+        other spellings of them, with what is left there. Nothing is erased that the
+        request does not name.
+
+        Events that uploads brought and that were rejected go as well, as far as
+        they were kept: their ids, and the paths of the fields that broke rules.
 
         An erasure with a `complete_time` has left nothing of the events' content
         in any file of the answering node's store. Other nodes follow moments
@@ -79,13 +97,14 @@ class PrivacyServiceServicer:
         `ErasureNotice` in log order.
 
         The call is idempotent: the same `request_id` returns the same erasure;
-        with another subject or another `suppress` it is refused with
+        with other subjects or another `suppress` it is refused with
         REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
         restart of the server.
 
-        An account that has no events, suppressions or lists stays unknown: without
-        `suppress`, the answer is a complete erasure of no events, and nothing is
-        kept of it: other calls do not find it, and a repetition gets another one.
+        If nothing has exactly one of the ids, there is nothing to erase. Unless
+        `suppress` is set, the answer then has no `erasure_id` and no
+        `complete_time`, and nothing is kept of the request: a repetition looks
+        again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,9 +127,28 @@ class PrivacyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LiftSuppression(self, request, context):
-        """`LiftSuppression` ends the suppression of a subject: events accepted from
-        now on are stored again. Lifting a suppression that does not exist changes
-        nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
+        """`LiftSuppression` ends the suppression of a subject: new events are stored
+        again from now on. Events that were erased never come back, even if they are
+        sent again. Lifting a suppression that does not exist changes nothing.
+        NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSuppression(self, request, context):
+        """`GetSuppression` tells whether a subject is suppressed, and by which
+        requests it was suppressed before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPerson(self, request, context):
+        """`GetPerson` tells what the account has under one id, whether it is a
+        consumer id or a customer id: the first answer to a request for access. The
+        events themselves come from ListEvents with `EventFilter.subject_ids`, the
+        current attributes from GetProfile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +177,16 @@ def add_PrivacyServiceServicer_to_server(servicer, server):
                     request_deserializer=engagement_dot_v1_dot_privacy__service__pb2.LiftSuppressionRequest.FromString,
                     response_serializer=engagement_dot_v1_dot_privacy__service__pb2.LiftSuppressionResponse.SerializeToString,
             ),
+            'GetSuppression': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSuppression,
+                    request_deserializer=engagement_dot_v1_dot_privacy__service__pb2.GetSuppressionRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_privacy__service__pb2.GetSuppressionResponse.SerializeToString,
+            ),
+            'GetPerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPerson,
+                    request_deserializer=engagement_dot_v1_dot_privacy__service__pb2.GetPersonRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_privacy__service__pb2.GetPersonResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'engagement.v1.PrivacyService', rpc_method_handlers)
@@ -148,8 +196,8 @@ def add_PrivacyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PrivacyService:
-    """`PrivacyService` erases the stored data of a person and can keep it from
-    coming back.
+    """`PrivacyService` finds the stored data of a person, erases it, and can keep it
+    from coming back.
     """
 
     @staticmethod
@@ -250,6 +298,60 @@ class PrivacyService:
             '/engagement.v1.PrivacyService/LiftSuppression',
             engagement_dot_v1_dot_privacy__service__pb2.LiftSuppressionRequest.SerializeToString,
             engagement_dot_v1_dot_privacy__service__pb2.LiftSuppressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSuppression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.PrivacyService/GetSuppression',
+            engagement_dot_v1_dot_privacy__service__pb2.GetSuppressionRequest.SerializeToString,
+            engagement_dot_v1_dot_privacy__service__pb2.GetSuppressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.PrivacyService/GetPerson',
+            engagement_dot_v1_dot_privacy__service__pb2.GetPersonRequest.SerializeToString,
+            engagement_dot_v1_dot_privacy__service__pb2.GetPersonResponse.FromString,
             options,
             channel_credentials,
             insecure,

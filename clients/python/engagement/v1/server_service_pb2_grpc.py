@@ -51,6 +51,11 @@ class ServerServiceStub:
                 request_serializer=engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryRequest.SerializeToString,
                 response_deserializer=engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryResponse.FromString,
                 _registered_method=True)
+        self.ListAccounts = channel.unary_unary(
+                '/engagement.v1.ServerService/ListAccounts',
+                request_serializer=engagement_dot_v1_dot_server__service__pb2.ListAccountsRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_server__service__pb2.ListAccountsResponse.FromString,
+                _registered_method=True)
 
 
 class ServerServiceServicer:
@@ -95,6 +100,14 @@ class ServerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAccounts(self, request, context):
+        """`ListAccounts` lists the accounts that have been written to, in the order of
+        their ids, of the partitions that this node carries. It is for operators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ServerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +125,11 @@ def add_ServerServiceServicer_to_server(servicer, server):
                     servicer.ReleaseExpiry,
                     request_deserializer=engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryRequest.FromString,
                     response_serializer=engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryResponse.SerializeToString,
+            ),
+            'ListAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccounts,
+                    request_deserializer=engagement_dot_v1_dot_server__service__pb2.ListAccountsRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_server__service__pb2.ListAccountsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -197,6 +215,33 @@ class ServerService:
             '/engagement.v1.ServerService/ReleaseExpiry',
             engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryRequest.SerializeToString,
             engagement_dot_v1_dot_server__service__pb2.ReleaseExpiryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.ServerService/ListAccounts',
+            engagement_dot_v1_dot_server__service__pb2.ListAccountsRequest.SerializeToString,
+            engagement_dot_v1_dot_server__service__pb2.ListAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,10 @@ class ServerServiceStub:
     `validate_only` first to see how many events go. Without a hold the call
     changes nothing.
     """
+    ListAccounts: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.ListAccountsRequest, _server_service_pb2.ListAccountsResponse]
+    """`ListAccounts` lists the accounts that have been written to, in the order of
+    their ids, of the partitions that this node carries. It is for operators.
+    """
 
 @_typing.type_check_only
 class ServerServiceAsyncStub(ServerServiceStub):
@@ -92,6 +96,10 @@ class ServerServiceAsyncStub(ServerServiceStub):
     Removal then begins within minutes and cannot be undone: call with
     `validate_only` first to see how many events go. Without a hold the call
     changes nothing.
+    """
+    ListAccounts: _aio.UnaryUnaryMultiCallable[_server_service_pb2.ListAccountsRequest, _server_service_pb2.ListAccountsResponse]  # type: ignore[assignment]
+    """`ListAccounts` lists the accounts that have been written to, in the order of
+    their ids, of the partitions that this node carries. It is for operators.
     """
 
 class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -140,6 +148,16 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         Removal then begins within minutes and cannot be undone: call with
         `validate_only` first to see how many events go. Without a hold the call
         changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAccounts(
+        self,
+        request: _server_service_pb2.ListAccountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_server_service_pb2.ListAccountsResponse, _abc.Awaitable[_server_service_pb2.ListAccountsResponse]]:
+        """`ListAccounts` lists the accounts that have been written to, in the order of
+        their ids, of the partitions that this node carries. It is for operators.
         """
 
 def add_ServerServiceServicer_to_server(servicer: ServerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

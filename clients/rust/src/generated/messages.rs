@@ -3874,12 +3874,14 @@ pub enum Outcome {
     /// The event is stored: durable, readable and searchable.
     OUTCOME_ACCEPTED = 1i32,
     /// The event was stored before, with the same id and the same content, or an
-    /// event with this id has been erased. Nothing was added.
+    /// event with this id has been erased and stays so: then the result has no
+    /// cursor. Nothing was added.
     OUTCOME_DUPLICATE = 2i32,
     /// The event broke a rule and was not stored; `EventResult.error` says why.
     OUTCOME_REJECTED = 3i32,
     /// The event was not stored, because its subject has been erased and is
-    /// suppressed.
+    /// suppressed. In uploads and batches with partial acceptance that comes before
+    /// the rules: such an event is not rejected, whatever else is wrong with it.
     OUTCOME_SUPPRESSED = 4i32,
 }
 impl Outcome {
@@ -5131,6 +5133,47 @@ pub struct EventFilter {
         )
     )]
     pub text: String,
+    /// Exact ids of persons: events whose `consumer_id` or
+    /// `customer_info.customer_id` is one of them. At most 1,000, each of at most
+    /// 50,000 characters.
+    ///
+    /// Field 11: `subject_ids`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "subjectIds",
+            alias = "subject_ids",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub subject_ids: Vec<String>,
+    /// Start of the `StoredEvent.receive_time` range, inclusive, 1970 to 9999. If
+    /// absent, the range has no start.
+    ///
+    /// Field 12: `receive_start_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "receiveStartTime",
+            alias = "receive_start_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub receive_start_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// End of the `StoredEvent.receive_time` range, exclusive, 1970 to 9999, and
+    /// after `receive_start_time`. If absent, the range has no end.
+    ///
+    /// Field 13: `receive_end_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "receiveEndTime",
+            alias = "receive_end_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub receive_end_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -5148,6 +5191,9 @@ impl ::core::fmt::Debug for EventFilter {
             .field("start_time", &self.start_time)
             .field("end_time", &self.end_time)
             .field("text", &self.text)
+            .field("subject_ids", &self.subject_ids)
+            .field("receive_start_time", &self.receive_start_time)
+            .field("receive_end_time", &self.receive_end_time)
             .finish()
     }
 }
@@ -5232,6 +5278,25 @@ impl ::buffa::Message for EventFilter {
         if !self.text.is_empty() {
             size += 1u64 + ::buffa::types::string_encoded_len(&self.text) as u64;
         }
+        for v in &self.subject_ids {
+            size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
+        }
+        if self.receive_start_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.receive_start_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.receive_end_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.receive_end_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -5289,6 +5354,25 @@ impl ::buffa::Message for EventFilter {
         }
         if !self.text.is_empty() {
             ::buffa::types::put_string_field(10u32, &self.text, buf);
+        }
+        for v in &self.subject_ids {
+            ::buffa::types::put_string_field(11u32, v, buf);
+        }
+        if self.receive_start_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                12u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.receive_start_time.write_to(__cache, buf);
+        }
+        if self.receive_end_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                13u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.receive_end_time.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -5434,6 +5518,39 @@ impl ::buffa::Message for EventFilter {
                 )?;
                 ::buffa::types::merge_string(&mut self.text, buf)?;
             }
+            11u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let __elem = ::buffa::types::decode_string(buf)?;
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&__elem),
+                )?;
+                self.subject_ids.push(__elem);
+            }
+            12u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.receive_start_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            13u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.receive_end_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -5452,6 +5569,9 @@ impl ::buffa::Message for EventFilter {
         self.start_time = ::buffa::MessageField::none();
         self.end_time = ::buffa::MessageField::none();
         self.text.clear();
+        self.subject_ids.clear();
+        self.receive_start_time = ::buffa::MessageField::none();
+        self.receive_end_time = ::buffa::MessageField::none();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -14560,9 +14680,10 @@ pub struct UploadResult {
         )
     )]
     pub chunk_sequence: i64,
-    /// Result of the event; `index` counts within the chunk. Once an event with
-    /// the same id is erased, the stored result keeps neither the id nor the
-    /// violations.
+    /// Result of the event; `index` counts within the chunk. Stored results name no
+    /// keys of `additional_attributes`. Once an event with the same id, or the
+    /// subject of the event, is erased, the stored result keeps neither the id nor
+    /// the violations.
     ///
     /// Field 2: `result`
     #[cfg_attr(
@@ -15651,6 +15772,8 @@ pub enum SubjectKind {
     SUBJECT_KIND_CUSTOMER_ID = 2i32,
     /// `Event.conversation_id`.
     SUBJECT_KIND_CONVERSATION_ID = 3i32,
+    /// `Event.event_id`: a single event.
+    SUBJECT_KIND_EVENT_ID = 4i32,
 }
 impl SubjectKind {
     ///Idiomatic alias for [`Self::SUBJECT_KIND_UNSPECIFIED`]; `Debug` prints the variant name.
@@ -15665,6 +15788,9 @@ impl SubjectKind {
     ///Idiomatic alias for [`Self::SUBJECT_KIND_CONVERSATION_ID`]; `Debug` prints the variant name.
     #[allow(non_upper_case_globals)]
     pub const ConversationId: Self = Self::SUBJECT_KIND_CONVERSATION_ID;
+    ///Idiomatic alias for [`Self::SUBJECT_KIND_EVENT_ID`]; `Debug` prints the variant name.
+    #[allow(non_upper_case_globals)]
+    pub const EventId: Self = Self::SUBJECT_KIND_EVENT_ID;
 }
 impl ::core::default::Default for SubjectKind {
     fn default() -> Self {
@@ -15769,6 +15895,7 @@ impl ::buffa::Enumeration for SubjectKind {
             1i32 => ::core::option::Option::Some(Self::SUBJECT_KIND_CONSUMER_ID),
             2i32 => ::core::option::Option::Some(Self::SUBJECT_KIND_CUSTOMER_ID),
             3i32 => ::core::option::Option::Some(Self::SUBJECT_KIND_CONVERSATION_ID),
+            4i32 => ::core::option::Option::Some(Self::SUBJECT_KIND_EVENT_ID),
             _ => ::core::option::Option::None,
         }
     }
@@ -15781,6 +15908,7 @@ impl ::buffa::Enumeration for SubjectKind {
             Self::SUBJECT_KIND_CONSUMER_ID => "SUBJECT_KIND_CONSUMER_ID",
             Self::SUBJECT_KIND_CUSTOMER_ID => "SUBJECT_KIND_CUSTOMER_ID",
             Self::SUBJECT_KIND_CONVERSATION_ID => "SUBJECT_KIND_CONVERSATION_ID",
+            Self::SUBJECT_KIND_EVENT_ID => "SUBJECT_KIND_EVENT_ID",
         }
     }
     fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
@@ -15797,6 +15925,9 @@ impl ::buffa::Enumeration for SubjectKind {
             "SUBJECT_KIND_CONVERSATION_ID" => {
                 ::core::option::Option::Some(Self::SUBJECT_KIND_CONVERSATION_ID)
             }
+            "SUBJECT_KIND_EVENT_ID" => {
+                ::core::option::Option::Some(Self::SUBJECT_KIND_EVENT_ID)
+            }
             _ => ::core::option::Option::None,
         }
     }
@@ -15806,12 +15937,291 @@ impl ::buffa::Enumeration for SubjectKind {
             Self::SUBJECT_KIND_CONSUMER_ID,
             Self::SUBJECT_KIND_CUSTOMER_ID,
             Self::SUBJECT_KIND_CONVERSATION_ID,
+            Self::SUBJECT_KIND_EVENT_ID,
         ]
     }
 }
-/// `EraseConsumerRequest` is the request of `EraseConsumer`.
+/// `Subject` is the person or the conversation that an erasure or a suppression
+/// is about: all events with exactly this id.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct Subject {
+    #[cfg_attr(feature = "json", serde(flatten))]
+    pub id: Option<__buffa::oneof::subject::Id>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("Subject").field("id", &self.id).finish()
+    }
+}
+impl Subject {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.Subject";
+}
+::buffa::impl_default_instance!(Subject);
+impl ::buffa::MessageName for Subject {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "Subject";
+    const FULL_NAME: &'static str = "engagement.v1.Subject";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.Subject";
+}
+impl ::buffa::Message for Subject {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if let ::core::option::Option::Some(ref v) = self.id {
+            match v {
+                __buffa::oneof::subject::Id::ConsumerId(x) => {
+                    size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
+                }
+                __buffa::oneof::subject::Id::CustomerId(x) => {
+                    size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
+                }
+                __buffa::oneof::subject::Id::ConversationId(x) => {
+                    size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
+                }
+            }
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if let ::core::option::Option::Some(ref v) = self.id {
+            match v {
+                __buffa::oneof::subject::Id::ConsumerId(x) => {
+                    ::buffa::types::put_string_field(1u32, x, buf);
+                }
+                __buffa::oneof::subject::Id::CustomerId(x) => {
+                    ::buffa::types::put_string_field(2u32, x, buf);
+                }
+                __buffa::oneof::subject::Id::ConversationId(x) => {
+                    ::buffa::types::put_string_field(3u32, x, buf);
+                }
+            }
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.id = ::core::option::Option::Some(
+                    __buffa::oneof::subject::Id::ConsumerId(
+                        ::buffa::types::decode_string(buf)?,
+                    ),
+                );
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.id = ::core::option::Option::Some(
+                    __buffa::oneof::subject::Id::CustomerId(
+                        ::buffa::types::decode_string(buf)?,
+                    ),
+                );
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                self.id = ::core::option::Option::Some(
+                    __buffa::oneof::subject::Id::ConversationId(
+                        ::buffa::types::decode_string(buf)?,
+                    ),
+                );
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.id = ::core::option::Option::None;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for Subject {
+    const PROTO_FQN: &'static str = "engagement.v1.Subject";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl<'de> ::serde::Deserialize<'de> for Subject {
+    fn deserialize<D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        struct _V;
+        impl<'de> ::serde::de::Visitor<'de> for _V {
+            type Value = Subject;
+            fn expecting(
+                &self,
+                f: &mut ::core::fmt::Formatter<'_>,
+            ) -> ::core::fmt::Result {
+                f.write_str("struct Subject")
+            }
+            #[allow(clippy::field_reassign_with_default)]
+            fn visit_map<A: ::serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> ::core::result::Result<Subject, A::Error> {
+                let mut __oneof_id: ::core::option::Option<
+                    __buffa::oneof::subject::Id,
+                > = None;
+                while let Some(key) = map.next_key::<::buffa::alloc::string::String>()? {
+                    match key.as_str() {
+                        "consumerId" | "consumer_id" => {
+                            let v: ::core::option::Option<String> = map
+                                .next_value_seed(
+                                    ::buffa::json_helpers::NullableDeserializeSeed(
+                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
+                                            String,
+                                        >::new(),
+                                    ),
+                                )?;
+                            if let Some(v) = v {
+                                if __oneof_id.is_some() {
+                                    return Err(
+                                        ::serde::de::Error::custom(
+                                            "multiple oneof fields set for 'id'",
+                                        ),
+                                    );
+                                }
+                                __oneof_id = Some(
+                                    __buffa::oneof::subject::Id::ConsumerId(v),
+                                );
+                            }
+                        }
+                        "customerId" | "customer_id" => {
+                            let v: ::core::option::Option<String> = map
+                                .next_value_seed(
+                                    ::buffa::json_helpers::NullableDeserializeSeed(
+                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
+                                            String,
+                                        >::new(),
+                                    ),
+                                )?;
+                            if let Some(v) = v {
+                                if __oneof_id.is_some() {
+                                    return Err(
+                                        ::serde::de::Error::custom(
+                                            "multiple oneof fields set for 'id'",
+                                        ),
+                                    );
+                                }
+                                __oneof_id = Some(
+                                    __buffa::oneof::subject::Id::CustomerId(v),
+                                );
+                            }
+                        }
+                        "conversationId" | "conversation_id" => {
+                            let v: ::core::option::Option<String> = map
+                                .next_value_seed(
+                                    ::buffa::json_helpers::NullableDeserializeSeed(
+                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
+                                            String,
+                                        >::new(),
+                                    ),
+                                )?;
+                            if let Some(v) = v {
+                                if __oneof_id.is_some() {
+                                    return Err(
+                                        ::serde::de::Error::custom(
+                                            "multiple oneof fields set for 'id'",
+                                        ),
+                                    );
+                                }
+                                __oneof_id = Some(
+                                    __buffa::oneof::subject::Id::ConversationId(v),
+                                );
+                            }
+                        }
+                        _ => {
+                            map.next_value::<::serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                let mut __r = <Subject as ::core::default::Default>::default();
+                __r.id = __oneof_id;
+                Ok(__r)
+            }
+        }
+        d.deserialize_map(_V)
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for Subject {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __SUBJECT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.Subject",
+    to_json: ::buffa::type_registry::any_to_json::<Subject>,
+    from_json: ::buffa::type_registry::any_from_json::<Subject>,
+    is_wkt: false,
+};
+pub mod subject {
+    #[allow(unused_imports)]
+    use super::*;
+    #[doc(inline)]
+    pub use super::__buffa::oneof::subject::Id;
+}
+/// `EraseConsumerRequest` is the request of `EraseConsumer`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct EraseConsumerRequest {
     /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
@@ -15843,7 +16253,33 @@ pub struct EraseConsumerRequest {
         )
     )]
     pub request_id: String,
-    /// Whether to suppress later events of the subject: they yield
+    /// Subjects to erase, at most 100.
+    ///
+    /// Field 3: `subjects`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "subjects",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub subjects: Vec<Subject>,
+    /// Ids of single events to erase, at most 100, each of 1 to 128 characters: an
+    /// event of somebody else, for example, in which the person is mentioned.
+    ///
+    /// Field 4: `event_ids`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "eventIds",
+            alias = "event_ids",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub event_ids: Vec<String>,
+    /// Whether to suppress later events of the subjects: they yield
     /// OUTCOME_SUPPRESSED and are not stored, until LiftSuppression.
     ///
     /// Field 6: `suppress`
@@ -15870,8 +16306,6 @@ pub struct EraseConsumerRequest {
         )
     )]
     pub validate_only: bool,
-    #[cfg_attr(feature = "json", serde(flatten))]
-    pub subject: Option<__buffa::oneof::erase_consumer_request::Subject>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -15881,9 +16315,10 @@ impl ::core::fmt::Debug for EraseConsumerRequest {
         f.debug_struct("EraseConsumerRequest")
             .field("account_id", &self.account_id)
             .field("request_id", &self.request_id)
+            .field("subjects", &self.subjects)
+            .field("event_ids", &self.event_ids)
             .field("suppress", &self.suppress)
             .field("validate_only", &self.validate_only)
-            .field("subject", &self.subject)
             .finish()
     }
 }
@@ -15910,7 +16345,7 @@ impl ::buffa::Message for EraseConsumerRequest {
     /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
     /// points reject, never a silently wrapped size.
     #[allow(clippy::let_and_return)]
-    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
         #[allow(unused_imports)]
         use ::buffa::Enumeration as _;
         let mut size = 0u64;
@@ -15920,18 +16355,16 @@ impl ::buffa::Message for EraseConsumerRequest {
         if !self.request_id.is_empty() {
             size += 1u64 + ::buffa::types::string_encoded_len(&self.request_id) as u64;
         }
-        if let ::core::option::Option::Some(ref v) = self.subject {
-            match v {
-                __buffa::oneof::erase_consumer_request::Subject::ConsumerId(x) => {
-                    size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
-                }
-                __buffa::oneof::erase_consumer_request::Subject::CustomerId(x) => {
-                    size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
-                }
-                __buffa::oneof::erase_consumer_request::Subject::ConversationId(x) => {
-                    size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
-                }
-            }
+        for v in &self.subjects {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.event_ids {
+            size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
         }
         if self.suppress {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
@@ -15944,7 +16377,7 @@ impl ::buffa::Message for EraseConsumerRequest {
     }
     fn write_to(
         &self,
-        _cache: &mut ::buffa::SizeCache,
+        __cache: &mut ::buffa::SizeCache,
         buf: &mut impl ::buffa::EncodeSink,
     ) {
         #[allow(unused_imports)]
@@ -15955,18 +16388,16 @@ impl ::buffa::Message for EraseConsumerRequest {
         if !self.request_id.is_empty() {
             ::buffa::types::put_string_field(2u32, &self.request_id, buf);
         }
-        if let ::core::option::Option::Some(ref v) = self.subject {
-            match v {
-                __buffa::oneof::erase_consumer_request::Subject::ConsumerId(x) => {
-                    ::buffa::types::put_string_field(3u32, x, buf);
-                }
-                __buffa::oneof::erase_consumer_request::Subject::CustomerId(x) => {
-                    ::buffa::types::put_string_field(4u32, x, buf);
-                }
-                __buffa::oneof::erase_consumer_request::Subject::ConversationId(x) => {
-                    ::buffa::types::put_string_field(5u32, x, buf);
-                }
-            }
+        for v in &self.subjects {
+            ::buffa::types::put_len_delimited_header(
+                3u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        for v in &self.event_ids {
+            ::buffa::types::put_string_field(4u32, v, buf);
         }
         if self.suppress {
             ::buffa::types::put_bool_field(6u32, self.suppress, buf);
@@ -16006,33 +16437,23 @@ impl ::buffa::Message for EraseConsumerRequest {
                     tag,
                     ::buffa::encoding::WireType::LengthDelimited,
                 )?;
-                self.subject = ::core::option::Option::Some(
-                    __buffa::oneof::erase_consumer_request::Subject::ConsumerId(
-                        ::buffa::types::decode_string(buf)?,
-                    ),
-                );
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.subjects.push(elem);
             }
             4u32 => {
                 ::buffa::encoding::check_wire_type(
                     tag,
                     ::buffa::encoding::WireType::LengthDelimited,
                 )?;
-                self.subject = ::core::option::Option::Some(
-                    __buffa::oneof::erase_consumer_request::Subject::CustomerId(
-                        ::buffa::types::decode_string(buf)?,
-                    ),
-                );
-            }
-            5u32 => {
-                ::buffa::encoding::check_wire_type(
-                    tag,
-                    ::buffa::encoding::WireType::LengthDelimited,
+                let __elem = ::buffa::types::decode_string(buf)?;
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&__elem),
                 )?;
-                self.subject = ::core::option::Option::Some(
-                    __buffa::oneof::erase_consumer_request::Subject::ConversationId(
-                        ::buffa::types::decode_string(buf)?,
-                    ),
-                );
+                self.event_ids.push(__elem);
             }
             6u32 => {
                 ::buffa::encoding::check_wire_type(
@@ -16058,7 +16479,8 @@ impl ::buffa::Message for EraseConsumerRequest {
     fn clear(&mut self) {
         self.account_id.clear();
         self.request_id.clear();
-        self.subject = ::core::option::Option::None;
+        self.subjects.clear();
+        self.event_ids.clear();
         self.suppress = false;
         self.validate_only = false;
         self.__buffa_unknown_fields.clear();
@@ -16071,191 +16493,6 @@ impl ::buffa::ExtensionSet for EraseConsumerRequest {
     }
     fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
         &mut self.__buffa_unknown_fields
-    }
-}
-#[cfg(feature = "json")]
-impl<'de> ::serde::Deserialize<'de> for EraseConsumerRequest {
-    fn deserialize<D: ::serde::Deserializer<'de>>(
-        d: D,
-    ) -> ::core::result::Result<Self, D::Error> {
-        struct _V;
-        impl<'de> ::serde::de::Visitor<'de> for _V {
-            type Value = EraseConsumerRequest;
-            fn expecting(
-                &self,
-                f: &mut ::core::fmt::Formatter<'_>,
-            ) -> ::core::fmt::Result {
-                f.write_str("struct EraseConsumerRequest")
-            }
-            #[allow(clippy::field_reassign_with_default)]
-            fn visit_map<A: ::serde::de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> ::core::result::Result<EraseConsumerRequest, A::Error> {
-                let mut __f_account_id: ::core::option::Option<String> = None;
-                let mut __f_request_id: ::core::option::Option<String> = None;
-                let mut __f_suppress: ::core::option::Option<bool> = None;
-                let mut __f_validate_only: ::core::option::Option<bool> = None;
-                let mut __oneof_subject: ::core::option::Option<
-                    __buffa::oneof::erase_consumer_request::Subject,
-                > = None;
-                while let Some(key) = map.next_key::<::buffa::alloc::string::String>()? {
-                    match key.as_str() {
-                        "accountId" | "account_id" => {
-                            __f_account_id = Some({
-                                struct _S;
-                                impl<'de> ::serde::de::DeserializeSeed<'de> for _S {
-                                    type Value = String;
-                                    fn deserialize<D: ::serde::Deserializer<'de>>(
-                                        self,
-                                        d: D,
-                                    ) -> ::core::result::Result<String, D::Error> {
-                                        ::buffa::json_helpers::proto_string::deserialize(d)
-                                    }
-                                }
-                                map.next_value_seed(_S)?
-                            });
-                        }
-                        "requestId" | "request_id" => {
-                            __f_request_id = Some({
-                                struct _S;
-                                impl<'de> ::serde::de::DeserializeSeed<'de> for _S {
-                                    type Value = String;
-                                    fn deserialize<D: ::serde::Deserializer<'de>>(
-                                        self,
-                                        d: D,
-                                    ) -> ::core::result::Result<String, D::Error> {
-                                        ::buffa::json_helpers::proto_string::deserialize(d)
-                                    }
-                                }
-                                map.next_value_seed(_S)?
-                            });
-                        }
-                        "suppress" => {
-                            __f_suppress = Some({
-                                struct _S;
-                                impl<'de> ::serde::de::DeserializeSeed<'de> for _S {
-                                    type Value = bool;
-                                    fn deserialize<D: ::serde::Deserializer<'de>>(
-                                        self,
-                                        d: D,
-                                    ) -> ::core::result::Result<bool, D::Error> {
-                                        ::buffa::json_helpers::proto_bool::deserialize(d)
-                                    }
-                                }
-                                map.next_value_seed(_S)?
-                            });
-                        }
-                        "validateOnly" | "validate_only" => {
-                            __f_validate_only = Some({
-                                struct _S;
-                                impl<'de> ::serde::de::DeserializeSeed<'de> for _S {
-                                    type Value = bool;
-                                    fn deserialize<D: ::serde::Deserializer<'de>>(
-                                        self,
-                                        d: D,
-                                    ) -> ::core::result::Result<bool, D::Error> {
-                                        ::buffa::json_helpers::proto_bool::deserialize(d)
-                                    }
-                                }
-                                map.next_value_seed(_S)?
-                            });
-                        }
-                        "consumerId" | "consumer_id" => {
-                            let v: ::core::option::Option<String> = map
-                                .next_value_seed(
-                                    ::buffa::json_helpers::NullableDeserializeSeed(
-                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
-                                            String,
-                                        >::new(),
-                                    ),
-                                )?;
-                            if let Some(v) = v {
-                                if __oneof_subject.is_some() {
-                                    return Err(
-                                        ::serde::de::Error::custom(
-                                            "multiple oneof fields set for 'subject'",
-                                        ),
-                                    );
-                                }
-                                __oneof_subject = Some(
-                                    __buffa::oneof::erase_consumer_request::Subject::ConsumerId(
-                                        v,
-                                    ),
-                                );
-                            }
-                        }
-                        "customerId" | "customer_id" => {
-                            let v: ::core::option::Option<String> = map
-                                .next_value_seed(
-                                    ::buffa::json_helpers::NullableDeserializeSeed(
-                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
-                                            String,
-                                        >::new(),
-                                    ),
-                                )?;
-                            if let Some(v) = v {
-                                if __oneof_subject.is_some() {
-                                    return Err(
-                                        ::serde::de::Error::custom(
-                                            "multiple oneof fields set for 'subject'",
-                                        ),
-                                    );
-                                }
-                                __oneof_subject = Some(
-                                    __buffa::oneof::erase_consumer_request::Subject::CustomerId(
-                                        v,
-                                    ),
-                                );
-                            }
-                        }
-                        "conversationId" | "conversation_id" => {
-                            let v: ::core::option::Option<String> = map
-                                .next_value_seed(
-                                    ::buffa::json_helpers::NullableDeserializeSeed(
-                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
-                                            String,
-                                        >::new(),
-                                    ),
-                                )?;
-                            if let Some(v) = v {
-                                if __oneof_subject.is_some() {
-                                    return Err(
-                                        ::serde::de::Error::custom(
-                                            "multiple oneof fields set for 'subject'",
-                                        ),
-                                    );
-                                }
-                                __oneof_subject = Some(
-                                    __buffa::oneof::erase_consumer_request::Subject::ConversationId(
-                                        v,
-                                    ),
-                                );
-                            }
-                        }
-                        _ => {
-                            map.next_value::<::serde::de::IgnoredAny>()?;
-                        }
-                    }
-                }
-                let mut __r = <EraseConsumerRequest as ::core::default::Default>::default();
-                if let ::core::option::Option::Some(v) = __f_account_id {
-                    __r.account_id = v;
-                }
-                if let ::core::option::Option::Some(v) = __f_request_id {
-                    __r.request_id = v;
-                }
-                if let ::core::option::Option::Some(v) = __f_suppress {
-                    __r.suppress = v;
-                }
-                if let ::core::option::Option::Some(v) = __f_validate_only {
-                    __r.validate_only = v;
-                }
-                __r.subject = __oneof_subject;
-                Ok(__r)
-            }
-        }
-        d.deserialize_map(_V)
     }
 }
 #[cfg(feature = "json")]
@@ -16280,12 +16517,6 @@ pub const __ERASE_CONSUMER_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntr
     from_json: ::buffa::type_registry::any_from_json::<EraseConsumerRequest>,
     is_wkt: false,
 };
-pub mod erase_consumer_request {
-    #[allow(unused_imports)]
-    use super::*;
-    #[doc(inline)]
-    pub use super::__buffa::oneof::erase_consumer_request::Subject;
-}
 /// `EraseConsumerResponse` is the response of `EraseConsumer`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
@@ -16431,13 +16662,412 @@ pub const __ERASE_CONSUMER_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEnt
     from_json: ::buffa::type_registry::any_from_json::<EraseConsumerResponse>,
     is_wkt: false,
 };
-/// `Erasure` is the record of one erasure. It does not name the subject, which
-/// is forgotten too. The server sets every field.
+/// `RelatedId` is an id under which events of the same person may be stored. The
+/// server sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct RelatedId {
+    /// Kind of the id.
+    ///
+    /// Field 1: `kind`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "kind",
+            with = "::buffa::json_helpers::proto_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+        )
+    )]
+    pub kind: EnumValue<SubjectKind>,
+    /// The id.
+    ///
+    /// Field 2: `id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub id: String,
+    /// How it is related.
+    ///
+    /// Field 3: `relation`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "relation",
+            with = "::buffa::json_helpers::proto_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+        )
+    )]
+    pub relation: EnumValue<related_id::Relation>,
+    /// Number of events that have it and none of the ids of the request: what an
+    /// erasure leaves there. More than 10,000 count as 10,000.
+    ///
+    /// Field 4: `events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub events: i64,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for RelatedId {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("RelatedId")
+            .field("kind", &self.kind)
+            .field("id", &self.id)
+            .field("relation", &self.relation)
+            .field("events", &self.events)
+            .finish()
+    }
+}
+impl RelatedId {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RelatedId";
+}
+::buffa::impl_default_instance!(RelatedId);
+impl ::buffa::MessageName for RelatedId {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "RelatedId";
+    const FULL_NAME: &'static str = "engagement.v1.RelatedId";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RelatedId";
+}
+impl ::buffa::Message for RelatedId {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        {
+            let val = self.kind.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        if !self.id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.id) as u64;
+        }
+        {
+            let val = self.relation.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        if self.events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.events) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        {
+            let val = self.kind.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(1u32, val, buf);
+            }
+        }
+        if !self.id.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.id, buf);
+        }
+        {
+            let val = self.relation.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(3u32, val, buf);
+            }
+        }
+        if self.events != 0i64 {
+            ::buffa::types::put_int64_field(4u32, self.events, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.kind = ::buffa::EnumValue::from(::buffa::types::decode_int32(buf)?);
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.id, buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.relation = ::buffa::EnumValue::from(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.events = ::buffa::types::decode_int64(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.kind = ::buffa::EnumValue::from(0);
+        self.id.clear();
+        self.relation = ::buffa::EnumValue::from(0);
+        self.events = 0i64;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for RelatedId {
+    const PROTO_FQN: &'static str = "engagement.v1.RelatedId";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for RelatedId {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __RELATED_ID_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.RelatedId",
+    to_json: ::buffa::type_registry::any_to_json::<RelatedId>,
+    from_json: ::buffa::type_registry::any_from_json::<RelatedId>,
+    is_wkt: false,
+};
+pub mod related_id {
+    #[allow(unused_imports)]
+    use super::*;
+    /// `Relation` is how an id is related to those of the request.
+    #[allow(non_camel_case_types)]
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[repr(i32)]
+    pub enum Relation {
+        /// Not used.
+        RELATION_UNSPECIFIED = 0i32,
+        /// An event has both.
+        RELATION_SEEN_TOGETHER = 1i32,
+        /// It differs only by letter case, white space, characters that are not
+        /// visible, or the way in which Unicode encodes it (NFKC).
+        RELATION_SPELLING = 2i32,
+    }
+    impl Relation {
+        ///Idiomatic alias for [`Self::RELATION_UNSPECIFIED`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const Unspecified: Self = Self::RELATION_UNSPECIFIED;
+        ///Idiomatic alias for [`Self::RELATION_SEEN_TOGETHER`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const SeenTogether: Self = Self::RELATION_SEEN_TOGETHER;
+        ///Idiomatic alias for [`Self::RELATION_SPELLING`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const Spelling: Self = Self::RELATION_SPELLING;
+    }
+    impl ::core::default::Default for Relation {
+        fn default() -> Self {
+            Self::RELATION_UNSPECIFIED
+        }
+    }
+    #[cfg(feature = "json")]
+    const _: () = {
+        impl ::serde::Serialize for Relation {
+            fn serialize<S: ::serde::Serializer>(
+                &self,
+                s: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                s.serialize_str(::buffa::Enumeration::proto_name(self))
+            }
+        }
+        impl<'de> ::serde::Deserialize<'de> for Relation {
+            fn deserialize<D: ::serde::Deserializer<'de>>(
+                d: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                struct _V;
+                impl ::serde::de::Visitor<'_> for _V {
+                    type Value = Relation;
+                    fn expecting(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        f.write_str(
+                            concat!(
+                                "a string, integer, or null for ", stringify!(Relation)
+                            ),
+                        )
+                    }
+                    fn visit_str<E: ::serde::de::Error>(
+                        self,
+                        v: &str,
+                    ) -> ::core::result::Result<Relation, E> {
+                        <Relation as ::buffa::Enumeration>::from_proto_name(v)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::unknown_variant(v, &[])
+                            })
+                    }
+                    fn visit_i64<E: ::serde::de::Error>(
+                        self,
+                        v: i64,
+                    ) -> ::core::result::Result<Relation, E> {
+                        let v32 = i32::try_from(v)
+                            .map_err(|_| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                                )
+                            })?;
+                        <Relation as ::buffa::Enumeration>::from_i32(v32)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("unknown enum value {v32}"),
+                                )
+                            })
+                    }
+                    fn visit_u64<E: ::serde::de::Error>(
+                        self,
+                        v: u64,
+                    ) -> ::core::result::Result<Relation, E> {
+                        let v32 = i32::try_from(v)
+                            .map_err(|_| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                                )
+                            })?;
+                        <Relation as ::buffa::Enumeration>::from_i32(v32)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("unknown enum value {v32}"),
+                                )
+                            })
+                    }
+                    fn visit_unit<E: ::serde::de::Error>(
+                        self,
+                    ) -> ::core::result::Result<Relation, E> {
+                        ::core::result::Result::Ok(::core::default::Default::default())
+                    }
+                }
+                d.deserialize_any(_V)
+            }
+        }
+        impl ::buffa::json_helpers::ProtoElemJson for Relation {
+            fn serialize_proto_json<S: ::serde::Serializer>(
+                v: &Self,
+                s: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                ::serde::Serialize::serialize(v, s)
+            }
+            fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+                d: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                <Self as ::serde::Deserialize>::deserialize(d)
+            }
+        }
+    };
+    impl ::buffa::Enumeration for Relation {
+        fn from_i32(value: i32) -> ::core::option::Option<Self> {
+            match value {
+                0i32 => ::core::option::Option::Some(Self::RELATION_UNSPECIFIED),
+                1i32 => ::core::option::Option::Some(Self::RELATION_SEEN_TOGETHER),
+                2i32 => ::core::option::Option::Some(Self::RELATION_SPELLING),
+                _ => ::core::option::Option::None,
+            }
+        }
+        fn to_i32(&self) -> i32 {
+            *self as i32
+        }
+        fn proto_name(&self) -> &'static str {
+            match self {
+                Self::RELATION_UNSPECIFIED => "RELATION_UNSPECIFIED",
+                Self::RELATION_SEEN_TOGETHER => "RELATION_SEEN_TOGETHER",
+                Self::RELATION_SPELLING => "RELATION_SPELLING",
+            }
+        }
+        fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
+            match name {
+                "RELATION_UNSPECIFIED" => {
+                    ::core::option::Option::Some(Self::RELATION_UNSPECIFIED)
+                }
+                "RELATION_SEEN_TOGETHER" => {
+                    ::core::option::Option::Some(Self::RELATION_SEEN_TOGETHER)
+                }
+                "RELATION_SPELLING" => {
+                    ::core::option::Option::Some(Self::RELATION_SPELLING)
+                }
+                _ => ::core::option::Option::None,
+            }
+        }
+        fn values() -> &'static [Self] {
+            &[
+                Self::RELATION_UNSPECIFIED,
+                Self::RELATION_SEEN_TOGETHER,
+                Self::RELATION_SPELLING,
+            ]
+        }
+    }
+}
+/// `Erasure` is the record of one erasure. It does not name the subjects, which
+/// are forgotten too. The server sets every field.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct Erasure {
-    /// Id of the erasure, generated by the server. Empty with `validate_only`.
+    /// Id of the erasure, generated by the server. Empty with `validate_only`, and
+    /// if there was nothing to erase.
     ///
     /// Field 1: `erasure_id`
     #[cfg_attr(
@@ -16477,8 +17107,8 @@ pub struct Erasure {
         )
     )]
     pub erased_events: i64,
-    /// Whether later events of the subject are suppressed now; with
-    /// `validate_only`, whether they would be.
+    /// Whether later events of a subject are suppressed now; with `validate_only`,
+    /// whether they would be.
     ///
     /// Field 4: `suppressing`
     #[cfg_attr(
@@ -16502,8 +17132,8 @@ pub struct Erasure {
         )
     )]
     pub create_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
-    /// Time at which nothing was left. Absent while the erasure runs and with
-    /// `validate_only`.
+    /// Time at which nothing was left. Absent while the erasure runs, with
+    /// `validate_only`, and if there was nothing to erase.
     ///
     /// Field 6: `complete_time`
     #[cfg_attr(
@@ -16542,19 +17172,103 @@ pub struct Erasure {
         )
     )]
     pub request_id: String,
-    /// Kind of id that named the subject.
+    /// Kinds of the ids that named the subjects and events, in the order of the
+    /// request.
     ///
-    /// Field 9: `subject_kind`
+    /// Field 9: `subject_kinds`
     #[cfg_attr(
         feature = "json",
         serde(
-            rename = "subjectKind",
-            alias = "subject_kind",
-            with = "::buffa::json_helpers::proto_enum",
-            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+            rename = "subjectKinds",
+            alias = "subject_kinds",
+            with = "::buffa::json_helpers::repeated_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec"
         )
     )]
-    pub subject_kind: EnumValue<SubjectKind>,
+    pub subject_kinds: Vec<EnumValue<SubjectKind>>,
+    /// Number of rejected events of uploads whose ids and field paths are cleared;
+    /// while the erasure runs, the number so far. With `validate_only`, the number
+    /// that would be.
+    ///
+    /// Field 10: `cleared_rejections`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "clearedRejections",
+            alias = "cleared_rejections",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub cleared_rejections: i64,
+    /// Ids under which more of the same person may be stored, at most 100, those
+    /// with most events first. Set only by EraseConsumer, at the end of the erasure
+    /// or as a preview; never stored.
+    ///
+    /// Field 11: `related`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "related",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub related: Vec<RelatedId>,
+    /// Whether there are more of them, or not all events were looked at.
+    ///
+    /// Field 12: `has_more_related`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "hasMoreRelated",
+            alias = "has_more_related",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub has_more_related: bool,
+    /// Indexes of the request's `subjects` of which nothing was found. Set only by
+    /// EraseConsumer that erased, or previews.
+    ///
+    /// Field 13: `unmatched_subjects`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "unmatchedSubjects",
+            alias = "unmatched_subjects",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub unmatched_subjects: Vec<i32>,
+    /// Those of the request's `event_ids` of which nothing was found. Set as
+    /// `unmatched_subjects` is.
+    ///
+    /// Field 14: `unmatched_event_ids`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "unmatchedEventIds",
+            alias = "unmatched_event_ids",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub unmatched_event_ids: Vec<String>,
+    /// Time at which the last suppression by this erasure was lifted. Absent if
+    /// none was.
+    ///
+    /// Field 15: `lift_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "liftTime",
+            alias = "lift_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub lift_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -16570,7 +17284,13 @@ impl ::core::fmt::Debug for Erasure {
             .field("complete_time", &self.complete_time)
             .field("sample_event_ids", &self.sample_event_ids)
             .field("request_id", &self.request_id)
-            .field("subject_kind", &self.subject_kind)
+            .field("subject_kinds", &self.subject_kinds)
+            .field("cleared_rejections", &self.cleared_rejections)
+            .field("related", &self.related)
+            .field("has_more_related", &self.has_more_related)
+            .field("unmatched_subjects", &self.unmatched_subjects)
+            .field("unmatched_event_ids", &self.unmatched_event_ids)
+            .field("lift_time", &self.lift_time)
             .finish()
     }
 }
@@ -16635,11 +17355,48 @@ impl ::buffa::Message for Erasure {
         if !self.request_id.is_empty() {
             size += 1u64 + ::buffa::types::string_encoded_len(&self.request_id) as u64;
         }
-        {
-            let val = self.subject_kind.to_i32();
-            if val != 0 {
-                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
-            }
+        if !self.subject_kinds.is_empty() {
+            let payload: u64 = self
+                .subject_kinds
+                .iter()
+                .map(|v| ::buffa::types::int32_encoded_len(v.to_i32()) as u64)
+                .sum::<u64>();
+            size += 1u64 + ::buffa::encoding::varint_len(payload) as u64 + payload;
+        }
+        if self.cleared_rejections != 0i64 {
+            size
+                += 1u64
+                    + ::buffa::types::int64_encoded_len(self.cleared_rejections) as u64;
+        }
+        for v in &self.related {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.has_more_related {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        if !self.unmatched_subjects.is_empty() {
+            let payload: u64 = self
+                .unmatched_subjects
+                .iter()
+                .map(|&v| ::buffa::types::int32_encoded_len(v) as u64)
+                .sum::<u64>();
+            size += 1u64 + ::buffa::encoding::varint_len(payload) as u64 + payload;
+        }
+        for v in &self.unmatched_event_ids {
+            size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
+        }
+        if self.lift_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.lift_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
         }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
@@ -16685,11 +17442,52 @@ impl ::buffa::Message for Erasure {
         if !self.request_id.is_empty() {
             ::buffa::types::put_string_field(8u32, &self.request_id, buf);
         }
-        {
-            let val = self.subject_kind.to_i32();
-            if val != 0 {
-                ::buffa::types::put_int32_field(9u32, val, buf);
+        if !self.subject_kinds.is_empty() {
+            let payload: u64 = self
+                .subject_kinds
+                .iter()
+                .map(|v| ::buffa::types::int32_encoded_len(v.to_i32()) as u64)
+                .sum::<u64>();
+            ::buffa::types::put_len_delimited_header(9u32, payload, buf);
+            for v in &self.subject_kinds {
+                ::buffa::types::encode_int32(v.to_i32(), buf);
             }
+        }
+        if self.cleared_rejections != 0i64 {
+            ::buffa::types::put_int64_field(10u32, self.cleared_rejections, buf);
+        }
+        for v in &self.related {
+            ::buffa::types::put_len_delimited_header(
+                11u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        if self.has_more_related {
+            ::buffa::types::put_bool_field(12u32, self.has_more_related, buf);
+        }
+        if !self.unmatched_subjects.is_empty() {
+            let payload: u64 = self
+                .unmatched_subjects
+                .iter()
+                .map(|&v| ::buffa::types::int32_encoded_len(v) as u64)
+                .sum::<u64>();
+            ::buffa::types::put_len_delimited_header(13u32, payload, buf);
+            for &v in &self.unmatched_subjects {
+                ::buffa::types::encode_int32(v, buf);
+            }
+        }
+        for v in &self.unmatched_event_ids {
+            ::buffa::types::put_string_field(14u32, v, buf);
+        }
+        if self.lift_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                15u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.lift_time.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -16773,13 +17571,130 @@ impl ::buffa::Message for Erasure {
                 ::buffa::types::merge_string(&mut self.request_id, buf)?;
             }
             9u32 => {
+                if tag.wire_type() == ::buffa::encoding::WireType::LengthDelimited {
+                    let len = ::buffa::encoding::decode_varint(buf)?;
+                    let len = usize::try_from(len)
+                        .map_err(|_| ::buffa::DecodeError::MessageTooLarge)?;
+                    if buf.remaining() < len {
+                        return ::core::result::Result::Err(
+                            ::buffa::DecodeError::UnexpectedEof,
+                        );
+                    }
+                    self.subject_kinds.reserve(len);
+                    let mut limited = buf.take(len);
+                    while limited.has_remaining() {
+                        self.subject_kinds
+                            .push(
+                                ::buffa::EnumValue::from(
+                                    ::buffa::types::decode_int32_packed(&mut limited)?,
+                                ),
+                            );
+                    }
+                    let leftover = limited.remaining();
+                    if leftover > 0 {
+                        limited.advance(leftover);
+                    }
+                } else if tag.wire_type() == ::buffa::encoding::WireType::Varint {
+                    self.subject_kinds
+                        .push(
+                            ::buffa::EnumValue::from(::buffa::types::decode_int32(buf)?),
+                        );
+                } else {
+                    return ::core::result::Result::Err(
+                        ::buffa::encoding::wire_type_mismatch(
+                            tag,
+                            ::buffa::encoding::WireType::LengthDelimited,
+                        ),
+                    );
+                }
+            }
+            10u32 => {
                 ::buffa::encoding::check_wire_type(
                     tag,
                     ::buffa::encoding::WireType::Varint,
                 )?;
-                self.subject_kind = ::buffa::EnumValue::from(
-                    ::buffa::types::decode_int32(buf)?,
-                );
+                self.cleared_rejections = ::buffa::types::decode_int64(buf)?;
+            }
+            11u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.related.push(elem);
+            }
+            12u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.has_more_related = ::buffa::types::decode_bool(buf)?;
+            }
+            13u32 => {
+                if tag.wire_type() == ::buffa::encoding::WireType::LengthDelimited {
+                    let len = ::buffa::encoding::decode_varint(buf)?;
+                    let len = usize::try_from(len)
+                        .map_err(|_| ::buffa::DecodeError::MessageTooLarge)?;
+                    if buf.remaining() < len {
+                        return ::core::result::Result::Err(
+                            ::buffa::DecodeError::UnexpectedEof,
+                        );
+                    }
+                    if buf.chunk().len() >= len {
+                        ::buffa::types::extend_packed_int32(
+                            &buf.chunk()[..len],
+                            &mut self.unmatched_subjects,
+                            len,
+                        )?;
+                        buf.advance(len);
+                    } else {
+                        self.unmatched_subjects.reserve(len);
+                        let mut limited = buf.take(len);
+                        while limited.has_remaining() {
+                            self.unmatched_subjects
+                                .push(::buffa::types::decode_int32_packed(&mut limited)?);
+                        }
+                        let leftover = limited.remaining();
+                        if leftover > 0 {
+                            limited.advance(leftover);
+                        }
+                    }
+                } else if tag.wire_type() == ::buffa::encoding::WireType::Varint {
+                    self.unmatched_subjects.push(::buffa::types::decode_int32(buf)?);
+                } else {
+                    return ::core::result::Result::Err(
+                        ::buffa::encoding::wire_type_mismatch(
+                            tag,
+                            ::buffa::encoding::WireType::LengthDelimited,
+                        ),
+                    );
+                }
+            }
+            14u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let __elem = ::buffa::types::decode_string(buf)?;
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&__elem),
+                )?;
+                self.unmatched_event_ids.push(__elem);
+            }
+            15u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.lift_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
             }
             _ => {
                 self.__buffa_unknown_fields
@@ -16797,7 +17712,13 @@ impl ::buffa::Message for Erasure {
         self.complete_time = ::buffa::MessageField::none();
         self.sample_event_ids.clear();
         self.request_id.clear();
-        self.subject_kind = ::buffa::EnumValue::from(0);
+        self.subject_kinds.clear();
+        self.cleared_rejections = 0i64;
+        self.related.clear();
+        self.has_more_related = false;
+        self.unmatched_subjects.clear();
+        self.unmatched_event_ids.clear();
+        self.lift_time = ::buffa::MessageField::none();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -17531,7 +18452,7 @@ pub struct LiftSuppressionRequest {
     )]
     pub account_id: String,
     #[cfg_attr(feature = "json", serde(flatten))]
-    pub subject: Option<__buffa::oneof::lift_suppression_request::Subject>,
+    pub target: Option<__buffa::oneof::lift_suppression_request::Target>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -17540,7 +18461,7 @@ impl ::core::fmt::Debug for LiftSuppressionRequest {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         f.debug_struct("LiftSuppressionRequest")
             .field("account_id", &self.account_id)
-            .field("subject", &self.subject)
+            .field("target", &self.target)
             .finish()
     }
 }
@@ -17567,25 +18488,24 @@ impl ::buffa::Message for LiftSuppressionRequest {
     /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
     /// points reject, never a silently wrapped size.
     #[allow(clippy::let_and_return)]
-    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
         #[allow(unused_imports)]
         use ::buffa::Enumeration as _;
         let mut size = 0u64;
         if !self.account_id.is_empty() {
             size += 1u64 + ::buffa::types::string_encoded_len(&self.account_id) as u64;
         }
-        if let ::core::option::Option::Some(ref v) = self.subject {
+        if let ::core::option::Option::Some(ref v) = self.target {
             match v {
-                __buffa::oneof::lift_suppression_request::Subject::ConsumerId(x) => {
-                    size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
+                __buffa::oneof::lift_suppression_request::Target::Subject(x) => {
+                    let __slot = __cache.reserve();
+                    let inner = x.compute_size(__cache);
+                    __cache.set(__slot, inner);
+                    size
+                        += 1u64 + ::buffa::encoding::varint_len(inner as u64) as u64
+                            + inner as u64;
                 }
-                __buffa::oneof::lift_suppression_request::Subject::CustomerId(x) => {
-                    size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
-                }
-                __buffa::oneof::lift_suppression_request::Subject::ConversationId(x) => {
-                    size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
-                }
-                __buffa::oneof::lift_suppression_request::Subject::ErasureId(x) => {
+                __buffa::oneof::lift_suppression_request::Target::ErasureId(x) => {
                     size += 1u64 + ::buffa::types::string_encoded_len(x) as u64;
                 }
             }
@@ -17595,7 +18515,7 @@ impl ::buffa::Message for LiftSuppressionRequest {
     }
     fn write_to(
         &self,
-        _cache: &mut ::buffa::SizeCache,
+        __cache: &mut ::buffa::SizeCache,
         buf: &mut impl ::buffa::EncodeSink,
     ) {
         #[allow(unused_imports)]
@@ -17603,19 +18523,18 @@ impl ::buffa::Message for LiftSuppressionRequest {
         if !self.account_id.is_empty() {
             ::buffa::types::put_string_field(1u32, &self.account_id, buf);
         }
-        if let ::core::option::Option::Some(ref v) = self.subject {
+        if let ::core::option::Option::Some(ref v) = self.target {
             match v {
-                __buffa::oneof::lift_suppression_request::Subject::ConsumerId(x) => {
-                    ::buffa::types::put_string_field(2u32, x, buf);
+                __buffa::oneof::lift_suppression_request::Target::Subject(x) => {
+                    ::buffa::types::put_len_delimited_header(
+                        2u32,
+                        u64::from(__cache.consume_next()),
+                        buf,
+                    );
+                    x.write_to(__cache, buf);
                 }
-                __buffa::oneof::lift_suppression_request::Subject::CustomerId(x) => {
+                __buffa::oneof::lift_suppression_request::Target::ErasureId(x) => {
                     ::buffa::types::put_string_field(3u32, x, buf);
-                }
-                __buffa::oneof::lift_suppression_request::Subject::ConversationId(x) => {
-                    ::buffa::types::put_string_field(4u32, x, buf);
-                }
-                __buffa::oneof::lift_suppression_request::Subject::ErasureId(x) => {
-                    ::buffa::types::put_string_field(5u32, x, buf);
                 }
             }
         }
@@ -17644,41 +18563,30 @@ impl ::buffa::Message for LiftSuppressionRequest {
                     tag,
                     ::buffa::encoding::WireType::LengthDelimited,
                 )?;
-                self.subject = ::core::option::Option::Some(
-                    __buffa::oneof::lift_suppression_request::Subject::ConsumerId(
-                        ::buffa::types::decode_string(buf)?,
+                if let ::core::option::Option::Some(
+                    __buffa::oneof::lift_suppression_request::Target::Subject(
+                        ref mut existing,
                     ),
-                );
+                ) = self.target
+                {
+                    ::buffa::Message::merge_length_delimited(&mut **existing, buf, ctx)?;
+                } else {
+                    let mut val = ::core::default::Default::default();
+                    ::buffa::Message::merge_length_delimited(&mut val, buf, ctx)?;
+                    self.target = ::core::option::Option::Some(
+                        __buffa::oneof::lift_suppression_request::Target::Subject(
+                            ::buffa::alloc::boxed::Box::new(val),
+                        ),
+                    );
+                }
             }
             3u32 => {
                 ::buffa::encoding::check_wire_type(
                     tag,
                     ::buffa::encoding::WireType::LengthDelimited,
                 )?;
-                self.subject = ::core::option::Option::Some(
-                    __buffa::oneof::lift_suppression_request::Subject::CustomerId(
-                        ::buffa::types::decode_string(buf)?,
-                    ),
-                );
-            }
-            4u32 => {
-                ::buffa::encoding::check_wire_type(
-                    tag,
-                    ::buffa::encoding::WireType::LengthDelimited,
-                )?;
-                self.subject = ::core::option::Option::Some(
-                    __buffa::oneof::lift_suppression_request::Subject::ConversationId(
-                        ::buffa::types::decode_string(buf)?,
-                    ),
-                );
-            }
-            5u32 => {
-                ::buffa::encoding::check_wire_type(
-                    tag,
-                    ::buffa::encoding::WireType::LengthDelimited,
-                )?;
-                self.subject = ::core::option::Option::Some(
-                    __buffa::oneof::lift_suppression_request::Subject::ErasureId(
+                self.target = ::core::option::Option::Some(
+                    __buffa::oneof::lift_suppression_request::Target::ErasureId(
                         ::buffa::types::decode_string(buf)?,
                     ),
                 );
@@ -17692,7 +18600,7 @@ impl ::buffa::Message for LiftSuppressionRequest {
     }
     fn clear(&mut self) {
         self.account_id.clear();
-        self.subject = ::core::option::Option::None;
+        self.target = ::core::option::Option::None;
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -17725,8 +18633,8 @@ impl<'de> ::serde::Deserialize<'de> for LiftSuppressionRequest {
                 mut map: A,
             ) -> ::core::result::Result<LiftSuppressionRequest, A::Error> {
                 let mut __f_account_id: ::core::option::Option<String> = None;
-                let mut __oneof_subject: ::core::option::Option<
-                    __buffa::oneof::lift_suppression_request::Subject,
+                let mut __oneof_target: ::core::option::Option<
+                    __buffa::oneof::lift_suppression_request::Target,
                 > = None;
                 while let Some(key) = map.next_key::<::buffa::alloc::string::String>()? {
                     match key.as_str() {
@@ -17745,74 +18653,26 @@ impl<'de> ::serde::Deserialize<'de> for LiftSuppressionRequest {
                                 map.next_value_seed(_S)?
                             });
                         }
-                        "consumerId" | "consumer_id" => {
-                            let v: ::core::option::Option<String> = map
+                        "subject" => {
+                            let v: ::core::option::Option<Subject> = map
                                 .next_value_seed(
                                     ::buffa::json_helpers::NullableDeserializeSeed(
                                         ::buffa::json_helpers::DefaultDeserializeSeed::<
-                                            String,
+                                            Subject,
                                         >::new(),
                                     ),
                                 )?;
                             if let Some(v) = v {
-                                if __oneof_subject.is_some() {
+                                if __oneof_target.is_some() {
                                     return Err(
                                         ::serde::de::Error::custom(
-                                            "multiple oneof fields set for 'subject'",
+                                            "multiple oneof fields set for 'target'",
                                         ),
                                     );
                                 }
-                                __oneof_subject = Some(
-                                    __buffa::oneof::lift_suppression_request::Subject::ConsumerId(
-                                        v,
-                                    ),
-                                );
-                            }
-                        }
-                        "customerId" | "customer_id" => {
-                            let v: ::core::option::Option<String> = map
-                                .next_value_seed(
-                                    ::buffa::json_helpers::NullableDeserializeSeed(
-                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
-                                            String,
-                                        >::new(),
-                                    ),
-                                )?;
-                            if let Some(v) = v {
-                                if __oneof_subject.is_some() {
-                                    return Err(
-                                        ::serde::de::Error::custom(
-                                            "multiple oneof fields set for 'subject'",
-                                        ),
-                                    );
-                                }
-                                __oneof_subject = Some(
-                                    __buffa::oneof::lift_suppression_request::Subject::CustomerId(
-                                        v,
-                                    ),
-                                );
-                            }
-                        }
-                        "conversationId" | "conversation_id" => {
-                            let v: ::core::option::Option<String> = map
-                                .next_value_seed(
-                                    ::buffa::json_helpers::NullableDeserializeSeed(
-                                        ::buffa::json_helpers::DefaultDeserializeSeed::<
-                                            String,
-                                        >::new(),
-                                    ),
-                                )?;
-                            if let Some(v) = v {
-                                if __oneof_subject.is_some() {
-                                    return Err(
-                                        ::serde::de::Error::custom(
-                                            "multiple oneof fields set for 'subject'",
-                                        ),
-                                    );
-                                }
-                                __oneof_subject = Some(
-                                    __buffa::oneof::lift_suppression_request::Subject::ConversationId(
-                                        v,
+                                __oneof_target = Some(
+                                    __buffa::oneof::lift_suppression_request::Target::Subject(
+                                        ::buffa::alloc::boxed::Box::new(v),
                                     ),
                                 );
                             }
@@ -17827,15 +18687,15 @@ impl<'de> ::serde::Deserialize<'de> for LiftSuppressionRequest {
                                     ),
                                 )?;
                             if let Some(v) = v {
-                                if __oneof_subject.is_some() {
+                                if __oneof_target.is_some() {
                                     return Err(
                                         ::serde::de::Error::custom(
-                                            "multiple oneof fields set for 'subject'",
+                                            "multiple oneof fields set for 'target'",
                                         ),
                                     );
                                 }
-                                __oneof_subject = Some(
-                                    __buffa::oneof::lift_suppression_request::Subject::ErasureId(
+                                __oneof_target = Some(
+                                    __buffa::oneof::lift_suppression_request::Target::ErasureId(
                                         v,
                                     ),
                                 );
@@ -17850,7 +18710,7 @@ impl<'de> ::serde::Deserialize<'de> for LiftSuppressionRequest {
                 if let ::core::option::Option::Some(v) = __f_account_id {
                     __r.account_id = v;
                 }
-                __r.subject = __oneof_subject;
+                __r.target = __oneof_target;
                 Ok(__r)
             }
         }
@@ -17883,14 +18743,14 @@ pub mod lift_suppression_request {
     #[allow(unused_imports)]
     use super::*;
     #[doc(inline)]
-    pub use super::__buffa::oneof::lift_suppression_request::Subject;
+    pub use super::__buffa::oneof::lift_suppression_request::Target;
 }
 /// `LiftSuppressionResponse` is the response of `LiftSuppression`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct LiftSuppressionResponse {
-    /// Whether the subject was suppressed before the call.
+    /// Whether a subject was suppressed before the call.
     ///
     /// Field 1: `lifted`
     #[cfg_attr(
@@ -18015,6 +18875,1766 @@ pub const __LIFT_SUPPRESSION_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyE
     type_url: "type.googleapis.com/engagement.v1.LiftSuppressionResponse",
     to_json: ::buffa::type_registry::any_to_json::<LiftSuppressionResponse>,
     from_json: ::buffa::type_registry::any_from_json::<LiftSuppressionResponse>,
+    is_wkt: false,
+};
+/// `GetSuppressionRequest` is the request of `GetSuppression`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct GetSuppressionRequest {
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+    ///
+    /// Field 1: `account_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "accountId",
+            alias = "account_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub account_id: String,
+    /// The subject. Required.
+    ///
+    /// Field 2: `subject`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "subject",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub subject: MessageField<Subject, ::buffa::Inline<Subject>>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for GetSuppressionRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("GetSuppressionRequest")
+            .field("account_id", &self.account_id)
+            .field("subject", &self.subject)
+            .finish()
+    }
+}
+impl GetSuppressionRequest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetSuppressionRequest";
+}
+::buffa::impl_default_instance!(GetSuppressionRequest);
+impl ::buffa::MessageName for GetSuppressionRequest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "GetSuppressionRequest";
+    const FULL_NAME: &'static str = "engagement.v1.GetSuppressionRequest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetSuppressionRequest";
+}
+impl ::buffa::Message for GetSuppressionRequest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.account_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.account_id) as u64;
+        }
+        if self.subject.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.subject.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.account_id.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.account_id, buf);
+        }
+        if self.subject.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.subject.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.account_id, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.subject.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.account_id.clear();
+        self.subject = ::buffa::MessageField::none();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for GetSuppressionRequest {
+    const PROTO_FQN: &'static str = "engagement.v1.GetSuppressionRequest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for GetSuppressionRequest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __GET_SUPPRESSION_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.GetSuppressionRequest",
+    to_json: ::buffa::type_registry::any_to_json::<GetSuppressionRequest>,
+    from_json: ::buffa::type_registry::any_from_json::<GetSuppressionRequest>,
+    is_wkt: false,
+};
+/// `GetSuppressionResponse` is the response of `GetSuppression`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct GetSuppressionResponse {
+    /// Whether later events of the subject are suppressed now.
+    ///
+    /// Field 1: `suppressed`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "suppressed",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub suppressed: bool,
+    /// The suppressions of the subject, latest first, lifted ones included: at most
+    /// 100.
+    ///
+    /// Field 2: `suppressions`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "suppressions",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub suppressions: Vec<Suppression>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for GetSuppressionResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("GetSuppressionResponse")
+            .field("suppressed", &self.suppressed)
+            .field("suppressions", &self.suppressions)
+            .finish()
+    }
+}
+impl GetSuppressionResponse {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetSuppressionResponse";
+}
+::buffa::impl_default_instance!(GetSuppressionResponse);
+impl ::buffa::MessageName for GetSuppressionResponse {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "GetSuppressionResponse";
+    const FULL_NAME: &'static str = "engagement.v1.GetSuppressionResponse";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetSuppressionResponse";
+}
+impl ::buffa::Message for GetSuppressionResponse {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.suppressed {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        for v in &self.suppressions {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.suppressed {
+            ::buffa::types::put_bool_field(1u32, self.suppressed, buf);
+        }
+        for v in &self.suppressions {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.suppressed = ::buffa::types::decode_bool(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.suppressions.push(elem);
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.suppressed = false;
+        self.suppressions.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for GetSuppressionResponse {
+    const PROTO_FQN: &'static str = "engagement.v1.GetSuppressionResponse";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for GetSuppressionResponse {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __GET_SUPPRESSION_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.GetSuppressionResponse",
+    to_json: ::buffa::type_registry::any_to_json::<GetSuppressionResponse>,
+    from_json: ::buffa::type_registry::any_from_json::<GetSuppressionResponse>,
+    is_wkt: false,
+};
+/// `Suppression` keeps later events of a subject out, from one erasure until it
+/// is lifted. The server sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct Suppression {
+    /// Kind of the id that names the subject.
+    ///
+    /// Field 1: `subject_kind`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "subjectKind",
+            alias = "subject_kind",
+            with = "::buffa::json_helpers::proto_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+        )
+    )]
+    pub subject_kind: EnumValue<SubjectKind>,
+    /// Id of the erasure that began it.
+    ///
+    /// Field 2: `erasure_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "erasureId",
+            alias = "erasure_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub erasure_id: String,
+    /// Idempotency key of that erasure's request.
+    ///
+    /// Field 3: `request_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "requestId",
+            alias = "request_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub request_id: String,
+    /// Time at which it began.
+    ///
+    /// Field 4: `create_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "createTime",
+            alias = "create_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub create_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Time at which it was lifted. Absent while it lasts.
+    ///
+    /// Field 5: `lift_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "liftTime",
+            alias = "lift_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub lift_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for Suppression {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("Suppression")
+            .field("subject_kind", &self.subject_kind)
+            .field("erasure_id", &self.erasure_id)
+            .field("request_id", &self.request_id)
+            .field("create_time", &self.create_time)
+            .field("lift_time", &self.lift_time)
+            .finish()
+    }
+}
+impl Suppression {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.Suppression";
+}
+::buffa::impl_default_instance!(Suppression);
+impl ::buffa::MessageName for Suppression {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "Suppression";
+    const FULL_NAME: &'static str = "engagement.v1.Suppression";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.Suppression";
+}
+impl ::buffa::Message for Suppression {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        {
+            let val = self.subject_kind.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        if !self.erasure_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.erasure_id) as u64;
+        }
+        if !self.request_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.request_id) as u64;
+        }
+        if self.create_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.create_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.lift_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.lift_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        {
+            let val = self.subject_kind.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(1u32, val, buf);
+            }
+        }
+        if !self.erasure_id.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.erasure_id, buf);
+        }
+        if !self.request_id.is_empty() {
+            ::buffa::types::put_string_field(3u32, &self.request_id, buf);
+        }
+        if self.create_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                4u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.create_time.write_to(__cache, buf);
+        }
+        if self.lift_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                5u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.lift_time.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.subject_kind = ::buffa::EnumValue::from(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.erasure_id, buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.request_id, buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.create_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.lift_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.subject_kind = ::buffa::EnumValue::from(0);
+        self.erasure_id.clear();
+        self.request_id.clear();
+        self.create_time = ::buffa::MessageField::none();
+        self.lift_time = ::buffa::MessageField::none();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for Suppression {
+    const PROTO_FQN: &'static str = "engagement.v1.Suppression";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for Suppression {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __SUPPRESSION_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.Suppression",
+    to_json: ::buffa::type_registry::any_to_json::<Suppression>,
+    from_json: ::buffa::type_registry::any_from_json::<Suppression>,
+    is_wkt: false,
+};
+/// `GetPersonRequest` is the request of `GetPerson`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct GetPersonRequest {
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+    ///
+    /// Field 1: `account_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "accountId",
+            alias = "account_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub account_id: String,
+    /// Id of the person, 1 to 50,000 characters: a consumer id or a customer id.
+    /// Required.
+    ///
+    /// Field 2: `id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub id: String,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for GetPersonRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("GetPersonRequest")
+            .field("account_id", &self.account_id)
+            .field("id", &self.id)
+            .finish()
+    }
+}
+impl GetPersonRequest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetPersonRequest";
+}
+::buffa::impl_default_instance!(GetPersonRequest);
+impl ::buffa::MessageName for GetPersonRequest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "GetPersonRequest";
+    const FULL_NAME: &'static str = "engagement.v1.GetPersonRequest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetPersonRequest";
+}
+impl ::buffa::Message for GetPersonRequest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.account_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.account_id) as u64;
+        }
+        if !self.id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.id) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.account_id.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.account_id, buf);
+        }
+        if !self.id.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.id, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.account_id, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.id, buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.account_id.clear();
+        self.id.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for GetPersonRequest {
+    const PROTO_FQN: &'static str = "engagement.v1.GetPersonRequest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for GetPersonRequest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __GET_PERSON_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.GetPersonRequest",
+    to_json: ::buffa::type_registry::any_to_json::<GetPersonRequest>,
+    from_json: ::buffa::type_registry::any_from_json::<GetPersonRequest>,
+    is_wkt: false,
+};
+/// `GetPersonResponse` is the response of `GetPerson`. Everything in it is empty
+/// if the account has nothing under the id.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct GetPersonResponse {
+    /// Number of stored events with this consumer id.
+    ///
+    /// Field 1: `consumer_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "consumerEvents",
+            alias = "consumer_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub consumer_events: i64,
+    /// Number of stored events with this customer id.
+    ///
+    /// Field 2: `customer_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "customerEvents",
+            alias = "customer_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub customer_events: i64,
+    /// Number of stored events with this consumer id, customer id, or both.
+    ///
+    /// Field 3: `events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub events: i64,
+    /// Number of rejected events of uploads that are still on record.
+    ///
+    /// Field 4: `rejections`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejections",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub rejections: i64,
+    /// Time at which the first of the stored events was accepted.
+    ///
+    /// Field 5: `first_receive_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "firstReceiveTime",
+            alias = "first_receive_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub first_receive_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Time at which the last of them was accepted.
+    ///
+    /// Field 6: `last_receive_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "lastReceiveTime",
+            alias = "last_receive_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub last_receive_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Other ids under which more of the same person may be stored, at most 100,
+    /// those with most events first.
+    ///
+    /// Field 7: `related`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "related",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub related: Vec<RelatedId>,
+    /// Whether there are more of them, or not all events were looked at.
+    ///
+    /// Field 8: `has_more_related`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "hasMoreRelated",
+            alias = "has_more_related",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub has_more_related: bool,
+    /// The suppressions of this id, latest first, lifted ones included: at most
+    /// 100 of each kind of id.
+    ///
+    /// Field 9: `suppressions`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "suppressions",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub suppressions: Vec<Suppression>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for GetPersonResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("GetPersonResponse")
+            .field("consumer_events", &self.consumer_events)
+            .field("customer_events", &self.customer_events)
+            .field("events", &self.events)
+            .field("rejections", &self.rejections)
+            .field("first_receive_time", &self.first_receive_time)
+            .field("last_receive_time", &self.last_receive_time)
+            .field("related", &self.related)
+            .field("has_more_related", &self.has_more_related)
+            .field("suppressions", &self.suppressions)
+            .finish()
+    }
+}
+impl GetPersonResponse {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetPersonResponse";
+}
+::buffa::impl_default_instance!(GetPersonResponse);
+impl ::buffa::MessageName for GetPersonResponse {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "GetPersonResponse";
+    const FULL_NAME: &'static str = "engagement.v1.GetPersonResponse";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetPersonResponse";
+}
+impl ::buffa::Message for GetPersonResponse {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.consumer_events != 0i64 {
+            size
+                += 1u64 + ::buffa::types::int64_encoded_len(self.consumer_events) as u64;
+        }
+        if self.customer_events != 0i64 {
+            size
+                += 1u64 + ::buffa::types::int64_encoded_len(self.customer_events) as u64;
+        }
+        if self.events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.events) as u64;
+        }
+        if self.rejections != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.rejections) as u64;
+        }
+        if self.first_receive_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.first_receive_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.last_receive_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.last_receive_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.related {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.has_more_related {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        for v in &self.suppressions {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.consumer_events != 0i64 {
+            ::buffa::types::put_int64_field(1u32, self.consumer_events, buf);
+        }
+        if self.customer_events != 0i64 {
+            ::buffa::types::put_int64_field(2u32, self.customer_events, buf);
+        }
+        if self.events != 0i64 {
+            ::buffa::types::put_int64_field(3u32, self.events, buf);
+        }
+        if self.rejections != 0i64 {
+            ::buffa::types::put_int64_field(4u32, self.rejections, buf);
+        }
+        if self.first_receive_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                5u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.first_receive_time.write_to(__cache, buf);
+        }
+        if self.last_receive_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                6u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.last_receive_time.write_to(__cache, buf);
+        }
+        for v in &self.related {
+            ::buffa::types::put_len_delimited_header(
+                7u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        if self.has_more_related {
+            ::buffa::types::put_bool_field(8u32, self.has_more_related, buf);
+        }
+        for v in &self.suppressions {
+            ::buffa::types::put_len_delimited_header(
+                9u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.consumer_events = ::buffa::types::decode_int64(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.customer_events = ::buffa::types::decode_int64(buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.events = ::buffa::types::decode_int64(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.rejections = ::buffa::types::decode_int64(buf)?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.first_receive_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.last_receive_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.related.push(elem);
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.has_more_related = ::buffa::types::decode_bool(buf)?;
+            }
+            9u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.suppressions.push(elem);
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.consumer_events = 0i64;
+        self.customer_events = 0i64;
+        self.events = 0i64;
+        self.rejections = 0i64;
+        self.first_receive_time = ::buffa::MessageField::none();
+        self.last_receive_time = ::buffa::MessageField::none();
+        self.related.clear();
+        self.has_more_related = false;
+        self.suppressions.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for GetPersonResponse {
+    const PROTO_FQN: &'static str = "engagement.v1.GetPersonResponse";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for GetPersonResponse {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __GET_PERSON_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.GetPersonResponse",
+    to_json: ::buffa::type_registry::any_to_json::<GetPersonResponse>,
+    from_json: ::buffa::type_registry::any_from_json::<GetPersonResponse>,
+    is_wkt: false,
+};
+/// `ListAccountsRequest` is the request of `ListAccounts`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ListAccountsRequest {
+    /// Maximum number of accounts to return: 100 if 0; a larger number than 1,000
+    /// counts as 1,000.
+    ///
+    /// Field 1: `page_size`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "pageSize",
+            alias = "page_size",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub page_size: i32,
+    /// Page token of the page to return; empty for the first page. At most 1,024
+    /// characters.
+    ///
+    /// Field 2: `page_token`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "pageToken",
+            alias = "page_token",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub page_token: String,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ListAccountsRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ListAccountsRequest")
+            .field("page_size", &self.page_size)
+            .field("page_token", &self.page_token)
+            .finish()
+    }
+}
+impl ListAccountsRequest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListAccountsRequest";
+}
+::buffa::impl_default_instance!(ListAccountsRequest);
+impl ::buffa::MessageName for ListAccountsRequest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ListAccountsRequest";
+    const FULL_NAME: &'static str = "engagement.v1.ListAccountsRequest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListAccountsRequest";
+}
+impl ::buffa::Message for ListAccountsRequest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.page_size != 0i32 {
+            size += 1u64 + ::buffa::types::int32_encoded_len(self.page_size) as u64;
+        }
+        if !self.page_token.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.page_token) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.page_size != 0i32 {
+            ::buffa::types::put_int32_field(1u32, self.page_size, buf);
+        }
+        if !self.page_token.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.page_token, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.page_size = ::buffa::types::decode_int32(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.page_token, buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.page_size = 0i32;
+        self.page_token.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ListAccountsRequest {
+    const PROTO_FQN: &'static str = "engagement.v1.ListAccountsRequest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ListAccountsRequest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __LIST_ACCOUNTS_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ListAccountsRequest",
+    to_json: ::buffa::type_registry::any_to_json::<ListAccountsRequest>,
+    from_json: ::buffa::type_registry::any_from_json::<ListAccountsRequest>,
+    is_wkt: false,
+};
+/// `ListAccountsResponse` is the response of `ListAccounts`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ListAccountsResponse {
+    /// Accounts of this page.
+    ///
+    /// Field 1: `accounts`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "accounts",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub accounts: Vec<Account>,
+    /// Page token of the next page; empty on the last page.
+    ///
+    /// Field 2: `next_page_token`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "nextPageToken",
+            alias = "next_page_token",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub next_page_token: String,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ListAccountsResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ListAccountsResponse")
+            .field("accounts", &self.accounts)
+            .field("next_page_token", &self.next_page_token)
+            .finish()
+    }
+}
+impl ListAccountsResponse {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListAccountsResponse";
+}
+::buffa::impl_default_instance!(ListAccountsResponse);
+impl ::buffa::MessageName for ListAccountsResponse {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ListAccountsResponse";
+    const FULL_NAME: &'static str = "engagement.v1.ListAccountsResponse";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListAccountsResponse";
+}
+impl ::buffa::Message for ListAccountsResponse {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        for v in &self.accounts {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if !self.next_page_token.is_empty() {
+            size
+                += 1u64
+                    + ::buffa::types::string_encoded_len(&self.next_page_token) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        for v in &self.accounts {
+            ::buffa::types::put_len_delimited_header(
+                1u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        if !self.next_page_token.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.next_page_token, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.accounts.push(elem);
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.next_page_token, buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.accounts.clear();
+        self.next_page_token.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ListAccountsResponse {
+    const PROTO_FQN: &'static str = "engagement.v1.ListAccountsResponse";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ListAccountsResponse {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __LIST_ACCOUNTS_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ListAccountsResponse",
+    to_json: ::buffa::type_registry::any_to_json::<ListAccountsResponse>,
+    from_json: ::buffa::type_registry::any_from_json::<ListAccountsResponse>,
+    is_wkt: false,
+};
+/// `Account` is an account that has been written to. The server sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct Account {
+    /// Id of the account.
+    ///
+    /// Field 1: `account_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "accountId",
+            alias = "account_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub account_id: String,
+    /// Number of stored events.
+    ///
+    /// Field 2: `events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub events: i64,
+    /// Time at which the last of them was accepted. Absent if there is none.
+    ///
+    /// Field 3: `last_receive_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "lastReceiveTime",
+            alias = "last_receive_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub last_receive_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for Account {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("Account")
+            .field("account_id", &self.account_id)
+            .field("events", &self.events)
+            .field("last_receive_time", &self.last_receive_time)
+            .finish()
+    }
+}
+impl Account {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.Account";
+}
+::buffa::impl_default_instance!(Account);
+impl ::buffa::MessageName for Account {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "Account";
+    const FULL_NAME: &'static str = "engagement.v1.Account";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.Account";
+}
+impl ::buffa::Message for Account {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.account_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.account_id) as u64;
+        }
+        if self.events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.events) as u64;
+        }
+        if self.last_receive_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.last_receive_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.account_id.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.account_id, buf);
+        }
+        if self.events != 0i64 {
+            ::buffa::types::put_int64_field(2u32, self.events, buf);
+        }
+        if self.last_receive_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                3u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.last_receive_time.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.account_id, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.events = ::buffa::types::decode_int64(buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.last_receive_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.account_id.clear();
+        self.events = 0i64;
+        self.last_receive_time = ::buffa::MessageField::none();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for Account {
+    const PROTO_FQN: &'static str = "engagement.v1.Account";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for Account {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __ACCOUNT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.Account",
+    to_json: ::buffa::type_registry::any_to_json::<Account>,
+    from_json: ::buffa::type_registry::any_from_json::<Account>,
     is_wkt: false,
 };
 /// `GetServerInfoRequest` is the request of `GetServerInfo`.
@@ -21676,19 +24296,19 @@ pub mod __buffa {
                 }
             }
         }
-        pub mod erase_consumer_request {
+        pub mod subject {
             #[allow(unused_imports)]
             use super::*;
-            /// Subject to erase: all events with exactly this id. Exactly one is required.
+            /// Exactly one is required.
             #[derive(Clone, PartialEq, Debug)]
-            pub enum Subject {
+            pub enum Id {
                 ConsumerId(::buffa::alloc::string::String),
                 CustomerId(::buffa::alloc::string::String),
                 ConversationId(::buffa::alloc::string::String),
             }
-            impl ::buffa::Oneof for Subject {}
+            impl ::buffa::Oneof for Id {}
             #[cfg(feature = "json")]
-            impl ::serde::Serialize for Subject {
+            impl ::serde::Serialize for Id {
                 fn serialize<S: ::serde::Serializer>(
                     &self,
                     s: S,
@@ -21713,17 +24333,25 @@ pub mod __buffa {
         pub mod lift_suppression_request {
             #[allow(unused_imports)]
             use super::*;
-            /// Subject whose suppression ends. Exactly one is required.
+            /// Suppression to end. Exactly one is required.
             #[derive(Clone, PartialEq, Debug)]
-            pub enum Subject {
-                ConsumerId(::buffa::alloc::string::String),
-                CustomerId(::buffa::alloc::string::String),
-                ConversationId(::buffa::alloc::string::String),
+            pub enum Target {
+                Subject(::buffa::alloc::boxed::Box<super::super::super::Subject>),
                 ErasureId(::buffa::alloc::string::String),
             }
-            impl ::buffa::Oneof for Subject {}
+            impl ::buffa::Oneof for Target {}
+            impl From<super::super::super::Subject> for Target {
+                fn from(v: super::super::super::Subject) -> Self {
+                    Self::Subject(::buffa::alloc::boxed::Box::new(v))
+                }
+            }
+            impl From<super::super::super::Subject> for ::core::option::Option<Target> {
+                fn from(v: super::super::super::Subject) -> Self {
+                    Self::Some(Target::from(v))
+                }
+            }
             #[cfg(feature = "json")]
-            impl ::serde::Serialize for Subject {
+            impl ::serde::Serialize for Target {
                 fn serialize<S: ::serde::Serializer>(
                     &self,
                     s: S,
@@ -21731,14 +24359,8 @@ pub mod __buffa {
                     use ::serde::ser::SerializeMap;
                     let mut map = s.serialize_map(Some(1))?;
                     match self {
-                        Self::ConsumerId(v) => {
-                            map.serialize_entry("consumerId", v)?;
-                        }
-                        Self::CustomerId(v) => {
-                            map.serialize_entry("customerId", v)?;
-                        }
-                        Self::ConversationId(v) => {
-                            map.serialize_entry("conversationId", v)?;
+                        Self::Subject(v) => {
+                            map.serialize_entry("subject", &**v)?;
                         }
                         Self::ErasureId(v) => {
                             map.serialize_entry("erasureId", v)?;

@@ -665,8 +665,8 @@ pub mod privacy_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// `PrivacyService` erases the stored data of a person and can keep it from
-    /// coming back.
+    /// `PrivacyService` finds the stored data of a person, erases it, and can keep it
+    /// from coming back.
     #[derive(Debug, Clone)]
     pub struct PrivacyServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -736,8 +736,16 @@ pub mod privacy_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// `EraseConsumer` erases the events of one subject that were accepted before
-        /// the call. It returns when the erasure is complete.
+        /// `EraseConsumer` erases the events of one or more subjects that were accepted
+        /// before the call, and single events. It returns when the erasure is complete.
+        ///
+        /// Exactly the given ids count. Data of the same person under other ids stays:
+        /// `Erasure.related` lists ids that were seen together with the subjects, and
+        /// other spellings of them, with what is left there. Nothing is erased that the
+        /// request does not name.
+        ///
+        /// Events that uploads brought and that were rejected go as well, as far as
+        /// they were kept: their ids, and the paths of the fields that broke rules.
         ///
         /// An erasure with a `complete_time` has left nothing of the events' content
         /// in any file of the answering node's store. Other nodes follow moments
@@ -751,13 +759,14 @@ pub mod privacy_service_client {
         /// `ErasureNotice` in log order.
         ///
         /// The call is idempotent: the same `request_id` returns the same erasure;
-        /// with another subject or another `suppress` it is refused with
+        /// with other subjects or another `suppress` it is refused with
         /// REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
         /// restart of the server.
         ///
-        /// An account that has no events, suppressions or lists stays unknown: without
-        /// `suppress`, the answer is a complete erasure of no events, and nothing is
-        /// kept of it: other calls do not find it, and a repetition gets another one.
+        /// If nothing has exactly one of the ids, there is nothing to erase. Unless
+        /// `suppress` is set, the answer then has no `erasure_id` and no
+        /// `complete_time`, and nothing is kept of the request: a repetition looks
+        /// again.
         pub async fn erase_consumer(
             &mut self,
             request: impl tonic::IntoRequest<super::EraseConsumerRequest>,
@@ -836,9 +845,10 @@ pub mod privacy_service_client {
                 .insert(GrpcMethod::new("engagement.v1.PrivacyService", "ListErasures"));
             self.inner.unary(req, path, codec).await
         }
-        /// `LiftSuppression` ends the suppression of a subject: events accepted from
-        /// now on are stored again. Lifting a suppression that does not exist changes
-        /// nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
+        /// `LiftSuppression` ends the suppression of a subject: new events are stored
+        /// again from now on. Events that were erased never come back, even if they are
+        /// sent again. Lifting a suppression that does not exist changes nothing.
+        /// NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
         pub async fn lift_suppression(
             &mut self,
             request: impl tonic::IntoRequest<super::LiftSuppressionRequest>,
@@ -863,6 +873,62 @@ pub mod privacy_service_client {
                 .insert(
                     GrpcMethod::new("engagement.v1.PrivacyService", "LiftSuppression"),
                 );
+            self.inner.unary(req, path, codec).await
+        }
+        /// `GetSuppression` tells whether a subject is suppressed, and by which
+        /// requests it was suppressed before.
+        pub async fn get_suppression(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetSuppressionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetSuppressionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::MessageCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/engagement.v1.PrivacyService/GetSuppression",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("engagement.v1.PrivacyService", "GetSuppression"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// `GetPerson` tells what the account has under one id, whether it is a
+        /// consumer id or a customer id: the first answer to a request for access. The
+        /// events themselves come from ListEvents with `EventFilter.subject_ids`, the
+        /// current attributes from GetProfile.
+        pub async fn get_person(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPersonRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPersonResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::MessageCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/engagement.v1.PrivacyService/GetPerson",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("engagement.v1.PrivacyService", "GetPerson"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -1039,6 +1105,32 @@ pub mod server_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("engagement.v1.ServerService", "ReleaseExpiry"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// `ListAccounts` lists the accounts that have been written to, in the order of
+        /// their ids, of the partitions that this node carries. It is for operators.
+        pub async fn list_accounts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAccountsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAccountsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::MessageCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/engagement.v1.ServerService/ListAccounts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("engagement.v1.ServerService", "ListAccounts"));
             self.inner.unary(req, path, codec).await
         }
     }

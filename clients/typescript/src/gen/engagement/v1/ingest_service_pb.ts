@@ -627,9 +627,10 @@ export type UploadResult = Message<"engagement.v1.UploadResult"> & {
   chunkSequence: bigint;
 
   /**
-   * Result of the event; `index` counts within the chunk. Once an event with
-   * the same id is erased, the stored result keeps neither the id nor the
-   * violations.
+   * Result of the event; `index` counts within the chunk. Stored results name no
+   * keys of `additional_attributes`. Once an event with the same id, or the
+   * subject of the event, is erased, the stored result keeps neither the id nor
+   * the violations.
    *
    * @generated from field: engagement.v1.EventResult result = 2;
    */

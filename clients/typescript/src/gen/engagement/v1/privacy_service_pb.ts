@@ -2,7 +2,7 @@
 // @generated from file engagement/v1/privacy_service.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// Erasure: the right to be forgotten.
+// Privacy: erasure, suppression, and all that is stored about a person.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -15,7 +15,54 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/privacy_service.proto.
  */
 export const file_engagement_v1_privacy_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNlbmdhZ2VtZW50L3YxL3ByaXZhY3lfc2VydmljZS5wcm90bxINZW5nYWdlbWVudC52MSKZAwoURXJhc2VDb25zdW1lclJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIgCgpyZXF1ZXN0X2lkGAIgASgJQgy6SAlyBxiAAboBAQASIgoLY29uc3VtZXJfaWQYAyABKAlCC7pICHIGEAEY0IYDSAASIgoLY3VzdG9tZXJfaWQYBCABKAlCC7pICHIGEAEY0IYDSAASJgoPY29udmVyc2F0aW9uX2lkGAUgASgJQgu6SAhyBhABGNCGA0gAEhAKCHN1cHByZXNzGAYgASgIEhUKDXZhbGlkYXRlX29ubHkYByABKAg6gQG6SH4afAoZZXJhc2VfY29uc3VtZXIucmVxdWVzdF9pZBIycmVxdWVzdF9pZCBpcyByZXF1aXJlZCB1bmxlc3MgdmFsaWRhdGVfb25seSBpcyBzZXQaK3RoaXMudmFsaWRhdGVfb25seSB8fCB0aGlzLnJlcXVlc3RfaWQgIT0gIiJCEAoHc3ViamVjdBIFukgCCAEiQAoVRXJhc2VDb25zdW1lclJlc3BvbnNlEicKB2VyYXN1cmUYASABKAsyFi5lbmdhZ2VtZW50LnYxLkVyYXN1cmUipQIKB0VyYXN1cmUSEgoKZXJhc3VyZV9pZBgBIAEoCRIWCg5tYXRjaGVkX2V2ZW50cxgCIAEoAxIVCg1lcmFzZWRfZXZlbnRzGAMgASgDEhMKC3N1cHByZXNzaW5nGAQgASgIEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1jb21wbGV0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBzYW1wbGVfZXZlbnRfaWRzGAcgAygJEhIKCnJlcXVlc3RfaWQYCCABKAkSMAoMc3ViamVjdF9raW5kGAkgASgOMhouZW5nYWdlbWVudC52MS5TdWJqZWN0S2luZCJlChFHZXRFcmFzdXJlUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEh4KCmVyYXN1cmVfaWQYAiABKAlCCrpIB3IFEAEYgAEiPQoSR2V0RXJhc3VyZVJlc3BvbnNlEicKB2VyYXN1cmUYASABKAsyFi5lbmdhZ2VtZW50LnYxLkVyYXN1cmUigQEKE0xpc3RFcmFzdXJlc1JlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIaCglwYWdlX3NpemUYAiABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiWQoUTGlzdEVyYXN1cmVzUmVzcG9uc2USKAoIZXJhc3VyZXMYASADKAsyFi5lbmdhZ2VtZW50LnYxLkVyYXN1cmUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIu4BChZMaWZ0U3VwcHJlc3Npb25SZXF1ZXN0EjAKCmFjY291bnRfaWQYASABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSIgoLY29uc3VtZXJfaWQYAiABKAlCC7pICHIGEAEY0IYDSAASIgoLY3VzdG9tZXJfaWQYAyABKAlCC7pICHIGEAEY0IYDSAASJgoPY29udmVyc2F0aW9uX2lkGAQgASgJQgu6SAhyBhABGNCGA0gAEiAKCmVyYXN1cmVfaWQYBSABKAlCCrpIB3IFEAEYgAFIAEIQCgdzdWJqZWN0EgW6SAIIASIpChdMaWZ0U3VwcHJlc3Npb25SZXNwb25zZRIOCgZsaWZ0ZWQYASABKAgqiQEKC1N1YmplY3RLaW5kEhwKGFNVQkpFQ1RfS0lORF9VTlNQRUNJRklFRBAAEhwKGFNVQkpFQ1RfS0lORF9DT05TVU1FUl9JRBABEhwKGFNVQkpFQ1RfS0lORF9DVVNUT01FUl9JRBACEiAKHFNVQkpFQ1RfS0lORF9DT05WRVJTQVRJT05fSUQQAzKEAwoOUHJpdmFjeVNlcnZpY2USWgoNRXJhc2VDb25zdW1lchIjLmVuZ2FnZW1lbnQudjEuRXJhc2VDb25zdW1lclJlcXVlc3QaJC5lbmdhZ2VtZW50LnYxLkVyYXNlQ29uc3VtZXJSZXNwb25zZRJWCgpHZXRFcmFzdXJlEiAuZW5nYWdlbWVudC52MS5HZXRFcmFzdXJlUmVxdWVzdBohLmVuZ2FnZW1lbnQudjEuR2V0RXJhc3VyZVJlc3BvbnNlIgOQAgESXAoMTGlzdEVyYXN1cmVzEiIuZW5nYWdlbWVudC52MS5MaXN0RXJhc3VyZXNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5MaXN0RXJhc3VyZXNSZXNwb25zZSIDkAIBEmAKD0xpZnRTdXBwcmVzc2lvbhIlLmVuZ2FnZW1lbnQudjEuTGlmdFN1cHByZXNzaW9uUmVxdWVzdBomLmVuZ2FnZW1lbnQudjEuTGlmdFN1cHByZXNzaW9uUmVzcG9uc2VCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiNlbmdhZ2VtZW50L3YxL3ByaXZhY3lfc2VydmljZS5wcm90bxINZW5nYWdlbWVudC52MSKGAQoHU3ViamVjdBIiCgtjb25zdW1lcl9pZBgBIAEoCUILukgIcgYQARjQhgNIABIiCgtjdXN0b21lcl9pZBgCIAEoCUILukgIcgYQARjQhgNIABImCg9jb252ZXJzYXRpb25faWQYAyABKAlCC7pICHIGEAEY0IYDSABCCwoCaWQSBbpIAggBIuEEChRFcmFzZUNvbnN1bWVyUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEiAKCnJlcXVlc3RfaWQYAiABKAlCDLpICXIHGIABugEBABIyCghzdWJqZWN0cxgDIAMoCzIWLmVuZ2FnZW1lbnQudjEuU3ViamVjdEIIukgFkgECEGQSJAoJZXZlbnRfaWRzGAQgAygJQhG6SA6SAQsQZCIHcgUQARiAARIQCghzdXBwcmVzcxgGIAEoCBIVCg12YWxpZGF0ZV9vbmx5GAcgASgIOvECukjtAhp8ChllcmFzZV9jb25zdW1lci5yZXF1ZXN0X2lkEjJyZXF1ZXN0X2lkIGlzIHJlcXVpcmVkIHVubGVzcyB2YWxpZGF0ZV9vbmx5IGlzIHNldBordGhpcy52YWxpZGF0ZV9vbmx5IHx8IHRoaXMucmVxdWVzdF9pZCAhPSAiIhpqChdlcmFzZV9jb25zdW1lci5zdWJqZWN0cxIfbXVzdCBuYW1lIGEgc3ViamVjdCBvciBhbiBldmVudBouc2l6ZSh0aGlzLnN1YmplY3RzKSArIHNpemUodGhpcy5ldmVudF9pZHMpID4gMBqAAQoXZXJhc2VfY29uc3VtZXIuc3VwcHJlc3MSOnN1cHByZXNzIG5lZWRzIGEgc3ViamVjdDogc2luZ2xlIGV2ZW50cyBhcmUgbm90IHN1cHByZXNzZWQaKSF0aGlzLnN1cHByZXNzIHx8IHNpemUodGhpcy5zdWJqZWN0cykgPiAwIkAKFUVyYXNlQ29uc3VtZXJSZXNwb25zZRInCgdlcmFzdXJlGAEgASgLMhYuZW5nYWdlbWVudC52MS5FcmFzdXJlIt8BCglSZWxhdGVkSWQSKAoEa2luZBgBIAEoDjIaLmVuZ2FnZW1lbnQudjEuU3ViamVjdEtpbmQSCgoCaWQYAiABKAkSMwoIcmVsYXRpb24YAyABKA4yIS5lbmdhZ2VtZW50LnYxLlJlbGF0ZWRJZC5SZWxhdGlvbhIOCgZldmVudHMYBCABKAMiVwoIUmVsYXRpb24SGAoUUkVMQVRJT05fVU5TUEVDSUZJRUQQABIaChZSRUxBVElPTl9TRUVOX1RPR0VUSEVSEAESFQoRUkVMQVRJT05fU1BFTExJTkcQAiLvAwoHRXJhc3VyZRISCgplcmFzdXJlX2lkGAEgASgJEhYKDm1hdGNoZWRfZXZlbnRzGAIgASgDEhUKDWVyYXNlZF9ldmVudHMYAyABKAMSEwoLc3VwcHJlc3NpbmcYBCABKAgSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWNvbXBsZXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEHNhbXBsZV9ldmVudF9pZHMYByADKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRIxCg1zdWJqZWN0X2tpbmRzGAkgAygOMhouZW5nYWdlbWVudC52MS5TdWJqZWN0S2luZBIaChJjbGVhcmVkX3JlamVjdGlvbnMYCiABKAMSKQoHcmVsYXRlZBgLIAMoCzIYLmVuZ2FnZW1lbnQudjEuUmVsYXRlZElkEhgKEGhhc19tb3JlX3JlbGF0ZWQYDCABKAgSGgoSdW5tYXRjaGVkX3N1YmplY3RzGA0gAygFEhsKE3VubWF0Y2hlZF9ldmVudF9pZHMYDiADKAkSLQoJbGlmdF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJlChFHZXRFcmFzdXJlUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEh4KCmVyYXN1cmVfaWQYAiABKAlCCrpIB3IFEAEYgAEiPQoSR2V0RXJhc3VyZVJlc3BvbnNlEicKB2VyYXN1cmUYASABKAsyFi5lbmdhZ2VtZW50LnYxLkVyYXN1cmUigQEKE0xpc3RFcmFzdXJlc1JlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIaCglwYWdlX3NpemUYAiABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAgiWQoUTGlzdEVyYXN1cmVzUmVzcG9uc2USKAoIZXJhc3VyZXMYASADKAsyFi5lbmdhZ2VtZW50LnYxLkVyYXN1cmUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqgBChZMaWZ0U3VwcHJlc3Npb25SZXF1ZXN0EjAKCmFjY291bnRfaWQYASABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSKQoHc3ViamVjdBgCIAEoCzIWLmVuZ2FnZW1lbnQudjEuU3ViamVjdEgAEiAKCmVyYXN1cmVfaWQYAyABKAlCCrpIB3IFEAEYgAFIAEIPCgZ0YXJnZXQSBbpIAggBIikKF0xpZnRTdXBwcmVzc2lvblJlc3BvbnNlEg4KBmxpZnRlZBgBIAEoCCJ6ChVHZXRTdXBwcmVzc2lvblJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIvCgdzdWJqZWN0GAIgASgLMhYuZW5nYWdlbWVudC52MS5TdWJqZWN0Qga6SAPIAQEiXgoWR2V0U3VwcHJlc3Npb25SZXNwb25zZRISCgpzdXBwcmVzc2VkGAEgASgIEjAKDHN1cHByZXNzaW9ucxgCIAMoCzIaLmVuZ2FnZW1lbnQudjEuU3VwcHJlc3Npb24ixwEKC1N1cHByZXNzaW9uEjAKDHN1YmplY3Rfa2luZBgBIAEoDjIaLmVuZ2FnZW1lbnQudjEuU3ViamVjdEtpbmQSEgoKZXJhc3VyZV9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglsaWZ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl0KEEdldFBlcnNvblJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIXCgJpZBgCIAEoCUILukgIcgYQARjQhgMizwIKEUdldFBlcnNvblJlc3BvbnNlEhcKD2NvbnN1bWVyX2V2ZW50cxgBIAEoAxIXCg9jdXN0b21lcl9ldmVudHMYAiABKAMSDgoGZXZlbnRzGAMgASgDEhIKCnJlamVjdGlvbnMYBCABKAMSNgoSZmlyc3RfcmVjZWl2ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1ChFsYXN0X3JlY2VpdmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHcmVsYXRlZBgHIAMoCzIYLmVuZ2FnZW1lbnQudjEuUmVsYXRlZElkEhgKEGhhc19tb3JlX3JlbGF0ZWQYCCABKAgSMAoMc3VwcHJlc3Npb25zGAkgAygLMhouZW5nYWdlbWVudC52MS5TdXBwcmVzc2lvbiqkAQoLU3ViamVjdEtpbmQSHAoYU1VCSkVDVF9LSU5EX1VOU1BFQ0lGSUVEEAASHAoYU1VCSkVDVF9LSU5EX0NPTlNVTUVSX0lEEAESHAoYU1VCSkVDVF9LSU5EX0NVU1RPTUVSX0lEEAISIAocU1VCSkVDVF9LSU5EX0NPTlZFUlNBVElPTl9JRBADEhkKFVNVQkpFQ1RfS0lORF9FVkVOVF9JRBAEMr0ECg5Qcml2YWN5U2VydmljZRJaCg1FcmFzZUNvbnN1bWVyEiMuZW5nYWdlbWVudC52MS5FcmFzZUNvbnN1bWVyUmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuRXJhc2VDb25zdW1lclJlc3BvbnNlElYKCkdldEVyYXN1cmUSIC5lbmdhZ2VtZW50LnYxLkdldEVyYXN1cmVSZXF1ZXN0GiEuZW5nYWdlbWVudC52MS5HZXRFcmFzdXJlUmVzcG9uc2UiA5ACARJcCgxMaXN0RXJhc3VyZXMSIi5lbmdhZ2VtZW50LnYxLkxpc3RFcmFzdXJlc1JlcXVlc3QaIy5lbmdhZ2VtZW50LnYxLkxpc3RFcmFzdXJlc1Jlc3BvbnNlIgOQAgESYAoPTGlmdFN1cHByZXNzaW9uEiUuZW5nYWdlbWVudC52MS5MaWZ0U3VwcHJlc3Npb25SZXF1ZXN0GiYuZW5nYWdlbWVudC52MS5MaWZ0U3VwcHJlc3Npb25SZXNwb25zZRJiCg5HZXRTdXBwcmVzc2lvbhIkLmVuZ2FnZW1lbnQudjEuR2V0U3VwcHJlc3Npb25SZXF1ZXN0GiUuZW5nYWdlbWVudC52MS5HZXRTdXBwcmVzc2lvblJlc3BvbnNlIgOQAgESUwoJR2V0UGVyc29uEh8uZW5nYWdlbWVudC52MS5HZXRQZXJzb25SZXF1ZXN0GiAuZW5nYWdlbWVudC52MS5HZXRQZXJzb25SZXNwb25zZSIDkAIBQngKIWlvLmdpdGh1Yi5lbmdhZ2VtZW50YXR0cmlidXRlcy52MVABWlFnaXRodWIuY29tL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvY2xpZW50cy9nby92MTtlbmdhZ2VtZW50djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+
+/**
+ * `Subject` is the person or the conversation that an erasure or a suppression
+ * is about: all events with exactly this id.
+ *
+ * @generated from message engagement.v1.Subject
+ */
+export type Subject = Message<"engagement.v1.Subject"> & {
+  /**
+   * Exactly one is required.
+   *
+   * @generated from oneof engagement.v1.Subject.id
+   */
+  id: {
+    /**
+     * Consumer id, 1 to 50,000 characters.
+     *
+     * @generated from field: string consumer_id = 1;
+     */
+    value: string;
+    case: "consumerId";
+  } | {
+    /**
+     * Customer id, 1 to 50,000 characters. Events about the same person that
+     * carry only a consumer id are not included.
+     *
+     * @generated from field: string customer_id = 2;
+     */
+    value: string;
+    case: "customerId";
+  } | {
+    /**
+     * Conversation id, 1 to 50,000 characters.
+     *
+     * @generated from field: string conversation_id = 3;
+     */
+    value: string;
+    case: "conversationId";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message engagement.v1.Subject.
+ * Use `create(SubjectSchema)` to create a new message.
+ */
+export const SubjectSchema: GenMessage<Subject> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_privacy_service, 0);
 
 /**
  * `EraseConsumerRequest` is the request of `EraseConsumer`.
@@ -41,39 +88,22 @@ export type EraseConsumerRequest = Message<"engagement.v1.EraseConsumerRequest">
   requestId: string;
 
   /**
-   * Subject to erase: all events with exactly this id. Exactly one is required.
+   * Subjects to erase, at most 100.
    *
-   * @generated from oneof engagement.v1.EraseConsumerRequest.subject
+   * @generated from field: repeated engagement.v1.Subject subjects = 3;
    */
-  subject: {
-    /**
-     * Consumer id, 1 to 50,000 characters.
-     *
-     * @generated from field: string consumer_id = 3;
-     */
-    value: string;
-    case: "consumerId";
-  } | {
-    /**
-     * Customer id, 1 to 50,000 characters. Events about the same person that
-     * carry only a consumer id stay: erase those by `consumer_id`.
-     *
-     * @generated from field: string customer_id = 4;
-     */
-    value: string;
-    case: "customerId";
-  } | {
-    /**
-     * Conversation id, 1 to 50,000 characters.
-     *
-     * @generated from field: string conversation_id = 5;
-     */
-    value: string;
-    case: "conversationId";
-  } | { case: undefined; value?: undefined };
+  subjects: Subject[];
 
   /**
-   * Whether to suppress later events of the subject: they yield
+   * Ids of single events to erase, at most 100, each of 1 to 128 characters: an
+   * event of somebody else, for example, in which the person is mentioned.
+   *
+   * @generated from field: repeated string event_ids = 4;
+   */
+  eventIds: string[];
+
+  /**
+   * Whether to suppress later events of the subjects: they yield
    * OUTCOME_SUPPRESSED and are not stored, until LiftSuppression.
    *
    * @generated from field: bool suppress = 6;
@@ -94,7 +124,7 @@ export type EraseConsumerRequest = Message<"engagement.v1.EraseConsumerRequest">
  * Use `create(EraseConsumerRequestSchema)` to create a new message.
  */
 export const EraseConsumerRequestSchema: GenMessage<EraseConsumerRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_privacy_service, 0);
+  messageDesc(file_engagement_v1_privacy_service, 1);
 
 /**
  * `EraseConsumerResponse` is the response of `EraseConsumer`.
@@ -115,17 +145,97 @@ export type EraseConsumerResponse = Message<"engagement.v1.EraseConsumerResponse
  * Use `create(EraseConsumerResponseSchema)` to create a new message.
  */
 export const EraseConsumerResponseSchema: GenMessage<EraseConsumerResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_privacy_service, 1);
+  messageDesc(file_engagement_v1_privacy_service, 2);
 
 /**
- * `Erasure` is the record of one erasure. It does not name the subject, which
- * is forgotten too. The server sets every field.
+ * `RelatedId` is an id under which events of the same person may be stored. The
+ * server sets every field.
+ *
+ * @generated from message engagement.v1.RelatedId
+ */
+export type RelatedId = Message<"engagement.v1.RelatedId"> & {
+  /**
+   * Kind of the id.
+   *
+   * @generated from field: engagement.v1.SubjectKind kind = 1;
+   */
+  kind: SubjectKind;
+
+  /**
+   * The id.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * How it is related.
+   *
+   * @generated from field: engagement.v1.RelatedId.Relation relation = 3;
+   */
+  relation: RelatedId_Relation;
+
+  /**
+   * Number of events that have it and none of the ids of the request: what an
+   * erasure leaves there. More than 10,000 count as 10,000.
+   *
+   * @generated from field: int64 events = 4;
+   */
+  events: bigint;
+};
+
+/**
+ * Describes the message engagement.v1.RelatedId.
+ * Use `create(RelatedIdSchema)` to create a new message.
+ */
+export const RelatedIdSchema: GenMessage<RelatedId> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_privacy_service, 3);
+
+/**
+ * `Relation` is how an id is related to those of the request.
+ *
+ * @generated from enum engagement.v1.RelatedId.Relation
+ */
+export enum RelatedId_Relation {
+  /**
+   * Not used.
+   *
+   * @generated from enum value: RELATION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * An event has both.
+   *
+   * @generated from enum value: RELATION_SEEN_TOGETHER = 1;
+   */
+  SEEN_TOGETHER = 1,
+
+  /**
+   * It differs only by letter case, white space, characters that are not
+   * visible, or the way in which Unicode encodes it (NFKC).
+   *
+   * @generated from enum value: RELATION_SPELLING = 2;
+   */
+  SPELLING = 2,
+}
+
+/**
+ * Describes the enum engagement.v1.RelatedId.Relation.
+ */
+export const RelatedId_RelationSchema: GenEnum<RelatedId_Relation> = /*@__PURE__*/
+  enumDesc(file_engagement_v1_privacy_service, 3, 0);
+
+/**
+ * `Erasure` is the record of one erasure. It does not name the subjects, which
+ * are forgotten too. The server sets every field.
  *
  * @generated from message engagement.v1.Erasure
  */
 export type Erasure = Message<"engagement.v1.Erasure"> & {
   /**
-   * Id of the erasure, generated by the server. Empty with `validate_only`.
+   * Id of the erasure, generated by the server. Empty with `validate_only`, and
+   * if there was nothing to erase.
    *
    * @generated from field: string erasure_id = 1;
    */
@@ -147,8 +257,8 @@ export type Erasure = Message<"engagement.v1.Erasure"> & {
   erasedEvents: bigint;
 
   /**
-   * Whether later events of the subject are suppressed now; with
-   * `validate_only`, whether they would be.
+   * Whether later events of a subject are suppressed now; with `validate_only`,
+   * whether they would be.
    *
    * @generated from field: bool suppressing = 4;
    */
@@ -162,8 +272,8 @@ export type Erasure = Message<"engagement.v1.Erasure"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * Time at which nothing was left. Absent while the erasure runs and with
-   * `validate_only`.
+   * Time at which nothing was left. Absent while the erasure runs, with
+   * `validate_only`, and if there was nothing to erase.
    *
    * @generated from field: google.protobuf.Timestamp complete_time = 6;
    */
@@ -185,11 +295,61 @@ export type Erasure = Message<"engagement.v1.Erasure"> & {
   requestId: string;
 
   /**
-   * Kind of id that named the subject.
+   * Kinds of the ids that named the subjects and events, in the order of the
+   * request.
    *
-   * @generated from field: engagement.v1.SubjectKind subject_kind = 9;
+   * @generated from field: repeated engagement.v1.SubjectKind subject_kinds = 9;
    */
-  subjectKind: SubjectKind;
+  subjectKinds: SubjectKind[];
+
+  /**
+   * Number of rejected events of uploads whose ids and field paths are cleared;
+   * while the erasure runs, the number so far. With `validate_only`, the number
+   * that would be.
+   *
+   * @generated from field: int64 cleared_rejections = 10;
+   */
+  clearedRejections: bigint;
+
+  /**
+   * Ids under which more of the same person may be stored, at most 100, those
+   * with most events first. Set only by EraseConsumer, at the end of the erasure
+   * or as a preview; never stored.
+   *
+   * @generated from field: repeated engagement.v1.RelatedId related = 11;
+   */
+  related: RelatedId[];
+
+  /**
+   * Whether there are more of them, or not all events were looked at.
+   *
+   * @generated from field: bool has_more_related = 12;
+   */
+  hasMoreRelated: boolean;
+
+  /**
+   * Indexes of the request's `subjects` of which nothing was found. Set only by
+   * EraseConsumer that erased, or previews.
+   *
+   * @generated from field: repeated int32 unmatched_subjects = 13;
+   */
+  unmatchedSubjects: number[];
+
+  /**
+   * Those of the request's `event_ids` of which nothing was found. Set as
+   * `unmatched_subjects` is.
+   *
+   * @generated from field: repeated string unmatched_event_ids = 14;
+   */
+  unmatchedEventIds: string[];
+
+  /**
+   * Time at which the last suppression by this erasure was lifted. Absent if
+   * none was.
+   *
+   * @generated from field: google.protobuf.Timestamp lift_time = 15;
+   */
+  liftTime?: Timestamp | undefined;
 };
 
 /**
@@ -197,7 +357,7 @@ export type Erasure = Message<"engagement.v1.Erasure"> & {
  * Use `create(ErasureSchema)` to create a new message.
  */
 export const ErasureSchema: GenMessage<Erasure> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_privacy_service, 2);
+  messageDesc(file_engagement_v1_privacy_service, 4);
 
 /**
  * `GetErasureRequest` is the request of `GetErasure`.
@@ -225,7 +385,7 @@ export type GetErasureRequest = Message<"engagement.v1.GetErasureRequest"> & {
  * Use `create(GetErasureRequestSchema)` to create a new message.
  */
 export const GetErasureRequestSchema: GenMessage<GetErasureRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_privacy_service, 3);
+  messageDesc(file_engagement_v1_privacy_service, 5);
 
 /**
  * `GetErasureResponse` is the response of `GetErasure`.
@@ -246,7 +406,7 @@ export type GetErasureResponse = Message<"engagement.v1.GetErasureResponse"> & {
  * Use `create(GetErasureResponseSchema)` to create a new message.
  */
 export const GetErasureResponseSchema: GenMessage<GetErasureResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_privacy_service, 4);
+  messageDesc(file_engagement_v1_privacy_service, 6);
 
 /**
  * `ListErasuresRequest` is the request of `ListErasures`.
@@ -283,7 +443,7 @@ export type ListErasuresRequest = Message<"engagement.v1.ListErasuresRequest"> &
  * Use `create(ListErasuresRequestSchema)` to create a new message.
  */
 export const ListErasuresRequestSchema: GenMessage<ListErasuresRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_privacy_service, 5);
+  messageDesc(file_engagement_v1_privacy_service, 7);
 
 /**
  * `ListErasuresResponse` is the response of `ListErasures`.
@@ -311,7 +471,7 @@ export type ListErasuresResponse = Message<"engagement.v1.ListErasuresResponse">
  * Use `create(ListErasuresResponseSchema)` to create a new message.
  */
 export const ListErasuresResponseSchema: GenMessage<ListErasuresResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_privacy_service, 6);
+  messageDesc(file_engagement_v1_privacy_service, 8);
 
 /**
  * `LiftSuppressionRequest` is the request of `LiftSuppression`.
@@ -327,40 +487,24 @@ export type LiftSuppressionRequest = Message<"engagement.v1.LiftSuppressionReque
   accountId: string;
 
   /**
-   * Subject whose suppression ends. Exactly one is required.
+   * Suppression to end. Exactly one is required.
    *
-   * @generated from oneof engagement.v1.LiftSuppressionRequest.subject
+   * @generated from oneof engagement.v1.LiftSuppressionRequest.target
    */
-  subject: {
+  target: {
     /**
-     * Consumer id, 1 to 50,000 characters.
+     * Subject whose suppression ends.
      *
-     * @generated from field: string consumer_id = 2;
+     * @generated from field: engagement.v1.Subject subject = 2;
      */
-    value: string;
-    case: "consumerId";
+    value: Subject;
+    case: "subject";
   } | {
     /**
-     * Customer id, 1 to 50,000 characters.
+     * Id of an erasure, 1 to 128 characters: the suppressions of all its
+     * subjects end.
      *
-     * @generated from field: string customer_id = 3;
-     */
-    value: string;
-    case: "customerId";
-  } | {
-    /**
-     * Conversation id, 1 to 50,000 characters.
-     *
-     * @generated from field: string conversation_id = 4;
-     */
-    value: string;
-    case: "conversationId";
-  } | {
-    /**
-     * Id of an erasure, 1 to 128 characters; it selects the subject of that
-     * erasure.
-     *
-     * @generated from field: string erasure_id = 5;
+     * @generated from field: string erasure_id = 3;
      */
     value: string;
     case: "erasureId";
@@ -372,7 +516,7 @@ export type LiftSuppressionRequest = Message<"engagement.v1.LiftSuppressionReque
  * Use `create(LiftSuppressionRequestSchema)` to create a new message.
  */
 export const LiftSuppressionRequestSchema: GenMessage<LiftSuppressionRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_privacy_service, 7);
+  messageDesc(file_engagement_v1_privacy_service, 9);
 
 /**
  * `LiftSuppressionResponse` is the response of `LiftSuppression`.
@@ -381,7 +525,7 @@ export const LiftSuppressionRequestSchema: GenMessage<LiftSuppressionRequest> = 
  */
 export type LiftSuppressionResponse = Message<"engagement.v1.LiftSuppressionResponse"> & {
   /**
-   * Whether the subject was suppressed before the call.
+   * Whether a subject was suppressed before the call.
    *
    * @generated from field: bool lifted = 1;
    */
@@ -393,7 +537,223 @@ export type LiftSuppressionResponse = Message<"engagement.v1.LiftSuppressionResp
  * Use `create(LiftSuppressionResponseSchema)` to create a new message.
  */
 export const LiftSuppressionResponseSchema: GenMessage<LiftSuppressionResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_privacy_service, 8);
+  messageDesc(file_engagement_v1_privacy_service, 10);
+
+/**
+ * `GetSuppressionRequest` is the request of `GetSuppression`.
+ *
+ * @generated from message engagement.v1.GetSuppressionRequest
+ */
+export type GetSuppressionRequest = Message<"engagement.v1.GetSuppressionRequest"> & {
+  /**
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+   *
+   * @generated from field: string account_id = 1;
+   */
+  accountId: string;
+
+  /**
+   * The subject. Required.
+   *
+   * @generated from field: engagement.v1.Subject subject = 2;
+   */
+  subject?: Subject | undefined;
+};
+
+/**
+ * Describes the message engagement.v1.GetSuppressionRequest.
+ * Use `create(GetSuppressionRequestSchema)` to create a new message.
+ */
+export const GetSuppressionRequestSchema: GenMessage<GetSuppressionRequest> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_privacy_service, 11);
+
+/**
+ * `GetSuppressionResponse` is the response of `GetSuppression`.
+ *
+ * @generated from message engagement.v1.GetSuppressionResponse
+ */
+export type GetSuppressionResponse = Message<"engagement.v1.GetSuppressionResponse"> & {
+  /**
+   * Whether later events of the subject are suppressed now.
+   *
+   * @generated from field: bool suppressed = 1;
+   */
+  suppressed: boolean;
+
+  /**
+   * The suppressions of the subject, latest first, lifted ones included: at most
+   * 100.
+   *
+   * @generated from field: repeated engagement.v1.Suppression suppressions = 2;
+   */
+  suppressions: Suppression[];
+};
+
+/**
+ * Describes the message engagement.v1.GetSuppressionResponse.
+ * Use `create(GetSuppressionResponseSchema)` to create a new message.
+ */
+export const GetSuppressionResponseSchema: GenMessage<GetSuppressionResponse> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_privacy_service, 12);
+
+/**
+ * `Suppression` keeps later events of a subject out, from one erasure until it
+ * is lifted. The server sets every field.
+ *
+ * @generated from message engagement.v1.Suppression
+ */
+export type Suppression = Message<"engagement.v1.Suppression"> & {
+  /**
+   * Kind of the id that names the subject.
+   *
+   * @generated from field: engagement.v1.SubjectKind subject_kind = 1;
+   */
+  subjectKind: SubjectKind;
+
+  /**
+   * Id of the erasure that began it.
+   *
+   * @generated from field: string erasure_id = 2;
+   */
+  erasureId: string;
+
+  /**
+   * Idempotency key of that erasure's request.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * Time at which it began.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 4;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Time at which it was lifted. Absent while it lasts.
+   *
+   * @generated from field: google.protobuf.Timestamp lift_time = 5;
+   */
+  liftTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message engagement.v1.Suppression.
+ * Use `create(SuppressionSchema)` to create a new message.
+ */
+export const SuppressionSchema: GenMessage<Suppression> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_privacy_service, 13);
+
+/**
+ * `GetPersonRequest` is the request of `GetPerson`.
+ *
+ * @generated from message engagement.v1.GetPersonRequest
+ */
+export type GetPersonRequest = Message<"engagement.v1.GetPersonRequest"> & {
+  /**
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+   *
+   * @generated from field: string account_id = 1;
+   */
+  accountId: string;
+
+  /**
+   * Id of the person, 1 to 50,000 characters: a consumer id or a customer id.
+   * Required.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message engagement.v1.GetPersonRequest.
+ * Use `create(GetPersonRequestSchema)` to create a new message.
+ */
+export const GetPersonRequestSchema: GenMessage<GetPersonRequest> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_privacy_service, 14);
+
+/**
+ * `GetPersonResponse` is the response of `GetPerson`. Everything in it is empty
+ * if the account has nothing under the id.
+ *
+ * @generated from message engagement.v1.GetPersonResponse
+ */
+export type GetPersonResponse = Message<"engagement.v1.GetPersonResponse"> & {
+  /**
+   * Number of stored events with this consumer id.
+   *
+   * @generated from field: int64 consumer_events = 1;
+   */
+  consumerEvents: bigint;
+
+  /**
+   * Number of stored events with this customer id.
+   *
+   * @generated from field: int64 customer_events = 2;
+   */
+  customerEvents: bigint;
+
+  /**
+   * Number of stored events with this consumer id, customer id, or both.
+   *
+   * @generated from field: int64 events = 3;
+   */
+  events: bigint;
+
+  /**
+   * Number of rejected events of uploads that are still on record.
+   *
+   * @generated from field: int64 rejections = 4;
+   */
+  rejections: bigint;
+
+  /**
+   * Time at which the first of the stored events was accepted.
+   *
+   * @generated from field: google.protobuf.Timestamp first_receive_time = 5;
+   */
+  firstReceiveTime?: Timestamp | undefined;
+
+  /**
+   * Time at which the last of them was accepted.
+   *
+   * @generated from field: google.protobuf.Timestamp last_receive_time = 6;
+   */
+  lastReceiveTime?: Timestamp | undefined;
+
+  /**
+   * Other ids under which more of the same person may be stored, at most 100,
+   * those with most events first.
+   *
+   * @generated from field: repeated engagement.v1.RelatedId related = 7;
+   */
+  related: RelatedId[];
+
+  /**
+   * Whether there are more of them, or not all events were looked at.
+   *
+   * @generated from field: bool has_more_related = 8;
+   */
+  hasMoreRelated: boolean;
+
+  /**
+   * The suppressions of this id, latest first, lifted ones included: at most
+   * 100 of each kind of id.
+   *
+   * @generated from field: repeated engagement.v1.Suppression suppressions = 9;
+   */
+  suppressions: Suppression[];
+};
+
+/**
+ * Describes the message engagement.v1.GetPersonResponse.
+ * Use `create(GetPersonResponseSchema)` to create a new message.
+ */
+export const GetPersonResponseSchema: GenMessage<GetPersonResponse> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_privacy_service, 15);
 
 /**
  * `SubjectKind` is the kind of id that names a subject.
@@ -428,6 +788,13 @@ export enum SubjectKind {
    * @generated from enum value: SUBJECT_KIND_CONVERSATION_ID = 3;
    */
   CONVERSATION_ID = 3,
+
+  /**
+   * `Event.event_id`: a single event.
+   *
+   * @generated from enum value: SUBJECT_KIND_EVENT_ID = 4;
+   */
+  EVENT_ID = 4,
 }
 
 /**
@@ -437,15 +804,23 @@ export const SubjectKindSchema: GenEnum<SubjectKind> = /*@__PURE__*/
   enumDesc(file_engagement_v1_privacy_service, 0);
 
 /**
- * `PrivacyService` erases the stored data of a person and can keep it from
- * coming back.
+ * `PrivacyService` finds the stored data of a person, erases it, and can keep it
+ * from coming back.
  *
  * @generated from service engagement.v1.PrivacyService
  */
 export const PrivacyService: GenService<{
   /**
-   * `EraseConsumer` erases the events of one subject that were accepted before
-   * the call. It returns when the erasure is complete.
+   * `EraseConsumer` erases the events of one or more subjects that were accepted
+   * before the call, and single events. It returns when the erasure is complete.
+   *
+   * Exactly the given ids count. Data of the same person under other ids stays:
+   * `Erasure.related` lists ids that were seen together with the subjects, and
+   * other spellings of them, with what is left there. Nothing is erased that the
+   * request does not name.
+   *
+   * Events that uploads brought and that were rejected go as well, as far as
+   * they were kept: their ids, and the paths of the fields that broke rules.
    *
    * An erasure with a `complete_time` has left nothing of the events' content
    * in any file of the answering node's store. Other nodes follow moments
@@ -459,13 +834,14 @@ export const PrivacyService: GenService<{
    * `ErasureNotice` in log order.
    *
    * The call is idempotent: the same `request_id` returns the same erasure;
-   * with another subject or another `suppress` it is refused with
+   * with other subjects or another `suppress` it is refused with
    * REQUEST_ID_REUSED. An interrupted erasure resumes by itself, even after a
    * restart of the server.
    *
-   * An account that has no events, suppressions or lists stays unknown: without
-   * `suppress`, the answer is a complete erasure of no events, and nothing is
-   * kept of it: other calls do not find it, and a repetition gets another one.
+   * If nothing has exactly one of the ids, there is nothing to erase. Unless
+   * `suppress` is set, the answer then has no `erasure_id` and no
+   * `complete_time`, and nothing is kept of the request: a repetition looks
+   * again.
    *
    * @generated from rpc engagement.v1.PrivacyService.EraseConsumer
    */
@@ -497,9 +873,10 @@ export const PrivacyService: GenService<{
     output: typeof ListErasuresResponseSchema;
   },
   /**
-   * `LiftSuppression` ends the suppression of a subject: events accepted from
-   * now on are stored again. Lifting a suppression that does not exist changes
-   * nothing. NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
+   * `LiftSuppression` ends the suppression of a subject: new events are stored
+   * again from now on. Events that were erased never come back, even if they are
+   * sent again. Lifting a suppression that does not exist changes nothing.
+   * NOT_FOUND / ERASURE_NOT_FOUND if no erasure has the given id.
    *
    * @generated from rpc engagement.v1.PrivacyService.LiftSuppression
    */
@@ -507,6 +884,30 @@ export const PrivacyService: GenService<{
     methodKind: "unary";
     input: typeof LiftSuppressionRequestSchema;
     output: typeof LiftSuppressionResponseSchema;
+  },
+  /**
+   * `GetSuppression` tells whether a subject is suppressed, and by which
+   * requests it was suppressed before.
+   *
+   * @generated from rpc engagement.v1.PrivacyService.GetSuppression
+   */
+  getSuppression: {
+    methodKind: "unary";
+    input: typeof GetSuppressionRequestSchema;
+    output: typeof GetSuppressionResponseSchema;
+  },
+  /**
+   * `GetPerson` tells what the account has under one id, whether it is a
+   * consumer id or a customer id: the first answer to a request for access. The
+   * events themselves come from ListEvents with `EventFilter.subject_ids`, the
+   * current attributes from GetProfile.
+   *
+   * @generated from rpc engagement.v1.PrivacyService.GetPerson
+   */
+  getPerson: {
+    methodKind: "unary";
+    input: typeof GetPersonRequestSchema;
+    output: typeof GetPersonResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_engagement_v1_privacy_service, 0);

@@ -15,7 +15,100 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/server_service.proto.
  */
 export const file_engagement_v1_server_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IrsBChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIQCghjb250cmFjdBgCIAEoCRIlCgZsaW1pdHMYAyABKAsyFS5lbmdhZ2VtZW50LnYxLkxpbWl0cxIRCglsb2dfZXBvY2gYBCABKAkSFwoPcGFydGl0aW9uX2NvdW50GAUgASgFEiwKCnBhcnRpdGlvbnMYBiADKAsyGC5lbmdhZ2VtZW50LnYxLlBhcnRpdGlvbiKsAgoJUGFydGl0aW9uEg4KBm51bWJlchgBIAEoBRIRCglsb2dfZXBvY2gYAiABKAkSLQoJdmlld190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjdXJyZW50GAQgASgIEiwKCXJldGVudGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KC2V4cGlyeV9ob2xkGAcgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEg4KBmRhbWFnZRgIIAEoCRIWCg5leHBpcmVkX2V2ZW50cxgJIAEoAyKDAwoKRXhwaXJ5SG9sZBIwCgZyZWFzb24YASABKA4yIC5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQuUmVhc29uEi0KCWhvbGRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY29tbWl0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb2NrX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYBSABKAMSFQoNc3RvcmVkX2V2ZW50cxgGIAEoAyKHAQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhYKElJFQVNPTl9DTE9DS19BSEVBRBABEhcKE1JFQVNPTl9DTE9DS19CRUhJTkQQAhIaChZSRUFTT05fQ0xPQ0tTX0RJU0FHUkVFEAMSGAoUUkVBU09OX0xBUkdFX1JFTU9WQUwQBCJxChNTZXRSZXRlbnRpb25SZXF1ZXN0EkMKCXJldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIVukgSqgEMIgYIgLzg3wsyAggByAEBEhUKDXZhbGlkYXRlX29ubHkYAiABKAgisAEKFFNldFJldGVudGlvblJlc3BvbnNlEjUKEnByZXZpb3VzX3JldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYAyABKAMSFQoNc3RvcmVkX2V2ZW50cxgEIAEoAyItChRSZWxlYXNlRXhwaXJ5UmVxdWVzdBIVCg12YWxpZGF0ZV9vbmx5GAEgASgIIqoBChVSZWxlYXNlRXhwaXJ5UmVzcG9uc2USLgoLZXhwaXJ5X2hvbGQYASABKAsyGS5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQSNgoScmVtb3ZlX2JlZm9yZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpkdWVfZXZlbnRzGAMgASgDEhUKDXN0b3JlZF9ldmVudHMYBCABKAMi9AYKBkxpbWl0cxIbChNtYXhfdGV4dF9jaGFyYWN0ZXJzGAEgASgFEh8KF21heF9ldmVudF9pZF9jaGFyYWN0ZXJzGAIgASgFEh0KFW1heF9zb3VyY2VfY2hhcmFjdGVycxgDIAEoBRIXCg9tYXhfZXZlbnRfYnl0ZXMYBCABKAMSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBSABKAMSGAoQbWF4X2JhdGNoX2V2ZW50cxgGIAEoBRIYChBtYXhfY2h1bmtfZXZlbnRzGAcgASgFEhoKEm1heF91bmFja2VkX2NodW5rcxgIIAEoBRIXCg9tYXhfcGFnZV9ldmVudHMYCSABKAUSMQoObWF4X2Nsb2NrX2xlYWQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm1heF9zdHJlYW1fYWdlGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3VwbG9hZF9pZGxlX3RpbWVvdXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoWbWluX2tlZXBhbGl2ZV9pbnRlcnZhbBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfZW50aXR5X25hbWVzGA8gASgFEiIKGm1heF9lbnRpdHlfbmFtZV9jaGFyYWN0ZXJzGBAgASgFEiUKHW1heF9zdWJzY3JpcHRpb25fYmF0Y2hfZXZlbnRzGBEgASgFEiwKCXJldGVudGlvbhgSIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIhChltYXhfYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBMgASgFEhoKEm1heF9vdGhlcl9jb250YWN0cxgUIAEoBRIZChFtYXhfZmlsdGVyX3ZhbHVlcxgVIAEoBRIWCg5tYXhfbWFza19wYXRocxgWIAEoBRIaChJtYXhfbWV0YWRhdGFfYnl0ZXMYFyABKAUSFwoPbWF4X2NodW5rX2J5dGVzGBggASgDEiYKHm1heF9yZWplY3Rpb25zX3dpdGhvdXRfc3VjY2VzcxgZIAEoBTKvAgoNU2VydmVyU2VydmljZRJfCg1HZXRTZXJ2ZXJJbmZvEiMuZW5nYWdlbWVudC52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlIgOQAgESXAoMU2V0UmV0ZW50aW9uEiIuZW5nYWdlbWVudC52MS5TZXRSZXRlbnRpb25SZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5TZXRSZXRlbnRpb25SZXNwb25zZSIDkAICEl8KDVJlbGVhc2VFeHBpcnkSIy5lbmdhZ2VtZW50LnYxLlJlbGVhc2VFeHBpcnlSZXF1ZXN0GiQuZW5nYWdlbWVudC52MS5SZWxlYXNlRXhwaXJ5UmVzcG9uc2UiA5ACAkJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIk8KE0xpc3RBY2NvdW50c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAIIlkKFExpc3RBY2NvdW50c1Jlc3BvbnNlEigKCGFjY291bnRzGAEgAygLMhYuZW5nYWdlbWVudC52MS5BY2NvdW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJkCgdBY2NvdW50EhIKCmFjY291bnRfaWQYASABKAkSDgoGZXZlbnRzGAIgASgDEjUKEWxhc3RfcmVjZWl2ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCK7AQoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEAoIY29udHJhY3QYAiABKAkSJQoGbGltaXRzGAMgASgLMhUuZW5nYWdlbWVudC52MS5MaW1pdHMSEQoJbG9nX2Vwb2NoGAQgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgFIAEoBRIsCgpwYXJ0aXRpb25zGAYgAygLMhguZW5nYWdlbWVudC52MS5QYXJ0aXRpb24irAIKCVBhcnRpdGlvbhIOCgZudW1iZXIYASABKAUSEQoJbG9nX2Vwb2NoGAIgASgJEi0KCXZpZXdfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY3VycmVudBgEIAEoCBIsCglyZXRlbnRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoScmVtb3ZlX2JlZm9yZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgtleHBpcnlfaG9sZBgHIAEoCzIZLmVuZ2FnZW1lbnQudjEuRXhwaXJ5SG9sZBIOCgZkYW1hZ2UYCCABKAkSFgoOZXhwaXJlZF9ldmVudHMYCSABKAMigwMKCkV4cGlyeUhvbGQSMAoGcmVhc29uGAEgASgOMiAuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkLlJlYXNvbhItCglob2xkX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NvbW1pdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpjbG9ja190aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpkdWVfZXZlbnRzGAUgASgDEhUKDXN0b3JlZF9ldmVudHMYBiABKAMihwEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABIWChJSRUFTT05fQ0xPQ0tfQUhFQUQQARIXChNSRUFTT05fQ0xPQ0tfQkVISU5EEAISGgoWUkVBU09OX0NMT0NLU19ESVNBR1JFRRADEhgKFFJFQVNPTl9MQVJHRV9SRU1PVkFMEAQicQoTU2V0UmV0ZW50aW9uUmVxdWVzdBJDCglyZXRlbnRpb24YASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CFbpIEqoBDCIGCIC84N8LMgIIAcgBARIVCg12YWxpZGF0ZV9vbmx5GAIgASgIIrABChRTZXRSZXRlbnRpb25SZXNwb25zZRI1ChJwcmV2aW91c19yZXRlbnRpb24YASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoScmVtb3ZlX2JlZm9yZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpkdWVfZXZlbnRzGAMgASgDEhUKDXN0b3JlZF9ldmVudHMYBCABKAMiLQoUUmVsZWFzZUV4cGlyeVJlcXVlc3QSFQoNdmFsaWRhdGVfb25seRgBIAEoCCKqAQoVUmVsZWFzZUV4cGlyeVJlc3BvbnNlEi4KC2V4cGlyeV9ob2xkGAEgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEjYKEnJlbW92ZV9iZWZvcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKZHVlX2V2ZW50cxgDIAEoAxIVCg1zdG9yZWRfZXZlbnRzGAQgASgDIvQGCgZMaW1pdHMSGwoTbWF4X3RleHRfY2hhcmFjdGVycxgBIAEoBRIfChdtYXhfZXZlbnRfaWRfY2hhcmFjdGVycxgCIAEoBRIdChVtYXhfc291cmNlX2NoYXJhY3RlcnMYAyABKAUSFwoPbWF4X2V2ZW50X2J5dGVzGAQgASgDEhkKEW1heF9tZXNzYWdlX2J5dGVzGAUgASgDEhgKEG1heF9iYXRjaF9ldmVudHMYBiABKAUSGAoQbWF4X2NodW5rX2V2ZW50cxgHIAEoBRIaChJtYXhfdW5hY2tlZF9jaHVua3MYCCABKAUSFwoPbWF4X3BhZ2VfZXZlbnRzGAkgASgFEjEKDm1heF9jbG9ja19sZWFkGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5tYXhfc3RyZWFtX2FnZRgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChN1cGxvYWRfaWRsZV90aW1lb3V0GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFm1pbl9rZWVwYWxpdmVfaW50ZXJ2YWwYDiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQbWF4X2VudGl0eV9uYW1lcxgPIAEoBRIiChptYXhfZW50aXR5X25hbWVfY2hhcmFjdGVycxgQIAEoBRIlCh1tYXhfc3Vic2NyaXB0aW9uX2JhdGNoX2V2ZW50cxgRIAEoBRIsCglyZXRlbnRpb24YEiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIQoZbWF4X2FkZGl0aW9uYWxfYXR0cmlidXRlcxgTIAEoBRIaChJtYXhfb3RoZXJfY29udGFjdHMYFCABKAUSGQoRbWF4X2ZpbHRlcl92YWx1ZXMYFSABKAUSFgoObWF4X21hc2tfcGF0aHMYFiABKAUSGgoSbWF4X21ldGFkYXRhX2J5dGVzGBcgASgFEhcKD21heF9jaHVua19ieXRlcxgYIAEoAxImCh5tYXhfcmVqZWN0aW9uc193aXRob3V0X3N1Y2Nlc3MYGSABKAUyjQMKDVNlcnZlclNlcnZpY2USXwoNR2V0U2VydmVySW5mbxIjLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaJC5lbmdhZ2VtZW50LnYxLkdldFNlcnZlckluZm9SZXNwb25zZSIDkAIBElwKDFNldFJldGVudGlvbhIiLmVuZ2FnZW1lbnQudjEuU2V0UmV0ZW50aW9uUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuU2V0UmV0ZW50aW9uUmVzcG9uc2UiA5ACAhJfCg1SZWxlYXNlRXhwaXJ5EiMuZW5nYWdlbWVudC52MS5SZWxlYXNlRXhwaXJ5UmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuUmVsZWFzZUV4cGlyeVJlc3BvbnNlIgOQAgISXAoMTGlzdEFjY291bnRzEiIuZW5nYWdlbWVudC52MS5MaXN0QWNjb3VudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5MaXN0QWNjb3VudHNSZXNwb25zZSIDkAIBQngKIWlvLmdpdGh1Yi5lbmdhZ2VtZW50YXR0cmlidXRlcy52MVABWlFnaXRodWIuY29tL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvY2xpZW50cy9nby92MTtlbmdhZ2VtZW50djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+
+/**
+ * `ListAccountsRequest` is the request of `ListAccounts`.
+ *
+ * @generated from message engagement.v1.ListAccountsRequest
+ */
+export type ListAccountsRequest = Message<"engagement.v1.ListAccountsRequest"> & {
+  /**
+   * Maximum number of accounts to return: 100 if 0; a larger number than 1,000
+   * counts as 1,000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * Page token of the page to return; empty for the first page. At most 1,024
+   * characters.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message engagement.v1.ListAccountsRequest.
+ * Use `create(ListAccountsRequestSchema)` to create a new message.
+ */
+export const ListAccountsRequestSchema: GenMessage<ListAccountsRequest> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 0);
+
+/**
+ * `ListAccountsResponse` is the response of `ListAccounts`.
+ *
+ * @generated from message engagement.v1.ListAccountsResponse
+ */
+export type ListAccountsResponse = Message<"engagement.v1.ListAccountsResponse"> & {
+  /**
+   * Accounts of this page.
+   *
+   * @generated from field: repeated engagement.v1.Account accounts = 1;
+   */
+  accounts: Account[];
+
+  /**
+   * Page token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message engagement.v1.ListAccountsResponse.
+ * Use `create(ListAccountsResponseSchema)` to create a new message.
+ */
+export const ListAccountsResponseSchema: GenMessage<ListAccountsResponse> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 1);
+
+/**
+ * `Account` is an account that has been written to. The server sets every field.
+ *
+ * @generated from message engagement.v1.Account
+ */
+export type Account = Message<"engagement.v1.Account"> & {
+  /**
+   * Id of the account.
+   *
+   * @generated from field: string account_id = 1;
+   */
+  accountId: string;
+
+  /**
+   * Number of stored events.
+   *
+   * @generated from field: int64 events = 2;
+   */
+  events: bigint;
+
+  /**
+   * Time at which the last of them was accepted. Absent if there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp last_receive_time = 3;
+   */
+  lastReceiveTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message engagement.v1.Account.
+ * Use `create(AccountSchema)` to create a new message.
+ */
+export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 2);
 
 /**
  * `GetServerInfoRequest` is the request of `GetServerInfo`.
@@ -30,7 +123,7 @@ export type GetServerInfoRequest = Message<"engagement.v1.GetServerInfoRequest">
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 0);
+  messageDesc(file_engagement_v1_server_service, 3);
 
 /**
  * `GetServerInfoResponse` is the response of `GetServerInfo`.
@@ -96,7 +189,7 @@ export type GetServerInfoResponse = Message<"engagement.v1.GetServerInfoResponse
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 1);
+  messageDesc(file_engagement_v1_server_service, 4);
 
 /**
  * `Partition` is a share of the accounts with a log of its own, as this node
@@ -184,7 +277,7 @@ export type Partition = Message<"engagement.v1.Partition"> & {
  * Use `create(PartitionSchema)` to create a new message.
  */
 export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 2);
+  messageDesc(file_engagement_v1_server_service, 5);
 
 /**
  * `ExpiryHold` says why no event and no upload of a partition expires: it would
@@ -245,7 +338,7 @@ export type ExpiryHold = Message<"engagement.v1.ExpiryHold"> & {
  * Use `create(ExpiryHoldSchema)` to create a new message.
  */
 export const ExpiryHoldSchema: GenMessage<ExpiryHold> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 3);
+  messageDesc(file_engagement_v1_server_service, 6);
 
 /**
  * `Reason` is why expiry is held.
@@ -299,7 +392,7 @@ export enum ExpiryHold_Reason {
  * Describes the enum engagement.v1.ExpiryHold.Reason.
  */
 export const ExpiryHold_ReasonSchema: GenEnum<ExpiryHold_Reason> = /*@__PURE__*/
-  enumDesc(file_engagement_v1_server_service, 3, 0);
+  enumDesc(file_engagement_v1_server_service, 6, 0);
 
 /**
  * `SetRetentionRequest` is the request of `SetRetention`.
@@ -328,7 +421,7 @@ export type SetRetentionRequest = Message<"engagement.v1.SetRetentionRequest"> &
  * Use `create(SetRetentionRequestSchema)` to create a new message.
  */
 export const SetRetentionRequestSchema: GenMessage<SetRetentionRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 4);
+  messageDesc(file_engagement_v1_server_service, 7);
 
 /**
  * `SetRetentionResponse` is the response of `SetRetention`. The server sets
@@ -373,7 +466,7 @@ export type SetRetentionResponse = Message<"engagement.v1.SetRetentionResponse">
  * Use `create(SetRetentionResponseSchema)` to create a new message.
  */
 export const SetRetentionResponseSchema: GenMessage<SetRetentionResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 5);
+  messageDesc(file_engagement_v1_server_service, 8);
 
 /**
  * `ReleaseExpiryRequest` is the request of `ReleaseExpiry`.
@@ -394,7 +487,7 @@ export type ReleaseExpiryRequest = Message<"engagement.v1.ReleaseExpiryRequest">
  * Use `create(ReleaseExpiryRequestSchema)` to create a new message.
  */
 export const ReleaseExpiryRequestSchema: GenMessage<ReleaseExpiryRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 6);
+  messageDesc(file_engagement_v1_server_service, 9);
 
 /**
  * `ReleaseExpiryResponse` is the response of `ReleaseExpiry`. The server sets
@@ -439,7 +532,7 @@ export type ReleaseExpiryResponse = Message<"engagement.v1.ReleaseExpiryResponse
  * Use `create(ReleaseExpiryResponseSchema)` to create a new message.
  */
 export const ReleaseExpiryResponseSchema: GenMessage<ReleaseExpiryResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 7);
+  messageDesc(file_engagement_v1_server_service, 10);
 
 /**
  * `Limits` holds the limits of a server. Requests beyond them are refused or
@@ -634,7 +727,7 @@ export type Limits = Message<"engagement.v1.Limits"> & {
  * Use `create(LimitsSchema)` to create a new message.
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 8);
+  messageDesc(file_engagement_v1_server_service, 11);
 
 /**
  * `ServerService` describes the server, and lets operators decide how long
@@ -688,6 +781,17 @@ export const ServerService: GenService<{
     methodKind: "unary";
     input: typeof ReleaseExpiryRequestSchema;
     output: typeof ReleaseExpiryResponseSchema;
+  },
+  /**
+   * `ListAccounts` lists the accounts that have been written to, in the order of
+   * their ids, of the partitions that this node carries. It is for operators.
+   *
+   * @generated from rpc engagement.v1.ServerService.ListAccounts
+   */
+  listAccounts: {
+    methodKind: "unary";
+    input: typeof ListAccountsRequestSchema;
+    output: typeof ListAccountsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_engagement_v1_server_service, 0);
