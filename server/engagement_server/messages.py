@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, cast
 from engagement import v1
 from engagement.wire import length_delimited
 from engagement_server.cursor import CURSOR_BYTES
-from engagement_server.model import SourceDigest
+from engagement_server.model import NO_ERASURE, SourceDigest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engagement_server.cursor import Cursors
-    from engagement_server.model import ErasureState, StoredRow, Tally, UploadState, Verdict
+    from engagement_server.model import (
+        ErasureState,
+        StoredRow,
+        Suppression,
+        Tally,
+        UploadState,
+        Verdict,
+    )
 
 # An event's number in a stored one, and a stored one's in whatever holds it.
 _EVENT = v1.StoredEvent.EVENT_FIELD_NUMBER
@@ -99,19 +106,35 @@ def upload_message(state: UploadState) -> v1.Upload:
 
 
 def erasure_message(state: ErasureState) -> v1.Erasure:
-    """An erasure and its progress."""
-    erasure = v1.Erasure(
-        erasure_id=state.erasure_id,
-        matched_events=state.erased_events,
-        erased_events=state.erased_events,
-        suppressing=state.is_suppressing,
-        request_id=state.request_id,
-        subject_kind=v1.SubjectKind.Name(state.subject_kind),
-    )
+    """An erasure and its progress; of one that has found nothing, only what the request said."""
+    erasure = v1.Erasure(request_id=state.request_id, subject_kinds=map(_kind, state.subject_kinds))
+    if state.number == NO_ERASURE:
+        return erasure
+    erasure.erasure_id = state.erasure_id
+    erasure.matched_events = erasure.erased_events = state.erased_events
+    erasure.cleared_rejections = state.cleared_rejections
+    erasure.suppressing = state.is_suppressing
     erasure.create_time.FromMilliseconds(state.create_time_ms)
     if state.complete_time_ms is not None:
         erasure.complete_time.FromMilliseconds(state.complete_time_ms)
+    if state.lift_time_ms is not None:
+        erasure.lift_time.FromMilliseconds(state.lift_time_ms)
     return erasure
+
+
+def suppression_message(state: Suppression) -> v1.Suppression:
+    """A suppression of a subject."""
+    suppression = v1.Suppression(
+        subject_kind=_kind(state.subject_kind), erasure_id=state.erasure_id, request_id=state.request_id
+    )
+    suppression.create_time.FromMilliseconds(state.create_time_ms)
+    if state.lift_time_ms is not None:
+        suppression.lift_time.FromMilliseconds(state.lift_time_ms)
+    return suppression
+
+
+def _kind(number: int) -> v1.SubjectKind:
+    return cast("v1.SubjectKind", number)  # the numbers are the contract's
 
 
 def stored_event_message(row: StoredRow, *, cursors: Cursors) -> v1.StoredEvent:

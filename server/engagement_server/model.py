@@ -43,6 +43,14 @@ class EventRecord(NamedTuple):
     """Texts for the search index, in the order of its columns."""
 
 
+class Subject(NamedTuple):
+    """The person, conversation or single event that an erasure is about."""
+
+    kind: int
+    """A number of `SubjectKind`."""
+    value: str
+
+
 class Rejection(NamedTuple):
     """An event that breaks a rule, and the reason."""
 
@@ -51,6 +59,14 @@ class Rejection(NamedTuple):
     event_id: str
     error: bytes
     """A serialized `EventError`."""
+    subjects: Sequence[Subject]
+    """Whom the event names: it is suppressed and erased with them."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Upper bound of the memory that it takes."""
+        names = sum([len(subject.value) for subject in self.subjects])
+        return len(self.error) + _MAX_CHARACTER_BYTES * names
 
 
 class Verdict(NamedTuple):
@@ -91,8 +107,8 @@ class Batch:
                 for record in self.records
             ]
         )
-        errors = sum([len(rejection.error) for rejection in self.rejections])
-        return events + errors + _RESULT_BYTES * (len(self.records) + len(self.rejections))
+        rejected = sum([rejection.size_bytes for rejection in self.rejections])
+        return events + rejected + _RESULT_BYTES * (len(self.records) + len(self.rejections))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,29 +192,47 @@ class EntityList:
     is_closed: bool = False
 
 
-class Subject(NamedTuple):
-    """The person or conversation that an erasure is about."""
-
-    kind: int
-    """A number of `SubjectKind`."""
-    value: str
-
-
 @dataclass(frozen=True, slots=True)
 class ErasureState:
     """The state of an erasure; times are epoch milliseconds."""
 
     number: int
-    """Increases with every erasure in the store."""
+    """Increases with every erasure in the store; `NO_ERASURE` if nothing was found."""
     erasure_id: str
     request_id: str
-    subject_kind: int
+    subject_kinds: Sequence[int]
+    """Numbers of `SubjectKind`, in the order of the request."""
     erased_events: int
+    cleared_rejections: int
+    """Rejected events whose ids and field paths are cleared."""
     is_suppressing: bool
     create_time_ms: int
     complete_time_ms: int | None
-    has_events_left: bool
-    """Whether events may be left to erase. Once none is, the bytes are purged, and the erasure completes."""
+    lift_time_ms: int | None
+    """When the last of its suppressions was lifted."""
+    has_more: bool
+    """Whether anything may be left to erase. If not, the bytes are purged, and the erasure completes."""
+
+    @property
+    def has_erased(self) -> bool:
+        """Whether anything was found."""
+        return self.erased_events > 0 or self.cleared_rejections > 0
+
+
+NO_ERASURE = 0
+"""Number of an erasure that has found nothing, and is not kept."""
+
+
+class Suppression(NamedTuple):
+    """A suppression of a subject, lasting or lifted; times are epoch milliseconds."""
+
+    subject_kind: int
+    """A number of `SubjectKind`."""
+    erasure_id: str
+    request_id: str
+    create_time_ms: int
+    lift_time_ms: int | None
+    """None while it lasts."""
 
 
 @dataclass(frozen=True, slots=True)

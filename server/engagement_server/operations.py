@@ -143,13 +143,16 @@ class BeginErasure:
     account_id: str
     request_id: str
     erasure_id: str
-    subject: Subject
+    subjects: Sequence[Subject]
     suppress: bool
 
 
 @dataclass(frozen=True, slots=True)
 class EraseEvents:
-    """Erases a bounded number of events; returns `ErasureState`. Raises ErasureNotFoundError."""
+    """Erases a bounded number of events, and clears a bounded number of rejected ones.
+
+    Returns `ErasureState`. Raises ErasureNotFoundError.
+    """
 
     account_id: str
     erasure_id: str
@@ -158,11 +161,16 @@ class EraseEvents:
     max_bytes: int = 16 * 1024 * 1024
     max_candidates: int = 20_000
     """Events to look at."""
+    max_rejections: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class CompleteErasure:
-    """Completes an erasure whose bytes are purged; returns `ErasureState`."""
+    """Completes an erasure whose bytes are purged; returns `ErasureState`.
+
+    Nothing is kept of an erasure that has found and suppressed nothing: it then stays incomplete. Raises
+    ErasureNotFoundError.
+    """
 
     account_id: str
     erasure_id: str

@@ -12,6 +12,7 @@ from engagement_server.jobs.hot_consumers import HotConsumers
 from engagement_server.jobs.supervisor import Jobs
 from engagement_server.log.committer import Committer
 from engagement_server.model import PartitionState
+from engagement_server.persons import Persons
 from engagement_server.profiles import Profiles
 from engagement_server.streams.subscriptions import Subscriptions
 from engagement_server.streams.uploads import Uploads
@@ -75,6 +76,7 @@ class Partition:
         self.expiry = Expiry(log=log, committer=self.committer, readers=readers, state=retention)
         hot_consumers = HotConsumers(readers=readers, committer=self.committer)
         self.profiles = Profiles(readers=readers, hot_consumers=hot_consumers, cursors=cursors)
+        self.persons = Persons(readers)
         self._hot_consumers = hot_consumers
 
     @property

@@ -16,6 +16,7 @@ from engagement_server.clock import now_ms
 from engagement_server.errors import FieldInvalidError
 from engagement_server.model import Batch, EventRecord, Rejection
 from engagement_server.store.fingerprint import FINGERPRINT
+from engagement_server.store.rejection_rows import erasable_subjects
 from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
@@ -120,7 +121,12 @@ def admit_partly(envelope: Message, events: Sequence[v1.Event], examined: Examin
     if not examined.violations:
         return Batch(records, range(len(records)), fingerprint=FINGERPRINT)
     rejections = [
-        Rejection(index, _shown_id(events[index]), event_error(violations).SerializeToString())
+        Rejection(
+            index,
+            _shown_id(events[index]),
+            event_error(violations).SerializeToString(),
+            erasable_subjects(events[index]),
+        )
         for index, violations in examined.violations.items()
     ]
     indexes = [index for index in range(len(records)) if index not in examined.violations]

@@ -30,7 +30,7 @@ ACCEPTED, REJECTED, SUPPRESSED = Outcome.ACCEPTED, Outcome.REJECTED, Outcome.SUP
 
 
 def begin(name: str, *, suppress: bool = False) -> BeginErasure:
-    return BeginErasure("acme", "request", name, ADA, suppress)
+    return BeginErasure("acme", "request", name, [ADA], suppress)
 
 
 async def abandon(bench: LogBench, *, owner: str = "first") -> object:
@@ -91,7 +91,7 @@ class AccountConformance(LogTests):
         await bench.chunk(2, customer_event("c"))
         assert await bench.stored_ids() == ["c"]
 
-    async def test_an_erasure_in_an_account_that_does_not_exist_is_complete_and_not_kept(
+    async def test_an_erasure_in_an_account_that_does_not_exist_finds_nothing_and_is_not_kept(
         self, bench: LogBench
     ) -> None:
         for name in ("first", "second"):
@@ -100,12 +100,14 @@ class AccountConformance(LogTests):
                 number=0,
                 erasure_id=name,
                 request_id="request",
-                subject_kind=ADA.kind,
+                subject_kinds=[ADA.kind],
                 erased_events=0,
+                cleared_rejections=0,
                 is_suppressing=False,
-                create_time_ms=bench.time_ms,
-                complete_time_ms=bench.time_ms,
-                has_events_left=False,
+                create_time_ms=0,
+                complete_time_ms=None,
+                lift_time_ms=None,
+                has_more=False,
             )
             with pytest.raises(ErasureNotFoundError):
                 await bench.node.readers.run(lambda reader: reader.erasures.find("acme", name))  # noqa: B023  # at once

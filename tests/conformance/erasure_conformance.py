@@ -7,7 +7,7 @@ from dataclasses import replace
 from engagement import v1
 from engagement.limits import START_OF_TIME_MS
 from engagement_server.errors import ErasureNotFoundError, RequestIdReusedError
-from engagement_server.model import ErasureState, LogBounds, Notice, Outcome, Subject
+from engagement_server.model import NO_ERASURE, ErasureState, LogBounds, Notice, Outcome, Subject, Tally
 from engagement_server.operations import (
     Applied,
     BeginErasure,
@@ -19,15 +19,17 @@ from engagement_server.operations import (
     Recorded,
 )
 from tests.conformance.log_bench import LogBench, LogTests, chunk, outcomes, record
-from tests.support.events import batch_of, customer_event, customer_events
+from tests.support.events import bad_event, batch_of, customer_event, customer_events
 
 ADA = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "ada")
 BELA = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "bela")
+ADA_AS_CUSTOMER = Subject(v1.SubjectKind.SUBJECT_KIND_CUSTOMER_ID, "B1")
+_EVENT_ID = v1.SubjectKind.SUBJECT_KIND_EVENT_ID
 ACCEPTED, DUPLICATE, SUPPRESSED = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.SUPPRESSED
 
 
-def begin(subject: Subject = ADA, *, name: str = "first", suppress: bool = False) -> BeginErasure:
-    return BeginErasure("acme", f"request {name}", name, subject, suppress)
+def begin(*subjects: Subject, name: str = "first", suppress: bool = False) -> BeginErasure:
+    return BeginErasure("acme", f"request {name}", name, subjects or [ADA], suppress)
 
 
 async def change(bench: LogBench, operation: BeginErasure | EraseEvents | CompleteErasure) -> ErasureState:
@@ -40,7 +42,7 @@ async def change(bench: LogBench, operation: BeginErasure | EraseEvents | Comple
 async def erase(bench: LogBench, name: str = "first") -> ErasureState:
     """Takes all steps of an erasure."""
     state = await change(bench, EraseEvents("acme", name))
-    while state.has_events_left:
+    while state.has_more:
         state = await change(bench, EraseEvents("acme", name))
     return state
 
@@ -60,6 +62,21 @@ async def notices(bench: LogBench) -> list[Notice]:
     )
 
 
+async def rejected(bench: LogBench) -> list[tuple[str, int]]:
+    """The ids of the rejected events of the upload, with the number of their violations."""
+    kept = await bench.node.readers.run(
+        lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
+    )
+    errors = [(verdict.event_id, v1.EventError.FromString(verdict.error)) for _, verdict in kept]
+    return [(event_id, len(error.violations)) for event_id, error in errors]
+
+
+async def suppressions(bench: LogBench, subject: Subject) -> list[tuple[str, int | None]]:
+    """The erasures that suppressed a subject, with the times at which that was lifted."""
+    found = await bench.node.readers.run(lambda reader: reader.erasures.suppressions("acme", subject))
+    return [(each.erasure_id, each.lift_time_ms) for each in found]
+
+
 class ErasureConformance(LogTests):
     """Erasing, suppressing and expiring."""
 
@@ -67,9 +84,9 @@ class ErasureConformance(LogTests):
         await bench.record(*customer_events(3))
         begun = await change(bench, begin())
         await bench.record(customer_event("later"))
-        assert (begun.has_events_left, begun.complete_time_ms) == (True, None)
+        assert (begun.has_more, begun.complete_time_ms) == (True, None)
         state = await erase(bench)
-        assert (state.erased_events, state.has_events_left) == (3, False)
+        assert (state.erased_events, state.has_more) == (3, False)
         assert await bench.stored_ids() == ["later"]
         completed = await change(bench, CompleteErasure("acme", "first"))
         assert completed.complete_time_ms == bench.time_ms
@@ -83,7 +100,7 @@ class ErasureConformance(LogTests):
         await bench.record(*customer_events(2500))
         await change(bench, begin())
         steps = []
-        while (await change(bench, begin())).has_events_left:
+        while (await change(bench, begin())).has_more:
             steps.append((await change(bench, EraseEvents("acme", "first"))).erased_events)
             await bench.reopen()
         assert steps == [1000, 2000, 2500]
@@ -102,9 +119,9 @@ class ErasureConformance(LogTests):
         await bench.record(customer_event("a"))
         (first,) = await bench.commit(begin())
         again, other, suppressing = await bench.commit(
-            BeginErasure("acme", "request first", "second", ADA, suppress=False),
-            BeginErasure("acme", "request first", "second", BELA, suppress=False),
-            BeginErasure("acme", "request first", "second", ADA, suppress=True),
+            BeginErasure("acme", "request first", "second", [ADA], suppress=False),
+            BeginErasure("acme", "request first", "second", [BELA], suppress=False),
+            BeginErasure("acme", "request first", "second", [ADA], suppress=True),
         )
         assert again == first
         assert isinstance(other, RequestIdReusedError)
@@ -166,6 +183,109 @@ class ErasureConformance(LogTests):
         (stored,) = await bench.commit(without_ids)
         assert isinstance(stored, ChunkCommitted)
         assert [verdict.event_id for verdict in stored.not_accepted] == ["", ""]
+
+    async def test_several_subjects_and_single_events_are_erased_as_one(self, bench: LogBench) -> None:
+        belas, other = customer_event("bela's"), customer_event("other")
+        belas.consumer_id, other.consumer_id = "bela", "cy"
+        both = customer_event("both", customer_id="B1")
+        await bench.record(customer_event("ada's"), belas, both, other, customer_event("stays"))
+        (moved,) = await bench.record(customer_event("mentions"))
+        subjects = [ADA_AS_CUSTOMER, BELA, Subject(_EVENT_ID, "mentions"), Subject(_EVENT_ID, "none")]
+        begun = await change(bench, begin(*subjects))
+        assert (begun.subject_kinds, begun.has_more) == ([subject.kind for subject in subjects], True)
+        await bench.reopen()
+        state = await erase(bench)
+        assert (state.erased_events, state.has_more) == (3, False)
+        assert await bench.stored_ids() == ["ada's", "other", "stays"]
+        assert moved.position in [each for notice in await notices(bench) for each in notice.erased]
+        assert outcomes(await bench.record(customer_event("mentions"))) == [DUPLICATE]
+
+    async def test_the_same_request_names_the_same_subjects(self, bench: LogBench) -> None:
+        await bench.record(customer_event("a"))
+        first = await change(bench, begin(ADA, BELA))
+        assert await change(bench, begin(ADA, BELA)) == first
+        for subjects in ([ADA], [BELA, ADA], [ADA, BELA, Subject(_EVENT_ID, "a")]):
+            (refused,) = await bench.commit(begin(*subjects))
+            assert isinstance(refused, RequestIdReusedError)
+
+    async def test_an_erasure_clears_rejected_events_of_its_subjects(self, bench: LogBench) -> None:
+        await bench.open()
+        belas = bad_event("bela's")
+        belas.consumer_id = "bela"
+        await bench.chunk(1, bad_event("a"), belas, bad_event("b"))
+        await change(bench, begin())
+        state = await change(bench, EraseEvents("acme", "first", max_rejections=1))
+        assert (state.cleared_rejections, state.has_more) == (1, True)
+        assert (await erase(bench)).cleared_rejections == 2
+        assert (await change(bench, CompleteErasure("acme", "first"))).complete_time_ms is not None
+        assert await rejected(bench) == [("", 0), ("bela's", 1), ("", 0)]
+        await bench.reopen()
+        await change(bench, begin(Subject(_EVENT_ID, "bela's"), name="second"))
+        assert (await erase(bench, "second")).cleared_rejections == 1
+        assert await rejected(bench) == [("", 0)] * 3
+
+    async def test_a_rejection_for_a_conflict_is_cleared_for_whom_it_is_about(self, bench: LogBench) -> None:
+        await bench.record(customer_event("a"))
+        belas = customer_event("a", balance="1")
+        belas.consumer_id = "bela"
+        await bench.open()
+        await bench.chunk(1, belas)
+        assert await rejected(bench) == [("a", 0)]
+        await change(bench, begin(BELA))
+        state = await erase(bench)
+        assert (state.erased_events, state.cleared_rejections) == (0, 1)
+        assert await rejected(bench) == [("", 0)]
+        assert await bench.stored_ids() == ["a"]
+
+    async def test_stored_rejections_name_no_keys(self, bench: LogBench) -> None:
+        await bench.open()
+        event = customer_event("a")
+        event.additional_attributes["ada@example.com"] = "\0"
+        committed = await bench.chunk(1, event)
+        assert b"ada@example.com" in committed.not_accepted[0].error
+        ((_, verdict),) = await bench.node.readers.run(
+            lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
+        )
+        error = v1.EventError.FromString(verdict.error)
+        assert [each.field for each in error.violations] == ['additional_attributes["…"]']
+        assert error.message.startswith('additional_attributes["…"]: ')
+
+    async def test_suppression_comes_before_the_rules(self, bench: LogBench) -> None:
+        await bench.record(customer_event("a"))
+        await change(bench, begin(suppress=True))
+        await bench.open()
+        conflicting = customer_event("a", balance="1")
+        committed = await bench.chunk(1, bad_event("b"), conflicting)
+        assert outcomes(committed.not_accepted) == [SUPPRESSED, SUPPRESSED]
+        assert await rejected(bench) == []
+        assert outcomes(await bench.record(bad_event("c"))) == [SUPPRESSED]
+        assert (await bench.upload()).tally == Tally(suppressed=2)
+
+    async def test_an_erasure_that_finds_nothing_is_forgotten(self, bench: LogBench) -> None:
+        await bench.record(customer_event("a"))
+        await change(bench, begin(BELA, Subject(_EVENT_ID, "none")))
+        assert not (await erase(bench)).has_erased
+        completed = await change(bench, CompleteErasure("acme", "first"))
+        assert (completed.number, completed.complete_time_ms) == (NO_ERASURE, None)
+        for operation in (CompleteErasure("acme", "first"), EraseEvents("acme", "first")):
+            (refused,) = await bench.commit(operation)
+            assert isinstance(refused, ErasureNotFoundError)
+        await change(bench, begin(BELA, name="second", suppress=True))
+        await erase(bench, "second")
+        assert (await change(bench, CompleteErasure("acme", "second"))).complete_time_ms is not None
+
+    async def test_suppressions_are_on_record_after_they_were_lifted(self, bench: LogBench) -> None:
+        await bench.record(customer_event("a"))
+        await change(bench, begin(ADA, BELA, suppress=True))
+        await bench.commit(LiftSuppression("acme", BELA))
+        lifted_ms = bench.time_ms
+        await change(bench, begin(BELA, name="second", suppress=True))
+        assert await suppressions(bench, BELA) == [("second", None), ("first", lifted_ms)]
+        assert await suppressions(bench, ADA) == [("first", None)]
+        assert (await change(bench, begin(ADA, BELA, suppress=True))).lift_time_ms == lifted_ms
+        assert await bench.commit(LiftSuppression("acme", "first")) == [2]
+        assert await suppressions(bench, BELA) == [("second", bench.time_ms), ("first", lifted_ms)]
+        assert await suppressions(bench, Subject(BELA.kind, "cy")) == []
 
     async def test_unknown_erasures_are_refused(self, bench: LogBench) -> None:
         results = await bench.commit(

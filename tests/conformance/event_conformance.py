@@ -97,7 +97,7 @@ class EventConformance(LogTests):
         status = v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS
         await bench.commit(PutEntities("acme", status, ["Cancelled"], is_closed=None))
         subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "unwanted")
-        await bench.commit(BeginErasure("acme", "request", "erasure", subject, suppress=True))
+        await bench.commit(BeginErasure("acme", "request", "erasure", [subject], suppress=True))
         suppressed = customer_event("suppressed")
         suppressed.consumer_id = "unwanted"
         heard: list[Applied] = []

@@ -120,7 +120,9 @@ class ModelLog:
 
     def _record(self, account_id: str, batch: Batch, time_ms: int, *, is_atomic: bool) -> list[Verdict]:
         known = self.events.setdefault(account_id, {})
-        verdicts = [Verdict(item, name, Outcome.REJECTED, 0, error) for item, name, error in batch.rejections]
+        verdicts = [
+            Verdict(item, name, Outcome.REJECTED, 0, error) for item, name, error, _ in batch.rejections
+        ]
         for item, record in zip(batch.indexes, batch.records, strict=True):
             name, outcome, error = record.event_id, Outcome.DUPLICATE, b""
             if name not in known:

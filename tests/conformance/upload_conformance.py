@@ -135,7 +135,8 @@ class UploadConformance(LogTests):
         )
         limit_ms = bench.time_ms + 1
         await bench.commit(CommitChunk("acme", "busy", "first", 1, batch_of([])))
-        assert await bench.commit(ExpireUploads(limit_ms)) == [3]  # a result, a chunk and the upload
+        # A result, the subject of its event, a chunk and the upload.
+        assert await bench.commit(ExpireUploads(limit_ms)) == [4]
         assert await bench.commit(ExpireUploads(limit_ms)) == [0]
         with pytest.raises(UploadNotFoundError):
             await bench.upload(upload_id="idle")

@@ -20,7 +20,9 @@ from tests.support.vectors import cases
 TOO_WIDE = FieldMask(paths=["event"] * (limits.MAX_MASK_PATHS + 1))
 # Requests that break each rule in CEL and no other; `CEL_VALUES` has the rules for events.
 BREAKS_IN_CEL: dict[str, list[Message]] = {
-    "erase_consumer.request_id": [v1.EraseConsumerRequest(account_id="acme", consumer_id="ada")],
+    "erase_consumer.request_id": [
+        v1.EraseConsumerRequest(account_id="acme", subjects=[v1.Subject(consumer_id="ada")])
+    ],
     "read_mask.max_paths": [
         v1.GetEventRequest(account_id="acme", event_id="1", read_mask=TOO_WIDE),
         v1.ListEventsRequest(account_id="acme", read_mask=TOO_WIDE),

@@ -200,7 +200,9 @@ async def test_uploads_that_keep_coming_and_an_erasure_do_not_hold_up_a_stop(bus
         uploading = [asyncio.create_task(each.run()) for each in late]
         await eventually(lambda: all(any(each.acked.values()) for each in late), "uploads are acked")
         privacy = v1.PrivacyServiceStub(connections[0].channel)
-        request = v1.EraseConsumerRequest(account_id=ACCOUNT, request_id="r", consumer_id="ada")
+        request = v1.EraseConsumerRequest(
+            account_id=ACCOUNT, request_id="r", subjects=[v1.Subject(consumer_id="ada")]
+        )
         erasing = asyncio.ensure_future(privacy.EraseConsumer(request))
         await _until_erasing(connections[0])
         began = time.monotonic()
@@ -235,7 +237,9 @@ async def _until_erasing(connection: Connection) -> None:
 
 async def _until_complete(connection: Connection) -> None:
     privacy = v1.PrivacyServiceStub(connection.channel)
-    request = v1.EraseConsumerRequest(account_id=ACCOUNT, request_id="r", consumer_id="ada")
+    request = v1.EraseConsumerRequest(
+        account_id=ACCOUNT, request_id="r", subjects=[v1.Subject(consumer_id="ada")]
+    )
     erasure = (await privacy.EraseConsumer(request)).erasure
     assert erasure.HasField("complete_time")
     assert erasure.erased_events == _ERASED_EVENTS

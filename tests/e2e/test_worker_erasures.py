@@ -47,7 +47,9 @@ async def _pause(server: ServerProcess, stack: AsyncExitStack) -> list[PausedCal
 
 
 async def _erase(connection: Connection) -> v1.Erasure:
-    request = v1.EraseConsumerRequest(account_id=ACCOUNT, request_id="r", consumer_id=SUBJECT)
+    request = v1.EraseConsumerRequest(
+        account_id=ACCOUNT, request_id="r", subjects=[v1.Subject(consumer_id=SUBJECT)]
+    )
     async with deadline("the erasure was complete"):
         response = await v1.PrivacyServiceStub(connection.channel).EraseConsumer(request)
     assert response.erasure.HasField("complete_time")

@@ -155,7 +155,9 @@ async def _change_here_and_read_there(here: Connection, there: Connection, *, na
     await seen.PutEntities(v1.PutEntitiesRequest(account_id=ACCOUNT, kind=kind, closed=False))
     profile = v1.GetProfileRequest(account_id=ACCOUNT, consumer_id="ada")
     assert (await there.events.GetProfile(profile)).profile.consumer_id == "ada"
-    erase = v1.EraseConsumerRequest(account_id=ACCOUNT, request_id=name, consumer_id="ada", suppress=True)
+    erase = v1.EraseConsumerRequest(
+        account_id=ACCOUNT, request_id=name, subjects=[v1.Subject(consumer_id="ada")], suppress=True
+    )
     privacy, looking = (v1.PrivacyServiceStub(connection.channel) for connection in (here, there))
     erased = (await privacy.EraseConsumer(erase)).erasure
     assert erased.HasField("complete_time")
@@ -252,7 +254,9 @@ async def test_an_erasure_at_one_worker_leaves_no_byte_while_others_read(
             await second.events.ListEvents(v1.ListEventsRequest(account_id=ACCOUNT, page_size=1000))
 
     reading = [asyncio.create_task(read_on()) for _ in range(4)]
-    erase = v1.EraseConsumerRequest(account_id=ACCOUNT, request_id="r", consumer_id=SUBJECT)
+    erase = v1.EraseConsumerRequest(
+        account_id=ACCOUNT, request_id="r", subjects=[v1.Subject(consumer_id=SUBJECT)]
+    )
     erased = (await v1.PrivacyServiceStub(first.channel).EraseConsumer(erase)).erasure
     assert (erased.erased_events, erased.HasField("complete_time")) == (300, True)
     assert [files_with(lasting.data_dir, trace) for trace in ("zqmark", SUBJECT)] == [{}, {}]

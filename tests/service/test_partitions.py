@@ -56,7 +56,9 @@ def test_the_accounts_of_these_tests_are_of_both_partitions() -> None:
 async def test_every_call_for_an_account_of_another_partition_is_refused(
     cluster: NatsCluster, tmp_path: Path
 ) -> None:
-    erase = v1.EraseConsumerRequest(account_id=ELSEWHERE, request_id="r", consumer_id="c")
+    erase = v1.EraseConsumerRequest(
+        account_id=ELSEWHERE, request_id="r", subjects=[v1.Subject(consumer_id="c")]
+    )
     status = v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS
     async with serving(cluster, tmp_path, "0/2", log_name="refused") as channel:
         ingest = ingest_service_pb2_grpc.IngestServiceStub(channel)
@@ -83,7 +85,9 @@ async def test_every_call_for_an_account_of_another_partition_is_refused(
             privacy.EraseConsumer(erase),
             privacy.GetErasure(v1.GetErasureRequest(account_id=ELSEWHERE, erasure_id="e")),
             privacy.ListErasures(v1.ListErasuresRequest(account_id=ELSEWHERE)),
-            privacy.LiftSuppression(v1.LiftSuppressionRequest(account_id=ELSEWHERE, consumer_id="c")),
+            privacy.LiftSuppression(
+                v1.LiftSuppressionRequest(account_id=ELSEWHERE, subject=v1.Subject(consumer_id="c"))
+            ),
         ]
         for call in calls:
             _require_elsewhere(await expect_refused(call))

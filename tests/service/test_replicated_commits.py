@@ -176,7 +176,7 @@ async def test_a_quiet_log_is_filled_after_an_erasure_so_that_its_files_let_go(
     assert (await log.js.stream_info(log.settings.name)).state.bytes < 100_000
     subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "nobody")
     await node.commit(
-        BeginErasure("acme", "request", "erasure", subject, suppress=False),
+        BeginErasure("acme", "request", "erasure", [subject], suppress=False),
         EraseEvents("acme", "erasure"),
         CompleteErasure("acme", "erasure"),
     )

@@ -38,12 +38,12 @@ async def test_no_byte_of_what_was_erased_is_in_later_snapshots(bench: SnapshotB
     await first.record(*interleaved(erased, kept))
     assert MARKER.encode() in (await bench.contents(await bench.take(first))).lower()
     subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, SUBJECT)
-    await first.commit(BeginErasure("acme", "request", "erasure", subject, False))
-    has_events_left = True
-    while has_events_left:
+    await first.commit(BeginErasure("acme", "request", "erasure", [subject], False))
+    has_more = True
+    while has_more:
         (state,) = await first.commit(EraseEvents("acme", "erasure"))
         assert isinstance(state, ErasureState)
-        has_events_left = state.has_events_left
+        has_more = state.has_more
     # The files of the view still contain some of its words.
     assert MARKER.encode() in _bytes_of(first.database.folder)
     snapshot = await bench.take(first)

@@ -66,12 +66,14 @@ async def keep_nothing(channel: grpc.aio.Channel, account_id: str) -> None:
     rejected = await ingest.RecordEvents(some(bad_event("a"), account_id=account_id, allow_partial=True))
     assert rejected.tally.rejected == 1
     await ingest.RecordEvents(some(*conflict[:1], account_id=account_id, validate_only=True))
-    erasure = v1.EraseConsumerRequest(account_id=account_id, request_id="r", consumer_id="ada")
+    erasure = v1.EraseConsumerRequest(
+        account_id=account_id, request_id="r", subjects=[v1.Subject(consumer_id="ada")]
+    )
     erased = (await privacy.EraseConsumer(erasure)).erasure
     assert (erased.erased_events, erased.HasField("complete_time")) == (0, True)
     find = v1.GetErasureRequest(account_id=account_id, erasure_id=erased.erasure_id)
     assert (await expect_refused(privacy.GetErasure(find))).reason == "ERASURE_NOT_FOUND"
-    lift = v1.LiftSuppressionRequest(account_id=account_id, consumer_id="ada")
+    lift = v1.LiftSuppressionRequest(account_id=account_id, subject=v1.Subject(consumer_id="ada"))
     assert not (await privacy.LiftSuppression(lift)).lifted
     kind = v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS
     delete = v1.DeleteEntityRequest(account_id=account_id, kind=kind, name="gold")

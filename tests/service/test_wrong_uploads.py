@@ -138,7 +138,9 @@ async def test_one_event_that_is_not_rejected_lets_it_go_on(
     if outcome == "duplicate":
         await ingest.RecordEvent(one(customer_event("good")))
     if outcome == "suppressed":
-        erase = v1.EraseConsumerRequest(account_id="acme", request_id="r", consumer_id="ada", suppress=True)
+        erase = v1.EraseConsumerRequest(
+            account_id="acme", request_id="r", subjects=[v1.Subject(consumer_id="ada")], suppress=True
+        )
         await v1.PrivacyServiceStub(channel).EraseConsumer(erase)
     upload = RawUpload(ingest)
     await upload.send(

@@ -105,7 +105,7 @@ def _fill(writer: Writer, reader: Reader, stored: list[v1.Event]) -> None:
     for event in gone:
         event.consumer_id = SUPPRESSED.value
     _apply(writer, RecordBatch(ACCOUNT, batch_of(gone), True))
-    _apply(writer, BeginErasure(ACCOUNT, "request", "erasure", SUPPRESSED, True))
+    _apply(writer, BeginErasure(ACCOUNT, "request", "erasure", [SUPPRESSED], True))
     _apply(writer, EraseEvents(ACCOUNT, "erasure"))
     _apply(writer, OpenUpload(ACCOUNT, "upload", "owner", "salt"))
     for sequence in range(1, 6):

@@ -80,7 +80,7 @@ class Bench:
         """Erases the events of a consumer, up to the limit of one step."""
         subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, consumer_id)
         erasure_id = request_id or f"erasure of {consumer_id}"
-        begin = BeginErasure(account_id, request_id or consumer_id, erasure_id, subject, suppress=False)
+        begin = BeginErasure(account_id, request_id or consumer_id, erasure_id, [subject], suppress=False)
         await self.committer.submit(begin, returns=ErasureState)
         await self.committer.submit(EraseEvents(account_id, erasure_id), returns=ErasureState)
 

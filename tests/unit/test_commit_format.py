@@ -36,7 +36,7 @@ BATCH = Batch(
         )
     ],
     [8],
-    [Rejection(9, "e-2", b"10")],
+    [Rejection(9, "e-2", b"10", [Subject(1, "s")])],
     "11",
 )
 SOURCE = SourceDigest(12, "13")
@@ -49,8 +49,8 @@ OPERATIONS: list[Operation] = [
     operations.AbandonUpload("a", "u", "o"),
     operations.PutEntities("a", 1, ["n"], is_closed=True),
     operations.DeleteEntity("a", 1, "n"),
-    operations.BeginErasure("a", "r", "e", Subject(1, "s"), suppress=True),
-    operations.EraseEvents("a", "e", 30, 31, 32),
+    operations.BeginErasure("a", "r", "e", [Subject(1, "s"), Subject(4, "i")], suppress=True),
+    operations.EraseEvents("a", "e", 30, 31, 32, 45),
     operations.CompleteErasure("a", "e"),
     operations.LiftSuppression("a", Subject(1, "s")),
     operations.LiftSuppression("a", "e"),

@@ -155,9 +155,9 @@ def test_a_search_names_the_damaged_event_and_finds_the_others(folder: Path) -> 
 
 def erase(writer: Writer, consumer_id: str) -> ErasureState:
     subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, consumer_id)
-    apply(writer, BeginErasure(ACCOUNT, "request", "erasure", subject, suppress=False))
+    apply(writer, BeginErasure(ACCOUNT, "request", "erasure", [subject], suppress=False))
     state = apply(writer, EraseEvents(ACCOUNT, "erasure"))
-    while isinstance(state, ErasureState) and state.has_events_left:
+    while isinstance(state, ErasureState) and state.has_more:
         state = apply(writer, EraseEvents(ACCOUNT, "erasure"))
     assert isinstance(state, ErasureState)
     return state

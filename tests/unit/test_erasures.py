@@ -25,7 +25,7 @@ _BEGIN = BeginErasure(
     account_id="acme",
     request_id="request",
     erasure_id="erasure",
-    subject=Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "ada"),
+    subjects=[Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "ada")],
     suppress=False,
 )
 

@@ -227,7 +227,7 @@ async def test_a_kept_fold_goes_with_an_erased_event(parts: Parts) -> None:
     await parts.read()
     await parts.wait_until_kept()
     kind = v1.SubjectKind.Value(f"SUBJECT_KIND_{parts.kind.upper()}")
-    begin = BeginErasure("acme", "request", "erasure", Subject(kind, "ada"), suppress=False)
+    begin = BeginErasure("acme", "request", "erasure", [Subject(kind, "ada")], suppress=False)
     await parts.committer.submit(begin, returns=ErasureState)
     await parts.committer.submit(EraseEvents("acme", "erasure"), returns=ErasureState)
     with pytest.raises(ProfileNotFoundError):
@@ -244,7 +244,7 @@ async def test_a_kept_fold_of_a_customer_goes_with_an_event_of_one_of_its_consum
     await parts.wait_until_kept()
     grace = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "grace")
     await parts.committer.submit(
-        BeginErasure("acme", "request", "erasure", grace, suppress=False), returns=ErasureState
+        BeginErasure("acme", "request", "erasure", [grace], suppress=False), returns=ErasureState
     )
     await parts.committer.submit(EraseEvents("acme", "erasure"), returns=ErasureState)
     assert not (await parts.read()).customer_info.HasField("role")

@@ -110,7 +110,7 @@ def test_the_index_is_then_as_if_this_server_had_made_it(
 def test_events_of_before_are_erased_and_expire(store: Path) -> None:
     index_otherwise(store, events=EVENTS)
     with opened(store) as connection:
-        apply(connection, BeginErasure("acme", "r", "e", ADA, suppress=False), EraseEvents("acme", "e"))
+        apply(connection, BeginErasure("acme", "r", "e", [ADA], suppress=False), EraseEvents("acme", "e"))
         apply(connection, ExpireEvents("acme", TIME_MS + 1))
         connection.execute("INSERT INTO search (search) VALUES ('integrity-check')")
     with opened(store) as connection:

@@ -45,7 +45,7 @@ def store(folder: Path) -> Iterator[tuple[apsw.Connection, Writer]]:
 
 def erase(writer: Writer, number: int) -> None:
     subject = Subject(_KIND, f"p{number}")
-    begin = BeginErasure("acme", f"r{number}", f"erasure-{number}", subject, suppress=False)
+    begin = BeginErasure("acme", f"r{number}", f"erasure-{number}", [subject], suppress=False)
     writer.apply(Commit([begin, EraseEvents("acme", f"erasure-{number}")], 2))
 
 

@@ -135,7 +135,7 @@ class Store:
     def erase(self, consumer_id: str) -> None:
         erasure_id = str(next(self._numbers))
         subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, consumer_id)
-        self._apply(BeginErasure(self._account_id, erasure_id, erasure_id, subject, suppress=False))
+        self._apply(BeginErasure(self._account_id, erasure_id, erasure_id, [subject], suppress=False))
         self._apply(EraseEvents(self._account_id, erasure_id))
 
     def expire(self, *, before_ms: int) -> None:

@@ -44,10 +44,10 @@ _names = st.sampled_from("ab")
 _subjects = st.builds(Subject, st.just(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID), _names)
 # The server makes the ids of erasures, so no two are equal.
 _erasures = st.builds(
-    lambda account_id, name, subject, suppress: BeginErasure(account_id, name, name, subject, suppress),
+    lambda account_id, name, subjects, suppress: BeginErasure(account_id, name, name, subjects, suppress),
     _accounts,
     _names,
-    _subjects,
+    st.lists(_subjects, min_size=1, max_size=3),
     st.booleans(),
 )
 _privacy: st.SearchStrategy[Operation] = st.one_of(

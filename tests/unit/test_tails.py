@@ -45,7 +45,7 @@ async def test_a_commit_that_erases_and_records_is_told_in_its_order(
     await bench.add(gone)
     followers = [await at_tail(bench), await at_tail(bench, wanted=v1.EventFilter(consumer_ids=["ada"]))]
     subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "gone")
-    begin = BeginErasure("acme", "request", "erasure", subject, suppress=False)
+    begin = BeginErasure("acme", "request", "erasure", [subject], suppress=False)
     await bench.committer.submit(begin, returns=ErasureState)
     steps: dict[str, Operation] = {
         "a": recording("a-1", "a-2"),
@@ -69,7 +69,7 @@ async def test_events_before_a_notice_of_their_commit_come_before_it(bench: Benc
     await bench.add(gone)
     follower = await at_tail(bench)
     subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "gone")
-    begin = BeginErasure("acme", "request", "erasure", subject, suppress=False)
+    begin = BeginErasure("acme", "request", "erasure", [subject], suppress=False)
     await bench.committer.submit(begin, returns=ErasureState)
     events, erase = recording("a", "b"), EraseEvents("acme", "erasure")
     await bench.log.commit(Commit([events, erase] if is_last else [erase, events], time_ms=10**13))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from engagement import v1
 from engagement.channel import open_channel
-from engagement.errors import InternalError, OnDamage, typed_errors
+from engagement.errors import InternalError, OnDamage
 from engagement.follow import Follower
+from engagement.privacy_calls import PrivacyCalls
 from engagement.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -27,11 +28,8 @@ if TYPE_CHECKING:
 
 _REJECTIONS_PAGE_SIZE = 1000
 
-_Request = TypeVar("_Request")
-_Response = TypeVar("_Response")
 
-
-class EngagementClient:
+class EngagementClient(PrivacyCalls):
     """Talks to one server for one account, over one channel.
 
     Create it inside a running event loop, best with `async with`. Every call is safe to repeat: events
@@ -50,14 +48,12 @@ class EngagementClient:
         compression: grpc.Compression | None = None,
     ) -> None:
         """Without `credentials` the connection is in plain text, including the token."""
-        self.account_id = account_id
-        self.timeout_seconds = timeout_seconds
-        self._metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
-        self._channel = open_channel(target, credentials=credentials, compression=compression)
+        channel = open_channel(target, credentials=credentials, compression=compression)
+        metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
+        super().__init__(channel, account_id=account_id, timeout_seconds=timeout_seconds, metadata=metadata)
         self._ingest = v1.IngestServiceStub(self._channel)
         self._events = v1.EventServiceStub(self._channel)
         self._entities = v1.EntityServiceStub(self._channel)
-        self._privacy = v1.PrivacyServiceStub(self._channel)
         self._server = v1.ServerServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
@@ -260,75 +256,6 @@ class EngagementClient:
         request = v1.DeleteEntityRequest(account_id=self.account_id, kind=kind, name=name)
         return await self._call(self._entities.DeleteEntity, request)
 
-    async def erase_consumer(  # noqa: PLR0913 - all are named at the call
-        self,
-        *,
-        consumer_id: str | None = None,
-        customer_id: str | None = None,
-        conversation_id: str | None = None,
-        request_id: str = "",
-        suppress: bool = False,
-        validate_only: bool = False,
-    ) -> v1.Erasure:
-        """Erases everything stored about exactly one of a consumer, a customer and a conversation.
-
-        Returns once the erasure is complete. After a DeadlineError it continues on the server; repeat the
-        call with the same `request_id` to wait for it again. Raises ConflictError if that id was used for
-        something else.
-        """
-        if [consumer_id, customer_id, conversation_id].count(None) != 2:
-            raise TypeError("erase_consumer takes exactly one of consumer_id, customer_id, conversation_id")
-        request = v1.EraseConsumerRequest(
-            account_id=self.account_id,
-            request_id=request_id or uuid7(),
-            consumer_id=consumer_id,
-            customer_id=customer_id,
-            conversation_id=conversation_id,
-            suppress=suppress,
-            validate_only=validate_only,
-        )
-        response = await self._call(self._privacy.EraseConsumer, request)
-        return response.erasure
-
-    async def get_erasure(self, erasure_id: str) -> v1.Erasure:
-        """The current state of an erasure. Raises NotFoundError."""
-        request = v1.GetErasureRequest(account_id=self.account_id, erasure_id=erasure_id)
-        response = await self._call(self._privacy.GetErasure, request)
-        return response.erasure
-
-    async def list_erasures(self, *, page_size: int = 1000) -> AsyncIterator[v1.Erasure]:
-        """All erasures of the account, newest first."""
-        request = v1.ListErasuresRequest(account_id=self.account_id, page_size=page_size)
-        while True:
-            response = await self._call(self._privacy.ListErasures, request)
-            for erasure in response.erasures:
-                yield erasure
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
-
-    async def lift_suppression(
-        self,
-        *,
-        consumer_id: str | None = None,
-        customer_id: str | None = None,
-        conversation_id: str | None = None,
-        erasure_id: str | None = None,
-    ) -> bool:
-        """Ends the suppression of a subject, named directly or by an erasure; false if there was none.
-
-        Raises NotFoundError if no erasure has the id.
-        """
-        request = v1.LiftSuppressionRequest(
-            account_id=self.account_id,
-            consumer_id=consumer_id,
-            customer_id=customer_id,
-            conversation_id=conversation_id,
-            erasure_id=erasure_id,
-        )
-        response = await self._call(self._privacy.LiftSuppression, request)
-        return response.lifted
-
     async def get_server_info(self) -> v1.GetServerInfoResponse:
         """The version and the limits of the server."""
         return await self._call(self._server.GetServerInfo, v1.GetServerInfoRequest())
@@ -349,12 +276,6 @@ class EngagementClient:
         """Ends a hold of expiry, for all accounts, or counts what that would remove; for operators."""
         request = v1.ReleaseExpiryRequest(validate_only=validate_only)
         return await self._call(self._server.ReleaseExpiry, request)
-
-    async def _call(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request
-    ) -> _Response:
-        with typed_errors():
-            return await method(request, timeout=self.timeout_seconds, metadata=self._metadata)
 
 
 def _with_id(event: v1.Event) -> v1.Event:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from engagement_server.errors import DrainingError, OverloadedError, RequestError, UnavailableError
-from engagement_server.model import ErasureState
+from engagement_server.errors import (
+    DrainingError,
+    ErasureNotFoundError,
+    OverloadedError,
+    RequestError,
+    UnavailableError,
+)
+from engagement_server.model import NO_ERASURE, ErasureState
 from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents
 
 if TYPE_CHECKING:
@@ -52,6 +59,8 @@ class Erasures:
         if len(self._runs) >= MAX_RUNNING_ERASURES:
             raise OverloadedError
         state = await self._committer.submit(begin, returns=ErasureState, caller=caller)
+        if state.number == NO_ERASURE:
+            return state
         if state.complete_time_ms is not None:
             await self._commit_log.settle()  # another node may have completed it
             return state
@@ -61,7 +70,10 @@ class Erasures:
         await asyncio.wait([run])
         if run.cancelled():
             raise DrainingError
-        return run.result()
+        try:
+            return run.result()
+        except ErasureNotFoundError:  # it has found nothing, and another node has forgotten it
+            return replace(state, number=NO_ERASURE)
 
     async def stop(self) -> None:
         """Ends running erasures between two steps; they are resumed after a restart."""
@@ -104,6 +116,8 @@ class Erasures:
                 raise
             except UnavailableError as error:
                 _log.warning("erasure %s resumes in %.1f s: %s", erasure_id, delay_seconds, error.fault)
+            except ErasureNotFoundError:
+                raise
             except RequestError as error:
                 _log.error("erasure %s is postponed for a minute: %s", erasure_id, error)
                 raise
@@ -116,7 +130,7 @@ class Erasures:
     async def _complete(self, account_id: str, erasure_id: str) -> ErasureState:
         async with self._turn:
             state = await self._submit(EraseEvents(account_id, erasure_id))
-            while state.has_events_left:
+            while state.has_more:
                 steps = [self._submit(EraseEvents(account_id, erasure_id)) for _ in range(_STEPS_A_COMMIT)]
                 *_, state = await asyncio.gather(*steps)
         await self._purge()

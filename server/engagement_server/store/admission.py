@@ -11,7 +11,7 @@ from engagement_server.store.tombstones import subjects_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engagement_server.model import EventRecord
+    from engagement_server.model import EventRecord, Subject
     from engagement_server.store.entity_lists import EntityLists
     from engagement_server.store.tombstones import Suppressions
 
@@ -49,13 +49,17 @@ class AdmissionRules:
             return [_GRANTED] * len(records)
         events = [v1.Event.FromString(record.payload) for record in records]
         admissions = [_GRANTED] * len(records) if self._lists.are_unused else self._match(events)
-        if self._has_suppressions:
-            subjects = [subjects_of(event) for event in events]
-            suppressed = self._suppressions.find(self._account, set().union(*subjects))
-            for number, named in enumerate(subjects):
-                if not suppressed.isdisjoint(named):
-                    admissions[number] = Admission(is_suppressed=True)
+        for number, is_suppressed in enumerate(self.suppressed([subjects_of(event) for event in events])):
+            if is_suppressed:
+                admissions[number] = Admission(is_suppressed=True)
         return admissions
+
+    def suppressed(self, named: Sequence[Sequence[Subject]]) -> list[bool]:
+        """Whether each event, given by the subjects that it names, has one that is suppressed."""
+        if not named or not self._has_suppressions:
+            return [False] * len(named)
+        suppressed = self._suppressions.find(self._account, set().union(*named))
+        return [not suppressed.isdisjoint(subjects) for subjects in named]
 
     def _match(self, events: Sequence[v1.Event]) -> list[Admission]:
         # Many events share few values: each pair is matched once a batch.

@@ -291,8 +291,9 @@ class _Checkup:
     def _check_erasures(self, connection: apsw.Connection) -> None:
         for (erasure_id,) in _rows(
             connection,
-            "SELECT erasure_id FROM erasures WHERE length(subject_hash) <> ? OR account NOT IN"
-            " (SELECT number FROM accounts) OR (complete_time_ms IS NOT NULL AND subject IS NOT NULL)",
+            "SELECT DISTINCT erasure_id FROM erasures AS e LEFT JOIN erasure_subjects AS s ON s.erasure = e.number"
+            " WHERE s.hash IS NULL OR length(s.hash) <> ? OR e.account NOT IN (SELECT number FROM accounts)"
+            " OR (e.complete_time_ms IS NOT NULL AND s.value IS NOT NULL)",
             _HASH_BYTES,
         ):
             self.find("derived", f"erasure {erasure_id!r}", "has a state that no erasure has")

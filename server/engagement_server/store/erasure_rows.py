@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.errors import DamagedEventsError, ErasureNotFoundError, RequestIdReusedError
-from engagement_server.model import ErasureState, Subject
+from engagement_server.model import NO_ERASURE, ErasureState, Subject
 from engagement_server.store.account_rows import NO_ACCOUNT, find_account, find_bounds, open_account
 from engagement_server.store.damaged_removal import (
     DamagedEvents,
@@ -19,6 +20,7 @@ from engagement_server.store.erasure_states import ErasureStates
 from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
 from engagement_server.store.notice_rows import pack_positions
+from engagement_server.store.rejection_rows import RejectionRows
 from engagement_server.store.removal import Removal
 from engagement_server.store.tombstones import Suppressions, Tombstones
 
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     import apsw
 
     from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents, LiftSuppression
+    from engagement_server.store.event_pages import Page
     from engagement_server.store.index_merges import IndexMerges
+
+_EVENT_ID = v1.SubjectKind.SUBJECT_KIND_EVENT_ID
 
 
 class ErasureStep(NamedTuple):
@@ -42,13 +47,14 @@ class ErasureStep(NamedTuple):
 
 
 class _RunningErasure(NamedTuple):
-    """The columns that say what remains to be erased."""
+    """The subject that an erasure is at; without one, nothing is left to erase."""
 
     number: int
-    kind: int
-    subject: str | None
     through_position: int
-    progress: int
+    subject: Subject | None
+    subject_number: int = 0
+    progress: int = 0
+    """The position through which the subject's events are erased."""
 
 
 class ErasureRows:
@@ -61,6 +67,7 @@ class ErasureRows:
         self._states = ErasureStates(connection)
         self._pages = EventPages(connection)
         self._removal = Removal(connection, merges=merges)
+        self._rejections = RejectionRows(connection)
         self._planned: Sequence[StoredId] = ()
         """Damaged events that the next step removes, and the positions of the subject's."""
         self._wanted: set[int] = set()
@@ -69,53 +76,65 @@ class ErasureRows:
     def begin(self, operation: BeginErasure, account: int, time_ms: int) -> ErasureState:
         """Begins an erasure, or finds the one of the same request. Raises RequestIdReusedError.
 
-        A missing account is created for a suppression only; else the erasure is complete, and nothing of it
-        is stored.
+        A missing account is created for a suppression, or to clear rejected events; else nothing is found.
         """
         if account == NO_ACCOUNT:
-            if not operation.suppress:
-                return _nothing_erased(operation, time_ms)
+            if not operation.suppress and not self._rejections.count(
+                operation.account_id, operation.subjects
+            ):
+                return nothing_found(operation)
             account = open_account(self._connection, operation.account_id)
-        subject_hash = self._suppressions.hash_subject(account, operation.subject)
+        hashes = [self._suppressions.hash_subject(account, subject) for subject in operation.subjects]
         known = self._connection.execute(
-            "SELECT erasure_id, subject_hash, suppress FROM erasures WHERE account = ? AND request_id = ?",
+            "SELECT number, erasure_id, suppress FROM erasures WHERE account = ? AND request_id = ?",
             (account, operation.request_id),
         ).fetchone()
         if known is not None:
-            erasure_id, known_hash, suppress = known
-            if known_hash != subject_hash or bool(suppress) != operation.suppress:
+            number, erasure_id, suppress = known
+            if self._hashes(number) != hashes or bool(suppress) != operation.suppress:
                 raise RequestIdReusedError(operation.request_id)
             return self._states.find(operation.account_id, erasure_id)
+        self._insert(operation, account, hashes, time_ms)
         if operation.suppress:
-            self._suppressions.add(account, subject_hash)
-        self._connection.execute(
-            "INSERT INTO erasures (account, erasure_id, request_id, kind, subject, subject_hash, suppress,"
-            " through_position, progress, erased_events, create_time_ms)"
-            " SELECT number, ?, ?, ?, ?, ?, ?, ? + last_sequence, ?, 0, ? FROM accounts WHERE number = ?",
-            (
-                operation.erasure_id,
-                operation.request_id,
-                *operation.subject,
-                subject_hash,
-                operation.suppress,
-                first_position(account),
-                first_position(account),
-                time_ms,
-                account,
-            ),
-        )
+            for subject, subject_hash in zip(operation.subjects, hashes, strict=True):
+                if subject.kind != _EVENT_ID:
+                    self._suppressions.add(account, subject_hash)
         return self._states.find(operation.account_id, operation.erasure_id)
 
+    def _hashes(self, erasure: int) -> list[bytes]:
+        rows = self._connection.execute(
+            "SELECT hash FROM erasure_subjects WHERE erasure = ? ORDER BY number", (erasure,)
+        )
+        return [bytes(subject_hash) for (subject_hash,) in rows]
+
+    def _insert(self, operation: BeginErasure, account: int, hashes: Sequence[bytes], time_ms: int) -> None:
+        first = first_position(account)
+        self._connection.execute(
+            "INSERT INTO erasures (account, erasure_id, request_id, suppress, through_position,"
+            " erased_events, cleared_rejections, create_time_ms)"
+            " SELECT number, ?, ?, ?, ? + last_sequence, 0, 0, ? FROM accounts WHERE number = ?",
+            (operation.erasure_id, operation.request_id, operation.suppress, first, time_ms, account),
+        )
+        erasure = self._connection.last_insert_rowid()
+        self._connection.executemany(
+            "INSERT INTO erasure_subjects VALUES (?, ?, ?, ?, ?, ?, NULL)",
+            (
+                (erasure, number, *subject, subject_hash, first)
+                for number, (subject, subject_hash) in enumerate(zip(operation.subjects, hashes, strict=True))
+            ),
+        )
+
     def erase(self, operation: EraseEvents, account: int) -> ErasureStep:
-        """Erases the next events and appends a notice to the log. Raises ErasureNotFoundError."""
+        """Erases the next events, clears rejected ones, and appends a notice to the log.
+
+        Raises ErasureNotFoundError.
+        """
         running = self._find_running(operation.erasure_id, account)
         if running.subject is None:
             return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), None)
         lost = self._remove_planned(account)
-        try:
-            page = self._pages.read(_query(operation, running))
-        except DamagedEventsError as damage:
-            raise damage.__cause__ or damage from None  # it has ended the transaction
+        cleared = self._clear(operation, running.subject)
+        page = self._next_events(operation, account, running)
         events = [each for each in page.rows if each[0].position <= running.through_position]
         if events and self._removal.erase(account, events):
             self._purge.schedule()
@@ -127,11 +146,37 @@ class ErasureRows:
             tail = self._append_notice(operation, account, erased)
         is_last = page.next_position is None or page.next_position >= running.through_position
         self._connection.execute(
-            "UPDATE erasures SET erased_events = erased_events + ?, progress = ?,"
-            " subject = iif(?, NULL, subject) WHERE number = ?",
-            (len(ids), page.next_position or running.through_position, is_last, running.number),
+            "UPDATE erasure_subjects SET progress = ?, value = iif(?, NULL, value)"
+            " WHERE erasure = ? AND number = ?",
+            (
+                page.next_position or running.through_position,
+                is_last and cleared < operation.max_rejections,
+                running.number,
+                running.subject_number,
+            ),
+        )
+        self._connection.execute(
+            "UPDATE erasures SET erased_events = erased_events + ?,"
+            " cleared_rejections = cleared_rejections + ? WHERE number = ?",
+            (len(ids), cleared, running.number),
         )
         return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), tail, erased)
+
+    def _clear(self, operation: EraseEvents, subject: Subject) -> int:
+        if subject.kind == _EVENT_ID:
+            return self._rejections.clear_ids(operation.account_id, [subject.value])
+        return self._rejections.clear_subject(
+            operation.account_id, subject, max_rejections=operation.max_rejections
+        )
+
+    def _next_events(self, operation: EraseEvents, account: int, running: _RunningErasure) -> Page:
+        assert running.subject is not None
+        try:
+            if running.subject.kind == _EVENT_ID:
+                return self._pages.read_one(account, running.subject.value)
+            return self._pages.read(_query(operation, running))
+        except DamagedEventsError as damage:
+            raise damage.__cause__ or damage from None  # it has ended the transaction
 
     def plan(self, operation: EraseEvents) -> bool:
         """Finds damaged events that the erasure meets, between transactions; the next step removes them.
@@ -144,7 +189,11 @@ class ErasureRows:
             running = self._find_running(operation.erasure_id, account)
             if running.subject is None:
                 return False
-            wanted = EventPages(damaged.connection).candidates(_query(operation, running))
+            pages = EventPages(damaged.connection)
+            if running.subject.kind == _EVENT_ID:
+                wanted = pages.candidates_with_id(account, running.subject.value)
+            else:
+                wanted = pages.candidates(_query(operation, running))
             met = [each for each in damaged.ranges() if each.is_near(wanted)]
         self._planned = plan_removal(path, account_id, met)
         self._wanted = set(wanted)
@@ -160,41 +209,61 @@ class ErasureRows:
         if not planned:
             return []
         remove_damaged(self._connection, account, planned)
-        self._removal.redact_results(account, [each.event_id for each in planned])
+        self._removal.clear_results(account, [each.event_id for each in planned])
         return [each for each in planned if each.position in self._wanted]
 
     def complete(self, operation: CompleteErasure, account: int, time_ms: int) -> ErasureState:
-        """Completes an erasure that has no events left; idempotent. Raises ErasureNotFoundError."""
+        """Completes an erasure that has nothing left; idempotent. Raises ErasureNotFoundError.
+
+        One that has found and suppressed nothing is forgotten.
+        """
+        state = self._states.find(operation.account_id, operation.erasure_id)
+        if state.has_more or state.complete_time_ms is not None:
+            return state
+        forgotten = self._connection.execute(
+            "DELETE FROM erasures WHERE number = ? AND NOT suppress"
+            " AND erased_events = 0 AND cleared_rejections = 0 RETURNING number",
+            (state.number,),
+        ).fetchall()
+        if forgotten:
+            self._connection.execute("DELETE FROM erasure_subjects WHERE erasure = ?", (state.number,))
+            return replace(state, number=NO_ERASURE)
         self._connection.execute(
-            "UPDATE erasures SET complete_time_ms = ?"
-            " WHERE account = ? AND erasure_id = ? AND subject IS NULL AND complete_time_ms IS NULL",
-            (time_ms, account, operation.erasure_id),
+            "UPDATE erasures SET complete_time_ms = ? WHERE number = ?", (time_ms, state.number)
         )
         return self._states.find(operation.account_id, operation.erasure_id)
 
-    def lift(self, operation: LiftSuppression, account: int) -> int:
-        """Lifts a suppression; returns 0 if there was none. Raises ErasureNotFoundError."""
+    def lift(self, operation: LiftSuppression, account: int, time_ms: int) -> int:
+        """Lifts suppressions; returns 0 if there was none. Raises ErasureNotFoundError."""
         if isinstance(operation.target, Subject):
-            return self._suppressions.lift(
-                account, self._suppressions.hash_subject(account, operation.target)
+            hashes = [self._suppressions.hash_subject(account, operation.target)]
+        else:
+            hashes = self._hashes(self._find_running(operation.target, account).number)
+        return sum([self._lift(account, subject_hash, time_ms) for subject_hash in hashes])
+
+    def _lift(self, account: int, subject_hash: bytes, time_ms: int) -> int:
+        lifted = self._suppressions.lift(account, subject_hash)
+        if lifted:
+            self._connection.execute(
+                "UPDATE erasure_subjects SET lift_time_ms = ? WHERE hash = ? AND lift_time_ms IS NULL"
+                " AND (SELECT suppress FROM erasures WHERE number = erasure)",
+                (time_ms, subject_hash),
             )
-        row = self._connection.execute(
-            "SELECT subject_hash FROM erasures WHERE account = ? AND erasure_id = ?",
-            (account, operation.target),
-        ).fetchone()
-        if row is None:
-            raise ErasureNotFoundError(operation.target)
-        return self._suppressions.lift(account, bytes(row[0]))
+        return lifted
 
     def _find_running(self, erasure_id: str, account: int) -> _RunningErasure:
-        row = self._connection.execute(
-            "SELECT number, kind, subject, through_position, progress FROM erasures"
-            " WHERE account = ? AND erasure_id = ?",
+        row: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT e.number, e.through_position, s.number, s.kind, s.value, s.progress FROM erasures AS e"
+            " LEFT JOIN erasure_subjects AS s ON s.erasure = e.number AND s.value IS NOT NULL"
+            " WHERE e.account = ? AND e.erasure_id = ? ORDER BY s.number LIMIT 1",
             (account, erasure_id),
         ).fetchone()
         if row is None:
             raise ErasureNotFoundError(erasure_id)
-        return _RunningErasure(*row)
+        number, through_position, subject_number, kind, value, progress = row
+        if value is None:
+            return _RunningErasure(number, through_position, None)
+        return _RunningErasure(number, through_position, Subject(kind, value), subject_number, progress)
 
     def _append_notice(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
         """Appends a notice to the account's log; returns its position."""
@@ -211,18 +280,20 @@ class ErasureRows:
         return position
 
 
-def _nothing_erased(operation: BeginErasure, time_ms: int) -> ErasureState:
-    """The state of an erasure in an account that has nothing."""
+def nothing_found(operation: BeginErasure) -> ErasureState:
+    """The state of an erasure that has found nothing, and is not kept."""
     return ErasureState(
-        number=0,
+        number=NO_ERASURE,
         erasure_id=operation.erasure_id,
         request_id=operation.request_id,
-        subject_kind=operation.subject.kind,
+        subject_kinds=[subject.kind for subject in operation.subjects],
         erased_events=0,
+        cleared_rejections=0,
         is_suppressing=False,
-        create_time_ms=time_ms,
-        complete_time_ms=time_ms,
-        has_events_left=False,
+        create_time_ms=0,
+        complete_time_ms=None,
+        lift_time_ms=None,
+        has_more=False,
     )
 
 
@@ -230,7 +301,7 @@ def _query(operation: EraseEvents, running: _RunningErasure) -> PageQuery:
     assert running.subject is not None
     return PageQuery(
         account_id=operation.account_id,
-        wanted=filter_of(Subject(running.kind, running.subject)),
+        wanted=filter_of(running.subject),
         after_position=running.progress,
         newest_first=False,
         max_events=operation.max_events,

@@ -1,19 +1,31 @@
-"""Reads the states of erasures, which never name their subjects."""
+"""Reads the states of erasures and suppressions, which never name their subjects."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from engagement_server.errors import ErasureNotFoundError
-from engagement_server.model import ErasureState
+from engagement_server.model import ErasureState, Suppression
+from engagement_server.store.account_rows import find_account
 from engagement_server.store.tombstones import Suppressions
 
 if TYPE_CHECKING:
     import apsw
 
+    from engagement_server.model import Subject
+
+MAX_SUPPRESSIONS = 100
+"""Limit on the suppressions of one subject that are listed."""
 _COLUMNS = (
-    "account, subject_hash, number, erasure_id, request_id, kind, erased_events, create_time_ms,"
-    " complete_time_ms, subject IS NOT NULL"
+    "number, erasure_id, request_id, erased_events, cleared_rejections, create_time_ms, complete_time_ms,"
+    # The subjects in their order, which an aggregate alone would not promise.
+    " (SELECT json_group_array(kind) FROM (SELECT kind FROM erasure_subjects WHERE erasure = e.number"
+    " ORDER BY number)),"
+    " EXISTS (SELECT 1 FROM erasure_subjects WHERE erasure = e.number AND value IS NOT NULL),"
+    " EXISTS (SELECT 1 FROM erasure_subjects AS s JOIN suppressions AS kept USING (hash)"
+    " WHERE s.erasure = e.number AND kept.account = e.account),"
+    " (SELECT max(lift_time_ms) FROM erasure_subjects WHERE erasure = e.number)"
 )
 
 
@@ -43,26 +55,41 @@ class ErasureStates:
         )
         return list(rows)
 
+    def suppressions(self, account_id: str, subject: Subject) -> list[Suppression]:
+        """The suppressions of a subject, latest first, at most `MAX_SUPPRESSIONS`."""
+        account = find_account(self._connection, account_id)
+        if account is None:
+            return []
+        rows: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT s.kind, e.erasure_id, e.request_id, e.create_time_ms, s.lift_time_ms"
+            " FROM erasure_subjects AS s JOIN erasures AS e ON e.number = s.erasure"
+            " WHERE s.hash = ? AND e.suppress ORDER BY e.number DESC LIMIT ?",
+            (self._suppressions.hash_subject(account, subject), MAX_SUPPRESSIONS),
+        )
+        return [Suppression(*row) for row in rows]
+
     def _read(self, condition: str, account_id: str, *arguments: apsw.SQLiteValue) -> list[ErasureState]:
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM erasures"  # noqa: S608  # constants of this class
+            f"SELECT {_COLUMNS} FROM erasures AS e"  # noqa: S608  # constants of this class
             f" WHERE account = (SELECT number FROM accounts WHERE account_id = ?) AND {condition}",
             (account_id, *arguments),
         )
-        return [self._state(*row) for row in rows]
+        return [_state(*row) for row in rows]
 
-    def _state(self, account: int, subject_hash: bytes, *columns: Any) -> ErasureState:  # Any: as in SQL
-        number, erasure_id, request_id, kind, erased_events, create_time_ms, complete_time_ms, is_left = (
-            columns
-        )
-        return ErasureState(
-            number=number,
-            erasure_id=erasure_id,
-            request_id=request_id,
-            subject_kind=kind,
-            erased_events=erased_events,
-            is_suppressing=self._suppressions.has(account, subject_hash),
-            create_time_ms=create_time_ms,
-            complete_time_ms=complete_time_ms,
-            has_events_left=bool(is_left),
-        )
+
+def _state(*columns: Any) -> ErasureState:  # Any: as in SQL
+    number, erasure_id, request_id, erased, cleared, create_ms, complete_ms, *of_subjects = columns
+    kinds, has_more, is_suppressing, lift_ms = of_subjects
+    return ErasureState(
+        number=number,
+        erasure_id=erasure_id,
+        request_id=request_id,
+        subject_kinds=json.loads(kinds),
+        erased_events=erased,
+        cleared_rejections=cleared,
+        is_suppressing=bool(is_suppressing),
+        create_time_ms=create_ms,
+        complete_time_ms=complete_ms,
+        lift_time_ms=lift_ms,
+        has_more=bool(has_more),
+    )

@@ -19,6 +19,7 @@ from engagement_server.store.log_position import read_position
 from engagement_server.store.notice_rows import unpack_positions
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.receive_times import ReceiveTimes
+from engagement_server.store.rejection_rows import RejectionRows
 from engagement_server.store.retention_rows import read_retention
 from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.upload_rows import find_upload
@@ -51,6 +52,7 @@ class Reader:
         self._suppressions = Suppressions(connection)
         self._tombstones = Tombstones(connection)
         self.erasures = ErasureStates(connection)
+        self.rejections_of = RejectionRows(connection)
         self.profiles = ProfileRows(connection)
         self.receive_times = ReceiveTimes(connection)
         self._pages = EventPages(connection)

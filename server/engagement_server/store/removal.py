@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engagement import v1
 from engagement_server.store.index_rows import delete_words
 from engagement_server.store.index_separators import drop_separators
+from engagement_server.store.rejection_rows import RejectionRows
 from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from engagement import v1
     from engagement_server.model import StoredRow
     from engagement_server.store.index_merges import IndexMerges
 
@@ -31,6 +32,7 @@ class Removal:
     def __init__(self, connection: apsw.Connection, *, merges: IndexMerges) -> None:
         self._connection = connection
         self._merges = merges
+        self._rejections = RejectionRows(connection)
 
     def erase(self, account: int, events: Sequence[tuple[StoredRow, v1.Event]]) -> bool:
         """Removes events with their words; returns whether that takes a purge of the index as well."""
@@ -53,7 +55,7 @@ class Removal:
             "DELETE FROM events WHERE position IN (SELECT value FROM json_each(?))",
             (json.dumps([row.position for row, _ in events]),),
         )
-        self.redact_results(account, [event.event_id for _, event in events])
+        self.clear_results(account, [event.event_id for _, event in events])
         self._remove_folds(account, [event for _, event in events])
 
     def _remove_folds(self, account: int, events: Sequence[v1.Event]) -> None:
@@ -70,6 +72,13 @@ class Removal:
             (account, json.dumps(sorted(customer_ids))),
         )
 
+    def clear_results(self, account: int, event_ids: Sequence[str]) -> None:
+        """Clears the ids, and errors that may quote the events, in the results of uploads."""
+        ((account_id,),) = self._connection.execute(
+            "SELECT account_id FROM accounts WHERE number = ?", (account,)
+        )
+        self._rejections.clear_ids(str(account_id), event_ids)
+
     def _set_secure_delete(self, value: int) -> None:
         self._connection.execute("INSERT INTO search (search, rank) VALUES ('secure-delete', ?)", (value,))
 
@@ -83,31 +92,3 @@ class Removal:
         self._connection.execute(delete_words(len(events)), values)
         # Marks are merged like the words that they delete.
         self._merges.merge_share(rows=len(events), text_characters=text_characters)
-
-    def redact_results(self, account: int, event_ids: Sequence[str]) -> None:
-        """Removes the ids, and errors that may quote the events, from the results of uploads."""
-        found: Any = self._connection.execute(  # Any: each column has its own type
-            "SELECT r.upload, r.chunk_sequence, r.event_index, r.error FROM json_each(?) AS wanted"
-            " CROSS JOIN upload_results AS r INDEXED BY upload_results_by_event ON r.event_id = wanted.value"
-            " JOIN uploads AS u ON u.number = r.upload"
-            " WHERE u.account_id = (SELECT account_id FROM accounts WHERE number = ?)",
-            (json.dumps(event_ids), account),
-        ).fetchall()
-        for upload, sequence, event_index, error in found:
-            self._connection.execute(
-                "UPDATE upload_results SET event_id = '', error = ?"
-                " WHERE upload = ? AND chunk_sequence = ? AND event_index = ?",
-                (_redacted(error), upload, sequence, event_index),
-            )
-
-
-def _redacted(error: bytes) -> bytes:
-    """Reduces a serialized `EventError` to its reason."""
-    if not error:
-        return error
-    before = v1.EventError.FromString(error)
-    return v1.EventError(
-        reason=before.reason,
-        message="the event and its errors are erased",
-        violations_total=before.violations_total,
-    ).SerializeToString()

@@ -87,6 +87,15 @@ CREATE TABLE upload_results (
 CREATE INDEX upload_rejections ON upload_results (upload, chunk_sequence, event_index) WHERE outcome = 3;
 -- Erasures find the results of their events.
 CREATE INDEX upload_results_by_event ON upload_results (event_id);
+-- Salted hashes of the subjects of rejected events: erasures find those that were never stored.
+CREATE TABLE rejection_subjects (
+    upload         INTEGER NOT NULL,
+    chunk_sequence INTEGER NOT NULL,
+    event_index    INTEGER NOT NULL,
+    hash           BLOB NOT NULL,
+    PRIMARY KEY (upload, chunk_sequence, event_index, hash)
+) WITHOUT ROWID;
+CREATE INDEX rejection_subjects_by_hash ON rejection_subjects (hash);
 
 -- The account's lists of customer statuses and types: kinds are numbers of `EntityKind`.
 CREATE TABLE entity_lists (
@@ -116,25 +125,35 @@ CREATE TABLE suppressions (
     PRIMARY KEY (account, hash)
 ) WITHOUT ROWID;
 
--- `subject` is NULL once no event is left to erase. Kinds are numbers of `SubjectKind`.
+-- One that has found and suppressed nothing leaves no row.
 CREATE TABLE erasures (
-    number           INTEGER PRIMARY KEY,
-    account          INTEGER NOT NULL,
-    erasure_id       TEXT NOT NULL,
-    request_id       TEXT NOT NULL,
-    kind             INTEGER NOT NULL,
-    subject          TEXT,
-    subject_hash     BLOB NOT NULL,
-    suppress         INTEGER NOT NULL,
-    through_position INTEGER NOT NULL,
-    progress         INTEGER NOT NULL,
-    erased_events    INTEGER NOT NULL,
-    create_time_ms   INTEGER NOT NULL,
-    complete_time_ms INTEGER,
+    number             INTEGER PRIMARY KEY,
+    account            INTEGER NOT NULL,
+    erasure_id         TEXT NOT NULL,
+    request_id         TEXT NOT NULL,
+    suppress           INTEGER NOT NULL,
+    through_position   INTEGER NOT NULL,
+    erased_events      INTEGER NOT NULL,
+    cleared_rejections INTEGER NOT NULL,
+    create_time_ms     INTEGER NOT NULL,
+    complete_time_ms   INTEGER,
     UNIQUE (account, erasure_id),
     UNIQUE (account, request_id)
 );
 CREATE INDEX erasures_running ON erasures (number) WHERE complete_time_ms IS NULL;
+-- The subjects and single events of erasures, in the order of the request. `value` is NULL once nothing is left of it.
+-- Kinds are numbers of `SubjectKind`. `lift_time_ms` is when the suppression by this erasure was lifted.
+CREATE TABLE erasure_subjects (
+    erasure      INTEGER NOT NULL,
+    number       INTEGER NOT NULL,
+    kind         INTEGER NOT NULL,
+    value        TEXT,
+    hash         BLOB NOT NULL,
+    progress     INTEGER NOT NULL,
+    lift_time_ms INTEGER,
+    PRIMARY KEY (erasure, number)
+) WITHOUT ROWID;
+CREATE INDEX erasure_subjects_by_hash ON erasure_subjects (hash);
 
 -- Subscribers get notices in the order of the log. `erased` are positions of events, packed as u64.
 CREATE TABLE notices (

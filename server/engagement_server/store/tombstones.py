@@ -20,25 +20,33 @@ if TYPE_CHECKING:
 _HASH_BYTES = 16
 
 
+class SaltedHash:
+    """Hashes texts of one kind with the salt of the store."""
+
+    def __init__(self, connection: apsw.Connection, *, kind: bytes) -> None:
+        self._kind = kind
+        ((salt,),) = connection.execute("SELECT value FROM settings WHERE name = 'erasure_salt'")
+        self._salt = bytes(salt)
+
+    def of(self, text: str) -> bytes:
+        """The hash of a text."""
+        encoded = text.encode()
+        return hashlib.blake2b(encoded, digest_size=_HASH_BYTES, key=self._salt, person=self._kind).digest()
+
+
 class _SaltedHashes:
     """A table of hashes. Works inside the transactions of the caller."""
 
     def __init__(self, connection: apsw.Connection, *, table: str, kind: bytes) -> None:
         self._connection = connection
         self._table = table
-        self._kind = kind
-        ((salt,),) = connection.execute("SELECT value FROM settings WHERE name = 'erasure_salt'")
-        self._salt = bytes(salt)
+        self._salted = SaltedHash(connection, kind=kind)
 
     def has_any(self, account: int) -> bool:
         """Whether the account has any hash."""
         statement = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE account = ?)"  # noqa: S608  # a constant
         ((has_any,),) = self._connection.execute(statement, (account,))
         return bool(has_any)
-
-    def _hash(self, text: str) -> bytes:
-        encoded = text.encode()
-        return hashlib.blake2b(encoded, digest_size=_HASH_BYTES, key=self._salt, person=self._kind).digest()
 
     def _add(self, account: int, hashes: Iterable[bytes]) -> None:
         self._connection.executemany(
@@ -73,7 +81,7 @@ class Tombstones(_SaltedHashes):
         return [hashes[found] for found in self._find(account, hashes)]
 
     def _hash_event_id(self, account: int, event_id: str) -> bytes:
-        return self._hash(f"{account} {event_id}")
+        return self._salted.of(f"{account} {event_id}")
 
 
 class Suppressions(_SaltedHashes):
@@ -104,7 +112,7 @@ class Suppressions(_SaltedHashes):
 
     def hash_subject(self, account: int, subject: Subject) -> bytes:
         """The hash that stands for a subject."""
-        return self._hash(f"{account} {subject.kind} {subject.value}")
+        return self._salted.of(f"{account} {subject.kind} {subject.value}")
 
 
 def subjects_of(event: v1.Event) -> list[Subject]:

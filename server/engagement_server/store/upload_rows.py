@@ -15,6 +15,7 @@ from engagement_server.errors import (
 )
 from engagement_server.model import CommittedChunk, Outcome, SourceDigest, Tally, UploadState, Verdict, count
 from engagement_server.operations import ChunkCommitted
+from engagement_server.store.rejection_rows import RejectionRows, subjects_of_rejected, without_keys
 
 if TYPE_CHECKING:
     import apsw
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     )
     from engagement_server.store.pending_events import PendingEvents
 
+_TABLES_OF_RESULTS = (
+    ("rejection_subjects", "upload, chunk_sequence, event_index, hash"),
+    ("upload_results", "upload, chunk_sequence, event_index"),
+)
 MAX_REMEMBERED_CHUNKS = 1000
 """Limit on the last chunks of each upload whose content and source are remembered."""
 
@@ -77,6 +82,7 @@ class UploadRows:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._rejections = RejectionRows(connection)
 
     def open(self, operation: OpenUpload, time_ms: int) -> UploadState:
         """Gives the upload to a new owner; creates it if missing."""
@@ -128,8 +134,10 @@ class UploadRows:
         if not_accepted:
             self._connection.executemany(
                 "INSERT INTO upload_results VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((number, chunk.sequence, *_redacted(verdict)) for verdict in not_accepted),
+                ((number, chunk.sequence, *_as_stored(verdict)) for verdict in not_accepted),
             )
+            rejected = subjects_of_rejected(chunk.batch, not_accepted)
+            self._rejections.add(chunk.account_id, number, chunk.sequence, rejected)
         self._remember(number, chunk, events_through=tally.total)
         return ChunkCommitted(chunk.sequence, chunk.sequence, tally, not_accepted)
 
@@ -177,12 +185,13 @@ class UploadRows:
         ).fetchall()
         deleted = 0
         for (number,) in idle:
-            self._connection.execute(
-                "DELETE FROM upload_results WHERE (upload, chunk_sequence, event_index) IN (SELECT upload,"
-                " chunk_sequence, event_index FROM upload_results WHERE upload = ? ORDER BY 1, 2, 3 LIMIT ?)",
-                (number, operation.max_rows - deleted),
-            )
-            deleted += self._connection.changes()
+            for table, key in _TABLES_OF_RESULTS:
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE ({key}) IN"  # noqa: S608  # constants
+                    f" (SELECT {key} FROM {table} WHERE upload = ? ORDER BY {key} LIMIT ?)",
+                    (number, operation.max_rows - deleted),
+                )
+                deleted += self._connection.changes()
             if deleted >= operation.max_rows:
                 break
             self._connection.execute("DELETE FROM upload_chunks WHERE upload = ?", (number,))
@@ -248,8 +257,8 @@ class UploadRows:
         ]
 
 
-def _redacted(verdict: Verdict) -> Verdict:
-    """The verdict as it is stored: without the id of an erased or suppressed event."""
-    if verdict.position == 0 and verdict.outcome != Outcome.REJECTED:
-        return verdict._replace(event_id="")
-    return verdict
+def _as_stored(verdict: Verdict) -> Verdict:
+    """The verdict without the id of an erased or suppressed event, and without keys of maps."""
+    if verdict.outcome == Outcome.REJECTED:
+        return verdict._replace(error=without_keys(verdict.error))
+    return verdict if verdict.position else verdict._replace(event_id="")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from engagement_server.model import Batch
+    from engagement_server.model import Batch, Rejection
     from engagement_server.store.entity_lists import EntityLists, UnknownEntity
     from engagement_server.store.tombstones import Suppressions, Tombstones
 
@@ -101,10 +101,7 @@ class Judge:
 
         If `is_atomic`, raises EventIdConflictError and EntityUnknownError, and no event becomes known.
         """
-        others = [
-            Verdict(rejection.index, rejection.event_id, Outcome.REJECTED, 0, rejection.error)
-            for rejection in batch.rejections
-        ]
+        others = self._judge_rejections(batch.rejections)
         added: dict[str, _Known] = {
             record.event_id: (position, record.payload)
             for position, record in zip(positions, batch.records, strict=True)
@@ -121,7 +118,7 @@ class Judge:
         for index, record, admission in zip(batch.indexes, batch.records, admissions, strict=True):
             event_id = record.event_id
             known = self._known.get(event_id) or added.get(event_id)
-            if known is not None:
+            if known is not None and not (admission.is_suppressed and self._is_conflict(record, known)):
                 others.append(self._judge_known(index, record, known, is_atomic=is_atomic))
             elif admission.is_suppressed:
                 others.append(Verdict(index, event_id, Outcome.SUPPRESSED, 0, b""))
@@ -135,17 +132,32 @@ class Judge:
         self._known.update(added)
         return JudgedBatch(new_records, new_indexes, granted, positions, sorted(others))
 
+    def _judge_rejections(self, rejections: Sequence[Rejection]) -> list[Verdict]:
+        """The verdicts on invalid events: those of a suppressed subject leave no trace."""
+        suppressed = self._rules.suppressed([rejection.subjects for rejection in rejections])
+        return [
+            Verdict(rejection.index, rejection.event_id, Outcome.SUPPRESSED, 0, b"")
+            if is_suppressed
+            else Verdict(rejection.index, rejection.event_id, Outcome.REJECTED, 0, rejection.error)
+            for rejection, is_suppressed in zip(rejections, suppressed, strict=True)
+        ]
+
     def _judge_known(self, index: int, record: EventRecord, known: _Known, *, is_atomic: bool) -> Verdict:
-        position, payload = known
         event_id = record.event_id
-        # Nothing is left of an erased event to compare with.
-        if known != _ERASED:
-            stored = self._read(position) if payload is None else _StoredContent(payload)
-            if not stored.is_same_as(record.payload):
-                if is_atomic:
-                    raise EventIdConflictError(event_id)
-                return Verdict(index, event_id, Outcome.REJECTED, 0, _conflict(event_id))
+        if self._is_conflict(record, known):
+            if is_atomic:
+                raise EventIdConflictError(event_id)
+            return Verdict(index, event_id, Outcome.REJECTED, 0, _conflict(event_id))
+        position, _ = known
         return Verdict(index, event_id, Outcome.DUPLICATE, position, b"")
+
+    def _is_conflict(self, record: EventRecord, known: _Known) -> bool:
+        """Whether the known event has other content."""
+        if known == _ERASED:  # nothing is left of it to compare with
+            return False
+        position, payload = known
+        stored = self._read(position) if payload is None else _StoredContent(payload)
+        return not stored.is_same_as(record.payload)
 
     def _read(self, position: int) -> _StoredContent:
         # One at a time: the payloads of a whole batch may not fit into memory.

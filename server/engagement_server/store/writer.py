@@ -323,7 +323,7 @@ class Writer:
             case CompleteErasure():
                 return self._erasures.complete(operation, account, time_ms)
             case LiftSuppression():
-                return self._erasures.lift(operation, account)
+                return self._erasures.lift(operation, account, time_ms)
             case ExpireEvents():
                 return self._expire(operation, account, time_ms)
 
