@@ -1,105 +1,201 @@
-"""`engagement erase`, `erasures` and `lift`: erase a person, list erasures, end a suppression."""
+"""`engagement erase` and `erasures`: erase a person, list erasures."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
 
 import click
 from google.protobuf import json_format
 
 from engagement import v1
-from engagement.cli import printing
+from engagement.cli import printing, related_ids
 from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.failures import ExitStatus
 from engagement.client import EngagementClient
 from engagement.errors import DeadlineError
+from engagement.privacy_calls import Ids
 from engagement.uuid7 import uuid7
 
-_Command = TypeVar("_Command", bound=Callable[..., int])
 _SHOWN_SAMPLES = 5
-_COLUMNS = ("erasure id", "created", "completed", "by", "erased", "suppressing", "request id")
+_COLUMNS = ("erasure id", "created", "completed", "by", "erased", "cleared", "suppressing", "request id")
 
 _ERASE_EPILOG = """\b
 Examples:
-  engagement erase --consumer c-17 --account acme
+  engagement erase --consumer c-17 --dry-run --account acme
+  engagement erase --consumer c-17 --customer 138766 --account acme
   engagement erase --customer 138766 --suppress --request-id ticket-881 --yes --account acme
+  engagement erase --event 0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b --account acme
 
-Exit status: 0 erased, 1 not confirmed, 2 wrong usage or no connection.
+Exit status: 0 erased (or found, with --dry-run), 1 nothing found or not confirmed,
+2 wrong usage or no connection.
 """
 _ERASURES_EPILOG = """\b
 Examples:
   engagement erasures --account acme
   engagement erasures 0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b --account acme --json
 """
-_LIFT_EPILOG = """\b
-Examples:
-  engagement lift --consumer c-17 --account acme
-  engagement lift --erasure 0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b --account acme
-"""
-
-
-def _subject_options(command: _Command) -> _Command:
-    for option in (
-        click.option(
-            "--conversation", "conversation_id", metavar="ID", help="The conversation with this id."
-        ),
-        click.option("--customer", "customer_id", metavar="ID", help="The customer with this id."),
-        click.option("--consumer", "consumer_id", metavar="ID", help="The consumer with this id."),
-    ):
-        command = option(command)
-    return command
 
 
 @click.command(epilog=_ERASE_EPILOG)
-@_subject_options
+@click.option("--consumer", metavar="ID", multiple=True, help="All events with this consumer id; repeatable.")
+@click.option("--customer", metavar="ID", multiple=True, help="All events with this customer id; repeatable.")
+@click.option(
+    "--conversation", metavar="ID", multiple=True, help="All events with this conversation id; repeatable."
+)
+@click.option("--event", metavar="ID", multiple=True, help="The event with this id; repeatable.")
+@click.option("--cursor", metavar="CURSOR", multiple=True, help="The event at this cursor; repeatable.")
 @click.option(
     "--suppress",
     is_flag=True,
-    help="Do not store later events of the subject, until the suppression is lifted.",
+    help="Do not store later events of these consumers, customers and conversations.",
 )
 @click.option(
     "--request-id",
     metavar="ID",
     help="Id of the request; repeat it to wait for the same erasure.  [default: a new one, printed]",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would be erased and what would be left; erase nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @server_option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print the Erasure as one line of proto-JSON.")
 def erase(  # noqa: PLR0913 - one for each option
     *,
+    consumer: Sequence[str],
+    customer: Sequence[str],
+    conversation: Sequence[str],
+    event: Sequence[str],
+    cursor: Sequence[str],
     suppress: bool,
     request_id: str | None,
+    dry_run: bool,
     yes: bool,
     server: str,
     account: str,
     as_json: bool,
-    **subject: Any,  # the options of _subject_options
 ) -> int:
-    """Permanently erase all events of a consumer, a customer or a conversation.
+    """Permanently erase all events of a person, or single events.
+
+    All ids that are given are erased as one, exactly as they are written. Ids
+    that were seen together with them, and other spellings, are listed with the
+    number of events that stay there: add those that are the same person.
 
     Shows the number of events and asks for confirmation. Returns once no byte of
     them is left in the server's files. The erasure completes even if the command
-    is stopped.
+    is stopped. Rejected events of uploads lose their ids as well.
     """
-    if list(subject.values()).count(None) != len(subject) - 1:
-        raise click.UsageError("Give exactly one of --consumer, --customer and --conversation.")
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("Standard input is not a terminal; give --yes to erase without confirmation.")
-    request_id = request_id or uuid7()
+    if not (consumer or customer or conversation or event or cursor):
+        raise click.UsageError("Give --consumer, --customer, --conversation, --event or --cursor.")
+    if suppress and not (consumer or customer or conversation):
+        raise click.UsageError("--suppress needs --consumer, --customer or --conversation.")
+    if not (yes or dry_run or sys.stdin.isatty()):
+        raise click.UsageError(
+            "Standard input is not a terminal; give --dry-run to see what would be erased, or --yes to erase"
+            " without confirmation."
+        )
     with connect(server, account=account) as connection:
-        if not yes:
-            preview = connection.call(lambda client: client.erase_consumer(**subject, validate_only=True))
-            _show_preview(preview, account=account, suppress=suppress)
+        erasing = _Erasing(
+            connection,
+            consumer_id=consumer,
+            customer_id=customer,
+            conversation_id=conversation,
+            event_id=[*event, *_ids_at(connection, cursor)],
+            suppress=suppress,
+        )
+        if dry_run or not yes:
+            preview = erasing.preview()
+            if dry_run and as_json:
+                _print_json(preview)
+            else:
+                erasing.show_preview(preview, account=account)
+            if dry_run:
+                return ExitStatus.OK if _has_found(preview) else ExitStatus.INCOMPLETE
+            if not (_has_found(preview) or suppress):
+                return ExitStatus.INCOMPLETE
             if not click.confirm("Erase them permanently?", err=True):
                 return ExitStatus.INCOMPLETE
+        request_id = request_id or uuid7()
         click.echo(f"Request id: {request_id}", err=True)
-        erasure = _erase(connection, request_id=request_id, suppress=suppress, **subject)
+        erasure = erasing.erase(request_id)
+    erasing.show_unmatched(erasure)
+    if not erasure.erasure_id:
+        click.echo("Nothing was erased.", err=True)
+        if as_json:
+            _print_json(erasure)
+        return ExitStatus.INCOMPLETE
     _show(erasure, as_json=as_json)
+    related_ids.show(erasure.related, has_more=erasure.has_more_related, text=related_ids.STAY)
     return ExitStatus.OK
+
+
+class _Erasing:
+    """A request to erase, as the options name it."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        consumer_id: Sequence[str],
+        customer_id: Sequence[str],
+        conversation_id: Sequence[str],
+        event_id: Sequence[str],
+        suppress: bool,
+    ) -> None:
+        self._connection = connection
+        self._ids: dict[str, Ids] = {
+            "consumer_id": consumer_id,
+            "customer_id": customer_id,
+            "conversation_id": conversation_id,
+            "event_id": event_id,
+        }
+        self._suppress = suppress
+        named = (("consumer", consumer_id), ("customer", customer_id), ("conversation", conversation_id))
+        self._subjects = [f"{kind} id {printing.quoted(each)}" for kind, ids in named for each in ids]
+
+    def preview(self) -> v1.Erasure:
+        """What would be erased."""
+        return self._connection.call(lambda client: self._call(client, request_id="", validate_only=True))
+
+    def erase(self, request_id: str) -> v1.Erasure:
+        """Waits until the erasure is complete, however long it takes."""
+
+        async def attempt(client: EngagementClient) -> v1.Erasure | None:
+            try:
+                return await self._call(client, request_id=request_id, validate_only=False)
+            except DeadlineError:
+                return None
+
+        while (erasure := self._connection.call(attempt)) is None:
+            click.echo("Still erasing.", err=True)
+        return erasure
+
+    async def _call(self, client: EngagementClient, *, request_id: str, validate_only: bool) -> v1.Erasure:
+        return await client.erase_consumer(
+            **self._ids, request_id=request_id, suppress=self._suppress, validate_only=validate_only
+        )
+
+    def show_preview(self, preview: v1.Erasure, *, account: str) -> None:
+        """Shows what would be erased, and what would be left."""
+        click.echo(f"{preview.matched_events:,} events of account {account} would be erased.", err=True)
+        for event_id in preview.sample_event_ids[:_SHOWN_SAMPLES]:
+            click.echo(f"  {printing.printable(event_id)}", err=True)
+        if preview.matched_events > _SHOWN_SAMPLES:
+            click.echo(f"  and {preview.matched_events - _SHOWN_SAMPLES:,} more", err=True)
+        if preview.cleared_rejections:
+            click.echo(f"{preview.cleared_rejections:,} rejected events would lose their ids.", err=True)
+        self.show_unmatched(preview)
+        if self._suppress:
+            click.echo("Later events of these subjects would not be stored.", err=True)
+        related_ids.show(preview.related, has_more=preview.has_more_related, text=related_ids.WOULD_STAY)
+
+    def show_unmatched(self, erasure: v1.Erasure) -> None:
+        """Names the ids that nothing has."""
+        for index in erasure.unmatched_subjects:
+            click.echo(f"Nothing has exactly this {self._subjects[index]}.", err=True)
+        for event_id in erasure.unmatched_event_ids:
+            click.echo(f"Nothing has exactly this event id {printing.quoted(event_id)}.", err=True)
 
 
 @click.command(epilog=_ERASURES_EPILOG)
@@ -125,49 +221,14 @@ def erasures(erasure_id: str | None, *, server: str, account: str, as_json: bool
     return ExitStatus.OK
 
 
-@click.command(epilog=_LIFT_EPILOG)
-@_subject_options
-@click.option("--erasure", "erasure_id", metavar="ID", help="The subject of this erasure.")
-@server_option
-@account_option
-def lift(*, server: str, account: str, **subject: Any) -> int:  # Any: its ids, each a text or None
-    """Lift a suppression: store events of a consumer, customer or conversation again."""
-    if list(subject.values()).count(None) != len(subject) - 1:
-        raise click.UsageError("Give exactly one of --consumer, --customer, --conversation and --erasure.")
-    with connect(server, account=account) as connection:
-        lifted = connection.call(lambda client: client.lift_suppression(**subject))
-    click.echo("The suppression is lifted." if lifted else "Nothing was suppressed.")
-    return ExitStatus.OK
+def _ids_at(connection: Connection, cursors: Sequence[str]) -> list[str]:
+    """The ids of the events at some cursors."""
+    found = [connection.call(lambda client, at=cursor: client.get_event(cursor=at)) for cursor in cursors]
+    return [stored.event.event_id for stored in found]
 
 
-def _erase(
-    connection: Connection,
-    *,
-    request_id: str,
-    suppress: bool,
-    **subject: Any,  # as above
-) -> v1.Erasure:
-    """Waits until the erasure is complete, however long it takes."""
-
-    async def attempt(client: EngagementClient) -> v1.Erasure | None:
-        try:
-            return await client.erase_consumer(**subject, request_id=request_id, suppress=suppress)
-        except DeadlineError:
-            return None
-
-    while (erasure := connection.call(attempt)) is None:
-        click.echo("Still erasing.", err=True)
-    return erasure
-
-
-def _show_preview(preview: v1.Erasure, *, account: str, suppress: bool) -> None:
-    click.echo(f"{preview.matched_events:,} events of account {account} would be erased.", err=True)
-    for event_id in preview.sample_event_ids[:_SHOWN_SAMPLES]:
-        click.echo(f"  {printing.printable(event_id)}", err=True)
-    if preview.matched_events > _SHOWN_SAMPLES:
-        click.echo(f"  and {preview.matched_events - _SHOWN_SAMPLES:,} more", err=True)
-    if suppress:
-        click.echo("Later events of the subject would not be stored.", err=True)
+def _has_found(preview: v1.Erasure) -> bool:
+    return bool(preview.matched_events or preview.cleared_rejections)
 
 
 def _show(erasure: v1.Erasure, *, as_json: bool) -> None:
@@ -180,14 +241,16 @@ def _show(erasure: v1.Erasure, *, as_json: bool) -> None:
 
 def _pairs(erasure: v1.Erasure) -> Iterator[tuple[str, str]]:
     completed = erasure.complete_time.ToJsonString() if erasure.HasField("complete_time") else "still running"
-    kind = v1.SubjectKind.Name(erasure.subject_kind).removeprefix("SUBJECT_KIND_").lower()
+    kinds = dict.fromkeys(map(related_ids.kind_name, erasure.subject_kinds))
+    has_ended = erasure.HasField("lift_time")
     values = (
         erasure.erasure_id,
         erasure.create_time.ToJsonString(),
         completed,
-        kind.replace("_", " "),
+        ", ".join(kinds),
         f"{erasure.erased_events}",
-        "yes" if erasure.suppressing else "no",
+        f"{erasure.cleared_rejections}",
+        "yes" if erasure.suppressing else f"lifted {erasure.lift_time.ToJsonString()}" if has_ended else "no",
         erasure.request_id,
     )
     return zip(_COLUMNS, values, strict=True)

@@ -1,0 +1,37 @@
+"""Shows the ids under which more of the same person may be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from engagement import v1
+from engagement.cli import printing
+
+STAY: Final = "These ids may be the same person; their events stay:"
+WOULD_STAY: Final = "These ids may be the same person; their events would stay:"
+ALSO: Final = "These ids may be the same person:"
+_RELATIONS: Final = {
+    v1.RelatedId.RELATION_SEEN_TOGETHER: "seen together",
+    v1.RelatedId.RELATION_SPELLING: "another spelling",
+}
+_MANY: Final = 10_000
+
+
+def kind_name(kind: v1.SubjectKind) -> str:
+    """Such as `consumer id`."""
+    return v1.SubjectKind.Name(kind).removeprefix("SUBJECT_KIND_").lower().replace("_", " ")
+
+
+def show(related: Sequence[v1.RelatedId], *, has_more: bool, text: str) -> None:
+    """Lists the ids on standard error, below a text."""
+    if related:
+        click.echo(text, err=True)
+    for each in related:
+        events = f"{each.events:,}{' or more' if each.events >= _MANY else ''} events"
+        relation = _RELATIONS.get(each.relation, "related")
+        click.echo(f"  {kind_name(each.kind)} {printing.quoted(each.id)}: {events}, {relation}", err=True)
+    if has_more:
+        click.echo("There may be more of them.", err=True)
