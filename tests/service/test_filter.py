@@ -16,7 +16,7 @@ from engagement_server import cursor
 from engagement_server.store import event_pages, pending_events
 from tests.support.calls import one, some
 from tests.support.events import customer_event, personal_event
-from tests.support.filter_strategies import START_MS, events_of_any_kind, filters, timestamp
+from tests.support.filter_strategies import START_MS, between, events_of_any_kind, filters, timestamp
 from tests.support.plain_filter import takes
 from tests.support.refused_call import expect_refused
 
@@ -70,7 +70,8 @@ async def test_a_list_is_what_the_filter_means(
         await ingest.RecordEvents(some(*sent[start : start + 3], account_id=account_id))
     everything = await walk(events, v1.ListEventsRequest(account_id=account_id))
     assert len(everything) == len(sent)
-    for each in wanted:
+    received = [stored.receive_time for stored in everything]
+    for each in [between(one_wanted, received) for one_wanted in wanted]:
         expected = [stored for stored in everything if takes(each, stored)]
         for newest_first in (False, True):
             request = v1.ListEventsRequest(
@@ -178,6 +179,26 @@ async def test_a_time_range_has_its_start_and_not_its_end_in_any_order_of_events
         assert [each.event.event_id for each in response.events] == [str(time_ms)]
 
 
+async def test_a_subject_is_a_consumer_or_a_customer(
+    ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
+) -> None:
+    sent = [customer_event("customer", customer_id="19"), customer_event("other", customer_id="20")]
+    sent += personal_event("consumer"), customer_event("both", customer_id="19"), personal_event("neither")
+    for event in sent:
+        event.consumer_id = "19" if event.event_id in {"consumer", "both"} else "visitor"
+    await ingest.RecordEvents(some(*sent))
+    both = v1.EventFilter(consumer_ids=["19"], customer_ids=["19"])
+    for wanted, found in (
+        (v1.EventFilter(subject_ids=["19"]), ["customer", "consumer", "both"]),
+        (v1.EventFilter(subject_ids=["20", "19"]), ["customer", "other", "consumer", "both"]),
+        (both, ["both"]),
+        (v1.EventFilter(subject_ids=["19"], customer_ids=["20", "19"]), ["customer", "both"]),
+        (v1.EventFilter(subject_ids=["1 9"]), []),
+    ):
+        response = await events.ListEvents(v1.ListEventsRequest(account_id="acme", filter=wanted))
+        assert [each.event.event_id for each in response.events] == found
+
+
 async def test_an_absent_value_is_not_the_empty_one(
     ingest: IngestServiceAsyncStub, events: EventServiceAsyncStub
 ) -> None:
@@ -219,6 +240,7 @@ async def test_the_largest_filter_is_answered(
         consumer_ids=many,
         conversation_ids=many,
         customer_ids=many,
+        subject_ids=many,
         customer_statuses=many,
         customer_types=many,
         text=text,
@@ -239,6 +261,11 @@ async def test_the_largest_filter_is_answered(
             "FILTER_INVALID",
             "filter.end_time",
         ),
+        (
+            v1.EventFilter(receive_start_time=timestamp(2_000), receive_end_time=timestamp(1_999)),
+            "FILTER_INVALID",
+            "filter.receive_end_time",
+        ),
         (v1.EventFilter(text="x" * 1001), "FIELD_INVALID", "filter.text"),
         (
             v1.EventFilter(attribute_sets=["ATTRIBUTE_SET_UNSPECIFIED"]),
@@ -251,9 +278,25 @@ async def test_the_largest_filter_is_answered(
             "FIELD_INVALID",
             "filter.consumer_ids",
         ),
+        (
+            v1.EventFilter(subject_ids=["x"] * (limits.MAX_FILTER_VALUES + 1)),
+            "FIELD_INVALID",
+            "filter.subject_ids",
+        ),
+        (v1.EventFilter(subject_ids=["x" * 50_001]), "FIELD_INVALID", "filter.subject_ids[0]"),
         (v1.EventFilter(customer_types=["x" * 50_001]), "FIELD_INVALID", "filter.customer_types[0]"),
         (v1.EventFilter(start_time=Timestamp(seconds=-1)), "FIELD_INVALID", "filter.start_time"),
         (v1.EventFilter(end_time=Timestamp(seconds=10**12)), "FIELD_INVALID", "filter.end_time"),
+        (
+            v1.EventFilter(receive_start_time=Timestamp(seconds=-1)),
+            "FIELD_INVALID",
+            "filter.receive_start_time",
+        ),
+        (
+            v1.EventFilter(receive_end_time=Timestamp(seconds=1, nanos=10**9)),
+            "FIELD_INVALID",
+            "filter.receive_end_time",
+        ),
     ],
 )
 @pytest.mark.parametrize("account_id", ["acme", "nobody"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -72,11 +73,14 @@ fields: dict[str, st.SearchStrategy[Any]] = {  # Any: each field has its own typ
     "consumer_ids": lists_of[0],
     "conversation_ids": lists_of[0],
     "customer_ids": lists_of[0] | lists_of[1],
+    "subject_ids": lists_of[0] | lists_of[1],
     "customer_statuses": lists_of[1],
     "customer_types": lists_of[1],
     "authenticated": st.booleans(),
     "start_time": bounds,
     "end_time": bounds,
+    "receive_start_time": bounds,
+    "receive_end_time": bounds,
     "text": st.lists(query_part, min_size=1, max_size=3).map(" ".join),
 }
 
@@ -95,12 +99,30 @@ filter_fields = st.one_of(
     of("end_time"),
     of("start_time", "end_time"),
     of("start_time", "end_time", "text"),
+    of("receive_start_time", "receive_end_time"),
+    of("receive_start_time", "receive_end_time", "end_time", "subject_ids"),
 )
 
 
 def is_in_order(wanted: v1.EventFilter) -> bool:
-    start, end = wanted.start_time.ToNanoseconds(), wanted.end_time.ToNanoseconds()
-    return not (start and end) or start < end
+    """Whether no range ends before it starts."""
+    ranges = (wanted.start_time, wanted.end_time), (wanted.receive_start_time, wanted.receive_end_time)
+    bounds_ns = [(start.ToNanoseconds(), end.ToNanoseconds()) for start, end in ranges]
+    return all(not (start and end) or start < end for start, end in bounds_ns)
+
+
+def between(wanted: v1.EventFilter, received: Sequence[Timestamp]) -> v1.EventFilter:
+    """The filter with its times of acceptance moved to those of events, or a nanosecond beside them."""
+    moved = v1.EventFilter()
+    moved.CopyFrom(wanted)
+    for name in ("receive_start_time", "receive_end_time"):
+        if moved.HasField(name):
+            step, beside = divmod(getattr(wanted, name).ToNanoseconds() - START_MS * 1_000_000 + 1, 1_000_000)
+            near = received[step * (len(received) - 1) // 3]
+            getattr(moved, name).FromNanoseconds(near.ToNanoseconds() + beside - 1)
+    if not is_in_order(moved):
+        moved.ClearField("receive_end_time")
+    return moved
 
 
 filters = filter_fields.map(lambda given: v1.EventFilter(**given)).filter(is_in_order)

@@ -22,6 +22,10 @@ _WITHOUT_SPACES = re.compile(
     "|OLD CHINESE"
 )
 
+_INVISIBLE_NAME = re.compile(
+    "^VARIATION SELECTOR|FREE VARIATION SELECTOR|GRAPHEME JOINER|HANGUL.*FILLER|VOWEL INHERENT"
+)
+
 
 def takes(wanted: v1.EventFilter, stored: v1.StoredEvent) -> bool:
     """Whether an event matches."""
@@ -36,6 +40,9 @@ def takes(wanted: v1.EventFilter, stored: v1.StoredEvent) -> bool:
             not wanted.conversation_ids or event.conversation_id in wanted.conversation_ids,
             not wanted.customer_ids
             or (customer.HasField("customer_id") and customer.customer_id in wanted.customer_ids),
+            not wanted.subject_ids
+            or event.consumer_id in wanted.subject_ids
+            or (customer.HasField("customer_id") and customer.customer_id in wanted.subject_ids),
             not wanted.customer_statuses
             or (
                 customer.HasField("customer_status")
@@ -49,6 +56,10 @@ def takes(wanted: v1.EventFilter, stored: v1.StoredEvent) -> bool:
             not wanted.HasField("authenticated") or wanted.authenticated == event.authenticated,
             not wanted.HasField("start_time") or wanted.start_time.ToNanoseconds() <= time_ms * 1_000_000,
             not wanted.HasField("end_time") or time_ms * 1_000_000 < wanted.end_time.ToNanoseconds(),
+            not wanted.HasField("receive_start_time")
+            or wanted.receive_start_time.ToNanoseconds() <= stored.receive_time.ToNanoseconds(),
+            not wanted.HasField("receive_end_time")
+            or stored.receive_time.ToNanoseconds() < wanted.receive_end_time.ToNanoseconds(),
             all(
                 any(occurs(phrase, words(value)) for value in _values(event))
                 for phrase in phrases(wanted.text)
@@ -60,6 +71,24 @@ def takes(wanted: v1.EventFilter, stored: v1.StoredEvent) -> bool:
 def caseless(text: str) -> str:
     """The canonical caseless form."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
+
+
+def near_form(identifier: str) -> str:
+    """The compatibility caseless form of what is visible."""
+    form = _visible(identifier)
+    for _ in range(2):
+        form = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", form).casefold())
+    return unicodedata.normalize("NFKD", _visible(form)) or identifier
+
+
+def _visible(text: str) -> str:
+    return "".join(
+        character
+        for character in text
+        if not character.isspace()
+        and unicodedata.category(character) not in {"Cc", "Cf", "Co", "Cs"}
+        and not _INVISIBLE_NAME.search(unicodedata.name(character, ""))
+    )
 
 
 def words(text: str) -> list[str]:

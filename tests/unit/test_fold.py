@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from engagement_server.store import fold
 from engagement_server.store.entity_rows import read_list, refold_entities
-from engagement_server.store.fold import caseless, composed, fold_version
+from engagement_server.store.fold import caseless, composed, fold_version, near_form
 from engagement_server.store.words import words_of
 from tests.support import plain_filter
 
@@ -25,6 +25,8 @@ from tests.support import plain_filter
 NO_CHARACTERS = "Cn", "Cs"
 # Garay has letter case, and Kirat Rai has vowels that decompose; both are newer than the repertoire.
 NEWER_LETTERS = "\U00010d50\U00010d70\U00016d68\U00016d69"
+
+PRIVATE_USE = "\U000f0000"
 
 
 def is_in_repertoire(code_point: int) -> bool:
@@ -65,6 +67,7 @@ def test_the_form_of_a_form_is_itself(text: str) -> None:
 
 @pytest.mark.parametrize("text", [*NEWER_LETTERS, "\U00016d63\U00016d67", "\U0003ffff", "\U000f0000"])
 def test_a_character_that_is_newer_than_the_repertoire_keeps_its_form(text: str) -> None:
+    assert near_form(f"É {text}") == f"e\u0301{'' if text == PRIVATE_USE else text}"
     assert caseless(f"É{text}É\u0316") == f"e\u0301{text}e\u0316\u0301"
     assert composed(f"e\u0301{text}") == f"é{text}"
 
@@ -78,6 +81,54 @@ def test_libraries_that_know_more_than_the_repertoire_change_no_form(monkeypatch
 @pytest.mark.parametrize("text", [*NEWER_LETTERS, "\U00011de0", "\U0003ffff"])
 def test_a_character_that_is_newer_than_the_repertoire_is_found(text: str) -> None:
     assert words_of(f"VIP {text} x") == ["vip", text, "x"]
+
+
+def test_the_near_form_of_each_character_is_that_of_its_compatible_caseless_one() -> None:
+    characters = [each for each in known_characters() if unicodedata.category(each) not in NO_CHARACTERS]
+    assert [near_form(each) for each in characters] == [*map(plain_filter.near_form, characters)]
+    inside = [f"Ab{each}1" for each in characters]
+    assert [near_form(each) for each in inside] == [*map(plain_filter.near_form, inside)]
+
+
+@given(text=st.deferred(known_texts))
+def test_the_near_form_of_a_text_is_that_of_its_parts(text: str) -> None:
+    assert near_form(text) == plain_filter.near_form(text)
+
+
+@given(text=st.text())
+def test_the_near_form_of_a_near_form_is_itself(text: str) -> None:
+    assert near_form(near_form(text)) == near_form(text)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "Visitor-19", "VISITOR-19", " visitor-19\r\n", "visitor - 19", "visitor\t-\u00a019", "visitor-19\x00",
+        "visitor-\u200b19", "\ufeffvisitor-19", "visi\u00adtor-19", "\u202evisitor-19", "vi\u034fsitor-19",
+        "\uff56isitor-\uff11\uff19", "visitor-\u2472",
+        "visitor\ufe0e-19", "vi\u017fitor-19",
+    ],
+)  # fmt: skip
+def test_an_id_has_many_spellings(spelling: str) -> None:
+    assert near_form(spelling) == near_form("visitor-19") == "visitor-19"
+
+
+@pytest.mark.parametrize("other", ["visitor-1", "visitor_19", "visitor19", "vísitor-19", "v\u0131sitor-19"])
+def test_another_id_is_no_spelling(other: str) -> None:
+    assert near_form(other) != near_form("visitor-19")
+
+
+def test_only_an_empty_id_has_an_empty_near_form() -> None:
+    assert near_form("") == ""
+    for blank in (" ", "\u200b", "\u3164", "\ue000", "\x00 "):
+        assert near_form(blank) == blank
+
+
+@pytest.mark.parametrize("text", ["\u00a8\u00b8" * 25_000, "a" + "\u0301\u0316" * 24_999, "\ufdfa" * 50_000])
+def test_the_near_form_of_anything_takes_no_quadratic_time(text: str) -> None:
+    start = time.process_time()
+    near_form(text)
+    assert time.process_time() - start < 1
 
 
 def test_many_marks_on_a_letter_take_no_quadratic_time() -> None:
@@ -99,7 +150,7 @@ def test_each_character_is_cut_as_its_name_says() -> None:
 
 
 def test_the_version_is_that_of_rules_repertoire_and_tables() -> None:
-    assert fold_version() == f"1/14.0/{apsw.unicode.unicode_version}"
+    assert fold_version() == f"2/14.0/{apsw.unicode.unicode_version}"
 
 
 def test_names_that_become_one_keep_the_place_of_the_first_and_the_spelling_of_the_last() -> None:

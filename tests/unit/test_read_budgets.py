@@ -36,6 +36,7 @@ FILTERS = [
     v1.EventFilter(text="кошка"),
     v1.EventFilter(consumer_ids=["c1", "c3", "none"]),
     v1.EventFilter(consumer_ids=["none"]),
+    v1.EventFilter(subject_ids=["c1", "c3", "none"]),
     v1.EventFilter(conversation_ids=["v7"], customer_types=["vip"]),
     v1.EventFilter(customer_statuses=["!!!"]),
     v1.EventFilter(authenticated=True),

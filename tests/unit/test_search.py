@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engagement import v1
 from engagement_server.errors import FilterInvalidError
 from engagement_server.store.fingerprint import INDEX_DECLARATION
+from engagement_server.store.fold import near_form
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import (
     Phrase,
@@ -39,6 +40,19 @@ twists: st.SearchStrategy[Callable[[str], str]] = st.sampled_from(
     ]
 )
 
+spellings: st.SearchStrategy[Callable[[str], str]] = st.sampled_from(
+    [
+        str,
+        str.upper,
+        str.casefold,
+        lambda text: normalize("NFKC", text),
+        lambda text: normalize("NFD", text),
+        lambda text: f" {text}\u200b",
+        "\t".join,
+        lambda text: f"\ufeff{normalize('NFKD', text).casefold()}\u00ad",
+    ]
+)
+
 
 @pytest.fixture(scope="module")
 def index() -> Iterator[apsw.Connection]:
@@ -46,6 +60,13 @@ def index() -> Iterator[apsw.Connection]:
     with closing(apsw.Connection(":memory:")) as connection:
         connection.execute(INDEX_DECLARATION)
         yield connection
+
+
+def filter_of(name: str, identifier: str) -> v1.EventFilter:
+    """A filter with one id in the field of a name."""
+    wanted = v1.EventFilter()
+    getattr(wanted, name).append(identifier)
+    return wanted
 
 
 def is_found(index: apsw.Connection, event: v1.Event, expression: str) -> bool:
@@ -77,6 +98,7 @@ def test_the_index_finds_every_event_that_matches_a_filter(
         "consumer_ids": [consumer_id],
         "conversation_ids": [conversation_id],
         "customer_ids": [customer_id],
+        "subject_ids": [data.draw(st.sampled_from([consumer_id, customer_id]))],
         "customer_statuses": [twist(status)],
         "customer_types": [twist(kind)],
         "text": twist(f'"{kind}" {status}'),
@@ -90,6 +112,39 @@ def test_the_index_finds_every_event_that_matches_a_filter(
     assume(predicate.matches_content(event))
     expression = match_expression(wanted, predicate.phrases)
     assert expression is None or is_found(index, event, expression)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    name=st.sampled_from(["consumer_ids", "customer_ids", "conversation_ids", "subject_ids"]),
+    identifier=texts.filter(bool),
+    spell=spellings,
+    other=texts,
+)
+def test_the_index_finds_every_spelling_of_an_id(
+    index: apsw.Connection, name: str, identifier: str, spell: Callable[[str], str], other: str
+) -> None:
+    spelling = spell(identifier)
+    event = v1.Event(customer_info=v1.CustomerInfo(customer_id=other), consumer_id=other)
+    match name:
+        case "consumer_ids" | "conversation_ids":
+            setattr(event, name.removesuffix("s"), spelling)
+        case _:
+            event.customer_info.customer_id = spelling
+    wanted = filter_of(name, identifier)
+    expression = match_expression(wanted, [])
+    assert expression is not None
+    assume(near_form(spelling) == near_form(identifier))
+    assert Predicate.of(wanted, in_any_spelling=True).matches_content(event)
+    assert is_found(index, event, expression)
+    looked_at = {spelling, other} if name == "subject_ids" else {spelling}
+    assert Predicate.of(wanted).matches_content(event) == (identifier in looked_at)
+
+
+def test_an_absent_id_is_no_spelling_of_a_blank_one() -> None:
+    for name in ("consumer_ids", "customer_ids", "conversation_ids", "subject_ids"):
+        predicate = Predicate.of(filter_of(name, " "), in_any_spelling=True)
+        assert not predicate.matches_content(v1.Event(customer_info=v1.CustomerInfo()))
 
 
 @pytest.mark.parametrize("mark", ["\u0301", "\u0316\u0301", "\u200d", "", " "])

@@ -17,7 +17,7 @@ LIMITS = {
         "chunks of an upload that are remembered": (upload_rows.MAX_REMEMBERED_CHUNKS, 1000),
         "names on a list": (MAX_ENTITY_NAMES, 110),
         "bytes of names in a stored error": (entity_lists._MAX_DESCRIBED_BYTES, 256),
-        "text that matches": (fold.fold_version().rpartition("/")[0], "1/14.0"),
+        "text that matches": (fold.fold_version().rpartition("/")[0], "2/14.0"),
         "marks that are sorted": (fold._MAX_MARKS, 30),
         "correction of a clock": (retention_rows.MAX_CLOCK_STEP_BACK_MS, 3_600_000),
         "gap between commits": (retention_rows.MAX_CLOCK_GAP_MS, 604_800_000),

@@ -29,6 +29,8 @@ _MAX_CANDIDATES = 20_000
 _EVENTS_A_LOOK = 8
 # Finding where the index has a word or an id.
 _TERM_SECONDS = 0.0001
+# After every time of acceptance, which a wrong clock may have put anywhere.
+_NO_LIMIT_MS = (1 << 63) - 1
 _ROW = "e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status, e.matched_type"
 _ROW_COLUMNS = len(StoredRow._fields)
 
@@ -51,6 +53,8 @@ class PageQuery:
 
     None: no limit, so that equal stores have equal pages.
     """
+    in_any_spelling: bool = False
+    """Whether ids match in any spelling: see `near_form`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +130,6 @@ class EventPages:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def predicate(self, wanted: v1.EventFilter) -> Predicate:
-        """Prepares a filter. Raises FilterInvalidError."""
-        return Predicate.of(wanted)
-
     def read(self, query: PageQuery) -> Page:
         """Reads one page; it ends before events that are damaged.
 
@@ -140,7 +140,7 @@ class EventPages:
 
     def read_rows(self, query: PageQuery) -> RowPage:
         """As `read`; parses events only if the filter looks at what is inside of them."""
-        predicate = self.predicate(query.wanted)
+        predicate = Predicate.of(query.wanted, in_any_spelling=query.in_any_spelling)
         account = find_account(self._connection, query.account_id)
         if account is None:
             return RowPage((), None)
@@ -323,12 +323,14 @@ class EventPages:
         order = "DESC" if newest_first else "ASC"
         found = self._connection.execute(
             "SELECT block FROM blocks WHERE block BETWEEN ? AND ? AND max_ms >= ? AND min_ms < ?"  # noqa: S608
-            f" ORDER BY block {order} LIMIT ?",
+            f" AND max_receive_ms >= ? AND min_receive_ms < ? ORDER BY block {order} LIMIT ?",
             (
                 low >> BLOCK_BITS,
                 high - 1 >> BLOCK_BITS,
-                0 if predicate.start_ms is None else predicate.start_ms,
+                predicate.start_ms or 0,
                 END_OF_TIME_MS if predicate.end_ms is None else predicate.end_ms,
+                predicate.receive_start_ms or 0,
+                _NO_LIMIT_MS if predicate.receive_end_ms is None else predicate.receive_end_ms,
                 _MAX_SCANNED_BLOCKS + 1,
             ),
         )
@@ -343,9 +345,12 @@ def _look_up_seconds(query: PageQuery, expression: str) -> float | None:
 
 
 def _matches(predicate: Predicate, columns: Sequence[Any]) -> bool:
-    _, server_time_ms, _, payload, _, _, attribute_set, authenticated = columns
+    _, server_time_ms, receive_time_ms, payload, _, _, attribute_set, authenticated = columns
     return predicate.matches_envelope(
-        attribute_set=attribute_set, authenticated=bool(authenticated), server_time_ms=server_time_ms
+        attribute_set=attribute_set,
+        authenticated=bool(authenticated),
+        server_time_ms=server_time_ms,
+        receive_time_ms=receive_time_ms,
     ) and (not predicate.has_content or predicate.matches_content(v1.Event.FromString(payload)))
 
 
@@ -356,6 +361,10 @@ def _envelope_conditions(predicate: Predicate) -> tuple[str, list[int]]:
         conditions.append(("e.server_time_ms >= ?", predicate.start_ms))
     if predicate.end_ms is not None:
         conditions.append(("e.server_time_ms < ?", predicate.end_ms))
+    if predicate.receive_start_ms is not None:
+        conditions.append(("e.receive_time_ms >= ?", predicate.receive_start_ms))
+    if predicate.receive_end_ms is not None:
+        conditions.append(("e.receive_time_ms < ?", predicate.receive_end_ms))
     if predicate.is_authenticated is not None:
         conditions.append(("e.authenticated = ?", predicate.is_authenticated))
     if len(predicate.attribute_sets) == 1:

@@ -17,13 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Raise it when the rules in this file or in `words.py` change: stores then index their text again.
-_RULES: Final = 1
+_RULES: Final = 2
 # The tables of every supported Python know these characters, and Unicode never changes their mappings.
 _REPERTOIRE: Final = (14, 0)
 # Normalization sorts the marks on a letter in quadratic time. Unicode's stream-safe text has at most as many.
 _MAX_MARKS: Final = 30
 # Beyond these code points no character of the repertoire has a mapping.
 _CODE_POINTS: Final = 0x40000
+# White space, categories C* without Cn, and what else Unicode declares ignorable. As code points, so that no
+# later table makes a difference.
+_BLANKS: Final = re.compile(
+    r"[\0- \x7f-\xa0\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u17b4\u17b5"
+    r"\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\u3164\ud800-\uf8ff\ufe00-\ufe0f"
+    r"\ufeff\uffa0\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U00013438\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f\U000e0100-\U000e01ef\U000f0000-\U000ffffd"
+    r"\U00100000-\U0010fffd]+"
+)
 _KNOWN, _MARK, _NEWER = "kmn"
 _LEFT_ALONE: Final = re.compile(f"[^km]+|m{{{_MAX_MARKS + 1},}}")
 
@@ -47,6 +56,24 @@ def caseless(text: str) -> str:
     return _transform_known(text, _decomposed_caseless)
 
 
+def near_form(identifier: str) -> str:
+    """The compatibility caseless form (Unicode definition D146) without blanks and invisible characters.
+
+    Ids with equal forms are spellings of one id. One of nothing but such characters is its own form, so that
+    only an empty id has an empty one.
+    """
+    if identifier.isascii():
+        form = identifier.lower()
+        if not form.isprintable() or " " in form:
+            form = _BLANKS.sub("", form)
+        return form or identifier
+    form = _transform_known(_BLANKS.sub("", identifier), _compatible_caseless)
+    visible = _BLANKS.sub("", form)
+    if len(visible) < len(form):  # marks that stood apart have come together
+        visible = _transform_known(visible, _decompose)
+    return visible or identifier
+
+
 def composed(text: str) -> str:
     """Normalization form C, in the same repertoire."""
     return text if text.isascii() else _transform_known(text, _compose)
@@ -67,6 +94,16 @@ def _transform_known(text: str, transform: Callable[[str], str]) -> str:
 
 def _decomposed_caseless(text: str) -> str:
     return normalize("NFD", normalize("NFD", text).casefold())
+
+
+def _compatible_caseless(text: str) -> str:
+    decomposed = normalize("NFKD", normalize("NFD", text).casefold())
+    folded = decomposed.casefold()
+    return decomposed if folded == decomposed else normalize("NFKD", folded)
+
+
+def _decompose(text: str) -> str:
+    return normalize("NFKD", text)
 
 
 def _compose(text: str) -> str:

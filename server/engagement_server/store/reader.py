@@ -17,6 +17,7 @@ from engagement_server.store.erasure_states import ErasureStates
 from engagement_server.store.event_pages import EventPages
 from engagement_server.store.log_position import read_position
 from engagement_server.store.notice_rows import unpack_positions
+from engagement_server.store.predicate import Predicate
 from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.receive_times import ReceiveTimes
 from engagement_server.store.rejection_rows import RejectionRows
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from engagement import v1
     from engagement_server.model import Batch, LogBounds, RetentionState, UploadState
     from engagement_server.store.event_pages import Page, PageQuery, RowPage
-    from engagement_server.store.predicate import Predicate
 
 _ROW = "position, server_time_ms, receive_time_ms, payload, matched_status, matched_type"
 
@@ -122,7 +122,7 @@ class Reader:
 
     def predicate(self, wanted: v1.EventFilter) -> Predicate:
         """Prepares a filter. Raises FilterInvalidError."""
-        return self._pages.predicate(wanted)
+        return Predicate.of(wanted)
 
     def find_by_id(self, account_id: str, event_id: str) -> StoredRow | None:
         """The event with this id."""

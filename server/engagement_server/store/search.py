@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.errors import FilterInvalidError
+from engagement_server.store.fold import near_form
 from engagement_server.store.words import words_of
 
 # Longer values are looked up by their first words.
@@ -110,9 +111,9 @@ def attributes_text(event: v1.Event) -> str:
 def identifier_token(identifier: str) -> str:
     """The indexed text of an id: one short token, whatever the id consists of; "" if it is empty.
 
-    Ids may share a token; the predicate tells them apart.
+    All spellings of an id share a token, and other ids may; the predicate tells them apart.
     """
-    return hex(crc32(identifier.encode())) if identifier else ""
+    return hex(crc32(near_form(identifier).encode())) if identifier else ""
 
 
 def indexed_texts(event: v1.Event) -> tuple[str, str, str, str]:
@@ -187,6 +188,7 @@ def match_expression(wanted: v1.EventFilter, phrases: Iterable[Phrase]) -> str |
         ("consumer_id", wanted.consumer_ids, _identifier_words),
         ("conversation_id", wanted.conversation_ids, _identifier_words),
         ("customer_id", wanted.customer_ids, _identifier_words),
+        ("{consumer_id customer_id}", wanted.subject_ids, _identifier_words),
         ("attributes", wanted.customer_statuses, _first_words),
         ("attributes", wanted.customer_types, _first_words),
     ):

@@ -66,7 +66,11 @@ class Run:
         return [
             event
             for event, parsed in zip(self.events, self._parsed, strict=True)
-            if matches(parsed, server_time_ms=event.row.server_time_ms)
+            if matches(
+                parsed,
+                server_time_ms=event.row.server_time_ms,
+                receive_time_ms=event.row.receive_time_ms,
+            )
         ]
 
     def end(self) -> None:
