@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_SAMPLE_IDS = 100
 MAX_RELATED = 100
-# Ids beside those wanted that are remembered, in all 12 MB of text, and events that are looked at for each kind.
+# Ids beside those wanted that are remembered, and events that are looked at for each kind of them.
 _MAX_REMEMBERED = 2_000
 _MAX_REMEMBERED_CHARACTERS = 3_000_000
 _MAX_RELATED_EVENTS = 20_000
@@ -235,9 +236,7 @@ class _Search:
                 max_seconds=STEP_SECONDS,
                 in_any_spelling=in_any_spelling,
             )
-            page = await self._readers.run(
-                lambda reader, query=query: reader.page(query), caller=self._caller
-            )
+            page = await self._readers.run(methodcaller("page", query), caller=self._caller)
             for found in page.rows:
                 yield found
             if page.next_position is None:

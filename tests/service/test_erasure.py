@@ -129,7 +129,8 @@ async def test_a_suppressed_subject_is_not_stored_until_it_is_let_in(client: Eng
     assert await outcomes(client, customer_event("b"), other) == [SUPPRESSED, ACCEPTED]
     assert await client.lift_suppression(erasure_id=erasure.erasure_id)
     assert not await client.lift_suppression(consumer_id="ada")
-    assert not (await client.get_erasure(erasure.erasure_id)).suppressing
+    ended = await client.get_erasure(erasure.erasure_id)
+    assert (ended.suppressing, ended.HasField("lift_time")) == (False, True)
     assert await outcomes(client, customer_event("b"), customer_event("a")) == [ACCEPTED, DUPLICATE]
     assert await ids(client) == ["other", "b"]
 
@@ -140,17 +141,21 @@ async def test_what_does_not_exist_cannot_be_read_or_lifted(client: EngagementCl
             await call
         assert caught.value.reason == "ERASURE_NOT_FOUND"
     with pytest.raises(TypeError):
-        await client.erase_consumer(consumer_id="a", customer_id="b")
-    with pytest.raises(InvalidArgumentError):
-        await client.erase_consumer(consumer_id="")
+        await client.lift_suppression(consumer_id="a", customer_id="b")
+    for refused in (
+        client.erase_consumer(consumer_id=""),
+        client.erase_consumer(),
+        client.erase_consumer(event_id="a", suppress=True),
+    ):
+        with pytest.raises(InvalidArgumentError):
+            await refused
 
 
 async def test_erasures_are_listed_latest_first_page_by_page(
     client: EngagementClient, server: Server
 ) -> None:
-    await client.record_event(customer_event())
     for number in range(7):
-        await client.erase_consumer(consumer_id=f"{number}", request_id=f"request {number}")
+        await client.erase_consumer(consumer_id=f"{number}", request_id=f"request {number}", suppress=True)
     listed = [erasure.request_id async for erasure in client.list_erasures(page_size=3)]
     assert listed == [f"request {number}" for number in reversed(range(7))]
     async with EngagementClient(server.address, account_id="beta") as other:

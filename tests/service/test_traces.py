@@ -70,9 +70,11 @@ async def keep_nothing(channel: grpc.aio.Channel, account_id: str) -> None:
         account_id=account_id, request_id="r", subjects=[v1.Subject(consumer_id="ada")]
     )
     erased = (await privacy.EraseConsumer(erasure)).erasure
-    assert (erased.erased_events, erased.HasField("complete_time")) == (0, True)
-    find = v1.GetErasureRequest(account_id=account_id, erasure_id=erased.erasure_id)
-    assert (await expect_refused(privacy.GetErasure(find))).reason == "ERASURE_NOT_FOUND"
+    assert (erased.erased_events, erased.erasure_id, erased.HasField("complete_time")) == (0, "", False)
+    person = await privacy.GetPerson(v1.GetPersonRequest(account_id=account_id, id="ada"))
+    assert person == v1.GetPersonResponse()
+    suppressed = v1.GetSuppressionRequest(account_id=account_id, subject=v1.Subject(consumer_id="ada"))
+    assert await privacy.GetSuppression(suppressed) == v1.GetSuppressionResponse()
     lift = v1.LiftSuppressionRequest(account_id=account_id, subject=v1.Subject(consumer_id="ada"))
     assert not (await privacy.LiftSuppression(lift)).lifted
     kind = v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS

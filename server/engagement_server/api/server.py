@@ -110,6 +110,10 @@ class ServerHandlers:
         response.limits.retention.FromMilliseconds(longest_ms)
         return response
 
+    async def list_accounts(self, request: v1.ListAccountsRequest, call: Call) -> v1.ListAccountsResponse:
+        """TEMP."""
+        return v1.ListAccountsResponse()
+
     async def set_retention(self, request: v1.SetRetentionRequest, call: Call) -> v1.SetRetentionResponse:
         """Changes how long events are kept, or counts what that would remove."""
         require_valid(request)

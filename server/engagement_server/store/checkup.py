@@ -291,7 +291,8 @@ class _Checkup:
     def _check_erasures(self, connection: apsw.Connection) -> None:
         for (erasure_id,) in _rows(
             connection,
-            "SELECT DISTINCT erasure_id FROM erasures AS e LEFT JOIN erasure_subjects AS s ON s.erasure = e.number"
+            "SELECT DISTINCT erasure_id FROM erasures AS e"
+            " LEFT JOIN erasure_subjects AS s ON s.erasure = e.number"
             " WHERE s.hash IS NULL OR length(s.hash) <> ? OR e.account NOT IN (SELECT number FROM accounts)"
             " OR (e.complete_time_ms IS NOT NULL AND s.value IS NOT NULL)",
             _HASH_BYTES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 from google.protobuf import json_format
@@ -56,7 +56,9 @@ Examples:
     metavar="ID",
     help="Id of the request; repeat it to wait for the same erasure.  [default: a new one, printed]",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be erased and what would be left; erase nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be erased and what would be left; erase nothing."
+)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @server_option
 @account_option
@@ -86,48 +88,39 @@ def erase(  # noqa: PLR0913 - one for each option
     them is left in the server's files. The erasure completes even if the command
     is stopped. Rejected events of uploads lose their ids as well.
     """
-    if not (consumer or customer or conversation or event or cursor):
-        raise click.UsageError("Give --consumer, --customer, --conversation, --event or --cursor.")
-    if suppress and not (consumer or customer or conversation):
-        raise click.UsageError("--suppress needs --consumer, --customer or --conversation.")
+    subjects = {"consumer": consumer, "customer": customer, "conversation": conversation}
+    _require_usable(subjects, has_events=bool(event or cursor), suppress=suppress)
     if not (yes or dry_run or sys.stdin.isatty()):
         raise click.UsageError(
             "Standard input is not a terminal; give --dry-run to see what would be erased, or --yes to erase"
             " without confirmation."
         )
     with connect(server, account=account) as connection:
-        erasing = _Erasing(
-            connection,
-            consumer_id=consumer,
-            customer_id=customer,
-            conversation_id=conversation,
-            event_id=[*event, *_ids_at(connection, cursor)],
-            suppress=suppress,
-        )
-        if dry_run or not yes:
-            preview = erasing.preview()
-            if dry_run and as_json:
-                _print_json(preview)
-            else:
-                erasing.show_preview(preview, account=account)
-            if dry_run:
-                return ExitStatus.OK if _has_found(preview) else ExitStatus.INCOMPLETE
-            if not (_has_found(preview) or suppress):
-                return ExitStatus.INCOMPLETE
-            if not click.confirm("Erase them permanently?", err=True):
-                return ExitStatus.INCOMPLETE
-        request_id = request_id or uuid7()
-        click.echo(f"Request id: {request_id}", err=True)
-        erasure = erasing.erase(request_id)
+        event_ids = [*event, *_ids_at(connection, cursor)]
+        erasing = _Erasing(connection, subjects, event_ids, suppress=suppress)
+        if dry_run:
+            return erasing.rehearse(account=account, as_json=as_json)
+        if not (yes or erasing.is_confirmed(account=account)):
+            return ExitStatus.INCOMPLETE
+        erasure = erasing.erase(request_id or uuid7())
     erasing.show_unmatched(erasure)
+    if erasure.erasure_id or as_json:
+        _show(erasure, as_json=as_json)
     if not erasure.erasure_id:
         click.echo("Nothing was erased.", err=True)
-        if as_json:
-            _print_json(erasure)
         return ExitStatus.INCOMPLETE
-    _show(erasure, as_json=as_json)
     related_ids.show(erasure.related, has_more=erasure.has_more_related, text=related_ids.STAY)
     return ExitStatus.OK
+
+
+def _require_usable(subjects: Mapping[str, Sequence[str]], *, has_events: bool, suppress: bool) -> None:
+    """Raises click.UsageError if the options name nothing, or nothing that can be suppressed."""
+    if any(subjects.values()):
+        return
+    if not has_events:
+        raise click.UsageError("Give --consumer, --customer, --conversation, --event or --cursor.")
+    if suppress:
+        raise click.UsageError("--suppress needs --consumer, --customer or --conversation.")
 
 
 class _Erasing:
@@ -136,30 +129,43 @@ class _Erasing:
     def __init__(
         self,
         connection: Connection,
+        subjects: Mapping[str, Sequence[str]],
+        event_ids: Sequence[str],
         *,
-        consumer_id: Sequence[str],
-        customer_id: Sequence[str],
-        conversation_id: Sequence[str],
-        event_id: Sequence[str],
         suppress: bool,
     ) -> None:
+        """`subjects` are ids by their kind, such as "consumer"."""
         self._connection = connection
-        self._ids: dict[str, Ids] = {
-            "consumer_id": consumer_id,
-            "customer_id": customer_id,
-            "conversation_id": conversation_id,
-            "event_id": event_id,
-        }
+        self._ids: dict[str, Ids] = {f"{kind}_id": ids for kind, ids in subjects.items()}
+        self._ids["event_id"] = event_ids
         self._suppress = suppress
-        named = (("consumer", consumer_id), ("customer", customer_id), ("conversation", conversation_id))
-        self._subjects = [f"{kind} id {printing.quoted(each)}" for kind, ids in named for each in ids]
+        self._subjects = [
+            f"{kind} id {printing.quoted(each)}" for kind, ids in subjects.items() for each in ids
+        ]
 
-    def preview(self) -> v1.Erasure:
-        """What would be erased."""
+    def rehearse(self, *, account: str, as_json: bool) -> ExitStatus:
+        """Shows what would be erased."""
+        preview = self._preview()
+        if as_json:
+            _print_json(preview)
+        else:
+            self._show_preview(preview, account=account)
+        return ExitStatus.OK if _has_found(preview) else ExitStatus.INCOMPLETE
+
+    def is_confirmed(self, *, account: str) -> bool:
+        """Shows what would be erased, and asks."""
+        preview = self._preview()
+        self._show_preview(preview, account=account)
+        if not (_has_found(preview) or self._suppress):
+            return False
+        return click.confirm("Erase them permanently?", err=True)
+
+    def _preview(self) -> v1.Erasure:
         return self._connection.call(lambda client: self._call(client, request_id="", validate_only=True))
 
     def erase(self, request_id: str) -> v1.Erasure:
         """Waits until the erasure is complete, however long it takes."""
+        click.echo(f"Request id: {request_id}", err=True)
 
         async def attempt(client: EngagementClient) -> v1.Erasure | None:
             try:
@@ -176,9 +182,10 @@ class _Erasing:
             **self._ids, request_id=request_id, suppress=self._suppress, validate_only=validate_only
         )
 
-    def show_preview(self, preview: v1.Erasure, *, account: str) -> None:
+    def _show_preview(self, preview: v1.Erasure, *, account: str) -> None:
         """Shows what would be erased, and what would be left."""
-        click.echo(f"{preview.matched_events:,} events of account {account} would be erased.", err=True)
+        events = f"event{'s' * (preview.matched_events != 1)}"
+        click.echo(f"{preview.matched_events:,} {events} of account {account} would be erased.", err=True)
         for event_id in preview.sample_event_ids[:_SHOWN_SAMPLES]:
             click.echo(f"  {printing.printable(event_id)}", err=True)
         if preview.matched_events > _SHOWN_SAMPLES:
@@ -223,8 +230,14 @@ def erasures(erasure_id: str | None, *, server: str, account: str, as_json: bool
 
 def _ids_at(connection: Connection, cursors: Sequence[str]) -> list[str]:
     """The ids of the events at some cursors."""
-    found = [connection.call(lambda client, at=cursor: client.get_event(cursor=at)) for cursor in cursors]
-    return [stored.event.event_id for stored in found]
+    event_ids = []
+    for each in cursors:
+
+        async def get(client: EngagementClient, cursor: str = each) -> v1.StoredEvent:
+            return await client.get_event(cursor=cursor)
+
+        event_ids.append(connection.call(get).event.event_id)
+    return event_ids
 
 
 def _has_found(preview: v1.Erasure) -> bool:

@@ -5,6 +5,7 @@ Values come from producers and are not trusted: control characters are always es
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -208,6 +209,11 @@ def _width(text: str) -> int:
 
 def _print_line(values: Sequence[str]) -> None:
     sys.stdout.write("\t".join(map(printable, values)) + "\n")
+
+
+def quoted(text: str) -> str:
+    """An id in quotation marks, so that blanks at its ends and empty texts can be seen."""
+    return json.dumps(printable(text), ensure_ascii=False)
 
 
 def printable(text: str) -> str:

@@ -63,12 +63,17 @@ def profile(  # noqa: PLR0913 - one for each option
     if as_json:
         sys.stdout.write(json_format.MessageToJson(found, indent=None, ensure_ascii=False) + "\n")
     else:
-        rows = printing.Rows(*_NAMES, flexible="value")
-        for row in _to_rows(found):
-            rows.add(row)
-        rows.finish()
+        show(found)
     sys.stdout.flush()
     return ExitStatus.OK
+
+
+def show(found: v1.Profile) -> None:
+    """Prints a profile, a row for each value."""
+    rows = printing.Rows(*_NAMES, flexible="value")
+    for row in _to_rows(found):
+        rows.add(row)
+    rows.finish()
 
 
 def _to_rows(found: v1.Profile) -> Iterator[tuple[str, ...]]:

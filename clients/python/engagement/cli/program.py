@@ -22,16 +22,24 @@ _MAX_SHOWN_CHARACTERS = 200
 # The module of a command, and its help in the list of commands: the first sentence of its own.
 _COMMANDS: Final = {
     "entities": ("entities:entities", "Manage the lists that statuses and types are matched against."),
-    "erase": ("erase:erase", "Permanently erase all events of a consumer, a customer or a conversation."),
+    "erase": ("erase:erase", "Permanently erase all events of a person, or single events."),
     "erasures": ("erase:erasures", "List the erasures of an account, newest first, or show one."),
     "expiry": ("expiry:expiry", "Show whether the removal of old events is held, and release it."),
     "export": ("export:export", "Write stored events to FILE, in the order of their acceptance."),
     "get": ("read:get", "Show one stored event in full."),
     "info": ("info:info", "Show the version and the limits of a server, and which partitions it serves."),
-    "lift": ("erase:lift", "Lift a suppression: store events of a consumer, customer or conversation again."),
+    "lift": (
+        "suppression:lift",
+        "Lift a suppression: store new events of a consumer, customer or conversation again.",
+    ),
     "list": ("read:list_events", "List stored events in the order of their acceptance."),
+    "person": ("person:person", "Show or export everything that is stored about a person."),
     "profile": ("profile:profile", "Show the latest attributes of one consumer."),
     "retention": ("retention:retention", "Show or set how long a server keeps events."),
+    "suppression": (
+        "suppression:suppression",
+        "Show whether later events of a subject are suppressed, since when, and by which request.",
+    ),
     "tail": ("tail:tail", "Show events as they are accepted, until stopped with Ctrl-C."),
     "upload": ("upload:upload", "Upload files of events, optionally packed with gzip or zstd."),
     "validate": ("validate:validate", "Check files of events against the contract, offline."),

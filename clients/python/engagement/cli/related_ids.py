@@ -30,7 +30,7 @@ def show(related: Sequence[v1.RelatedId], *, has_more: bool, text: str) -> None:
     if related:
         click.echo(text, err=True)
     for each in related:
-        events = f"{each.events:,}{' or more' if each.events >= _MANY else ''} events"
+        events = f"{each.events:,}{' or more' * (each.events >= _MANY)} event{'s' * (each.events != 1)}"
         relation = _RELATIONS.get(each.relation, "related")
         click.echo(f"  {kind_name(each.kind)} {printing.quoted(each.id)}: {events}, {relation}", err=True)
     if has_more:

@@ -1,0 +1,116 @@
+"""What an account has under the ids of a person, and what an erasure leaves under others."""
+
+from __future__ import annotations
+
+from engagement import EngagementClient, v1
+from engagement.upload import Uploader
+from tests.support.events import bad_event, customer_event, personal_event
+
+_CONSUMER_ID = v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID
+_CUSTOMER_ID = v1.SubjectKind.SUBJECT_KIND_CUSTOMER_ID
+_CONVERSATION_ID = v1.SubjectKind.SUBJECT_KIND_CONVERSATION_ID
+_TOGETHER, _SPELLING = v1.RelatedId.RELATION_SEEN_TOGETHER, v1.RelatedId.RELATION_SPELLING
+
+
+def event(
+    event_id: str, *, consumer: str = "", customer: str | None = None, conversation: str = ""
+) -> v1.Event:
+    made = customer_event(event_id)
+    made.consumer_id, made.conversation_id = consumer, conversation
+    if customer is not None:
+        made.customer_info.customer_id = customer
+    else:
+        made.customer_info.ClearField("customer_id")
+    return made
+
+
+def found(related: list[v1.RelatedId]) -> set[tuple[int, str, int, int]]:
+    return {(each.kind, each.id, each.relation, each.events) for each in related}
+
+
+async def test_ids_that_were_seen_together_are_listed_with_what_is_left_there(
+    client: EngagementClient,
+) -> None:
+    await client.record_events(
+        [
+            event("both", consumer="ada", customer="A1", conversation="talk"),
+            event("alone-1", consumer="ada"),
+            event("alone-2", consumer="ada", conversation="talk"),
+            event("agent", consumer="agent", conversation="talk"),
+            event("other", consumer="bela", customer="B1", conversation="elsewhere"),
+        ]
+    )
+    wanted = {(_CONSUMER_ID, "ada", _TOGETHER, 2), (_CONVERSATION_ID, "talk", _TOGETHER, 2)}
+    preview = await client.erase_consumer(customer_id="A1", validate_only=True)
+    assert (preview.matched_events, found([*preview.related])) == (1, wanted)
+    erased = await client.erase_consumer(customer_id="A1")
+    assert (erased.erased_events, found([*erased.related])) == (1, wanted)
+    recorded = await client.get_erasure(erased.erasure_id)
+    assert not recorded.related
+    whole = await client.erase_consumer(customer_id="A1", consumer_id="ada", conversation_id="talk")
+    assert (whole.erased_events, len(whole.related), [*whole.unmatched_subjects]) == (3, 0, [1])
+    assert [stored.event.event_id async for stored in client.list_events()] == ["other"]
+
+
+async def test_other_spellings_are_listed_and_not_erased(client: EngagementClient) -> None:
+    spellings = ["Ada@Example.com", " ada@example.com", "ADA@EXAMPLE.COM", "ada@example.com\u200b"]
+    await client.record_events([event(f"e{n}", consumer=each) for n, each in enumerate(spellings)])
+    await client.record_events(
+        [event("c", customer="ada@example.com"), event("x", consumer="ada@example.co")]
+    )
+    await client.record_event(event("exact", consumer="ada@example.com"))
+    erased = await client.erase_consumer(consumer_id="ada@example.com")
+    assert erased.erased_events == 1
+    assert found([*erased.related]) == {
+        *((_CONSUMER_ID, each, _SPELLING, 1) for each in spellings),
+        (_CUSTOMER_ID, "ada@example.com", _SPELLING, 1),
+    }
+    nothing = await client.erase_consumer(consumer_id="ada@example.com", request_id="again")
+    assert (nothing.erasure_id, nothing.HasField("complete_time")) == ("", False)
+    assert ([*nothing.unmatched_subjects], len(nothing.related)) == ([0], 5)
+    assert [erasure async for erasure in client.list_erasures()] == [
+        await client.get_erasure(erased.erasure_id)
+    ]
+
+
+async def test_one_event_of_somebody_else_is_erased(client: EngagementClient) -> None:
+    await client.record_events([customer_event("kept"), personal_event("mentions", name="Cy")])
+    erased = await client.erase_consumer(event_id=["mentions", "none"])
+    assert (erased.erased_events, [*erased.unmatched_event_ids]) == (1, ["none"])
+    assert not erased.related
+    assert [stored.event.event_id async for stored in client.list_events()] == ["kept"]
+
+
+async def test_a_person_is_found_by_either_id(client: EngagementClient) -> None:
+    await client.record_events(
+        [event("a", consumer="ada"), event("b", customer="ada"), event("c", consumer="ADA")]
+    )
+    both = event("d", consumer="ada", customer="ada")
+    await client.record_event(both)
+    bad = bad_event("bad")
+    bad.consumer_id = "ada"
+    await Uploader(client, upload_id="file").upload([bad])
+    await client.erase_consumer(consumer_id="ADA", customer_id="x", suppress=True, request_id="ticket")
+    person = await client.get_person("ada")
+    assert (person.consumer_events, person.customer_events, person.events, person.rejections) == (2, 2, 3, 1)
+    assert person.first_receive_time.ToNanoseconds() <= person.last_receive_time.ToNanoseconds()
+    assert not person.suppressions
+    other = await client.get_person("ADA")
+    assert (other.events, other.suppressions[0].request_id) == (0, "ticket")
+    assert found([*other.related]) == {
+        (_CONSUMER_ID, "ada", _SPELLING, 2),
+        (_CUSTOMER_ID, "ada", _SPELLING, 2),
+    }
+    wanted = v1.EventFilter(subject_ids=["ada"])
+    assert [stored.event.event_id async for stored in client.list_events(wanted)] == ["a", "b", "d"]
+
+
+async def test_rejected_events_are_previewed_and_cleared(client: EngagementClient) -> None:
+    await Uploader(client, upload_id="file").upload([bad_event("b1"), bad_event("b2")])
+    preview = await client.erase_consumer(consumer_id="ada", validate_only=True)
+    assert (preview.matched_events, preview.cleared_rejections, [*preview.unmatched_subjects]) == (0, 2, [])
+    erased = await client.erase_consumer(consumer_id="ada", request_id="ticket")
+    assert (erased.cleared_rejections, erased.HasField("complete_time")) == (2, True)
+    assert [each.result.event_id async for each in client.upload_rejections("file")] == ["", ""]
+    again = await client.erase_consumer(consumer_id="ada", request_id="ticket")
+    assert again == await client.get_erasure(erased.erasure_id)
