@@ -327,8 +327,11 @@ type StoredEvent struct {
 	// Name in the account's list of customer types that `customer_type` matched
 	// at acceptance. Empty if none did.
 	MatchedCustomerType string `protobuf:"bytes,5,opt,name=matched_customer_type,json=matchedCustomerType,proto3" json:"matched_customer_type,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Upload that brought the event. Absent if a single call did, and once the
+	// record of the upload has expired.
+	Upload        *UploadPlace `protobuf:"bytes,6,opt,name=upload,proto3" json:"upload,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StoredEvent) Reset() {
@@ -394,6 +397,70 @@ func (x *StoredEvent) GetMatchedCustomerType() string {
 		return x.MatchedCustomerType
 	}
 	return ""
+}
+
+func (x *StoredEvent) GetUpload() *UploadPlace {
+	if x != nil {
+		return x.Upload
+	}
+	return nil
+}
+
+// `UploadPlace` is the place of an event in an upload. The server sets every
+// field.
+type UploadPlace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the upload, chosen by the client.
+	UploadId string `protobuf:"bytes,1,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
+	// Number of the event among all events of the upload, from 1: the chunks in
+	// their order, rejected events included.
+	EventNumber   int64 `protobuf:"varint,2,opt,name=event_number,json=eventNumber,proto3" json:"event_number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadPlace) Reset() {
+	*x = UploadPlace{}
+	mi := &file_engagement_v1_event_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadPlace) ProtoMessage() {}
+
+func (x *UploadPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_event_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadPlace.ProtoReflect.Descriptor instead.
+func (*UploadPlace) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *UploadPlace) GetUploadId() string {
+	if x != nil {
+		return x.UploadId
+	}
+	return ""
+}
+
+func (x *UploadPlace) GetEventNumber() int64 {
+	if x != nil {
+		return x.EventNumber
+	}
+	return 0
 }
 
 // `EventFilter` selects events. An event must match every field that is set
@@ -462,7 +529,7 @@ type EventFilter struct {
 
 func (x *EventFilter) Reset() {
 	*x = EventFilter{}
-	mi := &file_engagement_v1_event_proto_msgTypes[2]
+	mi := &file_engagement_v1_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +541,7 @@ func (x *EventFilter) String() string {
 func (*EventFilter) ProtoMessage() {}
 
 func (x *EventFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_proto_msgTypes[2]
+	mi := &file_engagement_v1_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +554,7 @@ func (x *EventFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFilter.ProtoReflect.Descriptor instead.
 func (*EventFilter) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_engagement_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *EventFilter) GetAttributeSets() []AttributeSet {
@@ -604,7 +671,7 @@ type EventResult struct {
 
 func (x *EventResult) Reset() {
 	*x = EventResult{}
-	mi := &file_engagement_v1_event_proto_msgTypes[3]
+	mi := &file_engagement_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +683,7 @@ func (x *EventResult) String() string {
 func (*EventResult) ProtoMessage() {}
 
 func (x *EventResult) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_proto_msgTypes[3]
+	mi := &file_engagement_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +696,7 @@ func (x *EventResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventResult.ProtoReflect.Descriptor instead.
 func (*EventResult) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_engagement_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EventResult) GetIndex() int32 {
@@ -687,7 +754,7 @@ type EventError struct {
 
 func (x *EventError) Reset() {
 	*x = EventError{}
-	mi := &file_engagement_v1_event_proto_msgTypes[4]
+	mi := &file_engagement_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +766,7 @@ func (x *EventError) String() string {
 func (*EventError) ProtoMessage() {}
 
 func (x *EventError) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_proto_msgTypes[4]
+	mi := &file_engagement_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +779,7 @@ func (x *EventError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventError.ProtoReflect.Descriptor instead.
 func (*EventError) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_engagement_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventError) GetReason() ErrorReason {
@@ -762,7 +829,7 @@ type FieldViolation struct {
 
 func (x *FieldViolation) Reset() {
 	*x = FieldViolation{}
-	mi := &file_engagement_v1_event_proto_msgTypes[5]
+	mi := &file_engagement_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +841,7 @@ func (x *FieldViolation) String() string {
 func (*FieldViolation) ProtoMessage() {}
 
 func (x *FieldViolation) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_proto_msgTypes[5]
+	mi := &file_engagement_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +854,7 @@ func (x *FieldViolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldViolation.ProtoReflect.Descriptor instead.
 func (*FieldViolation) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_engagement_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *FieldViolation) GetField() string {
@@ -828,7 +895,7 @@ type Tally struct {
 
 func (x *Tally) Reset() {
 	*x = Tally{}
-	mi := &file_engagement_v1_event_proto_msgTypes[6]
+	mi := &file_engagement_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +907,7 @@ func (x *Tally) String() string {
 func (*Tally) ProtoMessage() {}
 
 func (x *Tally) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_proto_msgTypes[6]
+	mi := &file_engagement_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +920,7 @@ func (x *Tally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tally.ProtoReflect.Descriptor instead.
 func (*Tally) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_engagement_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Tally) GetAccepted() int64 {
@@ -913,13 +980,17 @@ const file_engagement_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"attributes\x12\x05\xbaH\x02\b\x01B\x16\n" +
 	"\x14_original_time_stampJ\x04\b\a\x10\n" +
-	"J\x04\b\f\x10\x14\"\xfc\x01\n" +
+	"J\x04\b\f\x10\x14\"\xb0\x02\n" +
 	"\vStoredEvent\x12*\n" +
 	"\x05event\x18\x01 \x01(\v2\x14.engagement.v1.EventR\x05event\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12=\n" +
 	"\freceive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x126\n" +
 	"\x17matched_customer_status\x18\x04 \x01(\tR\x15matchedCustomerStatus\x122\n" +
-	"\x15matched_customer_type\x18\x05 \x01(\tR\x13matchedCustomerType\"\xe6\x06\n" +
+	"\x15matched_customer_type\x18\x05 \x01(\tR\x13matchedCustomerType\x122\n" +
+	"\x06upload\x18\x06 \x01(\v2\x1a.engagement.v1.UploadPlaceR\x06upload\"M\n" +
+	"\vUploadPlace\x12\x1b\n" +
+	"\tupload_id\x18\x01 \x01(\tR\buploadId\x12!\n" +
+	"\fevent_number\x18\x02 \x01(\x03R\veventNumber\"\xe6\x06\n" +
 	"\vEventFilter\x12V\n" +
 	"\x0eattribute_sets\x18\x01 \x03(\x0e2\x1b.engagement.v1.AttributeSetB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\a\x82\x01\x04\x10\x01 \x00R\rattributeSets\x124\n" +
 	"\fconsumer_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x18І\x03R\vconsumerIds\x12<\n" +
@@ -988,43 +1059,45 @@ func file_engagement_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_engagement_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_engagement_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_engagement_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_engagement_v1_event_proto_goTypes = []any{
 	(AttributeSet)(0),             // 0: engagement.v1.AttributeSet
 	(Outcome)(0),                  // 1: engagement.v1.Outcome
 	(*Event)(nil),                 // 2: engagement.v1.Event
 	(*StoredEvent)(nil),           // 3: engagement.v1.StoredEvent
-	(*EventFilter)(nil),           // 4: engagement.v1.EventFilter
-	(*EventResult)(nil),           // 5: engagement.v1.EventResult
-	(*EventError)(nil),            // 6: engagement.v1.EventError
-	(*FieldViolation)(nil),        // 7: engagement.v1.FieldViolation
-	(*Tally)(nil),                 // 8: engagement.v1.Tally
-	nil,                           // 9: engagement.v1.Event.AdditionalAttributesEntry
-	(*CustomerInfo)(nil),          // 10: engagement.v1.CustomerInfo
-	(*PersonalInfo)(nil),          // 11: engagement.v1.PersonalInfo
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(ErrorReason)(0),              // 13: engagement.v1.ErrorReason
+	(*UploadPlace)(nil),           // 4: engagement.v1.UploadPlace
+	(*EventFilter)(nil),           // 5: engagement.v1.EventFilter
+	(*EventResult)(nil),           // 6: engagement.v1.EventResult
+	(*EventError)(nil),            // 7: engagement.v1.EventError
+	(*FieldViolation)(nil),        // 8: engagement.v1.FieldViolation
+	(*Tally)(nil),                 // 9: engagement.v1.Tally
+	nil,                           // 10: engagement.v1.Event.AdditionalAttributesEntry
+	(*CustomerInfo)(nil),          // 11: engagement.v1.CustomerInfo
+	(*PersonalInfo)(nil),          // 12: engagement.v1.PersonalInfo
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(ErrorReason)(0),              // 14: engagement.v1.ErrorReason
 }
 var file_engagement_v1_event_proto_depIdxs = []int32{
-	10, // 0: engagement.v1.Event.customer_info:type_name -> engagement.v1.CustomerInfo
-	11, // 1: engagement.v1.Event.personal_info:type_name -> engagement.v1.PersonalInfo
-	9,  // 2: engagement.v1.Event.additional_attributes:type_name -> engagement.v1.Event.AdditionalAttributesEntry
+	11, // 0: engagement.v1.Event.customer_info:type_name -> engagement.v1.CustomerInfo
+	12, // 1: engagement.v1.Event.personal_info:type_name -> engagement.v1.PersonalInfo
+	10, // 2: engagement.v1.Event.additional_attributes:type_name -> engagement.v1.Event.AdditionalAttributesEntry
 	2,  // 3: engagement.v1.StoredEvent.event:type_name -> engagement.v1.Event
-	12, // 4: engagement.v1.StoredEvent.receive_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: engagement.v1.EventFilter.attribute_sets:type_name -> engagement.v1.AttributeSet
-	12, // 6: engagement.v1.EventFilter.start_time:type_name -> google.protobuf.Timestamp
-	12, // 7: engagement.v1.EventFilter.end_time:type_name -> google.protobuf.Timestamp
-	12, // 8: engagement.v1.EventFilter.receive_start_time:type_name -> google.protobuf.Timestamp
-	12, // 9: engagement.v1.EventFilter.receive_end_time:type_name -> google.protobuf.Timestamp
-	1,  // 10: engagement.v1.EventResult.outcome:type_name -> engagement.v1.Outcome
-	6,  // 11: engagement.v1.EventResult.error:type_name -> engagement.v1.EventError
-	13, // 12: engagement.v1.EventError.reason:type_name -> engagement.v1.ErrorReason
-	7,  // 13: engagement.v1.EventError.violations:type_name -> engagement.v1.FieldViolation
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	13, // 4: engagement.v1.StoredEvent.receive_time:type_name -> google.protobuf.Timestamp
+	4,  // 5: engagement.v1.StoredEvent.upload:type_name -> engagement.v1.UploadPlace
+	0,  // 6: engagement.v1.EventFilter.attribute_sets:type_name -> engagement.v1.AttributeSet
+	13, // 7: engagement.v1.EventFilter.start_time:type_name -> google.protobuf.Timestamp
+	13, // 8: engagement.v1.EventFilter.end_time:type_name -> google.protobuf.Timestamp
+	13, // 9: engagement.v1.EventFilter.receive_start_time:type_name -> google.protobuf.Timestamp
+	13, // 10: engagement.v1.EventFilter.receive_end_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: engagement.v1.EventResult.outcome:type_name -> engagement.v1.Outcome
+	7,  // 12: engagement.v1.EventResult.error:type_name -> engagement.v1.EventError
+	14, // 13: engagement.v1.EventError.reason:type_name -> engagement.v1.ErrorReason
+	8,  // 14: engagement.v1.EventError.violations:type_name -> engagement.v1.FieldViolation
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_event_proto_init() }
@@ -1038,14 +1111,14 @@ func file_engagement_v1_event_proto_init() {
 		(*Event_CustomerInfo)(nil),
 		(*Event_PersonalInfo)(nil),
 	}
-	file_engagement_v1_event_proto_msgTypes[2].OneofWrappers = []any{}
+	file_engagement_v1_event_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_event_proto_rawDesc), len(file_engagement_v1_event_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -30,7 +30,8 @@ const (
 // `Folding` selects how events become a profile. In every folding a value whose
 // source vouched for the customer's identity (`authenticated`) beats one whose
 // source did not. Otherwise the later event wins: by `server_time_stamp`, then
-// by the order of acceptance.
+// by the order of acceptance. An event whose time has not come yet does not win
+// before it comes.
 type Folding int32
 
 const (
@@ -148,6 +149,64 @@ func (x SubscribeEventsResponse_Closing_Reason) Number() protoreflect.EnumNumber
 // Deprecated: Use SubscribeEventsResponse_Closing_Reason.Descriptor instead.
 func (SubscribeEventsResponse_Closing_Reason) EnumDescriptor() ([]byte, []int) {
 	return file_engagement_v1_event_service_proto_rawDescGZIP(), []int{5, 6, 0}
+}
+
+// `Rule` is why a value lost.
+type BeatenValue_Rule int32
+
+const (
+	// Not used.
+	BeatenValue_RULE_UNSPECIFIED BeatenValue_Rule = 0
+	// The source of the winning value vouched for the customer's identity, this
+	// one's did not.
+	BeatenValue_RULE_AUTHENTICATED BeatenValue_Rule = 1
+	// The event of the winning value is later.
+	BeatenValue_RULE_LATER BeatenValue_Rule = 2
+	// The time of the event has not come yet.
+	BeatenValue_RULE_FUTURE BeatenValue_Rule = 3
+)
+
+// Enum value maps for BeatenValue_Rule.
+var (
+	BeatenValue_Rule_name = map[int32]string{
+		0: "RULE_UNSPECIFIED",
+		1: "RULE_AUTHENTICATED",
+		2: "RULE_LATER",
+		3: "RULE_FUTURE",
+	}
+	BeatenValue_Rule_value = map[string]int32{
+		"RULE_UNSPECIFIED":   0,
+		"RULE_AUTHENTICATED": 1,
+		"RULE_LATER":         2,
+		"RULE_FUTURE":        3,
+	}
+)
+
+func (x BeatenValue_Rule) Enum() *BeatenValue_Rule {
+	p := new(BeatenValue_Rule)
+	*p = x
+	return p
+}
+
+func (x BeatenValue_Rule) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BeatenValue_Rule) Descriptor() protoreflect.EnumDescriptor {
+	return file_engagement_v1_event_service_proto_enumTypes[2].Descriptor()
+}
+
+func (BeatenValue_Rule) Type() protoreflect.EnumType {
+	return &file_engagement_v1_event_service_proto_enumTypes[2]
+}
+
+func (x BeatenValue_Rule) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BeatenValue_Rule.Descriptor instead.
+func (BeatenValue_Rule) EnumDescriptor() ([]byte, []int) {
+	return file_engagement_v1_event_service_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // `GetEventRequest` is the request of `GetEvent`.
@@ -819,9 +878,17 @@ type GetProfileRequest struct {
 	//	*GetProfileRequest_CustomerId
 	Subject isGetProfileRequest_Subject `protobuf_oneof:"subject"`
 	// How to fold the events. Optional.
-	Folding       Folding `protobuf:"varint,4,opt,name=folding,proto3,enum=engagement.v1.Folding" json:"folding,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Folding Folding `protobuf:"varint,4,opt,name=folding,proto3,enum=engagement.v1.Folding" json:"folding,omitempty"`
+	// Fold only events with an earlier `server_time_stamp`: the profile as it was
+	// at this time, as far as events are still stored. 1970 to 9999. If absent,
+	// the time of the call.
+	BeforeTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=before_time,json=beforeTime,proto3" json:"before_time,omitempty"`
+	// Fold only events that were accepted earlier: the profile that the server
+	// would have answered at this time, as far as events are still stored. 1970
+	// to 9999. If absent, all.
+	BeforeReceiveTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=before_receive_time,json=beforeReceiveTime,proto3" json:"before_receive_time,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *GetProfileRequest) Reset() {
@@ -891,6 +958,20 @@ func (x *GetProfileRequest) GetFolding() Folding {
 		return x.Folding
 	}
 	return Folding_FOLDING_UNSPECIFIED
+}
+
+func (x *GetProfileRequest) GetBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeforeTime
+	}
+	return nil
+}
+
+func (x *GetProfileRequest) GetBeforeReceiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeforeReceiveTime
+	}
+	return nil
 }
 
 type isGetProfileRequest_Subject interface {
@@ -976,6 +1057,15 @@ type Profile struct {
 	// take more than 3.5 MiB, the largest first. To read such a value, get the event that `sources` names for its path. Empty
 	// in nearly every profile.
 	OmittedFields []string `protobuf:"bytes,5,rep,name=omitted_fields,json=omittedFields,proto3" json:"omitted_fields,omitempty"`
+	// Name in the account's list of customer statuses that `customer_status`
+	// matched when its event was accepted. Empty if none did.
+	MatchedCustomerStatus string `protobuf:"bytes,6,opt,name=matched_customer_status,json=matchedCustomerStatus,proto3" json:"matched_customer_status,omitempty"`
+	// Name in the account's list of customer types that `customer_type` matched
+	// when its event was accepted. Empty if none did.
+	MatchedCustomerType string `protobuf:"bytes,7,opt,name=matched_customer_type,json=matchedCustomerType,proto3" json:"matched_customer_type,omitempty"`
+	// Values that lost although they were accepted after the winning ones, by the
+	// attribute's path: of each attribute the one accepted last.
+	Beaten        map[string]*BeatenValue `protobuf:"bytes,8,rep,name=beaten,proto3" json:"beaten,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1045,6 +1135,83 @@ func (x *Profile) GetOmittedFields() []string {
 	return nil
 }
 
+func (x *Profile) GetMatchedCustomerStatus() string {
+	if x != nil {
+		return x.MatchedCustomerStatus
+	}
+	return ""
+}
+
+func (x *Profile) GetMatchedCustomerType() string {
+	if x != nil {
+		return x.MatchedCustomerType
+	}
+	return ""
+}
+
+func (x *Profile) GetBeaten() map[string]*BeatenValue {
+	if x != nil {
+		return x.Beaten
+	}
+	return nil
+}
+
+// `BeatenValue` is a value that lost against one that was accepted before it.
+// The server sets every field.
+type BeatenValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Event that the value came from.
+	Source *ValueSource `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// Why it lost.
+	Rule          BeatenValue_Rule `protobuf:"varint,2,opt,name=rule,proto3,enum=engagement.v1.BeatenValue_Rule" json:"rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeatenValue) Reset() {
+	*x = BeatenValue{}
+	mi := &file_engagement_v1_event_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeatenValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeatenValue) ProtoMessage() {}
+
+func (x *BeatenValue) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_event_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeatenValue.ProtoReflect.Descriptor instead.
+func (*BeatenValue) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_event_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *BeatenValue) GetSource() *ValueSource {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *BeatenValue) GetRule() BeatenValue_Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return BeatenValue_RULE_UNSPECIFIED
+}
+
 // `ValueSource` is the event that a value came from. The server sets every
 // field.
 type ValueSource struct {
@@ -1057,13 +1224,18 @@ type ValueSource struct {
 	ServerTimeStamp int64 `protobuf:"varint,3,opt,name=server_time_stamp,json=serverTimeStamp,proto3" json:"server_time_stamp,omitempty"`
 	// Whether the source vouched for the customer's identity.
 	Authenticated bool `protobuf:"varint,4,opt,name=authenticated,proto3" json:"authenticated,omitempty"`
+	// Name of the producing system, `Event.source`.
+	Source string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	// Upload that brought the event. Absent if a single call did, and once the
+	// record of the upload has expired.
+	Upload        *UploadPlace `protobuf:"bytes,6,opt,name=upload,proto3" json:"upload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ValueSource) Reset() {
 	*x = ValueSource{}
-	mi := &file_engagement_v1_event_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1247,7 @@ func (x *ValueSource) String() string {
 func (*ValueSource) ProtoMessage() {}
 
 func (x *ValueSource) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1260,7 @@ func (x *ValueSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueSource.ProtoReflect.Descriptor instead.
 func (*ValueSource) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_event_service_proto_rawDescGZIP(), []int{9}
+	return file_engagement_v1_event_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ValueSource) GetCursor() string {
@@ -1119,6 +1291,20 @@ func (x *ValueSource) GetAuthenticated() bool {
 	return false
 }
 
+func (x *ValueSource) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ValueSource) GetUpload() *UploadPlace {
+	if x != nil {
+		return x.Upload
+	}
+	return nil
+}
+
 // `Started` confirms the subscription. It is the first message of every
 // stream.
 type SubscribeEventsResponse_Started struct {
@@ -1138,7 +1324,7 @@ type SubscribeEventsResponse_Started struct {
 
 func (x *SubscribeEventsResponse_Started) Reset() {
 	*x = SubscribeEventsResponse_Started{}
-	mi := &file_engagement_v1_event_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1336,7 @@ func (x *SubscribeEventsResponse_Started) String() string {
 func (*SubscribeEventsResponse_Started) ProtoMessage() {}
 
 func (x *SubscribeEventsResponse_Started) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1384,7 @@ type SubscribeEventsResponse_Batch struct {
 
 func (x *SubscribeEventsResponse_Batch) Reset() {
 	*x = SubscribeEventsResponse_Batch{}
-	mi := &file_engagement_v1_event_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1396,7 @@ func (x *SubscribeEventsResponse_Batch) String() string {
 func (*SubscribeEventsResponse_Batch) ProtoMessage() {}
 
 func (x *SubscribeEventsResponse_Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1428,7 @@ type SubscribeEventsResponse_CaughtUp struct {
 
 func (x *SubscribeEventsResponse_CaughtUp) Reset() {
 	*x = SubscribeEventsResponse_CaughtUp{}
-	mi := &file_engagement_v1_event_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1440,7 @@ func (x *SubscribeEventsResponse_CaughtUp) String() string {
 func (*SubscribeEventsResponse_CaughtUp) ProtoMessage() {}
 
 func (x *SubscribeEventsResponse_CaughtUp) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1471,7 @@ type SubscribeEventsResponse_FellBehind struct {
 
 func (x *SubscribeEventsResponse_FellBehind) Reset() {
 	*x = SubscribeEventsResponse_FellBehind{}
-	mi := &file_engagement_v1_event_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1483,7 @@ func (x *SubscribeEventsResponse_FellBehind) String() string {
 func (*SubscribeEventsResponse_FellBehind) ProtoMessage() {}
 
 func (x *SubscribeEventsResponse_FellBehind) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1520,7 @@ type SubscribeEventsResponse_Progress struct {
 
 func (x *SubscribeEventsResponse_Progress) Reset() {
 	*x = SubscribeEventsResponse_Progress{}
-	mi := &file_engagement_v1_event_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1532,7 @@ func (x *SubscribeEventsResponse_Progress) String() string {
 func (*SubscribeEventsResponse_Progress) ProtoMessage() {}
 
 func (x *SubscribeEventsResponse_Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1571,7 @@ type SubscribeEventsResponse_ErasureNotice struct {
 
 func (x *SubscribeEventsResponse_ErasureNotice) Reset() {
 	*x = SubscribeEventsResponse_ErasureNotice{}
-	mi := &file_engagement_v1_event_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1583,7 @@ func (x *SubscribeEventsResponse_ErasureNotice) String() string {
 func (*SubscribeEventsResponse_ErasureNotice) ProtoMessage() {}
 
 func (x *SubscribeEventsResponse_ErasureNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1628,7 @@ type SubscribeEventsResponse_Closing struct {
 
 func (x *SubscribeEventsResponse_Closing) Reset() {
 	*x = SubscribeEventsResponse_Closing{}
-	mi := &file_engagement_v1_event_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1640,7 @@ func (x *SubscribeEventsResponse_Closing) String() string {
 func (*SubscribeEventsResponse_Closing) ProtoMessage() {}
 
 func (x *SubscribeEventsResponse_Closing) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_event_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_event_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1756,7 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"\x12REASON_NOT_CURRENT\x10\x03\x12\x1a\n" +
 	"\x16REASON_UNAUTHENTICATED\x10\x04\x12\x15\n" +
 	"\x11REASON_OVERLOADED\x10\x05B\t\n" +
-	"\amessage\"\xfe\x01\n" +
+	"\amessage\"\xad\x03\n" +
 	"\x11GetProfileRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12.\n" +
@@ -1578,25 +1764,45 @@ const file_engagement_v1_event_service_proto_rawDesc = "" +
 	"consumerId\x12.\n" +
 	"\vcustomer_id\x18\x03 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\n" +
 	"customerId\x12:\n" +
-	"\afolding\x18\x04 \x01(\x0e2\x16.engagement.v1.FoldingB\b\xbaH\x05\x82\x01\x02\x10\x01R\afoldingB\x10\n" +
+	"\afolding\x18\x04 \x01(\x0e2\x16.engagement.v1.FoldingB\b\xbaH\x05\x82\x01\x02\x10\x01R\afolding\x12N\n" +
+	"\vbefore_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\n" +
+	"beforeTime\x12]\n" +
+	"\x13before_receive_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\x11beforeReceiveTimeB\x10\n" +
 	"\asubject\x12\x05\xbaH\x02\b\x01\"F\n" +
 	"\x12GetProfileResponse\x120\n" +
-	"\aprofile\x18\x01 \x01(\v2\x16.engagement.v1.ProfileR\aprofile\"\xec\x02\n" +
+	"\aprofile\x18\x01 \x01(\v2\x16.engagement.v1.ProfileR\aprofile\"\xeb\x04\n" +
 	"\aProfile\x12\x1f\n" +
 	"\vconsumer_id\x18\x01 \x01(\tR\n" +
 	"consumerId\x12@\n" +
 	"\rcustomer_info\x18\x02 \x01(\v2\x1b.engagement.v1.CustomerInfoR\fcustomerInfo\x12@\n" +
 	"\rpersonal_info\x18\x03 \x01(\v2\x1b.engagement.v1.PersonalInfoR\fpersonalInfo\x12=\n" +
 	"\asources\x18\x04 \x03(\v2#.engagement.v1.Profile.SourcesEntryR\asources\x12%\n" +
-	"\x0eomitted_fields\x18\x05 \x03(\tR\romittedFields\x1aV\n" +
+	"\x0eomitted_fields\x18\x05 \x03(\tR\romittedFields\x126\n" +
+	"\x17matched_customer_status\x18\x06 \x01(\tR\x15matchedCustomerStatus\x122\n" +
+	"\x15matched_customer_type\x18\a \x01(\tR\x13matchedCustomerType\x12:\n" +
+	"\x06beaten\x18\b \x03(\v2\".engagement.v1.Profile.BeatenEntryR\x06beaten\x1aV\n" +
 	"\fSourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
-	"\x05value\x18\x02 \x01(\v2\x1a.engagement.v1.ValueSourceR\x05value:\x028\x01\"\x92\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.engagement.v1.ValueSourceR\x05value:\x028\x01\x1aU\n" +
+	"\vBeatenEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.engagement.v1.BeatenValueR\x05value:\x028\x01\"\xcd\x01\n" +
+	"\vBeatenValue\x122\n" +
+	"\x06source\x18\x01 \x01(\v2\x1a.engagement.v1.ValueSourceR\x06source\x123\n" +
+	"\x04rule\x18\x02 \x01(\x0e2\x1f.engagement.v1.BeatenValue.RuleR\x04rule\"U\n" +
+	"\x04Rule\x12\x14\n" +
+	"\x10RULE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12RULE_AUTHENTICATED\x10\x01\x12\x0e\n" +
+	"\n" +
+	"RULE_LATER\x10\x02\x12\x0f\n" +
+	"\vRULE_FUTURE\x10\x03\"\xde\x01\n" +
 	"\vValueSource\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12*\n" +
 	"\x11server_time_stamp\x18\x03 \x01(\x03R\x0fserverTimeStamp\x12$\n" +
-	"\rauthenticated\x18\x04 \x01(\bR\rauthenticated*J\n" +
+	"\rauthenticated\x18\x04 \x01(\bR\rauthenticated\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source\x122\n" +
+	"\x06upload\x18\x06 \x01(\v2\x1a.engagement.v1.UploadPlaceR\x06upload*J\n" +
 	"\aFolding\x12\x17\n" +
 	"\x13FOLDING_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFOLDING_MERGE\x10\x01\x12\x13\n" +
@@ -1622,76 +1828,87 @@ func file_engagement_v1_event_service_proto_rawDescGZIP() []byte {
 	return file_engagement_v1_event_service_proto_rawDescData
 }
 
-var file_engagement_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_engagement_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_engagement_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_engagement_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_engagement_v1_event_service_proto_goTypes = []any{
 	(Folding)(0), // 0: engagement.v1.Folding
 	(SubscribeEventsResponse_Closing_Reason)(0),   // 1: engagement.v1.SubscribeEventsResponse.Closing.Reason
-	(*GetEventRequest)(nil),                       // 2: engagement.v1.GetEventRequest
-	(*GetEventResponse)(nil),                      // 3: engagement.v1.GetEventResponse
-	(*ListEventsRequest)(nil),                     // 4: engagement.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),                    // 5: engagement.v1.ListEventsResponse
-	(*SubscribeEventsRequest)(nil),                // 6: engagement.v1.SubscribeEventsRequest
-	(*SubscribeEventsResponse)(nil),               // 7: engagement.v1.SubscribeEventsResponse
-	(*GetProfileRequest)(nil),                     // 8: engagement.v1.GetProfileRequest
-	(*GetProfileResponse)(nil),                    // 9: engagement.v1.GetProfileResponse
-	(*Profile)(nil),                               // 10: engagement.v1.Profile
-	(*ValueSource)(nil),                           // 11: engagement.v1.ValueSource
-	(*SubscribeEventsResponse_Started)(nil),       // 12: engagement.v1.SubscribeEventsResponse.Started
-	(*SubscribeEventsResponse_Batch)(nil),         // 13: engagement.v1.SubscribeEventsResponse.Batch
-	(*SubscribeEventsResponse_CaughtUp)(nil),      // 14: engagement.v1.SubscribeEventsResponse.CaughtUp
-	(*SubscribeEventsResponse_FellBehind)(nil),    // 15: engagement.v1.SubscribeEventsResponse.FellBehind
-	(*SubscribeEventsResponse_Progress)(nil),      // 16: engagement.v1.SubscribeEventsResponse.Progress
-	(*SubscribeEventsResponse_ErasureNotice)(nil), // 17: engagement.v1.SubscribeEventsResponse.ErasureNotice
-	(*SubscribeEventsResponse_Closing)(nil),       // 18: engagement.v1.SubscribeEventsResponse.Closing
-	nil,                                           // 19: engagement.v1.Profile.SourcesEntry
-	(*fieldmaskpb.FieldMask)(nil),                 // 20: google.protobuf.FieldMask
-	(*StoredEvent)(nil),                           // 21: engagement.v1.StoredEvent
-	(*EventFilter)(nil),                           // 22: engagement.v1.EventFilter
-	(*timestamppb.Timestamp)(nil),                 // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),                   // 24: google.protobuf.Duration
-	(*CustomerInfo)(nil),                          // 25: engagement.v1.CustomerInfo
-	(*PersonalInfo)(nil),                          // 26: engagement.v1.PersonalInfo
+	(BeatenValue_Rule)(0),                         // 2: engagement.v1.BeatenValue.Rule
+	(*GetEventRequest)(nil),                       // 3: engagement.v1.GetEventRequest
+	(*GetEventResponse)(nil),                      // 4: engagement.v1.GetEventResponse
+	(*ListEventsRequest)(nil),                     // 5: engagement.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),                    // 6: engagement.v1.ListEventsResponse
+	(*SubscribeEventsRequest)(nil),                // 7: engagement.v1.SubscribeEventsRequest
+	(*SubscribeEventsResponse)(nil),               // 8: engagement.v1.SubscribeEventsResponse
+	(*GetProfileRequest)(nil),                     // 9: engagement.v1.GetProfileRequest
+	(*GetProfileResponse)(nil),                    // 10: engagement.v1.GetProfileResponse
+	(*Profile)(nil),                               // 11: engagement.v1.Profile
+	(*BeatenValue)(nil),                           // 12: engagement.v1.BeatenValue
+	(*ValueSource)(nil),                           // 13: engagement.v1.ValueSource
+	(*SubscribeEventsResponse_Started)(nil),       // 14: engagement.v1.SubscribeEventsResponse.Started
+	(*SubscribeEventsResponse_Batch)(nil),         // 15: engagement.v1.SubscribeEventsResponse.Batch
+	(*SubscribeEventsResponse_CaughtUp)(nil),      // 16: engagement.v1.SubscribeEventsResponse.CaughtUp
+	(*SubscribeEventsResponse_FellBehind)(nil),    // 17: engagement.v1.SubscribeEventsResponse.FellBehind
+	(*SubscribeEventsResponse_Progress)(nil),      // 18: engagement.v1.SubscribeEventsResponse.Progress
+	(*SubscribeEventsResponse_ErasureNotice)(nil), // 19: engagement.v1.SubscribeEventsResponse.ErasureNotice
+	(*SubscribeEventsResponse_Closing)(nil),       // 20: engagement.v1.SubscribeEventsResponse.Closing
+	nil,                                           // 21: engagement.v1.Profile.SourcesEntry
+	nil,                                           // 22: engagement.v1.Profile.BeatenEntry
+	(*fieldmaskpb.FieldMask)(nil),                 // 23: google.protobuf.FieldMask
+	(*StoredEvent)(nil),                           // 24: engagement.v1.StoredEvent
+	(*EventFilter)(nil),                           // 25: engagement.v1.EventFilter
+	(*timestamppb.Timestamp)(nil),                 // 26: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),                   // 27: google.protobuf.Duration
+	(*CustomerInfo)(nil),                          // 28: engagement.v1.CustomerInfo
+	(*PersonalInfo)(nil),                          // 29: engagement.v1.PersonalInfo
+	(*UploadPlace)(nil),                           // 30: engagement.v1.UploadPlace
 }
 var file_engagement_v1_event_service_proto_depIdxs = []int32{
-	20, // 0: engagement.v1.GetEventRequest.read_mask:type_name -> google.protobuf.FieldMask
-	21, // 1: engagement.v1.GetEventResponse.event:type_name -> engagement.v1.StoredEvent
-	22, // 2: engagement.v1.ListEventsRequest.filter:type_name -> engagement.v1.EventFilter
-	20, // 3: engagement.v1.ListEventsRequest.read_mask:type_name -> google.protobuf.FieldMask
-	21, // 4: engagement.v1.ListEventsResponse.events:type_name -> engagement.v1.StoredEvent
-	22, // 5: engagement.v1.SubscribeEventsRequest.filter:type_name -> engagement.v1.EventFilter
-	23, // 6: engagement.v1.SubscribeEventsRequest.start_time:type_name -> google.protobuf.Timestamp
-	24, // 7: engagement.v1.SubscribeEventsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	12, // 8: engagement.v1.SubscribeEventsResponse.started:type_name -> engagement.v1.SubscribeEventsResponse.Started
-	13, // 9: engagement.v1.SubscribeEventsResponse.batch:type_name -> engagement.v1.SubscribeEventsResponse.Batch
-	14, // 10: engagement.v1.SubscribeEventsResponse.caught_up:type_name -> engagement.v1.SubscribeEventsResponse.CaughtUp
-	15, // 11: engagement.v1.SubscribeEventsResponse.fell_behind:type_name -> engagement.v1.SubscribeEventsResponse.FellBehind
-	16, // 12: engagement.v1.SubscribeEventsResponse.progress:type_name -> engagement.v1.SubscribeEventsResponse.Progress
-	17, // 13: engagement.v1.SubscribeEventsResponse.erasure_notice:type_name -> engagement.v1.SubscribeEventsResponse.ErasureNotice
-	18, // 14: engagement.v1.SubscribeEventsResponse.closing:type_name -> engagement.v1.SubscribeEventsResponse.Closing
+	23, // 0: engagement.v1.GetEventRequest.read_mask:type_name -> google.protobuf.FieldMask
+	24, // 1: engagement.v1.GetEventResponse.event:type_name -> engagement.v1.StoredEvent
+	25, // 2: engagement.v1.ListEventsRequest.filter:type_name -> engagement.v1.EventFilter
+	23, // 3: engagement.v1.ListEventsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	24, // 4: engagement.v1.ListEventsResponse.events:type_name -> engagement.v1.StoredEvent
+	25, // 5: engagement.v1.SubscribeEventsRequest.filter:type_name -> engagement.v1.EventFilter
+	26, // 6: engagement.v1.SubscribeEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	27, // 7: engagement.v1.SubscribeEventsRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	14, // 8: engagement.v1.SubscribeEventsResponse.started:type_name -> engagement.v1.SubscribeEventsResponse.Started
+	15, // 9: engagement.v1.SubscribeEventsResponse.batch:type_name -> engagement.v1.SubscribeEventsResponse.Batch
+	16, // 10: engagement.v1.SubscribeEventsResponse.caught_up:type_name -> engagement.v1.SubscribeEventsResponse.CaughtUp
+	17, // 11: engagement.v1.SubscribeEventsResponse.fell_behind:type_name -> engagement.v1.SubscribeEventsResponse.FellBehind
+	18, // 12: engagement.v1.SubscribeEventsResponse.progress:type_name -> engagement.v1.SubscribeEventsResponse.Progress
+	19, // 13: engagement.v1.SubscribeEventsResponse.erasure_notice:type_name -> engagement.v1.SubscribeEventsResponse.ErasureNotice
+	20, // 14: engagement.v1.SubscribeEventsResponse.closing:type_name -> engagement.v1.SubscribeEventsResponse.Closing
 	0,  // 15: engagement.v1.GetProfileRequest.folding:type_name -> engagement.v1.Folding
-	10, // 16: engagement.v1.GetProfileResponse.profile:type_name -> engagement.v1.Profile
-	25, // 17: engagement.v1.Profile.customer_info:type_name -> engagement.v1.CustomerInfo
-	26, // 18: engagement.v1.Profile.personal_info:type_name -> engagement.v1.PersonalInfo
-	19, // 19: engagement.v1.Profile.sources:type_name -> engagement.v1.Profile.SourcesEntry
-	24, // 20: engagement.v1.SubscribeEventsResponse.Started.heartbeat_interval:type_name -> google.protobuf.Duration
-	21, // 21: engagement.v1.SubscribeEventsResponse.Batch.events:type_name -> engagement.v1.StoredEvent
-	1,  // 22: engagement.v1.SubscribeEventsResponse.Closing.reason:type_name -> engagement.v1.SubscribeEventsResponse.Closing.Reason
-	24, // 23: engagement.v1.SubscribeEventsResponse.Closing.reconnect_delay:type_name -> google.protobuf.Duration
-	11, // 24: engagement.v1.Profile.SourcesEntry.value:type_name -> engagement.v1.ValueSource
-	2,  // 25: engagement.v1.EventService.GetEvent:input_type -> engagement.v1.GetEventRequest
-	4,  // 26: engagement.v1.EventService.ListEvents:input_type -> engagement.v1.ListEventsRequest
-	6,  // 27: engagement.v1.EventService.SubscribeEvents:input_type -> engagement.v1.SubscribeEventsRequest
-	8,  // 28: engagement.v1.EventService.GetProfile:input_type -> engagement.v1.GetProfileRequest
-	3,  // 29: engagement.v1.EventService.GetEvent:output_type -> engagement.v1.GetEventResponse
-	5,  // 30: engagement.v1.EventService.ListEvents:output_type -> engagement.v1.ListEventsResponse
-	7,  // 31: engagement.v1.EventService.SubscribeEvents:output_type -> engagement.v1.SubscribeEventsResponse
-	9,  // 32: engagement.v1.EventService.GetProfile:output_type -> engagement.v1.GetProfileResponse
-	29, // [29:33] is the sub-list for method output_type
-	25, // [25:29] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	26, // 16: engagement.v1.GetProfileRequest.before_time:type_name -> google.protobuf.Timestamp
+	26, // 17: engagement.v1.GetProfileRequest.before_receive_time:type_name -> google.protobuf.Timestamp
+	11, // 18: engagement.v1.GetProfileResponse.profile:type_name -> engagement.v1.Profile
+	28, // 19: engagement.v1.Profile.customer_info:type_name -> engagement.v1.CustomerInfo
+	29, // 20: engagement.v1.Profile.personal_info:type_name -> engagement.v1.PersonalInfo
+	21, // 21: engagement.v1.Profile.sources:type_name -> engagement.v1.Profile.SourcesEntry
+	22, // 22: engagement.v1.Profile.beaten:type_name -> engagement.v1.Profile.BeatenEntry
+	13, // 23: engagement.v1.BeatenValue.source:type_name -> engagement.v1.ValueSource
+	2,  // 24: engagement.v1.BeatenValue.rule:type_name -> engagement.v1.BeatenValue.Rule
+	30, // 25: engagement.v1.ValueSource.upload:type_name -> engagement.v1.UploadPlace
+	27, // 26: engagement.v1.SubscribeEventsResponse.Started.heartbeat_interval:type_name -> google.protobuf.Duration
+	24, // 27: engagement.v1.SubscribeEventsResponse.Batch.events:type_name -> engagement.v1.StoredEvent
+	1,  // 28: engagement.v1.SubscribeEventsResponse.Closing.reason:type_name -> engagement.v1.SubscribeEventsResponse.Closing.Reason
+	27, // 29: engagement.v1.SubscribeEventsResponse.Closing.reconnect_delay:type_name -> google.protobuf.Duration
+	13, // 30: engagement.v1.Profile.SourcesEntry.value:type_name -> engagement.v1.ValueSource
+	12, // 31: engagement.v1.Profile.BeatenEntry.value:type_name -> engagement.v1.BeatenValue
+	3,  // 32: engagement.v1.EventService.GetEvent:input_type -> engagement.v1.GetEventRequest
+	5,  // 33: engagement.v1.EventService.ListEvents:input_type -> engagement.v1.ListEventsRequest
+	7,  // 34: engagement.v1.EventService.SubscribeEvents:input_type -> engagement.v1.SubscribeEventsRequest
+	9,  // 35: engagement.v1.EventService.GetProfile:input_type -> engagement.v1.GetProfileRequest
+	4,  // 36: engagement.v1.EventService.GetEvent:output_type -> engagement.v1.GetEventResponse
+	6,  // 37: engagement.v1.EventService.ListEvents:output_type -> engagement.v1.ListEventsResponse
+	8,  // 38: engagement.v1.EventService.SubscribeEvents:output_type -> engagement.v1.SubscribeEventsResponse
+	10, // 39: engagement.v1.EventService.GetProfile:output_type -> engagement.v1.GetProfileResponse
+	36, // [36:40] is the sub-list for method output_type
+	32, // [32:36] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_event_service_proto_init() }
@@ -1729,8 +1946,8 @@ func file_engagement_v1_event_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_event_service_proto_rawDesc), len(file_engagement_v1_event_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   18,
+			NumEnums:      3,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

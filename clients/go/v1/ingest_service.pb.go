@@ -688,7 +688,12 @@ type UploadResult struct {
 	// keys of `additional_attributes`. Once an event with the same id, or the
 	// subject of the event, is erased, the stored result keeps neither the id nor
 	// the violations.
-	Result        *EventResult `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	Result *EventResult `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	// Number of the event among all events of the upload, from 1. Set only by
+	// GetUpload.
+	EventNumber int64 `protobuf:"varint,3,opt,name=event_number,json=eventNumber,proto3" json:"event_number,omitempty"`
+	// Time at which the event was rejected. Set only by GetUpload.
+	RejectTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=reject_time,json=rejectTime,proto3" json:"reject_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +742,20 @@ func (x *UploadResult) GetResult() *EventResult {
 	return nil
 }
 
+func (x *UploadResult) GetEventNumber() int64 {
+	if x != nil {
+		return x.EventNumber
+	}
+	return 0
+}
+
+func (x *UploadResult) GetRejectTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RejectTime
+	}
+	return nil
+}
+
 // `Upload` is the state of an upload. The server sets every field.
 type Upload struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -752,7 +771,12 @@ type Upload struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Time at which the upload was finished, its last chunk was committed, or it
 	// was first opened, whichever is latest.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Name of the source, as the client gave it.
+	SourceName string `protobuf:"bytes,7,opt,name=source_name,json=sourceName,proto3" json:"source_name,omitempty"`
+	// Number of pieces of the source that the client could not read, as it said
+	// when it finished the upload.
+	Unreadable    int64 `protobuf:"varint,8,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -829,6 +853,181 @@ func (x *Upload) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Upload) GetSourceName() string {
+	if x != nil {
+		return x.SourceName
+	}
+	return ""
+}
+
+func (x *Upload) GetUnreadable() int64 {
+	if x != nil {
+		return x.Unreadable
+	}
+	return 0
+}
+
+// `ListUploadsRequest` is the request of `ListUploads`.
+type ListUploadsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Start of the `Upload.update_time` range, inclusive, 1970 to 9999. If absent,
+	// the range has no start.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// End of the `Upload.update_time` range, exclusive, 1970 to 9999. If absent,
+	// the range has no end.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Exact name of the source, at most 256 characters. If empty, all match.
+	SourceName string `protobuf:"bytes,4,opt,name=source_name,json=sourceName,proto3" json:"source_name,omitempty"`
+	// Outcomes, at most 1,000: uploads with an event of any of these. If empty,
+	// all match.
+	Outcomes []Outcome `protobuf:"varint,5,rep,packed,name=outcomes,proto3,enum=engagement.v1.Outcome" json:"outcomes,omitempty"`
+	// Maximum number of uploads to return: 100 if 0; a larger number than 1,000
+	// counts as 1,000.
+	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Page token of the page to return; empty for the first page. At most 1,024
+	// characters.
+	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUploadsRequest) Reset() {
+	*x = ListUploadsRequest{}
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUploadsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUploadsRequest) ProtoMessage() {}
+
+func (x *ListUploadsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUploadsRequest.ProtoReflect.Descriptor instead.
+func (*ListUploadsRequest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListUploadsRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *ListUploadsRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListUploadsRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ListUploadsRequest) GetSourceName() string {
+	if x != nil {
+		return x.SourceName
+	}
+	return ""
+}
+
+func (x *ListUploadsRequest) GetOutcomes() []Outcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *ListUploadsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListUploadsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// `ListUploadsResponse` is the response of `ListUploads`.
+type ListUploadsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Uploads of this page, those first opened last first. A page may hold fewer
+	// uploads than requested, even none, while `next_page_token` is set.
+	Uploads []*Upload `protobuf:"bytes,1,rep,name=uploads,proto3" json:"uploads,omitempty"`
+	// Page token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUploadsResponse) Reset() {
+	*x = ListUploadsResponse{}
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUploadsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUploadsResponse) ProtoMessage() {}
+
+func (x *ListUploadsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUploadsResponse.ProtoReflect.Descriptor instead.
+func (*ListUploadsResponse) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListUploadsResponse) GetUploads() []*Upload {
+	if x != nil {
+		return x.Uploads
+	}
+	return nil
+}
+
+func (x *ListUploadsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // `GetUploadRequest` is the request of `GetUpload`.
 type GetUploadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -848,7 +1047,7 @@ type GetUploadRequest struct {
 
 func (x *GetUploadRequest) Reset() {
 	*x = GetUploadRequest{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1059,7 @@ func (x *GetUploadRequest) String() string {
 func (*GetUploadRequest) ProtoMessage() {}
 
 func (x *GetUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1072,7 @@ func (x *GetUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUploadRequest.ProtoReflect.Descriptor instead.
 func (*GetUploadRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{9}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetUploadRequest) GetAccountId() string {
@@ -919,7 +1118,7 @@ type GetUploadResponse struct {
 
 func (x *GetUploadResponse) Reset() {
 	*x = GetUploadResponse{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1130,7 @@ func (x *GetUploadResponse) String() string {
 func (*GetUploadResponse) ProtoMessage() {}
 
 func (x *GetUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1143,7 @@ func (x *GetUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUploadResponse.ProtoReflect.Descriptor instead.
 func (*GetUploadResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{10}
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetUploadResponse) GetUpload() *Upload {
@@ -980,14 +1179,18 @@ type UploadEventsRequest_Open struct {
 	UploadId string `protobuf:"bytes,2,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
 	// Whether the upload goes on if all its events are rejected, instead of
 	// ending with UPLOAD_ALL_REJECTED.
-	KeepGoing     bool `protobuf:"varint,3,opt,name=keep_going,json=keepGoing,proto3" json:"keep_going,omitempty"`
+	KeepGoing bool `protobuf:"varint,3,opt,name=keep_going,json=keepGoing,proto3" json:"keep_going,omitempty"`
+	// Name of the source for people, such as the name of a file: at most 256
+	// characters without NUL. Optional; the name given last counts. It is kept
+	// with the upload, so it should not identify a person.
+	SourceName    string `protobuf:"bytes,4,opt,name=source_name,json=sourceName,proto3" json:"source_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UploadEventsRequest_Open) Reset() {
 	*x = UploadEventsRequest_Open{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1202,7 @@ func (x *UploadEventsRequest_Open) String() string {
 func (*UploadEventsRequest_Open) ProtoMessage() {}
 
 func (x *UploadEventsRequest_Open) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,6 +1239,13 @@ func (x *UploadEventsRequest_Open) GetKeepGoing() bool {
 	return false
 }
 
+func (x *UploadEventsRequest_Open) GetSourceName() string {
+	if x != nil {
+		return x.SourceName
+	}
+	return ""
+}
+
 // `Chunk` holds events that are stored in one transaction.
 type UploadEventsRequest_Chunk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1053,7 +1263,7 @@ type UploadEventsRequest_Chunk struct {
 
 func (x *UploadEventsRequest_Chunk) Reset() {
 	*x = UploadEventsRequest_Chunk{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1275,7 @@ func (x *UploadEventsRequest_Chunk) String() string {
 func (*UploadEventsRequest_Chunk) ProtoMessage() {}
 
 func (x *UploadEventsRequest_Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[12]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,14 +1319,17 @@ type UploadEventsRequest_Finish struct {
 	// again with another sequence fails with FINISH_MISMATCH.
 	LastSequence int64 `protobuf:"varint,1,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
 	// The whole source. Optional.
-	Source        *SourceDigest `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	Source *SourceDigest `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	// Number of pieces of the source, such as lines, that the client could not
+	// read and so did not send.
+	Unreadable    int64 `protobuf:"varint,3,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UploadEventsRequest_Finish) Reset() {
 	*x = UploadEventsRequest_Finish{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1341,7 @@ func (x *UploadEventsRequest_Finish) String() string {
 func (*UploadEventsRequest_Finish) ProtoMessage() {}
 
 func (x *UploadEventsRequest_Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,6 +1369,13 @@ func (x *UploadEventsRequest_Finish) GetSource() *SourceDigest {
 		return x.Source
 	}
 	return nil
+}
+
+func (x *UploadEventsRequest_Finish) GetUnreadable() int64 {
+	if x != nil {
+		return x.Unreadable
+	}
+	return 0
 }
 
 // `Opened` confirms that the stream owns the upload. It is the first message
@@ -1189,7 +1409,7 @@ type UploadEventsResponse_Opened struct {
 
 func (x *UploadEventsResponse_Opened) Reset() {
 	*x = UploadEventsResponse_Opened{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1421,7 @@ func (x *UploadEventsResponse_Opened) String() string {
 func (*UploadEventsResponse_Opened) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1512,7 @@ type UploadEventsResponse_Ack struct {
 
 func (x *UploadEventsResponse_Ack) Reset() {
 	*x = UploadEventsResponse_Ack{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1524,7 @@ func (x *UploadEventsResponse_Ack) String() string {
 func (*UploadEventsResponse_Ack) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1577,7 @@ type UploadEventsResponse_Closing struct {
 
 func (x *UploadEventsResponse_Closing) Reset() {
 	*x = UploadEventsResponse_Closing{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1589,7 @@ func (x *UploadEventsResponse_Closing) String() string {
 func (*UploadEventsResponse_Closing) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Closing) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1631,7 @@ type UploadEventsResponse_Finished struct {
 
 func (x *UploadEventsResponse_Finished) Reset() {
 	*x = UploadEventsResponse_Finished{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1643,7 @@ func (x *UploadEventsResponse_Finished) String() string {
 func (*UploadEventsResponse_Finished) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,24 +1689,29 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\x05tally\x18\x02 \x01(\v2\x14.engagement.v1.TallyR\x05tally\"^\n" +
 	"\fSourceDigest\x12\x1f\n" +
 	"\x06events\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06events\x12-\n" +
-	"\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\"\x89\x05\n" +
+	"\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\"\xe2\x05\n" +
 	"\x13UploadEventsRequest\x12=\n" +
 	"\x04open\x18\x01 \x01(\v2'.engagement.v1.UploadEventsRequest.OpenH\x00R\x04open\x12@\n" +
 	"\x05chunk\x18\x02 \x01(\v2(.engagement.v1.UploadEventsRequest.ChunkH\x00R\x05chunk\x12C\n" +
-	"\x06finish\x18\x03 \x01(\v2).engagement.v1.UploadEventsRequest.FinishH\x00R\x06finish\x1a\x8f\x01\n" +
+	"\x06finish\x18\x03 \x01(\v2).engagement.v1.UploadEventsRequest.FinishH\x00R\x06finish\x1a\xbe\x01\n" +
 	"\x04Open\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12+\n" +
 	"\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\vr\t\x10\x01\x18\x80\x01\xba\x01\x01\x00R\buploadId\x12\x1d\n" +
 	"\n" +
-	"keep_going\x18\x03 \x01(\bR\tkeepGoing\x1a\x9a\x01\n" +
+	"keep_going\x18\x03 \x01(\bR\tkeepGoing\x12-\n" +
+	"\vsource_name\x18\x04 \x01(\tB\f\xbaH\tr\a\x18\x80\x02\xba\x01\x01\x00R\n" +
+	"sourceName\x1a\x9a\x01\n" +
 	"\x05Chunk\x12#\n" +
 	"\bsequence\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\bsequence\x127\n" +
 	"\x06events\x18\x02 \x03(\v2\x14.engagement.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\x06events\x123\n" +
-	"\x06source\x18\x03 \x01(\v2\x1b.engagement.v1.SourceDigestR\x06source\x1ak\n" +
+	"\x06source\x18\x03 \x01(\v2\x1b.engagement.v1.SourceDigestR\x06source\x1a\x94\x01\n" +
 	"\x06Finish\x12,\n" +
 	"\rlast_sequence\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\flastSequence\x123\n" +
-	"\x06source\x18\x02 \x01(\v2\x1b.engagement.v1.SourceDigestR\x06sourceB\x10\n" +
+	"\x06source\x18\x02 \x01(\v2\x1b.engagement.v1.SourceDigestR\x06source\x12'\n" +
+	"\n" +
+	"unreadable\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\n" +
+	"unreadableB\x10\n" +
 	"\amessage\x12\x05\xbaH\x02\b\x01\"\xcb\t\n" +
 	"\x14UploadEventsResponse\x12D\n" +
 	"\x06opened\x18\x01 \x01(\v2*.engagement.v1.UploadEventsResponse.OpenedH\x00R\x06opened\x12;\n" +
@@ -1518,10 +1743,13 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\x11REASON_OVERLOADED\x10\x05\"\x04\b\x03\x10\x03\x1a9\n" +
 	"\bFinished\x12-\n" +
 	"\x06upload\x18\x01 \x01(\v2\x15.engagement.v1.UploadR\x06uploadB\t\n" +
-	"\amessage\"i\n" +
+	"\amessage\"\xc9\x01\n" +
 	"\fUploadResult\x12%\n" +
 	"\x0echunk_sequence\x18\x01 \x01(\x03R\rchunkSequence\x122\n" +
-	"\x06result\x18\x02 \x01(\v2\x1a.engagement.v1.EventResultR\x06result\"\xef\x02\n" +
+	"\x06result\x18\x02 \x01(\v2\x1a.engagement.v1.EventResultR\x06result\x12!\n" +
+	"\fevent_number\x18\x03 \x01(\x03R\veventNumber\x12;\n" +
+	"\vreject_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"rejectTime\"\xb0\x03\n" +
 	"\x06Upload\x12\x1b\n" +
 	"\tupload_id\x18\x01 \x01(\tR\buploadId\x121\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1b.engagement.v1.Upload.StateR\x05state\x12+\n" +
@@ -1530,12 +1758,32 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"B\n" +
+	"updateTime\x12\x1f\n" +
+	"\vsource_name\x18\a \x01(\tR\n" +
+	"sourceName\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\b \x01(\x03R\n" +
+	"unreadable\"B\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"STATE_OPEN\x10\x01\x12\x12\n" +
-	"\x0eSTATE_FINISHED\x10\x02\"\xcb\x01\n" +
+	"\x0eSTATE_FINISHED\x10\x02\"\xab\x03\n" +
+	"\x12ListUploadsRequest\x12;\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12L\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\tstartTime\x12H\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\aendTime\x12)\n" +
+	"\vsource_name\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
+	"sourceName\x12F\n" +
+	"\boutcomes\x18\x05 \x03(\x0e2\x16.engagement.v1.OutcomeB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\a\x82\x01\x04\x10\x01 \x00R\boutcomes\x12$\n" +
+	"\tpage_size\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"n\n" +
+	"\x13ListUploadsResponse\x12/\n" +
+	"\auploads\x18\x01 \x03(\v2\x15.engagement.v1.UploadR\auploads\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcb\x01\n" +
 	"\x10GetUploadRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12+\n" +
@@ -1548,12 +1796,13 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\x02 \x03(\v2\x1b.engagement.v1.UploadResultR\n" +
 	"rejections\x12&\n" +
-	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken2\xf0\x02\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken2\xcb\x03\n" +
 	"\rIngestService\x12T\n" +
 	"\vRecordEvent\x12!.engagement.v1.RecordEventRequest\x1a\".engagement.v1.RecordEventResponse\x12W\n" +
 	"\fRecordEvents\x12\".engagement.v1.RecordEventsRequest\x1a#.engagement.v1.RecordEventsResponse\x12[\n" +
 	"\fUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse(\x010\x01\x12S\n" +
-	"\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponse\"\x03\x90\x02\x01Bx\n" +
+	"\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\vListUploads\x12!.engagement.v1.ListUploadsRequest\x1a\".engagement.v1.ListUploadsResponse\"\x03\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -1569,7 +1818,7 @@ func file_engagement_v1_ingest_service_proto_rawDescGZIP() []byte {
 }
 
 var file_engagement_v1_ingest_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_engagement_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_engagement_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_engagement_v1_ingest_service_proto_goTypes = []any{
 	(UploadEventsResponse_Closing_Reason)(0), // 0: engagement.v1.UploadEventsResponse.Closing.Reason
 	(Upload_State)(0),                        // 1: engagement.v1.Upload.State
@@ -1582,65 +1831,75 @@ var file_engagement_v1_ingest_service_proto_goTypes = []any{
 	(*UploadEventsResponse)(nil),             // 8: engagement.v1.UploadEventsResponse
 	(*UploadResult)(nil),                     // 9: engagement.v1.UploadResult
 	(*Upload)(nil),                           // 10: engagement.v1.Upload
-	(*GetUploadRequest)(nil),                 // 11: engagement.v1.GetUploadRequest
-	(*GetUploadResponse)(nil),                // 12: engagement.v1.GetUploadResponse
-	(*UploadEventsRequest_Open)(nil),         // 13: engagement.v1.UploadEventsRequest.Open
-	(*UploadEventsRequest_Chunk)(nil),        // 14: engagement.v1.UploadEventsRequest.Chunk
-	(*UploadEventsRequest_Finish)(nil),       // 15: engagement.v1.UploadEventsRequest.Finish
-	(*UploadEventsResponse_Opened)(nil),      // 16: engagement.v1.UploadEventsResponse.Opened
-	(*UploadEventsResponse_Ack)(nil),         // 17: engagement.v1.UploadEventsResponse.Ack
-	(*UploadEventsResponse_Closing)(nil),     // 18: engagement.v1.UploadEventsResponse.Closing
-	(*UploadEventsResponse_Finished)(nil),    // 19: engagement.v1.UploadEventsResponse.Finished
-	(*Event)(nil),                            // 20: engagement.v1.Event
-	(*EventResult)(nil),                      // 21: engagement.v1.EventResult
-	(*Tally)(nil),                            // 22: engagement.v1.Tally
-	(*timestamppb.Timestamp)(nil),            // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),              // 24: google.protobuf.Duration
+	(*ListUploadsRequest)(nil),               // 11: engagement.v1.ListUploadsRequest
+	(*ListUploadsResponse)(nil),              // 12: engagement.v1.ListUploadsResponse
+	(*GetUploadRequest)(nil),                 // 13: engagement.v1.GetUploadRequest
+	(*GetUploadResponse)(nil),                // 14: engagement.v1.GetUploadResponse
+	(*UploadEventsRequest_Open)(nil),         // 15: engagement.v1.UploadEventsRequest.Open
+	(*UploadEventsRequest_Chunk)(nil),        // 16: engagement.v1.UploadEventsRequest.Chunk
+	(*UploadEventsRequest_Finish)(nil),       // 17: engagement.v1.UploadEventsRequest.Finish
+	(*UploadEventsResponse_Opened)(nil),      // 18: engagement.v1.UploadEventsResponse.Opened
+	(*UploadEventsResponse_Ack)(nil),         // 19: engagement.v1.UploadEventsResponse.Ack
+	(*UploadEventsResponse_Closing)(nil),     // 20: engagement.v1.UploadEventsResponse.Closing
+	(*UploadEventsResponse_Finished)(nil),    // 21: engagement.v1.UploadEventsResponse.Finished
+	(*Event)(nil),                            // 22: engagement.v1.Event
+	(*EventResult)(nil),                      // 23: engagement.v1.EventResult
+	(*Tally)(nil),                            // 24: engagement.v1.Tally
+	(*timestamppb.Timestamp)(nil),            // 25: google.protobuf.Timestamp
+	(Outcome)(0),                             // 26: engagement.v1.Outcome
+	(*durationpb.Duration)(nil),              // 27: google.protobuf.Duration
 }
 var file_engagement_v1_ingest_service_proto_depIdxs = []int32{
-	20, // 0: engagement.v1.RecordEventRequest.event:type_name -> engagement.v1.Event
-	21, // 1: engagement.v1.RecordEventResponse.result:type_name -> engagement.v1.EventResult
-	20, // 2: engagement.v1.RecordEventsRequest.events:type_name -> engagement.v1.Event
-	21, // 3: engagement.v1.RecordEventsResponse.results:type_name -> engagement.v1.EventResult
-	22, // 4: engagement.v1.RecordEventsResponse.tally:type_name -> engagement.v1.Tally
-	13, // 5: engagement.v1.UploadEventsRequest.open:type_name -> engagement.v1.UploadEventsRequest.Open
-	14, // 6: engagement.v1.UploadEventsRequest.chunk:type_name -> engagement.v1.UploadEventsRequest.Chunk
-	15, // 7: engagement.v1.UploadEventsRequest.finish:type_name -> engagement.v1.UploadEventsRequest.Finish
-	16, // 8: engagement.v1.UploadEventsResponse.opened:type_name -> engagement.v1.UploadEventsResponse.Opened
-	17, // 9: engagement.v1.UploadEventsResponse.ack:type_name -> engagement.v1.UploadEventsResponse.Ack
-	18, // 10: engagement.v1.UploadEventsResponse.closing:type_name -> engagement.v1.UploadEventsResponse.Closing
-	19, // 11: engagement.v1.UploadEventsResponse.finished:type_name -> engagement.v1.UploadEventsResponse.Finished
-	21, // 12: engagement.v1.UploadResult.result:type_name -> engagement.v1.EventResult
-	1,  // 13: engagement.v1.Upload.state:type_name -> engagement.v1.Upload.State
-	22, // 14: engagement.v1.Upload.tally:type_name -> engagement.v1.Tally
-	23, // 15: engagement.v1.Upload.create_time:type_name -> google.protobuf.Timestamp
-	23, // 16: engagement.v1.Upload.update_time:type_name -> google.protobuf.Timestamp
-	10, // 17: engagement.v1.GetUploadResponse.upload:type_name -> engagement.v1.Upload
-	9,  // 18: engagement.v1.GetUploadResponse.rejections:type_name -> engagement.v1.UploadResult
-	20, // 19: engagement.v1.UploadEventsRequest.Chunk.events:type_name -> engagement.v1.Event
-	6,  // 20: engagement.v1.UploadEventsRequest.Chunk.source:type_name -> engagement.v1.SourceDigest
-	6,  // 21: engagement.v1.UploadEventsRequest.Finish.source:type_name -> engagement.v1.SourceDigest
-	24, // 22: engagement.v1.UploadEventsResponse.Opened.heartbeat_interval:type_name -> google.protobuf.Duration
-	6,  // 23: engagement.v1.UploadEventsResponse.Opened.source:type_name -> engagement.v1.SourceDigest
-	6,  // 24: engagement.v1.UploadEventsResponse.Opened.earlier_sources:type_name -> engagement.v1.SourceDigest
-	22, // 25: engagement.v1.UploadEventsResponse.Ack.tally:type_name -> engagement.v1.Tally
-	9,  // 26: engagement.v1.UploadEventsResponse.Ack.results:type_name -> engagement.v1.UploadResult
-	0,  // 27: engagement.v1.UploadEventsResponse.Closing.reason:type_name -> engagement.v1.UploadEventsResponse.Closing.Reason
-	24, // 28: engagement.v1.UploadEventsResponse.Closing.reconnect_delay:type_name -> google.protobuf.Duration
-	10, // 29: engagement.v1.UploadEventsResponse.Finished.upload:type_name -> engagement.v1.Upload
-	2,  // 30: engagement.v1.IngestService.RecordEvent:input_type -> engagement.v1.RecordEventRequest
-	4,  // 31: engagement.v1.IngestService.RecordEvents:input_type -> engagement.v1.RecordEventsRequest
-	7,  // 32: engagement.v1.IngestService.UploadEvents:input_type -> engagement.v1.UploadEventsRequest
-	11, // 33: engagement.v1.IngestService.GetUpload:input_type -> engagement.v1.GetUploadRequest
-	3,  // 34: engagement.v1.IngestService.RecordEvent:output_type -> engagement.v1.RecordEventResponse
-	5,  // 35: engagement.v1.IngestService.RecordEvents:output_type -> engagement.v1.RecordEventsResponse
-	8,  // 36: engagement.v1.IngestService.UploadEvents:output_type -> engagement.v1.UploadEventsResponse
-	12, // 37: engagement.v1.IngestService.GetUpload:output_type -> engagement.v1.GetUploadResponse
-	34, // [34:38] is the sub-list for method output_type
-	30, // [30:34] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	22, // 0: engagement.v1.RecordEventRequest.event:type_name -> engagement.v1.Event
+	23, // 1: engagement.v1.RecordEventResponse.result:type_name -> engagement.v1.EventResult
+	22, // 2: engagement.v1.RecordEventsRequest.events:type_name -> engagement.v1.Event
+	23, // 3: engagement.v1.RecordEventsResponse.results:type_name -> engagement.v1.EventResult
+	24, // 4: engagement.v1.RecordEventsResponse.tally:type_name -> engagement.v1.Tally
+	15, // 5: engagement.v1.UploadEventsRequest.open:type_name -> engagement.v1.UploadEventsRequest.Open
+	16, // 6: engagement.v1.UploadEventsRequest.chunk:type_name -> engagement.v1.UploadEventsRequest.Chunk
+	17, // 7: engagement.v1.UploadEventsRequest.finish:type_name -> engagement.v1.UploadEventsRequest.Finish
+	18, // 8: engagement.v1.UploadEventsResponse.opened:type_name -> engagement.v1.UploadEventsResponse.Opened
+	19, // 9: engagement.v1.UploadEventsResponse.ack:type_name -> engagement.v1.UploadEventsResponse.Ack
+	20, // 10: engagement.v1.UploadEventsResponse.closing:type_name -> engagement.v1.UploadEventsResponse.Closing
+	21, // 11: engagement.v1.UploadEventsResponse.finished:type_name -> engagement.v1.UploadEventsResponse.Finished
+	23, // 12: engagement.v1.UploadResult.result:type_name -> engagement.v1.EventResult
+	25, // 13: engagement.v1.UploadResult.reject_time:type_name -> google.protobuf.Timestamp
+	1,  // 14: engagement.v1.Upload.state:type_name -> engagement.v1.Upload.State
+	24, // 15: engagement.v1.Upload.tally:type_name -> engagement.v1.Tally
+	25, // 16: engagement.v1.Upload.create_time:type_name -> google.protobuf.Timestamp
+	25, // 17: engagement.v1.Upload.update_time:type_name -> google.protobuf.Timestamp
+	25, // 18: engagement.v1.ListUploadsRequest.start_time:type_name -> google.protobuf.Timestamp
+	25, // 19: engagement.v1.ListUploadsRequest.end_time:type_name -> google.protobuf.Timestamp
+	26, // 20: engagement.v1.ListUploadsRequest.outcomes:type_name -> engagement.v1.Outcome
+	10, // 21: engagement.v1.ListUploadsResponse.uploads:type_name -> engagement.v1.Upload
+	10, // 22: engagement.v1.GetUploadResponse.upload:type_name -> engagement.v1.Upload
+	9,  // 23: engagement.v1.GetUploadResponse.rejections:type_name -> engagement.v1.UploadResult
+	22, // 24: engagement.v1.UploadEventsRequest.Chunk.events:type_name -> engagement.v1.Event
+	6,  // 25: engagement.v1.UploadEventsRequest.Chunk.source:type_name -> engagement.v1.SourceDigest
+	6,  // 26: engagement.v1.UploadEventsRequest.Finish.source:type_name -> engagement.v1.SourceDigest
+	27, // 27: engagement.v1.UploadEventsResponse.Opened.heartbeat_interval:type_name -> google.protobuf.Duration
+	6,  // 28: engagement.v1.UploadEventsResponse.Opened.source:type_name -> engagement.v1.SourceDigest
+	6,  // 29: engagement.v1.UploadEventsResponse.Opened.earlier_sources:type_name -> engagement.v1.SourceDigest
+	24, // 30: engagement.v1.UploadEventsResponse.Ack.tally:type_name -> engagement.v1.Tally
+	9,  // 31: engagement.v1.UploadEventsResponse.Ack.results:type_name -> engagement.v1.UploadResult
+	0,  // 32: engagement.v1.UploadEventsResponse.Closing.reason:type_name -> engagement.v1.UploadEventsResponse.Closing.Reason
+	27, // 33: engagement.v1.UploadEventsResponse.Closing.reconnect_delay:type_name -> google.protobuf.Duration
+	10, // 34: engagement.v1.UploadEventsResponse.Finished.upload:type_name -> engagement.v1.Upload
+	2,  // 35: engagement.v1.IngestService.RecordEvent:input_type -> engagement.v1.RecordEventRequest
+	4,  // 36: engagement.v1.IngestService.RecordEvents:input_type -> engagement.v1.RecordEventsRequest
+	7,  // 37: engagement.v1.IngestService.UploadEvents:input_type -> engagement.v1.UploadEventsRequest
+	13, // 38: engagement.v1.IngestService.GetUpload:input_type -> engagement.v1.GetUploadRequest
+	11, // 39: engagement.v1.IngestService.ListUploads:input_type -> engagement.v1.ListUploadsRequest
+	3,  // 40: engagement.v1.IngestService.RecordEvent:output_type -> engagement.v1.RecordEventResponse
+	5,  // 41: engagement.v1.IngestService.RecordEvents:output_type -> engagement.v1.RecordEventsResponse
+	8,  // 42: engagement.v1.IngestService.UploadEvents:output_type -> engagement.v1.UploadEventsResponse
+	14, // 43: engagement.v1.IngestService.GetUpload:output_type -> engagement.v1.GetUploadResponse
+	12, // 44: engagement.v1.IngestService.ListUploads:output_type -> engagement.v1.ListUploadsResponse
+	40, // [40:45] is the sub-list for method output_type
+	35, // [35:40] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_ingest_service_proto_init() }
@@ -1666,7 +1925,7 @@ func file_engagement_v1_ingest_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_ingest_service_proto_rawDesc), len(file_engagement_v1_ingest_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	IngestService_RecordEvents_FullMethodName = "/engagement.v1.IngestService/RecordEvents"
 	IngestService_UploadEvents_FullMethodName = "/engagement.v1.IngestService/UploadEvents"
 	IngestService_GetUpload_FullMethodName    = "/engagement.v1.IngestService/GetUpload"
+	IngestService_ListUploads_FullMethodName  = "/engagement.v1.IngestService/ListUploads"
 )
 
 // IngestServiceClient is the client API for IngestService service.
@@ -108,6 +109,9 @@ type IngestServiceClient interface {
 	// / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
 	// before its first chunk.
 	GetUpload(ctx context.Context, in *GetUploadRequest, opts ...grpc.CallOption) (*GetUploadResponse, error)
+	// `ListUploads` lists the uploads of an account that are on record, those
+	// first opened last first.
+	ListUploads(ctx context.Context, in *ListUploadsRequest, opts ...grpc.CallOption) (*ListUploadsResponse, error)
 }
 
 type ingestServiceClient struct {
@@ -155,6 +159,16 @@ func (c *ingestServiceClient) GetUpload(ctx context.Context, in *GetUploadReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetUploadResponse)
 	err := c.cc.Invoke(ctx, IngestService_GetUpload_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) ListUploads(ctx context.Context, in *ListUploadsRequest, opts ...grpc.CallOption) (*ListUploadsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUploadsResponse)
+	err := c.cc.Invoke(ctx, IngestService_ListUploads_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -242,6 +256,9 @@ type IngestServiceServer interface {
 	// / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
 	// before its first chunk.
 	GetUpload(context.Context, *GetUploadRequest) (*GetUploadResponse, error)
+	// `ListUploads` lists the uploads of an account that are on record, those
+	// first opened last first.
+	ListUploads(context.Context, *ListUploadsRequest) (*ListUploadsResponse, error)
 	mustEmbedUnimplementedIngestServiceServer()
 }
 
@@ -263,6 +280,9 @@ func (UnimplementedIngestServiceServer) UploadEvents(grpc.BidiStreamingServer[Up
 }
 func (UnimplementedIngestServiceServer) GetUpload(context.Context, *GetUploadRequest) (*GetUploadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUpload not implemented")
+}
+func (UnimplementedIngestServiceServer) ListUploads(context.Context, *ListUploadsRequest) (*ListUploadsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUploads not implemented")
 }
 func (UnimplementedIngestServiceServer) mustEmbedUnimplementedIngestServiceServer() {}
 func (UnimplementedIngestServiceServer) testEmbeddedByValue()                       {}
@@ -346,6 +366,24 @@ func _IngestService_GetUpload_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IngestService_ListUploads_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUploadsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).ListUploads(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_ListUploads_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).ListUploads(ctx, req.(*ListUploadsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // IngestService_ServiceDesc is the grpc.ServiceDesc for IngestService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -364,6 +402,10 @@ var IngestService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetUpload",
 			Handler:    _IngestService_GetUpload_Handler,
+		},
+		{
+			MethodName: "ListUploads",
+			Handler:    _IngestService_ListUploads_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -503,7 +503,7 @@ type Erasure struct {
 	// Whether there are more of them, or not all events were looked at.
 	HasMoreRelated bool `protobuf:"varint,12,opt,name=has_more_related,json=hasMoreRelated,proto3" json:"has_more_related,omitempty"`
 	// Indexes of the request's `subjects` of which nothing was found. Set only by
-	// EraseConsumer that erased, or previews.
+	// the call of EraseConsumer that began the erasure, or as a preview.
 	UnmatchedSubjects []int32 `protobuf:"varint,13,rep,packed,name=unmatched_subjects,json=unmatchedSubjects,proto3" json:"unmatched_subjects,omitempty"`
 	// Those of the request's `event_ids` of which nothing was found. Set as
 	// `unmatched_subjects` is.

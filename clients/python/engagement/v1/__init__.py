@@ -31,8 +31,10 @@ from engagement.v1.event_pb2 import (
     Outcome,
     StoredEvent,
     Tally,
+    UploadPlace,
 )
 from engagement.v1.event_service_pb2 import (
+    BeatenValue,
     Folding,
     GetEventRequest,
     GetEventResponse,
@@ -51,6 +53,8 @@ from engagement.v1.event_service_pb2_grpc import (
 from engagement.v1.ingest_service_pb2 import (
     GetUploadRequest,
     GetUploadResponse,
+    ListUploadsRequest,
+    ListUploadsResponse,
     RecordEventRequest,
     RecordEventResponse,
     RecordEventsRequest,
@@ -107,6 +111,7 @@ from engagement.v1.server_service_pb2_grpc import (
 __all__ = [
     "Account",
     "AttributeSet",
+    "BeatenValue",
     "CustomerInfo",
     "Date",
     "DeleteEntityRequest",
@@ -151,6 +156,8 @@ __all__ = [
     "ListErasuresResponse",
     "ListEventsRequest",
     "ListEventsResponse",
+    "ListUploadsRequest",
+    "ListUploadsResponse",
     "Outcome",
     "Partition",
     "PersonalContact",
@@ -180,6 +187,7 @@ __all__ = [
     "Upload",
     "UploadEventsRequest",
     "UploadEventsResponse",
+    "UploadPlace",
     "UploadResult",
     "ValueSource",
 ]

@@ -65,18 +65,28 @@ class Event(_message.Message):
     def __init__(self, event_id: _Optional[str] = ..., consumer_id: _Optional[str] = ..., conversation_id: _Optional[str] = ..., authenticated: _Optional[bool] = ..., original_time_stamp: _Optional[int] = ..., source: _Optional[str] = ..., customer_info: _Optional[_Union[_attributes_pb2.CustomerInfo, _Mapping]] = ..., personal_info: _Optional[_Union[_attributes_pb2.PersonalInfo, _Mapping]] = ..., additional_attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class StoredEvent(_message.Message):
-    __slots__ = ("event", "cursor", "receive_time", "matched_customer_status", "matched_customer_type")
+    __slots__ = ("event", "cursor", "receive_time", "matched_customer_status", "matched_customer_type", "upload")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     MATCHED_CUSTOMER_STATUS_FIELD_NUMBER: _ClassVar[int]
     MATCHED_CUSTOMER_TYPE_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
     event: Event
     cursor: str
     receive_time: _timestamp_pb2.Timestamp
     matched_customer_status: str
     matched_customer_type: str
-    def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ..., cursor: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., matched_customer_status: _Optional[str] = ..., matched_customer_type: _Optional[str] = ...) -> None: ...
+    upload: UploadPlace
+    def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ..., cursor: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., matched_customer_status: _Optional[str] = ..., matched_customer_type: _Optional[str] = ..., upload: _Optional[_Union[UploadPlace, _Mapping]] = ...) -> None: ...
+
+class UploadPlace(_message.Message):
+    __slots__ = ("upload_id", "event_number")
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    event_number: int
+    def __init__(self, upload_id: _Optional[str] = ..., event_number: _Optional[int] = ...) -> None: ...
 
 class EventFilter(_message.Message):
     __slots__ = ("attribute_sets", "consumer_ids", "conversation_ids", "customer_ids", "customer_statuses", "customer_types", "authenticated", "start_time", "end_time", "text", "subject_ids", "receive_start_time", "receive_end_time")

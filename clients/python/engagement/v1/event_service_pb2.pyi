@@ -164,16 +164,20 @@ class SubscribeEventsResponse(_message.Message):
     def __init__(self, cursor: _Optional[str] = ..., started: _Optional[_Union[SubscribeEventsResponse.Started, _Mapping]] = ..., batch: _Optional[_Union[SubscribeEventsResponse.Batch, _Mapping]] = ..., caught_up: _Optional[_Union[SubscribeEventsResponse.CaughtUp, _Mapping]] = ..., fell_behind: _Optional[_Union[SubscribeEventsResponse.FellBehind, _Mapping]] = ..., progress: _Optional[_Union[SubscribeEventsResponse.Progress, _Mapping]] = ..., erasure_notice: _Optional[_Union[SubscribeEventsResponse.ErasureNotice, _Mapping]] = ..., closing: _Optional[_Union[SubscribeEventsResponse.Closing, _Mapping]] = ...) -> None: ...
 
 class GetProfileRequest(_message.Message):
-    __slots__ = ("account_id", "consumer_id", "customer_id", "folding")
+    __slots__ = ("account_id", "consumer_id", "customer_id", "folding", "before_time", "before_receive_time")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     CONSUMER_ID_FIELD_NUMBER: _ClassVar[int]
     CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
     FOLDING_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_TIME_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     consumer_id: str
     customer_id: str
     folding: Folding
-    def __init__(self, account_id: _Optional[str] = ..., consumer_id: _Optional[str] = ..., customer_id: _Optional[str] = ..., folding: _Optional[_Union[Folding, str]] = ...) -> None: ...
+    before_time: _timestamp_pb2.Timestamp
+    before_receive_time: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[str] = ..., consumer_id: _Optional[str] = ..., customer_id: _Optional[str] = ..., folding: _Optional[_Union[Folding, str]] = ..., before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., before_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetProfileResponse(_message.Message):
     __slots__ = ("profile",)
@@ -182,7 +186,7 @@ class GetProfileResponse(_message.Message):
     def __init__(self, profile: _Optional[_Union[Profile, _Mapping]] = ...) -> None: ...
 
 class Profile(_message.Message):
-    __slots__ = ("consumer_id", "customer_info", "personal_info", "sources", "omitted_fields")
+    __slots__ = ("consumer_id", "customer_info", "personal_info", "sources", "omitted_fields", "matched_customer_status", "matched_customer_type", "beaten")
     class SourcesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -190,26 +194,61 @@ class Profile(_message.Message):
         key: str
         value: ValueSource
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ValueSource, _Mapping]] = ...) -> None: ...
+    class BeatenEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: BeatenValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[BeatenValue, _Mapping]] = ...) -> None: ...
     CONSUMER_ID_FIELD_NUMBER: _ClassVar[int]
     CUSTOMER_INFO_FIELD_NUMBER: _ClassVar[int]
     PERSONAL_INFO_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     OMITTED_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_CUSTOMER_STATUS_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_CUSTOMER_TYPE_FIELD_NUMBER: _ClassVar[int]
+    BEATEN_FIELD_NUMBER: _ClassVar[int]
     consumer_id: str
     customer_info: _attributes_pb2.CustomerInfo
     personal_info: _attributes_pb2.PersonalInfo
     sources: _containers.MessageMap[str, ValueSource]
     omitted_fields: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, consumer_id: _Optional[str] = ..., customer_info: _Optional[_Union[_attributes_pb2.CustomerInfo, _Mapping]] = ..., personal_info: _Optional[_Union[_attributes_pb2.PersonalInfo, _Mapping]] = ..., sources: _Optional[_Mapping[str, ValueSource]] = ..., omitted_fields: _Optional[_Iterable[str]] = ...) -> None: ...
+    matched_customer_status: str
+    matched_customer_type: str
+    beaten: _containers.MessageMap[str, BeatenValue]
+    def __init__(self, consumer_id: _Optional[str] = ..., customer_info: _Optional[_Union[_attributes_pb2.CustomerInfo, _Mapping]] = ..., personal_info: _Optional[_Union[_attributes_pb2.PersonalInfo, _Mapping]] = ..., sources: _Optional[_Mapping[str, ValueSource]] = ..., omitted_fields: _Optional[_Iterable[str]] = ..., matched_customer_status: _Optional[str] = ..., matched_customer_type: _Optional[str] = ..., beaten: _Optional[_Mapping[str, BeatenValue]] = ...) -> None: ...
+
+class BeatenValue(_message.Message):
+    __slots__ = ("source", "rule")
+    class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        RULE_UNSPECIFIED: _ClassVar[BeatenValue.Rule]
+        RULE_AUTHENTICATED: _ClassVar[BeatenValue.Rule]
+        RULE_LATER: _ClassVar[BeatenValue.Rule]
+        RULE_FUTURE: _ClassVar[BeatenValue.Rule]
+    RULE_UNSPECIFIED: BeatenValue.Rule
+    RULE_AUTHENTICATED: BeatenValue.Rule
+    RULE_LATER: BeatenValue.Rule
+    RULE_FUTURE: BeatenValue.Rule
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    source: ValueSource
+    rule: BeatenValue.Rule
+    def __init__(self, source: _Optional[_Union[ValueSource, _Mapping]] = ..., rule: _Optional[_Union[BeatenValue.Rule, str]] = ...) -> None: ...
 
 class ValueSource(_message.Message):
-    __slots__ = ("cursor", "event_id", "server_time_stamp", "authenticated")
+    __slots__ = ("cursor", "event_id", "server_time_stamp", "authenticated", "source", "upload")
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     SERVER_TIME_STAMP_FIELD_NUMBER: _ClassVar[int]
     AUTHENTICATED_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
     cursor: str
     event_id: str
     server_time_stamp: int
     authenticated: bool
-    def __init__(self, cursor: _Optional[str] = ..., event_id: _Optional[str] = ..., server_time_stamp: _Optional[int] = ..., authenticated: _Optional[bool] = ...) -> None: ...
+    source: str
+    upload: _event_pb2.UploadPlace
+    def __init__(self, cursor: _Optional[str] = ..., event_id: _Optional[str] = ..., server_time_stamp: _Optional[int] = ..., authenticated: _Optional[bool] = ..., source: _Optional[str] = ..., upload: _Optional[_Union[_event_pb2.UploadPlace, _Mapping]] = ...) -> None: ...

@@ -60,14 +60,16 @@ class SourceDigest(_message.Message):
 class UploadEventsRequest(_message.Message):
     __slots__ = ("open", "chunk", "finish")
     class Open(_message.Message):
-        __slots__ = ("account_id", "upload_id", "keep_going")
+        __slots__ = ("account_id", "upload_id", "keep_going", "source_name")
         ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
         UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
         KEEP_GOING_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_NAME_FIELD_NUMBER: _ClassVar[int]
         account_id: str
         upload_id: str
         keep_going: bool
-        def __init__(self, account_id: _Optional[str] = ..., upload_id: _Optional[str] = ..., keep_going: _Optional[bool] = ...) -> None: ...
+        source_name: str
+        def __init__(self, account_id: _Optional[str] = ..., upload_id: _Optional[str] = ..., keep_going: _Optional[bool] = ..., source_name: _Optional[str] = ...) -> None: ...
     class Chunk(_message.Message):
         __slots__ = ("sequence", "events", "source")
         SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -78,12 +80,14 @@ class UploadEventsRequest(_message.Message):
         source: SourceDigest
         def __init__(self, sequence: _Optional[int] = ..., events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ..., source: _Optional[_Union[SourceDigest, _Mapping]] = ...) -> None: ...
     class Finish(_message.Message):
-        __slots__ = ("last_sequence", "source")
+        __slots__ = ("last_sequence", "source", "unreadable")
         LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
         SOURCE_FIELD_NUMBER: _ClassVar[int]
+        UNREADABLE_FIELD_NUMBER: _ClassVar[int]
         last_sequence: int
         source: SourceDigest
-        def __init__(self, last_sequence: _Optional[int] = ..., source: _Optional[_Union[SourceDigest, _Mapping]] = ...) -> None: ...
+        unreadable: int
+        def __init__(self, last_sequence: _Optional[int] = ..., source: _Optional[_Union[SourceDigest, _Mapping]] = ..., unreadable: _Optional[int] = ...) -> None: ...
     OPEN_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
@@ -157,15 +161,19 @@ class UploadEventsResponse(_message.Message):
     def __init__(self, opened: _Optional[_Union[UploadEventsResponse.Opened, _Mapping]] = ..., ack: _Optional[_Union[UploadEventsResponse.Ack, _Mapping]] = ..., closing: _Optional[_Union[UploadEventsResponse.Closing, _Mapping]] = ..., finished: _Optional[_Union[UploadEventsResponse.Finished, _Mapping]] = ...) -> None: ...
 
 class UploadResult(_message.Message):
-    __slots__ = ("chunk_sequence", "result")
+    __slots__ = ("chunk_sequence", "result", "event_number", "reject_time")
     CHUNK_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    EVENT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REJECT_TIME_FIELD_NUMBER: _ClassVar[int]
     chunk_sequence: int
     result: _event_pb2.EventResult
-    def __init__(self, chunk_sequence: _Optional[int] = ..., result: _Optional[_Union[_event_pb2.EventResult, _Mapping]] = ...) -> None: ...
+    event_number: int
+    reject_time: _timestamp_pb2.Timestamp
+    def __init__(self, chunk_sequence: _Optional[int] = ..., result: _Optional[_Union[_event_pb2.EventResult, _Mapping]] = ..., event_number: _Optional[int] = ..., reject_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Upload(_message.Message):
-    __slots__ = ("upload_id", "state", "committed_through", "tally", "create_time", "update_time")
+    __slots__ = ("upload_id", "state", "committed_through", "tally", "create_time", "update_time", "source_name", "unreadable")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Upload.State]
@@ -180,13 +188,43 @@ class Upload(_message.Message):
     TALLY_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_NAME_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
     upload_id: str
     state: Upload.State
     committed_through: int
     tally: _event_pb2.Tally
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, upload_id: _Optional[str] = ..., state: _Optional[_Union[Upload.State, str]] = ..., committed_through: _Optional[int] = ..., tally: _Optional[_Union[_event_pb2.Tally, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    source_name: str
+    unreadable: int
+    def __init__(self, upload_id: _Optional[str] = ..., state: _Optional[_Union[Upload.State, str]] = ..., committed_through: _Optional[int] = ..., tally: _Optional[_Union[_event_pb2.Tally, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_name: _Optional[str] = ..., unreadable: _Optional[int] = ...) -> None: ...
+
+class ListUploadsRequest(_message.Message):
+    __slots__ = ("account_id", "start_time", "end_time", "source_name", "outcomes", "page_size", "page_token")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_NAME_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    source_name: str
+    outcomes: _containers.RepeatedScalarFieldContainer[_event_pb2.Outcome]
+    page_size: int
+    page_token: str
+    def __init__(self, account_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_name: _Optional[str] = ..., outcomes: _Optional[_Iterable[_Union[_event_pb2.Outcome, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListUploadsResponse(_message.Message):
+    __slots__ = ("uploads", "next_page_token")
+    UPLOADS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    uploads: _containers.RepeatedCompositeFieldContainer[Upload]
+    next_page_token: str
+    def __init__(self, uploads: _Optional[_Iterable[_Union[Upload, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetUploadRequest(_message.Message):
     __slots__ = ("account_id", "upload_id", "page_size", "page_token")

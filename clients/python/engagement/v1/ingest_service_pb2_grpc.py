@@ -66,6 +66,11 @@ class IngestServiceStub:
                 request_serializer=engagement_dot_v1_dot_ingest__service__pb2.GetUploadRequest.SerializeToString,
                 response_deserializer=engagement_dot_v1_dot_ingest__service__pb2.GetUploadResponse.FromString,
                 _registered_method=True)
+        self.ListUploads = channel.unary_unary(
+                '/engagement.v1.IngestService/ListUploads',
+                request_serializer=engagement_dot_v1_dot_ingest__service__pb2.ListUploadsRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_ingest__service__pb2.ListUploadsResponse.FromString,
+                _registered_method=True)
 
 
 class IngestServiceServicer:
@@ -167,6 +172,14 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUploads(self, request, context):
+        """`ListUploads` lists the uploads of an account that are on record, those
+        first opened last first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -189,6 +202,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.GetUpload,
                     request_deserializer=engagement_dot_v1_dot_ingest__service__pb2.GetUploadRequest.FromString,
                     response_serializer=engagement_dot_v1_dot_ingest__service__pb2.GetUploadResponse.SerializeToString,
+            ),
+            'ListUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUploads,
+                    request_deserializer=engagement_dot_v1_dot_ingest__service__pb2.ListUploadsRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_ingest__service__pb2.ListUploadsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +329,33 @@ class IngestService:
             '/engagement.v1.IngestService/GetUpload',
             engagement_dot_v1_dot_ingest__service__pb2.GetUploadRequest.SerializeToString,
             engagement_dot_v1_dot_ingest__service__pb2.GetUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.IngestService/ListUploads',
+            engagement_dot_v1_dot_ingest__service__pb2.ListUploadsRequest.SerializeToString,
+            engagement_dot_v1_dot_ingest__service__pb2.ListUploadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

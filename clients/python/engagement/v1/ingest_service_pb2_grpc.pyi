@@ -113,6 +113,10 @@ class IngestServiceStub:
     / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
     before its first chunk.
     """
+    ListUploads: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.ListUploadsRequest, _ingest_service_pb2.ListUploadsResponse]
+    """`ListUploads` lists the uploads of an account that are on record, those
+    first opened last first.
+    """
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -198,6 +202,10 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """`GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
     / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
     before its first chunk.
+    """
+    ListUploads: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ListUploadsRequest, _ingest_service_pb2.ListUploadsResponse]  # type: ignore[assignment]
+    """`ListUploads` lists the uploads of an account that are on record, those
+    first opened last first.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -305,6 +313,16 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         """`GetUpload` reads the state of an upload and its rejected events. NOT_FOUND
         / UPLOAD_NOT_FOUND if the upload was never opened, has expired, or was left
         before its first chunk.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUploads(
+        self,
+        request: _ingest_service_pb2.ListUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_service_pb2.ListUploadsResponse, _abc.Awaitable[_ingest_service_pb2.ListUploadsResponse]]:
+        """`ListUploads` lists the uploads of an account that are on record, those
+        first opened last first.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

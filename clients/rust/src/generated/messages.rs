@@ -4765,6 +4765,18 @@ pub struct StoredEvent {
         )
     )]
     pub matched_customer_type: String,
+    /// Upload that brought the event. Absent if a single call did, and once the
+    /// record of the upload has expired.
+    ///
+    /// Field 6: `upload`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "upload",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub upload: MessageField<UploadPlace, ::buffa::Inline<UploadPlace>>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -4777,6 +4789,7 @@ impl ::core::fmt::Debug for StoredEvent {
             .field("receive_time", &self.receive_time)
             .field("matched_customer_status", &self.matched_customer_status)
             .field("matched_customer_type", &self.matched_customer_type)
+            .field("upload", &self.upload)
             .finish()
     }
 }
@@ -4838,6 +4851,14 @@ impl ::buffa::Message for StoredEvent {
                     + ::buffa::types::string_encoded_len(&self.matched_customer_type)
                         as u64;
         }
+        if self.upload.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.upload.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -4872,6 +4893,14 @@ impl ::buffa::Message for StoredEvent {
         }
         if !self.matched_customer_type.is_empty() {
             ::buffa::types::put_string_field(5u32, &self.matched_customer_type, buf);
+        }
+        if self.upload.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                6u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.upload.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -4929,6 +4958,17 @@ impl ::buffa::Message for StoredEvent {
                 )?;
                 ::buffa::types::merge_string(&mut self.matched_customer_type, buf)?;
             }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.upload.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -4942,6 +4982,7 @@ impl ::buffa::Message for StoredEvent {
         self.receive_time = ::buffa::MessageField::none();
         self.matched_customer_status.clear();
         self.matched_customer_type.clear();
+        self.upload = ::buffa::MessageField::none();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -4974,6 +5015,171 @@ pub const __STORED_EVENT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buff
     type_url: "type.googleapis.com/engagement.v1.StoredEvent",
     to_json: ::buffa::type_registry::any_to_json::<StoredEvent>,
     from_json: ::buffa::type_registry::any_from_json::<StoredEvent>,
+    is_wkt: false,
+};
+/// `UploadPlace` is the place of an event in an upload. The server sets every
+/// field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct UploadPlace {
+    /// Id of the upload, chosen by the client.
+    ///
+    /// Field 1: `upload_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "uploadId",
+            alias = "upload_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub upload_id: String,
+    /// Number of the event among all events of the upload, from 1: the chunks in
+    /// their order, rejected events included.
+    ///
+    /// Field 2: `event_number`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "eventNumber",
+            alias = "event_number",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub event_number: i64,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for UploadPlace {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("UploadPlace")
+            .field("upload_id", &self.upload_id)
+            .field("event_number", &self.event_number)
+            .finish()
+    }
+}
+impl UploadPlace {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.UploadPlace";
+}
+::buffa::impl_default_instance!(UploadPlace);
+impl ::buffa::MessageName for UploadPlace {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "UploadPlace";
+    const FULL_NAME: &'static str = "engagement.v1.UploadPlace";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.UploadPlace";
+}
+impl ::buffa::Message for UploadPlace {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.upload_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.upload_id) as u64;
+        }
+        if self.event_number != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.event_number) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.upload_id.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.upload_id, buf);
+        }
+        if self.event_number != 0i64 {
+            ::buffa::types::put_int64_field(2u32, self.event_number, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.upload_id, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.event_number = ::buffa::types::decode_int64(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.upload_id.clear();
+        self.event_number = 0i64;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for UploadPlace {
+    const PROTO_FQN: &'static str = "engagement.v1.UploadPlace";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for UploadPlace {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __UPLOAD_PLACE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.UploadPlace",
+    to_json: ::buffa::type_registry::any_to_json::<UploadPlace>,
+    from_json: ::buffa::type_registry::any_from_json::<UploadPlace>,
     is_wkt: false,
 };
 /// `EventFilter` selects events. An event must match every field that is set
@@ -6528,7 +6734,8 @@ pub const __TALLY_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type
 /// `Folding` selects how events become a profile. In every folding a value whose
 /// source vouched for the customer's identity (`authenticated`) beats one whose
 /// source did not. Otherwise the later event wins: by `server_time_stamp`, then
-/// by the order of acceptance.
+/// by the order of acceptance. An event whose time has not come yet does not win
+/// before it comes.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i32)]
@@ -10237,6 +10444,34 @@ pub struct GetProfileRequest {
         )
     )]
     pub folding: EnumValue<Folding>,
+    /// Fold only events with an earlier `server_time_stamp`: the profile as it was
+    /// at this time, as far as events are still stored. 1970 to 9999. If absent,
+    /// the time of the call.
+    ///
+    /// Field 5: `before_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "beforeTime",
+            alias = "before_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub before_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Fold only events that were accepted earlier: the profile that the server
+    /// would have answered at this time, as far as events are still stored. 1970
+    /// to 9999. If absent, all.
+    ///
+    /// Field 6: `before_receive_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "beforeReceiveTime",
+            alias = "before_receive_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub before_receive_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
     #[cfg_attr(feature = "json", serde(flatten))]
     pub subject: Option<__buffa::oneof::get_profile_request::Subject>,
     #[cfg_attr(feature = "json", serde(skip))]
@@ -10248,6 +10483,8 @@ impl ::core::fmt::Debug for GetProfileRequest {
         f.debug_struct("GetProfileRequest")
             .field("account_id", &self.account_id)
             .field("folding", &self.folding)
+            .field("before_time", &self.before_time)
+            .field("before_receive_time", &self.before_receive_time)
             .field("subject", &self.subject)
             .finish()
     }
@@ -10275,7 +10512,7 @@ impl ::buffa::Message for GetProfileRequest {
     /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
     /// points reject, never a silently wrapped size.
     #[allow(clippy::let_and_return)]
-    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
         #[allow(unused_imports)]
         use ::buffa::Enumeration as _;
         let mut size = 0u64;
@@ -10298,12 +10535,28 @@ impl ::buffa::Message for GetProfileRequest {
                 size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
             }
         }
+        if self.before_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.before_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.before_receive_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.before_receive_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
     fn write_to(
         &self,
-        _cache: &mut ::buffa::SizeCache,
+        __cache: &mut ::buffa::SizeCache,
         buf: &mut impl ::buffa::EncodeSink,
     ) {
         #[allow(unused_imports)]
@@ -10326,6 +10579,22 @@ impl ::buffa::Message for GetProfileRequest {
             if val != 0 {
                 ::buffa::types::put_int32_field(4u32, val, buf);
             }
+        }
+        if self.before_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                5u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.before_time.write_to(__cache, buf);
+        }
+        if self.before_receive_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                6u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.before_receive_time.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -10378,6 +10647,28 @@ impl ::buffa::Message for GetProfileRequest {
                     ::buffa::types::decode_int32(buf)?,
                 );
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.before_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.before_receive_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -10389,6 +10680,8 @@ impl ::buffa::Message for GetProfileRequest {
         self.account_id.clear();
         self.subject = ::core::option::Option::None;
         self.folding = ::buffa::EnumValue::from(0);
+        self.before_time = ::buffa::MessageField::none();
+        self.before_receive_time = ::buffa::MessageField::none();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -10422,6 +10715,12 @@ impl<'de> ::serde::Deserialize<'de> for GetProfileRequest {
             ) -> ::core::result::Result<GetProfileRequest, A::Error> {
                 let mut __f_account_id: ::core::option::Option<String> = None;
                 let mut __f_folding: ::core::option::Option<EnumValue<Folding>> = None;
+                let mut __f_before_time: ::core::option::Option<
+                    MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+                > = None;
+                let mut __f_before_receive_time: ::core::option::Option<
+                    MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+                > = None;
                 let mut __oneof_subject: ::core::option::Option<
                     __buffa::oneof::get_profile_request::Subject,
                 > = None;
@@ -10456,6 +10755,22 @@ impl<'de> ::serde::Deserialize<'de> for GetProfileRequest {
                                 }
                                 map.next_value_seed(_S)?
                             });
+                        }
+                        "beforeTime" | "before_time" => {
+                            __f_before_time = Some(
+                                map
+                                    .next_value::<
+                                        MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+                                    >()?,
+                            );
+                        }
+                        "beforeReceiveTime" | "before_receive_time" => {
+                            __f_before_receive_time = Some(
+                                map
+                                    .next_value::<
+                                        MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+                                    >()?,
+                            );
                         }
                         "consumerId" | "consumer_id" => {
                             let v: ::core::option::Option<String> = map
@@ -10512,6 +10827,12 @@ impl<'de> ::serde::Deserialize<'de> for GetProfileRequest {
                 }
                 if let ::core::option::Option::Some(v) = __f_folding {
                     __r.folding = v;
+                }
+                if let ::core::option::Option::Some(v) = __f_before_time {
+                    __r.before_time = v;
+                }
+                if let ::core::option::Option::Some(v) = __f_before_receive_time {
+                    __r.before_receive_time = v;
                 }
                 __r.subject = __oneof_subject;
                 Ok(__r)
@@ -10764,6 +11085,47 @@ pub struct Profile {
         )
     )]
     pub omitted_fields: Vec<String>,
+    /// Name in the account's list of customer statuses that `customer_status`
+    /// matched when its event was accepted. Empty if none did.
+    ///
+    /// Field 6: `matched_customer_status`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "matchedCustomerStatus",
+            alias = "matched_customer_status",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub matched_customer_status: String,
+    /// Name in the account's list of customer types that `customer_type` matched
+    /// when its event was accepted. Empty if none did.
+    ///
+    /// Field 7: `matched_customer_type`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "matchedCustomerType",
+            alias = "matched_customer_type",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub matched_customer_type: String,
+    /// Values that lost although they were accepted after the winning ones, by the
+    /// attribute's path: of each attribute the one accepted last.
+    ///
+    /// Field 8: `beaten`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "beaten",
+            skip_serializing_if = "::buffa::__private::HashMap::is_empty",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub beaten: HashMap<String, BeatenValue>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -10776,6 +11138,9 @@ impl ::core::fmt::Debug for Profile {
             .field("personal_info", &self.personal_info)
             .field("sources", &self.sources)
             .field("omitted_fields", &self.omitted_fields)
+            .field("matched_customer_status", &self.matched_customer_status)
+            .field("matched_customer_type", &self.matched_customer_type)
+            .field("beaten", &self.beaten)
             .finish()
     }
 }
@@ -10834,6 +11199,24 @@ impl ::buffa::Message for Profile {
         for v in &self.omitted_fields {
             size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
         }
+        if !self.matched_customer_status.is_empty() {
+            size
+                += 1u64
+                    + ::buffa::types::string_encoded_len(&self.matched_customer_status)
+                        as u64;
+        }
+        if !self.matched_customer_type.is_empty() {
+            size
+                += 1u64
+                    + ::buffa::types::string_encoded_len(&self.matched_customer_type)
+                        as u64;
+        }
+        size
+            += ::buffa::map_codec::message_field_len::<
+                ::buffa::map_codec::Str,
+                _,
+                _,
+            >(&self.beaten, 1u64, __cache);
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -10871,6 +11254,17 @@ impl ::buffa::Message for Profile {
         for v in &self.omitted_fields {
             ::buffa::types::put_string_field(5u32, v, buf);
         }
+        if !self.matched_customer_status.is_empty() {
+            ::buffa::types::put_string_field(6u32, &self.matched_customer_status, buf);
+        }
+        if !self.matched_customer_type.is_empty() {
+            ::buffa::types::put_string_field(7u32, &self.matched_customer_type, buf);
+        }
+        ::buffa::map_codec::write_message_field::<
+            ::buffa::map_codec::Str,
+            _,
+            _,
+        >(&self.beaten, 8u32, __cache, buf);
         self.__buffa_unknown_fields.write_to(buf);
     }
     fn merge_field(
@@ -10935,6 +11329,31 @@ impl ::buffa::Message for Profile {
                 )?;
                 self.omitted_fields.push(__elem);
             }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.matched_customer_status, buf)?;
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.matched_customer_type, buf)?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::map_codec::merge_entry::<
+                    ::buffa::map_codec::Str,
+                    ::buffa::map_codec::Msg<_>,
+                    _,
+                >(&mut self.beaten, buf, ctx)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -10948,6 +11367,9 @@ impl ::buffa::Message for Profile {
         self.personal_info = ::buffa::MessageField::none();
         self.sources.clear();
         self.omitted_fields.clear();
+        self.matched_customer_status.clear();
+        self.matched_customer_type.clear();
+        self.beaten.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -10982,6 +11404,359 @@ pub const __PROFILE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::ty
     from_json: ::buffa::type_registry::any_from_json::<Profile>,
     is_wkt: false,
 };
+/// `BeatenValue` is a value that lost against one that was accepted before it.
+/// The server sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct BeatenValue {
+    /// Event that the value came from.
+    ///
+    /// Field 1: `source`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "source",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub source: MessageField<ValueSource, ::buffa::Inline<ValueSource>>,
+    /// Why it lost.
+    ///
+    /// Field 2: `rule`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rule",
+            with = "::buffa::json_helpers::proto_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+        )
+    )]
+    pub rule: EnumValue<beaten_value::Rule>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for BeatenValue {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("BeatenValue")
+            .field("source", &self.source)
+            .field("rule", &self.rule)
+            .finish()
+    }
+}
+impl BeatenValue {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.BeatenValue";
+}
+::buffa::impl_default_instance!(BeatenValue);
+impl ::buffa::MessageName for BeatenValue {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "BeatenValue";
+    const FULL_NAME: &'static str = "engagement.v1.BeatenValue";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.BeatenValue";
+}
+impl ::buffa::Message for BeatenValue {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.source.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.source.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        {
+            let val = self.rule.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.source.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                1u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.source.write_to(__cache, buf);
+        }
+        {
+            let val = self.rule.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(2u32, val, buf);
+            }
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.source.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.rule = ::buffa::EnumValue::from(::buffa::types::decode_int32(buf)?);
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.source = ::buffa::MessageField::none();
+        self.rule = ::buffa::EnumValue::from(0);
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for BeatenValue {
+    const PROTO_FQN: &'static str = "engagement.v1.BeatenValue";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for BeatenValue {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __BEATEN_VALUE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.BeatenValue",
+    to_json: ::buffa::type_registry::any_to_json::<BeatenValue>,
+    from_json: ::buffa::type_registry::any_from_json::<BeatenValue>,
+    is_wkt: false,
+};
+pub mod beaten_value {
+    #[allow(unused_imports)]
+    use super::*;
+    /// `Rule` is why a value lost.
+    #[allow(non_camel_case_types)]
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[repr(i32)]
+    pub enum Rule {
+        /// Not used.
+        RULE_UNSPECIFIED = 0i32,
+        /// The source of the winning value vouched for the customer's identity, this
+        /// one's did not.
+        RULE_AUTHENTICATED = 1i32,
+        /// The event of the winning value is later.
+        RULE_LATER = 2i32,
+        /// The time of the event has not come yet.
+        RULE_FUTURE = 3i32,
+    }
+    impl Rule {
+        ///Idiomatic alias for [`Self::RULE_UNSPECIFIED`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const Unspecified: Self = Self::RULE_UNSPECIFIED;
+        ///Idiomatic alias for [`Self::RULE_AUTHENTICATED`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const Authenticated: Self = Self::RULE_AUTHENTICATED;
+        ///Idiomatic alias for [`Self::RULE_LATER`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const Later: Self = Self::RULE_LATER;
+        ///Idiomatic alias for [`Self::RULE_FUTURE`]; `Debug` prints the variant name.
+        #[allow(non_upper_case_globals)]
+        pub const Future: Self = Self::RULE_FUTURE;
+    }
+    impl ::core::default::Default for Rule {
+        fn default() -> Self {
+            Self::RULE_UNSPECIFIED
+        }
+    }
+    #[cfg(feature = "json")]
+    const _: () = {
+        impl ::serde::Serialize for Rule {
+            fn serialize<S: ::serde::Serializer>(
+                &self,
+                s: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                s.serialize_str(::buffa::Enumeration::proto_name(self))
+            }
+        }
+        impl<'de> ::serde::Deserialize<'de> for Rule {
+            fn deserialize<D: ::serde::Deserializer<'de>>(
+                d: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                struct _V;
+                impl ::serde::de::Visitor<'_> for _V {
+                    type Value = Rule;
+                    fn expecting(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        f.write_str(
+                            concat!("a string, integer, or null for ", stringify!(Rule)),
+                        )
+                    }
+                    fn visit_str<E: ::serde::de::Error>(
+                        self,
+                        v: &str,
+                    ) -> ::core::result::Result<Rule, E> {
+                        <Rule as ::buffa::Enumeration>::from_proto_name(v)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::unknown_variant(v, &[])
+                            })
+                    }
+                    fn visit_i64<E: ::serde::de::Error>(
+                        self,
+                        v: i64,
+                    ) -> ::core::result::Result<Rule, E> {
+                        let v32 = i32::try_from(v)
+                            .map_err(|_| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                                )
+                            })?;
+                        <Rule as ::buffa::Enumeration>::from_i32(v32)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("unknown enum value {v32}"),
+                                )
+                            })
+                    }
+                    fn visit_u64<E: ::serde::de::Error>(
+                        self,
+                        v: u64,
+                    ) -> ::core::result::Result<Rule, E> {
+                        let v32 = i32::try_from(v)
+                            .map_err(|_| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("enum value {v} out of i32 range"),
+                                )
+                            })?;
+                        <Rule as ::buffa::Enumeration>::from_i32(v32)
+                            .ok_or_else(|| {
+                                ::serde::de::Error::custom(
+                                    ::buffa::alloc::format!("unknown enum value {v32}"),
+                                )
+                            })
+                    }
+                    fn visit_unit<E: ::serde::de::Error>(
+                        self,
+                    ) -> ::core::result::Result<Rule, E> {
+                        ::core::result::Result::Ok(::core::default::Default::default())
+                    }
+                }
+                d.deserialize_any(_V)
+            }
+        }
+        impl ::buffa::json_helpers::ProtoElemJson for Rule {
+            fn serialize_proto_json<S: ::serde::Serializer>(
+                v: &Self,
+                s: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                ::serde::Serialize::serialize(v, s)
+            }
+            fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+                d: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                <Self as ::serde::Deserialize>::deserialize(d)
+            }
+        }
+    };
+    impl ::buffa::Enumeration for Rule {
+        fn from_i32(value: i32) -> ::core::option::Option<Self> {
+            match value {
+                0i32 => ::core::option::Option::Some(Self::RULE_UNSPECIFIED),
+                1i32 => ::core::option::Option::Some(Self::RULE_AUTHENTICATED),
+                2i32 => ::core::option::Option::Some(Self::RULE_LATER),
+                3i32 => ::core::option::Option::Some(Self::RULE_FUTURE),
+                _ => ::core::option::Option::None,
+            }
+        }
+        fn to_i32(&self) -> i32 {
+            *self as i32
+        }
+        fn proto_name(&self) -> &'static str {
+            match self {
+                Self::RULE_UNSPECIFIED => "RULE_UNSPECIFIED",
+                Self::RULE_AUTHENTICATED => "RULE_AUTHENTICATED",
+                Self::RULE_LATER => "RULE_LATER",
+                Self::RULE_FUTURE => "RULE_FUTURE",
+            }
+        }
+        fn from_proto_name(name: &str) -> ::core::option::Option<Self> {
+            match name {
+                "RULE_UNSPECIFIED" => {
+                    ::core::option::Option::Some(Self::RULE_UNSPECIFIED)
+                }
+                "RULE_AUTHENTICATED" => {
+                    ::core::option::Option::Some(Self::RULE_AUTHENTICATED)
+                }
+                "RULE_LATER" => ::core::option::Option::Some(Self::RULE_LATER),
+                "RULE_FUTURE" => ::core::option::Option::Some(Self::RULE_FUTURE),
+                _ => ::core::option::Option::None,
+            }
+        }
+        fn values() -> &'static [Self] {
+            &[
+                Self::RULE_UNSPECIFIED,
+                Self::RULE_AUTHENTICATED,
+                Self::RULE_LATER,
+                Self::RULE_FUTURE,
+            ]
+        }
+    }
+}
 /// `ValueSource` is the event that a value came from. The server sets every
 /// field.
 #[derive(Clone, PartialEq, Default)]
@@ -11038,6 +11813,30 @@ pub struct ValueSource {
         )
     )]
     pub authenticated: bool,
+    /// Name of the producing system, `Event.source`.
+    ///
+    /// Field 5: `source`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "source",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub source: String,
+    /// Upload that brought the event. Absent if a single call did, and once the
+    /// record of the upload has expired.
+    ///
+    /// Field 6: `upload`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "upload",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub upload: MessageField<UploadPlace, ::buffa::Inline<UploadPlace>>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -11049,6 +11848,8 @@ impl ::core::fmt::Debug for ValueSource {
             .field("event_id", &self.event_id)
             .field("server_time_stamp", &self.server_time_stamp)
             .field("authenticated", &self.authenticated)
+            .field("source", &self.source)
+            .field("upload", &self.upload)
             .finish()
     }
 }
@@ -11075,7 +11876,7 @@ impl ::buffa::Message for ValueSource {
     /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
     /// points reject, never a silently wrapped size.
     #[allow(clippy::let_and_return)]
-    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
         #[allow(unused_imports)]
         use ::buffa::Enumeration as _;
         let mut size = 0u64;
@@ -11093,12 +11894,23 @@ impl ::buffa::Message for ValueSource {
         if self.authenticated {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
         }
+        if !self.source.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.source) as u64;
+        }
+        if self.upload.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.upload.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
     fn write_to(
         &self,
-        _cache: &mut ::buffa::SizeCache,
+        __cache: &mut ::buffa::SizeCache,
         buf: &mut impl ::buffa::EncodeSink,
     ) {
         #[allow(unused_imports)]
@@ -11114,6 +11926,17 @@ impl ::buffa::Message for ValueSource {
         }
         if self.authenticated {
             ::buffa::types::put_bool_field(4u32, self.authenticated, buf);
+        }
+        if !self.source.is_empty() {
+            ::buffa::types::put_string_field(5u32, &self.source, buf);
+        }
+        if self.upload.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                6u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.upload.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -11156,6 +11979,24 @@ impl ::buffa::Message for ValueSource {
                 )?;
                 self.authenticated = ::buffa::types::decode_bool(buf)?;
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.source, buf)?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.upload.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -11168,6 +12009,8 @@ impl ::buffa::Message for ValueSource {
         self.event_id.clear();
         self.server_time_stamp = 0i64;
         self.authenticated = false;
+        self.source.clear();
+        self.upload = ::buffa::MessageField::none();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -12546,6 +13389,21 @@ pub mod upload_events_request {
             )
         )]
         pub keep_going: bool,
+        /// Name of the source for people, such as the name of a file: at most 256
+        /// characters without NUL. Optional; the name given last counts. It is kept
+        /// with the upload, so it should not identify a person.
+        ///
+        /// Field 4: `source_name`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "sourceName",
+                alias = "source_name",
+                with = "::buffa::json_helpers::proto_string",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+            )
+        )]
+        pub source_name: ::buffa::alloc::string::String,
         #[cfg_attr(feature = "json", serde(skip))]
         #[doc(hidden)]
         pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -12556,6 +13414,7 @@ pub mod upload_events_request {
                 .field("account_id", &self.account_id)
                 .field("upload_id", &self.upload_id)
                 .field("keep_going", &self.keep_going)
+                .field("source_name", &self.source_name)
                 .finish()
         }
     }
@@ -12598,6 +13457,11 @@ pub mod upload_events_request {
             if self.keep_going {
                 size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
             }
+            if !self.source_name.is_empty() {
+                size
+                    += 1u64
+                        + ::buffa::types::string_encoded_len(&self.source_name) as u64;
+            }
             size += self.__buffa_unknown_fields.encoded_len() as u64;
             ::buffa::saturate_size(size)
         }
@@ -12616,6 +13480,9 @@ pub mod upload_events_request {
             }
             if self.keep_going {
                 ::buffa::types::put_bool_field(3u32, self.keep_going, buf);
+            }
+            if !self.source_name.is_empty() {
+                ::buffa::types::put_string_field(4u32, &self.source_name, buf);
             }
             self.__buffa_unknown_fields.write_to(buf);
         }
@@ -12651,6 +13518,13 @@ pub mod upload_events_request {
                     )?;
                     self.keep_going = ::buffa::types::decode_bool(buf)?;
                 }
+                4u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::LengthDelimited,
+                    )?;
+                    ::buffa::types::merge_string(&mut self.source_name, buf)?;
+                }
                 _ => {
                     self.__buffa_unknown_fields
                         .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -12662,6 +13536,7 @@ pub mod upload_events_request {
             self.account_id.clear();
             self.upload_id.clear();
             self.keep_going = false;
+            self.source_name.clear();
             self.__buffa_unknown_fields.clear();
         }
     }
@@ -12950,6 +13825,19 @@ pub mod upload_events_request {
             super::SourceDigest,
             ::buffa::Inline<super::SourceDigest>,
         >,
+        /// Number of pieces of the source, such as lines, that the client could not
+        /// read and so did not send.
+        ///
+        /// Field 3: `unreadable`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "unreadable",
+                with = "::buffa::json_helpers::int64",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+            )
+        )]
+        pub unreadable: i64,
         #[cfg_attr(feature = "json", serde(skip))]
         #[doc(hidden)]
         pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -12959,6 +13847,7 @@ pub mod upload_events_request {
             f.debug_struct("Finish")
                 .field("last_sequence", &self.last_sequence)
                 .field("source", &self.source)
+                .field("unreadable", &self.unreadable)
                 .finish()
         }
     }
@@ -13002,6 +13891,9 @@ pub mod upload_events_request {
                     += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                         + inner_size as u64;
             }
+            if self.unreadable != 0i64 {
+                size += 1u64 + ::buffa::types::int64_encoded_len(self.unreadable) as u64;
+            }
             size += self.__buffa_unknown_fields.encoded_len() as u64;
             ::buffa::saturate_size(size)
         }
@@ -13022,6 +13914,9 @@ pub mod upload_events_request {
                     buf,
                 );
                 self.source.write_to(__cache, buf);
+            }
+            if self.unreadable != 0i64 {
+                ::buffa::types::put_int64_field(3u32, self.unreadable, buf);
             }
             self.__buffa_unknown_fields.write_to(buf);
         }
@@ -13054,6 +13949,13 @@ pub mod upload_events_request {
                         ctx,
                     )?;
                 }
+                3u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::Varint,
+                    )?;
+                    self.unreadable = ::buffa::types::decode_int64(buf)?;
+                }
                 _ => {
                     self.__buffa_unknown_fields
                         .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -13064,6 +13966,7 @@ pub mod upload_events_request {
         fn clear(&mut self) {
             self.last_sequence = 0i64;
             self.source = ::buffa::MessageField::none();
+            self.unreadable = 0i64;
             self.__buffa_unknown_fields.clear();
         }
     }
@@ -14694,6 +15597,32 @@ pub struct UploadResult {
         )
     )]
     pub result: MessageField<EventResult, ::buffa::Inline<EventResult>>,
+    /// Number of the event among all events of the upload, from 1. Set only by
+    /// GetUpload.
+    ///
+    /// Field 3: `event_number`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "eventNumber",
+            alias = "event_number",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub event_number: i64,
+    /// Time at which the event was rejected. Set only by GetUpload.
+    ///
+    /// Field 4: `reject_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejectTime",
+            alias = "reject_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub reject_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -14703,6 +15632,8 @@ impl ::core::fmt::Debug for UploadResult {
         f.debug_struct("UploadResult")
             .field("chunk_sequence", &self.chunk_sequence)
             .field("result", &self.result)
+            .field("event_number", &self.event_number)
+            .field("reject_time", &self.reject_time)
             .finish()
     }
 }
@@ -14744,6 +15675,17 @@ impl ::buffa::Message for UploadResult {
                 += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                     + inner_size as u64;
         }
+        if self.event_number != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.event_number) as u64;
+        }
+        if self.reject_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.reject_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -14764,6 +15706,17 @@ impl ::buffa::Message for UploadResult {
                 buf,
             );
             self.result.write_to(__cache, buf);
+        }
+        if self.event_number != 0i64 {
+            ::buffa::types::put_int64_field(3u32, self.event_number, buf);
+        }
+        if self.reject_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                4u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.reject_time.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -14796,6 +15749,24 @@ impl ::buffa::Message for UploadResult {
                     ctx,
                 )?;
             }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.event_number = ::buffa::types::decode_int64(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.reject_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -14806,6 +15777,8 @@ impl ::buffa::Message for UploadResult {
     fn clear(&mut self) {
         self.chunk_sequence = 0i64;
         self.result = ::buffa::MessageField::none();
+        self.event_number = 0i64;
+        self.reject_time = ::buffa::MessageField::none();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -14919,6 +15892,32 @@ pub struct Upload {
         )
     )]
     pub update_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Name of the source, as the client gave it.
+    ///
+    /// Field 7: `source_name`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "sourceName",
+            alias = "source_name",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub source_name: String,
+    /// Number of pieces of the source that the client could not read, as it said
+    /// when it finished the upload.
+    ///
+    /// Field 8: `unreadable`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "unreadable",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub unreadable: i64,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -14932,6 +15931,8 @@ impl ::core::fmt::Debug for Upload {
             .field("tally", &self.tally)
             .field("create_time", &self.create_time)
             .field("update_time", &self.update_time)
+            .field("source_name", &self.source_name)
+            .field("unreadable", &self.unreadable)
             .finish()
     }
 }
@@ -15000,6 +16001,12 @@ impl ::buffa::Message for Upload {
                 += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                     + inner_size as u64;
         }
+        if !self.source_name.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.source_name) as u64;
+        }
+        if self.unreadable != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.unreadable) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -15045,6 +16052,12 @@ impl ::buffa::Message for Upload {
                 buf,
             );
             self.update_time.write_to(__cache, buf);
+        }
+        if !self.source_name.is_empty() {
+            ::buffa::types::put_string_field(7u32, &self.source_name, buf);
+        }
+        if self.unreadable != 0i64 {
+            ::buffa::types::put_int64_field(8u32, self.unreadable, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -15115,6 +16128,20 @@ impl ::buffa::Message for Upload {
                     ctx,
                 )?;
             }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.source_name, buf)?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.unreadable = ::buffa::types::decode_int64(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -15129,6 +16156,8 @@ impl ::buffa::Message for Upload {
         self.tally = ::buffa::MessageField::none();
         self.create_time = ::buffa::MessageField::none();
         self.update_time = ::buffa::MessageField::none();
+        self.source_name.clear();
+        self.unreadable = 0i64;
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -15319,6 +16348,563 @@ pub mod upload {
         }
     }
 }
+/// `ListUploadsRequest` is the request of `ListUploads`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ListUploadsRequest {
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+    ///
+    /// Field 1: `account_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "accountId",
+            alias = "account_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub account_id: String,
+    /// Start of the `Upload.update_time` range, inclusive, 1970 to 9999. If absent,
+    /// the range has no start.
+    ///
+    /// Field 2: `start_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "startTime",
+            alias = "start_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub start_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// End of the `Upload.update_time` range, exclusive, 1970 to 9999. If absent,
+    /// the range has no end.
+    ///
+    /// Field 3: `end_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "endTime",
+            alias = "end_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub end_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Exact name of the source, at most 256 characters. If empty, all match.
+    ///
+    /// Field 4: `source_name`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "sourceName",
+            alias = "source_name",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub source_name: String,
+    /// Outcomes, at most 1,000: uploads with an event of any of these. If empty,
+    /// all match.
+    ///
+    /// Field 5: `outcomes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "outcomes",
+            with = "::buffa::json_helpers::repeated_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec"
+        )
+    )]
+    pub outcomes: Vec<EnumValue<Outcome>>,
+    /// Maximum number of uploads to return: 100 if 0; a larger number than 1,000
+    /// counts as 1,000.
+    ///
+    /// Field 6: `page_size`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "pageSize",
+            alias = "page_size",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub page_size: i32,
+    /// Page token of the page to return; empty for the first page. At most 1,024
+    /// characters.
+    ///
+    /// Field 7: `page_token`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "pageToken",
+            alias = "page_token",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub page_token: String,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ListUploadsRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ListUploadsRequest")
+            .field("account_id", &self.account_id)
+            .field("start_time", &self.start_time)
+            .field("end_time", &self.end_time)
+            .field("source_name", &self.source_name)
+            .field("outcomes", &self.outcomes)
+            .field("page_size", &self.page_size)
+            .field("page_token", &self.page_token)
+            .finish()
+    }
+}
+impl ListUploadsRequest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListUploadsRequest";
+}
+::buffa::impl_default_instance!(ListUploadsRequest);
+impl ::buffa::MessageName for ListUploadsRequest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ListUploadsRequest";
+    const FULL_NAME: &'static str = "engagement.v1.ListUploadsRequest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListUploadsRequest";
+}
+impl ::buffa::Message for ListUploadsRequest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.account_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.account_id) as u64;
+        }
+        if self.start_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.start_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.end_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.end_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if !self.source_name.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.source_name) as u64;
+        }
+        if !self.outcomes.is_empty() {
+            let payload: u64 = self
+                .outcomes
+                .iter()
+                .map(|v| ::buffa::types::int32_encoded_len(v.to_i32()) as u64)
+                .sum::<u64>();
+            size += 1u64 + ::buffa::encoding::varint_len(payload) as u64 + payload;
+        }
+        if self.page_size != 0i32 {
+            size += 1u64 + ::buffa::types::int32_encoded_len(self.page_size) as u64;
+        }
+        if !self.page_token.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.page_token) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.account_id.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.account_id, buf);
+        }
+        if self.start_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.start_time.write_to(__cache, buf);
+        }
+        if self.end_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                3u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.end_time.write_to(__cache, buf);
+        }
+        if !self.source_name.is_empty() {
+            ::buffa::types::put_string_field(4u32, &self.source_name, buf);
+        }
+        if !self.outcomes.is_empty() {
+            let payload: u64 = self
+                .outcomes
+                .iter()
+                .map(|v| ::buffa::types::int32_encoded_len(v.to_i32()) as u64)
+                .sum::<u64>();
+            ::buffa::types::put_len_delimited_header(5u32, payload, buf);
+            for v in &self.outcomes {
+                ::buffa::types::encode_int32(v.to_i32(), buf);
+            }
+        }
+        if self.page_size != 0i32 {
+            ::buffa::types::put_int32_field(6u32, self.page_size, buf);
+        }
+        if !self.page_token.is_empty() {
+            ::buffa::types::put_string_field(7u32, &self.page_token, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.account_id, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.start_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.end_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.source_name, buf)?;
+            }
+            5u32 => {
+                if tag.wire_type() == ::buffa::encoding::WireType::LengthDelimited {
+                    let len = ::buffa::encoding::decode_varint(buf)?;
+                    let len = usize::try_from(len)
+                        .map_err(|_| ::buffa::DecodeError::MessageTooLarge)?;
+                    if buf.remaining() < len {
+                        return ::core::result::Result::Err(
+                            ::buffa::DecodeError::UnexpectedEof,
+                        );
+                    }
+                    self.outcomes.reserve(len);
+                    let mut limited = buf.take(len);
+                    while limited.has_remaining() {
+                        self.outcomes
+                            .push(
+                                ::buffa::EnumValue::from(
+                                    ::buffa::types::decode_int32_packed(&mut limited)?,
+                                ),
+                            );
+                    }
+                    let leftover = limited.remaining();
+                    if leftover > 0 {
+                        limited.advance(leftover);
+                    }
+                } else if tag.wire_type() == ::buffa::encoding::WireType::Varint {
+                    self.outcomes
+                        .push(
+                            ::buffa::EnumValue::from(::buffa::types::decode_int32(buf)?),
+                        );
+                } else {
+                    return ::core::result::Result::Err(
+                        ::buffa::encoding::wire_type_mismatch(
+                            tag,
+                            ::buffa::encoding::WireType::LengthDelimited,
+                        ),
+                    );
+                }
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.page_size = ::buffa::types::decode_int32(buf)?;
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.page_token, buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.account_id.clear();
+        self.start_time = ::buffa::MessageField::none();
+        self.end_time = ::buffa::MessageField::none();
+        self.source_name.clear();
+        self.outcomes.clear();
+        self.page_size = 0i32;
+        self.page_token.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ListUploadsRequest {
+    const PROTO_FQN: &'static str = "engagement.v1.ListUploadsRequest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ListUploadsRequest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __LIST_UPLOADS_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ListUploadsRequest",
+    to_json: ::buffa::type_registry::any_to_json::<ListUploadsRequest>,
+    from_json: ::buffa::type_registry::any_from_json::<ListUploadsRequest>,
+    is_wkt: false,
+};
+/// `ListUploadsResponse` is the response of `ListUploads`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ListUploadsResponse {
+    /// Uploads of this page, those first opened last first. A page may hold fewer
+    /// uploads than requested, even none, while `next_page_token` is set.
+    ///
+    /// Field 1: `uploads`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "uploads",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub uploads: Vec<Upload>,
+    /// Page token of the next page; empty on the last page.
+    ///
+    /// Field 2: `next_page_token`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "nextPageToken",
+            alias = "next_page_token",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub next_page_token: String,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ListUploadsResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ListUploadsResponse")
+            .field("uploads", &self.uploads)
+            .field("next_page_token", &self.next_page_token)
+            .finish()
+    }
+}
+impl ListUploadsResponse {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListUploadsResponse";
+}
+::buffa::impl_default_instance!(ListUploadsResponse);
+impl ::buffa::MessageName for ListUploadsResponse {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ListUploadsResponse";
+    const FULL_NAME: &'static str = "engagement.v1.ListUploadsResponse";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListUploadsResponse";
+}
+impl ::buffa::Message for ListUploadsResponse {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        for v in &self.uploads {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if !self.next_page_token.is_empty() {
+            size
+                += 1u64
+                    + ::buffa::types::string_encoded_len(&self.next_page_token) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        for v in &self.uploads {
+            ::buffa::types::put_len_delimited_header(
+                1u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        if !self.next_page_token.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.next_page_token, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.uploads.push(elem);
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.next_page_token, buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.uploads.clear();
+        self.next_page_token.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ListUploadsResponse {
+    const PROTO_FQN: &'static str = "engagement.v1.ListUploadsResponse";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ListUploadsResponse {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __LIST_UPLOADS_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ListUploadsResponse",
+    to_json: ::buffa::type_registry::any_to_json::<ListUploadsResponse>,
+    from_json: ::buffa::type_registry::any_from_json::<ListUploadsResponse>,
+    is_wkt: false,
+};
 /// `GetUploadRequest` is the request of `GetUpload`.
 #[derive(Clone, PartialEq, Default)]
 #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
@@ -17229,7 +18815,7 @@ pub struct Erasure {
     )]
     pub has_more_related: bool,
     /// Indexes of the request's `subjects` of which nothing was found. Set only by
-    /// EraseConsumer that erased, or previews.
+    /// the call of EraseConsumer that began the erasure, or as a preview.
     ///
     /// Field 13: `unmatched_subjects`
     #[cfg_attr(

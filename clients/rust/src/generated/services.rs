@@ -651,6 +651,32 @@ pub mod ingest_service_client {
                 .insert(GrpcMethod::new("engagement.v1.IngestService", "GetUpload"));
             self.inner.unary(req, path, codec).await
         }
+        /// `ListUploads` lists the uploads of an account that are on record, those
+        /// first opened last first.
+        pub async fn list_uploads(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUploadsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUploadsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::MessageCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/engagement.v1.IngestService/ListUploads",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("engagement.v1.IngestService", "ListUploads"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 

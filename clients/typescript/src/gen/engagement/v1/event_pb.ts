@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/event.proto.
  */
 export const file_engagement_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChllbmdhZ2VtZW50L3YxL2V2ZW50LnByb3RvEg1lbmdhZ2VtZW50LnYxIqcFCgVFdmVudBIeCghldmVudF9pZBgBIAEoCUIMukgJcgcYgAG6AQEAEiIKC2NvbnN1bWVyX2lkGAIgASgJQg26SApyCBjQhgO6AQEAEiYKD2NvbnZlcnNhdGlvbl9pZBgDIAEoCUINukgKcggY0IYDugEBABIVCg1hdXRoZW50aWNhdGVkGAQgASgIEqcBChNvcmlnaW5hbF90aW1lX3N0YW1wGAUgASgDQoQBukiAASIKEIC4/5D9zjkgALoBcQoMdGltZS5zZWNvbmRzEj5tdXN0IGJlIGluIG1pbGxpc2Vjb25kcywgZnJvbSAxOTgwIG9uOiB0aGlzIGxvb2tzIGxpa2Ugc2Vjb25kcxohdGhpcyA8PSAwIHx8IHRoaXMgPj0gMzE1NTMyODAwMDAwSAGIAQESGwoGc291cmNlGAYgASgJQgu6SAhyBhhAugEBABI0Cg1jdXN0b21lcl9pbmZvGAogASgLMhsuZW5nYWdlbWVudC52MS5DdXN0b21lckluZm9IABI0Cg1wZXJzb25hbF9pbmZvGAsgASgLMhsuZW5nYWdlbWVudC52MS5QZXJzb25hbEluZm9IABJyChVhZGRpdGlvbmFsX2F0dHJpYnV0ZXMYFCADKAsyLi5lbmdhZ2VtZW50LnYxLkV2ZW50LkFkZGl0aW9uYWxBdHRyaWJ1dGVzRW50cnlCI7pIIJoBHRDoByIMcgoQARjQhgO6AQEAKgpyCBjQhgO6AQEAGjsKGUFkZGl0aW9uYWxBdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUITCgphdHRyaWJ1dGVzEgW6SAIIAUIWChRfb3JpZ2luYWxfdGltZV9zdGFtcEoECAcQCkoECAwQFCK0AQoLU3RvcmVkRXZlbnQSIwoFZXZlbnQYASABKAsyFC5lbmdhZ2VtZW50LnYxLkV2ZW50Eg4KBmN1cnNvchgCIAEoCRIwCgxyZWNlaXZlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh8KF21hdGNoZWRfY3VzdG9tZXJfc3RhdHVzGAQgASgJEh0KFW1hdGNoZWRfY3VzdG9tZXJfdHlwZRgFIAEoCSK0BQoLRXZlbnRGaWx0ZXISRwoOYXR0cmlidXRlX3NldHMYASADKA4yGy5lbmdhZ2VtZW50LnYxLkF0dHJpYnV0ZVNldEISukgPkgEMEOgHIgeCAQQQASAAEicKDGNvbnN1bWVyX2lkcxgCIAMoCUIRukgOkgELEOgHIgZyBBjQhgMSKwoQY29udmVyc2F0aW9uX2lkcxgDIAMoCUIRukgOkgELEOgHIgZyBBjQhgMSJwoMY3VzdG9tZXJfaWRzGAQgAygJQhG6SA6SAQsQ6AciBnIEGNCGAxIsChFjdXN0b21lcl9zdGF0dXNlcxgFIAMoCUIRukgOkgELEOgHIgZyBBjQhgMSKQoOY3VzdG9tZXJfdHlwZXMYBiADKAlCEbpIDpIBCxDoByIGcgQY0IYDEhoKDWF1dGhlbnRpY2F0ZWQYByABKAhIAIgBARJBCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgASPwoIZW5kX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsiBwj/gtH/rwcyABIWCgR0ZXh0GAogASgJQgi6SAVyAxjoBxImCgtzdWJqZWN0X2lkcxgLIAMoCUIRukgOkgELEOgHIgZyBBjQhgMSSQoScmVjZWl2ZV9zdGFydF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgASRwoQcmVjZWl2ZV9lbmRfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCyIHCP+C0f+vBzIAQhAKDl9hdXRoZW50aWNhdGVkIpEBCgtFdmVudFJlc3VsdBINCgVpbmRleBgBIAEoBRIQCghldmVudF9pZBgCIAEoCRInCgdvdXRjb21lGAMgASgOMhYuZW5nYWdlbWVudC52MS5PdXRjb21lEg4KBmN1cnNvchgEIAEoCRIoCgVlcnJvchgFIAEoCzIZLmVuZ2FnZW1lbnQudjEuRXZlbnRFcnJvciKWAQoKRXZlbnRFcnJvchIqCgZyZWFzb24YASABKA4yGi5lbmdhZ2VtZW50LnYxLkVycm9yUmVhc29uEg8KB21lc3NhZ2UYAiABKAkSMQoKdmlvbGF0aW9ucxgDIAMoCzIdLmVuZ2FnZW1lbnQudjEuRmllbGRWaW9sYXRpb24SGAoQdmlvbGF0aW9uc190b3RhbBgEIAEoBSJCCg5GaWVsZFZpb2xhdGlvbhINCgVmaWVsZBgBIAEoCRIMCgRydWxlGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJIlIKBVRhbGx5EhAKCGFjY2VwdGVkGAEgASgDEhEKCWR1cGxpY2F0ZRgCIAEoAxIQCghyZWplY3RlZBgDIAEoAxISCgpzdXBwcmVzc2VkGAQgASgDKm8KDEF0dHJpYnV0ZVNldBIdChlBVFRSSUJVVEVfU0VUX1VOU1BFQ0lGSUVEEAASHwobQVRUUklCVVRFX1NFVF9DVVNUT01FUl9JTkZPEAESHwobQVRUUklCVVRFX1NFVF9QRVJTT05BTF9JTkZPEAIqfQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASFAoQT1VUQ09NRV9BQ0NFUFRFRBABEhUKEU9VVENPTUVfRFVQTElDQVRFEAISFAoQT1VUQ09NRV9SRUpFQ1RFRBADEhYKEk9VVENPTUVfU1VQUFJFU1NFRBAEQngKIWlvLmdpdGh1Yi5lbmdhZ2VtZW50YXR0cmlidXRlcy52MVABWlFnaXRodWIuY29tL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvY2xpZW50cy9nby92MTtlbmdhZ2VtZW50djFiBnByb3RvMw", [file_buf_validate_validate, file_engagement_v1_attributes, file_engagement_v1_error_reason, file_google_protobuf_timestamp]);
+  fileDesc("ChllbmdhZ2VtZW50L3YxL2V2ZW50LnByb3RvEg1lbmdhZ2VtZW50LnYxIqcFCgVFdmVudBIeCghldmVudF9pZBgBIAEoCUIMukgJcgcYgAG6AQEAEiIKC2NvbnN1bWVyX2lkGAIgASgJQg26SApyCBjQhgO6AQEAEiYKD2NvbnZlcnNhdGlvbl9pZBgDIAEoCUINukgKcggY0IYDugEBABIVCg1hdXRoZW50aWNhdGVkGAQgASgIEqcBChNvcmlnaW5hbF90aW1lX3N0YW1wGAUgASgDQoQBukiAASIKEIC4/5D9zjkgALoBcQoMdGltZS5zZWNvbmRzEj5tdXN0IGJlIGluIG1pbGxpc2Vjb25kcywgZnJvbSAxOTgwIG9uOiB0aGlzIGxvb2tzIGxpa2Ugc2Vjb25kcxohdGhpcyA8PSAwIHx8IHRoaXMgPj0gMzE1NTMyODAwMDAwSAGIAQESGwoGc291cmNlGAYgASgJQgu6SAhyBhhAugEBABI0Cg1jdXN0b21lcl9pbmZvGAogASgLMhsuZW5nYWdlbWVudC52MS5DdXN0b21lckluZm9IABI0Cg1wZXJzb25hbF9pbmZvGAsgASgLMhsuZW5nYWdlbWVudC52MS5QZXJzb25hbEluZm9IABJyChVhZGRpdGlvbmFsX2F0dHJpYnV0ZXMYFCADKAsyLi5lbmdhZ2VtZW50LnYxLkV2ZW50LkFkZGl0aW9uYWxBdHRyaWJ1dGVzRW50cnlCI7pIIJoBHRDoByIMcgoQARjQhgO6AQEAKgpyCBjQhgO6AQEAGjsKGUFkZGl0aW9uYWxBdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUITCgphdHRyaWJ1dGVzEgW6SAIIAUIWChRfb3JpZ2luYWxfdGltZV9zdGFtcEoECAcQCkoECAwQFCLgAQoLU3RvcmVkRXZlbnQSIwoFZXZlbnQYASABKAsyFC5lbmdhZ2VtZW50LnYxLkV2ZW50Eg4KBmN1cnNvchgCIAEoCRIwCgxyZWNlaXZlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh8KF21hdGNoZWRfY3VzdG9tZXJfc3RhdHVzGAQgASgJEh0KFW1hdGNoZWRfY3VzdG9tZXJfdHlwZRgFIAEoCRIqCgZ1cGxvYWQYBiABKAsyGi5lbmdhZ2VtZW50LnYxLlVwbG9hZFBsYWNlIjYKC1VwbG9hZFBsYWNlEhEKCXVwbG9hZF9pZBgBIAEoCRIUCgxldmVudF9udW1iZXIYAiABKAMitAUKC0V2ZW50RmlsdGVyEkcKDmF0dHJpYnV0ZV9zZXRzGAEgAygOMhsuZW5nYWdlbWVudC52MS5BdHRyaWJ1dGVTZXRCErpID5IBDBDoByIHggEEEAEgABInCgxjb25zdW1lcl9pZHMYAiADKAlCEbpIDpIBCxDoByIGcgQY0IYDEisKEGNvbnZlcnNhdGlvbl9pZHMYAyADKAlCEbpIDpIBCxDoByIGcgQY0IYDEicKDGN1c3RvbWVyX2lkcxgEIAMoCUIRukgOkgELEOgHIgZyBBjQhgMSLAoRY3VzdG9tZXJfc3RhdHVzZXMYBSADKAlCEbpIDpIBCxDoByIGcgQY0IYDEikKDmN1c3RvbWVyX3R5cGVzGAYgAygJQhG6SA6SAQsQ6AciBnIEGNCGAxIaCg1hdXRoZW50aWNhdGVkGAcgASgISACIAQESQQoKc3RhcnRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCyIHCP+C0f+vBzIAEj8KCGVuZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgASFgoEdGV4dBgKIAEoCUIIukgFcgMY6AcSJgoLc3ViamVjdF9pZHMYCyADKAlCEbpIDpIBCxDoByIGcgQY0IYDEkkKEnJlY2VpdmVfc3RhcnRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCyIHCP+C0f+vBzIAEkcKEHJlY2VpdmVfZW5kX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsiBwj/gtH/rwcyAEIQCg5fYXV0aGVudGljYXRlZCKRAQoLRXZlbnRSZXN1bHQSDQoFaW5kZXgYASABKAUSEAoIZXZlbnRfaWQYAiABKAkSJwoHb3V0Y29tZRgDIAEoDjIWLmVuZ2FnZW1lbnQudjEuT3V0Y29tZRIOCgZjdXJzb3IYBCABKAkSKAoFZXJyb3IYBSABKAsyGS5lbmdhZ2VtZW50LnYxLkV2ZW50RXJyb3IilgEKCkV2ZW50RXJyb3ISKgoGcmVhc29uGAEgASgOMhouZW5nYWdlbWVudC52MS5FcnJvclJlYXNvbhIPCgdtZXNzYWdlGAIgASgJEjEKCnZpb2xhdGlvbnMYAyADKAsyHS5lbmdhZ2VtZW50LnYxLkZpZWxkVmlvbGF0aW9uEhgKEHZpb2xhdGlvbnNfdG90YWwYBCABKAUiQgoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSDAoEcnVsZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCSJSCgVUYWxseRIQCghhY2NlcHRlZBgBIAEoAxIRCglkdXBsaWNhdGUYAiABKAMSEAoIcmVqZWN0ZWQYAyABKAMSEgoKc3VwcHJlc3NlZBgEIAEoAypvCgxBdHRyaWJ1dGVTZXQSHQoZQVRUUklCVVRFX1NFVF9VTlNQRUNJRklFRBAAEh8KG0FUVFJJQlVURV9TRVRfQ1VTVE9NRVJfSU5GTxABEh8KG0FUVFJJQlVURV9TRVRfUEVSU09OQUxfSU5GTxACKn0KB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhQKEE9VVENPTUVfQUNDRVBURUQQARIVChFPVVRDT01FX0RVUExJQ0FURRACEhQKEE9VVENPTUVfUkVKRUNURUQQAxIWChJPVVRDT01FX1NVUFBSRVNTRUQQBEJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM", [file_buf_validate_validate, file_engagement_v1_attributes, file_engagement_v1_error_reason, file_google_protobuf_timestamp]);
 
 /**
  * `Event` is one attribute set about one customer at one time, as a producer
@@ -168,6 +168,14 @@ export type StoredEvent = Message<"engagement.v1.StoredEvent"> & {
    * @generated from field: string matched_customer_type = 5;
    */
   matchedCustomerType: string;
+
+  /**
+   * Upload that brought the event. Absent if a single call did, and once the
+   * record of the upload has expired.
+   *
+   * @generated from field: engagement.v1.UploadPlace upload = 6;
+   */
+  upload?: UploadPlace | undefined;
 };
 
 /**
@@ -176,6 +184,36 @@ export type StoredEvent = Message<"engagement.v1.StoredEvent"> & {
  */
 export const StoredEventSchema: GenMessage<StoredEvent> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event, 1);
+
+/**
+ * `UploadPlace` is the place of an event in an upload. The server sets every
+ * field.
+ *
+ * @generated from message engagement.v1.UploadPlace
+ */
+export type UploadPlace = Message<"engagement.v1.UploadPlace"> & {
+  /**
+   * Id of the upload, chosen by the client.
+   *
+   * @generated from field: string upload_id = 1;
+   */
+  uploadId: string;
+
+  /**
+   * Number of the event among all events of the upload, from 1: the chunks in
+   * their order, rejected events included.
+   *
+   * @generated from field: int64 event_number = 2;
+   */
+  eventNumber: bigint;
+};
+
+/**
+ * Describes the message engagement.v1.UploadPlace.
+ * Use `create(UploadPlaceSchema)` to create a new message.
+ */
+export const UploadPlaceSchema: GenMessage<UploadPlace> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_event, 2);
 
 /**
  * `EventFilter` selects events. An event must match every field that is set
@@ -311,7 +349,7 @@ export type EventFilter = Message<"engagement.v1.EventFilter"> & {
  * Use `create(EventFilterSchema)` to create a new message.
  */
 export const EventFilterSchema: GenMessage<EventFilter> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_event, 2);
+  messageDesc(file_engagement_v1_event, 3);
 
 /**
  * `EventResult` is the result of one event of a request. The server sets every
@@ -364,7 +402,7 @@ export type EventResult = Message<"engagement.v1.EventResult"> & {
  * Use `create(EventResultSchema)` to create a new message.
  */
 export const EventResultSchema: GenMessage<EventResult> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_event, 3);
+  messageDesc(file_engagement_v1_event, 4);
 
 /**
  * `EventError` explains why one event was rejected. The server sets every
@@ -409,7 +447,7 @@ export type EventError = Message<"engagement.v1.EventError"> & {
  * Use `create(EventErrorSchema)` to create a new message.
  */
 export const EventErrorSchema: GenMessage<EventError> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_event, 4);
+  messageDesc(file_engagement_v1_event, 5);
 
 /**
  * `FieldViolation` is one broken rule of one field. The server sets every
@@ -448,7 +486,7 @@ export type FieldViolation = Message<"engagement.v1.FieldViolation"> & {
  * Use `create(FieldViolationSchema)` to create a new message.
  */
 export const FieldViolationSchema: GenMessage<FieldViolation> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_event, 5);
+  messageDesc(file_engagement_v1_event, 6);
 
 /**
  * `Tally` counts events by outcome. The server sets every field.
@@ -490,7 +528,7 @@ export type Tally = Message<"engagement.v1.Tally"> & {
  * Use `create(TallySchema)` to create a new message.
  */
 export const TallySchema: GenMessage<Tally> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_event, 6);
+  messageDesc(file_engagement_v1_event, 7);
 
 /**
  * `AttributeSet` is a kind of attribute set.

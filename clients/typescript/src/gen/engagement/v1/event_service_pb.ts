@@ -9,7 +9,7 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
 import type { CustomerInfo, PersonalInfo } from "./attributes_pb.js";
 import { file_engagement_v1_attributes } from "./attributes_pb.js";
-import type { EventFilter, StoredEvent } from "./event_pb.js";
+import type { EventFilter, StoredEvent, UploadPlace } from "./event_pb.js";
 import { file_engagement_v1_event } from "./event_pb.js";
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/event_service.proto.
  */
 export const file_engagement_v1_event_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFlbmdhZ2VtZW50L3YxL2V2ZW50X3NlcnZpY2UucHJvdG8SDWVuZ2FnZW1lbnQudjEikgIKD0dldEV2ZW50UmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEh4KCGV2ZW50X2lkGAIgASgJQgq6SAdyBRABGIABSAASHAoGY3Vyc29yGAMgASgJQgq6SAdyBRABGIABSAASgAEKCXJlYWRfbWFzaxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCUbpITroBSwoTcmVhZF9tYXNrLm1heF9wYXRocxIbbXVzdCBoYXZlIGF0IG1vc3QgMTAwIHBhdGhzGhdzaXplKHRoaXMucGF0aHMpIDw9IDEwMEIMCgNrZXkSBbpIAggBIj0KEEdldEV2ZW50UmVzcG9uc2USKQoFZXZlbnQYASABKAsyGi5lbmdhZ2VtZW50LnYxLlN0b3JlZEV2ZW50IsQCChFMaXN0RXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEioKBmZpbHRlchgCIAEoCzIaLmVuZ2FnZW1lbnQudjEuRXZlbnRGaWx0ZXISGgoJcGFnZV9zaXplGAMgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YBCABKAlCCLpIBXIDGIAIEhQKDG5ld2VzdF9maXJzdBgFIAEoCBKAAQoJcmVhZF9tYXNrGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JRukhOugFLChNyZWFkX21hc2subWF4X3BhdGhzEhttdXN0IGhhdmUgYXQgbW9zdCAxMDAgcGF0aHMaF3NpemUodGhpcy5wYXRocykgPD0gMTAwIlkKEkxpc3RFdmVudHNSZXNwb25zZRIqCgZldmVudHMYASADKAsyGi5lbmdhZ2VtZW50LnYxLlN0b3JlZEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKnAwoWU3Vic2NyaWJlRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEioKBmZpbHRlchgCIAEoCzIaLmVuZ2FnZW1lbnQudjEuRXZlbnRGaWx0ZXISIgoMYWZ0ZXJfY3Vyc29yGAMgASgJQgq6SAdyBRABGIABSAASGwoIZWFybGllc3QYBCABKAhCB7pIBGoCCAFIABIZCgZsYXRlc3QYBSABKAhCB7pIBGoCCAFIABJDCgpzdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgBIABIUCgxzdG9wX2F0X3RhaWwYByABKAgSIQoQbWF4X2JhdGNoX2V2ZW50cxgIIAEoBUIHukgEGgIoABJFChJoZWFydGJlYXRfaW50ZXJ2YWwYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCICCDwyAggFQg4KBXN0YXJ0EgW6SAIIASLsCAoXU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2USDgoGY3Vyc29yGAEgASgJEkEKB3N0YXJ0ZWQYAiABKAsyLi5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLlN0YXJ0ZWRIABI9CgViYXRjaBgDIAEoCzIsLmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UuQmF0Y2hIABJECgljYXVnaHRfdXAYBCABKAsyLy5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLkNhdWdodFVwSAASSAoLZmVsbF9iZWhpbmQYBSABKAsyMS5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLkZlbGxCZWhpbmRIABJDCghwcm9ncmVzcxgGIAEoCzIvLmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UuUHJvZ3Jlc3NIABJOCg5lcmFzdXJlX25vdGljZRgHIAEoCzI0LmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UuRXJhc3VyZU5vdGljZUgAEkEKB2Nsb3NpbmcYCCABKAsyLi5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLkNsb3NpbmdIABpuCgdTdGFydGVkEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfYmF0Y2hfZXZlbnRzGAIgASgFEhIKCmxhZ19ldmVudHMYAyABKAMaMwoFQmF0Y2gSKgoGZXZlbnRzGAEgAygLMhouZW5nYWdlbWVudC52MS5TdG9yZWRFdmVudBoKCghDYXVnaHRVcBogCgpGZWxsQmVoaW5kEhIKCmxhZ19ldmVudHMYASABKAMaHgoIUHJvZ3Jlc3MSEgoKbGFnX2V2ZW50cxgBIAEoAxo7Cg1FcmFzdXJlTm90aWNlEhIKCmVyYXN1cmVfaWQYASABKAkSFgoOZXJhc2VkX2N1cnNvcnMYAiADKAkamwIKB0Nsb3NpbmcSRQoGcmVhc29uGAEgASgOMjUuZW5nYWdlbWVudC52MS5TdWJzY3JpYmVFdmVudHNSZXNwb25zZS5DbG9zaW5nLlJlYXNvbhIyCg9yZWNvbm5lY3RfZGVsYXkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ilAEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABITCg9SRUFTT05fRFJBSU5JTkcQARISCg5SRUFTT05fTUFYX0FHRRACEhYKElJFQVNPTl9OT1RfQ1VSUkVOVBADEhoKFlJFQVNPTl9VTkFVVEhFTlRJQ0FURUQQBBIVChFSRUFTT05fT1ZFUkxPQURFRBAFQgkKB21lc3NhZ2Ui0gEKEUdldFByb2ZpbGVSZXF1ZXN0EjAKCmFjY291bnRfaWQYASABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSIgoLY29uc3VtZXJfaWQYAiABKAlCC7pICHIGEAEY0IYDSAASIgoLY3VzdG9tZXJfaWQYAyABKAlCC7pICHIGEAEY0IYDSAASMQoHZm9sZGluZxgEIAEoDjIWLmVuZ2FnZW1lbnQudjEuRm9sZGluZ0IIukgFggECEAFCEAoHc3ViamVjdBIFukgCCAEiPQoSR2V0UHJvZmlsZVJlc3BvbnNlEicKB3Byb2ZpbGUYASABKAsyFi5lbmdhZ2VtZW50LnYxLlByb2ZpbGUioAIKB1Byb2ZpbGUSEwoLY29uc3VtZXJfaWQYASABKAkSMgoNY3VzdG9tZXJfaW5mbxgCIAEoCzIbLmVuZ2FnZW1lbnQudjEuQ3VzdG9tZXJJbmZvEjIKDXBlcnNvbmFsX2luZm8YAyABKAsyGy5lbmdhZ2VtZW50LnYxLlBlcnNvbmFsSW5mbxI0Cgdzb3VyY2VzGAQgAygLMiMuZW5nYWdlbWVudC52MS5Qcm9maWxlLlNvdXJjZXNFbnRyeRIWCg5vbWl0dGVkX2ZpZWxkcxgFIAMoCRpKCgxTb3VyY2VzRW50cnkSCwoDa2V5GAEgASgJEikKBXZhbHVlGAIgASgLMhouZW5nYWdlbWVudC52MS5WYWx1ZVNvdXJjZToCOAEiYQoLVmFsdWVTb3VyY2USDgoGY3Vyc29yGAEgASgJEhAKCGV2ZW50X2lkGAIgASgJEhkKEXNlcnZlcl90aW1lX3N0YW1wGAMgASgDEhUKDWF1dGhlbnRpY2F0ZWQYBCABKAgqSgoHRm9sZGluZxIXChNGT0xESU5HX1VOU1BFQ0lGSUVEEAASEQoNRk9MRElOR19NRVJHRRABEhMKD0ZPTERJTkdfUkVQTEFDRRACMvkCCgxFdmVudFNlcnZpY2USUAoIR2V0RXZlbnQSHi5lbmdhZ2VtZW50LnYxLkdldEV2ZW50UmVxdWVzdBofLmVuZ2FnZW1lbnQudjEuR2V0RXZlbnRSZXNwb25zZSIDkAIBElYKCkxpc3RFdmVudHMSIC5lbmdhZ2VtZW50LnYxLkxpc3RFdmVudHNSZXF1ZXN0GiEuZW5nYWdlbWVudC52MS5MaXN0RXZlbnRzUmVzcG9uc2UiA5ACARJnCg9TdWJzY3JpYmVFdmVudHMSJS5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1JlcXVlc3QaJi5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlIgOQAgEwARJWCgpHZXRQcm9maWxlEiAuZW5nYWdlbWVudC52MS5HZXRQcm9maWxlUmVxdWVzdBohLmVuZ2FnZW1lbnQudjEuR2V0UHJvZmlsZVJlc3BvbnNlIgOQAgFCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate, file_engagement_v1_attributes, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CiFlbmdhZ2VtZW50L3YxL2V2ZW50X3NlcnZpY2UucHJvdG8SDWVuZ2FnZW1lbnQudjEikgIKD0dldEV2ZW50UmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEh4KCGV2ZW50X2lkGAIgASgJQgq6SAdyBRABGIABSAASHAoGY3Vyc29yGAMgASgJQgq6SAdyBRABGIABSAASgAEKCXJlYWRfbWFzaxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCUbpITroBSwoTcmVhZF9tYXNrLm1heF9wYXRocxIbbXVzdCBoYXZlIGF0IG1vc3QgMTAwIHBhdGhzGhdzaXplKHRoaXMucGF0aHMpIDw9IDEwMEIMCgNrZXkSBbpIAggBIj0KEEdldEV2ZW50UmVzcG9uc2USKQoFZXZlbnQYASABKAsyGi5lbmdhZ2VtZW50LnYxLlN0b3JlZEV2ZW50IsQCChFMaXN0RXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEioKBmZpbHRlchgCIAEoCzIaLmVuZ2FnZW1lbnQudjEuRXZlbnRGaWx0ZXISGgoJcGFnZV9zaXplGAMgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YBCABKAlCCLpIBXIDGIAIEhQKDG5ld2VzdF9maXJzdBgFIAEoCBKAAQoJcmVhZF9tYXNrGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JRukhOugFLChNyZWFkX21hc2subWF4X3BhdGhzEhttdXN0IGhhdmUgYXQgbW9zdCAxMDAgcGF0aHMaF3NpemUodGhpcy5wYXRocykgPD0gMTAwIlkKEkxpc3RFdmVudHNSZXNwb25zZRIqCgZldmVudHMYASADKAsyGi5lbmdhZ2VtZW50LnYxLlN0b3JlZEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKnAwoWU3Vic2NyaWJlRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEioKBmZpbHRlchgCIAEoCzIaLmVuZ2FnZW1lbnQudjEuRXZlbnRGaWx0ZXISIgoMYWZ0ZXJfY3Vyc29yGAMgASgJQgq6SAdyBRABGIABSAASGwoIZWFybGllc3QYBCABKAhCB7pIBGoCCAFIABIZCgZsYXRlc3QYBSABKAhCB7pIBGoCCAFIABJDCgpzdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgBIABIUCgxzdG9wX2F0X3RhaWwYByABKAgSIQoQbWF4X2JhdGNoX2V2ZW50cxgIIAEoBUIHukgEGgIoABJFChJoZWFydGJlYXRfaW50ZXJ2YWwYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCICCDwyAggFQg4KBXN0YXJ0EgW6SAIIASLsCAoXU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2USDgoGY3Vyc29yGAEgASgJEkEKB3N0YXJ0ZWQYAiABKAsyLi5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLlN0YXJ0ZWRIABI9CgViYXRjaBgDIAEoCzIsLmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UuQmF0Y2hIABJECgljYXVnaHRfdXAYBCABKAsyLy5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLkNhdWdodFVwSAASSAoLZmVsbF9iZWhpbmQYBSABKAsyMS5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLkZlbGxCZWhpbmRIABJDCghwcm9ncmVzcxgGIAEoCzIvLmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UuUHJvZ3Jlc3NIABJOCg5lcmFzdXJlX25vdGljZRgHIAEoCzI0LmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UuRXJhc3VyZU5vdGljZUgAEkEKB2Nsb3NpbmcYCCABKAsyLi5lbmdhZ2VtZW50LnYxLlN1YnNjcmliZUV2ZW50c1Jlc3BvbnNlLkNsb3NpbmdIABpuCgdTdGFydGVkEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfYmF0Y2hfZXZlbnRzGAIgASgFEhIKCmxhZ19ldmVudHMYAyABKAMaMwoFQmF0Y2gSKgoGZXZlbnRzGAEgAygLMhouZW5nYWdlbWVudC52MS5TdG9yZWRFdmVudBoKCghDYXVnaHRVcBogCgpGZWxsQmVoaW5kEhIKCmxhZ19ldmVudHMYASABKAMaHgoIUHJvZ3Jlc3MSEgoKbGFnX2V2ZW50cxgBIAEoAxo7Cg1FcmFzdXJlTm90aWNlEhIKCmVyYXN1cmVfaWQYASABKAkSFgoOZXJhc2VkX2N1cnNvcnMYAiADKAkamwIKB0Nsb3NpbmcSRQoGcmVhc29uGAEgASgOMjUuZW5nYWdlbWVudC52MS5TdWJzY3JpYmVFdmVudHNSZXNwb25zZS5DbG9zaW5nLlJlYXNvbhIyCg9yZWNvbm5lY3RfZGVsYXkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ilAEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABITCg9SRUFTT05fRFJBSU5JTkcQARISCg5SRUFTT05fTUFYX0FHRRACEhYKElJFQVNPTl9OT1RfQ1VSUkVOVBADEhoKFlJFQVNPTl9VTkFVVEhFTlRJQ0FURUQQBBIVChFSRUFTT05fT1ZFUkxPQURFRBAFQgkKB21lc3NhZ2Ui4gIKEUdldFByb2ZpbGVSZXF1ZXN0EjAKCmFjY291bnRfaWQYASABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSIgoLY29uc3VtZXJfaWQYAiABKAlCC7pICHIGEAEY0IYDSAASIgoLY3VzdG9tZXJfaWQYAyABKAlCC7pICHIGEAEY0IYDSAASMQoHZm9sZGluZxgEIAEoDjIWLmVuZ2FnZW1lbnQudjEuRm9sZGluZ0IIukgFggECEAESQgoLYmVmb3JlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsiBwj/gtH/rwcyABJKChNiZWZvcmVfcmVjZWl2ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgBCEAoHc3ViamVjdBIFukgCCAEiPQoSR2V0UHJvZmlsZVJlc3BvbnNlEicKB3Byb2ZpbGUYASABKAsyFi5lbmdhZ2VtZW50LnYxLlByb2ZpbGUi3wMKB1Byb2ZpbGUSEwoLY29uc3VtZXJfaWQYASABKAkSMgoNY3VzdG9tZXJfaW5mbxgCIAEoCzIbLmVuZ2FnZW1lbnQudjEuQ3VzdG9tZXJJbmZvEjIKDXBlcnNvbmFsX2luZm8YAyABKAsyGy5lbmdhZ2VtZW50LnYxLlBlcnNvbmFsSW5mbxI0Cgdzb3VyY2VzGAQgAygLMiMuZW5nYWdlbWVudC52MS5Qcm9maWxlLlNvdXJjZXNFbnRyeRIWCg5vbWl0dGVkX2ZpZWxkcxgFIAMoCRIfChdtYXRjaGVkX2N1c3RvbWVyX3N0YXR1cxgGIAEoCRIdChVtYXRjaGVkX2N1c3RvbWVyX3R5cGUYByABKAkSMgoGYmVhdGVuGAggAygLMiIuZW5nYWdlbWVudC52MS5Qcm9maWxlLkJlYXRlbkVudHJ5GkoKDFNvdXJjZXNFbnRyeRILCgNrZXkYASABKAkSKQoFdmFsdWUYAiABKAsyGi5lbmdhZ2VtZW50LnYxLlZhbHVlU291cmNlOgI4ARpJCgtCZWF0ZW5FbnRyeRILCgNrZXkYASABKAkSKQoFdmFsdWUYAiABKAsyGi5lbmdhZ2VtZW50LnYxLkJlYXRlblZhbHVlOgI4ASK/AQoLQmVhdGVuVmFsdWUSKgoGc291cmNlGAEgASgLMhouZW5nYWdlbWVudC52MS5WYWx1ZVNvdXJjZRItCgRydWxlGAIgASgOMh8uZW5nYWdlbWVudC52MS5CZWF0ZW5WYWx1ZS5SdWxlIlUKBFJ1bGUSFAoQUlVMRV9VTlNQRUNJRklFRBAAEhYKElJVTEVfQVVUSEVOVElDQVRFRBABEg4KClJVTEVfTEFURVIQAhIPCgtSVUxFX0ZVVFVSRRADIp0BCgtWYWx1ZVNvdXJjZRIOCgZjdXJzb3IYASABKAkSEAoIZXZlbnRfaWQYAiABKAkSGQoRc2VydmVyX3RpbWVfc3RhbXAYAyABKAMSFQoNYXV0aGVudGljYXRlZBgEIAEoCBIOCgZzb3VyY2UYBSABKAkSKgoGdXBsb2FkGAYgASgLMhouZW5nYWdlbWVudC52MS5VcGxvYWRQbGFjZSpKCgdGb2xkaW5nEhcKE0ZPTERJTkdfVU5TUEVDSUZJRUQQABIRCg1GT0xESU5HX01FUkdFEAESEwoPRk9MRElOR19SRVBMQUNFEAIy+QIKDEV2ZW50U2VydmljZRJQCghHZXRFdmVudBIeLmVuZ2FnZW1lbnQudjEuR2V0RXZlbnRSZXF1ZXN0Gh8uZW5nYWdlbWVudC52MS5HZXRFdmVudFJlc3BvbnNlIgOQAgESVgoKTGlzdEV2ZW50cxIgLmVuZ2FnZW1lbnQudjEuTGlzdEV2ZW50c1JlcXVlc3QaIS5lbmdhZ2VtZW50LnYxLkxpc3RFdmVudHNSZXNwb25zZSIDkAIBEmcKD1N1YnNjcmliZUV2ZW50cxIlLmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVxdWVzdBomLmVuZ2FnZW1lbnQudjEuU3Vic2NyaWJlRXZlbnRzUmVzcG9uc2UiA5ACATABElYKCkdldFByb2ZpbGUSIC5lbmdhZ2VtZW50LnYxLkdldFByb2ZpbGVSZXF1ZXN0GiEuZW5nYWdlbWVudC52MS5HZXRQcm9maWxlUmVzcG9uc2UiA5ACAUJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM", [file_buf_validate_validate, file_engagement_v1_attributes, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * `GetEventRequest` is the request of `GetEvent`.
@@ -646,6 +646,24 @@ export type GetProfileRequest = Message<"engagement.v1.GetProfileRequest"> & {
    * @generated from field: engagement.v1.Folding folding = 4;
    */
   folding: Folding;
+
+  /**
+   * Fold only events with an earlier `server_time_stamp`: the profile as it was
+   * at this time, as far as events are still stored. 1970 to 9999. If absent,
+   * the time of the call.
+   *
+   * @generated from field: google.protobuf.Timestamp before_time = 5;
+   */
+  beforeTime?: Timestamp | undefined;
+
+  /**
+   * Fold only events that were accepted earlier: the profile that the server
+   * would have answered at this time, as far as events are still stored. 1970
+   * to 9999. If absent, all.
+   *
+   * @generated from field: google.protobuf.Timestamp before_receive_time = 6;
+   */
+  beforeReceiveTime?: Timestamp | undefined;
 };
 
 /**
@@ -720,6 +738,30 @@ export type Profile = Message<"engagement.v1.Profile"> & {
    * @generated from field: repeated string omitted_fields = 5;
    */
   omittedFields: string[];
+
+  /**
+   * Name in the account's list of customer statuses that `customer_status`
+   * matched when its event was accepted. Empty if none did.
+   *
+   * @generated from field: string matched_customer_status = 6;
+   */
+  matchedCustomerStatus: string;
+
+  /**
+   * Name in the account's list of customer types that `customer_type` matched
+   * when its event was accepted. Empty if none did.
+   *
+   * @generated from field: string matched_customer_type = 7;
+   */
+  matchedCustomerType: string;
+
+  /**
+   * Values that lost although they were accepted after the winning ones, by the
+   * attribute's path: of each attribute the one accepted last.
+   *
+   * @generated from field: map<string, engagement.v1.BeatenValue> beaten = 8;
+   */
+  beaten: { [key: string]: BeatenValue };
 };
 
 /**
@@ -728,6 +770,77 @@ export type Profile = Message<"engagement.v1.Profile"> & {
  */
 export const ProfileSchema: GenMessage<Profile> = /*@__PURE__*/
   messageDesc(file_engagement_v1_event_service, 8);
+
+/**
+ * `BeatenValue` is a value that lost against one that was accepted before it.
+ * The server sets every field.
+ *
+ * @generated from message engagement.v1.BeatenValue
+ */
+export type BeatenValue = Message<"engagement.v1.BeatenValue"> & {
+  /**
+   * Event that the value came from.
+   *
+   * @generated from field: engagement.v1.ValueSource source = 1;
+   */
+  source?: ValueSource | undefined;
+
+  /**
+   * Why it lost.
+   *
+   * @generated from field: engagement.v1.BeatenValue.Rule rule = 2;
+   */
+  rule: BeatenValue_Rule;
+};
+
+/**
+ * Describes the message engagement.v1.BeatenValue.
+ * Use `create(BeatenValueSchema)` to create a new message.
+ */
+export const BeatenValueSchema: GenMessage<BeatenValue> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_event_service, 9);
+
+/**
+ * `Rule` is why a value lost.
+ *
+ * @generated from enum engagement.v1.BeatenValue.Rule
+ */
+export enum BeatenValue_Rule {
+  /**
+   * Not used.
+   *
+   * @generated from enum value: RULE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The source of the winning value vouched for the customer's identity, this
+   * one's did not.
+   *
+   * @generated from enum value: RULE_AUTHENTICATED = 1;
+   */
+  AUTHENTICATED = 1,
+
+  /**
+   * The event of the winning value is later.
+   *
+   * @generated from enum value: RULE_LATER = 2;
+   */
+  LATER = 2,
+
+  /**
+   * The time of the event has not come yet.
+   *
+   * @generated from enum value: RULE_FUTURE = 3;
+   */
+  FUTURE = 3,
+}
+
+/**
+ * Describes the enum engagement.v1.BeatenValue.Rule.
+ */
+export const BeatenValue_RuleSchema: GenEnum<BeatenValue_Rule> = /*@__PURE__*/
+  enumDesc(file_engagement_v1_event_service, 9, 0);
 
 /**
  * `ValueSource` is the event that a value came from. The server sets every
@@ -763,6 +876,21 @@ export type ValueSource = Message<"engagement.v1.ValueSource"> & {
    * @generated from field: bool authenticated = 4;
    */
   authenticated: boolean;
+
+  /**
+   * Name of the producing system, `Event.source`.
+   *
+   * @generated from field: string source = 5;
+   */
+  source: string;
+
+  /**
+   * Upload that brought the event. Absent if a single call did, and once the
+   * record of the upload has expired.
+   *
+   * @generated from field: engagement.v1.UploadPlace upload = 6;
+   */
+  upload?: UploadPlace | undefined;
 };
 
 /**
@@ -770,13 +898,14 @@ export type ValueSource = Message<"engagement.v1.ValueSource"> & {
  * Use `create(ValueSourceSchema)` to create a new message.
  */
 export const ValueSourceSchema: GenMessage<ValueSource> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_event_service, 9);
+  messageDesc(file_engagement_v1_event_service, 10);
 
 /**
  * `Folding` selects how events become a profile. In every folding a value whose
  * source vouched for the customer's identity (`authenticated`) beats one whose
  * source did not. Otherwise the later event wins: by `server_time_stamp`, then
- * by the order of acceptance.
+ * by the order of acceptance. An event whose time has not come yet does not win
+ * before it comes.
  *
  * @generated from enum engagement.v1.Folding
  */

@@ -7,7 +7,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
-import type { Event, EventResult, Tally } from "./event_pb.js";
+import type { Event, EventResult, Outcome, Tally } from "./event_pb.js";
 import { file_engagement_v1_event } from "./event_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/ingest_service.proto.
  */
 export const file_engagement_v1_ingest_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbmdhZ2VtZW50L3YxL2luZ2VzdF9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIooBChJSZWNvcmRFdmVudFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIrCgVldmVudBgCIAEoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCBrpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkEKE1JlY29yZEV2ZW50UmVzcG9uc2USKgoGcmVzdWx0GAEgASgLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdCKoAQoTUmVjb3JkRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEjEKBmV2ZW50cxgCIAMoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCC7pICJIBBQgBEPQDEhUKDWFsbG93X3BhcnRpYWwYAyABKAgSFQoNdmFsaWRhdGVfb25seRgEIAEoCCJoChRSZWNvcmRFdmVudHNSZXNwb25zZRIrCgdyZXN1bHRzGAEgAygLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdBIjCgV0YWxseRgCIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkiTgoMU291cmNlRGlnZXN0EhcKBmV2ZW50cxgBIAEoA0IHukgEIgIoABIlCgZzaGEyNTYYAiABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JCKjBAoTVXBsb2FkRXZlbnRzUmVxdWVzdBI3CgRvcGVuGAEgASgLMicuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXF1ZXN0Lk9wZW5IABI5CgVjaHVuaxgCIAEoCzIoLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5DaHVua0gAEjsKBmZpbmlzaBgDIAEoCzIpLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5GaW5pc2hIABpvCgRPcGVuEjAKCmFjY291bnRfaWQYASABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSIQoJdXBsb2FkX2lkGAIgASgJQg66SAtyCRABGIABugEBABISCgprZWVwX2dvaW5nGAMgASgIGoABCgVDaHVuaxIZCghzZXF1ZW5jZRgBIAEoA0IHukgEIgIgABIvCgZldmVudHMYAiADKAsyFC5lbmdhZ2VtZW50LnYxLkV2ZW50Qgm6SAaSAQMQ9AMSKwoGc291cmNlGAMgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QaVQoGRmluaXNoEh4KDWxhc3Rfc2VxdWVuY2UYASABKANCB7pIBCICKAASKwoGc291cmNlGAIgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3RCEAoHbWVzc2FnZRIFukgCCAEi7gcKFFVwbG9hZEV2ZW50c1Jlc3BvbnNlEjwKBm9wZW5lZBgBIAEoCzIqLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuT3BlbmVkSAASNgoDYWNrGAIgASgLMicuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5BY2tIABI+CgdjbG9zaW5nGAMgASgLMisuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5DbG9zaW5nSAASQAoIZmluaXNoZWQYBCABKAsyLC5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkZpbmlzaGVkSAAaoQIKBk9wZW5lZBIZChFjb21taXR0ZWRfdGhyb3VnaBgBIAEoAxIYChBtYXhfY2h1bmtfZXZlbnRzGAIgASgFEhcKD21heF9jaHVua19ieXRlcxgDIAEoAxIaChJtYXhfdW5hY2tlZF9jaHVua3MYBCABKAUSNQoSaGVhcnRiZWF0X2ludGVydmFsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhMKC3NvdXJjZV9zYWx0GAYgASgJEisKBnNvdXJjZRgHIAEoCzIbLmVuZ2FnZW1lbnQudjEuU291cmNlRGlnZXN0EjQKD2VhcmxpZXJfc291cmNlcxgIIAMoCzIbLmVuZ2FnZW1lbnQudjEuU291cmNlRGlnZXN0GnMKA0FjaxIZChFjb21taXR0ZWRfdGhyb3VnaBgBIAEoAxIjCgV0YWxseRgCIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkSLAoHcmVzdWx0cxgDIAMoCzIbLmVuZ2FnZW1lbnQudjEuVXBsb2FkUmVzdWx0GoYCCgdDbG9zaW5nEkIKBnJlYXNvbhgBIAEoDjIyLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuQ2xvc2luZy5SZWFzb24SMgoPcmVjb25uZWN0X2RlbGF5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIoIBCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEwoPUkVBU09OX0RSQUlOSU5HEAESEgoOUkVBU09OX01BWF9BR0UQAhIaChZSRUFTT05fVU5BVVRIRU5USUNBVEVEEAQSFQoRUkVBU09OX09WRVJMT0FERUQQBSIECAMQAxoxCghGaW5pc2hlZBIlCgZ1cGxvYWQYASABKAsyFS5lbmdhZ2VtZW50LnYxLlVwbG9hZEIJCgdtZXNzYWdlIlIKDFVwbG9hZFJlc3VsdBIWCg5jaHVua19zZXF1ZW5jZRgBIAEoAxIqCgZyZXN1bHQYAiABKAsyGi5lbmdhZ2VtZW50LnYxLkV2ZW50UmVzdWx0Iq0CCgZVcGxvYWQSEQoJdXBsb2FkX2lkGAEgASgJEioKBXN0YXRlGAIgASgOMhsuZW5nYWdlbWVudC52MS5VcGxvYWQuU3RhdGUSGQoRY29tbWl0dGVkX3Rocm91Z2gYAyABKAMSIwoFdGFsbHkYBCABKAsyFC5lbmdhZ2VtZW50LnYxLlRhbGx5Ei8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIOCgpTVEFURV9PUEVOEAESEgoOU1RBVEVfRklOSVNIRUQQAiKhAQoQR2V0VXBsb2FkUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEiEKCXVwbG9hZF9pZBgCIAEoCUIOukgLcgkQARiAAboBAQASGgoJcGFnZV9zaXplGAMgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YBCABKAlCCLpIBXIDGIAIIoQBChFHZXRVcGxvYWRSZXNwb25zZRIlCgZ1cGxvYWQYASABKAsyFS5lbmdhZ2VtZW50LnYxLlVwbG9hZBIvCgpyZWplY3Rpb25zGAIgAygLMhsuZW5nYWdlbWVudC52MS5VcGxvYWRSZXN1bHQSFwoPbmV4dF9wYWdlX3Rva2VuGAMgASgJMvACCg1Jbmdlc3RTZXJ2aWNlElQKC1JlY29yZEV2ZW50EiEuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudFJlcXVlc3QaIi5lbmdhZ2VtZW50LnYxLlJlY29yZEV2ZW50UmVzcG9uc2USVwoMUmVjb3JkRXZlbnRzEiIuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudHNSZXNwb25zZRJbCgxVcGxvYWRFdmVudHMSIi5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1JlcXVlc3QaIy5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlKAEwARJTCglHZXRVcGxvYWQSHy5lbmdhZ2VtZW50LnYxLkdldFVwbG9hZFJlcXVlc3QaIC5lbmdhZ2VtZW50LnYxLkdldFVwbG9hZFJlc3BvbnNlIgOQAgFCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiJlbmdhZ2VtZW50L3YxL2luZ2VzdF9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIooBChJSZWNvcmRFdmVudFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIrCgVldmVudBgCIAEoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCBrpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkEKE1JlY29yZEV2ZW50UmVzcG9uc2USKgoGcmVzdWx0GAEgASgLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdCKoAQoTUmVjb3JkRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEjEKBmV2ZW50cxgCIAMoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCC7pICJIBBQgBEPQDEhUKDWFsbG93X3BhcnRpYWwYAyABKAgSFQoNdmFsaWRhdGVfb25seRgEIAEoCCJoChRSZWNvcmRFdmVudHNSZXNwb25zZRIrCgdyZXN1bHRzGAEgAygLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdBIjCgV0YWxseRgCIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkiTgoMU291cmNlRGlnZXN0EhcKBmV2ZW50cxgBIAEoA0IHukgEIgIoABIlCgZzaGEyNTYYAiABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JCLkBAoTVXBsb2FkRXZlbnRzUmVxdWVzdBI3CgRvcGVuGAEgASgLMicuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXF1ZXN0Lk9wZW5IABI5CgVjaHVuaxgCIAEoCzIoLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5DaHVua0gAEjsKBmZpbmlzaBgDIAEoCzIpLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5GaW5pc2hIABqSAQoET3BlbhIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEiEKCXVwbG9hZF9pZBgCIAEoCUIOukgLcgkQARiAAboBAQASEgoKa2VlcF9nb2luZxgDIAEoCBIhCgtzb3VyY2VfbmFtZRgEIAEoCUIMukgJcgcYgAK6AQEAGoABCgVDaHVuaxIZCghzZXF1ZW5jZRgBIAEoA0IHukgEIgIgABIvCgZldmVudHMYAiADKAsyFC5lbmdhZ2VtZW50LnYxLkV2ZW50Qgm6SAaSAQMQ9AMSKwoGc291cmNlGAMgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QacgoGRmluaXNoEh4KDWxhc3Rfc2VxdWVuY2UYASABKANCB7pIBCICKAASKwoGc291cmNlGAIgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QSGwoKdW5yZWFkYWJsZRgDIAEoA0IHukgEIgIoAEIQCgdtZXNzYWdlEgW6SAIIASLuBwoUVXBsb2FkRXZlbnRzUmVzcG9uc2USPAoGb3BlbmVkGAEgASgLMiouZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5PcGVuZWRIABI2CgNhY2sYAiABKAsyJy5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkFja0gAEj4KB2Nsb3NpbmcYAyABKAsyKy5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkNsb3NpbmdIABJACghmaW5pc2hlZBgEIAEoCzIsLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuRmluaXNoZWRIABqhAgoGT3BlbmVkEhkKEWNvbW1pdHRlZF90aHJvdWdoGAEgASgDEhgKEG1heF9jaHVua19ldmVudHMYAiABKAUSFwoPbWF4X2NodW5rX2J5dGVzGAMgASgDEhoKEm1heF91bmFja2VkX2NodW5rcxgEIAEoBRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLc291cmNlX3NhbHQYBiABKAkSKwoGc291cmNlGAcgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QSNAoPZWFybGllcl9zb3VyY2VzGAggAygLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QacwoDQWNrEhkKEWNvbW1pdHRlZF90aHJvdWdoGAEgASgDEiMKBXRhbGx5GAIgASgLMhQuZW5nYWdlbWVudC52MS5UYWxseRIsCgdyZXN1bHRzGAMgAygLMhsuZW5nYWdlbWVudC52MS5VcGxvYWRSZXN1bHQahgIKB0Nsb3NpbmcSQgoGcmVhc29uGAEgASgOMjIuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5DbG9zaW5nLlJlYXNvbhIyCg9yZWNvbm5lY3RfZGVsYXkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iggEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABITCg9SRUFTT05fRFJBSU5JTkcQARISCg5SRUFTT05fTUFYX0FHRRACEhoKFlJFQVNPTl9VTkFVVEhFTlRJQ0FURUQQBBIVChFSRUFTT05fT1ZFUkxPQURFRBAFIgQIAxADGjEKCEZpbmlzaGVkEiUKBnVwbG9hZBgBIAEoCzIVLmVuZ2FnZW1lbnQudjEuVXBsb2FkQgkKB21lc3NhZ2UimQEKDFVwbG9hZFJlc3VsdBIWCg5jaHVua19zZXF1ZW5jZRgBIAEoAxIqCgZyZXN1bHQYAiABKAsyGi5lbmdhZ2VtZW50LnYxLkV2ZW50UmVzdWx0EhQKDGV2ZW50X251bWJlchgDIAEoAxIvCgtyZWplY3RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi1gIKBlVwbG9hZBIRCgl1cGxvYWRfaWQYASABKAkSKgoFc3RhdGUYAiABKA4yGy5lbmdhZ2VtZW50LnYxLlVwbG9hZC5TdGF0ZRIZChFjb21taXR0ZWRfdGhyb3VnaBgDIAEoAxIjCgV0YWxseRgEIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtzb3VyY2VfbmFtZRgHIAEoCRISCgp1bnJlYWRhYmxlGAggASgDIkIKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASDgoKU1RBVEVfT1BFThABEhIKDlNUQVRFX0ZJTklTSEVEEAIi4QIKEkxpc3RVcGxvYWRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEkEKCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsiBwj/gtH/rwcyABI/CghlbmRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCyIHCP+C0f+vBzIAEh0KC3NvdXJjZV9uYW1lGAQgASgJQgi6SAVyAxiAAhI8CghvdXRjb21lcxgFIAMoDjIWLmVuZ2FnZW1lbnQudjEuT3V0Y29tZUISukgPkgEMEOgHIgeCAQQQASAAEhoKCXBhZ2Vfc2l6ZRgGIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAcgASgJQgi6SAVyAxiACCJWChNMaXN0VXBsb2Fkc1Jlc3BvbnNlEiYKB3VwbG9hZHMYASADKAsyFS5lbmdhZ2VtZW50LnYxLlVwbG9hZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkioQEKEEdldFVwbG9hZFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIhCgl1cGxvYWRfaWQYAiABKAlCDrpIC3IJEAEYgAG6AQEAEhoKCXBhZ2Vfc2l6ZRgDIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAxiACCKEAQoRR2V0VXBsb2FkUmVzcG9uc2USJQoGdXBsb2FkGAEgASgLMhUuZW5nYWdlbWVudC52MS5VcGxvYWQSLwoKcmVqZWN0aW9ucxgCIAMoCzIbLmVuZ2FnZW1lbnQudjEuVXBsb2FkUmVzdWx0EhcKD25leHRfcGFnZV90b2tlbhgDIAEoCTLLAwoNSW5nZXN0U2VydmljZRJUCgtSZWNvcmRFdmVudBIhLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRSZXF1ZXN0GiIuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudFJlc3BvbnNlElcKDFJlY29yZEV2ZW50cxIiLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRzUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRzUmVzcG9uc2USWwoMVXBsb2FkRXZlbnRzEiIuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZSgBMAESUwoJR2V0VXBsb2FkEh8uZW5nYWdlbWVudC52MS5HZXRVcGxvYWRSZXF1ZXN0GiAuZW5nYWdlbWVudC52MS5HZXRVcGxvYWRSZXNwb25zZSIDkAIBElkKC0xpc3RVcGxvYWRzEiEuZW5nYWdlbWVudC52MS5MaXN0VXBsb2Fkc1JlcXVlc3QaIi5lbmdhZ2VtZW50LnYxLkxpc3RVcGxvYWRzUmVzcG9uc2UiA5ACAUJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM", [file_buf_validate_validate, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * `RecordEventRequest` is the request of `RecordEvent`.
@@ -267,6 +267,15 @@ export type UploadEventsRequest_Open = Message<"engagement.v1.UploadEventsReques
    * @generated from field: bool keep_going = 3;
    */
   keepGoing: boolean;
+
+  /**
+   * Name of the source for people, such as the name of a file: at most 256
+   * characters without NUL. Optional; the name given last counts. It is kept
+   * with the upload, so it should not identify a person.
+   *
+   * @generated from field: string source_name = 4;
+   */
+  sourceName: string;
 };
 
 /**
@@ -333,6 +342,14 @@ export type UploadEventsRequest_Finish = Message<"engagement.v1.UploadEventsRequ
    * @generated from field: engagement.v1.SourceDigest source = 2;
    */
   source?: SourceDigest | undefined;
+
+  /**
+   * Number of pieces of the source, such as lines, that the client could not
+   * read and so did not send.
+   *
+   * @generated from field: int64 unreadable = 3;
+   */
+  unreadable: bigint;
 };
 
 /**
@@ -635,6 +652,21 @@ export type UploadResult = Message<"engagement.v1.UploadResult"> & {
    * @generated from field: engagement.v1.EventResult result = 2;
    */
   result?: EventResult | undefined;
+
+  /**
+   * Number of the event among all events of the upload, from 1. Set only by
+   * GetUpload.
+   *
+   * @generated from field: int64 event_number = 3;
+   */
+  eventNumber: bigint;
+
+  /**
+   * Time at which the event was rejected. Set only by GetUpload.
+   *
+   * @generated from field: google.protobuf.Timestamp reject_time = 4;
+   */
+  rejectTime?: Timestamp | undefined;
 };
 
 /**
@@ -692,6 +724,21 @@ export type Upload = Message<"engagement.v1.Upload"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 6;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * Name of the source, as the client gave it.
+   *
+   * @generated from field: string source_name = 7;
+   */
+  sourceName: string;
+
+  /**
+   * Number of pieces of the source that the client could not read, as it said
+   * when it finished the upload.
+   *
+   * @generated from field: int64 unreadable = 8;
+   */
+  unreadable: bigint;
 };
 
 /**
@@ -736,6 +783,103 @@ export const Upload_StateSchema: GenEnum<Upload_State> = /*@__PURE__*/
   enumDesc(file_engagement_v1_ingest_service, 8, 0);
 
 /**
+ * `ListUploadsRequest` is the request of `ListUploads`.
+ *
+ * @generated from message engagement.v1.ListUploadsRequest
+ */
+export type ListUploadsRequest = Message<"engagement.v1.ListUploadsRequest"> & {
+  /**
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+   *
+   * @generated from field: string account_id = 1;
+   */
+  accountId: string;
+
+  /**
+   * Start of the `Upload.update_time` range, inclusive, 1970 to 9999. If absent,
+   * the range has no start.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * End of the `Upload.update_time` range, exclusive, 1970 to 9999. If absent,
+   * the range has no end.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 3;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Exact name of the source, at most 256 characters. If empty, all match.
+   *
+   * @generated from field: string source_name = 4;
+   */
+  sourceName: string;
+
+  /**
+   * Outcomes, at most 1,000: uploads with an event of any of these. If empty,
+   * all match.
+   *
+   * @generated from field: repeated engagement.v1.Outcome outcomes = 5;
+   */
+  outcomes: Outcome[];
+
+  /**
+   * Maximum number of uploads to return: 100 if 0; a larger number than 1,000
+   * counts as 1,000.
+   *
+   * @generated from field: int32 page_size = 6;
+   */
+  pageSize: number;
+
+  /**
+   * Page token of the page to return; empty for the first page. At most 1,024
+   * characters.
+   *
+   * @generated from field: string page_token = 7;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message engagement.v1.ListUploadsRequest.
+ * Use `create(ListUploadsRequestSchema)` to create a new message.
+ */
+export const ListUploadsRequestSchema: GenMessage<ListUploadsRequest> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_ingest_service, 9);
+
+/**
+ * `ListUploadsResponse` is the response of `ListUploads`.
+ *
+ * @generated from message engagement.v1.ListUploadsResponse
+ */
+export type ListUploadsResponse = Message<"engagement.v1.ListUploadsResponse"> & {
+  /**
+   * Uploads of this page, those first opened last first. A page may hold fewer
+   * uploads than requested, even none, while `next_page_token` is set.
+   *
+   * @generated from field: repeated engagement.v1.Upload uploads = 1;
+   */
+  uploads: Upload[];
+
+  /**
+   * Page token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message engagement.v1.ListUploadsResponse.
+ * Use `create(ListUploadsResponseSchema)` to create a new message.
+ */
+export const ListUploadsResponseSchema: GenMessage<ListUploadsResponse> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_ingest_service, 10);
+
+/**
  * `GetUploadRequest` is the request of `GetUpload`.
  *
  * @generated from message engagement.v1.GetUploadRequest
@@ -777,7 +921,7 @@ export type GetUploadRequest = Message<"engagement.v1.GetUploadRequest"> & {
  * Use `create(GetUploadRequestSchema)` to create a new message.
  */
 export const GetUploadRequestSchema: GenMessage<GetUploadRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 9);
+  messageDesc(file_engagement_v1_ingest_service, 11);
 
 /**
  * `GetUploadResponse` is the response of `GetUpload`.
@@ -812,7 +956,7 @@ export type GetUploadResponse = Message<"engagement.v1.GetUploadResponse"> & {
  * Use `create(GetUploadResponseSchema)` to create a new message.
  */
 export const GetUploadResponseSchema: GenMessage<GetUploadResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_ingest_service, 10);
+  messageDesc(file_engagement_v1_ingest_service, 12);
 
 /**
  * `IngestService` stores events. An acknowledged event is durable, readable and
@@ -926,6 +1070,17 @@ export const IngestService: GenService<{
     methodKind: "unary";
     input: typeof GetUploadRequestSchema;
     output: typeof GetUploadResponseSchema;
+  },
+  /**
+   * `ListUploads` lists the uploads of an account that are on record, those
+   * first opened last first.
+   *
+   * @generated from rpc engagement.v1.IngestService.ListUploads
+   */
+  listUploads: {
+    methodKind: "unary";
+    input: typeof ListUploadsRequestSchema;
+    output: typeof ListUploadsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_engagement_v1_ingest_service, 0);

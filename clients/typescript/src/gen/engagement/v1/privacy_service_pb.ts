@@ -329,7 +329,7 @@ export type Erasure = Message<"engagement.v1.Erasure"> & {
 
   /**
    * Indexes of the request's `subjects` of which nothing was found. Set only by
-   * EraseConsumer that erased, or previews.
+   * the call of EraseConsumer that began the erasure, or as a preview.
    *
    * @generated from field: repeated int32 unmatched_subjects = 13;
    */
