@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from engagement import v1
+from engagement_server.store.account_rows import count_events
 from engagement_server.store.index_rows import delete_words
 from engagement_server.store.index_separators import drop_separators
 from engagement_server.store.search import indexed_texts
@@ -53,6 +54,7 @@ class Removal:
             "DELETE FROM events WHERE position IN (SELECT value FROM json_each(?))",
             (json.dumps([row.position for row, _ in events]),),
         )
+        count_events(self._connection, account, added=-len(events))
         self.redact_results(account, [event.event_id for _, event in events])
         self._remove_folds(account, [event for _, event in events])
 
