@@ -29,9 +29,11 @@ BLOCK_BITS = 12
 _CURSOR = struct.Struct(">BIQ")
 _ORIGIN = struct.Struct(">BI8s")
 _PAGE_TOKEN = struct.Struct(">BIQ8s")
+_NAME_TOKEN = struct.Struct(">BI8s")
 _CURSOR_VERSION = 1
 _PAGE_TOKEN_VERSION = 2
 _ORIGIN_VERSION = 3
+_NAME_TOKEN_VERSION = 4
 _CHECKSUM_BYTES = 6
 # Unkeyed, so that a cursor of a replaced log differs from a damaged one. Every event that is read gets a
 # cursor, and copying this hash costs half of creating one.
@@ -115,7 +117,7 @@ class Cursors:
 
     def encode_page(self, position: int, *, arguments: bytes) -> str:
         """A token to continue after `position`, bound to the arguments of the list."""
-        digest = self._digest(position, arguments)
+        digest = self._digest(b"%d" % position, arguments)
         return _seal(_PAGE_TOKEN.pack(_PAGE_TOKEN_VERSION, self.epoch, position, digest))
 
     def decode_page(self, token: str, *, arguments: bytes) -> int:
@@ -130,15 +132,33 @@ class Cursors:
         _, epoch, position, digest = _PAGE_TOKEN.unpack(payload)
         if epoch != self.epoch:
             raise LogEpochChangedError
-        if digest != self._digest(position, arguments):
+        if digest != self._digest(b"%d" % position, arguments):
             raise PageTokenMismatchError
         return int(position)
+
+    def encode_name(self, name: str, *, arguments: bytes) -> str:
+        """A token to continue after `name`, which has no spaces, bound to the arguments of the list."""
+        digest = self._digest(name.encode(), arguments)
+        return _seal(_NAME_TOKEN.pack(_NAME_TOKEN_VERSION, self.epoch, digest) + name.encode())
+
+    def decode_name(self, token: str, *, arguments: bytes) -> str:
+        """The name to continue after. Raises as `decode_page`."""
+        payload = _unseal(token)
+        if payload is None or len(payload) < _NAME_TOKEN.size or payload[0] != _NAME_TOKEN_VERSION:
+            raise PageTokenMismatchError
+        _, epoch, digest = _NAME_TOKEN.unpack_from(payload)
+        name = payload[_NAME_TOKEN.size :]
+        if epoch != self.epoch:
+            raise LogEpochChangedError
+        if digest != self._digest(name, arguments):
+            raise PageTokenMismatchError
+        return name.decode()
 
     def _hash_account(self, account_id: str) -> bytes:
         return hashlib.blake2b(account_id.encode(), digest_size=8, key=self.key, person=b"account").digest()
 
-    def _digest(self, position: int, arguments: bytes) -> bytes:
-        return hashlib.blake2b(b"%d " % position + arguments, digest_size=8, key=self.key).digest()
+    def _digest(self, place: bytes, arguments: bytes) -> bytes:
+        return hashlib.blake2b(place + b" " + arguments, digest_size=8, key=self.key).digest()
 
 
 def _seal(payload: bytes) -> str:

@@ -90,6 +90,11 @@ class Partition:
             damage=self.log.damage.message if self.log.damage else "",
         )
 
+    def require_undamaged(self) -> None:
+        """Raises LogDamagedError if the partition serves nothing."""
+        if (damage := self.log.damage) is not None:
+            raise damage.with_traceback(None)
+
     async def drain(self) -> None:
         """Asks the clients of streams to reconnect, and stops background jobs between two steps."""
         self.uploads.drain()
@@ -126,8 +131,7 @@ class Partitions:
         partition = self._partitions.get(number)
         if partition is None:
             raise PartitionNotServedError(account_id=account_id, partition=number, partition_count=self.count)
-        if (damage := partition.log.damage) is not None:
-            raise damage.with_traceback(None)
+        partition.require_undamaged()
         return partition
 
     def states(self) -> list[PartitionState]:

@@ -70,6 +70,32 @@ def test_the_printed_command_shows_what_comes_next(cli: Cli) -> None:
         assert [row["event_id"] for row in csv.DictReader(lines)] == ["e-1"]
 
 
+def test_an_export_of_a_time_of_acceptance_has_what_was_accepted_then(cli: Cli) -> None:
+    own = Cli(cli.folder, server=cli.server, account="accepted")
+    times = []
+    for number in range(3):
+        line = {
+            "eventId": f"e-{number}",
+            "customerInfo": {"serverTimeStamp": str(1_700_000_000_000 - number)},
+        }
+        own.write("one.ndjson", json.dumps(line))
+        assert own.run("upload", "one.ndjson").status == 0
+        times.append(own.run("get", f"e-{number}", "--json").json()["receiveTime"])
+    since, until = ["--accepted-since", times[1]], ["--accepted-until", times[2]]
+    one = own.run("export", "one.csv", *since, *until)
+    assert "Follow new events" not in one.stderr
+    with (own.folder / "one.csv").open(newline="") as lines:
+        assert [row["event_id"] for row in csv.DictReader(lines)] == ["e-1"]
+    rest = own.run("export", "rest.csv", *since)
+    with (own.folder / "rest.csv").open(newline="") as lines:
+        assert [row["event_id"] for row in csv.DictReader(lines)] == ["e-1", "e-2"]
+    own.write("next.ndjson", json.dumps({"eventId": "e-3", "customerInfo": {"balance": "1"}}))
+    assert own.run("upload", "next.ndjson").status == 0
+    _, *arguments = shlex.split(rest.stderr.splitlines()[-1])
+    shown = own.run(*arguments, "--json", "--limit", "1")
+    assert json.loads(shown.stdout)["event"]["eventId"] == "e-3"
+
+
 def test_an_export_of_nothing_is_a_file(cli: Cli) -> None:
     assert cli.run("export", "none.jsonl.gz", "--consumer", "nobody").status == 0
     assert (cli.folder / "none.jsonl.gz").read_bytes() == b""

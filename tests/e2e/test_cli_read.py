@@ -65,6 +65,11 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
         (["--consumer", "c-1", "--consumer", "c-2"], ["e-1", "e-2", "e-3"]),
         (["--conversation", "v-1"], ["e-1"]),
         (["--customer", "k-1"], ["e-1"]),
+        (["--subject", "k-1"], ["e-1"]),
+        (["--subject", "c-2", "--subject", "k-1"], ["e-1", "e-3"]),
+        (["--accepted-since", "2020-01-01", "--consumer", "c-2"], ["e-3"]),
+        (["--accepted-since", "9999-01-01"], []),
+        (["--accepted-until", "2020-01-01"], []),
         (["--status", "vip"], ["e-1"]),
         (["--type", "vip"], []),
         (["--authenticated"], ["e-1"]),
@@ -79,6 +84,29 @@ def test_options_choose_events(cli: Cli, arguments: list[str], ids: list[str]) -
     result = CliRunner().invoke(program, ["list", "--json", *arguments], env=cli.environment)
     assert result.exit_code == 0, result.output
     assert [json.loads(line)["event"]["eventId"] for line in result.stdout.splitlines()] == ids
+
+
+def test_two_kinds_of_ids_must_both_match_and_a_hint_says_what_else_there_is(cli: Cli) -> None:
+    both = cli.run("list", "--json", "--consumer", "k-1", "--customer", "k-1")
+    assert (both.status, both.stdout) == (0, "")
+    hint = "Events must match both --consumer and --customer; --subject matches events with either."
+    assert both.stderr == f"engagement: {hint}\n"
+    assert cli.run("list", "--json", "--subject", "k-1", "--customer", "k-1").stderr == ""
+
+
+def test_accounts_are_listed_with_the_number_of_their_events(cli: Cli) -> None:
+    own = Cli(cli.folder, server=cli.server, account="a-list")
+    assert own.run("upload", str(own.write("a.ndjson", *map(json.dumps, EVENTS[:2])))).status == 0
+    assert own.run("entities", "put", "type", "VIP", "--account", "a-names").status == 0
+    last = own.run("get", "e-2", "--json").json()["receiveTime"]
+    listed = own.run("accounts")
+    assert (listed.status, listed.stderr) == (0, "")
+    names, *rows = (line.split("\t") for line in listed.stdout.splitlines())
+    assert names == ["account", "events", "last accepted"]
+    assert [row for row in rows if row[0].startswith("a-")] == [["a-list", "2", last], ["a-names", "0", ""]]
+    lines = [json.loads(line) for line in own.run("accounts", "--json").stdout.splitlines()]
+    assert {"accountId": "a-list", "events": "2", "lastReceiveTime": last} in lines
+    assert {"accountId": "a-names", "events": "0"} in lines
 
 
 def test_a_list_in_a_pipe_is_tab_separated_with_control_characters_as_escapes(cli: Cli) -> None:

@@ -219,7 +219,7 @@ def test_examples_that_are_folded_are_still_commands(help_of: Callable[[Sequence
         ("engagement li", {"plain,lift", "plain,list"}),
         ("engagement --account acme li", {"plain,lift", "plain,list"}),
         ("engagement entities p", {"plain,put"}),
-        ("engagement list --acc", {"plain,--account"}),
+        ("engagement list --accou", {"plain,--account"}),
         ("engagement list --set ", {"plain,customer", "plain,personal"}),
         ("engagement upload ev", {"file,ev"}),
     ],

@@ -11,6 +11,7 @@ import pytest
 
 from engagement import EngagementClient, v1
 from engagement.v1 import server_service_pb2
+from engagement_server.api.account_pages import AccountPages
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.running import CallLimits, RunningCalls
 from engagement_server.api.server import ServerHandlers, ServerLimits
@@ -42,7 +43,14 @@ def states() -> list[PartitionState]:
 async def node(states: list[PartitionState]) -> AsyncIterator[EngagementClient]:
     """A client of that node."""
     server = grpc.aio.server()
-    handlers = ServerHandlers(_LIMITS, version="1", partition_count=8, partitions=lambda: states, expiries={})
+    handlers = ServerHandlers(
+        _LIMITS,
+        version="1",
+        partition_count=8,
+        partitions=lambda: states,
+        accounts=AccountPages(()),
+        expiries={},
+    )
     service = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
     running = RunningCalls(view_time_ms=lambda _: None, limits=CallLimits(100, 100, 10, 1 << 20))
     server.add_generic_rpc_handlers([service_handler(service, handlers, running=running)])

@@ -58,6 +58,31 @@ def test_a_cursor_comes_back_as_its_position(account: int, sequence: int) -> Non
     assert CURSORS.decode(CURSORS.encode(position), account_id="acme", account_number=account) == position
 
 
+names = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=64)
+
+
+@given(name=names, arguments=st.binary())
+def test_a_token_of_a_name_comes_back_with_its_arguments(name: str, arguments: bytes) -> None:
+    token = CURSORS.encode_name(name, arguments=arguments)
+    assert set(token) <= set(BASE64URL)
+    assert CURSORS.decode_name(token, arguments=arguments) == name
+    with pytest.raises(PageTokenMismatchError):
+        CURSORS.decode_name(token, arguments=arguments + b"x")
+    with pytest.raises(PageTokenMismatchError):
+        Cursors(epoch=CURSORS.epoch, key=b"x" * 32).decode_name(token, arguments=arguments)
+    with pytest.raises(LogEpochChangedError):
+        RESTORED.decode_name(token, arguments=arguments)
+    with pytest.raises(PageTokenMismatchError):
+        CURSORS.decode_page(token, arguments=arguments)
+
+
+def test_a_damaged_token_of_a_name_is_refused() -> None:
+    damage = [*damaged(CURSORS.encode_name("acme", arguments=b"a")), CURSORS.encode_page(5, arguments=b"a")]
+    for text in [*damage, CURSORS.encode(first_position(1) + 1)]:
+        with pytest.raises(PageTokenMismatchError):
+            CURSORS.decode_name(text, arguments=b"a")
+
+
 @given(text=cursors | tokens)
 def test_cursors_and_tokens_pass_through_a_shell_and_json_as_they_are(text: str) -> None:
     assert set(text) <= set(BASE64URL)

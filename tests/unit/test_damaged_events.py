@@ -104,6 +104,20 @@ def read_all(reader: Reader) -> tuple[list[int], list[range]]:
     return numbers, damaged
 
 
+def counted(reader: Reader) -> int:
+    """The number of events that the account is said to have."""
+    (account,) = reader.accounts(after="", max_accounts=2)
+    return account.events
+
+
+def test_an_account_with_damaged_events_is_listed(folder: Path) -> None:
+    damage_event(folder, EVENTS - 1)
+    with opened(folder) as (reader, _, _):
+        (account,) = reader.accounts(after="", max_accounts=1)
+        assert account == (ACCOUNT, EVENTS, TIME_MS + EVENTS - 500)
+        assert reader.accounts(after=ACCOUNT, max_accounts=1) == []
+
+
 def test_a_read_goes_on_behind_damage_and_leaves_out_only_one_page(folder: Path) -> None:
     for number in (500, 1500):
         damage_event(folder, number)
@@ -181,6 +195,7 @@ def test_an_erasure_removes_a_damaged_event_and_no_byte_of_it_is_left(folder: Pa
         numbers, damaged = read_all(reader)
         assert damaged == []
         assert EVENTS - 64 < len(numbers) < EVENTS
+        assert counted(reader) == len(numbers)
         kept = PageQuery(ACCOUNT, v1.EventFilter(text="zq00001zq"), None, False, 9, 1 << 24)
         assert [event.event_id for _, event in reader.page(kept).rows] == ["event-00001"]
         recorded = apply(writer, RecordBatch(ACCOUNT, batch_of([named(1000), named(1)]), is_atomic=False))
@@ -196,6 +211,7 @@ def test_expiry_removes_damaged_events(folder: Path) -> None:
             pass
         numbers, damaged = read_all(reader)
         assert (numbers, damaged) == ([*range(500, EVENTS)], [])
+        assert counted(reader) == EVENTS - 500
         assert connection.pragma("integrity_check") == "ok"
 
 
@@ -257,6 +273,15 @@ def test_a_check_finds_time_bounds_that_leave_events_out(folder: Path, column: s
         connection.execute(f"UPDATE blocks SET {column} = {column.replace(column[:3], bound)} ")
     report = check_store(folder / "engagement.db", on_progress=lambda *_: None)
     assert [finding.kind for finding in report.findings] == ["derived"]
+
+
+def test_a_check_finds_a_wrong_number_of_events(folder: Path) -> None:
+    with opened(folder) as (_, _, connection):
+        connection.execute("UPDATE accounts SET events = events + 1")
+    report = check_store(folder / "engagement.db", on_progress=lambda *_: None)
+    assert [(finding.kind, finding.message) for finding in report.findings] == [
+        ("derived", f"has {EVENTS} events, not {EVENTS + 1}")
+    ]
 
 
 def test_a_check_of_an_empty_store_finds_nothing(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import apsw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,10 +31,12 @@ from engagement_server.operations import (
     SetRetention,
 )
 from engagement_server.store.database import DatabaseFile, Identity
+from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
 from tests.conformance.history_conformance import commits
 from tests.conformance.log_bench import START_MS
 from tests.support.events import batch_of, customer_event
+from tests.support.store_file import open_store
 from tests.support.view_rows import view_rows
 
 IDENTITY = Identity.new()
@@ -129,3 +132,15 @@ def test_views_of_one_log_are_equal(
                 writer.apply_entries(entries[:size])
             del entries[:size]
         assert view_rows(one) == view_rows(other)
+        assert_counts_are_those_of_the_rows(one)
+
+
+def assert_counts_are_those_of_the_rows(folder: Path) -> None:
+    """Each account has as many events as it says, and the last one's time."""
+    with closing(open_store(folder, flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        rows = connection.execute(
+            "SELECT account_id, count(position), (SELECT receive_time_ms FROM events WHERE account = number"
+            " ORDER BY position DESC) FROM accounts LEFT JOIN events ON account = number"
+            " GROUP BY number ORDER BY account_id"
+        ).fetchall()
+        assert Reader(connection).accounts(after="", max_accounts=3) == rows

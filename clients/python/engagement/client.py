@@ -260,6 +260,17 @@ class EngagementClient(PrivacyCalls):
         """The version and the limits of the server."""
         return await self._call(self._server.GetServerInfo, v1.GetServerInfoRequest())
 
+    async def list_accounts(self, *, page_size: int = 1000) -> AsyncIterator[v1.Account]:
+        """The accounts that have been written to, of the partitions of the node, by id; for operators."""
+        request = v1.ListAccountsRequest(page_size=page_size)
+        while True:
+            response = await self._call(self._server.ListAccounts, request)
+            for account in response.accounts:
+                yield account
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
     async def set_retention(
         self, retention: timedelta, *, validate_only: bool = False
     ) -> v1.SetRetentionResponse:

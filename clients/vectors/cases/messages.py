@@ -129,6 +129,9 @@ def events() -> list[Json]:
                 authenticated=False,
                 start_time={"seconds": 0},
                 text='"a phrase"',
+                subject_ids=["", "a"],
+                receive_start_time={"seconds": 0},
+                receive_end_time={"seconds": 1, "nanos": 1},
             ),
         ),
         (

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
+    from engagement_server.api.account_pages import AccountPages
     from engagement_server.api.call import Call
     from engagement_server.jobs.expiry import Expiry, Removal
     from engagement_server.model import ExpiryHold, PartitionState
@@ -39,20 +40,22 @@ class ServerLimits:
 class ServerHandlers:
     """Handlers of ServerService."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but one are named at the call
         self,
         server_limits: ServerLimits,
         *,
         version: str,
         partition_count: int,
         partitions: Callable[[], Sequence[PartitionState]],
+        accounts: AccountPages,
         expiries: Mapping[int, Expiry],
     ) -> None:
         """`partitions` returns the current state of the partitions that this node serves, by number.
 
-        `expiries` are those of the same partitions.
+        `accounts` and `expiries` are those of the same partitions.
         """
         self._partitions = partitions
+        self._accounts = accounts
         self._expiries = expiries
         self._allows_short_retention = server_limits.allows_short_retention
         self._info = v1.GetServerInfoResponse(
@@ -111,8 +114,9 @@ class ServerHandlers:
         return response
 
     async def list_accounts(self, request: v1.ListAccountsRequest, call: Call) -> v1.ListAccountsResponse:
-        """TEMP."""
-        return v1.ListAccountsResponse()
+        """Returns one page of accounts."""
+        require_valid(request)
+        return await self._accounts.read(request, caller=call.caller)
 
     async def set_retention(self, request: v1.SetRetentionRequest, call: Call) -> v1.SetRetentionResponse:
         """Changes how long events are kept, or counts what that would remove."""

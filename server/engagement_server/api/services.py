@@ -12,6 +12,7 @@ from engagement.v1 import (
     privacy_service_pb2,
     server_service_pb2,
 )
+from engagement_server.api.account_pages import AccountPages
 from engagement_server.api.entities import EntityHandlers
 from engagement_server.api.events import EventHandlers
 from engagement_server.api.ingest import IngestHandlers
@@ -34,6 +35,7 @@ def services(
         version=version,
         partition_count=partitions.count,
         partitions=partitions.states,
+        accounts=AccountPages(partitions),
         expiries={partition.number: partition.expiry for partition in partitions},
     )
     return {

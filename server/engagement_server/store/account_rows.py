@@ -6,17 +6,26 @@ account without a row is applied as if it had the number `NO_ACCOUNT`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
+
+import apsw
 
 from engagement_server.cursor import first_position
 from engagement_server.model import LogBounds
-
-if TYPE_CHECKING:
-    import apsw
-
+from engagement_server.store.checksums import is_damage
+from engagement_server.store.damage import damaged_before
 
 NO_ACCOUNT = 0
 """Stands for the number of an account that has no row; no other row has it."""
+
+
+class AccountSummary(NamedTuple):
+    """What an account has stored."""
+
+    account_id: str
+    events: int
+    last_receive_ms: int | None
+    """When the last of the events was accepted; None if there is none that can be read."""
 
 
 def find_account(connection: apsw.Connection, account_id: str) -> int | None:
@@ -51,3 +60,39 @@ def next_account(connection: apsw.Connection) -> int:
     """The number that the next new account gets."""
     ((number,),) = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM accounts")
     return int(number)
+
+
+def count_events(connection: apsw.Connection, account: int, *, added: int) -> None:
+    """Notes that an account has more events, or fewer."""
+    connection.execute("UPDATE accounts SET events = events + ? WHERE number = ?", (added, account))
+
+
+def list_accounts(connection: apsw.Connection, *, after: str, max_accounts: int) -> list[AccountSummary]:
+    """The next accounts in the order of their ids."""
+    rows: Any = connection.execute(  # Any: each column has its own type
+        "SELECT account_id, events, number, last_sequence FROM accounts WHERE account_id > ?"
+        " ORDER BY account_id LIMIT ?",
+        (after, max_accounts),
+    ).fetchall()
+    return [
+        AccountSummary(account_id, events, _last_receive_ms(connection, first_position(number), sequence))
+        for account_id, events, number, sequence in rows
+    ]
+
+
+def _last_receive_ms(connection: apsw.Connection, first: int, last_sequence: int) -> int | None:
+    end = first + last_sequence + 1
+    while end > first + 1:
+        try:
+            row = connection.execute(
+                "SELECT receive_time_ms FROM events WHERE position > ? AND position < ?"
+                " ORDER BY position DESC LIMIT 1",
+                (first, end),
+            ).fetchone()
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            end = damaged_before(connection, first, end).first_position
+        else:
+            return None if row is None else int(row[0])
+    return None

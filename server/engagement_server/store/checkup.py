@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -183,19 +184,25 @@ class _Checkup:
                 self.find("page", name, "cannot be read completely")
 
     def _check_events(self, connection: apsw.Connection, sums: IndexSums) -> None:
-        bounds = {
-            int(number): (int(expired), int(last))
-            for number, expired, last in _rows(
-                connection, "SELECT number, expired_sequence, last_sequence FROM accounts"
-            )
-        }
+        bounds, counts = {}, {}
+        for number, expired, last, events in _rows(
+            connection, "SELECT number, expired_sequence, last_sequence, events FROM accounts"
+        ):
+            bounds[int(number)], counts[int(number)] = (int(expired), int(last)), int(events)
         self.accounts = len(bounds)
         total = sum(last - expired for expired, last in bounds.values())
+        found: Counter[int] = Counter()
         for row in self._events(connection):
             self.events += 1
+            found[row[1]] += 1
             if self.events % 1_000 == 0:
                 self._on_progress("events", self.events, total)
             self._check_event(row, bounds, sums)
+        if "event" in self._counts:
+            return  # those that cannot be read count as well
+        for number, events in counts.items():
+            if found[number] != events:
+                self.find("derived", f"account number {number}", f"has {found[number]} events, not {events}")
 
     def _events(self, connection: apsw.Connection) -> Iterator[tuple[Any, ...]]:
         """All events that can be read; the ranges in between are findings."""

@@ -356,17 +356,14 @@ def _matches(predicate: Predicate, columns: Sequence[Any]) -> bool:
 
 def _envelope_conditions(predicate: Predicate) -> tuple[str, list[int]]:
     """The conditions on columns, so that SQLite skips rows without reading their payloads."""
-    conditions: list[tuple[str, int]] = []
-    if predicate.start_ms is not None:
-        conditions.append(("e.server_time_ms >= ?", predicate.start_ms))
-    if predicate.end_ms is not None:
-        conditions.append(("e.server_time_ms < ?", predicate.end_ms))
-    if predicate.receive_start_ms is not None:
-        conditions.append(("e.receive_time_ms >= ?", predicate.receive_start_ms))
-    if predicate.receive_end_ms is not None:
-        conditions.append(("e.receive_time_ms < ?", predicate.receive_end_ms))
-    if predicate.is_authenticated is not None:
-        conditions.append(("e.authenticated = ?", predicate.is_authenticated))
+    conditions = [
+        ("e.server_time_ms >= ?", predicate.start_ms),
+        ("e.server_time_ms < ?", predicate.end_ms),
+        ("e.receive_time_ms >= ?", predicate.receive_start_ms),
+        ("e.receive_time_ms < ?", predicate.receive_end_ms),
+        ("e.authenticated = ?", predicate.is_authenticated),
+    ]
     if len(predicate.attribute_sets) == 1:
         conditions.append(("e.attribute_set = ?", next(iter(predicate.attribute_sets))))
-    return "".join(f" AND {text}" for text, _ in conditions), [value for _, value in conditions]
+    given = [(text, value) for text, value in conditions if value is not None]
+    return "".join(f" AND {text}" for text, _ in given), [value for _, value in given]

@@ -84,8 +84,8 @@ class PendingEvents:
         last = self._last_position + len(self._records)
         # Stored apart from the events, so that erasing the newest event never frees its position.
         self._connection.execute(
-            "UPDATE accounts SET last_sequence = ? WHERE number = ?",
-            (last & (1 << SEQUENCE_BITS) - 1, last >> SEQUENCE_BITS),
+            "UPDATE accounts SET last_sequence = ?, events = events + ? WHERE number = ?",
+            (last & (1 << SEQUENCE_BITS) - 1, len(self._records), last >> SEQUENCE_BITS),
         )
         return last
 

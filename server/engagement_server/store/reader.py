@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from engagement_server.model import EntityList, Notice, StoredRow, Verdict
-from engagement_server.store.account_rows import find_account, find_bounds
+from engagement_server.store.account_rows import find_account, find_bounds, list_accounts
 from engagement_server.store.checksums import is_damage, require_checked
 from engagement_server.store.damage import damaged_after
 from engagement_server.store.entity_rows import read_list, read_lists
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from engagement import v1
     from engagement_server.model import Batch, LogBounds, RetentionState, UploadState
+    from engagement_server.store.account_rows import AccountSummary
     from engagement_server.store.event_pages import Page, PageQuery, RowPage
 
 _ROW = "position, server_time_ms, receive_time_ms, payload, matched_status, matched_type"
@@ -78,6 +79,10 @@ class Reader:
     def bounds(self, account_id: str) -> LogBounds | None:
         """How far the log of an account reaches; None if nothing was ever stored for it."""
         return find_bounds(self._connection, account_id)
+
+    def accounts(self, *, after: str, max_accounts: int) -> list[AccountSummary]:
+        """The next accounts after an id, in the order of their ids."""
+        return list_accounts(self._connection, after=after, max_accounts=max_accounts)
 
     def notices(self, *, after: int, through: int, max_notices: int) -> list[Notice]:
         """The first notices after a position, up to and including another, in order."""

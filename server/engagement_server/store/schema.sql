@@ -10,7 +10,9 @@ CREATE TABLE accounts (
     account_id    TEXT NOT NULL UNIQUE,
     last_sequence INTEGER NOT NULL,
     -- Events up to this sequence have expired, and so have the cursors before it.
-    expired_sequence INTEGER NOT NULL DEFAULT 0
+    expired_sequence INTEGER NOT NULL DEFAULT 0,
+    -- How many events are stored: fewer than sequences, which erased events and notices keep.
+    events INTEGER NOT NULL DEFAULT 0
 );
 
 -- An envelope and opaque bytes. The event id is the only random key; time-ordered ids keep it local.

@@ -33,6 +33,7 @@ _EPILOG = """\b
 Examples:
   engagement export events.ndjson.gz --account acme
   engagement export vips.csv --account acme --type vip --since 2024-05-01
+  engagement export may.ndjson --account acme --accepted-since 2024-05-01 --accepted-until 2024-06-01
   engagement export events.parquet --account acme --set customer
   engagement export events.csv --account acme --excel
 
@@ -130,7 +131,8 @@ def export(  # noqa: PLR0913 - one for each option
                 _run(order, part, lambda: connection.call(transfer.run))
             part.complete(format_.finish(part.path))
     _report(file, part, events=part.mark.events - earlier_events, seconds=time.monotonic() - started)
-    click.echo(f"Follow new events with:\n  {order.tail_command(after=part.mark.cursor)}", err=True)
+    if not wanted.HasField("receive_end_time"):
+        click.echo(f"Follow new events with:\n  {order.tail_command(after=part.mark.cursor)}", err=True)
     return ExitStatus.INCOMPLETE if part.mark.leaves_out_damage else ExitStatus.OK
 
 
@@ -172,7 +174,11 @@ class _Order:
 
     def tail_command(self, *, after: str) -> str:
         """The command that follows the events after a cursor."""
-        return shlex.join(["engagement", "tail", *self._arguments(), f"--after={after}"])
+        wanted = v1.EventFilter()
+        wanted.CopyFrom(self.wanted)
+        wanted.ClearField("receive_start_time")  # what follows is accepted later
+        arguments = replace(self, wanted=wanted)._arguments()
+        return shlex.join(["engagement", "tail", *arguments, f"--after={after}"])
 
     def _arguments(self) -> list[str]:
         return ["--account", self.account, "--server", self.server, *to_arguments(self.wanted)]

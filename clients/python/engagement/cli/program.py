@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MAX_SHOWN_CHARACTERS = 200
 # The module of a command, and its help in the list of commands: the first sentence of its own.
 _COMMANDS: Final = {
+    "accounts": ("accounts:accounts", "List the accounts of a server, with the number of their events."),
     "entities": ("entities:entities", "Manage the lists that statuses and types are matched against."),
     "erase": ("erase:erase", "Permanently erase all events of a person, or single events."),
     "erasures": ("erase:erasures", "List the erasures of an account, newest first, or show one."),

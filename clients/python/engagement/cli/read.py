@@ -31,6 +31,7 @@ Exit status: 0 found, 1 not found, 2 wrong usage or no connection.
 _LIST_EPILOG = """\b
 Examples:
   engagement list --account acme --consumer c-17 --newest-first
+  engagement list --account acme --subject c-17
   engagement list --account acme --set customer --status vip --since 2024-05-01
   engagement list --account acme --text '"bank corp" broker'
   engagement list --account acme --json > backup.ndjson

@@ -16,7 +16,7 @@ from engagement.cli import printing, stored_events
 from engagement.cli.connection import Connection, connect, report_reconnect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.damage import LeftOut, skip_damaged_option
-from engagement.cli.event_filter import filter_options, to_arguments
+from engagement.cli.event_filter import live_filter_options, to_arguments
 from engagement.cli.event_json import to_json
 from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.moment import read_moment
@@ -39,7 +39,7 @@ stopped with Ctrl-C.
 
 
 @click.command(epilog=_EPILOG)
-@filter_options
+@live_filter_options
 @click.option("--from-start", is_flag=True, help="Start at the earliest stored event.")
 @click.option("--after", metavar="CURSOR", help="Start after the event with this cursor.")
 @click.option(
