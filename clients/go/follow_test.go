@@ -166,7 +166,7 @@ func TestErasureNoticeThatWasNotTakenComesAgain(t *testing.T) {
 	erased, err := client.Privacy.EraseConsumer(ctx, &v1.EraseConsumerRequest{
 		AccountId: account,
 		RequestId: engagement.NewEventID(),
-		Subject:   &v1.EraseConsumerRequest_CustomerId{CustomerId: "0"},
+		Subjects:  []*v1.Subject{{Id: &v1.Subject_CustomerId{CustomerId: "0"}}},
 	})
 	if err != nil {
 		t.Fatal(err)

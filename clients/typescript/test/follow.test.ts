@@ -87,8 +87,8 @@ describe("following", () => {
     const { accountId } = client;
     await client.recordEvent({ ...event("e1"), consumerId: "c1" });
     await client.recordEvent(event("e2"));
-    const subject = { case: "consumerId", value: "c1" } as const;
-    await client.privacy.eraseConsumer({ accountId, requestId: "r-1", subject });
+    const id = { case: "consumerId", value: "c1" } as const;
+    await client.privacy.eraseConsumer({ accountId, requestId: "r-1", subjects: [{ id }] });
     await client.recordEvent(event("e3"));
     const story: string[] = [];
     const failure = new Error("cannot delete now");

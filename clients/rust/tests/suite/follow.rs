@@ -7,7 +7,7 @@ use std::{
 
 use engagement_attributes::{
     BoxError, Kind, Start,
-    v1::{EraseConsumerRequest, Event, EventFilter, erase_consumer_request::Subject},
+    v1::{EraseConsumerRequest, Event, EventFilter, Subject, subject},
 };
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
@@ -142,7 +142,7 @@ async fn an_erasure_that_is_not_taken_comes_again() {
         let request = EraseConsumerRequest {
             account_id: client.account_id().to_owned(),
             request_id: "r-1".to_owned(),
-            subject: Some(Subject::ConsumerId("ada".to_owned())),
+            subjects: vec![Subject { id: Some(subject::Id::ConsumerId("ada".to_owned())) }],
             ..Default::default()
         };
         client.privacy().erase_consumer(request).await.unwrap();

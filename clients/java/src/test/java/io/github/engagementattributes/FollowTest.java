@@ -14,6 +14,7 @@ import io.github.engagementattributes.v1.ListEventsRequest;
 import io.github.engagementattributes.v1.ListEventsResponse;
 import io.github.engagementattributes.v1.PrivacyServiceGrpc;
 import io.github.engagementattributes.v1.StoredEvent;
+import io.github.engagementattributes.v1.Subject;
 import io.github.engagementattributes.v1.SubscribeEventsRequest;
 import io.github.engagementattributes.v1.SubscribeEventsResponse;
 import io.grpc.stub.ServerCallStreamObserver;
@@ -245,7 +246,7 @@ final class FollowTest {
         EraseConsumerRequest.newBuilder()
             .setAccountId(client.accountId())
             .setRequestId("erase-1")
-            .setConsumerId(consumerId)
+            .addSubjects(Subject.newBuilder().setConsumerId(consumerId))
             .build();
     client.call(PrivacyServiceGrpc::newBlockingStub, stub -> stub.eraseConsumer(request));
   }
