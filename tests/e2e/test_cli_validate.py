@@ -28,7 +28,7 @@ def test_good_events_are_valid_without_a_server(cli: Cli) -> None:
     assert result.status == 0
     assert "2 events read: 2 valid, 0 rejected" in result.stderr
     assert "Only the server can check: duplicates" in result.stderr
-    assert not (cli.folder / "a.ndjson.rejected.ndjson").exists()
+    assert cli.reports("a.ndjson") == []
 
 
 def test_what_breaks_a_rule_is_reported_in_the_order_of_the_file(cli: Cli) -> None:
@@ -75,7 +75,7 @@ def test_text_of_an_import_is_refused_because_it_lacks_its_consumer(cli: Cli) ->
     }
     (cli.folder / "export.json").write_text(json.dumps({"conversationHistoryRecords": [conversation]}))
     assert cli.run("validate", "export.json").status == 1
-    report = cli.folder / "export.json.rejected.ndjson"
+    (report,) = cli.reports("export.json")
     (written,) = cli.rejections("export.json")
     assert written["reason"] == "UNREADABLE"
     repaired: Any

@@ -12,6 +12,7 @@ import click
 
 from engagement.cli.failures import ExitStatus
 from engagement.cli.inputs import Inputs
+from engagement.cli.printing import printable
 
 _MAX_PLAIN_LINES: Final = 10
 """Up to so many inputs have a line each, even if there is nothing to tell."""
@@ -73,6 +74,7 @@ def print_json(summaries: Sequence[InputSummary], inputs: Inputs, **more: object
         "files": [each.to_json() for each in summaries],
         "total": _counts(summaries),
         "not_read": inputs.not_read,
+        "no_data": inputs.no_data,
         **more,
     }
     click.echo(json.dumps(report))
@@ -83,9 +85,8 @@ def print_text(summaries: Sequence[InputSummary], inputs: Inputs) -> None:
     for each in summaries:
         if len(summaries) <= _MAX_PLAIN_LINES or each.has_something_to_tell:
             _print_one(each)
-    for argument, counts in inputs.not_read.items():
-        shown = ", ".join(f"{count:,} not read ({reason})" for reason, count in counts.items())
-        click.echo(f"{argument}: {shown}", err=True)
+    for argument in inputs.not_read:
+        click.echo(f"{argument}: {printable(inputs.explain_not_read(argument))}", err=True)
     if len(summaries) > 1:
         click.echo(f"{len(summaries):,} files: {_sentence(summaries)}", err=True)
         if before := sum(each.uploaded_before for each in summaries):

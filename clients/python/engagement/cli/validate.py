@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -55,17 +56,17 @@ def validate(
 
     - is standard input; a FOLDER is the files in it. Reads them as upload does,
     applies the server's rules, and writes rejected events with their reasons to
-    FILE.rejected.ndjson (for standard input: stdin.rejected.ndjson). Without
-    rejections there is no such file.
+    FILE.TIME.rejected.ndjson (for standard input: stdin.TIME.rejected.ndjson).
+    Without rejections there is no such file.
 
     Only the server can detect duplicates, ids that are taken by other content,
     suppressed consumers, and values that are missing from a closed list. Times
     in the future are compared with the clock of this machine.
     """
     inputs = find_inputs(files)
-    prepare_reports(inputs, folder=rejected_dir)
+    prepare_reports(rejected_dir)
     with ProgressBar(inputs) as bar:
-        checker = _Checker(input_format, source, rejected_dir, bar)
+        checker = _Checker(input_format, source, rejected_dir, f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", bar)
         summaries = [checker.check(each) for each in inputs.paths]
     if as_json:
         summary.print_json(summaries, inputs, not_checked=_NOT_CHECKED)
@@ -82,6 +83,8 @@ class _Checker:
     input_format: Format
     source: str | None
     rejected_dir: Path | None
+    run: str
+    """Names this run in the names of the reports."""
     bar: ProgressBar
 
     def check(self, one: InputPath) -> summary.InputSummary:
@@ -92,7 +95,7 @@ class _Checker:
                 file = stack.enter_context(open_listed(one))
             except UnreadableInputError as error:
                 return summary.InputSummary(file=one.path, damage=str(error))
-            rejections = stack.enter_context(RejectionFile(one.path, folder=self.rejected_dir))
+            rejections = stack.enter_context(RejectionFile(one.path, run=self.run, folder=self.rejected_dir))
             self.bar.begin(one.path, file)
             events = InputEvents(file, format=self.input_format, source=self.source)
             for batch in in_batches(events):
