@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -10,12 +11,14 @@ import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli_process import TIMEOUT_SECONDS, Cli, event_line, feed
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, Result, event_line, feed
 from tests.support.server_process import ServerProcess
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_until
 
 
@@ -258,6 +261,24 @@ def test_a_finished_upload_takes_no_other_file_and_reports_the_same_one_again(cl
     again = cli.run("upload", "a.ndjson", "--upload-id", "u-1", "--json")
     assert (again.status, again.json()["total"]["accepted"], again.json()["total"]["rejected"]) == (1, 1, 1)
     assert again.json()["files"][0]["resumed_by_count"] is False
+
+
+def test_an_outage_is_a_line_when_it_begins_and_one_when_it_ends(cli: Cli) -> None:
+    cli.write("a.ndjson", *(event_line(str(number)) for number in range(10_000)))
+
+    async def upload() -> Result:
+        # The first connection is cut midway, and each survives longer than the one before.
+        lengths = count(100_000, 400_000)
+        async with TcpProxy(cli.server, cut_after_bytes=lambda: next(lengths)) as proxy:
+            proxied = replace(cli, server=proxy.address)
+            return await asyncio.to_thread(proxied.run_process, "upload", "a.ndjson")
+
+    result = asyncio.run(upload())
+    assert result.status == 0, result.stderr
+    lost = [line for line in result.stderr.splitlines() if "Connection lost (" in line]
+    again = [line for line in result.stderr.splitlines() if "Connected again after " in line]
+    assert len(lost) == len(again) > 0
+    assert cli.count_stored() == 10_000
 
 
 def test_an_event_of_a_slow_pipe_is_stored_at_once_and_an_interrupt_ends_the_wait(cli: Cli) -> None:

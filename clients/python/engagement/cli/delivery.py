@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 
 from engagement import v1
 from engagement.cli.background import BackgroundReader
-from engagement.cli.connection import report_reconnect
 from engagement.cli.earlier_rejections import EarlierRejections
 from engagement.cli.input_events import InputEvents, size_of
+from engagement.cli.outage import OutageReport
 from engagement.cli.outcomes import Place, Rejection
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.client import EngagementClient
-from engagement.errors import EngagementError, PreconditionError
+from engagement.errors import PreconditionError
 from engagement.limits import MAX_REJECTIONS_WITHOUT_SUCCESS
 from engagement.upload import Progress, RejectedEvent, Uploader
 from engagement.upload.ledger import total
@@ -71,8 +71,7 @@ class Delivery:
         """Rejections after those that may end the upload: how many more come depends on the moment."""
         self.has_stopped = False
         """Whether the server has ended the upload because its first events were all rejected."""
-        self._is_waiting = False
-        """Whether nothing has been stored since the connection was lost."""
+        self._outage = OutageReport()
 
     @property
     def has_begun(self) -> bool:
@@ -98,7 +97,7 @@ class Delivery:
             upload_id=upload_id,
             on_progress=self._progressed,
             on_rejection=self._rejected,
-            on_reconnect=self._reconnecting,
+            on_reconnect=self._outage.begin,
             keep_going=self._keep_going,
         )
         try:
@@ -129,14 +128,9 @@ class Delivery:
                     yield found.event
         self._before_end()
 
-    def _reconnecting(self, error: EngagementError) -> None:
-        """Tells of an outage once, not at every attempt."""
-        if not self._is_waiting:
-            self._is_waiting = True
-            report_reconnect(error)
-
     def _progressed(self, progress: Progress) -> None:
-        self._is_waiting = self._is_waiting and progress.tally == self._tally
+        if progress.tally != self._tally:
+            self._outage.end()
         self._tally = progress.tally
         if self._may_stop and self._tally.rejected < total(self._tally):
             self._release()
