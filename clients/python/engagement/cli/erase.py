@@ -163,7 +163,7 @@ def _erase(
 def _show_preview(preview: v1.Erasure, *, account: str, suppress: bool) -> None:
     click.echo(f"{preview.matched_events:,} events of account {account} would be erased.", err=True)
     for event_id in preview.sample_event_ids[:_SHOWN_SAMPLES]:
-        click.echo(f"  {printing.printable(event_id)}", err=True)
+        click.echo(f"  {printing.printable(printing.visible(event_id))}", err=True)
     if preview.matched_events > _SHOWN_SAMPLES:
         click.echo(f"  and {preview.matched_events - _SHOWN_SAMPLES:,} more", err=True)
     if suppress:

@@ -17,7 +17,7 @@ from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.input_events import Format, InputEvents, in_batches
 from engagement.cli.input_file import UnreadableInputError, open_listed
 from engagement.cli.inputs import STDIN, InputPath, Inputs
-from engagement.cli.outcomes import Rejection
+from engagement.cli.outcomes import Rejection, shown_place
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.cli.summary import InputSummary
@@ -174,6 +174,7 @@ class InputUploads:
         summary.converted = events.converted
         summary.rejected_file = str(rejections.path) if rejections.count else ""
         summary.damage = events.damage
+        summary.is_empty = file.is_empty and not events.damage
         return summary
 
     def _deliver(
@@ -230,15 +231,11 @@ class InputUploads:
 
 
 def _why_stopped(count: int, first: Rejection | None) -> str:
-    example = "" if first is None else f" The first, at {_place(first)}: {first.message}."
+    example = "" if first is None else f" The first, at {shown_place(first.place)}: {first.message}."
     return (
         f"after {count:,} rejections and nothing else; the rest was not uploaded.{example} "
         "Repair the file and upload it again; --keep-going uploads the rest all the same."
     )
-
-
-def _place(rejection: Rejection) -> str:
-    return f"line {rejection.place}" if isinstance(rejection.place, int) else rejection.place
 
 
 class _OtherEventsError(Exception):

@@ -5,6 +5,7 @@ Values come from producers and are not trusted: control characters are always es
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -208,6 +209,11 @@ def _width(text: str) -> int:
 
 def _print_line(values: Sequence[str]) -> None:
     sys.stdout.write("\t".join(map(printable, values)) + "\n")
+
+
+def visible(id_: str) -> str:
+    """The id, in quotation marks if it begins or ends with a blank, which would not be seen."""
+    return id_ if id_ == id_.strip() else json.dumps(id_, ensure_ascii=False)
 
 
 def printable(text: str) -> str:
