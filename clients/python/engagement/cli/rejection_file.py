@@ -105,8 +105,10 @@ def _place_of(input_path: str, *, run: str, folder: Path | None) -> tuple[Path, 
     """The folder of a report, and the beginning of its name."""
     path = "stdin" if input_path == STDIN else input_path
     around, name = os.path.split(path)
-    # Room for the rest of the name, also if this is the report of a report.
-    parts = [os.fsencode(name)[:_MAX_NAME_BYTES].decode(errors="ignore")]
+    encoded = os.fsencode(name)
+    if len(encoded) > _MAX_NAME_BYTES:  # room for the rest of the name, also of the report of a report
+        name = encoded[:_MAX_NAME_BYTES].decode(errors="ignore")
+    parts = [name]
     if folder is not None and input_path != STDIN:
         full = os.fsencode(os.path.abspath(path))
         parts.append(blake2b(full, digest_size=_PATH_DIGEST_BYTES).hexdigest())
