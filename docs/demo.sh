@@ -67,6 +67,8 @@ done
 cut -f 1-7 "$folder/tail"
 
 say "Uploading them again adds nothing"
+# The repeat reports the same events.
+rm -f ./*.rejected.ndjson
 upload
 
 say "What is stored"

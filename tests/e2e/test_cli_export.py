@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from random import Random
 import pytest
 
 from engagement import EngagementClient, Uploader
+from engagement.cli.part_file import PartFile
 from tests.e2e.test_cli_terminal import CONTROL_SEQUENCE, run_on_terminal
 from tests.support.cli_process import TIMEOUT_SECONDS, Cli
 from tests.support.events import customer_events
@@ -52,6 +55,16 @@ def test_ndjson_is_what_a_list_prints(cli: Cli) -> None:
     assert result.stderr.startswith(f"events.ndjson: {EVENTS:,} events (")
     assert (cli.folder / "events.ndjson").read_text() == cli.run("list", "--json").stdout
     assert [path.name for path in cli.folder.iterdir()] == ["events.ndjson"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has other permissions")
+def test_only_the_owner_can_read_an_export_finished_or_not(cli: Cli) -> None:
+    for name in ("e.ndjson", "e.csv.gz", "e.parquet"):
+        assert cli.run("export", name).status == 0
+        assert stat.S_IMODE((cli.folder / name).stat().st_mode) == 0o600
+    with PartFile(cli.folder / "half.csv", order={}) as part:
+        part.checkpoint()
+        assert {stat.S_IMODE(path.stat().st_mode) for path in cli.folder.glob("half*")} == {0o600}
 
 
 def test_the_printed_command_shows_what_comes_next(cli: Cli) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -168,8 +169,36 @@ def test_a_reader_that_stops_early_is_no_error_to_speak_of(cli: Cli, arguments: 
         assert process.stderr is not None
         os.read(process.stdout.fileno(), 10)
         process.stdout.close()
-        assert process.wait(TIMEOUT_SECONDS) == 1
+        assert process.wait(TIMEOUT_SECONDS) == 141
         assert process.stderr.read() == b""
+
+
+def test_an_account_without_events_is_named_unless_a_filter_may_be_the_reason(cli: Cli) -> None:
+    ghost = replace(cli, account="ghost")
+    for arguments in ([], ["--json"], ["--newest-first", "--limit", "1"]):
+        listed = ghost.run("list", *arguments)
+        assert (listed.status, listed.stderr) == (0, "Account 'ghost' has no events.\n")
+    for one, arguments in ((ghost, ["--consumer", "c"]), (cli, []), (cli, ["--text", "absent"])):
+        assert one.run("list", *arguments).stderr == ""
+
+
+def test_ids_with_blanks_at_an_end_are_quoted_except_in_json(cli: Cli) -> None:
+    own = Cli(cli.folder, server=cli.server, account=uuid.uuid4().hex)
+    ids = {"eventId": " e", "consumerId": "c ", "conversationId": "\u00a0v"}
+    event = {**ids, "customerInfo": {"customerId": "k ", "role": " r "}}
+    own.write("blanks.ndjson", json.dumps(event))
+    assert own.run("upload", "blanks.ndjson").status == 0
+    names, row = (line.split("\t") for line in own.run("list").stdout.splitlines())
+    shown = dict(zip(names, row, strict=True))
+    columns = ("event_id", "consumer", "conversation", "customer")
+    assert [shown[name] for name in columns] == ['" e"', '"c "', '"\u00a0v"', '"k "']
+    pairs = dict(line.split("\t") for line in own.run("get", " e").stdout.splitlines())
+    names = ["event id", "consumer", "conversation", "customerId", "role"]
+    assert [pairs[name] for name in names] == ['" e"', '"c "', '"\u00a0v"', '"k "', " r "]
+    profile = own.run("profile", "--consumer", "c ").stdout.splitlines()
+    assert 'consumerId\t"c "\t\t\t' in profile
+    assert any(line.startswith('customerId\t"k "\t') for line in profile)
+    assert json.loads(own.run("list", "--json").stdout)["event"]["consumerId"] == "c "
 
 
 def test_output_that_cannot_be_written_is_an_error_in_one_line(cli: Cli, tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ import uuid
 from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engagement import EngagementClient, v1
+from engagement.cli.part_file import Mark, PartFile
 from tests.e2e.test_cli_terminal import CONTROL_SEQUENCE, run_on_terminal
 from tests.support.cli_process import TIMEOUT_SECONDS, Cli, read_line
 from tests.support.server_process import ServerProcess
@@ -170,8 +172,69 @@ def test_restarts_of_the_server_are_told_and_leave_no_gap(tmp_path: Path) -> Non
         record(cli, "2")
         assert balance_of(read_json(process)) == "2"
         stderr = interrupt(process)
-    assert "engagement: Connection lost (" in stderr
+    lost, again, *_ = stderr.splitlines()
+    assert re.fullmatch(r"engagement: Connection lost \(.*\); reconnecting\.", lost)
+    assert re.fullmatch(r"engagement: Connected again after [0-9.]+ s\.", again)
+    assert (stderr.count("Connection lost"), stderr.count("Connected again")) == (1, 1)
     server.kill()
+
+
+def test_after_a_cursor_of_another_log_it_says_to_start_anew_and_not_to_resume(
+    cli: Cli, tmp_path: Path
+) -> None:
+    other_server = ServerProcess(tmp_path / "other").start()
+    other = replace(cli, server=other_server.address)
+    record(other, "1")
+    cursor = json.loads(other.run("get", "e-1", "--json").stdout)["cursor"]
+    other_server.kill()
+    record(cli, "2")
+    refused = cli.run("tail", "--after", cursor, "--set", "customer")
+    assert refused.status == 2
+    assert "Resume with" not in refused.stderr
+    message, command = refused.stderr.rsplit("\n  ", 1)
+    assert message.endswith("Start anew with:")
+    arguments = shlex.split(command)[1:]
+    assert arguments[-2:] == ["--set=customer", "--from-start"]
+    shown = cli.run(*arguments, "--json", "--limit", "1")
+    assert balance_of(json.loads(shown.stdout)) == "2"
+
+    order = {"account": cli.account, "filter": {}}
+    with PartFile(cli.folder / "half.ndjson", order=order) as part:
+        part.append(b"", mark=Mark(cursor=cursor))
+        part.checkpoint()
+    refused = cli.run("export", "half.ndjson")
+    assert refused.status == 2
+    assert "Resume with" not in refused.stderr
+    message, command = refused.stderr.rsplit("\n  ", 1)
+    assert message.endswith("Start over with:")
+    assert cli.run(*shlex.split(command)[1:]).status == 0
+    assert (cli.folder / "half.ndjson").read_text() == cli.run("list", "--json").stdout
+
+
+def test_erasures_that_come_together_are_counted_in_one_line(cli: Cli) -> None:
+    for number in range(3):
+        record(cli, str(number), consumer_id=f"c-{number}")
+    record(cli, "last")
+    for number in range(3):
+        asyncio.run(_erase(cli, consumer_id=f"c-{number}"))
+    record(cli, "end")
+    shown = cli.run("tail", "--from-start", "--limit", "2")
+    assert shown.status == 0
+    (line,) = shown.stderr.splitlines()
+    assert re.fullmatch(
+        r"engagement: Events erased: 3 \(3 erasures, the last \S+\)\. Delete copies of them\.", line
+    )
+
+
+def test_a_quiet_stream_tells_of_an_erasure_without_a_further_event(cli: Cli) -> None:
+    record(cli, "1", consumer_id="c-1")
+    with cli.start("tail", "--from-start") as process, ThreadPoolExecutor(1) as thread:
+        assert read_line(process).startswith(b"time\t")
+        assert b"balance=1" in read_line(process)
+        asyncio.run(_erase(cli, consumer_id="c-1"))
+        assert process.stderr is not None
+        told = thread.submit(process.stderr.readline)
+        assert b"Events erased: 1 (erasure " in told.result(TIMEOUT_SECONDS)
 
 
 def test_erasures_stand_in_their_place(cli: Cli) -> None:
@@ -236,4 +299,4 @@ def test_a_reader_that_stops_early_is_no_error_to_speak_of(cli: Cli) -> None:
         process.stdout.close()
         record(cli, "more")
         wait_until(lambda: process.poll() is not None, "the command ends")
-        assert process.returncode == 1
+        assert process.returncode == 141

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -10,12 +11,14 @@ import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli_process import TIMEOUT_SECONDS, Cli, event_line, feed
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, Result, event_line, feed
 from tests.support.server_process import ServerProcess
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_until
 
 
@@ -42,7 +45,7 @@ def test_a_good_file_is_stored_and_reported(cli: Cli) -> None:
     assert (one["events_read"], one["accepted"], one["rejected"]) == (1200, 1200, 0)
     assert one["upload_id"]
     assert report["total"]["accepted"] == 1200
-    assert not (cli.folder / "a.ndjson.rejected.ndjson").exists()
+    assert cli.reports("a.ndjson") == []
     assert cli.count_stored() == 1200
 
 
@@ -71,7 +74,8 @@ def test_bad_events_are_reported_with_line_and_reason_and_the_others_are_stored(
     result = cli.run("upload", "a.ndjson")
     assert result.status == 1
     assert "6 events read: 2 accepted, 0 duplicate, 4 rejected" in result.stderr
-    assert "a.ndjson.rejected.ndjson" in result.stderr
+    (report,) = cli.reports("a.ndjson")
+    assert f"  Rejected events and the reasons: {report.name}\n" in result.stderr
     assert result.stdout == ""
     rejections = {each["line"]: each for each in cli.rejections("a.ndjson")}
     assert {line: each["reason"] for line, each in rejections.items()} == {
@@ -97,16 +101,28 @@ def test_a_file_that_is_wholly_wrong_is_stopped_and_costs_no_other(cli: Cli) -> 
     assert result.status == 1, result.stderr
     wrong, right = result.json()["files"]
     assert (right["accepted"], right["stopped"]) == (1, None)
-    assert 1_000 <= wrong["rejected"] < 20_000
-    assert len(cli.rejections("a.ndjson")) == wrong["rejected"]
+    assert wrong["rejected"] == wrong["events_read"] == 1_000
+    assert [each["line"] for each in cli.rejections("a.ndjson")] == [*range(1, 1_001)]
     assert wrong["stopped"].startswith(
-        f"the first {wrong['rejected']:,} events were all rejected. The first, at"
+        "after 1,000 rejections and nothing else; the rest was not uploaded. The first, at"
     )
     assert "at line 1: customer_info.last_payment_date.month: must be " in wrong["stopped"]
     assert "--keep-going" in wrong["stopped"]
     again = cli.run("upload", "a.ndjson")
     assert again.status == 1
-    assert "  Stopped: the first " in again.stderr
+    assert "a.ndjson: 1,000 events read: 0 accepted, 0 duplicate, 1,000 rejected" in again.stderr
+    assert "  Stopped: after 1,000 rejections" in again.stderr
+
+
+def test_a_file_that_was_stopped_is_judged_again_when_it_is_uploaded_again(cli: Cli) -> None:
+    cli.write(
+        "a.ndjson", *(event_line(str(number)).replace("balance", "customerStatus") for number in range(1_500))
+    )
+    assert cli.run("entities", "put", "status", "old", "--closed").status == 0
+    assert cli.run("upload", "a.ndjson", "--json").json()["files"][0]["stopped"]
+    assert cli.run("entities", "put", "status", "--open").status == 0
+    again = cli.run("upload", "a.ndjson", "--json")
+    assert (again.status, again.json()["total"]["accepted"]) == (0, 1_500)
 
 
 def test_with_keep_going_all_of_each_wrong_file_is_sent_and_stored_where_it_is_right(cli: Cli) -> None:
@@ -126,14 +142,35 @@ def test_with_keep_going_all_of_each_wrong_file_is_sent_and_stored_where_it_is_r
 def test_only_the_owner_can_read_a_report_because_it_holds_whole_events(cli: Cli) -> None:
     cli.write("a.ndjson", "nope")
     assert cli.run("upload", "a.ndjson").status == 1
-    assert stat.S_IMODE((cli.folder / "a.ndjson.rejected.ndjson").stat().st_mode) == 0o600
+    (report,) = cli.reports("a.ndjson")
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
 
 
-def test_the_report_of_an_earlier_run_is_removed(cli: Cli) -> None:
-    cli.write("a.ndjson", event_line("1"))
-    stale = cli.write("a.ndjson.rejected.ndjson", "{}")
-    assert cli.run("upload", "a.ndjson").status == 0
-    assert not stale.exists()
+@pytest.mark.parametrize("command", [["upload"], ["validate"], ["upload", "--upload-id", "a/b c"]])
+def test_no_run_replaces_the_report_of_another(cli: Cli, command: list[str]) -> None:
+    told = []
+    for line in ("nope", "nope", "nothing"):
+        cli.write("a.ndjson", line)
+        result = cli.run(*command, "a.ndjson", "--json")
+        told.append(result.json()["files"][0]["rejected_file"])
+    assert sorted(path.name for path in cli.reports("a.ndjson")) == sorted(told)
+    assert [json.loads((cli.folder / each).read_text())["event"] for each in told] == [
+        "nope",
+        "nope",
+        "nothing",
+    ]
+    assert len(set(told)) == 3
+
+
+def test_pipes_that_are_uploaded_in_one_folder_have_a_report_each(cli: Cli) -> None:
+    names = ("first", "second")
+    with cli.start("upload", "-") as first, cli.start("upload", "-") as second:
+        for process, name in zip((first, second), names, strict=True):
+            feed(process, name)
+        for process in (first, second):
+            _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+            assert process.returncode == 1, stderr.decode()
+    assert sorted(json.loads(path.read_text())["event"] for path in cli.reports("stdin")) == [*names]
 
 
 def test_standard_input_is_read_packed_or_not(cli: Cli) -> None:
@@ -196,12 +233,13 @@ def test_an_upload_goes_on_where_it_was_interrupted_and_reports_everything(cli: 
     whole = "".join(f"{line}\n" for line in [*good, "{}", *good, "{}"]).encode()
     with cli.start("upload", "-", "--upload-id", "u-1") as process:
         feed(process, *good, "{}", *good[:100])
-        wait_until((cli.folder / "stdin.rejected.ndjson").exists, "a report of rejections")
+        wait_until(lambda: bool(cli.reports("stdin")), "a report of rejections")
         wait_until(lambda: cli.count_stored() == 1000, "1000 events are stored")
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 130
     assert "--upload-id u-1" in stderr.decode()
+    assert "Rejected events so far, and the reasons: stdin.u-1.rejected.ndjson." in stderr.decode()
     assert [each["line"] for each in cli.rejections("stdin")] == [901]
 
     result = cli.run("upload", "-", "--upload-id", "u-1", "--json", stdin=whole)
@@ -225,6 +263,24 @@ def test_a_finished_upload_takes_no_other_file_and_reports_the_same_one_again(cl
     assert again.json()["files"][0]["resumed_by_count"] is False
 
 
+def test_an_outage_is_a_line_when_it_begins_and_one_when_it_ends(cli: Cli) -> None:
+    cli.write("a.ndjson", *(event_line(str(number)) for number in range(10_000)))
+
+    async def upload() -> Result:
+        # The first connection is cut midway, and each survives longer than the one before.
+        lengths = count(100_000, 400_000)
+        async with TcpProxy(cli.server, cut_after_bytes=lambda: next(lengths)) as proxy:
+            proxied = replace(cli, server=proxy.address)
+            return await asyncio.to_thread(proxied.run_process, "upload", "a.ndjson")
+
+    result = asyncio.run(upload())
+    assert result.status == 0, result.stderr
+    lost = [line for line in result.stderr.splitlines() if "Connection lost (" in line]
+    again = [line for line in result.stderr.splitlines() if "Connected again after " in line]
+    assert len(lost) == len(again) > 0
+    assert cli.count_stored() == 10_000
+
+
 def test_an_event_of_a_slow_pipe_is_stored_at_once_and_an_interrupt_ends_the_wait(cli: Cli) -> None:
     with cli.start("upload", "-") as process:
         feed(process, event_line("1"))
@@ -234,11 +290,9 @@ def test_an_event_of_a_slow_pipe_is_stored_at_once_and_an_interrupt_ends_the_wai
 
 
 def test_a_report_that_cannot_be_written_is_an_error_that_says_so(cli: Cli) -> None:
-    cli.write("a.ndjson", "nope")
-    (cli.folder / "a.ndjson.rejected.ndjson").mkdir()
-    result = cli.run("upload", "a.ndjson")
+    result = cli.run("upload", "/dev/fd/0", "--upload-id", "u-1", stdin=b"nope\n")
     assert result.status == 2
-    assert result.stderr.startswith("engagement: Cannot write a.ndjson.rejected.ndjson")
+    assert result.stderr.startswith("engagement: Cannot write /dev/fd/0.u-1.rejected.ndjson")
 
 
 def test_a_file_that_is_missing_stops_the_command_before_anything_is_sent(cli: Cli) -> None:
@@ -288,7 +342,7 @@ def test_one_upload_id_is_not_for_several_files(cli: Cli) -> None:
 def test_without_a_server_the_command_says_what_to_try_and_removes_nothing(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     cli.write("a.ndjson", event_line("1"))
-    report = cli.write("a.ndjson.rejected.ndjson", "{}")
+    report = cli.write("a.ndjson.u-1.rejected.ndjson", "{}")
     result = cli.run("upload", "a.ndjson")
     assert result.status == 2
     assert "engagement serve" in result.stderr

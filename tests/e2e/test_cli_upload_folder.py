@@ -188,7 +188,7 @@ def test_a_rejected_event_is_judged_again_when_its_file_is_uploaded_again(cli: C
     assert cli.run("entities", "put", "status", "new").status == 0
     again = cli.run("upload", "a.ndjson", "--json")
     assert (again.status, again.json()["total"]["accepted"], again.json()["total"]["duplicate"]) == (0, 1, 1)
-    assert not (cli.folder / "a.ndjson.rejected.ndjson").exists()
+    assert len(cli.reports("a.ndjson")) == 1
 
 
 def test_a_repaired_report_stores_its_events_under_their_own_ids(cli: Cli) -> None:
@@ -199,12 +199,14 @@ def test_a_repaired_report_stores_its_events_under_their_own_ids(cli: Cli) -> No
     dated, broken, hopeless = (by_line[number] for number in (2, 3, 4))
     dated["event"]["customerInfo"]["lastPaymentDate"]["month"] = 12
     broken["event"] = event_line("3", eventId="mine")
-    report = cli.write("a.ndjson.rejected.ndjson", *(json.dumps(each) for each in (dated, broken, hopeless)))
+    (report,) = cli.reports("a.ndjson")
+    cli.write(report.name, *(json.dumps(each) for each in (dated, broken, hopeless)))
     repaired = report.read_text()
 
     result = cli.run("upload", report.name, "--json")
     assert (result.status, result.json()["total"]["accepted"]) == (1, 2)
     assert report.read_text() == repaired
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
     (left,) = cli.rejections(report.name)
     assert (left["event"], left["message"].partition(" (")[0]) == (
         "nope",
@@ -217,14 +219,17 @@ def test_a_repaired_report_stores_its_events_under_their_own_ids(cli: Cli) -> No
     assert not any("additionalAttributes" in each for each in stored.values())
 
 
-def test_reports_go_to_a_folder_of_choice_and_those_of_earlier_runs_are_removed(cli: Cli) -> None:
+def test_reports_go_to_a_folder_of_choice_beside_those_of_earlier_runs(cli: Cli) -> None:
     folder = cli.folder / "new/reports"
+    earlier: set[str] = set()
     for lines, count in (([event_line("1"), "nope"], 1), (["nope", "nope"], 2), ([event_line("1")] * 2, 0)):
         for name, line in zip(("in", "other"), lines, strict=True):
             cli.write(f"{name}/events.ndjson", line)
         result = cli.run("upload", "in", "other", "--rejected-dir", "new/reports", "--json")
         told = {one["rejected_file"] for one in result.json()["files"]} - {None}
-        assert {str(path.relative_to(cli.folder)) for path in folder.iterdir()} == told
+        assert {str(path.relative_to(cli.folder)) for path in folder.iterdir()} == told | earlier
+        assert not told & earlier
+        earlier |= told
         assert (result.status, len(told)) == (bool(count), count)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert sorted(path.name for path in cli.folder.glob("*/events*")) == ["events.ndjson"] * 2
@@ -268,14 +273,28 @@ def test_one_upload_id_is_not_for_a_folder(cli: Cli, arguments: list[str]) -> No
     assert "--upload-id names the upload of a single file, not of a folder." in result.stderr
 
 
-def test_a_report_is_not_for_the_command_that_replaces_it(cli: Cli) -> None:
+def test_a_report_may_be_uploaded_with_its_file_and_stays_as_it_is(cli: Cli) -> None:
     cli.write("in/a.ndjson", event_line("1"), "nope")
     assert cli.run("upload", "in").status == 1
-    report = "in/a.ndjson.rejected.ndjson"
-    repaired = (cli.folder / report).read_text()
-    result = cli.run("upload", "in", report)
-    assert (result.status, (cli.folder / report).read_text()) == (2, repaired)
-    assert "give it in a command of its own" in result.stderr
+    (report,) = cli.reports("in/a.ndjson")
+    repaired = report.read_text()
+    result = cli.run("upload", "in", f"in/{report.name}", "--json")
+    assert (result.status, report.read_text()) == (1, repaired)
+    assert [one["rejected"] for one in result.json()["files"]] == [1, 1]
+
+
+def test_a_folder_is_read_for_files_of_data_only(cli: Cli) -> None:
+    cli.write("in/a.ndjson", event_line("1"))
+    cli.write("in/README.md", event_line("2"))
+    cli.write("in/dump.dat", event_line("3"))
+    result = cli.run("upload", "in")
+    assert result.status == 0, result.stderr
+    expected = "in: 2 not read (no data by its name: README.md, dump.dat; name a file itself to read it)\n"
+    assert expected in result.stderr
+    assert cli.run("upload", "in", "--json").json()["no_data"] == {"in": ["README.md", "dump.dat"]}
+    assert cli.count_stored() == 1
+    assert cli.run("upload", "in", "in/README.md").status == 0
+    assert cli.count_stored() == 2
 
 
 def test_an_empty_folder_stops_the_command_before_anything_is_sent(cli: Cli) -> None:

@@ -272,8 +272,44 @@ def test_bash_completes_as_the_readme_sets_it_up(cli: Cli) -> None:
 
 
 def test_a_closed_pipe_ends_a_command_silently(cli: Cli) -> None:
-    stdout, stderr = run_in_bash(cli, "engagement list | head -1")
+    stdout, stderr = run_in_bash(cli, "engagement list | head -1; echo ${PIPESTATUS[0]}")
     assert (stdout.split("\t")[0], stderr) == ("time", "")
+    assert stdout.splitlines()[-1] == "141"
+
+
+@pytest.mark.parametrize("command", ["info", "list", "get e-1 --json", "--help", "validate events.ndjson"])
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_a_closed_output_is_nothing_to_complain_of(command: str, closed: str, cli: Cli) -> None:
+    stdout, stderr = run_in_bash(cli, f"(engagement {command} {closed}); echo $?")
+    assert (stdout, stderr.replace("\n", "")[:5]) in (("0\n", ""), ("0\n", "event"))
+
+
+def test_a_closed_input_is_an_empty_one(cli: Cli) -> None:
+    _, stderr = run_in_bash(cli, "engagement upload - <&-")
+    assert stderr == "stdin: 0 events: the input is empty\n"
+
+
+@pytest.mark.parametrize("module", ["click", "engagement.cli.program", "engagement.cli.info", "grpc"])
+def test_an_interrupt_while_the_program_starts_ends_it_at_once_and_silently(module: str, cli: Cli) -> None:
+    script = f"""
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["engagement", "info"]
+from engagement.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=cli.environment,
+        capture_output=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 @pytest.mark.parametrize("command", ["validate -", "upload -", "entities import status -"])

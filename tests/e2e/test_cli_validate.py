@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def test_good_events_are_valid_without_a_server(cli: Cli) -> None:
     assert result.status == 0
     assert "2 events read: 2 valid, 0 rejected" in result.stderr
     assert "Only the server can check: duplicates" in result.stderr
-    assert not (cli.folder / "a.ndjson.rejected.ndjson").exists()
+    assert cli.reports("a.ndjson") == []
 
 
 def test_what_breaks_a_rule_is_reported_in_the_order_of_the_file(cli: Cli) -> None:
@@ -75,7 +76,7 @@ def test_text_of_an_import_is_refused_because_it_lacks_its_consumer(cli: Cli) ->
     }
     (cli.folder / "export.json").write_text(json.dumps({"conversationHistoryRecords": [conversation]}))
     assert cli.run("validate", "export.json").status == 1
-    report = cli.folder / "export.json.rejected.ndjson"
+    (report,) = cli.reports("export.json")
     (written,) = cli.rejections("export.json")
     assert written["reason"] == "UNREADABLE"
     repaired: Any
@@ -85,6 +86,38 @@ def test_text_of_an_import_is_refused_because_it_lacks_its_consumer(cli: Cli) ->
         (again,) = cli.rejections(report.name)
         assert again["message"].startswith("event: is text of an imported file, without its consumer")
         assert report.exists()
+
+
+def test_ids_with_blanks_at_an_end_are_valid_and_told(cli: Cli) -> None:
+    cli.write(
+        "a.ndjson",
+        event_line("1", eventId="e"),
+        event_line("2", consumerId="c "),
+        '{"customerInfo": {"customerId": "\\tk"}}',
+        '{"customerInfo": {"role": " r "}}',
+    )
+    result = cli.run("validate", "a.ndjson")
+    assert result.status == 0
+    expected = (
+        "2 events have ids with blanks at an end, which are part of it; the first at line 2: consumer_id"
+    )
+    assert f'  Warning: {expected} "c "\n' in result.stderr
+    told = cli.run("validate", "a.ndjson", "--json").json()["files"][0]["warning"]
+    assert told == f'{expected} "c "'
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\n", b"\xef\xbb\xbf\n"])
+def test_an_empty_file_is_told_and_no_error(cli: Cli, content: bytes) -> None:
+    (cli.folder / "a.ndjson").write_bytes(content)
+    (cli.folder / "a.csv.gz").write_bytes(gzip.compress(content))
+    result = cli.run("validate", "a.ndjson", "a.csv.gz")
+    assert result.status == 0
+    told = result.stderr.splitlines()
+    assert told[:2] == ["a.ndjson: 0 events: the file is empty", "a.csv.gz: 0 events: the file is empty"]
+    piped = cli.run_process("validate", "-", "--json")
+    assert [(each["file"], each["is_empty"]) for each in piped.json()["files"]] == [("stdin", True)]
+    cli.write("b.json", "[]")
+    assert "b.json: 0 events read: 0 valid" in cli.run("validate", "b.json").stderr
 
 
 def test_missing_files_and_commands_are_exit_status_2(cli: Cli) -> None:

@@ -120,6 +120,7 @@ async def test_a_page_token_belongs_to_account_filter_and_order(
 async def test_a_made_up_page_token_is_refused(events: EventServiceAsyncStub, token: str) -> None:
     refused = await expect_refused(events.ListEvents(listing(token)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_MISMATCH")
+    assert refused.message.startswith("page_token is damaged, or of another account, filter or order")
 
 
 async def test_an_endless_page_token_is_refused(events: EventServiceAsyncStub) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import subprocess
@@ -91,9 +92,13 @@ class Cli:
         return path
 
     def rejections(self, name: str) -> list[dict[str, Any]]:
-        """The contents of the rejection report beside a file."""
-        text = (self.folder / f"{name}.rejected.ndjson").read_text()
-        return [json.loads(line) for line in text.splitlines()]
+        """The contents of the latest report of rejections beside a file."""
+        return [json.loads(line) for line in self.reports(name)[-1].read_text().splitlines()]
+
+    def reports(self, name: str) -> list[Path]:
+        """The reports of rejections beside a file, in the order in which they were written."""
+        found = self.folder.glob(f"{glob.escape(name)}.*.rejected.ndjson")
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 @dataclass(frozen=True)

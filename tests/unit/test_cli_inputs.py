@@ -23,42 +23,59 @@ def names(inputs: Inputs) -> list[str]:
 
 
 def test_a_folder_is_its_files_in_the_order_of_their_names(tmp_path: Path) -> None:
-    for name in ("b.ndjson", "a.json.gz", "é", "a-10", "a-9"):
+    for name in ("b.ndjson", "a.json.gz", "é.csv", "a-10.JSON.ZST", "a-9.parquet"):
         (tmp_path / name).write_text("{}")
     inputs = find_inputs([str(tmp_path)])
-    assert names(inputs) == ["a-10", "a-9", "a.json.gz", "b.ndjson", "é"]
+    assert names(inputs) == ["a-10.JSON.ZST", "a-9.parquet", "a.json.gz", "b.ndjson", "é.csv"]
     assert (inputs.size_bytes, inputs.not_read) == (10, {})
 
 
 def test_what_is_left_out_of_a_folder_is_counted(tmp_path: Path) -> None:
     for name in (
-        *("a.ndjson", ".hidden", "a.ndjson.rejected.ndjson", "department"),
+        *("a.ndjson", ".hidden", "a.ndjson.rejected.ndjson", "department", "README.md", "b.dat.gz"),
         *("all.ndjson.part", "all.ndjson.part.state", "all.ndjson.part.state.new", "all.csv.part.parquet"),
     ):
         (tmp_path / name).touch()
-    (tmp_path / "inside").mkdir()
-    (tmp_path / "linked").symlink_to(tmp_path / "inside", target_is_directory=True)
+    (tmp_path / "inside.json").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "inside.json", target_is_directory=True)
     inputs = find_inputs([str(tmp_path)])
-    assert names(inputs) == ["a.ndjson", "department"]
+    assert names(inputs) == ["a.ndjson"]
     assert inputs.not_read == {
-        str(tmp_path): {"folder": 2, "hidden": 1, "report of rejections": 1, "unfinished export": 4}
+        str(tmp_path): {
+            "folder": 2,
+            "hidden": 1,
+            "no data by its name": 3,
+            "report of rejections": 1,
+            "unfinished export": 4,
+        }
     }
+    assert inputs.no_data == {str(tmp_path): ["README.md", "b.dat.gz", "department"]}
+    assert names(find_inputs([str(tmp_path / "README.md")])) == ["README.md"]
+
+
+def test_of_many_files_without_data_a_few_are_named(tmp_path: Path) -> None:
+    for number in range(1_200):
+        (tmp_path / f"{number:04}{'x' * 80}.md").touch()
+    with pytest.raises(click.UsageError) as caught:
+        find_inputs([str(tmp_path)])
+    assert f"1,200 not read (no data by its name: 0000{'x' * 56}…, 0001x" in caught.value.message
+    assert "… and 1,190 more; name a file itself to read it)." in caught.value.message
 
 
 @pytest.mark.skipif(os.name != "posix", reason="has no pipes in folders")
 def test_what_cannot_be_read_in_a_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").touch()
-    (tmp_path / "broken").symlink_to(tmp_path / "nothing")
-    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "broken.json").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe.json")
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(tmp_path / "socket"))
+        listening.bind(str(tmp_path / "socket.json"))
         inputs = find_inputs([str(tmp_path)])
     assert names(inputs) == ["a.ndjson"]
     problems = {os.path.basename(each.path): each.problem for each in inputs.paths if each.problem}
     assert problems == {
-        "broken": "No such file or directory",
-        "pipe": "a pipe, socket or device in a folder; name it itself",
-        "socket": "a pipe, socket or device in a folder; name it itself",
+        "broken.json": "No such file or directory",
+        "pipe.json": "a pipe, socket or device in a folder; name it itself",
+        "socket.json": "a pipe, socket or device in a folder; name it itself",
     }
 
 
@@ -66,12 +83,12 @@ def test_a_file_is_read_once_under_its_own_name_whatever_leads_to_it(tmp_path: P
     folder, other = tmp_path / "in", tmp_path / "other"
     for each in (folder, other):
         each.mkdir()
-    (folder / "a-today").symlink_to(folder / "b.ndjson")
+    (folder / "a-today.ndjson").symlink_to(folder / "b.ndjson")
     (folder / "b.ndjson").touch()
     (other / "c.ndjson").touch()
-    (folder / "c-linked").symlink_to(other / "c.ndjson")
+    (folder / "c-linked.ndjson").symlink_to(other / "c.ndjson")
     inputs = find_inputs([str(folder), str(folder / "b.ndjson"), str(folder), "-", "-"])
-    assert names(inputs) == ["b.ndjson", "c-linked", "-"]
+    assert names(inputs) == ["b.ndjson", "c-linked.ndjson", "-"]
     assert inputs.size_bytes is None
     assert inputs.not_read == {
         str(folder): {"read under another name": 4},
@@ -112,22 +129,34 @@ def test_reports_of_files_of_one_name_stand_side_by_side_in_a_folder_of_choice(t
     rejection = Rejection(place=1, reason="UNREADABLE", message="", violations=(), text="nope")
     paths = set()
     for folder in ("a", "b"):
-        with RejectionFile(f"{folder}/events.ndjson", folder=tmp_path) as report:
+        with RejectionFile(f"{folder}/events.ndjson", run="run", folder=tmp_path) as report:
             report.write(rejection)
         assert report.path.name.startswith("events.ndjson.")
-        assert report.path.name.endswith(".rejected.ndjson")
+        assert report.path.name.endswith(".run.rejected.ndjson")
         assert report.path.stat().st_mode & 0o777 == 0o600
         paths.add(report.path)
     assert set(tmp_path.iterdir()) == paths
     assert len(paths) == 2
-    with RejectionFile(f"{os.getcwd()}/a/events.ndjson", folder=tmp_path):
-        assert len(list(tmp_path.iterdir())) == 1
+    with RejectionFile(f"{os.getcwd()}/a/events.ndjson", run="run", folder=tmp_path) as report:
+        report.write(rejection)
+    assert report.path.name.endswith(".run.2.rejected.ndjson")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_report_of_a_report_has_a_name_that_a_file_may_have(tmp_path: Path) -> None:
+    rejection = Rejection(place=1, reason="UNREADABLE", message="", violations=(), text="nope")
+    path = tmp_path / ("é" * 120)
+    for number in range(5):
+        with RejectionFile(str(path), run=f"order {number}/{'x' * 300}", folder=tmp_path) as report:
+            report.write(rejection)
+        path = report.path
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_a_report_that_cannot_be_written_names_the_option(tmp_path: Path) -> None:
     rejection = Rejection(place=1, reason="UNREADABLE", message="", violations=(), text="nope")
     with (
-        RejectionFile(str(tmp_path / "missing" / "a.ndjson")) as report,
+        RejectionFile(str(tmp_path / "missing" / "a.ndjson"), run="run") as report,
         pytest.raises(CommandError, match="--rejected-dir"),
     ):
         report.write(rejection)

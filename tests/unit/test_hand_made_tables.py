@@ -61,6 +61,7 @@ def rejection_of(path: Path) -> Rejection:
         READ_AS_ONE.replace("\n", "\r\n"),
         READ_AS_ONE.replace(",", ";"),
         READ_AS_ONE.replace(",", "\t"),
+        READ_AS_ONE.replace(",", "|"),
         "sep=;\r\n" + READ_AS_ONE.replace(",", ";"),
         '"' + READ_AS_ONE.replace(",", '","').replace("\n", '"\n"')[:-1],
         READ_AS_ONE.replace("consumer_id", "consumerId")
@@ -231,6 +232,22 @@ def test_a_day_that_is_not_in_the_calendar_is_left_to_the_rules(tmp_path: Path) 
             REPEATED + "'customer_info.last_payment_date.day' (which is 'customer_info.last_payment_date')",
         ),
         ("id;total;date", "nothing in it is an event; its columns are 'id', 'total', 'date'"),
+        (
+            "consumer id;Customer Balance;n",
+            "nothing in it is an event; its columns are 'consumer id' (perhaps consumer_id),"
+            " 'Customer Balance' (perhaps customer_info.balance), 'n'" + REMEDY,
+        ),
+        (
+            "id~total",
+            "nothing in it is an event; its columns are 'id~total'. Cells may be separated by commas,"
+            " semicolons, tabs and |",
+        ),
+        (
+            "balance",
+            "nothing in it is an event; its columns are 'balance' (perhaps customer_info.balance)"
+            + REMEDY
+            + ". Cells may be separated by commas, semicolons, tabs and |",
+        ),
         ("id\rtotal", "line 1, the names of its columns: has a carriage return outside of quotation marks"),
         (
             'id,"consumer_id\n1,2\n',

@@ -197,6 +197,12 @@ def test_every_shape_is_recognized_by_its_beginning(path: Path, size: int) -> No
         json.dumps(EVENT),
         json.dumps(person({"name": "Ada"})),
         json.dumps({"customerInfo": {"customerInfo": {}}}),
+        json.dumps({"conversationId": "1", "customerInfo": {"customerInfo": {}}}),
+        json.dumps({"visitorId": "1", "customerInfo": {"customerId": "1"}}),
+        json.dumps({"customerInfo": {"customerId": "1"}, "serverTimeStamp": 1}),
+        json.dumps({"crm": "acme", "personalInfo": {"name": "Ada"}, "sessionId": "1"}),
+        json.dumps({"originalTimeStamp": 1, "customerInfo": {}, "isAuthenticated": True}),
+        json.dumps({"conversationId": "1", "messages": [{"customerInfo": {"customerId": "1"}}]}),
     ],
 )
 def test_import_shapes_are_recognized(head: str) -> None:
@@ -214,6 +220,8 @@ def test_import_shapes_are_recognized(head: str) -> None:
         '{"personalInfo": {"name": "Ada"}, "source": "crm"}\n',
         '{"additionalAttributes": {"type": "x"}, "customerInfo": {}}',
         '{"consumerId": "cut off he',
+        '{"originalTimeStamp": "1", "consumerId": "1", "customerInfo": {}, "visitorId": "1"}\n',
+        '{"conversationId": "1", "customerInfo": {"customerId": "1", "tier": "x"}}\n',
         "\x1f\x8b",
     ],
 )

@@ -215,6 +215,28 @@ def test_a_member_that_appears_twice_is_refused(
     assert (result.place, result.field, result.rule) == (place, field, "import.repeated")
 
 
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("block_bytes", [1, 1 << 18])
+def test_a_number_that_json_does_not_have_costs_its_event_only(constant: str, block_bytes: int) -> None:
+    good = '{"customerInfo":{"balance":1}}'
+    for bad, field in (
+        (f'{{"customerInfo":{{"balance":{constant}}}}}', "customerInfo.balance"),
+        (f'{{"customerInfo":{{"other":{{"deep":[1,{constant}]}}}}}}', "customerInfo.other.deep[1]"),
+    ):
+        text = f'{{"limit":{constant},"sdes":[{good},{bad},{good}]}}'
+        first, second, third = read(text, block_bytes=block_bytes)
+        assert isinstance(first, ImportedEvent)
+        assert isinstance(second, UnreadableEvent)
+        assert (second.place, second.field, second.rule) == ("sdes[1]", field, "import.number")
+        assert isinstance(third, ImportedEvent)
+
+
+def test_an_id_that_is_no_number_of_json_costs_the_events_below_it() -> None:
+    [result] = read('{"conversationId":NaN,"sdes":[{"customerInfo":{"balance":1}}]}')
+    assert isinstance(result, UnreadableEvent)
+    assert (result.place, result.rule) == ("sdes[0]", "import.number")
+
+
 def test_members_that_appear_twice_elsewhere_lose_nothing() -> None:
     inner = json.dumps([customer({"customerId": "1"})])
     text = f'{{"a":{inner},"a":{inner},"note":"1","note":"\\":\\" :"}}'

@@ -1,7 +1,9 @@
 """The Python client of the engagement attributes service."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+# As in typing, which would take most of the time before a command can handle Ctrl-C.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from engagement.client import EngagementClient

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from engagement.follow import OnErasure, SubscribeCall
-    from engagement.retry import OnReconnect
+    from engagement.retry import OnConnected, OnReconnect
     from engagement.upload import UploadCall
 
 _REJECTIONS_PAGE_SIZE = 1000
@@ -184,6 +184,7 @@ class EngagementClient(PrivacyCalls):
         max_outage_seconds: float = 300.0,
         on_erasure: OnErasure | None = None,
         on_reconnect: OnReconnect | None = None,
+        on_connected: OnConnected | None = None,
         on_damage: OnDamage | None = None,
     ) -> Follower:
         """Follows the events that match a filter; connects when the first one is requested.
@@ -212,6 +213,7 @@ class EngagementClient(PrivacyCalls):
             silence_seconds=self.timeout_seconds,
             on_erasure=on_erasure,
             on_reconnect=on_reconnect,
+            on_connected=on_connected,
             on_damage=on_damage,
             max_outage_seconds=max_outage_seconds,
         )

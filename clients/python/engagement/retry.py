@@ -39,6 +39,7 @@ SERVICE_CONFIG: Final = json.dumps(
 )
 
 OnReconnect = Callable[[EngagementError], None]
+OnConnected = Callable[[], None]
 
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 5.0

@@ -88,7 +88,7 @@ class PageTokenMismatchError(InvalidRequestError):
 
     def __init__(self) -> None:
         super().__init__(
-            "page_token belongs to another account, filter or order; restart from the first page"
+            "page_token is damaged, or of another account, filter or order; restart from the first page"
         )
 
 

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import click
-
 from engagement.cli.failures import CommandError, NothingFoundError
 from engagement.client import EngagementClient
 from engagement.errors import DeadlineError, EngagementError, NotFoundError, UnavailableError
@@ -80,14 +78,6 @@ def connect(server: str, *, account: str = "") -> Iterator[Connection]:
             yield Connection(runner, client=client, server=server)
         finally:
             runner.run(client.close())
-
-
-def report_reconnect(error: EngagementError) -> None:
-    """Tells the user that a stream lost its connection, or is refused for now, and resumes."""
-    text = " ".join(error.message.split())
-    refused = f"The server cannot go on now: {text}. Waiting for it."
-    lost = f"Connection lost ({text}); reconnecting."
-    click.echo(f"engagement: {refused if error.reason else lost}", err=True)
 
 
 async def _make_client(server: str, *, account: str) -> EngagementClient:

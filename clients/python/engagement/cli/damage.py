@@ -22,15 +22,16 @@ class LeftOut:
     def __init__(self, *, is_allowed: bool) -> None:
         self.on_damage: Callable[[EngagementError], None] | None = self._report if is_allowed else None
         """To be called with the error of a read that goes on behind the damage."""
-        self._has_any = False
+        self.has_any = False
+        """Whether anything has been left out."""
 
     @property
     def status(self) -> ExitStatus:
         """The exit status of a command that is otherwise done."""
-        return ExitStatus.INCOMPLETE if self._has_any else ExitStatus.OK
+        return ExitStatus.INCOMPLETE if self.has_any else ExitStatus.OK
 
     def _report(self, error: EngagementError) -> None:
-        self._has_any = True
+        self.has_any = True
         click.echo(
             f"engagement: Left out damaged events from cursor {error.metadata['cursor']} on.", err=True
         )

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engagement import v1
 from engagement.cli.background import BackgroundReader
-from engagement.cli.connection import report_reconnect
 from engagement.cli.earlier_rejections import EarlierRejections
 from engagement.cli.input_events import InputEvents, size_of
+from engagement.cli.outage import OutageReport
 from engagement.cli.outcomes import Place, Rejection
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.client import EngagementClient
-from engagement.errors import EngagementError
+from engagement.errors import PreconditionError
+from engagement.limits import MAX_REJECTIONS_WITHOUT_SUCCESS
 from engagement.upload import Progress, RejectedEvent, Uploader
+from engagement.upload.ledger import total
 from engagement.violation import Violation
+
+_ALL_REJECTED: Final = "UPLOAD_ALL_REJECTED"
 
 
 class _Sent(NamedTuple):
@@ -61,8 +65,13 @@ class Delivery:
         # Rejections refer to chunks that are unacknowledged or being filled.
         self._places: deque[_Sent] = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
         self._imported_before = 0
-        self._is_waiting = False
-        """Whether nothing has been stored since the connection was lost."""
+        self._reported = 0
+        self._may_stop = not keep_going and upload.tally.rejected == total(upload.tally)
+        self._held: list[Rejection] = []
+        """Rejections after those that may end the upload: how many more come depends on the moment."""
+        self.has_stopped = False
+        """Whether the server has ended the upload because its first events were all rejected."""
+        self._outage = OutageReport()
 
     @property
     def has_begun(self) -> bool:
@@ -75,7 +84,7 @@ class Delivery:
         return {
             "accepted": self._tally.accepted,
             "duplicate": self._tally.duplicate + self._imported_before,
-            "rejected": self._tally.rejected - self._imported_before + self._unreadable,
+            "rejected": self._tally.rejected - self._imported_before + self._unreadable - len(self._held),
             "suppressed": self._tally.suppressed,
         }
 
@@ -88,10 +97,17 @@ class Delivery:
             upload_id=upload_id,
             on_progress=self._progressed,
             on_rejection=self._rejected,
-            on_reconnect=self._reconnecting,
+            on_reconnect=self._outage.begin,
             keep_going=self._keep_going,
         )
-        summary = await uploader.upload(self._events(earlier))
+        try:
+            summary = await uploader.upload(self._events(earlier))
+        except PreconditionError as error:
+            self.has_stopped = error.reason == _ALL_REJECTED
+            raise
+        finally:
+            if not self.has_stopped:
+                self._release()
         self._tally = summary.tally
         self.resumed_by_count = summary.resumed_by_count
 
@@ -112,15 +128,12 @@ class Delivery:
                     yield found.event
         self._before_end()
 
-    def _reconnecting(self, error: EngagementError) -> None:
-        """Tells of an outage once, not at every attempt."""
-        if not self._is_waiting:
-            self._is_waiting = True
-            report_reconnect(error)
-
     def _progressed(self, progress: Progress) -> None:
-        self._is_waiting = self._is_waiting and progress.tally == self._tally
+        if progress.tally != self._tally:
+            self._outage.end()
         self._tally = progress.tally
+        if self._may_stop and self._tally.rejected < total(self._tally):
+            self._release()
         self._bar.show(progress.acknowledged + self._unreadable, rejected=self.outcomes["rejected"])
 
     def _rejected(self, rejected: RejectedEvent) -> None:
@@ -129,8 +142,22 @@ class Delivery:
     def _report(self, event: v1.Event, error: v1.EventError, sent: _Sent) -> None:
         if sent.has_later_attributes and error.reason == v1.ErrorReason.ERROR_REASON_EVENT_ID_CONFLICT:
             self._imported_before += 1
-        else:
-            self._rejections.write(_rejection(event, error, place=sent.place))
+            return
+        rejection = _rejection(event, error, place=sent.place)
+        self._reported += 1
+        if not self._may_stop or self._reported <= MAX_REJECTIONS_WITHOUT_SUCCESS:
+            self._rejections.write(rejection)
+            return
+        self._held.append(rejection)
+        if len(self._held) == self._places.maxlen:
+            self._release()
+
+    def _release(self) -> None:
+        """Writes the rejections that are held, and holds no more."""
+        self._may_stop = False
+        for rejection in self._held:
+            self._rejections.write(rejection)
+        self._held.clear()
 
 
 def _rejection(event: v1.Event, error: v1.EventError, *, place: Place) -> Rejection:

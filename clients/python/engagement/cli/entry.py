@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
+from engagement.cli import interrupts
 from engagement.extras import explain_missing
 
 # As in ExitStatus, which needs click.
 _FAILED = 2
-_INTERRUPTED = 130
 
 
 def main() -> int:
     """Runs the command line with the process's arguments and returns its exit status."""
+    interrupts.obey()
+    _open_closed()
     _prepare_output()
     try:
         from engagement.cli.program import main as run  # noqa: PLC0415 - its libraries are an extra
@@ -22,10 +25,22 @@ def main() -> int:
             raise
         sys.stderr.write(f"engagement: {explain_missing('The command line', error, extra='cli')}\n")
         return _FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("\nengagement: Interrupted.\n")
-        return _INTERRUPTED
     return run()
+
+
+def _open_closed() -> None:
+    """Opens standard streams that the caller has closed, as in `>&-`: nothing is read, output is discarded.
+
+    Otherwise the next file or connection would get the number of the stream.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            stream = open(number, "r" if name == "stdin" else "w", closefd=False)  # noqa: SIM115 - stays open
+            setattr(sys, name, stream)
 
 
 def _prepare_output() -> None:

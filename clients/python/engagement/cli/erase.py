@@ -187,7 +187,7 @@ class _Erasing:
         events = f"event{'s' * (preview.matched_events != 1)}"
         click.echo(f"{preview.matched_events:,} {events} of account {account} would be erased.", err=True)
         for event_id in preview.sample_event_ids[:_SHOWN_SAMPLES]:
-            click.echo(f"  {printing.printable(event_id)}", err=True)
+            click.echo(f"  {printing.printable(printing.visible(event_id))}", err=True)
         if preview.matched_events > _SHOWN_SAMPLES:
             click.echo(f"  and {preview.matched_events - _SHOWN_SAMPLES:,} more", err=True)
         if preview.cleared_rejections:

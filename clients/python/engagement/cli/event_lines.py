@@ -48,6 +48,8 @@ class EventLines:
                 violation = Violation("", "json.utf8", f"not UTF-8 at byte {error.start} of the line")
                 yield self._texts.reject(violation, text=line.decode(errors="replace"), place=number)
                 continue
+            if not text:  # but for a byte order mark
+                continue
             try:
                 found: FoundEvent | Rejection | None
                 if is_wrapped(text):

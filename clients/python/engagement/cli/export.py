@@ -27,6 +27,7 @@ from engagement.cli.tables.options import require_usable, style_arguments, table
 from engagement.cli.tables.style import TableStyle
 from engagement.cli.transfer import ErasedMeanwhileError, Transfer
 from engagement.client import EngagementClient
+from engagement.errors import PreconditionError
 from engagement.extras import explain_missing
 
 _EPILOG = """\b
@@ -214,11 +215,18 @@ def _run(order: _Order, part: PartFile, transfer: Callable[[], None]) -> None:
             "Run the command again to start over."
         ) from None
     except CommandError as error:
-        raise CommandError(f"{error.message}\n{_how_to_resume(order, part)}") from error
+        # After a cursor that is valid no more, only a new export can go on.
+        is_valid = not isinstance(error.__cause__, PreconditionError)
+        hint = _how_to_resume(order, part) if is_valid else _how_to_restart(order)
+        raise CommandError(f"{error.message}\n{hint}") from error
 
 
 def _how_to_resume(order: _Order, part: PartFile) -> str:
     return f"{part.path} holds {part.mark.events:,} events. Resume with:\n  {order.export_command()}"
+
+
+def _how_to_restart(order: _Order) -> str:
+    return f"Start over with:\n  {replace(order, options=[*order.options, '--restart']).export_command()}"
 
 
 def _explain_columns(missing: Sequence[str]) -> str:

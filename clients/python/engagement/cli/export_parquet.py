@@ -21,6 +21,7 @@ from engagement.cli.event_columns import (
     columns_beyond,
     columns_of,
 )
+from engagement.cli.part_file import create_private
 from engagement.cli.tables.style import TableStyle
 
 _TYPES: Final = {
@@ -75,6 +76,7 @@ class ParquetFormat:
     def finish(self, part: Path) -> Path:
         """Writes all streams into a Parquet file beside the part."""
         finished = part.with_name(f"{part.name}.parquet")
+        create_private(finished)
         with parquet.ParquetWriter(
             finished, self._schema, compression=_COMPRESSION, write_page_checksum=True
         ) as writer:

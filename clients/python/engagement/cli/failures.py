@@ -17,6 +17,8 @@ class ExitStatus(IntEnum):
     """Wrong usage, or the server could not answer."""
     INTERRUPTED = 130
     """Stopped with Ctrl-C."""
+    READER_GONE = 141
+    """The reader of the output has ended, as when SIGPIPE ends a program."""
 
 
 class CommandError(click.ClickException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import stat
@@ -51,6 +52,9 @@ class InputFile:
         # One line is enough to detect the format, and a pipe may be slow to deliver more.
         self.head = plain.peek(_HEAD_BYTES, until=b"}\n")
         """The first bytes, to detect the format; `stream` starts with them too."""
+        content = self.head.removeprefix(codecs.BOM_UTF8).strip()
+        self.is_empty = len(self.head) < _HEAD_BYTES and not content and not self.is_parquet
+        """Whether nothing but white space is in it."""
         self.stream: BinaryIO = io.BufferedReader(plain, _BUFFER_BYTES)
 
     def open_whole(self) -> BinaryIO:

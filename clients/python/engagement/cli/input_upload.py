@@ -17,17 +17,20 @@ from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.input_events import Format, InputEvents, in_batches
 from engagement.cli.input_file import UnreadableInputError, open_listed
 from engagement.cli.inputs import STDIN, InputPath, Inputs
-from engagement.cli.outcomes import Rejection
+from engagement.cli.outcomes import Rejection, shown_place
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.cli.summary import InputSummary
 from engagement.cli.upload_ids import derive_upload_id
 from engagement.client import EngagementClient
-from engagement.errors import NotFoundError, PreconditionError, SourceMismatchError
+from engagement.errors import NotFoundError, SourceMismatchError
+from engagement.limits import MAX_REJECTIONS_WITHOUT_SUCCESS
+from engagement.upload.ledger import total
 from engagement.uuid7 import uuid7
 
 _MAX_SHOWN_ARGUMENTS: Final = 20
-_ALL_REJECTED: Final = "UPLOAD_ALL_REJECTED"
+_SHOWN_ID_CHARACTERS: Final = 13
+"""Of an id that nobody has chosen: enough to tell runs apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +66,8 @@ class InputUploads:
     """The uploads of an order's inputs.
 
     The id of a file's upload is derived from the file, so that the same command resumes it. If that upload
-    has finished, its events are only counted. If it rejected or suppressed some, all are sent again under
-    another id, because the server may accept them by now.
+    has finished, its events are only counted. If it rejected or suppressed some, or was stopped because all
+    were rejected, all are sent again under another id, because the server may accept them by now.
     """
 
     def __init__(
@@ -76,17 +79,22 @@ class InputUploads:
         self._bar = bar
         self._upload_id = ""
         """Of the upload in progress."""
+        self._rejections: RejectionFile | None = None
+        """Of the upload in progress."""
         self._has_begun = False
         """Whether there is something to resume."""
 
     def run(self, one: InputPath) -> InputSummary:
         """Uploads an input to its end or up to damage; a failure says how to resume."""
         started = time.monotonic()
+        self._rejections = None
         try:
             try:
                 version = _version_of(one)
                 summary = self._run(one, self._find(one), version=version)
             except _OtherEventsError:
+                if self._rejections is not None:
+                    self._rejections.discard()
                 summary = self._run(one, v1.Upload(upload_id=uuid7()))
         except UnreadableInputError as error:
             return InputSummary(file=one.path, damage=str(error))
@@ -111,10 +119,16 @@ class InputUploads:
         except OSError:  # of a failing disk: what can be read is uploaded
             return v1.Upload(upload_id=uuid7())
         upload = self._connection.call(lambda client: _get_upload(client, upload_id))
-        has_not_stored_all = upload.tally.rejected or upload.tally.suppressed
-        if named_id is None and upload.state == v1.Upload.STATE_FINISHED and has_not_stored_all:
-            return v1.Upload(upload_id=uuid7())
-        return upload
+        is_judged_again = named_id is None and self._has_refused_some(upload)
+        return v1.Upload(upload_id=uuid7()) if is_judged_again else upload
+
+    def _has_refused_some(self, upload: v1.Upload) -> bool:
+        """Whether an upload ended with events that the server may accept by now."""
+        tally = upload.tally
+        if upload.state == v1.Upload.STATE_FINISHED:
+            return bool(tally.rejected or tally.suppressed)
+        is_wholly_wrong = MAX_REJECTIONS_WITHOUT_SUCCESS <= tally.rejected == total(tally)
+        return is_wholly_wrong and not self._order.keep_going
 
     def _run(self, one: InputPath, upload: v1.Upload, *, version: object = None) -> InputSummary:
         """Uploads an input; raises _OtherEventsError if it is not in its version any more, if it has one."""
@@ -127,7 +141,13 @@ class InputUploads:
         is_finished = order.upload_id is None and upload.state == v1.Upload.STATE_FINISHED
         with ExitStack() as stack:
             file = stack.enter_context(open_listed(one))
-            rejections = stack.enter_context(RejectionFile(one.path, folder=order.rejected_dir))
+            rejections = RejectionFile(
+                one.path,
+                run=order.upload_id or upload.upload_id[:_SHOWN_ID_CHARACTERS],
+                folder=order.rejected_dir,
+            )
+            stack.enter_context(rejections)
+            self._rejections = rejections
             self._bar.begin(one.path, file)
             events = InputEvents(file, format=order.input_format, source=order.source)
             summary = InputSummary(
@@ -147,11 +167,14 @@ class InputUploads:
                     before_end=require_version,
                 )
                 summary.stopped = self._deliver(delivery, upload, summary=summary, rejections=rejections)
-        summary.events_read = events.events_read
+        # How far it had read ahead depends on the moment.
+        is_stopped = bool(summary.stopped)
+        summary.events_read = sum(summary.outcomes.values()) if is_stopped else events.events_read
         summary.skipped = events.skipped
         summary.converted = events.converted
         summary.rejected_file = str(rejections.path) if rejections.count else ""
         summary.damage = events.damage
+        summary.is_empty = file.is_empty and not events.damage
         return summary
 
     def _deliver(
@@ -164,8 +187,8 @@ class InputUploads:
             self._connection.call(delivery.run)
         except CommandError as error:
             cause = error.__cause__
-            if isinstance(cause, PreconditionError) and cause.reason == _ALL_REJECTED:
-                stopped = _why_stopped(cause, rejections.first)
+            if delivery.has_stopped:
+                stopped = _why_stopped(delivery.outcomes["rejected"], rejections.first)
             is_resumed = self._order.upload_id is None and upload.state == v1.Upload.STATE_OPEN
             if is_resumed and isinstance(cause, SourceMismatchError):
                 raise _OtherEventsError from error
@@ -198,6 +221,8 @@ class InputUploads:
     def _how_to_resume(self) -> str:
         order = self._order
         stored = "All acknowledged events are stored."
+        if self._rejections is not None and self._rejections.count:
+            stored += f" Rejected events so far, and the reasons: {self._rejections.path}."
         if [each.path for each in order.inputs.paths] == list(order.inputs.arguments[:1]):
             return f"{stored} Resume with the same input:\n  {order.command(upload_id=self._upload_id)}"
         if len(order.inputs.arguments) > _MAX_SHOWN_ARGUMENTS:
@@ -205,17 +230,12 @@ class InputUploads:
         return f"{stored} Resume by repeating the command:\n  {order.command()}"
 
 
-def _why_stopped(error: PreconditionError, first: Rejection | None) -> str:
-    count = int(error.metadata.get("rejected", "0"))
-    example = "" if first is None else f" The first, at {_place(first)}: {first.message}."
+def _why_stopped(count: int, first: Rejection | None) -> str:
+    example = "" if first is None else f" The first, at {shown_place(first.place)}: {first.message}."
     return (
-        f"the first {count:,} events were all rejected.{example} Repair the file and upload it again; "
-        "--keep-going sends the rest all the same."
+        f"after {count:,} rejections and nothing else; the rest was not uploaded.{example} "
+        "Repair the file and upload it again; --keep-going uploads the rest all the same."
     )
-
-
-def _place(rejection: Rejection) -> str:
-    return f"line {rejection.place}" if isinstance(rejection.place, int) else rejection.place
 
 
 class _OtherEventsError(Exception):

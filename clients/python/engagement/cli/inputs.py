@@ -14,6 +14,11 @@ import click
 
 STDIN: Final = "-"
 REPORT_SUFFIX: Final = ".rejected.ndjson"
+_DATA: Final = re.compile(r"\.(json|ndjson|jsonl|csv|tsv|parquet)(\.(gz|zst|bz2|xz))?$", re.IGNORECASE)
+"""The names of files that a folder is read for; of those in a packing that is not read, each is told."""
+_NO_DATA: Final = "no data by its name"
+_MAX_SHOWN_NAMES: Final = 10
+_MAX_SHOWN_CHARACTERS: Final = 60
 _UNFINISHED_EXPORT: Final = re.compile(r"\.part(\.state(\.new)?|\.parquet)?$")
 
 
@@ -37,6 +42,12 @@ class Inputs:
     paths: Sequence[InputPath]
     not_read: Mapping[str, Mapping[str, int]]
     """By argument, the number of its entries that are not read, by reason."""
+    no_data: Mapping[str, Sequence[str]]
+    """By folder, the names of its files that are not those of data, and not read."""
+
+    def explain_not_read(self, argument: str) -> str:
+        """What is not read of an argument, and why; empty if it is read whole."""
+        return _explain(self.not_read.get(argument, {}), no_data=self.no_data.get(argument, ()))
 
     @property
     def size_bytes(self) -> int | None:
@@ -60,13 +71,16 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
     symbolic link, which may point elsewhere tomorrow. Raises UsageError for a folder without any input.
     """
     not_read: dict[str, Counter[str]] = {argument: Counter() for argument in arguments}
+    no_data: dict[str, list[str]] = {argument: [] for argument in arguments}
     candidates: list[_Candidate] = []
     for argument in arguments:
         if os.path.isdir(argument):
-            found = list(_files_of(argument, not_read=not_read[argument]))
+            no_data[argument] = []
+            found = list(_files_of(argument, not_read=not_read[argument], no_data=no_data[argument]))
             if not found:
+                reasons = _explain(not_read[argument], no_data=no_data[argument])
                 raise click.UsageError(
-                    f"There is nothing to read in {argument}{_explain(not_read[argument])}."
+                    f"There is nothing to read in {argument}{': ' if reasons else ''}{reasons}."
                 )
             candidates += found
         else:
@@ -80,7 +94,12 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
             paths.append(each.input)
         else:
             not_read[each.argument]["read under another name"] += 1
-    return Inputs(arguments, paths, {name: dict(counts) for name, counts in not_read.items() if counts})
+    return Inputs(
+        arguments,
+        paths,
+        {name: dict(counts) for name, counts in not_read.items() if counts},
+        {name: names for name, names in no_data.items() if names},
+    )
 
 
 def _named(argument: str) -> _Candidate:
@@ -93,12 +112,14 @@ def _named(argument: str) -> _Candidate:
     )
 
 
-def _files_of(folder: str, *, not_read: Counter[str]) -> Iterator[_Candidate]:
-    """The files in a folder, in the order of their names."""
+def _files_of(folder: str, *, not_read: Counter[str], no_data: list[str]) -> Iterator[_Candidate]:
+    """The files of data in a folder, in the order of their names."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if reason := _reason_to_skip(entry.name):
+            if reason := _reason_to_skip(entry):
                 not_read[reason] += 1
+                if reason == _NO_DATA:
+                    no_data.append(entry.name)
                 continue
             try:
                 status = os.stat(entry.path)
@@ -106,9 +127,7 @@ def _files_of(folder: str, *, not_read: Counter[str]) -> Iterator[_Candidate]:
                 problem = InputPath(entry.path, problem=error.strerror or str(error))
                 yield _Candidate(folder, problem, entry.path, is_link=True)
                 continue
-            if stat.S_ISDIR(status.st_mode):
-                not_read["folder"] += 1
-            elif stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode):
                 regular = InputPath(entry.path, status.st_size)
                 yield _Candidate(folder, regular, _identity(status), entry.is_symlink())
             else:
@@ -119,19 +138,38 @@ def _files_of(folder: str, *, not_read: Counter[str]) -> Iterator[_Candidate]:
                 yield _Candidate(folder, special, entry.path, entry.is_symlink())
 
 
-def _reason_to_skip(name: str) -> str:
-    """Why a file of a folder is not read, by its name; empty if it is."""
-    if name.startswith("."):
+def _reason_to_skip(entry: os.DirEntry[str]) -> str:
+    """Why an entry of a folder is not read; empty if it is."""
+    if entry.name.startswith("."):
         return "hidden"
-    if name.endswith(REPORT_SUFFIX):
+    if entry.name.endswith(REPORT_SUFFIX):
         return "report of rejections"
-    return "unfinished export" if _UNFINISHED_EXPORT.search(name) else ""
+    if _UNFINISHED_EXPORT.search(entry.name):
+        return "unfinished export"
+    if _is_folder(entry):
+        return "folder"
+    return "" if _DATA.search(entry.name) else _NO_DATA
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return (status.st_dev, status.st_ino)
 
 
-def _explain(not_read: Mapping[str, int]) -> str:
-    counts = ", ".join(f"{count:,} not read ({reason})" for reason, count in not_read.items())
-    return f": {counts}" if counts else ""
+def _explain(not_read: Mapping[str, int], *, no_data: Sequence[str]) -> str:
+    named = ", ".join(
+        name if len(name) <= _MAX_SHOWN_CHARACTERS else f"{name[:_MAX_SHOWN_CHARACTERS]}…"
+        for name in no_data[:_MAX_SHOWN_NAMES]
+    )
+    if len(no_data) > _MAX_SHOWN_NAMES:
+        named += f" and {len(no_data) - _MAX_SHOWN_NAMES:,} more"
+    details = {_NO_DATA: f": {named}; name a file itself to read it"}
+    return ", ".join(
+        f"{count:,} not read ({reason}{details.get(reason, '')})" for reason, count in not_read.items()
+    )

@@ -12,6 +12,11 @@ Place = int | str
 """A place in an input: a line number, or a path inside a document."""
 
 
+def shown_place(place: Place) -> str:
+    """A place for people."""
+    return f"line {place}" if isinstance(place, int) else place
+
+
 @dataclass(frozen=True, slots=True)
 class FoundEvent:
     """An event that could be read."""

@@ -20,6 +20,13 @@ if sys.platform != "win32":
     import fcntl
 
 _CHECKPOINT_SECONDS: Final = 1.0
+_OWNER_ONLY: Final = 0o600
+"""The mode of files that hold what is known of people."""
+
+
+def create_private(path: Path) -> None:
+    """Creates a file that only its owner can read."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, _OWNER_ONLY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,9 @@ class OtherOrderError(CommandError):
 class PartFile:
     """The unfinished file of an order, which defines its content.
 
-    Entering it resumes at the last checkpoint, if there is one, and raises OtherOrderError if that belongs to
-    another order. Leaving it closes it; data written after the last checkpoint is discarded on the next run.
+    Only its owner can read it. Entering it resumes at the last checkpoint, if there is one, and raises
+    OtherOrderError if that belongs to another order. Leaving it closes it; data written after the last
+    checkpoint is discarded on the next run.
     """
 
     def __init__(self, path: Path, *, order: Mapping[str, Any], restart: bool = False) -> None:
@@ -66,7 +74,7 @@ class PartFile:
         self._checkpoint_at = 0.0
 
     def __enter__(self) -> Self:
-        number = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        number = os.open(self.path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
         self._file = open(number, "r+b", buffering=0)
         try:
             self._lock()
@@ -103,6 +111,7 @@ class PartFile:
         """Makes the present state durable: a later run resumes here."""
         os.fsync(self._file.fileno())
         scratch = self._state_path.with_name(f"{self._state_path.name}.new")
+        create_private(scratch)
         scratch.write_text(json.dumps({"order": self._order, "mark": asdict(self.mark)}))
         os.replace(scratch, self._state_path)
         self._checkpoint_at = time.monotonic() + _CHECKPOINT_SECONDS

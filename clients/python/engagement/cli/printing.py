@@ -216,6 +216,11 @@ def quoted(text: str) -> str:
     return json.dumps(printable(text), ensure_ascii=False)
 
 
+def visible(id_: str) -> str:
+    """The id, in quotation marks if it begins or ends with a blank, which would not be seen."""
+    return id_ if id_ == id_.strip() else json.dumps(id_, ensure_ascii=False)
+
+
 def printable(text: str) -> str:
     """The text with control characters escaped, so that it stays on its line and changes no colours."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

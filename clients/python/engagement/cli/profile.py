@@ -79,7 +79,7 @@ def show(found: v1.Profile) -> None:
 def _to_rows(found: v1.Profile) -> Iterator[tuple[str, ...]]:
     """The rows for _NAMES, starting with the consumer's id. Values that were left out come last."""
     if found.consumer_id:
-        yield "consumerId", found.consumer_id, "", "", ""
+        yield "consumerId", printing.visible(found.consumer_id), "", "", ""
     for set_name in ("customer_info", "personal_info"):
         attributes = getattr(found, set_name)
         for field_name, name, value in stored_events.values_of(attributes):
@@ -93,8 +93,8 @@ def _to_rows(found: v1.Profile) -> Iterator[tuple[str, ...]]:
 def _to_row(name: str, value: str, source: v1.ValueSource) -> tuple[str, ...]:
     return (
         name,
-        value,
+        printing.visible(value) if name == stored_events.CUSTOMER_ID else value,
         write_epoch_ms(source.server_time_stamp),
         "true" if source.authenticated else "false",
-        source.event_id,
+        printing.visible(source.event_id),
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final  # Any: what click passes on
 
 import click
 
+from engagement.cli import interrupts
 from engagement.cli.failures import ExitStatus
 from engagement.cli.help import MAX_COLUMNS, Group
 
@@ -56,11 +58,26 @@ _EXIT_STATUSES: Final = (
     ("1", "some input was rejected or unreadable, or nothing was found"),
     ("2", "wrong usage, or no connection to the server"),
     ("130", "stopped with Ctrl-C"),
+    ("141", "the reader of the output has ended, as head does"),
 )
 
 
 class Program(Group):
     """Imports its commands when they are run; those of other packages are found by their entry points."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parses arguments, or prints help. Raises ReaderGoneError."""
+        with _noticing_readers():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, context: click.Context) -> Any:  # the status of the command
+        """Runs the command. Raises ReaderGoneError."""
+        with _noticing_readers():
+            status = super().invoke(context)
+            sys.stdout.flush()
+            return status
 
     def list_commands(self, context: click.Context) -> list[str]:
         """The names of all commands."""
@@ -74,6 +91,8 @@ class Program(Group):
                 self.add_command(getattr(import_module(f"engagement.cli.{module}"), attribute), name)
             elif name in (added := _added_commands()).names:
                 self.add_command(added[name].load(), name)
+        # All is imported: from here on the command itself says how it was interrupted.
+        interrupts.catch()
         return super().get_command(context, name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -108,6 +127,18 @@ class Program(Group):
                 yield name, command.get_short_help_str(MAX_COLUMNS)
 
 
+class ReaderGoneError(Exception):
+    """The reader of the output has ended. Not an OSError, for which click has a status of its own."""
+
+
+@contextmanager
+def _noticing_readers() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
 def _added_commands() -> EntryPoints:
     from importlib.metadata import entry_points  # noqa: PLC0415 - most runs need none
 
@@ -138,6 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         click.echo("engagement: Interrupted.", err=True)
         return ExitStatus.INTERRUPTED
+    except ReaderGoneError:
+        _discard_output()
+        return ExitStatus.READER_GONE
     except UnicodeEncodeError as error:
         # Only arguments and variables of the environment may hold bytes that are not text.
         _report_bytes(error)

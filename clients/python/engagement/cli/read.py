@@ -100,11 +100,15 @@ def list_events(  # noqa: PLR0913 - one for each option
             ),
             at_once=page_size,
         )
+        has_any = False
         for stored in islice(events, limit or None):
+            has_any = True
             show(stored)
         is_cut = has_default_limit and next(events, None) is not None
     finish()
     sys.stdout.flush()
+    if not has_any and wanted == v1.EventFilter() and not left_out.has_any:
+        click.echo(f"Account '{account}' has no events.", err=True)
     if is_cut:
         click.echo(f"There are more than these {limit:,} events; --limit 0 shows them all.", err=True)
     return left_out.status

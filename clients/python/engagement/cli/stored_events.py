@@ -9,12 +9,14 @@ from typing import Final
 
 from engagement import v1
 from engagement.cli.moment import write_epoch_ms
+from engagement.cli.printing import visible
 
 ROW_NAMES: Final = ("time", "set", "consumer", "customer", "status", "type", "attributes")
 FULL_ROW_NAMES: Final = (*ROW_NAMES, "authenticated", "conversation", "event_id", "cursor")
 
 _SETS: Final = {"customer_info": "customer", "personal_info": "personal"}
-_IN_COLUMNS: Final = frozenset({"serverTimeStamp", "customerId", "customerStatus", "customerType"})
+CUSTOMER_ID: Final = "customerId"
+_IN_COLUMNS: Final = frozenset({"serverTimeStamp", CUSTOMER_ID, "customerStatus", "customerType"})
 _BARE: Final = re.compile(r'[^\s"=]+')
 
 
@@ -25,8 +27,8 @@ def to_row(stored: v1.StoredEvent, *, max_value_characters: int) -> tuple[str, .
     return (
         _time_of(event),
         _SETS.get(event.WhichOneof("attributes") or "", ""),
-        event.consumer_id,
-        customer.customer_id,
+        visible(event.consumer_id),
+        visible(customer.customer_id),
         customer.customer_status,
         customer.customer_type,
         " ".join(
@@ -43,8 +45,8 @@ def to_full_row(stored: v1.StoredEvent) -> tuple[str, ...]:
     return (
         *to_row(stored, max_value_characters=-1),
         "true" if event.authenticated else "false",
-        event.conversation_id,
-        event.event_id,
+        visible(event.conversation_id),
+        visible(event.event_id),
         stored.cursor,
     )
 
@@ -52,7 +54,7 @@ def to_full_row(stored: v1.StoredEvent) -> tuple[str, ...]:
 def to_pairs(stored: v1.StoredEvent) -> Iterator[tuple[str, str]]:
     """All fields of an event, with their names."""
     event = stored.event
-    yield "event id", event.event_id
+    yield "event id", visible(event.event_id)
     yield "cursor", stored.cursor
     yield "received", stored.receive_time.ToJsonString()
     yield "time", _time_of(event)
@@ -61,14 +63,15 @@ def to_pairs(stored: v1.StoredEvent) -> Iterator[tuple[str, str]]:
     yield "set", _SETS.get(event.WhichOneof("attributes") or "", "")
     yield "authenticated", "yes" if event.authenticated else "no"
     named = {
-        "consumer": event.consumer_id,
-        "conversation": event.conversation_id,
+        "consumer": visible(event.consumer_id),
+        "conversation": visible(event.conversation_id),
         "source": event.source,
         "matched status": stored.matched_customer_status,
         "matched type": stored.matched_customer_type,
     }
     yield from ((name, value) for name, value in named.items() if value)
-    yield from attributes_of(event)
+    for name, value in attributes_of(event):
+        yield name, visible(value) if name == CUSTOMER_ID else value
 
 
 def attributes_of(event: v1.Event) -> Iterator[tuple[str, str]]:

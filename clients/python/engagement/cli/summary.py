@@ -12,6 +12,7 @@ import click
 
 from engagement.cli.failures import ExitStatus
 from engagement.cli.inputs import Inputs
+from engagement.cli.printing import printable
 
 _MAX_PLAIN_LINES: Final = 10
 """Up to so many inputs have a line each, even if there is nothing to tell."""
@@ -38,6 +39,10 @@ class InputSummary:
     """Why the server took no more of it; empty if it took all."""
     resumed_by_count: bool = False
     """Whether events that an earlier run had sent were skipped by their number, and not compared."""
+    warning: str = ""
+    """What is valid and hardly meant."""
+    is_empty: bool = False
+    """Whether the input has no content at all."""
     uploaded_before: bool = False
     """Whether an earlier run has stored all of its events, so that they count as duplicates."""
 
@@ -45,7 +50,8 @@ class InputSummary:
     def has_something_to_tell(self) -> bool:
         """Whether there is more to say than that its events are stored."""
         is_incomplete = self.outcomes.get("rejected") or self.damage or self.outcomes.get("suppressed")
-        return bool(is_incomplete or self.skipped or self.converted or self.resumed_by_count)
+        is_odd = self.is_empty or self.warning or self.resumed_by_count
+        return bool(is_incomplete or is_odd or self.skipped or self.converted)
 
     def to_json(self) -> dict[str, Any]:
         """The summary as a JSON object."""
@@ -56,6 +62,8 @@ class InputSummary:
             "rejected_file": self.rejected_file or None,
             "damage": self.damage or None,
             "stopped": self.stopped or None,
+            "warning": self.warning or None,
+            "is_empty": self.is_empty,
             "resumed_by_count": self.resumed_by_count,
             "uploaded_before": self.uploaded_before,
         }
@@ -73,6 +81,7 @@ def print_json(summaries: Sequence[InputSummary], inputs: Inputs, **more: object
         "files": [each.to_json() for each in summaries],
         "total": _counts(summaries),
         "not_read": inputs.not_read,
+        "no_data": inputs.no_data,
         **more,
     }
     click.echo(json.dumps(report))
@@ -83,9 +92,8 @@ def print_text(summaries: Sequence[InputSummary], inputs: Inputs) -> None:
     for each in summaries:
         if len(summaries) <= _MAX_PLAIN_LINES or each.has_something_to_tell:
             _print_one(each)
-    for argument, counts in inputs.not_read.items():
-        shown = ", ".join(f"{count:,} not read ({reason})" for reason, count in counts.items())
-        click.echo(f"{argument}: {shown}", err=True)
+    for argument in inputs.not_read:
+        click.echo(f"{argument}: {printable(inputs.explain_not_read(argument))}", err=True)
     if len(summaries) > 1:
         click.echo(f"{len(summaries):,} files: {_sentence(summaries)}", err=True)
         if before := sum(each.uploaded_before for each in summaries):
@@ -95,6 +103,11 @@ def print_text(summaries: Sequence[InputSummary], inputs: Inputs) -> None:
 
 
 def _print_one(one: InputSummary) -> None:
+    if one.is_empty:
+        click.echo(
+            f"{one.file}: 0 events: the {'input' if one.file == 'stdin' else 'file'} is empty", err=True
+        )
+        return
     click.echo(f"{one.file}: {_sentence([one])}", err=True)
     if one.uploaded_before:
         click.echo("  Uploaded before: nothing was sent.", err=True)
@@ -102,6 +115,8 @@ def _print_one(one: InputSummary) -> None:
         click.echo(f"  Rejected events and the reasons: {one.rejected_file}", err=True)
     if one.resumed_by_count:
         click.echo("  Resumed by count: the earlier run did not say which events it sent.", err=True)
+    if one.warning:
+        click.echo(f"  Warning: {printable(one.warning)}", err=True)
     if one.damage:
         click.echo(f"  Not all of it was understood: {one.damage}", err=True)
     if one.stopped:

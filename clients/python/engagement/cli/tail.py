@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import sys
@@ -13,18 +14,22 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
 from engagement.cli import printing, stored_events
-from engagement.cli.connection import Connection, connect, report_reconnect
+from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.event_filter import live_filter_options, to_arguments
 from engagement.cli.event_json import to_json
 from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.moment import read_moment
+from engagement.cli.outage import OutageReport
 from engagement.client import EngagementClient
+from engagement.errors import PreconditionError
 from engagement.follow import EventBatch, Follower
 
 _MAX_CELL_CHARACTERS = 60
 _FLUSHED_EVENTS = 50
+_ERASURE_SECONDS = 1.0
+_MAX_ERASURES = 10_000
 _TERMINAL_WIDTHS = (24, 8, 12, 10, 8, 8, 24)
 _EPILOG = """\b
 Examples:
@@ -79,6 +84,7 @@ def tail(  # noqa: PLR0913 - one for each option
     if sum(start is not None for start in (from_start or None, after, accepted_since)) > 1:
         raise click.UsageError("Give one of --from-start, --after and --accepted-since.")
     left_out = LeftOut(is_allowed=skip_damaged)
+    outage = OutageReport()
     command = ["engagement", "tail", "--account", account, "--server", server, *to_arguments(wanted)]
     command += ["--skip-damaged"] if skip_damaged else []
     live = _Tail(as_json=as_json, limit=limit, command=[*command, *(["--json"] if as_json else [])])
@@ -94,7 +100,8 @@ def tail(  # noqa: PLR0913 - one for each option
                 latest=not from_start and after is None and accepted_since is None,
                 start_time=accepted_since,
                 on_erasure=live.show_erasure,
-                on_reconnect=report_reconnect,
+                on_reconnect=outage.begin,
+                on_connected=outage.end,
                 on_damage=left_out.on_damage,
             ),
         )
@@ -107,6 +114,7 @@ class _Tail:
     def __init__(self, *, as_json: bool, limit: int | None, command: Sequence[str]) -> None:
         self._as_json = as_json
         self._show = _json_printer() if as_json else _row_printer()
+        self._erasures = _Erasures()
         self._left = limit
         self._command = command
         self._cursor = ""
@@ -129,11 +137,17 @@ class _Tail:
                     return
         except (KeyboardInterrupt, CommandError) as error:
             cursor = self._cursor if self._is_showing else follower.cursor
-            resume = shlex.join([*self._command, f"--after={cursor}"])
-            hint = f"\nResume with:\n  {resume}" if cursor != first else ""
+            hint = ""
+            if isinstance(error.__cause__, PreconditionError):
+                # No cursor of this stream is valid any more.
+                hint = f"\nStart anew with:\n  {shlex.join([*self._command, '--from-start'])}"
+            elif cursor != first:
+                hint = f"\nResume with:\n  {shlex.join([*self._command, f'--after={cursor}'])}"
             if isinstance(error, CommandError):
                 raise CommandError(f"{error.message}{hint}") from error
             raise CommandInterruptedError(f"Interrupted.{hint}") from None
+        finally:
+            self._erasures.tell()
 
     async def _batches(self, follower: Follower) -> AsyncGenerator[EventBatch, None]:
         async for batch in follower.batches():
@@ -142,6 +156,7 @@ class _Tail:
             yield batch
 
     def _show_batch(self, batch: EventBatch) -> None:
+        self._erasures.tell()
         shown = batch.events[: self._left]
         for first in range(0, len(shown), _FLUSHED_EVENTS):
             some = shown[first : first + _FLUSHED_EVENTS]
@@ -162,11 +177,34 @@ class _Tail:
             sys.stdout.write(json.dumps(json_format.MessageToDict(message)) + "\n")
             sys.stdout.flush()
         else:
-            click.echo(
-                f"engagement: Events erased: {len(notice.erased_cursors):,} "
-                f"(erasure {notice.erasure_id}). Delete copies of them.",
-                err=True,
-            )
+            self._erasures.add(notice)
+
+
+class _Erasures:
+    """Counts erased events, and tells of those that come together in one line."""
+
+    def __init__(self) -> None:
+        self._events = 0
+        self._ids: dict[str, None] = {}
+
+    def add(self, notice: v1.SubscribeEventsResponse.ErasureNotice) -> None:
+        """Counts the events of a notice; to be called in the event loop."""
+        if not self._ids:
+            asyncio.get_running_loop().call_later(_ERASURE_SECONDS, self.tell)
+        self._events += len(notice.erased_cursors)
+        self._ids[notice.erasure_id] = None
+        if len(self._ids) == _MAX_ERASURES:
+            self.tell()
+
+    def tell(self) -> None:
+        """Prints the line, if there is anything to tell."""
+        if not self._ids:
+            return
+        *others, last = self._ids
+        which = f"{len(self._ids):,} erasures, the last {last}" if others else f"erasure {last}"
+        click.echo(f"engagement: Events erased: {self._events:,} ({which}). Delete copies of them.", err=True)
+        self._events = 0
+        self._ids.clear()
 
 
 def _json_printer() -> Callable[[v1.StoredEvent], None]:

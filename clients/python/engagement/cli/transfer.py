@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from engagement import v1
-from engagement.cli.connection import report_reconnect
 from engagement.cli.export_format import ExportFormat
+from engagement.cli.outage import OutageReport
 from engagement.cli.part_file import Mark, PartFile
 from engagement.client import EngagementClient
 from engagement.errors import EngagementError, OnDamage
@@ -62,6 +62,7 @@ class Transfer:
         cursor = self._part.mark.cursor
         if not cursor:
             self._part.append(self._format.begin(), mark=Mark())
+        outage = OutageReport()
         follower = client.follow(
             self._wanted,
             after_cursor=cursor or None,
@@ -69,7 +70,8 @@ class Transfer:
             stop_at_tail=True,
             max_batch_events=_BATCH_EVENTS,
             on_erasure=self._note_erasure,
-            on_reconnect=report_reconnect,
+            on_reconnect=outage.begin,
+            on_connected=outage.end,
             on_damage=self._leave_out if self._on_damage else None,
         )
         async with follower:

@@ -70,9 +70,11 @@ def upload(  # noqa: PLR0913 - one for each option
 ) -> int:
     """Upload files of events, optionally packed with gzip or zstd.
 
-    - is standard input. A FOLDER is the files in it, in the order of their names;
-    hidden files, reports of rejected events, unfinished exports and folders inside
-    are left out, and counted in the summary.
+    - is standard input. A FOLDER is the files in it whose names end in .json,
+    .ndjson, .jsonl, .csv, .tsv or .parquet, packed or not, in the order of their
+    names. All others, hidden files, reports of rejected events, unfinished exports
+    and folders inside are left out, and counted in the summary. A file that is
+    named itself is always read.
 
     Each file is an upload of its own, which survives lost connections and restarts
     of the server. Repeat an interrupted command to resume it: files that are stored
@@ -85,12 +87,13 @@ def upload(  # noqa: PLR0913 - one for each option
     array, request bodies, pages, or what export and list --json write. CSV and
     Parquet are read by the names of their columns, as export writes them.
 
-    Rejected events are written with their reasons to FILE.rejected.ndjson (for
-    standard input: stdin.rejected.ndjson), one JSON object per line. Without
-    rejections there is no such file. All other events are stored. Repair the
+    Rejected events are written with their reasons to FILE.ID.rejected.ndjson (for
+    standard input: stdin.ID.rejected.ndjson), one JSON object per line; ID is that
+    of the upload, and the summary names the file. Without rejections there is no
+    such file, and none is ever replaced. All other events are stored. Repair the
     member event of its lines and upload that file by its name. If the first 1,000
-    events of a file are all rejected, the rest of it is not sent; the other files
-    are.
+    events of a file are all rejected, the upload of that file stops; the other
+    files are uploaded.
 
     If a file is damaged, everything before the damage is stored, the other files
     too, and the exit status is 1. Upload the repaired file; nothing is stored
@@ -112,9 +115,9 @@ def upload(  # noqa: PLR0913 - one for each option
     summaries: list[InputSummary] = []
     try:
         with connect(server, account=account) as connection:
-            # An unreachable server shows before anything is read or removed.
+            # An unreachable server shows before anything is read.
             limits = connection.call(EngagementClient.get_server_info).limits
-            prepare_reports(inputs, folder=rejected_dir)
+            prepare_reports(rejected_dir)
             with ProgressBar(inputs) as bar:
                 uploads = InputUploads(order, connection=connection, limits=limits, bar=bar)
                 for each in inputs.paths:

@@ -6,17 +6,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from engagement import limits, rules
+from engagement import limits, rules, v1
 from engagement.cli import summary
 from engagement.cli.input_events import Format, InputEvents, in_batches
 from engagement.cli.input_file import UnreadableInputError, open_listed
 from engagement.cli.inputs import STDIN, InputPath, find_inputs
 from engagement.cli.options import files_argument, format_option, rejected_dir_option, source_option
-from engagement.cli.outcomes import FoundEvent, Rejection
+from engagement.cli.outcomes import FoundEvent, Rejection, shown_place
+from engagement.cli.printing import visible
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile, prepare_reports
 
@@ -55,17 +57,18 @@ def validate(
 
     - is standard input; a FOLDER is the files in it. Reads them as upload does,
     applies the server's rules, and writes rejected events with their reasons to
-    FILE.rejected.ndjson (for standard input: stdin.rejected.ndjson). Without
-    rejections there is no such file.
+    FILE.TIME.rejected.ndjson (for standard input: stdin.TIME.rejected.ndjson).
+    Without rejections there is no such file. Ids with blanks at an end are valid,
+    and told.
 
     Only the server can detect duplicates, ids that are taken by other content,
     suppressed consumers, and values that are missing from a closed list. Times
     in the future are compared with the clock of this machine.
     """
     inputs = find_inputs(files)
-    prepare_reports(inputs, folder=rejected_dir)
+    prepare_reports(rejected_dir)
     with ProgressBar(inputs) as bar:
-        checker = _Checker(input_format, source, rejected_dir, bar)
+        checker = _Checker(input_format, source, rejected_dir, f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", bar)
         summaries = [checker.check(each) for each in inputs.paths]
     if as_json:
         summary.print_json(summaries, inputs, not_checked=_NOT_CHECKED)
@@ -82,6 +85,8 @@ class _Checker:
     input_format: Format
     source: str | None
     rejected_dir: Path | None
+    run: str
+    """Names this run in the names of the reports."""
     bar: ProgressBar
 
     def check(self, one: InputPath) -> summary.InputSummary:
@@ -92,10 +97,12 @@ class _Checker:
                 file = stack.enter_context(open_listed(one))
             except UnreadableInputError as error:
                 return summary.InputSummary(file=one.path, damage=str(error))
-            rejections = stack.enter_context(RejectionFile(one.path, folder=self.rejected_dir))
+            rejections = stack.enter_context(RejectionFile(one.path, run=self.run, folder=self.rejected_dir))
             self.bar.begin(one.path, file)
             events = InputEvents(file, format=self.input_format, source=self.source)
+            blanks = _BlankIds()
             for batch in in_batches(events):
+                blanks.look_at(batch)
                 for rejection in _check(batch):
                     rejections.write(rejection)
                 self.bar.show(events.events_read, rejected=rejections.count)
@@ -108,7 +115,43 @@ class _Checker:
             seconds=time.monotonic() - started,
             rejected_file=str(rejections.path) if rejections.count else "",
             damage=events.damage,
+            warning=blanks.warning,
+            is_empty=file.is_empty and not events.damage,
         )
+
+
+class _BlankIds:
+    """The ids of one input that begin or end with a blank, which is part of them and hardly meant."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first = ""
+
+    def look_at(self, batch: Sequence[FoundEvent | Rejection]) -> None:
+        """Counts the events of a batch with such ids."""
+        for found in batch:
+            if isinstance(found, FoundEvent) and (blank := _blank_id(found.event)):
+                self._count += 1
+                self._first = self._first or f"at {shown_place(found.place)}: {blank}"
+
+    @property
+    def warning(self) -> str:
+        """How many there are, and the first; empty if there are none."""
+        if not self._count:
+            return ""
+        events = "1 event has an id" if self._count == 1 else f"{self._count:,} events have ids"
+        return f"{events} with blanks at an end, which are part of it; the first {self._first}"
+
+
+def _blank_id(event: v1.Event) -> str:
+    """The first id of an event with a blank at an end, with its name."""
+    ids = (
+        ("event_id", event.event_id),
+        ("consumer_id", event.consumer_id),
+        ("conversation_id", event.conversation_id),
+        ("customer_info.customer_id", event.customer_info.customer_id),
+    )
+    return next((f"{name} {visible(text)}" for name, text in ids if text != text.strip()), "")
 
 
 def _check(batch: Sequence[FoundEvent | Rejection]) -> Iterator[Rejection]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from engagement import v1
 from engagement.errors import EngagementError, OnDamage
 from engagement.follow.stream import FollowStream, Subscribe
-from engagement.retry import OnReconnect, Outage, is_transient
+from engagement.retry import OnConnected, OnReconnect, Outage, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -49,6 +49,7 @@ class Follower:
         silence_seconds: float,
         on_erasure: OnErasure | None = None,
         on_reconnect: OnReconnect | None = None,
+        on_connected: OnConnected | None = None,
         on_damage: OnDamage | None = None,
         max_outage_seconds: float = 300.0,
     ) -> None:
@@ -57,8 +58,9 @@ class Follower:
         `silence_seconds` is how long to wait for the first message of a stream; the server sets the limit
         for later ones. `on_erasure` is called, and awaited if it is asynchronous, between the events before
         and after the erasure; an exception from it comes out of the iteration, and the notice is repeated.
-        `on_reconnect` is called with the error that ended a connection. `on_damage` is called with the error
-        of damaged events, which are then left out; without it, the iteration raises that error.
+        `on_reconnect` is called with the error that ended a connection, or that kept one from starting;
+        `on_connected` each time that the server has accepted the subscription. `on_damage` is called with
+        the error of damaged events, which are then left out; without it, the iteration raises that error.
         `max_outage_seconds` is how long to keep reconnecting without progress.
         """
         self._subscribe = subscribe
@@ -66,6 +68,7 @@ class Follower:
         self._request = request
         self._on_erasure = on_erasure
         self._on_reconnect = on_reconnect
+        self._on_connected = on_connected
         self._on_damage = on_damage
         self._outage = Outage(max_seconds=max_outage_seconds)
         self._stream: FollowStream | None = None
@@ -182,6 +185,8 @@ class Follower:
         match message.WhichOneof("message"):
             case "started":
                 self._lag_events = message.started.lag_events
+                if self._on_connected is not None:
+                    self._on_connected()
             case "caught_up":
                 self._is_caught_up = True
                 self._lag_events = 0

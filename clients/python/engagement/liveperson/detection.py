@@ -8,23 +8,26 @@ from typing import Final
 from engagement import v1
 from engagement.liveperson.errors import CorruptInputError
 from engagement.liveperson.scanner import Scanner
-from engagement.liveperson.surroundings import KNOWN_LISTS
+from engagement.liveperson.surroundings import KNOWN_LISTS, SUBJECTS, TIMES
 
-THEIRS: Final = KNOWN_LISTS | {
+_SETS: Final = frozenset({"customerInfo", "personalInfo"})
+_SHARED: Final = frozenset({"accountId", "conversationId", "originalTimeStamp", "original_time_stamp"})
+"""Names that both have beside a set, in events or in the requests around them."""
+_OURS: Final = (
+    {name for field in v1.Event.DESCRIPTOR.fields for name in (field.name, field.json_name)} - _SETS - _SHARED
+)
+THEIRS: Final = (KNOWN_LISTS | SUBJECTS | TIMES.keys()) - _OURS - _SHARED | {
     "_metadata",
     "auth",
     "data",
     "events",
     "info",
+    "isAuthenticated",
     "personal",
     "sdeType",
     "timestamp",
     "type",
 }
-_SETS: Final = frozenset({"customerInfo", "personalInfo"})
-_OURS: Final = {
-    name for field in v1.Event.DESCRIPTOR.fields for name in (field.name, field.json_name)
-} - _SETS
 
 
 def looks_like_import(head: bytes) -> bool:
@@ -40,7 +43,10 @@ def looks_like_import(head: bytes) -> bool:
 
 
 def _is_ours(scanner: Scanner) -> bool:
-    """Whether the first object has members of our events, and none that others have."""
+    """Whether the first object is one of our events, by the first name that only one of both has.
+
+    A set alone is ours, unless it is nested as in an export.
+    """
     has_flat_set = False
     try:
         for name in scanner.members():

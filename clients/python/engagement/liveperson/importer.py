@@ -14,7 +14,7 @@ from engagement.liveperson.findings import FoundSet, MisshapenSet, Path, Skipped
 from engagement.liveperson.identity import make_event_id
 from engagement.liveperson.scanner import BLOCK_BYTES, MAX_VALUE_CHARACTERS, Scanner
 from engagement.liveperson.stream import FindingStream
-from engagement.liveperson.values import write_json
+from engagement.liveperson.values import Constant, first_constant, write_json
 from engagement.violation import Violation
 
 MAX_EXCERPT_CHARACTERS: Final = 16 * 1024
@@ -140,6 +140,8 @@ class Importer:
         if isinstance(finding, MisshapenSet):
             return self._report(finding, finding.violation)
         try:
+            if self._scanner.has_constants:
+                _require_numbers(finding)
             event = self._build(finding)
         except UnreadableError as error:
             return self._report(finding, error.violation)
@@ -191,6 +193,13 @@ class Importer:
             description=violation.description,
             text=text,
         )
+
+
+def _require_numbers(found: FoundSet) -> None:
+    """Raises UnreadableError if a member of a set, or of what names its subject, is no number of JSON."""
+    place = first_constant(found.whole())
+    if place or any(isinstance(each, Constant) for each in found.context):
+        raise UnreadableError(place, rule="import.number", description="must not be NaN or infinite")
 
 
 def _has_later_attributes(found: FoundSet) -> bool:

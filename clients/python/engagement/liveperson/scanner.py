@@ -15,7 +15,7 @@ from itertools import count
 from typing import BinaryIO, Final
 
 from engagement.liveperson.errors import CorruptInputError
-from engagement.liveperson.values import Json, Number, object_of
+from engagement.liveperson.values import Constant, Json, Number, object_of
 
 MAX_VALUE_CHARACTERS: Final = 16 * 1024 * 1024
 """The maximum length of a value that is read at once, and of an event."""
@@ -60,8 +60,10 @@ class Scanner:
         self.max_value_characters = max_value_characters
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
         self._decode = json.JSONDecoder(
-            parse_int=Number, parse_float=Number, parse_constant=Number
+            parse_int=Number, parse_float=Number, parse_constant=self._note_constant
         ).raw_decode
+        self.has_constants = False
+        """Whether any value so far had a Constant."""
         self._text = ""
         self._at = 0
         self._has_ended = False
@@ -137,7 +139,7 @@ class Scanner:
         """The value that was taken last, with RepeatingObject for objects in which a name is repeated."""
         start, _ = self._taken
         decoder = json.JSONDecoder(
-            parse_int=Number, parse_float=Number, parse_constant=Number, object_pairs_hook=object_of
+            parse_int=Number, parse_float=Number, parse_constant=Constant, object_pairs_hook=object_of
         )
         value: Json
         value, _ = decoder.raw_decode(self._text, start)
@@ -196,6 +198,10 @@ class Scanner:
             yield name
             if self._expect(",}") == "}" or self._ends_with("}"):
                 return
+
+    def _note_constant(self, text: str) -> Constant:
+        self.has_constants = True
+        return Constant(text)
 
     def _ends_with(self, closing: str) -> bool:
         """Skips the closing bracket behind a trailing comma, if it stands there."""

@@ -22,6 +22,12 @@ class Number(str):
     __slots__ = ()
 
 
+class Constant(Number):
+    """`NaN`, `Infinity` or `-Infinity`, which some tools write and JSON does not have."""
+
+    __slots__ = ()
+
+
 class RepeatingObject(dict[str, "Json"]):
     """An object in which several members have the same name; as a dict, the last of each."""
 
@@ -65,14 +71,27 @@ def count_members(value: Object | list[Json]) -> int:
 
 def first_repeat(value: Json, *, path: str = "") -> str:
     """The path of the first member of a value that appears more than once; empty if there is none."""
-    children: Iterator[tuple[str, Json]] = iter(())
     if isinstance(value, RepeatingObject):
         return f"{path}.{min(value.repeated)}".removeprefix(".")
+    return next(
+        filter(None, (first_repeat(child, path=place) for place, child in _children(value, path))), ""
+    )
+
+
+def first_constant(value: Json, *, path: str = "") -> str:
+    """The path of the first Constant in a value; empty if there is none."""
+    if isinstance(value, Constant):
+        return path.removeprefix(".")
+    return next(
+        filter(None, (first_constant(child, path=place) for place, child in _children(value, path))), ""
+    )
+
+
+def _children(value: Json, path: str) -> Iterator[tuple[str, Json]]:
     if isinstance(value, dict):
-        children = ((f"{path}.{name}", child) for name, child in value.items())
+        yield from ((f"{path}.{name}", child) for name, child in value.items())
     elif isinstance(value, list):
-        children = ((f"{path}[{index}]", child) for index, child in enumerate(value))
-    return next(filter(None, (first_repeat(child, path=place) for place, child in children)), "")
+        yield from ((f"{path}[{index}]", child) for index, child in enumerate(value))
 
 
 def text_of(value: Json) -> str | None:

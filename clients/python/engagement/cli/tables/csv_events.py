@@ -14,11 +14,12 @@ from engagement.cli.proto_json import EventSyntaxError
 from engagement.cli.tables.cells import FROM_TEXT
 from engagement.cli.tables.csv_rows import Cells, CsvRows, Fault
 from engagement.cli.tables.errors import TableDamageError
-from engagement.cli.tables.header import find_target, find_targets
+from engagement.cli.tables.header import Target, find_target, find_targets
 from engagement.cli.tables.rows import RowEvents
 from engagement.violation import Violation
 
-_SEPARATORS: Final = (",", ";", "\t")
+_SEPARATORS: Final = (",", ";", "\t", "|")
+_SEPARATED: Final = "Cells may be separated by commas, semicolons, tabs and |"
 _ENDINGS: Final = (".csv", ".tsv")
 # With this line Excel says what separates cells.
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([,;\t|])"?\r?\n?')
@@ -100,7 +101,7 @@ class CsvEvents:
         return names
 
     def _read_rows(self, rows: Iterator[Cells | Fault], names: list[str]) -> Iterator[FoundEvent | Rejection]:
-        targets = find_targets(names)
+        targets = _find_targets(names)
         read = RowEvents(names, targets, [FROM_TEXT[target.content] for target in targets]).read
         texts, width = self._texts, len(names)
         for row in rows:
@@ -123,6 +124,16 @@ class CsvEvents:
     def _reject(self, violation: Violation) -> Rejection:
         text = self._rows.text.rstrip("\r\n")
         return self._texts.reject(violation, text=text, place=self._rows.line_number)
+
+
+def _find_targets(names: list[str]) -> list[Target]:
+    """What the columns hold. Raises TableDamageError, with the known separators if the header has none."""
+    try:
+        return find_targets(names)
+    except TableDamageError as error:
+        if len(names) != 1:
+            raise
+        raise TableDamageError(f"{error}. {_SEPARATED}") from error
 
 
 def _fit(cells: Cells, width: int) -> Cells | Fault:

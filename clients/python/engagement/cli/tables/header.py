@@ -25,6 +25,7 @@ _SET_BY_THE_SERVER: Final = frozenset(
     {"cursor", "receive_time", "matched_customer_status", "matched_customer_type"}
 )
 _DAY_PARTS: Final = ("year", "month", "day")
+_REMEDY: Final = f"Rename them, remove them, or keep their values by calling them {ADDITIONAL}.NAME"
 _MAX_SHOWN_NAMES: Final = 20
 _MAX_SHOWN_CHARACTERS: Final = 60
 
@@ -136,12 +137,14 @@ def find_targets(names: Sequence[str]) -> list[Target]:
     if not names:
         raise TableDamageError("nothing in it is an event; it has no columns")
     if not targets:
-        raise TableDamageError(f"nothing in it is an event; its columns are {_list(names, _show)}")
+        columns = _list(names, _describe)
+        remedy = f". {_REMEDY}" if columns != _list(names, _show) else ""
+        raise TableDamageError(f"nothing in it is an event; its columns are {columns}{remedy}")
     unknown = [name for name, target in zip(names, found, strict=True) if target is None]
     if unknown:
         raise TableDamageError(
             f"nothing of it was read, because no event has these columns: {_list(unknown, _describe)}. "
-            f"Rename them, remove them, or keep their values by calling them {ADDITIONAL}.NAME"
+            f"{_REMEDY}"
         )
     if repeated := list(_repeated(names, targets)):
         raise TableDamageError(
