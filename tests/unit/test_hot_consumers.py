@@ -12,6 +12,7 @@ import pytest
 
 from engagement import v1
 from engagement_server import profiles
+from engagement_server.clock import now_ms
 from engagement_server.errors import ProfileNotFoundError, ProfilePendingError
 from engagement_server.governor.turns import Caller
 from engagement_server.jobs.hot_consumers import (
@@ -36,6 +37,7 @@ from engagement_server.operations import (
 )
 from engagement_server.profiles import Profiles
 from engagement_server.store.database import DatabaseFile, read_cursors
+from engagement_server.store.profile_moment import ProfileMoment
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
 from tests.support.events import batch_of, customer_event, customer_events
@@ -90,7 +92,7 @@ class Parts:
                 "consumer_id": reader.profiles.fold_consumer,
                 "customer_id": reader.profiles.fold_customer,
             }
-            folding = begin[self.kind](bounds, "ada")
+            folding = begin[self.kind](bounds, "ada", moment=ProfileMoment(due_ms=now_ms()))
             reader.profiles.advance(folding)
             return folding.events
 

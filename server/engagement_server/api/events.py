@@ -114,6 +114,7 @@ class EventHandlers:
     async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
         """Returns one profile."""
         require_valid(request)
+        _require_times(request)
         partition = self._partitions.of(request.account_id)
         profile = await read_with_catch_up(
             partition.log, lambda: partition.profiles.read(request, caller=call.caller)
@@ -153,7 +154,9 @@ def _page_arguments(request: v1.ListEventsRequest) -> bytes:
     return bound.SerializeToString(deterministic=True)
 
 
-def _require_times(message: v1.EventFilter | v1.SubscribeEventsRequest, *, path: str = "") -> None:
+def _require_times(
+    message: v1.EventFilter | v1.SubscribeEventsRequest | v1.GetProfileRequest, *, path: str = ""
+) -> None:
     """Raises FieldInvalidError if a time has nanoseconds of more than a second, or less than none."""
     for field, value in message.ListFields():
         if isinstance(value, Timestamp) and not 0 <= value.nanos < _NANOSECONDS:

@@ -13,10 +13,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
+from engagement_server.clock import now_ms
 from engagement_server.errors import RequestError
 from engagement_server.governor.turns import Caller, Room, Turns
 from engagement_server.operations import CommitChunk, RecordBatch, SaveProfile
 from engagement_server.store.budget import STEP_SECONDS
+from engagement_server.store.profile_moment import ProfileMoment
 from engagement_server.supervision import run_in_background, supervise
 
 if TYPE_CHECKING:
@@ -209,9 +211,10 @@ class HotConsumers:
                 bounds = reader.bounds(subject.account_id)
                 if bounds is None:
                     return None
+                moment = ProfileMoment(due_ms=now_ms())
                 if subject.consumer_id:
-                    return reader.profiles.fold_consumer(bounds, subject.consumer_id)
-                return reader.profiles.fold_customer(bounds, subject.customer_id)
+                    return reader.profiles.fold_consumer(bounds, subject.consumer_id, moment=moment)
+                return reader.profiles.fold_customer(bounds, subject.customer_id, moment=moment)
 
         folding = await self._readers.run(begin)
         if folding is None:
@@ -220,7 +223,7 @@ class HotConsumers:
         while not is_complete:
             is_complete, step_seconds = await self._readers.run(lambda reader: _advance(reader, folding))
             await asyncio.sleep(self._pause(subject) * step_seconds)
-        if folding.events >= MIN_KEPT_EVENTS and not folding.fold.is_empty:
+        if folding.events >= MIN_KEPT_EVENTS and folding.is_worth_keeping:
             await self._committer.submit(
                 SaveProfile(subject.account_id, folding.folded_profile()), returns=int
             )

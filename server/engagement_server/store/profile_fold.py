@@ -20,6 +20,7 @@ _FIELDS = {
 }
 # The only attribute that every event has.
 _TIME = "server_time_stamp"
+_STATUS, _TYPE = "customer_status", "customer_type"
 
 
 class Source(NamedTuple):
@@ -29,6 +30,11 @@ class Source(NamedTuple):
     server_time_ms: int
     position: int
     event_id: str
+    name: str = ""
+    """Of the producing system."""
+    matched_status: str | None = None
+    """The entity that the event's customer status matched on acceptance."""
+    matched_type: str | None = None
 
 
 Value: TypeAlias = tuple[Source, Message]
@@ -40,18 +46,22 @@ _UNBEATEN = Source(authenticated=True, server_time_ms=maxsize, position=maxsize,
 class _SetFold:
     """The folded events of one attribute set, for both foldings."""
 
-    __slots__ = ("_lists", "_singles", "_weakest", "latest", "values")
+    __slots__ = ("_lists", "_lowest", "_singles", "_weakest", "last", "latest", "values")
 
     def __init__(self, set_name: str) -> None:
         fields = _FIELDS[set_name]
         self.values: dict[str, Value] = {}
         """The winning values, by attribute."""
         self.latest: Value | None = None
+        self.last: dict[str, Source] = {}
+        """The event accepted last with a value, by attribute: above the winner it was beaten."""
         self._singles = [field.name for field in fields if not field.is_repeated]
         """Singular attributes without a value so far."""
         self._lists = [field.name for field in fields if field.is_repeated]
         self._weakest = _UNBEATEN
         """The lowest source of a winning value."""
+        self._lowest = maxsize
+        """The lowest position in `last`."""
 
     def add(self, source: Source, attributes: Message) -> None:
         if self.latest is None or source > self.latest[0]:
@@ -59,6 +69,8 @@ class _SetFold:
         # Newest first, an event only adds missing values and never gets here.
         if source > self._weakest:
             self._contest(source, attributes)
+        if source.position > self._lowest:
+            self.add_ahead(source, attributes)
         has = attributes.HasField
         found = [name for name in self._singles if has(name)]
         if self._lists:
@@ -66,8 +78,13 @@ class _SetFold:
         if found:
             self._set_winners(dict.fromkeys(found, (source, attributes)))
 
+    def add_ahead(self, source: Source, attributes: Message) -> None:
+        """Adds an event that does not win."""
+        self._set_last({field.name: source for field, _ in attributes.ListFields()})
+
     def merge(self, other: _SetFold) -> None:
         """Adds the values of another fold of the same set."""
+        self._set_last(other.last)
         if other.latest is not None and (self.latest is None or other.latest[0] > self.latest[0]):
             self.latest = other.latest
         self._set_winners(
@@ -82,6 +99,10 @@ class _SetFold:
         """Sets the winning value of an attribute."""
         self._set_winners({name: value})
 
+    def restore_beaten(self, name: str, source: Source) -> None:
+        """Sets the event that was beaten although it was accepted last."""
+        self._set_last({name: source})
+
     def winners(self) -> Iterator[Value]:
         """The winning values of both foldings."""
         yield from self.values.values()
@@ -93,6 +114,17 @@ class _SetFold:
         if self.latest is None:
             return {}
         return {field.name: self.latest for field, _ in self.latest[1].ListFields()}
+
+    def beaten(self, folding: v1.Folding) -> Iterator[tuple[str, Source, v1.BeatenValue.Rule]]:
+        """The attributes with an event accepted after the winning one, that event, and why it lost.
+
+        When replacing, an event wins all attributes of its set.
+        """
+        for name, last in self.last.items():
+            value = self.latest if folding == v1.Folding.FOLDING_REPLACE else self.values.get(name)
+            winner = None if value is None else value[0]
+            if winner is None or last.position > winner.position:
+                yield name, last, _rule(last, winner)
 
     def _contest(self, source: Source, attributes: Message) -> None:
         present = {field.name for field, _ in attributes.ListFields()}
@@ -110,6 +142,19 @@ class _SetFold:
             self._singles = [name for name in self._singles if name not in won]
             self._lists = [name for name in self._lists if name not in won]
             self._weakest = min(source for source, _ in self.values.values())
+            self._set_last({name: source for name, (source, _) in won.items()})
+
+    def _set_last(self, sources: dict[str, Source]) -> None:
+        """Takes the sources that were accepted after those known."""
+        last = self.last
+        changed = {
+            name: source
+            for name, source in sources.items()
+            if name not in last or source.position > last[name].position
+        }
+        if changed:
+            last.update(changed)
+            self._lowest = min(source.position for source in last.values())
 
 
 class ProfileFold:
@@ -122,9 +167,13 @@ class ProfileFold:
     def of_snapshot(cls, *, merged: bytes, replaced: bytes) -> ProfileFold:
         """The fold whose snapshots these are."""
         fold = cls()
-        for set_name, name, value in _read_snapshot(merged):
+        profile = v1.Profile.FromString(merged)
+        for set_name, name, value in _read_values(profile):
             fold._sets[set_name].restore(name, value)
-        for set_name, name, value in _read_snapshot(replaced):
+        for path, beaten in profile.beaten.items():
+            set_name, _, name = path.partition(".")
+            fold._sets[set_name].restore_beaten(name, _read_source(beaten.source))
+        for set_name, name, value in _read_values(v1.Profile.FromString(replaced)):
             if name == _TIME:
                 fold._sets[set_name].latest = value
         return fold
@@ -132,11 +181,11 @@ class ProfileFold:
     @property
     def is_empty(self) -> bool:
         """Whether the fold has no events."""
-        return all(each.latest is None for each in self._sets.values())
+        return not any(each.last for each in self._sets.values())
 
     @property
     def oldest_position(self) -> int:
-        """The lowest position of a source."""
+        """The lowest position of a source; some value has won."""
         return min(source.position for each in self._sets.values() for source, _ in each.winners())
 
     def add(self, source: Source, event: v1.Event) -> None:
@@ -146,6 +195,13 @@ class ProfileFold:
         # Producers may leave the time to the server.
         attributes.server_time_stamp = source.server_time_ms
         self._sets[set_name].add(source, attributes)
+
+    def add_ahead(self, source: Source, event: v1.Event) -> None:
+        """Adds an event that does not win, because its time has not come yet."""
+        set_name = event.WhichOneof("attributes")
+        attributes = event.customer_info if set_name == "customer_info" else event.personal_info
+        attributes.server_time_stamp = source.server_time_ms
+        self._sets[set_name].add_ahead(source, attributes)
 
     def merge(self, other: ProfileFold) -> None:
         """Adds the events of another fold."""
@@ -159,14 +215,14 @@ class ProfileFold:
             values = each.replaced() if folding == v1.Folding.FOLDING_REPLACE else each.values
             for name, (source, attributes) in values.items():
                 _copy(name, attributes, getattr(profile, set_name))
-                profile.sources[f"{set_name}.{name}"].MergeFrom(
-                    v1.ValueSource(
-                        cursor=encode(source.position),
-                        event_id=source.event_id,
-                        server_time_stamp=source.server_time_ms,
-                        authenticated=source.authenticated,
-                    )
-                )
+                profile.sources[f"{set_name}.{name}"].MergeFrom(_value_source(source, encode))
+            if _STATUS in values:
+                profile.matched_customer_status = values[_STATUS][0].matched_status or ""
+            if _TYPE in values:
+                profile.matched_customer_type = values[_TYPE][0].matched_type or ""
+            for name, source, rule in each.beaten(folding):
+                beaten = v1.BeatenValue(source=_value_source(source, encode), rule=rule)
+                profile.beaten[f"{set_name}.{name}"].MergeFrom(beaten)
         # Dates and contacts may bring fields that this contract does not know.
         profile.DiscardUnknownFields()
         return profile
@@ -176,12 +232,40 @@ class ProfileFold:
         return self.profile("", folding=folding, encode=str).SerializeToString()
 
 
-def _read_snapshot(snapshot: bytes) -> Iterator[tuple[str, str, Value]]:
+def _rule(last: Source, winner: Source | None) -> v1.BeatenValue.Rule:
+    """Why an event lost against one that was accepted before it."""
+    # By its rank it would win.
+    if winner is None or last > winner:
+        return v1.BeatenValue.RULE_FUTURE
+    if winner.authenticated and not last.authenticated:
+        return v1.BeatenValue.RULE_AUTHENTICATED
+    return v1.BeatenValue.RULE_LATER
+
+
+def _value_source(source: Source, encode: Callable[[int], str]) -> v1.ValueSource:
+    return v1.ValueSource(
+        cursor=encode(source.position),
+        event_id=source.event_id,
+        server_time_stamp=source.server_time_ms,
+        authenticated=source.authenticated,
+        source=source.name,
+    )
+
+
+def _read_source(stored: v1.ValueSource) -> Source:
+    return Source(
+        stored.authenticated, stored.server_time_stamp, int(stored.cursor), stored.event_id, stored.source
+    )
+
+
+def _read_values(profile: v1.Profile) -> Iterator[tuple[str, str, Value]]:
     """The attribute sets, attributes and values of a snapshot."""
-    profile = v1.Profile.FromString(snapshot)
     for path, stored in profile.sources.items():
         set_name, _, name = path.partition(".")
-        source = Source(stored.authenticated, stored.server_time_stamp, int(stored.cursor), stored.event_id)
+        # The names belong to the values that matched them; where others have them they mean nothing.
+        source = _read_source(stored)._replace(
+            matched_status=profile.matched_customer_status, matched_type=profile.matched_customer_type
+        )
         yield set_name, name, (source, getattr(profile, set_name))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.model import FoldedProfile
 from engagement_server.store.budget import Budget
-from engagement_server.store.fingerprint import FINGERPRINT
+from engagement_server.store.fingerprint import FOLD_FINGERPRINT
 from engagement_server.store.profile_fold import ProfileFold, Source
 from engagement_server.store.search import SEARCH_MATCHES, identifier_token
 
@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 
     from engagement_server.model import LogBounds
     from engagement_server.operations import SaveProfile
+    from engagement_server.store.profile_moment import ProfileMoment
 
 _NO_LIMIT = -1
+# Which events count at a moment, and which of them are ahead of the clock.
+_COUNTS, _IS_AHEAD = 0, 1
+_EVENTS: Final = (
+    "SELECT e.authenticated, e.server_time_ms, e.position, e.event_id, e.matched_status, e.matched_type,"  # noqa: S608
+    " e.payload, iif(e.server_time_ms >= ? OR e.receive_time_ms >= ?, 2,"
+    " e.server_time_ms > ? AND e.server_time_ms > e.receive_time_ms)"
+    f" FROM (SELECT rowid FROM search WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid < ?"
+    " ORDER BY rowid DESC LIMIT ?) AS hit CROSS JOIN events AS e ON e.position = hit.rowid"
+)
 
 
 @dataclass(slots=True)
@@ -35,30 +45,68 @@ class Folding:
     """The query that finds candidates in the index."""
     matches: Callable[[v1.Event], bool]
     """Whether an event is one of them."""
-    expired_position: int
-    """Events up to here had expired at that moment."""
-    after_position: int
-    """Events up to here are in the fold already or have expired."""
-    through_position: int
-    """The last position at that moment."""
-    next_position: int
-    """Events from here on are in the fold."""
+    moment: ProfileMoment
+    expired_position: int = 0
+    """Events up to here had expired when folding began."""
+    after_position: int = 0
+    """Events up to here are in the stored fold or have expired."""
+    through_position: int = 0
+    """The last position when folding began."""
+    next_position: int = 0
+    """Events from here on are folded."""
+    kept_through_position: int = 0
+    """Events up to here can be kept as a fold: the time of all of them has come."""
+    stored: ProfileFold | None = None
+    """The stored fold, until folding is complete."""
+    keepable: ProfileFold = field(default_factory=ProfileFold)
+    """The folded events that can be kept."""
+    newer: ProfileFold | None = None
+    """The folded events from the first one on whose time has not come yet."""
     fold: ProfileFold = field(default_factory=ProfileFold)
+    """All events, once folding is complete."""
     events: int = 0
-    """Candidates read so far."""
+    """Candidates read so far that can be kept."""
     matched: int = 0
     """Those of them that are in the fold."""
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether a complete fold has something to keep."""
+        return self.moment.is_now and not self.keepable.is_empty
+
+    def set_aside(self, source: Source, event: v1.Event) -> None:
+        """Takes an event whose time has not come yet, and all later ones, out of what can be kept."""
+        if self.newer is None:
+            self.newer = ProfileFold()
+        if not self.keepable.is_empty:
+            self.newer.merge(self.keepable)
+            self.keepable = ProfileFold()
+        self.newer.add_ahead(source, event)
+        self.kept_through_position = source.position - 1
+        self.events = self.matched = 0
+
+    def complete(self) -> None:
+        """Adds the stored fold, once all later events are folded."""
+        if self.stored is not None:
+            self.keepable.merge(self.stored)
+            self.stored = None
+        self.fold = self.keepable
+        if self.newer is not None:
+            self.fold = ProfileFold()
+            self.fold.merge(self.newer)
+            self.fold.merge(self.keepable)
 
     def folded_profile(self) -> FoldedProfile:
         """The fold to store, once folding is complete."""
         return FoldedProfile(
             consumer_id=self.consumer_id,
             customer_id=self.customer_id,
-            through_position=self.through_position,
-            oldest_position=self.fold.oldest_position,
-            merged=self.fold.snapshot(v1.Folding.FOLDING_MERGE),
-            replaced=self.fold.snapshot(v1.Folding.FOLDING_REPLACE),
-            fingerprint=FINGERPRINT,
+            through_position=self.kept_through_position,
+            oldest_position=self.keepable.oldest_position,
+            merged=self.keepable.snapshot(v1.Folding.FOLDING_MERGE),
+            replaced=self.keepable.snapshot(v1.Folding.FOLDING_REPLACE),
+            fingerprint=FOLD_FINGERPRINT,
+            read_through_position=self.through_position,
         )
 
 
@@ -82,13 +130,15 @@ class ProfileRows:
         bounds: LogBounds,
         customer_id: str,
         *,
+        moment: ProfileMoment,
         before: int | None = None,
         max_seconds: float | None = None,
     ) -> FoundConsumer:
         """Looks for the latest event with a customer id, before a position: other ids may share its hash."""
         budget = Budget(max_seconds)
-        for position, payload in self._connection.execute(
-            "SELECT e.position, e.payload FROM search CROSS JOIN events AS e ON e.position = search.rowid"  # noqa: S608
+        for position, server_time_ms, receive_time_ms, payload in self._connection.execute(
+            "SELECT e.position, e.server_time_ms, e.receive_time_ms, e.payload"  # noqa: S608
+            " FROM search CROSS JOIN events AS e ON e.position = search.rowid"
             f" WHERE {SEARCH_MATCHES} AND search.rowid > ? AND search.rowid < ? ORDER BY search.rowid DESC",
             (
                 f'(customer_id : "{identifier_token(customer_id)}")',
@@ -96,29 +146,38 @@ class ProfileRows:
                 bounds.last_position + 1 if before is None else before,
             ),
         ):
-            event = v1.Event.FromString(payload)
-            if event.customer_info.customer_id == customer_id:
-                return FoundConsumer(event.consumer_id, None)
+            if moment.counts(server_time_ms=server_time_ms, receive_time_ms=receive_time_ms):
+                event = v1.Event.FromString(payload)
+                if event.customer_info.customer_id == customer_id:
+                    return FoundConsumer(event.consumer_id, None)
             if budget.is_spent:
                 return FoundConsumer(None, position)
         return FoundConsumer(None, None)
 
-    def fold_consumer(self, bounds: LogBounds, consumer_id: str) -> Folding:
+    def fold_consumer(self, bounds: LogBounds, consumer_id: str, *, moment: ProfileMoment) -> Folding:
         """Begins folding the events of a consumer, from the stored fold if there is one."""
         return self._begin(
             bounds,
-            consumer_id=consumer_id,
-            expression=f'consumer_id : "{identifier_token(consumer_id)}"',
-            matches=lambda event: event.consumer_id == consumer_id,
+            Folding(
+                consumer_id=consumer_id,
+                customer_id="",
+                expression=f'(consumer_id : "{identifier_token(consumer_id)}")',
+                matches=lambda event: event.consumer_id == consumer_id,
+                moment=moment,
+            ),
         )
 
-    def fold_customer(self, bounds: LogBounds, customer_id: str) -> Folding:
+    def fold_customer(self, bounds: LogBounds, customer_id: str, *, moment: ProfileMoment) -> Folding:
         """Begins folding the events with a customer id, from the stored fold if there is one."""
         return self._begin(
             bounds,
-            customer_id=customer_id,
-            expression=f'customer_id : "{identifier_token(customer_id)}"',
-            matches=lambda event: event.customer_info.customer_id == customer_id,
+            Folding(
+                consumer_id="",
+                customer_id=customer_id,
+                expression=f'(customer_id : "{identifier_token(customer_id)}")',
+                matches=lambda event: event.customer_info.customer_id == customer_id,
+                moment=moment,
+            ),
         )
 
     def has_removed_since(self, folding: Folding, bounds: LogBounds) -> bool:
@@ -138,24 +197,35 @@ class ProfileRows:
         read = 0
         is_spent = False
         parse, matches, position = v1.Event.FromString, folding.matches, folding.next_position
-        for position, event_id, authenticated, server_time_ms, payload in self._connection.execute(
-            "SELECT e.position, e.event_id, e.authenticated, e.server_time_ms, e.payload"  # noqa: S608
-            f" FROM (SELECT rowid FROM search WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid < ?"
-            " ORDER BY rowid DESC LIMIT ?) AS hit CROSS JOIN events AS e ON e.position = hit.rowid",
-            (folding.expression, folding.after_position, folding.next_position, max_events),
-        ):
+        moment = folding.moment
+        rows: Any = self._connection.execute(  # Any: each column has its own type
+            _EVENTS,
+            (
+                *(moment.before_ms, moment.accepted_before_ms, moment.due_ms),
+                *(folding.expression, folding.after_position, folding.next_position, max_events),
+            ),
+        )
+        for authenticated, time_ms, position, event_id, status, type_, payload, state in rows:
             read += 1
-            event = parse(payload)
-            if matches(event):
-                folding.matched += 1
-                added.add(Source(bool(authenticated), server_time_ms, position, event_id), event)
+            folding.events += 1
+            if state <= _IS_AHEAD and matches(event := parse(payload)):
+                source = Source(bool(authenticated), time_ms, position, event_id, event.source, status, type_)
+                if state == _COUNTS:
+                    folding.matched += 1
+                    added.add(source, event)
+                else:
+                    folding.keepable.merge(added)
+                    added = ProfileFold()
+                    folding.set_aside(source, event)
             if budget.is_spent:
                 is_spent = True
                 break
         folding.next_position = position
-        folding.events += read
-        folding.fold.merge(added)
-        return read != max_events and not is_spent
+        folding.keepable.merge(added)
+        is_complete = read != max_events and not is_spent
+        if is_complete:
+            folding.complete()
+        return is_complete
 
     def save(self, operation: SaveProfile, account: int) -> int:
         """Stores a fold unless a newer one is stored or its events may be gone; returns rows stored.
@@ -166,7 +236,7 @@ class ProfileRows:
         self._connection.execute(
             "INSERT INTO profiles SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM accounts"
             " WHERE number = ?1 AND expired_sequence < ?5 - ?9"
-            " AND NOT EXISTS (SELECT 1 FROM notices WHERE position > ?4 AND position < ?10)"
+            " AND NOT EXISTS (SELECT 1 FROM notices WHERE position > max(?4, ?11) AND position < ?10)"
             " ON CONFLICT DO UPDATE SET through_position = excluded.through_position,"
             " oldest_position = excluded.oldest_position, merged = excluded.merged,"
             " replaced = excluded.replaced, fingerprint = excluded.fingerprint"
@@ -182,36 +252,27 @@ class ProfileRows:
                 profile.fingerprint,
                 first_position(account),
                 first_position(account + 1),
+                profile.read_through_position,
             ),
         )
         return self._connection.changes()
 
-    def _begin(
-        self,
-        bounds: LogBounds,
-        *,
-        expression: str,
-        matches: Callable[[v1.Event], bool],
-        consumer_id: str = "",
-        customer_id: str = "",
-    ) -> Folding:
-        folding = Folding(
-            consumer_id=consumer_id,
-            customer_id=customer_id,
-            expression=f"({expression})",
-            matches=matches,
-            expired_position=bounds.expired_position,
-            after_position=bounds.expired_position,
-            through_position=bounds.last_position,
-            next_position=bounds.last_position + 1,
-        )
+    def _begin(self, bounds: LogBounds, folding: Folding) -> Folding:
+        folding.expired_position = folding.after_position = bounds.expired_position
+        folding.through_position = folding.kept_through_position = bounds.last_position
+        folding.next_position = bounds.last_position + 1
+        if not folding.moment.is_now:
+            return folding
         row = self._connection.execute(
             "SELECT through_position, merged, replaced FROM profiles"
             " WHERE account = ? AND consumer_id = ? AND customer_id = ?"
             " AND oldest_position > ? AND fingerprint = ?",
-            (bounds.account, consumer_id, customer_id, bounds.expired_position, FINGERPRINT),
+            (
+                *(bounds.account, folding.consumer_id, folding.customer_id),
+                *(bounds.expired_position, FOLD_FINGERPRINT),
+            ),
         ).fetchone()
         if row is not None:
             folding.after_position, merged, replaced = row
-            folding.fold = ProfileFold.of_snapshot(merged=merged, replaced=replaced)
+            folding.stored = ProfileFold.of_snapshot(merged=merged, replaced=replaced)
         return folding
