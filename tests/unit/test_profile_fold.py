@@ -28,7 +28,7 @@ from engagement_server.operations import (
     SaveProfile,
 )
 from engagement_server.store.database import DatabaseFile
-from engagement_server.store.profile_fold import ProfileFold, Source
+from engagement_server.store.profile_fold import ProfileFold
 from engagement_server.store.profile_moment import ProfileMoment
 from engagement_server.store.profile_rows import Folding
 from engagement_server.store.reader import Reader
@@ -105,16 +105,8 @@ def fold_of(stored: list[v1.StoredEvent], *, due_ms: int) -> ProfileFold:
         event = v1.Event.FromString(each.event.SerializeToString())
         time_ms = getattr(event, event.WhichOneof("attributes")).server_time_stamp
         add = fold.add if time_ms <= max(due_ms, NOW_MS) else fold.add_ahead
-        source = Source(
-            event.authenticated,
-            time_ms,
-            int(each.cursor),
-            event.event_id,
-            event.source,
-            each.matched_customer_status or None,
-            each.matched_customer_type or None,
-        )
-        add(source, event)
+        names = each.matched_customer_status or None, each.matched_customer_type or None
+        add((event.authenticated, time_ms, int(each.cursor), event.event_id, *names), event)
     return fold
 
 

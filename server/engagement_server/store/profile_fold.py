@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from sys import maxsize
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from google.protobuf.message import Message
 
@@ -21,6 +21,13 @@ _FIELDS = {
 # The only attribute that every event has.
 _TIME = "server_time_stamp"
 _STATUS, _TYPE = "customer_status", "customer_type"
+_SINGLES = {
+    set_name: [field.name for field in fields if not field.is_repeated and field.name != _TIME]
+    for set_name, fields in _FIELDS.items()
+}
+_LISTS = {
+    set_name: [field.name for field in fields if field.is_repeated] for set_name, fields in _FIELDS.items()
+}
 
 
 class Source(NamedTuple):
@@ -30,13 +37,15 @@ class Source(NamedTuple):
     server_time_ms: int
     position: int
     event_id: str
-    name: str = ""
-    """Of the producing system."""
     matched_status: str | None = None
     """The entity that the event's customer status matched on acceptance."""
     matched_type: str | None = None
+    name: str = ""
+    """Of the producing system."""
 
 
+Key: TypeAlias = tuple[Any, ...]  # Any: the fields have types of their own
+"""The fields of a Source up to `matched_type`; more are ignored."""
 Value: TypeAlias = tuple[Source, Message]
 """The source of a value, and the attribute set that holds the value."""
 
@@ -46,45 +55,51 @@ _UNBEATEN = Source(authenticated=True, server_time_ms=maxsize, position=maxsize,
 class _SetFold:
     """The folded events of one attribute set, for both foldings."""
 
-    __slots__ = ("_lists", "_lowest", "_singles", "_weakest", "last", "latest", "values")
+    __slots__ = ("_lists", "_lowest", "_singles", "_weakest", "beaten", "latest", "values")
 
     def __init__(self, set_name: str) -> None:
-        fields = _FIELDS[set_name]
         self.values: dict[str, Value] = {}
         """The winning values, by attribute."""
+        self.beaten: dict[str, Source] = {}
+        """The event accepted last with an attribute, by attribute, unless it has won."""
         self.latest: Value | None = None
-        self.last: dict[str, Source] = {}
-        """The event accepted last with a value, by attribute: above the winner it was beaten."""
-        self._singles = [field.name for field in fields if not field.is_repeated]
+        self._singles = _SINGLES[set_name]
         """Singular attributes without a value so far."""
-        self._lists = [field.name for field in fields if field.is_repeated]
+        self._lists = _LISTS[set_name]
         self._weakest = _UNBEATEN
         """The lowest source of a winning value."""
         self._lowest = maxsize
-        """The lowest position in `last`."""
+        """The lowest position of a winning value: no event before it has been beaten."""
 
-    def add(self, source: Source, attributes: Message) -> None:
-        if self.latest is None or source > self.latest[0]:
-            self.latest = source, attributes
-        # Newest first, an event only adds missing values and never gets here.
-        if source > self._weakest:
-            self._contest(source, attributes)
-        if source.position > self._lowest:
-            self.add_ahead(source, attributes)
+    def add(self, key: Key, event: v1.Event, attributes: Message) -> None:
+        # Newest first, an event only adds missing values: it is neither stronger nor accepted later.
+        is_stronger, is_later = key > self._weakest, key[2] > self._lowest
         has = attributes.HasField
         found = [name for name in self._singles if has(name)]
         if self._lists:
             found += [name for name in self._lists if getattr(attributes, name)]
+        if self.latest is None:
+            found.append(_TIME)
+        if not (found or is_stronger or is_later):
+            return
+        source = _complete(key, event, attributes)
+        value = source, attributes
+        if is_later:
+            self._note({field.name: source for field, _ in attributes.ListFields()})
+        if is_stronger:
+            self._contest(value)
         if found:
-            self._set_winners(dict.fromkeys(found, (source, attributes)))
+            self._set_winners(dict.fromkeys(found, value))
+        if self.latest is None or source > self.latest[0]:
+            self.latest = value
 
-    def add_ahead(self, source: Source, attributes: Message) -> None:
+    def add_ahead(self, key: Key, event: v1.Event, attributes: Message) -> None:
         """Adds an event that does not win."""
-        self._set_last({field.name: source for field, _ in attributes.ListFields()})
+        source = _complete(key, event, attributes)
+        self._note({field.name: source for field, _ in attributes.ListFields()})
 
     def merge(self, other: _SetFold) -> None:
         """Adds the values of another fold of the same set."""
-        self._set_last(other.last)
         if other.latest is not None and (self.latest is None or other.latest[0] > self.latest[0]):
             self.latest = other.latest
         self._set_winners(
@@ -94,14 +109,11 @@ class _SetFold:
                 if name not in self.values or value[0] > self.values[name][0]
             }
         )
+        self._note(other.last())
 
     def restore(self, name: str, value: Value) -> None:
         """Sets the winning value of an attribute."""
         self._set_winners({name: value})
-
-    def restore_beaten(self, name: str, source: Source) -> None:
-        """Sets the event that was beaten although it was accepted last."""
-        self._set_last({name: source})
 
     def winners(self) -> Iterator[Value]:
         """The winning values of both foldings."""
@@ -115,46 +127,60 @@ class _SetFold:
             return {}
         return {field.name: self.latest for field, _ in self.latest[1].ListFields()}
 
-    def beaten(self, folding: v1.Folding) -> Iterator[tuple[str, Source, v1.BeatenValue.Rule]]:
-        """The attributes with an event accepted after the winning one, that event, and why it lost.
+    def last(self) -> dict[str, Source]:
+        """The event accepted last with an attribute, by attribute."""
+        return {name: source for name, (source, _) in self.values.items()} | self.beaten
 
-        When replacing, an event wins all attributes of its set.
-        """
-        for name, last in self.last.items():
-            value = self.latest if folding == v1.Folding.FOLDING_REPLACE else self.values.get(name)
-            winner = None if value is None else value[0]
+    def merge_beaten(self) -> Iterator[tuple[str, Source, v1.BeatenValue.Rule]]:
+        """The attributes with an event accepted after the winning one, that event, and why it lost."""
+        for name, last in self.beaten.items():
+            value = self.values.get(name)
+            yield name, last, _rule(last, None if value is None else value[0])
+
+    def replace_beaten(self) -> Iterator[tuple[str, Source, v1.BeatenValue.Rule]]:
+        """As `merge_beaten`, of the latest event, which wins for all attributes of the set."""
+        winner = None if self.latest is None else self.latest[0]
+        for name, last in self.last().items():
             if winner is None or last.position > winner.position:
                 yield name, last, _rule(last, winner)
 
-    def _contest(self, source: Source, attributes: Message) -> None:
+    def note_beaten(self, name: str, source: Source) -> None:
+        """Adds an event that has an attribute and does not win."""
+        self._note({name: source})
+
+    def _contest(self, value: Value) -> None:
+        source, attributes = value
         present = {field.name for field, _ in attributes.ListFields()}
         self._set_winners(
-            {
-                name: (source, attributes)
-                for name, (winner, _) in self.values.items()
-                if source > winner and name in present
-            }
+            {name: value for name, (winner, _) in self.values.items() if source > winner and name in present}
         )
 
     def _set_winners(self, won: dict[str, Value]) -> None:
         if won:
+            for name, (source, _) in won.items():
+                last = self._last(name)
+                if last is not None and last.position > source.position:
+                    self.beaten[name] = last
+                elif last is not None:
+                    self.beaten.pop(name, None)
             self.values.update(won)
             self._singles = [name for name in self._singles if name not in won]
             self._lists = [name for name in self._lists if name not in won]
             self._weakest = min(source for source, _ in self.values.values())
-            self._set_last({name: source for name, (source, _) in won.items()})
+            self._lowest = min(self._lowest, *[source.position for source, _ in won.values()])
 
-    def _set_last(self, sources: dict[str, Source]) -> None:
-        """Takes the sources that were accepted after those known."""
-        last = self.last
-        changed = {
-            name: source
-            for name, source in sources.items()
-            if name not in last or source.position > last[name].position
-        }
-        if changed:
-            last.update(changed)
-            self._lowest = min(source.position for source in last.values())
+    def _note(self, sources: dict[str, Source]) -> None:
+        """Notes events with an attribute that do not win now, by attribute."""
+        for name, source in sources.items():
+            last = self._last(name)
+            if last is None or source.position > last.position:
+                self.beaten[name] = source
+
+    def _last(self, name: str) -> Source | None:
+        last = self.beaten.get(name)
+        if last is None and name in self.values:
+            return self.values[name][0]
+        return last
 
 
 class ProfileFold:
@@ -172,7 +198,7 @@ class ProfileFold:
             fold._sets[set_name].restore(name, value)
         for path, beaten in profile.beaten.items():
             set_name, _, name = path.partition(".")
-            fold._sets[set_name].restore_beaten(name, _read_source(beaten.source))
+            fold._sets[set_name].note_beaten(name, _read_source(beaten.source))
         for set_name, name, value in _read_values(v1.Profile.FromString(replaced)):
             if name == _TIME:
                 fold._sets[set_name].latest = value
@@ -181,27 +207,24 @@ class ProfileFold:
     @property
     def is_empty(self) -> bool:
         """Whether the fold has no events."""
-        return not any(each.last for each in self._sets.values())
+        return not any(each.values or each.beaten for each in self._sets.values())
 
     @property
     def oldest_position(self) -> int:
         """The lowest position of a source; some value has won."""
         return min(source.position for each in self._sets.values() for source, _ in each.winners())
 
-    def add(self, source: Source, event: v1.Event) -> None:
+    def add(self, key: Key, event: v1.Event) -> None:
         """Adds an event, which the fold keeps and changes. Newest first is the fastest order."""
         set_name = event.WhichOneof("attributes")
         attributes = event.customer_info if set_name == "customer_info" else event.personal_info
-        # Producers may leave the time to the server.
-        attributes.server_time_stamp = source.server_time_ms
-        self._sets[set_name].add(source, attributes)
+        self._sets[set_name].add(key, event, attributes)
 
-    def add_ahead(self, source: Source, event: v1.Event) -> None:
+    def add_ahead(self, key: Key, event: v1.Event) -> None:
         """Adds an event that does not win, because its time has not come yet."""
         set_name = event.WhichOneof("attributes")
         attributes = event.customer_info if set_name == "customer_info" else event.personal_info
-        attributes.server_time_stamp = source.server_time_ms
-        self._sets[set_name].add_ahead(source, attributes)
+        self._sets[set_name].add_ahead(key, event, attributes)
 
     def merge(self, other: ProfileFold) -> None:
         """Adds the events of another fold."""
@@ -211,18 +234,29 @@ class ProfileFold:
     def profile(self, consumer_id: str, *, folding: v1.Folding, encode: Callable[[int], str]) -> v1.Profile:
         """The profile; `encode` turns positions into cursors."""
         profile = v1.Profile(consumer_id=consumer_id)
+        is_replaced = folding == v1.Folding.FOLDING_REPLACE
+        messages: dict[int, v1.ValueSource] = {}
+
+        def message(source: Source) -> v1.ValueSource:
+            # Most values come from few events.
+            found = messages.get(source.position)
+            if found is None:
+                found = messages[source.position] = _value_source(source, encode)
+            return found
+
         for set_name, each in self._sets.items():
-            values = each.replaced() if folding == v1.Folding.FOLDING_REPLACE else each.values
+            values = each.replaced() if is_replaced else each.values
             for name, (source, attributes) in values.items():
                 _copy(name, attributes, getattr(profile, set_name))
-                profile.sources[f"{set_name}.{name}"].MergeFrom(_value_source(source, encode))
+                profile.sources[f"{set_name}.{name}"].MergeFrom(message(source))
             if _STATUS in values:
                 profile.matched_customer_status = values[_STATUS][0].matched_status or ""
             if _TYPE in values:
                 profile.matched_customer_type = values[_TYPE][0].matched_type or ""
-            for name, source, rule in each.beaten(folding):
-                beaten = v1.BeatenValue(source=_value_source(source, encode), rule=rule)
-                profile.beaten[f"{set_name}.{name}"].MergeFrom(beaten)
+            for name, source, rule in each.replace_beaten() if is_replaced else each.merge_beaten():
+                beaten = profile.beaten[f"{set_name}.{name}"]
+                beaten.source.MergeFrom(message(source))
+                beaten.rule = rule
         # Dates and contacts may bring fields that this contract does not know.
         profile.DiscardUnknownFields()
         return profile
@@ -230,6 +264,13 @@ class ProfileFold:
     def snapshot(self, folding: v1.Folding) -> bytes:
         """The profile for storage: serialized, with positions instead of cursors."""
         return self.profile("", folding=folding, encode=str).SerializeToString()
+
+
+def _complete(key: Key, event: v1.Event, attributes: Any) -> Source:  # Any: both have a time
+    """The source with this key. Gives the attributes the time that producers may leave to the server."""
+    source = Source(bool(key[0]), key[1], key[2], key[3], key[4], key[5], event.source)
+    attributes.server_time_stamp = source.server_time_ms
+    return source
 
 
 def _rule(last: Source, winner: Source | None) -> v1.BeatenValue.Rule:
@@ -254,7 +295,11 @@ def _value_source(source: Source, encode: Callable[[int], str]) -> v1.ValueSourc
 
 def _read_source(stored: v1.ValueSource) -> Source:
     return Source(
-        stored.authenticated, stored.server_time_stamp, int(stored.cursor), stored.event_id, stored.source
+        stored.authenticated,
+        stored.server_time_stamp,
+        int(stored.cursor),
+        stored.event_id,
+        name=stored.source,
     )
 
 

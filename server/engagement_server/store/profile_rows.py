@@ -11,7 +11,7 @@ from engagement_server.cursor import first_position
 from engagement_server.model import FoldedProfile
 from engagement_server.store.budget import Budget
 from engagement_server.store.fingerprint import FOLD_FINGERPRINT
-from engagement_server.store.profile_fold import ProfileFold, Source
+from engagement_server.store.profile_fold import Key, ProfileFold
 from engagement_server.store.search import SEARCH_MATCHES, identifier_token
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _NO_LIMIT = -1
 # Which events count at a moment, and which of them are ahead of the clock.
 _COUNTS, _IS_AHEAD = 0, 1
+_POSITION, _PAYLOAD, _STATE = 2, 6, 7
+# Begins with the key of the event's source.
 _EVENTS: Final = (
     "SELECT e.authenticated, e.server_time_ms, e.position, e.event_id, e.matched_status, e.matched_type,"  # noqa: S608
     " e.payload, iif(e.server_time_ms >= ? OR e.receive_time_ms >= ?, 2,"
@@ -62,27 +64,36 @@ class Folding:
     """The folded events that can be kept."""
     newer: ProfileFold | None = None
     """The folded events from the first one on whose time has not come yet."""
-    fold: ProfileFold = field(default_factory=ProfileFold)
-    """All events, once folding is complete."""
     events: int = 0
     """Candidates read so far that can be kept."""
     matched: int = 0
     """Those of them that are in the fold."""
 
     @property
+    def fold(self) -> ProfileFold:
+        """All events, once folding is complete."""
+        return self.keepable if self.newer is None else self.newer
+
+    @property
     def is_worth_keeping(self) -> bool:
         """Whether a complete fold has something to keep."""
         return self.moment.is_now and not self.keepable.is_empty
 
-    def set_aside(self, source: Source, event: v1.Event) -> None:
+    def take(self, added: ProfileFold) -> None:
+        """Takes events that were folded together."""
+        if self.keepable.is_empty:
+            self.keepable = added
+        else:
+            self.keepable.merge(added)
+
+    def set_aside(self, key: Key, event: v1.Event) -> None:
         """Takes an event whose time has not come yet, and all later ones, out of what can be kept."""
         if self.newer is None:
             self.newer = ProfileFold()
-        if not self.keepable.is_empty:
-            self.newer.merge(self.keepable)
-            self.keepable = ProfileFold()
-        self.newer.add_ahead(source, event)
-        self.kept_through_position = source.position - 1
+        self.newer.merge(self.keepable)
+        self.newer.add_ahead(key, event)
+        self.keepable = ProfileFold()
+        self.kept_through_position = key[_POSITION] - 1
         self.events = self.matched = 0
 
     def complete(self) -> None:
@@ -90,11 +101,8 @@ class Folding:
         if self.stored is not None:
             self.keepable.merge(self.stored)
             self.stored = None
-        self.fold = self.keepable
         if self.newer is not None:
-            self.fold = ProfileFold()
-            self.fold.merge(self.newer)
-            self.fold.merge(self.keepable)
+            self.newer.merge(self.keepable)
 
     def folded_profile(self) -> FoldedProfile:
         """The fold to store, once folding is complete."""
@@ -196,8 +204,7 @@ class ProfileRows:
         added = ProfileFold()
         read = 0
         is_spent = False
-        parse, matches, position = v1.Event.FromString, folding.matches, folding.next_position
-        moment = folding.moment
+        parse, matches, moment = v1.Event.FromString, folding.matches, folding.moment
         rows: Any = self._connection.execute(  # Any: each column has its own type
             _EVENTS,
             (
@@ -205,23 +212,27 @@ class ProfileRows:
                 *(folding.expression, folding.after_position, folding.next_position, max_events),
             ),
         )
-        for authenticated, time_ms, position, event_id, status, type_, payload, state in rows:
+        row = None
+        for row in rows:
             read += 1
-            folding.events += 1
-            if state <= _IS_AHEAD and matches(event := parse(payload)):
-                source = Source(bool(authenticated), time_ms, position, event_id, event.source, status, type_)
+            state = row[_STATE]
+            if state <= _IS_AHEAD and matches(event := parse(row[_PAYLOAD])):
                 if state == _COUNTS:
                     folding.matched += 1
-                    added.add(source, event)
+                    added.add(row, event)
                 else:
-                    folding.keepable.merge(added)
+                    folding.take(added)
                     added = ProfileFold()
-                    folding.set_aside(source, event)
+                    folding.set_aside(row, event)
+                    # All that this step has read so far.
+                    folding.events = -read
             if budget.is_spent:
                 is_spent = True
                 break
-        folding.next_position = position
-        folding.keepable.merge(added)
+        if row is not None:
+            folding.next_position = row[_POSITION]
+        folding.events += read
+        folding.take(added)
         is_complete = read != max_events and not is_spent
         if is_complete:
             folding.complete()
