@@ -65,6 +65,9 @@ class Profiles:
         if folding is None or reading.is_complete or not reading.moment.is_now:
             return
         subject = Subject(reading.request.account_id, folding.consumer_id, folding.customer_id)
+        stopped_at = self._hot_consumers.stopped_at(subject)
+        if stopped_at is not None and folding.next_position > stopped_at:
+            return
         if folding.matched > MAX_READ_EVENTS or self._hot_consumers.is_preparing(subject):
             self._hot_consumers.prepare(subject)
             raise ProfilePendingError

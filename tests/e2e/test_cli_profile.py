@@ -38,14 +38,14 @@ EVENTS = (
     },
 )
 MERGED = """\
-attribute\tvalue\ttime\tauthenticated\tevent_id
-consumerId\tc-1\t\t\t
-balance\t\t2023-11-15T22:13:20.000Z\ttrue\te-3
-customerId\tk-1\t2023-11-14T22:13:20.000Z\ttrue\te-1
-role\tbroker\\x1b[31m\t2023-11-14T22:13:20.000Z\ttrue\te-1
-lastPaymentDate\t2014-03-01\t2023-11-14T22:13:20.000Z\ttrue\te-1
-otherContacts[0].email\tz@example.com\t2023-11-15T22:13:20.000Z\tfalse\te-2
-otherContacts[1].phone\t2\t2023-11-15T22:13:20.000Z\tfalse\te-2
+attribute\tvalue\ttime\tauthenticated\tevent_id\tsource
+consumerId\tc-1\t\t\t\t
+balance\t\t2023-11-15T22:13:20.000Z\ttrue\te-3\ta.ndjson
+customerId\tk-1\t2023-11-14T22:13:20.000Z\ttrue\te-1\ta.ndjson
+role\tbroker\\x1b[31m\t2023-11-14T22:13:20.000Z\ttrue\te-1\ta.ndjson
+lastPaymentDate\t2014-03-01\t2023-11-14T22:13:20.000Z\ttrue\te-1\ta.ndjson
+otherContacts[0].email\tz@example.com\t2023-11-15T22:13:20.000Z\tfalse\te-2\ta.ndjson
+otherContacts[1].phone\t2\t2023-11-15T22:13:20.000Z\tfalse\te-2\ta.ndjson
 """
 
 

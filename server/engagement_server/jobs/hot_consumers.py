@@ -40,6 +40,7 @@ _EVENTS_A_SAMPLE = 8
 MAX_SAMPLES = MAX_NEW_EVENTS // _EVENTS_A_SAMPLE
 MAX_COUNTERS = 32_768
 _MAX_DUE = 10_000
+_MAX_STOPPED = 10_000
 _MAX_UNDER_WAY = 4
 _MAX_SAVES = 32
 _STEP_EVENTS = 500
@@ -113,6 +114,8 @@ class HotConsumers:
         self._room = Room(_MAX_DUE)
         self._preparing: set[Subject] = set()
         """Those that a read waits for, until they are folded."""
+        self._stopped: dict[Subject, int] = {}
+        """The last position in the fold of a subject whose next event is ahead of the clock."""
         self._busy_accounts: set[str] = set()
         self._arrival = asyncio.Event()
         self._saves: dict[Subject, asyncio.Task[None]] = {}
@@ -145,6 +148,10 @@ class HotConsumers:
     def is_preparing(self, subject: Subject) -> bool:
         """Whether a subject is about to be folded because a read wants its profile."""
         return subject in self._preparing
+
+    def stopped_at(self, subject: Subject) -> int | None:
+        """The last position that the fold of a subject could reach; None: it reached the end of the log."""
+        return self._stopped.get(subject)
 
     def _add(self, subject: Subject) -> bool:
         """Whether a subject is due now."""
@@ -223,6 +230,11 @@ class HotConsumers:
         while not is_complete:
             is_complete, step_seconds = await self._readers.run(lambda reader: _advance(reader, folding))
             await asyncio.sleep(self._pause(subject) * step_seconds)
+        self._stopped.pop(subject, None)
+        if folding.newer is not None:
+            while len(self._stopped) >= _MAX_STOPPED:
+                del self._stopped[next(iter(self._stopped))]
+            self._stopped[subject] = folding.kept_through_position
         if folding.events >= MIN_KEPT_EVENTS and folding.is_worth_keeping:
             await self._committer.submit(
                 SaveProfile(subject.account_id, folding.folded_profile()), returns=int
