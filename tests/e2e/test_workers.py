@@ -88,6 +88,16 @@ async def test_a_first_subscriber_at_one_worker_sees_what_another_records(
         assert ids(await RawSubscription(connection.events, again).rest()) == ["a"]
 
 
+async def test_each_worker_lists_what_another_has_recorded(connections: Mapping[int, Connection]) -> None:
+    for number, here in enumerate(connections.values()):
+        account_id = f"listed-{number}"
+        await here.ingest.RecordEvent(v1.RecordEventRequest(account_id=account_id, event=customer_event("a")))
+        for there in connections.values():
+            server = v1.ServerServiceStub(there.channel)
+            response = await server.ListAccounts(v1.ListAccountsRequest())
+            assert (account_id, 1) in [(account.account_id, account.events) for account in response.accounts]
+
+
 async def test_openings_at_any_worker_leave_no_row(
     connections: Mapping[int, Connection], lasting: ServerProcess
 ) -> None:
