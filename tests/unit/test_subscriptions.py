@@ -9,6 +9,7 @@ import pytest
 
 from engagement import v1
 from engagement.limits import END_OF_TIME_MS
+from engagement_server.errors import CursorMalformedError, OverloadedError
 from engagement_server.operations import ExpireEvents, RecordBatch, Recorded
 from tests.support.events import batch_of, customer_events
 from tests.support.subscription_bench import Bench, StoppableReader
@@ -163,3 +164,28 @@ async def test_what_is_erased_while_it_is_being_read_is_not_sent(bench: Bench) -
     await reader.until(lambda each: "erasure_notice" in each.kinds)
     assert reader.ids == ["0", "2"]
     await reader.end()
+
+
+async def test_a_burst_does_not_pass_the_limit_of_subscriptions(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_subscriptions=6)
+    burst = [StoppableReader(bench) for _ in range(60)]
+    await eventually(
+        lambda: all(each.has_ended or "caught_up" in each.kinds for each in burst), "each has begun or ended"
+    )
+    running = [each for each in burst if not each.has_ended]
+    assert len(running) == 3  # what one connection gets of 6
+    for reader in burst:
+        if reader.has_ended:
+            with pytest.raises(OverloadedError):
+                await reader.until_end()
+    for reader in running:
+        await reader.end()
+    # Each has given back its room, even those that never begin.
+    again = [StoppableReader(bench, after_cursor="no cursor") for _ in range(3)]
+    for reader in again:
+        with pytest.raises(CursorMalformedError):
+            await reader.until_end()
+    last = StoppableReader(bench)
+    await last.until(lambda each: "caught_up" in each.kinds)
+    await last.end()
+    await bench.close()
