@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,11 +11,16 @@ import pytest
 
 from engagement import v1
 from engagement.limits import END_OF_TIME_MS
+from engagement_server.cursor import first_position
 from engagement_server.errors import CursorMalformedError, OverloadedError
+from engagement_server.governor.turns import Caller
 from engagement_server.operations import ExpireEvents, RecordBatch, Recorded
+from engagement_server.store.reader import Reader
+from engagement_server.store.readers import MAX_WAITING_READS
+from engagement_server.streams.feed import Segment
 from tests.support.events import batch_of, customer_events
 from tests.support.subscription_bench import Bench, StoppableReader
-from tests.support.waiting import deadline, eventually
+from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
 BURST_EVENTS = 21_000
 
@@ -189,3 +196,35 @@ async def test_a_burst_does_not_pass_the_limit_of_subscriptions(tmp_path: Path) 
     await last.until(lambda each: "caught_up" in each.kinds)
     await last.end()
     await bench.close()
+
+
+@pytest.mark.parametrize("wanted", [v1.EventFilter(), v1.EventFilter(text="customer")], ids=["all", "some"])
+async def test_a_shared_read_that_is_refused_for_one_is_done_for_the_others(
+    bench: Bench, wanted: v1.EventFilter
+) -> None:
+    await bench.record(10)
+    after = first_position(1)
+    waits, may_end = threading.Event(), threading.Event()
+
+    def wait(_: Reader) -> None:
+        waits.set()
+        assert may_end.wait(DEADLINE_SECONDS)
+
+    greedy, modest = Caller("greedy", "acme"), Caller("modest", "acme")
+    crowd = [asyncio.ensure_future(bench.readers.run(wait, caller=greedy)) for _ in range(MAX_WAITING_READS)]
+    await eventually(waits.is_set, "a read of the crowd runs")
+
+    def read(caller: Caller) -> asyncio.Future[Segment]:
+        reading = bench.subscriptions.feed.read("acme", wanted, after=after, tail=after + 10, caller=caller)
+        return asyncio.ensure_future(reading)
+
+    # The first of them starts the read that all share.
+    callers = [greedy, modest, greedy, modest]
+    before = bench.readers.count
+    reads = [read(caller) for caller in callers]
+    results = await asyncio.gather(*reads, return_exceptions=True)
+    for caller, result in zip(callers, results, strict=True):
+        assert isinstance(result, OverloadedError if caller is greedy else Segment), (caller, result)
+    assert bench.readers.count - before == (3 if wanted.ByteSize() else 2)
+    may_end.set()
+    await asyncio.gather(*crowd, return_exceptions=True)
