@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import suppress
 
 from hypothesis import given
@@ -37,6 +37,33 @@ def test_connections_take_turns_and_accounts_within_each() -> None:
         turns.append(Caller("y", "a"), f"ya{number}")
     order = [turns.popleft() for _ in range(9)]
     assert order == ["xa0", "ya0", "xb0", "ya1", "xc0", "ya2", "xa1", "xb1", "xc1"]
+
+
+@given(st.lists(callers), st.data())
+def test_what_is_removed_does_not_come_out(appended: list[Caller], data: st.DataObject) -> None:
+    turns: Turns[int] = Turns()
+    items = dict(enumerate(appended))
+    for number, caller in items.items():
+        turns.append(caller, number)
+    removed = data.draw(st.sets(st.sampled_from(sorted(items)))) if items else set()
+    for number in removed:
+        turns.remove(items[number], number)
+    assert len(turns) == len(items) - len(removed)
+    assert {turns.popleft() for _ in range(len(turns))} == items.keys() - removed
+
+
+def test_items_of_those_that_may_go_come_out_in_turn() -> None:
+    turns: Turns[str] = Turns()
+    for caller in [Caller("x", "a"), Caller("x", "b"), Caller("y", "a"), Caller("z", "a")]:
+        for number in range(2):
+            turns.append(caller, f"{caller.connection}{caller.account_id}{number}")
+    left = Counter({Caller("x", "b"): 2, Caller("y", "a"): 1, Caller("z", "a"): 2})
+    went = []
+    for item in turns.pop_while(lambda caller: left[caller] > 0):
+        left[Caller(item[0], item[1])] -= 1
+        went.append(item)
+    assert went == ["xb0", "ya0", "za0", "xb1", "za1"]
+    assert [turns.popleft() for _ in range(len(turns))] == ["ya1", "xa0", "xa1"]
 
 
 @given(st.lists(st.tuples(callers, st.integers(1, 50)), max_size=200))

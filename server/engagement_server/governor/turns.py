@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 T = TypeVar("T")
 
@@ -56,19 +56,43 @@ class Turns(Generic[T]):
         Raises StopIteration if there is none.
         """
         connection = next(each for each in self._connections if each not in passing_over)
-        accounts = self._connections[connection]
-        account_id, items = next(iter(accounts.items()))
-        item = items.popleft()
-        if items:
-            accounts.move_to_end(account_id)
-        else:
-            del accounts[account_id]
-        if accounts:
-            self._connections.move_to_end(connection)
-        else:
-            del self._connections[connection]
+        return self._take(connection, next(iter(self._connections[connection])))
+
+    def pop_while(self, may_go: Callable[[Caller], bool]) -> Iterator[T]:
+        """Removes and yields, in turn, items whose callers may go, until none of the rest may."""
+        connections = deque(self._connections)
+        while connections:
+            connection = connections.popleft()
+            accounts = self._connections[connection]
+            account_id = next((each for each in accounts if may_go(Caller(connection, each))), None)
+            if account_id is None:
+                continue
+            yield self._take(connection, account_id)
+            if connection in self._connections:
+                connections.append(connection)
+
+    def remove(self, caller: Caller, item: T) -> None:
+        """Removes an item of a caller; its turn stays as it is."""
+        self._connections[caller.connection][caller.account_id].remove(item)
         self._length -= 1
+        self._drop_empty(caller)
+
+    def _take(self, connection: str, account_id: str) -> T:
+        """Removes the first item of a caller, which has its next turn after all others."""
+        accounts = self._connections[connection]
+        item = accounts[account_id].popleft()
+        accounts.move_to_end(account_id)
+        self._connections.move_to_end(connection)
+        self._length -= 1
+        self._drop_empty(Caller(connection, account_id))
         return item
+
+    def _drop_empty(self, caller: Caller) -> None:
+        accounts = self._connections[caller.connection]
+        if not accounts[caller.account_id]:
+            del accounts[caller.account_id]
+        if not accounts:
+            del self._connections[caller.connection]
 
 
 class Room:
