@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -144,8 +144,16 @@ class MemoryMeter:
         return (self._resident_bytes() or 0) / self._limit_bytes
 
 
-async def watch_memory(meter: MemoryMeter, relieve: Callable[[Pressure], None]) -> None:
-    """Looks at the process again and again, and lets `relieve` do something about the pressure."""
+async def watch_memory(
+    meter: MemoryMeter,
+    relieve: Callable[[Pressure], None],
+    *,
+    texts: Mapping[Pressure, str] = _PRESSURE_TEXTS,
+) -> None:
+    """Looks at the process again and again, and calls `relieve` to do something about the pressure.
+
+    `texts` say in the log what each pressure means.
+    """
     reported = Pressure.NONE
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
@@ -154,7 +162,7 @@ async def watch_memory(meter: MemoryMeter, relieve: Callable[[Pressure], None]) 
         if pressure != reported:
             reported = pressure
             level = logging.INFO if pressure is Pressure.NONE else logging.WARNING
-            _log.log(level, "memory pressure is %s: %s", pressure.name.lower(), _PRESSURE_TEXTS[pressure])
+            _log.log(level, "memory pressure is %s: %s", pressure.name.lower(), texts[pressure])
 
 
 def process_bytes() -> int | None:
