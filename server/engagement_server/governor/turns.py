@@ -75,7 +75,7 @@ class Turns(Generic[T]):
         """Removes an item of a caller; its turn stays as it is."""
         self._connections[caller.connection][caller.account_id].remove(item)
         self._length -= 1
-        self._drop_empty(caller)
+        self._drop_empty(*caller)
 
     def _take(self, connection: str, account_id: str) -> T:
         """Removes the first item of a caller, which has its next turn after all others."""
@@ -84,15 +84,15 @@ class Turns(Generic[T]):
         accounts.move_to_end(account_id)
         self._connections.move_to_end(connection)
         self._length -= 1
-        self._drop_empty(Caller(connection, account_id))
+        self._drop_empty(connection, account_id)
         return item
 
-    def _drop_empty(self, caller: Caller) -> None:
-        accounts = self._connections[caller.connection]
-        if not accounts[caller.account_id]:
-            del accounts[caller.account_id]
+    def _drop_empty(self, connection: str, account_id: str) -> None:
+        accounts = self._connections[connection]
+        if not accounts[account_id]:
+            del accounts[account_id]
         if not accounts:
-            del self._connections[caller.connection]
+            del self._connections[connection]
 
 
 class Room:
