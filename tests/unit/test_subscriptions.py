@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -198,33 +199,51 @@ async def test_a_burst_does_not_pass_the_limit_of_subscriptions(tmp_path: Path) 
     await bench.close()
 
 
+GREEDY, MODEST = Caller("greedy", "acme"), Caller("modest", "acme")
+
+
+@asynccontextmanager
+async def overloaded_for_greedy(bench: Bench) -> AsyncIterator[None]:
+    """Keeps all reads waiting that one caller may have; others may still read."""
+    runs, may_end = threading.Event(), threading.Event()
+
+    def wait(_: Reader) -> None:
+        runs.set()
+        assert may_end.wait(DEADLINE_SECONDS)
+
+    crowd = [asyncio.ensure_future(bench.readers.run(wait, caller=GREEDY)) for _ in range(MAX_WAITING_READS)]
+    await eventually(runs.is_set, "a read of the crowd runs")
+    yield
+    may_end.set()
+    await asyncio.gather(*crowd, return_exceptions=True)
+
+
+def start_read(bench: Bench, wanted: v1.EventFilter, caller: Caller) -> asyncio.Future[Segment]:
+    after = first_position(1)
+    reading = bench.subscriptions.feed.read("acme", wanted, after=after, tail=after + 10, caller=caller)
+    return asyncio.ensure_future(reading)
+
+
 @pytest.mark.parametrize("wanted", [v1.EventFilter(), v1.EventFilter(text="customer")], ids=["all", "some"])
 async def test_a_shared_read_that_is_refused_for_one_is_done_for_the_others(
     bench: Bench, wanted: v1.EventFilter
 ) -> None:
     await bench.record(10)
-    after = first_position(1)
-    waits, may_end = threading.Event(), threading.Event()
+    async with overloaded_for_greedy(bench):
+        before = bench.readers.count
+        callers = [GREEDY, MODEST, GREEDY, MODEST]  # the first of them starts the read that all share
+        reads = [start_read(bench, wanted, caller) for caller in callers]
+        results = await asyncio.gather(*reads, return_exceptions=True)
+        for caller, result in zip(callers, results, strict=True):
+            assert isinstance(result, OverloadedError if caller is GREEDY else Segment), (caller, result)
+        assert bench.readers.count - before == (3 if wanted.ByteSize() else 2)
 
-    def wait(_: Reader) -> None:
-        waits.set()
-        assert may_end.wait(DEADLINE_SECONDS)
 
-    greedy, modest = Caller("greedy", "acme"), Caller("modest", "acme")
-    crowd = [asyncio.ensure_future(bench.readers.run(wait, caller=greedy)) for _ in range(MAX_WAITING_READS)]
-    await eventually(waits.is_set, "a read of the crowd runs")
-
-    def read(caller: Caller) -> asyncio.Future[Segment]:
-        reading = bench.subscriptions.feed.read("acme", wanted, after=after, tail=after + 10, caller=caller)
-        return asyncio.ensure_future(reading)
-
-    # The first of them starts the read that all share.
-    callers = [greedy, modest, greedy, modest]
-    before = bench.readers.count
-    reads = [read(caller) for caller in callers]
-    results = await asyncio.gather(*reads, return_exceptions=True)
-    for caller, result in zip(callers, results, strict=True):
-        assert isinstance(result, OverloadedError if caller is greedy else Segment), (caller, result)
-    assert bench.readers.count - before == (3 if wanted.ByteSize() else 2)
-    may_end.set()
-    await asyncio.gather(*crowd, return_exceptions=True)
+async def test_a_read_that_was_just_refused_for_one_is_begun_again_for_the_next(bench: Bench) -> None:
+    await bench.record(10)
+    async with overloaded_for_greedy(bench):
+        refused = start_read(bench, v1.EventFilter(), GREEDY)
+        await asyncio.sleep(0)  # the next one comes right after the read has failed
+        assert (await start_read(bench, v1.EventFilter(), MODEST)).events
+        with pytest.raises(OverloadedError):
+            await refused

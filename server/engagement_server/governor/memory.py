@@ -44,10 +44,10 @@ def default_limit_bytes() -> int:
 
 
 class MemoryPlan(NamedTuple):
-    """How the memory of one process is divided: bounds of each kind of work, alone.
+    """The bounds of each kind of work in one process.
 
-    All of them at their bounds would take almost three times the limit, as a process that is full of uploads
-    seldom is full of subscriptions. For when it is, `MemoryMeter` looks at the size of the process.
+    Each holds alone. All of them reached at once would take almost three times the limit, which a server
+    full of uploads and of subscriptions could do: `MemoryMeter` is the backstop.
     """
 
     limit_bytes: int

@@ -98,7 +98,7 @@ class Committer:
     ) -> asyncio.Future[Result]:
         """Appends an operation once there is room; returns its result to come.
 
-        Calls `on_enqueued` as it appends the operation, which it never does once cancelled before. Raises
+        Calls `on_enqueued` as it appends the operation. Cancelled before, it appends nothing. Raises
         DrainingError.
         """
         entry = self._entry([operation], caller, on_enqueued)

@@ -86,7 +86,7 @@ class Waiting(NamedTuple):
     microseconds: float
     """Processor time that committing them should take."""
     on_enqueued: Callable[[], None] | None = None
-    """Called once they cannot be taken back."""
+    """Called as they are enqueued."""
 
 
 class Group(NamedTuple):
@@ -149,7 +149,7 @@ class _LaneQueue:
         outside = _Outside(entry, asyncio.get_running_loop().create_future())
         self._outside.append(entry.caller, outside)
         try:
-            await asyncio.shield(outside.inside)  # it says what became of the entry, whatever of its caller
+            await asyncio.shield(outside.inside)  # pending until `let_in`, even if the caller is cancelled
         finally:
             if not outside.inside.done():
                 self._outside.remove(entry.caller, outside)

@@ -75,6 +75,8 @@ class Readers:
     async def run(self, read: Callable[[Reader], T], *, caller: Caller = INTERNAL) -> T:
         """Runs `read` with a reader of the pool, in the turn of its caller.
 
+        A read that is cancelled keeps its room until its turn, so cancelling cannot fill the queue.
+
         Raises OverloadedError, StoreUnavailableError, DataDamagedError and what `read` raises.
         """
         is_full = self._room.used_bytes >= MAX_WAITING_READS

@@ -183,9 +183,10 @@ class Feed:
             self._segments.move_to_end(key)
             try:
                 return await asyncio.shield(shared.task)  # a caller that goes away must not cancel it
-            except OverloadedError:  # it is that caller which has too much under way
+            except OverloadedError:  # the caller in whose turn it is read has too much under way
                 if shared.caller == caller:
                     raise
+                self._keep(key, shared)  # drops it, if its callback has not yet: it would fail at once again
 
     def _begin(self, key: _Key, work: Callable[[], Coroutine[Any, Any, Segment]], caller: Caller) -> _Shared:
         """Starts the work, in the turn of its caller."""
@@ -193,10 +194,11 @@ class Feed:
         shared = self._segments[key] = _Shared(task, caller)
         if key.wanted:
             self._selected[key.wanted].add(key)
-        task.add_done_callback(lambda _: self._keep(key, shared))  # before those that await it
+        task.add_done_callback(lambda _: self._keep(key, shared))
         return shared
 
     def _keep(self, key: _Key, shared: _Shared) -> None:
+        """Keeps a segment that has been read; drops one that could not be."""
         task = shared.task
         failed = task.cancelled() or task.exception() is not None
         if self._segments.get(key) is not shared:  # evicted meanwhile
