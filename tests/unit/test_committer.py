@@ -14,17 +14,14 @@ from engagement_server.errors import (
     DrainingError,
     EventIdConflictError,
     OverloadedError,
-    RequestError,
     StoreUnavailableError,
     UploadNotFoundError,
 )
 from engagement_server.governor.turns import Caller
 from engagement_server.log.committer import Committer
-from engagement_server.log.local import LocalLog
 from engagement_server.model import Outcome, UploadState
 from engagement_server.operations import (
     ChunkCommitted,
-    Commit,
     CommitChunk,
     ExpireUploads,
     FinishUpload,
@@ -32,34 +29,10 @@ from engagement_server.operations import (
     Operation,
     RecordBatch,
     Recorded,
-    Result,
 )
-from engagement_server.store.database import DatabaseFile
 from tests.support.events import batch_of, customer_event, customer_events
+from tests.support.gated_log import GatedLog
 from tests.support.waiting import deadline
-
-
-class GatedLog(LocalLog):
-    """A local log whose commits wait at a gate; remembers them."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._database = DatabaseFile(data_dir)
-        super().__init__(self._database)
-        self.gate = asyncio.Event()
-        self.failures_due = 0
-        self.commits: list[Commit] = []
-
-    async def commit(self, commit: Commit) -> list[Result | RequestError]:
-        await self.gate.wait()
-        self.commits.append(commit)
-        if self.failures_due:
-            self.failures_due -= 1
-            raise StoreUnavailableError("disk full")
-        return await super().commit(commit)
-
-    async def close(self) -> None:
-        await super().close()
-        self._database.close()
 
 
 @pytest.fixture

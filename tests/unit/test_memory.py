@@ -24,6 +24,8 @@ from engagement_server.governor.memory import (
 
 _MIB = 1 << 20
 _MAX_MESSAGE_BYTES = 9 * _MIB
+_UPLOAD_BYTES = 3 * _MIB
+_SUBSCRIPTION_BYTES = 192 << 10
 
 
 @pytest.mark.parametrize(
@@ -42,9 +44,29 @@ def test_other_texts_are_no_sizes(text: str) -> None:
 @given(st.integers(MIN_PROCESS_BYTES, 1 << 44), st.integers(1, 1024))
 def test_the_shares_of_a_process_fit_into_its_limit(limit_bytes: int, partitions: int) -> None:
     share = plan(limit_bytes, partitions=partitions)
-    waiting = partitions * (share.waiting_calls_bytes + share.waiting_uploads_bytes)
-    assert waiting + share.answers_bytes + _MAX_MESSAGE_BYTES * share.max_slow_messages <= limit_bytes
     assert min(share) > 0
+    waiting = partitions * (share.waiting_calls_bytes + share.waiting_uploads_bytes)
+    calls = waiting + share.answers_bytes + _MAX_MESSAGE_BYTES * share.max_slow_messages
+    # Each partition takes one stream of a kind, however many partitions there are.
+    uploads = partitions * _UPLOAD_BYTES * (share.max_uploads if share.max_uploads > 1 else 0)
+    subscriptions = (
+        partitions * _SUBSCRIPTION_BYTES * (share.max_subscriptions if share.max_subscriptions > 1 else 0)
+    )
+    assert max(calls, uploads, subscriptions) <= limit_bytes
+    assert calls + uploads + subscriptions <= 3 * limit_bytes
+
+
+def test_partitions_share_what_a_process_may_take() -> None:
+    alone, one_of_four = plan(1152 * _MIB), plan(1152 * _MIB, partitions=4)
+    assert (
+        alone._replace(
+            waiting_calls_bytes=alone.waiting_calls_bytes // 4,
+            waiting_uploads_bytes=alone.waiting_uploads_bytes // 4,
+            max_uploads=alone.max_uploads // 4,
+            max_subscriptions=alone.max_subscriptions // 4,
+        )
+        == one_of_four
+    )
 
 
 def test_processes_share_the_limit_equally() -> None:

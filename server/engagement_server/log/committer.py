@@ -90,10 +90,18 @@ class Committer:
         return entry.results
 
     async def enqueue_in_turn(
-        self, operation: Operation, *, caller: Caller | None = None
+        self,
+        operation: Operation,
+        *,
+        caller: Caller | None = None,
+        on_enqueued: Callable[[], None] | None = None,
     ) -> asyncio.Future[Result]:
-        """Appends an operation once there is room; returns its result to come. Raises DrainingError."""
-        entry = self._entry([operation], caller)
+        """Appends an operation once there is room; returns its result to come.
+
+        Calls `on_enqueued` as it appends the operation. Cancelled before, it appends nothing. Raises
+        DrainingError.
+        """
+        entry = self._entry([operation], caller, on_enqueued)
         await self._waiting.enqueue_in_turn(entry)
         self._wake(entry)
         return entry.results[0]
@@ -105,12 +113,17 @@ class Committer:
             way.arrival.set()
         await asyncio.wait(self._tasks)
 
-    def _entry(self, operations: Sequence[Operation], caller: Caller | None) -> Waiting:
+    def _entry(
+        self,
+        operations: Sequence[Operation],
+        caller: Caller | None,
+        on_enqueued: Callable[[], None] | None = None,
+    ) -> Waiting:
         if self._is_closing:
             raise DrainingError
         if caller is None:
             caller = Caller(_NO_CONNECTION, getattr(operations[0], "account_id", ""))
-        return waiting(operations, caller)
+        return waiting(operations, caller, on_enqueued)
 
     def _enqueue(self, entry: Waiting) -> None:
         self._waiting.enqueue(entry)
