@@ -6,19 +6,23 @@ import asyncio
 import contextlib
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from engagement import v1
 from engagement_server.clock import now_ms
 from engagement_server.errors import RequestError, StoreUnavailableError
+from engagement_server.jobs import retention
 from engagement_server.jobs.agreement import Terms
 from engagement_server.jobs.node_clock import NodeClock
 from engagement_server.jobs.retention import MAX_PASS_SECONDS, Retention
 from engagement_server.log.committer import Committer
 from engagement_server.log.local import LocalLog
-from engagement_server.operations import Commit, RecordBatch, Result, SetRetention
+from engagement_server.model import ExpiryHold
+from engagement_server.operations import Commit, ExpireUploads, RecordBatch, Result, SetRetention
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.readers import Readers
 from tests.support.events import batch_of, customer_events
@@ -26,12 +30,16 @@ from tests.support.store_file import open_store
 from tests.support.waiting import eventually
 
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+NOTHING = ExpireUploads(0)
+AGREEMENT_SECONDS = 0.3
 MAX_LOOKS = 1000
 
 
 class ControlledLog(LocalLog):
-    """A log that a test cuts off, and whose looks at freshness it counts."""
+    """A log that a test cuts off, whose looks at freshness it counts, and to which it commits as another node."""
 
+    has_other_writers = True
     is_cut = False
     is_behind = False
     looks = 0
@@ -49,42 +57,82 @@ class ControlledLog(LocalLog):
 
 
 class Node:
-    """A store with events of two hours ago, which are kept for one."""
+    """A store with events that a job expires; by default, they are two hours old and are kept for one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.database = DatabaseFile(folder)
+        self.readers = Readers(self.database, threads=1)
+        self.events = 0
+        self.accounts: set[str] = set()
+        self.open_log()
+
+    def open_log(self) -> None:
         self.log = ControlledLog(self.database)
         self.committer = Committer(self.log)
-        self.readers = Readers(self.database, threads=1)
+        self.clock = NodeClock(self.log, agreement_seconds=AGREEMENT_SECONDS)
 
-    async def fill(self, counts: Mapping[str, int]) -> None:
-        old_ms = now_ms() - 2 * HOUR_MS
+    async def fill(
+        self, counts: Mapping[str, int], *, age_ms: int = 2 * HOUR_MS, retention_ms: int = HOUR_MS
+    ) -> None:
+        old_ms = now_ms() - age_ms
         for account_id, count in counts.items():
-            batch = batch_of(customer_events(count))
+            batch = batch_of(customer_events(count, start=self.events))
+            self.events += count
+            self.accounts.add(account_id)
             await self.log.commit(Commit([RecordBatch(account_id, batch, is_atomic=True)], old_ms))
-        await self.log.commit(Commit([SetRetention(HOUR_MS, is_first=True)], old_ms))
+        await self.log.commit(Commit([SetRetention(retention_ms, is_first=True)], old_ms))
 
     @contextlib.asynccontextmanager
-    async def job(self, *, max_pass_seconds: float = MAX_PASS_SECONDS) -> AsyncIterator[asyncio.Task[None]]:
-        terms = Terms(None, idle_uploads_ms=HOUR_MS, allows_short=True, folder=self.folder)
-        retention = Retention(
+    async def job(
+        self, *, max_pass_seconds: float = MAX_PASS_SECONDS, allows_short: bool = True
+    ) -> AsyncIterator[asyncio.Task[None]]:
+        terms = Terms(None, idle_uploads_ms=HOUR_MS, allows_short=allows_short, folder=self.folder)
+        job = Retention(
             terms,
             committer=self.committer,
             readers=self.readers,
             log=self.log,
-            clock=NodeClock(self.log),
+            clock=self.clock,
             max_pass_seconds=max_pass_seconds,
         )
-        task = asyncio.create_task(retention.run())
+        task = asyncio.create_task(job.run())
         yield task
         task.cancel()
         await asyncio.wait([task])
 
-    async def left(self, account_id: str) -> int:
-        bounds = await self.readers.run(lambda reader: reader.bounds(account_id))
-        assert bounds is not None
-        return bounds.last_position - bounds.expired_position
+    async def left(self, *account_ids: str) -> int:
+        """How many events are left of these accounts, or of all."""
+        total = 0
+        for account_id in account_ids or self.accounts:
+            bounds = await self.readers.run(lambda reader, each=account_id: reader.bounds(each))
+            assert bounds is not None
+            total += bounds.last_position - bounds.expired_position
+        return total
+
+    async def wait_until_left(self, count: int, *account_ids: str) -> None:
+        """Fails at once if expiry is held."""
+
+        async def are_left() -> bool:
+            assert await self.hold() is None
+            return await self.left(*account_ids) == count
+
+        await eventually(are_left, f"{count} events are left")
+
+    async def hold(self) -> ExpiryHold | None:
+        return (await self.readers.run(lambda reader: reader.retention())).hold
+
+    async def wait_for_hold(self) -> ExpiryHold:
+        """Fails as soon as an event has expired."""
+
+        async def is_held() -> bool:
+            assert await self.left() == self.events
+            return await self.hold() is not None
+
+        await eventually(is_held, "expiry is held")
+        hold = await self.hold()
+        assert hold is not None
+        return hold
 
     async def close(self) -> None:
         await self.committer.close()
@@ -115,13 +163,9 @@ async def test_a_node_that_is_behind_does_not_spin_when_the_retention_changes(no
         looks = node.log.looks
         await eventually(lambda: node.log.looks > looks or job.done(), "the job looks again")
         assert not job.done()
-        assert await node.left("acme") == 1
+        assert await node.left() == 1
         node.log.is_behind = False
-
-        async def has_expired() -> bool:
-            return await node.left("acme") == 0
-
-        await eventually(has_expired, "the event has expired")
+        await node.wait_until_left(0)
 
 
 async def test_an_account_with_damage_that_cannot_be_removed_holds_up_no_other(
@@ -136,16 +180,11 @@ async def test_an_account_with_damage_that_cannot_be_removed_holds_up_no_other(
     content = bytearray(file.read_bytes())
     content[(page - 1) * 4096] ^= 1  # the kind of the page
     file.write_bytes(content)
-    node.log = ControlledLog(node.database)
     await node.committer.close()
-    node.committer = Committer(node.log)
+    node.open_log()
     caplog.set_level(logging.INFO)
     async with node.job() as job:
-
-        async def has_expired() -> bool:
-            return await node.left("sound") == 0
-
-        await eventually(has_expired, "the sound account has expired")
+        await node.wait_until_left(0, "sound")
         await eventually(lambda: sum(removed(caplog)) >= 700, "the pass has ended")
         assert not job.done()
     assert await node.left("damaged") > 0
@@ -161,13 +200,13 @@ async def test_a_pass_that_is_stopped_or_fails_says_what_it_has_removed(
     async with node.job() as job:
 
         async def has_begun() -> bool:
-            return await node.left("acme") < 9000
+            return await node.left() < 9000
 
         await eventually(has_begun, "the first events are gone")
         node.log.is_cut = True
         await eventually(lambda: bool(removed(caplog)), "the pass has ended")
         assert not job.done()
-    left = await node.left("acme")
+    left = await node.left()
     assert left > 0
     assert removed(caplog) == [9000 - left]
 
@@ -180,3 +219,96 @@ async def test_a_pass_ends_in_time_and_begins_with_the_accounts_that_have_least_
     async with node.job(max_pass_seconds=0):
         await eventually(lambda: sum(removed(caplog)) == 1620, "everything has expired")
     assert removed(caplog) == [20, 700, 900]
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "reason"),
+    [
+        (-3 * DAY_MS, v1.ExpiryHold.REASON_CLOCKS_DISAGREE),
+        # This node's own commit is then behind the last one, whoever made that.
+        (3 * DAY_MS, v1.ExpiryHold.REASON_CLOCK_BEHIND),
+    ],
+)
+async def test_a_commit_of_another_node_whose_clock_disagrees_holds_expiry(
+    node: Node, ahead_ms: int, reason: v1.ExpiryHold.Reason
+) -> None:
+    await node.fill({"acme": 3}, age_ms=3 * DAY_MS + HOUR_MS)
+    other_ms = now_ms() + ahead_ms
+    await node.log.commit(Commit([NOTHING], other_ms))
+    assert await node.hold() is None
+    async with node.job():
+        hold = await node.wait_for_hold()
+    assert (hold.reason, hold.commit_ms) == (reason, other_ms)
+
+
+async def test_a_clock_that_gains_a_day_while_the_server_runs_holds_expiry(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.fill({"acme": 3}, retention_ms=20 * HOUR_MS)
+    real_time_ns, before_ms = time.time_ns, now_ms()
+    async with node.job():
+        monkeypatch.setattr(time, "time_ns", lambda: real_time_ns() + 25 * HOUR_MS * 1_000_000)
+        await node.log.commit(Commit([SetRetention(19 * HOUR_MS, is_first=False)], now_ms()))
+        hold = await node.wait_for_hold()
+    assert hold.reason == v1.ExpiryHold.REASON_CLOCK_AHEAD
+    assert before_ms <= hold.commit_ms < before_ms + HOUR_MS < hold.clock_ms
+
+
+async def test_a_hold_ends_by_itself_once_the_commits_of_all_nodes_have_agreed_for_a_while(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "HELD_INTERVAL_SECONDS", 0.02)
+    await node.fill({"acme": 3}, age_ms=3 * DAY_MS + HOUR_MS)
+    other_ms = now_ms() - 3 * DAY_MS
+    await node.log.commit(Commit([NOTHING], other_ms))
+    async with node.job():
+        await node.wait_for_hold()
+        began = time.monotonic()
+        await node.log.commit(Commit([NOTHING], other_ms))
+
+        async def is_released() -> bool:
+            return await node.hold() is None
+
+        await eventually(is_released, "the hold has ended")
+        assert time.monotonic() - began > AGREEMENT_SECONDS / 2
+        await node.wait_until_left(0)
+
+
+@pytest.mark.parametrize(("old", "young"), [({"a": 1}, {"b": 9}), ({"a": 1}, {"a": 3, "b": 6})])
+async def test_a_first_expiry_of_a_tenth_of_the_events_of_all_accounts_goes_on(
+    node: Node, old: Mapping[str, int], young: Mapping[str, int]
+) -> None:
+    await node.fill(old, age_ms=3 * DAY_MS, retention_ms=2 * DAY_MS)
+    await node.fill(young)
+    async with node.job(allows_short=False):
+        await node.wait_until_left(9)
+
+
+@pytest.mark.parametrize(("old", "young"), [({"a": 2}, {"b": 8}), ({"a": 1, "b": 1}, {"a": 4, "b": 4})])
+async def test_a_first_expiry_of_more_than_a_tenth_of_the_events_of_all_accounts_is_held(
+    node: Node, old: Mapping[str, int], young: Mapping[str, int]
+) -> None:
+    await node.fill(old, age_ms=3 * DAY_MS, retention_ms=2 * DAY_MS)
+    await node.fill(young)
+    async with node.job(allows_short=False):
+        hold = await node.wait_for_hold()
+    assert hold.reason == v1.ExpiryHold.REASON_LARGE_REMOVAL
+
+
+async def test_a_pass_that_failed_is_tried_again_within_a_minute(
+    node: Node, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert retention.RETRY_SECONDS <= 60
+    monkeypatch.setattr(retention, "RETRY_SECONDS", 0.02)
+    await node.fill({"acme": 9000})
+    async with node.job():
+
+        async def has_begun() -> bool:
+            return await node.left() < 9000
+
+        await eventually(has_begun, "the first events are gone")
+        node.log.is_cut = True
+        await eventually(lambda: "expiry is tried again in" in caplog.text, "the pass has failed")
+        assert await node.left() > 0
+        node.log.is_cut = False
+        await node.wait_until_left(0)
