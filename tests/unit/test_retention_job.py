@@ -47,6 +47,19 @@ async def test_a_node_that_is_behind_does_not_spin_when_the_retention_changes(no
         await node.wait_until_left(0)
 
 
+async def test_a_node_that_is_behind_tries_to_remove_nothing_and_logs_no_error(
+    node: ExpiringNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BEHIND_SECONDS", 0.01)
+    await node.fill({"acme": 1})
+    node.log.is_behind = node.log.is_cut = True
+    async with node.job():
+        await eventually(lambda: node.log.looks > 5, "the job has looked again")
+        assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
+        node.log.is_behind = node.log.is_cut = False
+        await node.wait_until_left(0)
+
+
 async def test_an_account_with_damage_that_cannot_be_removed_holds_up_no_other(
     node: ExpiringNode, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,7 +33,8 @@ INTERVAL_SECONDS = 300.0
 HELD_INTERVAL_SECONDS = 60.0
 """While expiry is held, each node commits its time this often, so that others can compare their clocks."""
 RETRY_SECONDS = 20.0
-_BEHIND_SECONDS = 1.0
+BEHIND_SECONDS = 1.0
+"""A node that is behind the log, whose commits would be refused, looks again after this long."""
 # Of a retention of seconds, which only tests have.
 _MIN_INTERVAL_SECONDS = 0.5
 MAX_PASS_SECONDS = 60.0
@@ -86,7 +87,7 @@ class Retention:
     async def run(self) -> None:
         """Expires now, for as long as it is behind, and at every interval; returns once the server drains."""
         while True:
-            pause_seconds = _BEHIND_SECONDS
+            pause_seconds = BEHIND_SECONDS
             try:
                 if self._commit_log.is_current:  # otherwise the log would refuse
                     pause_seconds = await self._pass()
