@@ -115,11 +115,12 @@ def error_of(server: ServerProcess, *arguments: str) -> str:
     return done.stderr
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_an_expiry_that_would_remove_most_events_waits_for_an_operator(
-    tmp_path: Path, clock: ShiftedClock
+    tmp_path: Path, clock: ShiftedClock, workers: str
 ) -> None:
     clock.shift(-timedelta(days=4))
-    with a_server(tmp_path, clock, "--retention-days", "3") as server:
+    with a_server(tmp_path, clock, "--retention-days", "3", "--workers", workers) as server:
         async with a_client(server) as client:
             await client.record_events(customer_events(30))
         server.stop()
@@ -147,11 +148,12 @@ async def test_an_expiry_that_would_remove_most_events_waits_for_an_operator(
     assert "removed 30 events that were accepted before" in server.messages
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_retention_is_changed_for_the_data_after_a_look_at_what_goes(
-    tmp_path: Path, clock: ShiftedClock
+    tmp_path: Path, clock: ShiftedClock, workers: str
 ) -> None:
     clock.shift(-timedelta(days=4))
-    with a_server(tmp_path, clock) as server:
+    with a_server(tmp_path, clock, "--workers", workers) as server:
         async with a_client(server) as client:
             await client.record_events(customer_events(30))
         server.kill()

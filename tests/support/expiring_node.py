@@ -106,14 +106,17 @@ class ExpiringNode:
         max_pass_seconds: float = MAX_PASS_SECONDS,
         allows_short: bool = True,
         other_ms: int | None = None,
+        retention_ms: int | None = None,
     ) -> AsyncIterator[asyncio.Task[None]]:
-        """Runs the job; `other_ms` is the time of a commit of another node just before its first pass."""
-        clock = NodeClock(
-            self.log, agreement_seconds=AGREEMENT_SECONDS
-        )  # sees none of the commits of the past
+        """Runs the job of a server that may have been started with a retention.
+
+        `other_ms` is the time of a commit that another node makes just before its first pass.
+        """
+        # It sees none of the commits before.
+        clock = NodeClock(self.log, agreement_seconds=AGREEMENT_SECONDS)
         if other_ms is not None:
             await self.log.commit(Commit([NOTHING], other_ms))
-        terms = Terms(None, idle_uploads_ms=HOUR_MS, allows_short=allows_short, folder=self.folder)
+        terms = Terms(retention_ms, idle_uploads_ms=HOUR_MS, allows_short=allows_short, folder=self.folder)
         job = Retention(
             terms,
             committer=self.committer,
