@@ -143,7 +143,7 @@ async def test_a_node_that_wants_a_short_retention_is_refused_and_removes_nothin
             await eventually(lambda: datetime.now(UTC) > recorded_time + MOMENT, "the events are older")
             short.launch()
             assert short.wait() == 2
-        assert "keeps events for 396 days, and retention_days asks for 1 second" in short.messages
+        assert "keeps events for 396 days, and --retention-days asks for 1 second" in short.messages
         for node in cluster.nodes:
             assert await stored_ids(node) == [event.event_id for event in customer_events(50)]
             async with a_client(node) as client:

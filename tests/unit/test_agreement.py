@@ -18,7 +18,7 @@ from engagement_server.store.retention_rows import read_retention
 from tests.support.expiring_node import DAY_MS, HOUR_MS, ExpiringNode
 from tests.support.waiting import deadline
 
-OTHER = "keeps events for 1 hour, and retention_days asks for 1 second"
+OTHER = "keeps events for 1 hour, and --retention-days asks for 1 second"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def test_the_first_server_sets_the_retention(
 ) -> None:
     assert (await agree(node, wanted_ms)).retention_ms == set_ms
     assert (await agree(node, None)).retention_ms == set_ms
-    with pytest.raises(ConfigurationError, match="and retention_days asks for 1 second"):
+    with pytest.raises(ConfigurationError, match="and --retention-days asks for 1 second"):
         await agree(node, 1000)
     assert (await agree(node, None)).retention_ms == set_ms
 

@@ -50,8 +50,8 @@ class Terms:
             return
         assert wanted_ms is not None
         raise ConfigurationError(
-            f"{self.folder} keeps events for {duration_text(stored_ms)}, and retention_days asks for"
-            f" {duration_text(wanted_ms)}: leave retention_days out, or change all nodes with"
+            f"{self.folder} keeps events for {duration_text(stored_ms)}, and --retention-days asks for"
+            f" {duration_text(wanted_ms)}: leave the option out, or change all nodes with"
             f" `engagement retention set --days {wanted_ms / DAY_MS:g}`"
         )
 

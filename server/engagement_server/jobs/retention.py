@@ -49,7 +49,7 @@ _STEP_EVENTS = 500
 # The first expiry after a start may remove this share of the events.
 _MAX_FIRST_SHARE = 10
 
-_LEAVE_OUT = ". Start this server without retention_days the next time"
+_LEAVE_OUT = ". Start this server without --retention-days the next time"
 
 _log = logging.getLogger(__name__)
 
