@@ -46,6 +46,7 @@ class ControlledLog(LocalLog):
     is_cut = False
     is_behind = False
     looks = 0
+    commits = 0
 
     def __init__(self, database: DatabaseFile) -> None:
         super().__init__(database)
@@ -67,6 +68,7 @@ class ControlledLog(LocalLog):
             await self.takes_calls.wait()
         began = time.monotonic()
         results = await super().commit(commit)
+        self.commits += 1
         for operation in commit.operations:
             if isinstance(operation, ExpireEvents):
                 self.steps.setdefault(operation.account_id, []).append((began, time.monotonic()))

@@ -83,6 +83,29 @@ async def test_a_hold_goes_on_while_a_node_disagrees(
         assert time.monotonic() - disagreed >= AGREEMENT_SECONDS
 
 
+async def test_a_hold_of_a_clock_that_was_ahead_ends_once_it_is_back_and_all_nodes_have_agreed(
+    node: ExpiringNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "HELD_INTERVAL_SECONDS", 0.02)
+    await node.fill({"acme": 3})
+    real_time_ns, began = time.time_ns, time.monotonic()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time_ns", lambda: real_time_ns() + 14 * DAY_MS * 1_000_000)
+        async with node.job():
+            hold = await node.wait_for_hold()
+            assert hold.reason == v1.ExpiryHold.REASON_CLOCK_AHEAD
+            await eventually(lambda: time.monotonic() - began > AGREEMENT_SECONDS, "the nodes agree")
+            commits = node.log.commits
+            await eventually(lambda: node.log.commits > commits + 3, "the job has looked at the clock")
+            assert await node.hold() == hold
+            returned, other_ms = time.monotonic(), now_ms()
+            ahead.undo()
+            await node.log.commit(Commit([NOTHING], other_ms))  # of a node whose clock is still ahead
+            await node.wait_until_released()
+            assert time.monotonic() - returned >= AGREEMENT_SECONDS
+            await node.wait_until_left(0)
+
+
 @pytest.mark.parametrize(("old", "young"), [({"a": 10}, {"b": 90}), ({"a": 5, "b": 5}, {"a": 10, "c": 80})])
 async def test_a_first_expiry_of_a_tenth_of_the_events_of_all_accounts_goes_on(
     node: ExpiringNode, old: Mapping[str, int], young: Mapping[str, int]

@@ -60,10 +60,8 @@ async def test_a_node_that_is_behind_tries_to_remove_nothing_and_logs_no_error(
         await node.wait_until_left(0)
 
 
-async def test_an_account_with_damage_that_cannot_be_removed_holds_up_no_other(
-    node: ExpiringNode, caplog: pytest.LogCaptureFixture
-) -> None:
-    await node.fill({"damaged": 600, "sound": 700})
+async def damage(node: ExpiringNode) -> None:
+    """Damages an event in the middle of the first account."""
     await node.log.close()
     with contextlib.closing(open_store(node.folder)) as connection:
         rows = connection.execute("SELECT pageno FROM dbstat WHERE name = 'events' AND pagetype = 'leaf'")
@@ -74,14 +72,39 @@ async def test_an_account_with_damage_that_cannot_be_removed_holds_up_no_other(
     file.write_bytes(content)
     await node.committer.close()
     node.open_log()
+
+
+async def test_an_account_with_damage_that_cannot_be_removed_holds_up_no_other(
+    node: ExpiringNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "INTERVAL_SECONDS", 0.02)
+    await node.fill({"damaged": 600, "sound": 700})
+    await damage(node)
     caplog.set_level(logging.INFO)
     async with node.job() as job:
         await node.wait_until_left(0, "sound")
         await eventually(lambda: sum(removed(caplog)) >= 700, "the pass has ended")
+        commits = node.log.commits
+        await eventually(lambda: node.log.commits > commits + 10, "there are more passes")
         assert not job.done()
     assert await node.left("damaged") > 0
-    (message,) = (each for each in caplog.messages if "engagement check" in each)
-    assert "damaged" in message
+    assert [each.partition(" cannot")[0] for each in damage_lines(caplog)] == ["account damaged"]
+
+
+def damage_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each for each in caplog.messages if "engagement check" in each]
+
+
+async def test_an_account_with_damage_is_tried_again_after_a_while(
+    node: ExpiringNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert retention.DAMAGE_RETRY_SECONDS == 3600
+    monkeypatch.setattr(retention, "DAMAGE_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(retention, "INTERVAL_SECONDS", 0.02)
+    await node.fill({"damaged": 600})
+    await damage(node)
+    async with node.job():
+        await eventually(lambda: len(damage_lines(caplog)) > 1, "it is tried again")
 
 
 async def test_a_pass_that_is_stopped_or_fails_says_what_it_has_removed(
