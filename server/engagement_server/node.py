@@ -194,7 +194,7 @@ async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembl
     """All stores and logs of this node. Raises ConfigurationError."""
     is_replicated = log is not None and bool(log.servers)
     if config.partition_count > 1 and not is_replicated:
-        raise ConfigurationError("partitions are of a replicated log; set log as well")
+        raise ConfigurationError("more than one partition needs a replicated log; give --log as well")
     databases = _databases(config, are_views=is_replicated)
     assemblies: list[Assembly] = []
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -308,3 +309,23 @@ async def test_a_log_that_takes_several_commits_at_once_gets_them_when_much_wait
         log.gate.set()
         await asyncio.gather(first, small, large, last, closing)
     assert [len(commit.operations) for commit in log.commits] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(("is_current", "level"), [(True, logging.ERROR), (False, logging.WARNING)])
+async def test_a_failure_is_an_error_unless_the_node_is_known_to_be_behind(
+    log: GatedLog,
+    committer: Committer,
+    *,
+    is_current: bool,
+    level: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(GatedLog, "is_current", is_current)
+    log.failures_due = 1
+    log.gate.set()
+    with pytest.raises(StoreUnavailableError):
+        await submit(committer, record("a"))
+    assert [(each.levelno, each.message) for each in caplog.records] == [
+        (level, "a commit of 1 operations failed: disk full")
+    ]

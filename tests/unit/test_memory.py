@@ -30,13 +30,23 @@ _SUBSCRIPTION_BYTES = 192 << 10
 
 @pytest.mark.parametrize(
     ("text", "size_bytes"),
-    [("512M", 512 * _MIB), ("4G", 4096 * _MIB), ("1gib", 1024 * _MIB), ("65536K", 64 * _MIB), ("1024", 1024)],
+    [
+        ("512M", 512 * _MIB),
+        ("4G", 4096 * _MIB),
+        ("1gib", 1024 * _MIB),
+        ("65536K", 64 * _MIB),
+        ("1024", 1024),
+        ("1.5G", 1536 * _MIB),
+        ("0.25M", 256 << 10),
+    ],
 )
 def test_sizes_are_read_as_people_write_them(text: str, size_bytes: int) -> None:
     assert parse_size(text) == size_bytes
 
 
-@pytest.mark.parametrize("text", ["", "M", "1.5G", "-1", "10 percent", "1X", "\uff19\uff19"])
+@pytest.mark.parametrize(
+    "text", ["", "M", "1.5", "1.5B", ".5G", "1.G", "-1", "10 percent", "1X", "\uff19\uff19"]
+)
 def test_other_texts_are_no_sizes(text: str) -> None:
     assert parse_size(text) is None
 
@@ -80,7 +90,9 @@ def test_a_limit_that_is_too_small_is_refused_with_what_is_needed(tmp_path: Path
         config.memory_plan(processes=3)
     with pytest.raises(ConfigurationError, match="needs at least 192M of memory, and may take 0M"):
         Config(max_memory="0").memory_plan(processes=1)
-    with pytest.raises(ConfigurationError, match="max_memory must be a size such as 512M or 4G; got 'much'"):
+    with pytest.raises(
+        ConfigurationError, match=r"--max-memory must be a size such as 512M, 1.5G or 2G; got 'much'"
+    ):
         Config(max_memory="much")
 
 

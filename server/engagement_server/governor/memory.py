@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,14 +25,16 @@ _SOFT, _HARD = 0.85, 0.95
 _COLLECT_SECONDS: Final = 1.0
 """A collection stops the process for some hundredths of a second."""
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE: Final = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE: Final = re.compile(
+    r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,9}(?=[KMGT]))?)(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE
+)
 _CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def parse_size(text: str) -> int | None:
-    """Bytes of a size such as 512M or 4GiB; None if it is none."""
+    """Bytes of a size such as 512M, 1.5G or 4GiB; None if it is none."""
     match = _SIZE.fullmatch(text.strip())
-    return None if match is None else int(match["number"]) * _UNITS[match["unit"].upper()]
+    return None if match is None else int(Fraction(match["number"]) * _UNITS[match["unit"].upper()])
 
 
 def default_limit_bytes() -> int:
@@ -95,8 +98,8 @@ class Pressure(IntEnum):
 
 _PRESSURE_TEXTS = {
     Pressure.NONE: "calls are taken again",
-    Pressure.SOFT: "new calls are refused as OVERLOADED; max_memory is the limit",
-    Pressure.HARD: "streams are closed and slow calls reset; max_memory is the limit",
+    Pressure.SOFT: "new calls are refused as OVERLOADED; --max-memory is the limit",
+    Pressure.HARD: "streams are closed and slow calls reset; --max-memory is the limit",
 }
 _LOOK_SECONDS = 0.25
 

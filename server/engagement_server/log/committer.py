@@ -166,7 +166,9 @@ class Committer:
         try:
             results = await self._results_of(operations)
         except Exception as error:  # no caller of the group may wait for ever
-            _log.error("a commit of %d operations failed: %s", len(operations), _reason(error))
+            # A node that is behind or cut off has said so, and its clients try again.
+            level = logging.ERROR if self._log.is_current else logging.WARNING
+            _log.log(level, "a commit of %d operations failed: %s", len(operations), _reason(error))
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
