@@ -327,5 +327,5 @@ async def test_a_failure_is_an_error_unless_the_node_is_known_to_be_behind(
     with pytest.raises(StoreUnavailableError):
         await submit(committer, record("a"))
     assert [(each.levelno, each.message) for each in caplog.records] == [
-        (level, "a commit of 1 operations failed: disk full")
+        (level, "a commit of 1 operations failed: the store is not available (disk full)")
     ]
