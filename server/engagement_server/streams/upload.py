@@ -70,6 +70,7 @@ class UploadSession:
     ) -> None:
         self.upload_id = opening.upload_id
         self._account_id = opening.account_id
+        self._source_name = opening.source_name
         self._keeps_going = opening.keep_going
         self._admission = uploads.admission
         self._owner = secrets.token_hex(8)
@@ -118,7 +119,13 @@ class UploadSession:
         """Serves the stream to its end. Raises the error that ends it."""
         self._is_opening = True
         state = await self._committer.submit(
-            OpenUpload(self._account_id, self.upload_id, self._owner, salt=secrets.token_hex(16)),
+            OpenUpload(
+                self._account_id,
+                self.upload_id,
+                self._owner,
+                salt=secrets.token_hex(16),
+                source_name=self._source_name,
+            ),
             returns=UploadState,
             caller=self._caller,
         )
@@ -180,7 +187,12 @@ class UploadSession:
             )
         finish = message.finish
         return FinishUpload(
-            self._account_id, self.upload_id, self._owner, finish.last_sequence, source_digest(finish)
+            self._account_id,
+            self.upload_id,
+            self._owner,
+            finish.last_sequence,
+            source_digest(finish),
+            finish.unreadable,
         )
 
     async def _acknowledge(self) -> None:
