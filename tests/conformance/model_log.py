@@ -58,8 +58,8 @@ class ModelEvent(NamedTuple):
     payload: bytes
     matched_status: str | None
     matched_type: str | None
-    upload_id: str | None
-    event_number: int | None
+    upload_id: str | None = None
+    event_number: int | None = None
 
 
 @dataclass
@@ -146,8 +146,11 @@ class ModelLog:
                     verdicts.append(Verdict(item, name, Outcome.REJECTED, 0, _UNKNOWN))
                     continue
                 times = record.server_time_ms or time_ms, time_ms
-                place = (None, None) if upload is None else (upload.upload_id, upload.tally.total + item + 1)
-                known[name] = ModelEvent(len(known) + 1, *times, record.payload, *matched, *place)
+                event = ModelEvent(len(known) + 1, *times, record.payload, *matched)
+                if upload is not None:
+                    number = upload.tally.total + item + 1
+                    event = event._replace(upload_id=upload.upload_id, event_number=number)
+                known[name] = event
                 outcome = Outcome.ACCEPTED
                 self.accounts.add(account_id)
             elif known[name].payload != record.payload:

@@ -84,9 +84,8 @@ def test_an_event_of_stored_bytes_is_the_message_and_occurs_once(row: StoredRow)
 
 def test_an_event_that_fills_every_field_has_the_bytes_of_the_message() -> None:
     for event in filled_events().values():
-        row = StoredRow(
-            first_position(1) + 1, 1_700_000_000_123, 1_700_000_000_999, b"", "vip", None, "u", 300
-        )
+        row = StoredRow(first_position(1) + 1, 1_700_000_000_123, 1_700_000_000_999, b"", "vip", None)
+        row = row._replace(upload_id="u", event_number=300)
         for leave_time_out in (False, True):
             sent = v1.Event.FromString(event.SerializeToString())
             if leave_time_out:
