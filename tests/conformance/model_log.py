@@ -146,7 +146,7 @@ class ModelLog:
                     verdicts.append(Verdict(item, name, Outcome.REJECTED, 0, _UNKNOWN))
                     continue
                 times = record.server_time_ms or time_ms, time_ms
-                event = ModelEvent(len(known) + 1, *times, record.payload, *matched)
+                event = ModelEvent(len(known) + 1, *times, record.payload, matched[0], matched[1])
                 if upload is not None:
                     number = upload.tally.total + item + 1
                     event = event._replace(upload_id=upload.upload_id, event_number=number)

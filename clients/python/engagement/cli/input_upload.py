@@ -21,7 +21,7 @@ from engagement.cli.outcomes import Rejection
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.cli.summary import InputSummary
-from engagement.cli.upload_ids import derive_upload_id
+from engagement.cli.upload_ids import derive_upload_id, source_name_of
 from engagement.client import EngagementClient
 from engagement.errors import NotFoundError, PreconditionError, SourceMismatchError
 from engagement.uuid7 import uuid7
@@ -141,6 +141,7 @@ class InputUploads:
                     events,
                     upload=upload,
                     keep_going=order.keep_going,
+                    source_name=source_name_of(file.name),
                     limits=self._limits,
                     rejections=rejections,
                     bar=self._bar,
@@ -197,7 +198,8 @@ class InputUploads:
 
     def _how_to_resume(self) -> str:
         order = self._order
-        stored = "All acknowledged events are stored."
+        stored = "All acknowledged events are stored"
+        stored += f" as upload {self._upload_id}." if self._upload_id else "."
         if [each.path for each in order.inputs.paths] == list(order.inputs.arguments[:1]):
             return f"{stored} Resume with the same input:\n  {order.command(upload_id=self._upload_id)}"
         if len(order.inputs.arguments) > _MAX_SHOWN_ARGUMENTS:

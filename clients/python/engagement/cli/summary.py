@@ -12,6 +12,7 @@ import click
 
 from engagement.cli.failures import ExitStatus
 from engagement.cli.inputs import Inputs
+from engagement.cli.printing import printable
 
 _MAX_PLAIN_LINES: Final = 10
 """Up to so many inputs have a line each, even if there is nothing to tell."""
@@ -98,6 +99,8 @@ def _print_one(one: InputSummary) -> None:
     click.echo(f"{one.file}: {_sentence([one])}", err=True)
     if one.uploaded_before:
         click.echo("  Uploaded before: nothing was sent.", err=True)
+    if one.upload_id:
+        click.echo(f"  Upload id: {printable(one.upload_id)}", err=True)
     if one.rejected_file:
         click.echo(f"  Rejected events and the reasons: {one.rejected_file}", err=True)
     if one.resumed_by_count:
