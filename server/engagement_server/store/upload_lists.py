@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from engagement_server.model import UploadState
 
-_MAX_EXAMINED = 5_000
+MAX_EXAMINED_UPLOADS = 5_000
 """Limit on the uploads that a page looks at, whatever the filter: at the limit the page ends early."""
 # Above the number of any upload.
 _NO_NUMBER = (1 << 63) - 1
@@ -58,7 +58,7 @@ def list_uploads(connection: apsw.Connection, query: UploadQuery) -> UploadPage:
     examined: Any = connection.execute(
         "SELECT count(*), min(number) FROM (SELECT number FROM uploads WHERE account_id = ? AND number < ?"
         " ORDER BY number DESC LIMIT ?)",
-        (query.account_id, before, _MAX_EXAMINED),
+        (query.account_id, before, MAX_EXAMINED_UPLOADS),
     )
     ((count, lowest),) = examined
     if not count:
@@ -73,7 +73,7 @@ def list_uploads(connection: apsw.Connection, query: UploadQuery) -> UploadPage:
     uploads = [row.state for row in rows[: query.max_uploads]]
     if len(rows) > query.max_uploads:
         return UploadPage(uploads, rows[query.max_uploads - 1].number)
-    return UploadPage(uploads, lowest if count == _MAX_EXAMINED else None)
+    return UploadPage(uploads, lowest if count == MAX_EXAMINED_UPLOADS else None)
 
 
 def list_rejections(
