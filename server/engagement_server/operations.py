@@ -55,6 +55,8 @@ class OpenUpload:
     """Identifies the stream; from now on operations of earlier owners raise UploadTakenOverError."""
     salt: str = ""
     """Salt of the upload if it is new."""
+    source_name: str = ""
+    """Replaces the name of the source, unless it is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class FinishUpload:
     owner: str
     last_sequence: int
     source: SourceDigest | None = None
+    unreadable: int = 0
+    """Number of pieces of the source that the client could not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,9 @@ def planted(event_id: str, *, consumer_id: str = "") -> v1.Event:
 async def test_no_byte_of_rejected_and_suppressed_events_is_left(
     client: EngagementClient, data_dir: Path
 ) -> None:
-    await Uploader(client, upload_id="first").upload([planted("a"), *marked_events(20, consumer_id=BYSTANDER, marker=KEPT)])
+    await Uploader(client, upload_id="first").upload(
+        [planted("a"), *marked_events(20, consumer_id=BYSTANDER, marker=KEPT)]
+    )
     with pytest.raises(InvalidArgumentError):
         await client.record_event(planted("b"))
     await client.record_events([planted("c"), bad_event()], allow_partial=True)

@@ -19,6 +19,7 @@ from engagement_server.store.budget import Budget
 from engagement_server.store.checksums import is_damage
 from engagement_server.store.damage import damaged_after, damaged_before
 from engagement_server.store.predicate import Predicate
+from engagement_server.store.row_columns import ROW_COLUMNS as _ROW
 from engagement_server.store.search import SEARCH_MATCHES, match_expression
 from engagement_server.store.search_windows import SearchWindows
 
@@ -31,7 +32,6 @@ _EVENTS_A_LOOK = 8
 _TERM_SECONDS = 0.0001
 # After every time of acceptance, which a wrong clock may have put anywhere.
 _NO_LIMIT_MS = (1 << 63) - 1
-_ROW = "e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status, e.matched_type"
 _ROW_COLUMNS = len(StoredRow._fields)
 
 
@@ -345,7 +345,7 @@ def _look_up_seconds(query: PageQuery, expression: str) -> float | None:
 
 
 def _matches(predicate: Predicate, columns: Sequence[Any]) -> bool:
-    _, server_time_ms, receive_time_ms, payload, _, _, attribute_set, authenticated = columns
+    _, server_time_ms, receive_time_ms, payload, *_, attribute_set, authenticated = columns
     return predicate.matches_envelope(
         attribute_set=attribute_set,
         authenticated=bool(authenticated),

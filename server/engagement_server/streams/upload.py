@@ -70,6 +70,7 @@ class UploadSession:
     ) -> None:
         self.upload_id = opening.upload_id
         self._account_id = opening.account_id
+        self._source_name = opening.source_name
         self._keeps_going = opening.keep_going
         self._admission = uploads.admission
         self._owner = secrets.token_hex(8)
@@ -143,7 +144,13 @@ class UploadSession:
         def note_opening() -> None:
             self._is_opening = True
 
-        opening = OpenUpload(self._account_id, self.upload_id, self._owner, salt=secrets.token_hex(16))
+        opening = OpenUpload(
+            self._account_id,
+            self.upload_id,
+            self._owner,
+            salt=secrets.token_hex(16),
+            source_name=self._source_name,
+        )
         opened = await self._committer.enqueue_in_turn(opening, caller=self._caller, on_enqueued=note_opening)
         return cast("UploadState", await opened)  # as the docstring of the operation says
 
@@ -187,7 +194,12 @@ class UploadSession:
             )
         finish = message.finish
         return FinishUpload(
-            self._account_id, self.upload_id, self._owner, finish.last_sequence, source_digest(finish)
+            self._account_id,
+            self.upload_id,
+            self._owner,
+            finish.last_sequence,
+            source_digest(finish),
+            finish.unreadable,
         )
 
     async def _acknowledge(self) -> None:

@@ -111,6 +111,8 @@ def _print_one(one: InputSummary) -> None:
     click.echo(f"{one.file}: {_sentence([one])}", err=True)
     if one.uploaded_before:
         click.echo("  Uploaded before: nothing was sent.", err=True)
+    if one.upload_id:
+        click.echo(f"  Upload id: {printable(one.upload_id)}", err=True)
     if one.rejected_file:
         click.echo(f"  Rejected events and the reasons: {one.rejected_file}", err=True)
     if one.resumed_by_count:

@@ -58,6 +58,7 @@ class UploadSummary:
 
 OnProgress = Callable[[Progress], None]
 OnRejection = Callable[[RejectedEvent], None]
+CountUnreadable = Callable[[], int]
 
 
 def total(tally: v1.Tally) -> int:
@@ -71,9 +72,16 @@ class UploadLedger:
     Each rejection is reported once, with the event's position in the source, whatever connections are lost.
     """
 
-    def __init__(self, *, on_progress: OnProgress | None, on_rejection: OnRejection | None) -> None:
+    def __init__(
+        self,
+        *,
+        on_progress: OnProgress | None,
+        on_rejection: OnRejection | None,
+        count_unreadable: CountUnreadable | None = None,
+    ) -> None:
         self._on_progress = on_progress
         self._on_rejection = on_rejection
+        self._count_unreadable = count_unreadable
         self.unacked: deque[Chunk] = deque()
         """Chunks to resend after a lost connection; the stream bounds their number."""
         self.committed_through = 0
@@ -134,6 +142,11 @@ class UploadLedger:
         """Reports an event that cannot be sent at all."""
         self._rejected_here += 1
         self._report(RejectedEvent(position, event, error))
+
+    @property
+    def unreadable(self) -> int:
+        """Number of pieces of the source that were not sent: unreadable ones, events that are too large."""
+        return self._rejected_here + (0 if self._count_unreadable is None else self._count_unreadable())
 
     def note_reconnect(self) -> None:
         """Counts a lost connection."""
