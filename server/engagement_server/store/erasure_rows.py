@@ -17,6 +17,7 @@ from engagement_server.store.damaged_removal import (
     remove_damaged,
 )
 from engagement_server.store.erasure_states import ErasureStates
+from engagement_server.store.event_ids import page_with_id, positions_with_id
 from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
 from engagement_server.store.notice_rows import pack_positions
@@ -173,7 +174,7 @@ class ErasureRows:
         assert running.subject is not None
         try:
             if running.subject.kind == _EVENT_ID:
-                return self._pages.read_one(account, running.subject.value)
+                return page_with_id(self._connection, account, running.subject.value)
             return self._pages.read(_query(operation, running))
         except DamagedEventsError as damage:
             raise damage.__cause__ or damage from None  # it has ended the transaction
@@ -189,11 +190,10 @@ class ErasureRows:
             running = self._find_running(operation.erasure_id, account)
             if running.subject is None:
                 return False
-            pages = EventPages(damaged.connection)
             if running.subject.kind == _EVENT_ID:
-                wanted = pages.candidates_with_id(account, running.subject.value)
+                wanted = positions_with_id(damaged.connection, account, running.subject.value)
             else:
-                wanted = pages.candidates(_query(operation, running))
+                wanted = EventPages(damaged.connection).candidates(_query(operation, running))
             met = [each for each in damaged.ranges() if each.is_near(wanted)]
         self._planned = plan_removal(path, account_id, met)
         self._wanted = set(wanted)

@@ -230,25 +230,6 @@ class EventPages:
             return collection.so_far
         return RowPage(collection.rows, collection.stop_position)
 
-    def read_one(self, account: int, event_id: str) -> Page:
-        """The event with an id, as a page that is complete. Raises DamagedEventsError."""
-        positions = self.candidates_with_id(account, event_id)
-        try:
-            rows = [StoredRow._make(columns[:_ROW_COLUMNS]) for columns in self._rows_at(positions)]
-        except apsw.Error as error:
-            if not is_damage(error):
-                raise
-            raise DamagedEventsError(positions[0], positions[0]) from error
-        return Page([(row, v1.Event.FromString(row.payload)) for row in rows], None)
-
-    def candidates_with_id(self, account: int, event_id: str) -> list[int]:
-        """The position that the index of ids has for an event id; the event is not read."""
-        rows = self._connection.execute(
-            "SELECT position FROM events INDEXED BY events_by_id WHERE account = ? AND event_id = ?",
-            (account, event_id),
-        )
-        return [int(position) for (position,) in rows]
-
     def candidates(self, query: PageQuery) -> list[int]:
         """The positions that the index has for a filter with ids, ascending; none of them is read."""
         account = find_account(self._connection, query.account_id)
