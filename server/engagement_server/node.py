@@ -87,7 +87,7 @@ class Server:
             shares_port=is_worker,
         )
         self._supervisor.watch(lambda: self._endpoint.report_stalled(self._supervisor.stalled_services))
-        self._meter = MemoryMeter(memory.limit_bytes, is_idle=lambda: self._endpoint.is_idle)
+        self._meter = MemoryMeter(memory.limit_bytes, is_idle=self._is_idle)
         self._watching: list[asyncio.Task[None]] = []
         self._is_present = True
         """Whether the files of the stores were there when they were looked at last."""
@@ -144,6 +144,10 @@ class Server:
             await partition.close()
         for database in self._databases:
             database.close()
+
+    def _is_idle(self) -> bool:
+        is_committing = any(partition.committer.is_busy for partition in self._partitions)
+        return self._endpoint.is_idle and not is_committing
 
     async def _watch_files(self) -> None:
         """Reports when a file of a store was removed or replaced; commits are refused from then on."""
