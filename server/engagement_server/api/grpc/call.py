@@ -61,7 +61,7 @@ class GrpcCall:
     @property
     def caller(self) -> Caller:
         """See `Call.caller`."""
-        return Caller(self._context.peer(), self.account_id)
+        return caller_of(self._context, self.account_id)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -147,6 +147,11 @@ class GrpcCall:
         # With others the library replaces the status.
         is_sendable = sent.isascii() and sent.isprintable() and sent == sent.strip()
         return sent if is_sendable and 0 < len(sent) <= _MAX_REQUEST_ID_CHARACTERS else secrets.token_hex(8)
+
+
+def caller_of(context: Context, account_id: str) -> Caller:
+    """Whose turn a call takes."""
+    return Caller(context.peer(), account_id)
 
 
 def end_call(context: Context, task: asyncio.Task[Any] | None) -> None:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import grpc
 
 from engagement_server.api.grpc.answers import UNREAD_SECONDS, Answers
-from engagement_server.api.grpc.call import GrpcCall, end_call
+from engagement_server.api.grpc.call import GrpcCall, caller_of, end_call
 from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, OverloadedError
 from engagement_server.governor.memory import Pressure
-from engagement_server.governor.turns import Caller
 from engagement_server.streams.closing import GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class RunningCalls:
 
     def turn_to_read(self, context: Context, request: object) -> AbstractAsyncContextManager[None]:
         """See `Answers.turn`."""
-        return self._answers.turn(Caller(context.peer(), getattr(request, "account_id", "")))
+        return self._answers.turn(caller_of(context, getattr(request, "account_id", "")))
 
     def begin(self, context: Context, request: object, *, is_read: bool = False) -> GrpcCall:
         """The call with a request; reads are tracked, so that erasures wait for them."""
