@@ -27,7 +27,7 @@ MESSAGE_SECONDS: Final = 60.0
 """How long the first message of a call may take to arrive."""
 _SLOW_SECONDS = 1.0
 """A message that takes longer to arrive may never be complete, nor an answer be read."""
-_CLOSING_SECONDS = 2 * GRACE_SECONDS
+_CLOSING_SECONDS = GRACE_SECONDS + 1.0
 """How long a stream that is asked to end may take: the grace of its client, and then the last acks."""
 _FAREWELL_SECONDS = 0.2
 SETTLE_SECONDS: Final = 2.0
