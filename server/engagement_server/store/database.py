@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
@@ -21,7 +22,6 @@ from engagement_server.store.wal_tail import require_whole_wal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from engagement_server.store.schema import Upgrade
 
@@ -147,8 +147,8 @@ class DatabaseFile:
         """
         self.require_present()
         connection = self._open(apsw.SQLITE_OPEN_READONLY, _READER_CACHE_KIB)
-        if not self._files:
-            self._note_files(self._path)
+        if not self._files:  # lent by the writer, beside whose open store its log is
+            self._note_files(self._path, *filter(Path.exists, self._extras()))
         connection.pragma("query_only", 1)
         return connection
 
