@@ -55,7 +55,7 @@ def _samples() -> list[v1.Event]:
     event_type: Any = v1.Event.DESCRIPTOR
     samples = []
     for attributes in event_type.oneofs_by_name["attributes"].fields:
-        sample = v1.Event(consumer_id="1", conversation_id="2", additional_attributes={"3": "4"})
+        sample = v1.Event(consumer_id="1", conversation_id="2", additional_attributes={"3": "4", "1": "5"})
         _fill(getattr(sample, attributes.name))
         samples.append(sample)
     return samples

@@ -20,6 +20,11 @@ _COLUMNS = ("attributes", "consumer_id", "conversation_id", "customer_id")
 _MASK = (1 << 64) - 1
 
 
+def words_of_text(text: str) -> list[bytes]:
+    """The words of an indexed text, as the index has them."""
+    return [word[:_MAX_WORD_BYTES] for word in _WORDS.findall(text.encode())]
+
+
 class IndexSums:
     """A sum for each block of positions: memory grows with a few bytes for thousands of events."""
 
@@ -29,8 +34,8 @@ class IndexSums:
     def add_event(self, position: int, texts: Sequence[str]) -> None:
         """Adds the words of an event, given by its indexed texts."""
         for column, text in zip(_COLUMNS, texts, strict=True):
-            for offset, word in enumerate(_WORDS.findall(text.encode())):
-                self._change(position, column, offset, word[:_MAX_WORD_BYTES], sign=1)
+            for offset, word in enumerate(words_of_text(text)):
+                self._change(position, column, offset, word, sign=1)
 
     def subtract_index(self, connection: apsw.Connection) -> Iterator[None]:
         """Subtracts the words of the index; yields now and then."""

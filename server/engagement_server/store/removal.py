@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engagement import v1
 from engagement_server.store.index_rows import delete_words
+from engagement_server.store.index_separators import drop_separators
 from engagement_server.store.search import indexed_texts
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Removal:
         self._set_secure_delete(1)
         self.remove(account, events)
         self._set_secure_delete(0)
-        return False
+        return not drop_separators(self._connection, [indexed_texts(event) for _, event in events])
 
     def remove(self, account: int, events: Sequence[tuple[StoredRow, v1.Event]]) -> None:
         """Removes events of one account and everything derived from them, so that no reader finds it.

@@ -92,7 +92,8 @@ def attribute_values(event: v1.Event) -> list[str]:
         for contact in personal.other_contacts:
             values += contact.email, contact.phone
     if event.additional_attributes:
-        values += event.additional_attributes.values()
+        # In the order of their keys: that of a map differs from process to process.
+        values += [value for _, value in sorted(event.additional_attributes.items())]
     return values
 
 
