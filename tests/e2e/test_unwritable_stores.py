@@ -19,12 +19,16 @@ def server(tmp_path: Path) -> Iterator[SmallDiskServer]:
         yield process.start()
 
 
+@pytest.mark.parametrize("is_empty", [False, True])
 async def test_a_start_with_a_write_ahead_log_that_it_cannot_write_is_one_sentence(
-    server: SmallDiskServer,
+    server: SmallDiskServer, *, is_empty: bool
 ) -> None:
     async with connect(server.address) as connection:
         await connection.record(customer_event())
     server.kill()  # the write-ahead log stays, and can be read
+    if is_empty:  # as a checkpoint leaves it: nothing but a write touches it
+        server.start().stop()
+        server.create("engagement.db-wal")
     server.make_read_only("engagement.db-wal")
     refused = server.run("serve", "--listen", "127.0.0.1:0", "--data", str(server.data_dir))
     assert refused.returncode == 2, refused.stderr

@@ -29,6 +29,10 @@ class SmallDiskServer(ServerProcess):
         """Runs a command to its end where the server runs."""
         return subprocess.run(self._inside(*arguments), capture_output=True, text=True, check=False)
 
+    def create(self, name: str) -> None:
+        """Creates an empty file in the data folder."""
+        subprocess.run([*self._entering(), "touch", str(self.data_dir / name)], check=True)
+
     def make_read_only(self, name: str) -> None:
         """Makes a file of the data folder read-only, for root too."""
         path = str(self.data_dir / name)
