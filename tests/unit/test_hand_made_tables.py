@@ -133,6 +133,14 @@ def test_a_row_with_values_of_both_sets_is_two_events(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["1720000000000", "1720000000000.0", "1720000000000.", "1.72E+12", "1.72e12"]
+)
+def test_a_time_in_milliseconds_is_read_as_other_tools_write_it(tmp_path: Path, text: str) -> None:
+    (event,) = read_events(written(tmp_path, f"server_time_stamp,customer_info.role\n{text},lead\n"))
+    assert event.customer_info.server_time_stamp == 1_720_000_000_000
+
+
+@pytest.mark.parametrize(
     ("header", "row", "message"),
     [
         (
@@ -148,7 +156,7 @@ def test_a_row_with_values_of_both_sets_is_two_events(tmp_path: Path) -> None:
         ("set,customer_info.role", "lead,x", "set: must be customer_info or personal_info"),
         ("Authenticated,customer_info.role", "1,x", "Authenticated: must be true or false"),
         ("server_time_stamp,customer_info.role", "2024-05-31T12:00:00,x", "must name its zone, as in 2024"),
-        ("server_time_stamp,customer_info.role", "1.7E+12,x", "must be a time such as"),
+        ("server_time_stamp,customer_info.role", "1.7E12.5,x", "must be a time such as"),
         ("server_time_stamp,customer_info.role", "9" * 30 + ",x", "must be a time such as"),
         (
             "customerInfo.lastPaymentDate,source",

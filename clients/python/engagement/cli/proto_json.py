@@ -98,6 +98,11 @@ def _parse(text: str) -> Any:
         raise EventSyntaxError("not JSON", rule="json.syntax") from None
 
 
+_NOT_A_MEMBER: Final = (
+    "is not a member of an event; --format liveperson reads attribute sets in objects of other tools"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Member:
     """A field of a message, and the function that reads its value from JSON."""
@@ -121,7 +126,7 @@ class _Shape:
         for name, content in value.items():
             member = self.members.get(name)
             if member is None:
-                raise EventSyntaxError("is not a member of an event", rule="json.unknown_field", field=name)
+                raise EventSyntaxError(_NOT_A_MEMBER, rule="json.unknown_field", field=name)
             if content is None:
                 continue
             if member.name in arguments:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final  # Any: values of all contents
 
@@ -18,6 +19,8 @@ Convert = Callable[[Any], Any]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+# As a tool writes a column of numbers that has gaps.
+_FLOAT: Final = re.compile(r"-?[0-9]{1,18}\.[0-9]*|-?[0-9](?:\.[0-9]*)?[eE]\+?[0-9]{1,2}", re.ASCII)
 _DAY: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", re.ASCII)
 _PART: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _SET_NAMES: Final = {
@@ -42,6 +45,8 @@ def _read_time(text: str) -> int:
     text = text.strip()
     if _NUMBER.fullmatch(text):
         return int(text)
+    if _FLOAT.fullmatch(text):
+        return int(Decimal(text))
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
