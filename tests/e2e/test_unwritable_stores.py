@@ -1,4 +1,4 @@
-"""A store that can be read but not written is refused by the start, not by the first call."""
+"""A start refuses a store that can be read but not written, unless the disk is only full."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.connection import connect
-from tests.support.events import customer_event
+from tests.support.events import customer_event, noise
+from tests.support.refused_call import expect_refused
 from tests.support.small_disk import SmallDiskServer, small_disk
 
 
@@ -34,3 +35,17 @@ async def test_a_start_with_a_write_ahead_log_that_it_cannot_write_is_one_senten
     assert refused.returncode == 2, refused.stderr
     assert f"{server.data_dir / 'engagement.db'} cannot be written. Make its disk writable" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+async def test_a_start_on_a_full_disk_serves_reads(server: SmallDiskServer) -> None:
+    async with connect(server.address) as connection:
+        await connection.record(customer_event("kept"))
+    server.kill()
+    server.fill_disk()
+    server.start()
+    async with connect(server.address) as connection:
+        # More than the write-ahead log has room for.
+        events = [customer_event(f"event-{number}", user_name=noise(40_000)) for number in range(25)]
+        refused = await expect_refused(connection.record_batch(events))
+        assert refused.reason == "STORE_UNAVAILABLE"
+        assert await connection.stored_ids() == ["kept"]

@@ -33,6 +33,14 @@ class SmallDiskServer(ServerProcess):
         """Creates an empty file in the data folder."""
         subprocess.run([*self._entering(), "touch", str(self.data_dir / name)], check=True)
 
+    def fill_disk(self) -> None:
+        """Leaves no room on the disk."""
+        file = f"of={self.data_dir / 'filler'}"
+        done = subprocess.run(
+            [*self._entering(), "dd", "if=/dev/zero", file, "bs=4096"], capture_output=True, check=False
+        )
+        assert b"No space left" in done.stderr, done.stderr
+
     def make_read_only(self, name: str) -> None:
         """Makes a file of the data folder read-only, for root too."""
         path = str(self.data_dir / name)
