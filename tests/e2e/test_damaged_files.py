@@ -281,7 +281,7 @@ async def test_a_check_finds_nothing_in_a_sound_store_and_changes_nothing(
     before = contents(copy)
     done = cli.run_process("check", str(copy))
     assert done.status == 0, done.stdout
-    assert f"no damage ({EVENTS} events of 1 accounts" in done.stdout
+    assert f"no damage ({EVENTS} events of 1 account," in done.stdout
     assert {name: contents(copy)[name] for name in before} == before
 
 
@@ -295,7 +295,7 @@ async def test_a_check_says_where_damage_is_and_what_can_be_done(
     assert done.status == 1
     (store,) = done.json()["stores"]
     page, event, *_ = store["findings"]
-    assert (page["kind"], "of events" in page["message"]) == ("page", True)
+    assert (page["kind"], page["place"].endswith(" of events")) == ("page", True)
     assert (event["kind"], "--skip-damaged" in event["remedy"]) == ("event", True)
     assert {each["kind"] for each in store["findings"]} == {"page", "event"}
 
