@@ -27,7 +27,11 @@ hypothesis.settings.load_profile("any machine")
 
 pytest_plugins = ["tests.support.run_rules"]
 # Some containers and other systems than Linux allow no mounts; the end of the run says so.
-collect_ignore = [] if can_mount() else ["e2e/test_full_disk.py"]
+collect_ignore = (
+    []
+    if can_mount()
+    else ["e2e/test_full_disk.py", "e2e/test_full_disk_views.py", "e2e/test_unwritable_stores.py"]
+)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

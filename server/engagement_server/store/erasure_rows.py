@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import apsw
+
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.errors import DamagedEventsError, ErasureNotFoundError, RequestIdReusedError
@@ -24,8 +26,6 @@ from engagement_server.store.tombstones import Suppressions, Tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import apsw
 
     from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents, LiftSuppression
     from engagement_server.store.index_merges import IndexMerges
@@ -116,6 +116,8 @@ class ErasureRows:
             page = self._pages.read(_query(operation, running))
         except DamagedEventsError as damage:
             raise damage.__cause__ or damage from None  # it has ended the transaction
+        if not self._connection.in_transaction:  # so has damage that ends a page early
+            raise apsw.CorruptError("damaged behind the events of the page")
         events = [each for each in page.rows if each[0].position <= running.through_position]
         if events and self._removal.erase(account, events):
             self._purge.schedule()
