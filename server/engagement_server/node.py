@@ -95,7 +95,7 @@ class Server:
         )
         self._supervisor.watch(self._report_stalled)
         self._report_stalled()
-        self._meter = MemoryMeter(memory.limit_bytes, is_idle=lambda: self._endpoint.is_idle)
+        self._meter = MemoryMeter(memory.limit_bytes, is_idle=self._is_idle)
         self._watching: list[asyncio.Task[None]] = []
         self._is_present = True
         """Whether the files of the stores were there when they were looked at last."""
@@ -155,6 +155,10 @@ class Server:
 
     def _report_stalled(self) -> None:
         self._endpoint.report_stalled(self._supervisor.stalled_services)
+
+    def _is_idle(self) -> bool:
+        is_committing = any(partition.committer.is_busy for partition in self._partitions)
+        return self._endpoint.is_idle and not is_committing
 
     async def _watch_files(self) -> None:
         """Reports when a file of a store was removed or replaced; commits are refused from then on."""

@@ -204,6 +204,20 @@ def test_an_erasure_removes_a_damaged_event_and_no_byte_of_it_is_left(folder: Pa
         assert connection.pragma("integrity_check") == "ok"
 
 
+def test_a_step_of_an_erasure_that_meets_damage_behind_its_first_events_is_whole(folder: Path) -> None:
+    with opened(folder) as (_, writer, _):
+        same = [named(number) for number in range(EVENTS, EVENTS + 200)]
+        for event in same:
+            event.consumer_id = "consumer-00000"
+        apply(writer, RecordBatch(ACCOUNT, batch_of(same), is_atomic=True))
+    damage_event(folder, EVENTS + 150)
+    with opened(folder) as (reader, writer, _):
+        assert erase(writer, "consumer-00000").erased_events == 201
+        bounds = reader.bounds(ACCOUNT)
+        assert bounds is not None
+        assert bounds.last_position == WHOLE.last_position + 201  # one notice
+
+
 def test_expiry_removes_damaged_events(folder: Path) -> None:
     damage_event(folder, 100)
     with opened(folder) as (reader, writer, connection):

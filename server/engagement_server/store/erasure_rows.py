@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import apsw
+
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.errors import DamagedEventsError, ErasureNotFoundError, RequestIdReusedError
@@ -27,8 +29,6 @@ from engagement_server.store.tombstones import Suppressions, Tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import apsw
 
     from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents, LiftSuppression
     from engagement_server.store.event_pages import Page
@@ -175,9 +175,12 @@ class ErasureRows:
         try:
             if running.subject.kind == _EVENT_ID:
                 return page_with_id(self._connection, account, running.subject.value)
-            return self._pages.read(_query(operation, running))
+            page = self._pages.read(_query(operation, running))
         except DamagedEventsError as damage:
             raise damage.__cause__ or damage from None  # it has ended the transaction
+        if not self._connection.in_transaction:  # so has damage that ends a page early
+            raise apsw.CorruptError("damaged behind the events of the page")
+        return page
 
     def plan(self, operation: EraseEvents) -> bool:
         """Finds damaged events that the erasure meets, between transactions; the next step removes them.
