@@ -128,7 +128,7 @@ async def test_a_view_removes_no_damaged_event_because_other_nodes_have_it(
     flip(log.folder / "second" / "engagement.db", b"Role of zq3zq")
     if removal == "erasure":
         subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, events[0].consumer_id)
-        (begun,) = await first.commit(BeginErasure("acme", "request", "erasure", subject, suppress=False))
+        (begun,) = await first.commit(BeginErasure("acme", "request", "erasure", [subject], suppress=False))
         (erased,) = await first.commit(EraseEvents("acme", "erasure"))
         assert isinstance(begun, ErasureState)
         assert isinstance(erased, ErasureState)

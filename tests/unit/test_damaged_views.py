@@ -94,7 +94,7 @@ def test_an_erasure_that_meets_damage_behind_its_first_events_changes_nothing(tm
         events[number].consumer_id = "grace"
     subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "grace")
     record = RecordBatch("acme", batch_of(events), is_atomic=True)
-    begin = BeginErasure("acme", "request", "erasure", subject, suppress=False)
+    begin = BeginErasure("acme", "request", "erasure", [subject], suppress=False)
     first = entry(1, "")._replace(commit=Commit([record, begin], TIME_MS))
     with opened(tmp_path) as writer:
         writer.apply_entries([first])

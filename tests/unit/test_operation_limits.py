@@ -72,11 +72,20 @@ def store(tmp_path: Path) -> Iterator[Store]:
 )
 def test_a_step_of_an_erasure_ends_at_its_limits(store: Store, step: EraseEvents, erased: int) -> None:
     subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "ada")
-    store.apply(BeginErasure("acme", "request", "erasure", subject, suppress=False))
+    store.apply(BeginErasure("acme", "request", "erasure", [subject], suppress=False))
     state = store.apply(step)
     assert isinstance(state, ErasureState)
     assert (state.erased_events, store.count("events")) == (erased, _EVENTS - erased)
-    assert state.has_events_left == (erased < _EVENTS)
+    assert state.has_more == (erased < _EVENTS)
+
+
+def test_a_step_of_an_erasure_clears_as_many_rejections_as_it_says(store: Store) -> None:
+    begin_uploads(store, 1)
+    subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "ada")
+    store.apply(BeginErasure("acme", "request", "erasure", [subject], suppress=False))
+    state = store.apply(EraseEvents("acme", "erasure", max_rejections=3))
+    assert isinstance(state, ErasureState)
+    assert (state.cleared_rejections, state.has_more) == (3, True)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +114,9 @@ def begin_uploads(store: Store, count: int) -> None:
     ("step", "uploads", "results"),
     [
         (ExpireUploads(_LATER_MS, max_uploads=2), 1, _REJECTED),
-        (ExpireUploads(_LATER_MS, max_rows=3), 3, 3 * _REJECTED - 3),
-        (ExpireUploads(_LATER_MS, max_rows=_REJECTED + 2), 2, 2 * _REJECTED),  # its chunk and itself
+        # Each rejected event names one subject; these rows go first.
+        (ExpireUploads(_LATER_MS, max_rows=_REJECTED + 3), 3, 3 * _REJECTED - 3),
+        (ExpireUploads(_LATER_MS, max_rows=2 * _REJECTED + 2), 2, 2 * _REJECTED),  # its chunk and itself
         (ExpireUploads(_TIME_MS), 3, 3 * _REJECTED),
         (ExpireUploads(_LATER_MS), 0, 0),
     ],
@@ -115,9 +125,10 @@ def test_a_step_of_the_expiry_of_uploads_ends_at_its_limits(
     store: Store, step: ExpireUploads, uploads: int, results: int
 ) -> None:
     begin_uploads(store, 3)
-    removed = store.count("uploads") - uploads + store.count("upload_results") - results
-    removed += store.count("upload_chunks") - uploads
-    assert store.apply(step, time_ms=_LATER_MS) == removed
+    tables = ("uploads", "upload_chunks", "upload_results", "rejection_subjects")
+    before = sum(map(store.count, tables))
+    removed = store.apply(step, time_ms=_LATER_MS)
+    assert removed == before - sum(map(store.count, tables))
     assert (store.count("uploads"), store.count("upload_results")) == (uploads, results)
 
 
