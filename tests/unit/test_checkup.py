@@ -127,11 +127,12 @@ def test_a_store_with_rows_of_every_kind_has_no_findings(folder: Path) -> None:
             for change in ("account = 9", "hash = x'00'")
         ),
         *(
-            (f"UPDATE erasures SET {change}", "derived", "erasure 'erasure' has an impossible state")
+            (change, "derived", "erasure 'erasure' has an impossible state")
             for change in (
-                "account = 9",
-                "subject_hash = x'00'",
-                "subject = 'still there', complete_time_ms = 1",
+                "UPDATE erasures SET account = 9",
+                "UPDATE erasure_subjects SET hash = x'00'",
+                "UPDATE erasures SET complete_time_ms = 1; UPDATE erasure_subjects SET value = 'left'",
+                "DELETE FROM erasure_subjects",
             )
         ),
         *(
