@@ -166,4 +166,5 @@ class PendingEvents:
 
 
 _INSERT_EVENTS = "INSERT INTO events VALUES "
-_EVENT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Without blanks: a statement of more than 16 KiB would be compiled each time.
+_EVENT_ROW = "(?,?,?,?,?,?,?,?,?,?,?,?)"

@@ -22,7 +22,7 @@ from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.receive_times import ReceiveTimes
 from engagement_server.store.rejection_rows import RejectionRows
 from engagement_server.store.retention_rows import read_retention
-from engagement_server.store.row_columns import ROW_COLUMNS
+from engagement_server.store.row_columns import RowColumns
 from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.upload_lists import list_rejections, list_uploads
 from engagement_server.store.upload_rows import find_upload
@@ -64,7 +64,8 @@ class Reader:
         self.rejections_of = RejectionRows(connection)
         self.profiles = ProfileRows(connection)
         self.receive_times = ReceiveTimes(connection)
-        self._pages = EventPages(connection)
+        self._columns = RowColumns(connection, has_uploads=True)
+        self._pages = EventPages(connection, columns=self._columns)
 
     def require_checked(self) -> None:
         """Raises DataDamagedError if what was read was not checked."""
@@ -116,7 +117,7 @@ class Reader:
         size_bytes = 0
         try:
             found: Any = self._connection.execute(  # Any: each column has its own type
-                f"SELECT {ROW_COLUMNS} FROM events AS e"  # noqa: S608  # a constant
+                f"SELECT {self._columns.text} FROM events AS e"  # noqa: S608  # a constant
                 " WHERE position >= ? AND position <= ? ORDER BY position",
                 # From the next position on, not beyond this one, whose page may be damaged.
                 (after + 1, through),
@@ -131,7 +132,9 @@ class Reader:
                 raise
             if rows:
                 return Scan(rows, is_complete=False)
-            raise damaged_after(self._connection, after, through + 1) from error
+            if not self._columns.leave_out_uploads():
+                raise damaged_after(self._connection, after, through + 1) from error
+            return self.scan(after=after, through=through, max_bytes=max_bytes)
         return Scan(rows, is_complete=True)
 
     def predicate(self, wanted: v1.EventFilter) -> Predicate:
@@ -141,17 +144,13 @@ class Reader:
     def find_by_id(self, account_id: str, event_id: str) -> StoredRow | None:
         """The event with this id."""
         return self._row(
-            f"SELECT {ROW_COLUMNS} FROM events AS e WHERE event_id = ?"  # noqa: S608  # a constant
-            " AND account = (SELECT number FROM accounts WHERE account_id = ?)",
+            "event_id = ? AND account = (SELECT number FROM accounts WHERE account_id = ?)",
             (event_id, account_id),
         )
 
     def find_at(self, position: int) -> StoredRow | None:
         """The event at this position."""
-        return self._row(
-            f"SELECT {ROW_COLUMNS} FROM events AS e WHERE position = ?",  # noqa: S608  # a constant
-            (position,),
-        )
+        return self._row("position = ?", (position,))
 
     def page(self, query: PageQuery) -> Page:
         """Reads one page. Raises FilterInvalidError."""
@@ -203,6 +202,12 @@ class Reader:
         )
         return judge.judge(batch, positions=[0] * len(batch.records), is_atomic=is_atomic).verdicts()
 
-    def _row(self, statement: str, arguments: tuple[object, ...]) -> StoredRow | None:
-        row = self._connection.execute(statement, arguments).fetchone()
+    def _row(self, condition: str, arguments: tuple[object, ...]) -> StoredRow | None:
+        statement = f"SELECT {self._columns.text} FROM events AS e WHERE {condition}"  # noqa: S608  # constants
+        try:
+            row = self._connection.execute(statement, arguments).fetchone()
+        except apsw.Error as error:
+            if not is_damage(error) or not self._columns.leave_out_uploads():
+                raise
+            return self._row(condition, arguments)
         return None if row is None else StoredRow(*row)
