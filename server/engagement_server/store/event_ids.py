@@ -11,7 +11,7 @@ from engagement_server.errors import DamagedEventsError
 from engagement_server.model import StoredRow
 from engagement_server.store.checksums import is_damage
 from engagement_server.store.event_pages import Page
-from engagement_server.store.row_columns import ROW_COLUMNS
+from engagement_server.store.row_columns import RowColumns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def page_with_id(connection: apsw.Connection, account: int, event_id: str) -> Pa
 def _read(connection: apsw.Connection, position: int) -> tuple[StoredRow, v1.Event]:
     try:
         columns: Sequence[Any] = connection.execute(  # Any: each column has its own type
-            f"SELECT {ROW_COLUMNS} FROM events AS e WHERE e.position = ?",  # noqa: S608  # a constant
+            f"SELECT {RowColumns(connection).text} FROM events AS e WHERE e.position = ?",  # noqa: S608
             (position,),
         ).fetchall()
     except apsw.Error as error:
