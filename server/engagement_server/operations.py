@@ -327,7 +327,7 @@ class Applied(NamedTuple):
     tails: Mapping[str, int]
     """Last positions of the accounts whose logs grew."""
     has_removed: bool
-    """Whether events were erased or expired."""
+    """Whether events were erased or expired, or records of uploads."""
     openings: Sequence[Opening]
     erased: Mapping[str, Sequence[int]]
     """By account, positions of the events that were erased, ascending."""

@@ -195,14 +195,15 @@ async def test_a_subscriber_sees_what_any_worker_recorded_in_its_order(
         *(second.record(event) for event in events[200:300]),
         second.record_batch(events[300:]),
     )
-    stored = [each.cursor async for each in first.stored()][-len(events) :]
+    stored = [each async for each in first.stored()][-len(events) :]
+    assert {each.upload.upload_id for each in stored} == {"", "upload"}
     for subscription in subscriptions:
-        seen: list[str] = []
+        seen: list[v1.StoredEvent] = []
         async with deadline("the subscriber saw all events"):
             while len(seen) < len(events):
                 message = await subscription.read()
                 assert isinstance(message, v1.SubscribeEventsResponse)
-                seen += [each.cursor for each in message.batch.events]
+                seen += message.batch.events
         assert seen == stored
         subscription.cancel()
 

@@ -15,7 +15,16 @@ from engagement.limits import END_OF_TIME_MS
 from engagement_server.cursor import first_position
 from engagement_server.errors import CursorMalformedError, OverloadedError
 from engagement_server.governor.turns import Caller
-from engagement_server.operations import ExpireEvents, RecordBatch, Recorded
+from engagement_server.model import UploadState
+from engagement_server.operations import (
+    ChunkCommitted,
+    CommitChunk,
+    ExpireEvents,
+    ExpireUploads,
+    OpenUpload,
+    RecordBatch,
+    Recorded,
+)
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import MAX_WAITING_READS
 from engagement_server.streams.feed import Segment
@@ -75,6 +84,25 @@ async def test_nothing_that_was_removed_is_kept_for_the_next_reader(bench: Bench
     await third.until(lambda each: "caught_up" in each.kinds)
     assert (len(second.ids), third.ids) == (10, [])
     for reader in (first, second, third):
+        await reader.end()
+
+
+async def test_no_event_names_an_upload_whose_record_has_expired(bench: Bench) -> None:
+    await bench.committer.submit(OpenUpload("acme", "upload", "owner"), returns=UploadState)
+    brought = CommitChunk("acme", "upload", "owner", 1, batch_of(customer_events(3)))
+    await bench.committer.submit(brought, returns=ChunkCommitted)
+    await bench.record(1, start=3)
+    first = StoppableReader(bench)
+    await first.until(lambda each: "caught_up" in each.kinds)
+    await bench.committer.submit(ExpireUploads(END_OF_TIME_MS), returns=int)
+    second = StoppableReader(bench)
+    await second.until(lambda each: "caught_up" in each.kinds)
+    places = [
+        [each.upload.upload_id for message in reader.messages for each in message.batch.events]
+        for reader in (first, second)
+    ]
+    assert places == [["upload"] * 3 + [""], [""] * 4]
+    for reader in (first, second):
         await reader.end()
 
 

@@ -98,6 +98,8 @@ def print_text(summaries: Sequence[InputSummary], inputs: Inputs) -> None:
         click.echo(f"{len(summaries):,} files: {_sentence(summaries)}", err=True)
         if before := sum(each.uploaded_before for each in summaries):
             click.echo(f"  Uploaded before: {before:,} files, of which nothing was sent.", err=True)
+    if len(summaries) > _MAX_PLAIN_LINES and any(each.upload_id for each in summaries):
+        click.echo("  Upload ids of all files: engagement uploads", err=True)
     if len(summaries) < len(inputs.paths):
         click.echo(f"Not finished: {len(inputs.paths) - len(summaries):,} files", err=True)
 
