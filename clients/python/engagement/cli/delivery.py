@@ -64,6 +64,8 @@ class Delivery:
         self._delivered = 0
         self.resumed_by_count = False
         """Whether events were skipped by their number only, because an earlier run sent no digest of them."""
+        self.erased = 0
+        """Duplicates of events that were erased before."""
         # Rejections refer to chunks that are unacknowledged or being filled.
         self._places: deque[_Sent] = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
         self._imported_before = 0
@@ -114,6 +116,7 @@ class Delivery:
                 self._release()
         self._tally = summary.tally
         self.resumed_by_count = summary.resumed_by_count
+        self.erased = summary.erased
 
     async def _events(self, earlier: EarlierRejections) -> AsyncGenerator[v1.Event, None]:
         reader = BackgroundReader(self._input, size_of=size_of)

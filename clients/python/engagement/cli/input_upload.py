@@ -199,6 +199,7 @@ class InputUploads:
             self._has_begun |= delivery.has_begun
         summary.outcomes = delivery.outcomes
         summary.resumed_by_count = delivery.resumed_by_count
+        summary.erased_before = delivery.erased
         return stopped
 
     def _count(
