@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -25,7 +27,11 @@ hypothesis.settings.load_profile("any machine")
 
 pytest_plugins = ["tests.support.run_rules"]
 # Some containers and other systems than Linux allow no mounts; the end of the run says so.
-collect_ignore = [] if can_mount() else ["e2e/test_full_disk.py"]
+collect_ignore = (
+    []
+    if can_mount()
+    else ["e2e/test_full_disk.py", "e2e/test_full_disk_views.py", "e2e/test_unwritable_stores.py"]
+)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -51,9 +57,25 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a server that was started and stopped.
+
+    The first start makes the store, and waits for the disk a dozen times.
+    """
+    folder = tmp_path_factory.mktemp("new-store") / "data"
+
+    async def make() -> None:
+        await (await Server.start(Config(listen="127.0.0.1:0", data=folder))).stop()
+
+    asyncio.run(make())
+    return folder
+
+
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    """A server on a free port, in this process."""
+async def server(tmp_path: Path, new_store: Path) -> AsyncIterator[Server]:
+    """A server on a free port, in this process; its store is a copy of a new one."""
+    shutil.copytree(new_store, tmp_path / "data")
     running = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "data"))
     yield running
     await running.stop()

@@ -52,7 +52,7 @@ class Config:
     reserve_megabytes: int = setting(
         64,
         metavar="MIB",
-        above=-1,
+        at_least=0,
         at_most=65_536,
         help="Disk space to keep for expiry and erasure, so that they work on a full disk; 0 keeps none.",
     )
@@ -72,24 +72,24 @@ class Config:
         help="Let running calls take this long to end when the server stops.",
     )
     reader_threads: int = setting(
-        4, metavar="COUNT", above=0, help="Threads that read the store, in each process that takes calls."
+        4, metavar="COUNT", at_least=1, help="Threads that read the store, in each process that takes calls."
     )
     max_memory: str = setting(
         "",
         metavar="SIZE",
-        help="Memory that all processes of the server may take together, such as 512M or 4G. Without it, "
-        "three quarters of what the container or the machine has.",
+        help="Memory that all processes of the server may take together, such as 512M, 1.5G or 2G. "
+        "Without it, three quarters of what the container or the machine has.",
     )
     max_connections: int = setting(
         5_000,
         metavar="COUNT",
-        above=0,
+        at_least=1,
         help="Connections at a time, in each process that takes calls; more are closed at once.",
     )
     max_calls_per_connection: int = setting(
         1_000,
         metavar="COUNT",
-        above=0,
+        at_least=1,
         help="Calls and streams at a time on one connection; more are refused as OVERLOADED.",
     )
     partitions: str = setting(
@@ -103,11 +103,13 @@ class Config:
         check_bounds(self)
         if self.retention_days is not None and self.retention_days < 1 and not self.allow_short_retention:
             raise ConfigurationError(
-                f"retention_days is less than a day, which removes almost everything; set"
-                f" allow_short_retention as well to mean it; got {self.retention_days:g}"
+                f"--retention-days is less than a day, which removes almost everything; give"
+                f" --allow-short-retention as well to mean it; got {self.retention_days:g}"
             )
         if self.max_memory and parse_size(self.max_memory) is None:
-            raise ConfigurationError(f"max_memory must be a size such as 512M or 4G; got {self.max_memory!r}")
+            raise ConfigurationError(
+                f"--max-memory must be a size such as 512M, 1.5G or 2G; got {self.max_memory!r}"
+            )
         require_address("listen", self.listen, example="127.0.0.1:50051")
         self._parse_partitions()
 
@@ -124,7 +126,7 @@ class Config:
             raise ConfigurationError(
                 f"the server needs at least {least} of memory"
                 + (f" for {processes} processes" if processes > 1 else "")
-                + f", and may take {self.max_memory_bytes // MIB}M; set max_memory to {least} or more"
+                + f", and may take {self.max_memory_bytes // MIB}M; set --max-memory to {least} or more"
                 + (", or run fewer workers" if processes > 1 else "")
             )
         return plan(self.max_memory_bytes, processes=processes, partitions=len(self.served_partitions))
@@ -145,7 +147,7 @@ class Config:
         count = 0 if match is None else int(match["count"])
         if match is None or not 0 < count <= MAX_PARTITIONS:
             raise ConfigurationError(
-                f"partitions must be a number up to {MAX_PARTITIONS}, or which of how many, such as"
+                f"--partitions must be a number up to {MAX_PARTITIONS}, or which of how many, such as"
                 f" 0-3,7/8; got {self.partitions!r}"
             )
         served: set[int] = set()
@@ -154,6 +156,6 @@ class Config:
             served.update(range(int(first), int(last or first) + 1))
         if not served or max(served) >= count:
             raise ConfigurationError(
-                f"partitions of {count} have the numbers 0 to {count - 1}; got {self.partitions!r}"
+                f"the partitions of {count} have the numbers 0 to {count - 1}; got {self.partitions!r}"
             )
         return sorted(served), count

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         StoredRow,
         Suppression,
         Tally,
+        UploadRejection,
         UploadState,
         Verdict,
     )
@@ -46,8 +47,11 @@ _TEXT_TAGS = frozenset(
     if field.type == field.TYPE_STRING and field.number < v1.Event.CUSTOMER_INFO_FIELD_NUMBER
 )
 _TIME_TAG = v1.CustomerInfo.SERVER_TIME_STAMP_FIELD_NUMBER << 3 | _VARINT
+_VARINT_BITS = 7
+_BYTES = [bytes((value,)) for value in range(256)]
 # An upload in small chunks is accepted at many times, of which a page has few.
 _CACHED_TIMES = 1024
+_CACHED_PLACES = 1024
 
 
 def tally_message(tally: Tally) -> v1.Tally:
@@ -99,10 +103,20 @@ def upload_message(state: UploadState) -> v1.Upload:
         state=v1.Upload.STATE_FINISHED if state.is_finished else v1.Upload.STATE_OPEN,
         committed_through=state.committed_through,
         tally=tally_message(state.tally),
+        source_name=state.source_name,
+        unreadable=state.unreadable,
     )
     upload.create_time.FromMilliseconds(state.create_time_ms)
     upload.update_time.FromMilliseconds(state.update_time_ms)
     return upload
+
+
+def rejection_message(rejection: UploadRejection, *, cursors: Cursors) -> v1.UploadResult:
+    """A rejected event of an upload."""
+    result = v1.UploadResult(chunk_sequence=rejection.chunk_sequence, event_number=rejection.event_number)
+    fill_result(result.result, rejection.verdict, cursors=cursors)
+    result.reject_time.FromMilliseconds(rejection.time_ms)
+    return result
 
 
 def erasure_message(state: ErasureState) -> v1.Erasure:
@@ -144,6 +158,9 @@ def stored_event_message(row: StoredRow, *, cursors: Cursors) -> v1.StoredEvent:
         matched_customer_status=row.matched_status,
         matched_customer_type=row.matched_type,
     )
+    if row.upload_id is not None:
+        stored.upload.upload_id = row.upload_id
+        stored.upload.event_number = row.event_number or 0
     event = stored.event
     event.ParseFromString(row.payload)
     _set_time(event, row.server_time_ms)
@@ -160,9 +177,8 @@ def event_fields(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[bytes]:
     """
     encoded = cursors.encode_all([row.position for row in rows])
     fields = []
-    for (_, server_time_ms, receive_time_ms, payload, status, type_), cursor in zip(
-        rows, encoded, strict=True
-    ):
+    for row, cursor in zip(rows, encoded, strict=True):
+        _, server_time_ms, receive_time_ms, payload, status, type_, upload_id, event_number = row
         stored = (
             _field(_timed(payload, server_time_ms)) + _CURSOR_HEAD + cursor + _receive_time(receive_time_ms)
         )
@@ -170,6 +186,8 @@ def event_fields(rows: Sequence[StoredRow], *, cursors: Cursors) -> list[bytes]:
             stored += length_delimited(_STATUS, status.encode())
         if type_:
             stored += length_delimited(_TYPE, type_.encode())
+        if upload_id:
+            stored += _upload_place(upload_id, event_number or 0)
         fields.append(_field(stored))
     return fields
 
@@ -192,6 +210,25 @@ def _receive_time(time_ms: int) -> bytes:
 def _server_time(time_ms: int) -> bytes:
     """The field of attributes of either kind."""
     return v1.CustomerInfo(server_time_stamp=time_ms).SerializeToString()
+
+
+def _upload_place(upload_id: str, event_number: int) -> bytes:
+    """The field of a `StoredEvent`."""
+    before, behind = _around_number(upload_id, event_number >> _VARINT_BITS)
+    return before + _BYTES[event_number & 0x7F | (0x80 if behind else 0)] + behind
+
+
+@lru_cache(_CACHED_PLACES)
+def _around_number(upload_id: str, high_number: int) -> tuple[bytes, bytes]:
+    """The field of a `StoredEvent` before and behind the low bits of the event's number.
+
+    Neighbours in an upload share it: making it takes as long as everything else about an event.
+    """
+    place = v1.UploadPlace(upload_id=upload_id, event_number=high_number << _VARINT_BITS | 1)
+    field = v1.StoredEvent(upload=place).SerializeToString()
+    behind = -(-high_number.bit_length() // _VARINT_BITS)
+    end = len(field) - behind
+    return field[: end - 1], field[end:]
 
 
 def _timed(payload: bytes, time_ms: int) -> bytes:

@@ -182,6 +182,29 @@ class UploadState:
     """The client's latest digest of its source; None if it sent none with the last chunk."""
     chunks: tuple[CommittedChunk, ...] = ()
     """The last chunks, in order; only when the upload is opened."""
+    source_name: str = ""
+    unreadable: int = 0
+    """Number of pieces of the source that the client could not read."""
+
+
+class UploadRejection(NamedTuple):
+    """A rejected event of an upload."""
+
+    chunk_sequence: int
+    event_number: int
+    """Among all events of the upload, from 1."""
+    time_ms: int
+    verdict: Verdict
+
+
+class BatchPlace(NamedTuple):
+    """The place of a batch in the upload that brings it."""
+
+    upload: int
+    """Number of the upload."""
+    upload_id: str
+    first_number: int
+    """Number of the batch's first event among all events of the upload, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,11 +358,15 @@ class StoredRow(NamedTuple):
     matched_status: str | None
     """The entity that the event's customer status matched on acceptance."""
     matched_type: str | None
+    upload_id: str | None = None
+    """The upload that brought the event; None if a single call did, or its record has expired."""
+    event_number: int | None = None
+    """Number of the event in the upload, from 1."""
 
     @property
     def max_response_bytes(self) -> int:
         """A bound on the bytes that the event takes in a response."""
-        names = len(self.matched_status or "") + len(self.matched_type or "")
+        names = len(self.matched_status or "") + len(self.matched_type or "") + len(self.upload_id or "")
         return len(self.payload) + _MAX_CHARACTER_BYTES * names + _MAX_ENVELOPE_BYTES
 
 

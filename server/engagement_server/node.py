@@ -64,13 +64,20 @@ class Assembly(NamedTuple):
 class Server:
     """A running server; `start` makes one, `stop` ends it with everything acknowledged or refused."""
 
-    def __init__(self, config: Config, assemblies: Sequence[Assembly], *, is_worker: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        assemblies: Sequence[Assembly],
+        *,
+        is_worker: bool = False,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         """Takes over the assemblies. A worker shares its port with others, and runs no background jobs."""
         self._config = config
         self._databases = [assembly.database for assembly in assemblies]
         terms = None if is_worker else terms_of(config)
         memory = config.memory_plan(processes=1)
-        self._supervisor = Supervisor()
+        self._supervisor = supervisor or Supervisor()
         self._partitions = Partitions(
             [
                 _partition(config, assembly, terms=terms, memory=memory, supervisor=self._supervisor)
@@ -86,8 +93,9 @@ class Server:
             max_connections=config.max_connections,
             shares_port=is_worker,
         )
-        self._supervisor.watch(lambda: self._endpoint.report_stalled(self._supervisor.stalled_services))
-        self._meter = MemoryMeter(memory.limit_bytes, is_idle=lambda: self._endpoint.is_idle)
+        self._supervisor.watch(self._report_stalled)
+        self._report_stalled()
+        self._meter = MemoryMeter(memory.limit_bytes, is_idle=self._is_idle)
         self._watching: list[asyncio.Task[None]] = []
         self._is_present = True
         """Whether the files of the stores were there when they were looked at last."""
@@ -145,6 +153,13 @@ class Server:
         for database in self._databases:
             database.close()
 
+    def _report_stalled(self) -> None:
+        self._endpoint.report_stalled(self._supervisor.stalled_services)
+
+    def _is_idle(self) -> bool:
+        is_committing = any(partition.committer.is_busy for partition in self._partitions)
+        return self._endpoint.is_idle and not is_committing
+
     async def _watch_files(self) -> None:
         """Reports when a file of a store was removed or replaced; commits are refused from then on."""
         while True:
@@ -183,7 +198,7 @@ async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembl
     """All stores and logs of this node. Raises ConfigurationError."""
     is_replicated = log is not None and bool(log.servers)
     if config.partition_count > 1 and not is_replicated:
-        raise ConfigurationError("partitions are of a replicated log; set log as well")
+        raise ConfigurationError("more than one partition needs a replicated log; give --log as well")
     databases = _databases(config, are_views=is_replicated)
     assemblies: list[Assembly] = []
     try:

@@ -55,6 +55,8 @@ class OpenUpload:
     """Identifies the stream; from now on operations of earlier owners raise UploadTakenOverError."""
     salt: str = ""
     """Salt of the upload if it is new."""
+    source_name: str = ""
+    """Replaces the name of the source, unless it is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class FinishUpload:
     owner: str
     last_sequence: int
     source: SourceDigest | None = None
+    unreadable: int = 0
+    """Number of pieces of the source that the client could not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +327,7 @@ class Applied(NamedTuple):
     tails: Mapping[str, int]
     """Last positions of the accounts whose logs grew."""
     has_removed: bool
-    """Whether events were erased or expired."""
+    """Whether events were erased or expired, or records of uploads."""
     openings: Sequence[Opening]
     erased: Mapping[str, Sequence[int]]
     """By account, positions of the events that were erased, ascending."""

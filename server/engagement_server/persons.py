@@ -9,6 +9,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
+from engagement_server.errors import DamagedEventsError, DataDamagedError
 from engagement_server.model import Subject
 from engagement_server.store.budget import STEP_SECONDS
 from engagement_server.store.event_pages import PageQuery
@@ -88,17 +89,29 @@ class Persons:
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
 
-    async def survey(self, account_id: str, subjects: Sequence[Subject], *, caller: Caller) -> Survey:
-        """Looks for everything under some ids, and for ids beside them with events of their own."""
-        return await _Search(self._readers, account_id, subjects, caller).run()
+    async def survey(
+        self, account_id: str, subjects: Sequence[Subject], *, skip_damaged: bool, caller: Caller
+    ) -> Survey:
+        """Looks for everything under some ids, and for ids beside them with events of their own.
+
+        With `skip_damaged` it leaves out events that cannot be read. Raises DataDamagedError.
+        """
+        return await _Search(self._readers, account_id, subjects, caller, skip_damaged=skip_damaged).run()
 
 
 class _Search:
     """One survey."""
 
     def __init__(
-        self, readers: Readers, account_id: str, subjects: Sequence[Subject], caller: Caller
+        self,
+        readers: Readers,
+        account_id: str,
+        subjects: Sequence[Subject],
+        caller: Caller,
+        *,
+        skip_damaged: bool,
     ) -> None:
+        self._skip_damaged = skip_damaged
         self._readers = readers
         self._account_id = account_id
         self._caller = caller
@@ -169,7 +182,13 @@ class _Search:
             def find(reader: Reader, event_id: str = subject.value) -> StoredRow | None:
                 return reader.find_by_id(self._account_id, event_id)
 
-            row = await self._readers.run(find, caller=self._caller)
+            try:
+                row = await self._readers.run(find, caller=self._caller)
+            except DataDamagedError:
+                if not self._skip_damaged:
+                    raise
+                self._survey.events_by_subject[subject] = 1
+                continue
             if row is None:
                 continue
             event = v1.Event.FromString(row.payload)
@@ -236,7 +255,14 @@ class _Search:
                 max_seconds=STEP_SECONDS,
                 in_any_spelling=in_any_spelling,
             )
-            page = await self._readers.run(methodcaller("page", query), caller=self._caller)
+            try:
+                page = await self._readers.run(methodcaller("page", query), caller=self._caller)
+            except DamagedEventsError as damage:
+                if not self._skip_damaged:
+                    raise DataDamagedError from damage
+                self._survey.has_more_related = True
+                after = damage.last_position
+                continue
             for found in page.rows:
                 yield found
             if page.next_position is None:

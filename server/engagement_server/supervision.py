@@ -98,16 +98,22 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stalled: dict[object, str] = {}
         """The service of each stalled job; partitions have jobs of the same names."""
+        self._stalled_elsewhere: frozenset[str] = frozenset()
         self._callbacks: list[Callable[[], None]] = []
 
     @property
     def stalled_services(self) -> frozenset[str]:
         """The services whose jobs are stalled; "" stands for the whole server."""
-        return frozenset(self._stalled.values())
+        return self._stalled_elsewhere.union(self._stalled.values())
 
     def watch(self, callback: Callable[[], None]) -> None:
         """Registers `callback`, which is called when `stalled_services` may have changed."""
         self._callbacks.append(callback)
+
+    def note_elsewhere(self, services: Iterable[str]) -> None:
+        """Notes the services whose jobs are stalled in another process of the server."""
+        self._stalled_elsewhere = frozenset(services)
+        call_all("supervisor", self._callbacks)
 
     def start(self, name: str, job: Job, *, service: str | None = None) -> asyncio.Task[None]:
         """Runs a job in the background until it is cancelled; `service` suffers if it stalls."""

@@ -86,7 +86,7 @@ class AccountConformance(LogTests):
         rejections = await bench.node.readers.run(
             lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
         )
-        assert [verdict.event_id for _, verdict in rejections] == ["a", "b"]
+        assert [each.verdict.event_id for each in rejections] == ["a", "b"]
         assert await bench.chunk(1, bad_event("a"), bad_event("b")) == first
         await bench.chunk(2, customer_event("c"))
         assert await bench.stored_ids() == ["c"]

@@ -67,7 +67,7 @@ async def rejected(bench: LogBench) -> list[tuple[str, int]]:
     kept = await bench.node.readers.run(
         lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
     )
-    errors = [(verdict.event_id, v1.EventError.FromString(verdict.error)) for _, verdict in kept]
+    errors = [(each.verdict.event_id, v1.EventError.FromString(each.verdict.error)) for each in kept]
     return [(event_id, len(error.violations)) for event_id, error in errors]
 
 
@@ -166,8 +166,8 @@ class ErasureConformance(LogTests):
         kept = await bench.node.readers.run(
             lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
         )
-        assert [verdict.event_id for _, verdict in kept] == [""]
-        assert b"'a'" not in kept[0][1].error
+        assert [each.verdict.event_id for each in kept] == [""]
+        assert b"'a'" not in kept[0].verdict.error
 
     async def test_ids_of_erased_and_suppressed_events_are_not_kept_with_uploads(
         self, bench: LogBench
@@ -243,10 +243,10 @@ class ErasureConformance(LogTests):
         event.additional_attributes["ada@example.com"] = "\0"
         committed = await bench.chunk(1, event)
         assert b"ada@example.com" in committed.not_accepted[0].error
-        ((_, verdict),) = await bench.node.readers.run(
+        (rejection,) = await bench.node.readers.run(
             lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
         )
-        error = v1.EventError.FromString(verdict.error)
+        error = v1.EventError.FromString(rejection.verdict.error)
         assert [each.field for each in error.violations] == ['additional_attributes["…"]']
         assert error.message.startswith('additional_attributes["…"]: ')
 

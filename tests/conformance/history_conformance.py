@@ -59,9 +59,9 @@ _lists: st.SearchStrategy[Operation] = st.one_of(
 )
 _operations: st.SearchStrategy[Operation] = st.one_of(
     _records,
-    st.builds(OpenUpload, *_upload, st.sampled_from(["salt", "pepper"])),
+    st.builds(OpenUpload, *_upload, st.sampled_from(["salt", "pepper"]), st.sampled_from(["", "a", "b"])),
     st.builds(CommitChunk, *_upload, st.integers(1, 4), _batches, st.sampled_from([b"1", b"2"]), _sources),
-    st.builds(FinishUpload, *_upload, st.integers(0, 3), _sources),
+    st.builds(FinishUpload, *_upload, st.integers(0, 3), _sources, st.integers(0, 2)),
     st.builds(ExpireUploads, st.integers(START_MS, START_MS + 10)),
     st.builds(AbandonUpload, *_upload),
     _lists,

@@ -58,6 +58,8 @@ class ModelEvent(NamedTuple):
     payload: bytes
     matched_status: str | None
     matched_type: str | None
+    upload_id: str | None = None
+    event_number: int | None = None
 
 
 @dataclass
@@ -98,10 +100,12 @@ class ModelLog:
         match operation:
             case RecordBatch(account_id, batch, is_atomic):
                 return Recorded(self._record(account_id, batch, time_ms, is_atomic=is_atomic))
-            case OpenUpload(account_id, upload_id, owner, salt):
+            case OpenUpload(account_id, upload_id, owner, salt, source_name):
                 fresh = UploadState(upload_id, False, 0, Tally(), time_ms, time_ms, salt)
                 upload = self.uploads.setdefault((account_id, upload_id), ModelUpload(fresh, owner))
                 upload.owner = owner
+                if source_name:
+                    upload.state = replace(upload.state, source_name=source_name)
                 return replace(upload.state, chunks=tuple(upload.chunks))
             case CommitChunk():
                 return self._commit_chunk(operation, time_ms)
@@ -118,7 +122,15 @@ class ModelLog:
             case _:
                 raise AssertionError(f"the model's histories have no {type(operation).__name__}")
 
-    def _record(self, account_id: str, batch: Batch, time_ms: int, *, is_atomic: bool) -> list[Verdict]:
+    def _record(
+        self,
+        account_id: str,
+        batch: Batch,
+        time_ms: int,
+        *,
+        is_atomic: bool,
+        upload: UploadState | None = None,
+    ) -> list[Verdict]:
         known = self.events.setdefault(account_id, {})
         verdicts = [
             Verdict(item, name, Outcome.REJECTED, 0, error) for item, name, error, _ in batch.rejections
@@ -134,7 +146,11 @@ class ModelLog:
                     verdicts.append(Verdict(item, name, Outcome.REJECTED, 0, _UNKNOWN))
                     continue
                 times = record.server_time_ms or time_ms, time_ms
-                known[name] = ModelEvent(len(known) + 1, *times, record.payload, *matched)
+                event = ModelEvent(len(known) + 1, *times, record.payload, matched[0], matched[1])
+                if upload is not None:
+                    number = upload.tally.total + item + 1
+                    event = event._replace(upload_id=upload.upload_id, event_number=number)
+                known[name] = event
                 outcome = Outcome.ACCEPTED
                 self.accounts.add(account_id)
             elif known[name].payload != record.payload:
@@ -191,7 +207,9 @@ class ModelLog:
                 raise SequenceGapError(
                     upload_id=chunk.upload_id, sequence=chunk.sequence, expected=through + 1
                 )
-            verdicts = self._record(chunk.account_id, chunk.batch, time_ms, is_atomic=False)
+            verdicts = self._record(
+                chunk.account_id, chunk.batch, time_ms, is_atomic=False, upload=upload.state
+            )
             upload.digests[chunk.sequence] = chunk.digest
             upload.results[chunk.sequence] = [
                 verdict for verdict in verdicts if verdict.outcome is not Outcome.ACCEPTED
@@ -226,7 +244,13 @@ class ModelLog:
             )
         if not upload.state.is_finished:
             source = finish.source or upload.state.source
-            upload.state = replace(upload.state, is_finished=True, update_time_ms=time_ms, source=source)
+            upload.state = replace(
+                upload.state,
+                is_finished=True,
+                update_time_ms=time_ms,
+                source=source,
+                unreadable=finish.unreadable,
+            )
         return upload.state
 
     def _abandon(self, abandon: AbandonUpload) -> int:
@@ -244,6 +268,11 @@ class ModelLog:
             if not upload.state.is_finished and upload.state.update_time_ms < idle_since_ms
         ]
         expired = [self.uploads.pop(key) for key in idle]
+        for account_id, upload_id in idle:
+            known = self.events.get(account_id, {})
+            for name, event in known.items():
+                if event.upload_id == upload_id:
+                    known[name] = event._replace(upload_id=None)
         return sum(1 + len(each.chunks) + sum(map(len, each.results.values())) for each in expired)
 
     def _owned(self, operation: CommitChunk | FinishUpload) -> ModelUpload:

@@ -144,6 +144,26 @@ class UploadConformance(LogTests):
             assert (await bench.upload(upload_id=upload_id)).upload_id == upload_id
         assert await bench.stored_ids() == ["b"]
 
+    async def test_an_event_names_its_upload_while_that_is_on_record(self, bench: LogBench) -> None:
+        await bench.record(customer_event("single"))
+        await bench.open()
+        await bench.chunk(1, customer_event("single"), customer_event("a"))
+        await bench.chunk(2, bad_event("b"), customer_event("a"), customer_event("c"))
+        places = [(row.upload_id, row.event_number) for row in await bench.stored()]
+        assert places == [(None, None), ("upload", 2), ("upload", 5)]
+        await bench.reopen()
+        await bench.commit(ExpireUploads(bench.time_ms + 1))
+        assert [row.upload_id for row in await bench.stored()] == [None, None, None]
+
+    async def test_an_event_never_names_another_upload_than_its_own(self, bench: LogBench) -> None:
+        await bench.open()
+        await bench.chunk(1, customer_event("a"))
+        await bench.commit(ExpireUploads(bench.time_ms + 1))
+        await bench.reopen()
+        await bench.open()  # all others are gone: a number that is free would be used again
+        await bench.chunk(1, customer_event("b"))
+        assert [row.upload_id for row in await bench.stored()] == [None, "upload"]
+
     async def test_one_commit_forgets_a_bounded_number_of_uploads(self, bench: LogBench) -> None:
         await bench.commit(*(OpenUpload("acme", f"upload-{number}", "first") for number in range(250)))
         forgotten: list[object] = []

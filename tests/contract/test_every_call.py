@@ -19,6 +19,7 @@ from engagement.retry import SERVICE_CONFIG
 from engagement_server.node import Server
 from tests.support.contract import Method, methods, services
 from tests.support.document import DOCUMENTED_ADDRESS, read_blocks
+from tests.support.waiting import DEADLINE_SECONDS
 
 CLIENTS = Path(__file__).parents[2] / "clients"
 # How the source of each client that has a member for each service makes it.
@@ -43,7 +44,7 @@ async def answer(server: Server, method: Method, request: Message) -> grpc.Statu
             f"/{method.containing_service.full_name}/{method.name}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
-        )([request] if method.client_streaming else request, timeout=20)
+        )([request] if method.client_streaming else request, timeout=DEADLINE_SECONDS)
         try:
             if method.server_streaming:
                 async for _ in call:

@@ -23,6 +23,10 @@ BREAKS_IN_CEL: dict[str, list[Message]] = {
     "erase_consumer.request_id": [
         v1.EraseConsumerRequest(account_id="acme", subjects=[v1.Subject(consumer_id="ada")])
     ],
+    "erase_consumer.subjects": [v1.EraseConsumerRequest(account_id="acme", request_id="r")],
+    "erase_consumer.suppress": [
+        v1.EraseConsumerRequest(account_id="acme", request_id="r", event_ids=["e"], suppress=True)
+    ],
     "read_mask.max_paths": [
         v1.GetEventRequest(account_id="acme", event_id="1", read_mask=TOO_WIDE),
         v1.ListEventsRequest(account_id="acme", read_mask=TOO_WIDE),

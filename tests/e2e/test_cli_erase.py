@@ -131,6 +131,16 @@ def test_an_event_is_erased_by_its_id_or_cursor(cli: Cli) -> None:
     assert cli.count_stored() == 6
 
 
+def test_events_that_were_erased_are_named_when_they_are_uploaded_again(cli: Cli) -> None:
+    cli.run("erase", "--consumer", "c-1", "--yes")
+    again = cli.run("upload", f"{cli.account}.ndjson", "--upload-id", "again")
+    assert again.status == 0
+    assert "  Erased before: 7 of the duplicates, which stay erased.\n" in again.stderr
+    report = cli.run("upload", f"{cli.account}.ndjson", "--upload-id", "json", "--json").json()
+    assert (report["files"][0]["erased_before"], report["total"]["duplicate"]) == (7, 8)
+    assert cli.count_stored() == 1
+
+
 def test_a_suppression_is_shown_while_it_lasts_and_after(cli: Cli) -> None:
     assert cli.run("suppression", "--consumer", "c-1").status == 1
     cli.run("erase", "--consumer", "c-1", "--yes", "--suppress", "--request-id", "ticket")

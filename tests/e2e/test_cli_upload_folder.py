@@ -258,8 +258,10 @@ def test_of_many_files_only_those_with_something_to_tell_have_a_line(cli: Cli) -
     assert result.status == 1
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == [
         "in/07.ndjson",
+        "  Upload id",
         "  Rejected events and the reasons",
         "12 files",
+        "  Upload ids of all files",
     ]
     assert len(cli.run("upload", "in", "--json").json()["files"]) == 12
 

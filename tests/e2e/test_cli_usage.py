@@ -57,6 +57,7 @@ def test_each_command_works_in_a_process_of_its_own(cli: Cli) -> None:
         ("tail --from-start --limit 1 --account own", "\town\t"),
         ("export own.csv --account own", "own.csv: 1 events"),
         ("entities put status Gold --account own", "customer statuses: 1 name"),
+        ("accounts", "own\t1\t"),
         ("erase --consumer own --suppress --yes --account own", "erased\t1"),
         ("erasures --account own", "consumer id"),
         ("lift --consumer own --account own", "The suppression is lifted."),

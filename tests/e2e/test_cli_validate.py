@@ -148,4 +148,4 @@ def test_the_program_is_installed_under_its_name() -> None:
 def test_a_server_that_cannot_listen_says_so_in_one_line(cli: Cli) -> None:
     result = cli.run_process("serve", "--listen", "nowhere")
     assert result.status == 2
-    assert result.stderr == "engagement: listen must be HOST:PORT, such as 127.0.0.1:50051; got 'nowhere'\n"
+    assert result.stderr == "engagement: --listen must be HOST:PORT, such as 127.0.0.1:50051; got 'nowhere'\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import grpc
 import pytest
 
-from engagement import EngagementClient, NotFoundError, v1
+from engagement import EngagementClient, NotFoundError, Uploader, v1
 from engagement_server.config import Config
 from engagement_server.jobs import erasures
 from engagement_server.log.nats.config import LogConfig
@@ -155,6 +155,28 @@ async def test_a_cursor_from_before_the_account_is_good_at_all_nodes(cluster: Cl
         for node in nodes:
             rest = subscribing(account_id=account, after_cursor=origin, stop_at_tail=True)
             assert ids(await RawSubscription(v1.EventServiceStub(node), rest).rest()) == expected
+
+
+async def test_uploads_and_the_events_that_they_brought_are_the_same_at_all_nodes(
+    cluster: Cluster, account: str
+) -> None:
+    async with channels(cluster) as nodes, clients(*cluster.servers.addresses, account_id=account) as callers:
+        for number, caller in enumerate(callers):
+            events = [customer_event(f"event-{number}-{each}") for each in "ab"]
+            await Uploader(caller, upload_id=f"u-{number}", source_name="s").upload(events)
+        await agreed(cluster.servers.addresses, account_id=account)
+        request = v1.ListUploadsRequest(account_id=account, source_name="s", page_size=1)
+        listed: list[str] = []
+        while not listed or request.page_token:
+            page = await v1.IngestServiceStub(nodes[len(listed) % len(nodes)]).ListUploads(request)
+            listed += [each.upload_id for each in page.uploads]
+            request.page_token = page.next_page_token
+        assert listed == ["u-2", "u-1", "u-0"]
+        for caller in callers:
+            places = [
+                (stored.upload.upload_id, stored.upload.event_number) async for stored in caller.list_events()
+            ]
+            assert places == [(f"u-{number}", each) for number in range(3) for each in (1, 2)]
 
 
 async def test_an_upload_that_was_only_opened_is_gone_at_all_nodes(cluster: Cluster, account: str) -> None:

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,12 +135,26 @@ async def test_a_resumed_export_says_that_the_part_before_leaves_out_damage(
     assert 540 <= (tmp_path / "events.csv").read_text().count("\n") - 1 < EVENTS
 
 
+def remove(path: Path) -> None:
+    path.rename(path.with_suffix(".moved"))
+
+
+def replace(path: Path) -> None:
+    """Puts an equal copy in the place of a file."""
+    kept = path.rename(path.with_suffix(".moved"))
+    shutil.copyfile(kept, path)
+
+
 @pytest.mark.parametrize("workers", WORKERS)
-async def test_a_server_whose_file_was_removed_takes_no_event(tmp_path: Path, *, workers: int) -> None:
-    data = tmp_path / "data"
-    with ServerProcess(data, options=("--workers", str(workers))).start() as server:
+@pytest.mark.parametrize("take_away", [remove, replace])
+@pytest.mark.parametrize("name", ["engagement.db", "engagement.db-wal"])
+async def test_a_server_whose_file_was_removed_or_replaced_takes_no_event(
+    tmp_path: Path, *, workers: int, take_away: Callable[[Path], None], name: str
+) -> None:
+    file = tmp_path / "data" / name
+    with ServerProcess(tmp_path / "data", options=("--workers", str(workers))).start() as server:
         await fill(server)
-        (data / "engagement.db").rename(tmp_path / "moved.db")
+        take_away(file)
         async with connect(server.address) as connection:
             refused = await expect_refused(connection.record(customer_event("lost")))
             assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
@@ -149,7 +164,7 @@ async def test_a_server_whose_file_was_removed_takes_no_event(tmp_path: Path, *,
 
             await eventually(is_told, "health tells")
             assert await serving(server, "engagement.v1.EventService")
-        (tmp_path / "moved.db").rename(data / "engagement.db")
+        file.with_suffix(".moved").rename(file)
         async with connect(server.address) as connection:
             await connection.record(customer_event("back"))
 
@@ -266,7 +281,7 @@ async def test_a_check_finds_nothing_in_a_sound_store_and_changes_nothing(
     before = contents(copy)
     done = cli.run_process("check", str(copy))
     assert done.status == 0, done.stdout
-    assert f"no damage ({EVENTS} events of 1 accounts" in done.stdout
+    assert f"no damage ({EVENTS} events of 1 account," in done.stdout
     assert {name: contents(copy)[name] for name in before} == before
 
 
@@ -280,7 +295,7 @@ async def test_a_check_says_where_damage_is_and_what_can_be_done(
     assert done.status == 1
     (store,) = done.json()["stores"]
     page, event, *_ = store["findings"]
-    assert (page["kind"], "of events" in page["message"]) == ("page", True)
+    assert (page["kind"], page["place"].endswith(" of events")) == ("page", True)
     assert (event["kind"], "--skip-damaged" in event["remedy"]) == ("event", True)
     assert {each["kind"] for each in store["findings"]} == {"page", "event"}
 

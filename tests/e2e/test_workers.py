@@ -88,6 +88,16 @@ async def test_a_first_subscriber_at_one_worker_sees_what_another_records(
         assert ids(await RawSubscription(connection.events, again).rest()) == ["a"]
 
 
+async def test_each_worker_lists_what_another_has_recorded(connections: Mapping[int, Connection]) -> None:
+    for number, here in enumerate(connections.values()):
+        account_id = f"listed-{number}"
+        await here.ingest.RecordEvent(v1.RecordEventRequest(account_id=account_id, event=customer_event("a")))
+        for there in connections.values():
+            server = v1.ServerServiceStub(there.channel)
+            response = await server.ListAccounts(v1.ListAccountsRequest())
+            assert (account_id, 1) in [(account.account_id, account.events) for account in response.accounts]
+
+
 async def test_openings_at_any_worker_leave_no_row(
     connections: Mapping[int, Connection], lasting: ServerProcess
 ) -> None:
@@ -185,14 +195,15 @@ async def test_a_subscriber_sees_what_any_worker_recorded_in_its_order(
         *(second.record(event) for event in events[200:300]),
         second.record_batch(events[300:]),
     )
-    stored = [each.cursor async for each in first.stored()][-len(events) :]
+    stored = [each async for each in first.stored()][-len(events) :]
+    assert {each.upload.upload_id for each in stored} == {"", "upload"}
     for subscription in subscriptions:
-        seen: list[str] = []
+        seen: list[v1.StoredEvent] = []
         async with deadline("the subscriber saw all events"):
             while len(seen) < len(events):
                 message = await subscription.read()
                 assert isinstance(message, v1.SubscribeEventsResponse)
-                seen += [each.cursor for each in message.batch.events]
+                seen += message.batch.events
         assert seen == stored
         subscription.cancel()
 

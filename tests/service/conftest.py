@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
 from engagement import EngagementClient, v1
+from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import PAYLOAD_BYTES
+from tests.support.rude_clients import StartServer
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -42,6 +46,20 @@ def ingest(channel: grpc.aio.Channel) -> IngestServiceAsyncStub:
 def events(channel: grpc.aio.Channel) -> EventServiceAsyncStub:
     """The stub for reading."""
     return v1.EventServiceStub(channel)
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[StartServer]:
+    """Starts a server in this process with some settings."""
+    async with AsyncExitStack() as ending:
+
+        async def started(**settings: object) -> Server:
+            config = Config(listen="127.0.0.1:0", data=tmp_path / "data", **settings)  # type: ignore[arg-type]
+            server = await Server.start(config)
+            ending.push_async_callback(server.stop)
+            return server
+
+        yield started
 
 
 @pytest.fixture(scope="session")

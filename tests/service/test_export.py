@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from engagement.cli.export_text import CsvFormat, NdjsonFormat
 from engagement.cli.failures import CommandError
 from engagement.cli.part_file import PartFile
 from engagement.cli.transfer import ErasedMeanwhileError, Transfer
+from engagement_server.config import Config
 from engagement_server.node import Server
 from tests.support.event_samples import good_event
 from tests.support.tcp_proxy import TcpProxy
@@ -32,13 +34,29 @@ FORMATS: dict[str, ExportFormat] = {
 }
 
 
+@pytest.fixture(scope="module")
+def filled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a stopped server that has events of ten consumers."""
+    folder = tmp_path_factory.mktemp("filled") / "data"
+
+    async def fill() -> None:
+        server = await Server.start(Config(listen="127.0.0.1:0", data=folder))
+        async with EngagementClient(server.address, account_id="acme") as client:
+            for first in range(0, EVENTS, 500):
+                await client.record_events([good_event(number) for number in range(first, first + 500)])
+        await server.stop()
+
+    asyncio.run(fill())
+    return folder
+
+
 @pytest.fixture
-async def client(server: Server) -> AsyncIterator[EngagementClient]:
-    """A client of a server that has events of ten consumers."""
-    async with EngagementClient(server.address, account_id="acme") as connected:
-        for first in range(0, EVENTS, 500):
-            await connected.record_events([good_event(number) for number in range(first, first + 500)])
-        yield connected
+async def server(filled_folder: Path, tmp_path: Path) -> AsyncIterator[Server]:
+    """A server over a copy of that folder."""
+    shutil.copytree(filled_folder, tmp_path / "data")
+    running = await Server.start(Config(listen="127.0.0.1:0", data=tmp_path / "data"))
+    yield running
+    await running.stop()
 
 
 def part_of(path: Path, *, restart: bool = False, account: str = "acme") -> PartFile:

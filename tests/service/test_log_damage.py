@@ -6,10 +6,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
+from engagement import v1
 from engagement_server.errors import LogDamagedError
 from engagement_server.log.nats import entries, marks
-from engagement_server.operations import Commit, OpenUpload, SetRetention
+from engagement_server.model import ErasureState, Subject
+from engagement_server.operations import (
+    BeginErasure,
+    Commit,
+    EraseEvents,
+    ExpireEvents,
+    OpenUpload,
+    SetRetention,
+)
 from tests.support.events import customer_event
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import ReplicatedLog
@@ -18,6 +28,8 @@ from tests.support.view_rows import held_view
 from tests.support.waiting import eventually
 
 BOUNDARY = 8
+DAY_MS = 86_400_000
+TIME_MS = 1_700_000_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +85,7 @@ async def prepared(log: ReplicatedLog) -> tuple[ReplicatedNode, int]:
     return first, first.log.position.sequence - 2
 
 
-async def test_a_foreign_message_is_skipped_by_all_nodes_and_counted(log: ReplicatedLog) -> None:
+async def test_a_foreign_message_is_skipped_by_all_nodes(log: ReplicatedLog) -> None:
     first, second = await log.open("first"), await log.open("second")
     await first.record(customer_event("before"))
     await log.publish(b"not ours", {"Nats-Msg-Id": "somebody.1"})
@@ -83,6 +95,59 @@ async def test_a_foreign_message_is_skipped_by_all_nodes_and_counted(log: Replic
     assert [event_id for _, event_id in await second.positions()] == ["before", "after"]
     fresh = await log.open("fresh")
     await log.assert_same(first, fresh)
+
+
+async def test_foreign_messages_are_counted_and_the_first_one_is_logged(
+    log: ReplicatedLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    def counted() -> float | None:
+        return REGISTRY.get_sample_value("engagement_log_foreign_messages_total", {"log": log.settings.name})
+
+    node = await log.open()
+    await node.record(customer_event("before"))
+    assert counted() == 0
+    foreign = [await log.publish(b"not ours", {"Nats-Msg-Id": "somebody.1"}), await log.publish(b"")]
+    await node.record(customer_event("after"))
+    assert counted() == len(foreign)
+    logged = [record.getMessage() for record in caplog.records if "not of this service" in record.message]
+    assert logged == [
+        f"{log.settings.name}: message {foreign[0]} is not of this service and is skipped, as are any later"
+        f" ones; no other program may publish to {log.settings.name}.commits"
+    ]
+
+
+@pytest.mark.parametrize("removal", ["erasure", "expiry"])
+async def test_a_view_removes_no_damaged_event_because_other_nodes_have_it(
+    log: ReplicatedLog, removal: str
+) -> None:
+    first, second = await log.open("first"), await log.open("second")
+    events = [customer_event(f"event-{number}", role=f"Role of zq{number}zq") for number in range(5)]
+    await first.record(*events)
+    await second.catch_up_with(first)
+    await log.close("second")
+    flip(log.folder / "second" / "engagement.db", b"Role of zq3zq")
+    if removal == "erasure":
+        subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, events[0].consumer_id)
+        (begun,) = await first.commit(BeginErasure("acme", "request", "erasure", [subject], suppress=False))
+        (erased,) = await first.commit(EraseEvents("acme", "erasure"))
+        assert isinstance(begun, ErasureState)
+        assert isinstance(erased, ErasureState)
+        assert erased.erased_events == len(events)
+    else:
+        await first.commit(SetRetention(retention_ms=1, is_first=False))
+        (expired,) = await first.commit(ExpireEvents("acme", TIME_MS + 1), time_ms=TIME_MS + DAY_MS)
+        assert expired == len(events)
+    second = await log.open("second")
+    error = await damaged(second)
+    assert "cannot be applied, because the view is damaged: replace it with `engagement log" in error.message
+    assert second.query("SELECT last_sequence, expired_sequence FROM accounts") == [(len(events), 0)]
+
+
+def flip(path: Path, spot: bytes) -> None:
+    """Flips a bit of the first place in a file that matches."""
+    content = bytearray(path.read_bytes())
+    content[content.index(spot)] ^= 1
+    path.write_bytes(content)
 
 
 async def test_what_a_busy_store_has_yet_to_apply_before_the_damage_is_applied_once(

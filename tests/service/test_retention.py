@@ -135,7 +135,7 @@ async def test_a_retention_is_for_one_value_at_each_start(config: Config) -> Non
     for days in (30.0, None, 30.0):
         server = await Server.start(replace(config, retention_days=days))
         await server.stop()
-    with pytest.raises(ConfigurationError, match=r"for 30 days, and retention_days asks for 12 hours"):
+    with pytest.raises(ConfigurationError, match=r"for 30 days, and --retention-days asks for 12 hours"):
         await Server.start(replace(config, retention_days=0.5))
     server = await Server.start(config)  # the folder is free again
     await server.stop()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,34 @@ from engagement import EngagementClient
 from engagement_server.config import Config
 from engagement_server.node import Server
 from engagement_server.store.database import FILE_NAME
+from engagement_server.workers.parent import Parent
 from tests.support.events import customer_event
 from tests.support.store_file import open_store
 from tests.support.waiting import eventually
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
+_OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
+
+
+class Health:
+    """The health of a server, or of one worker."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: Any = health_pb2_grpc.HealthStub(channel)  # Any: the stubs describe synchronous calls
+
+    async def is_serving(self, service: str) -> bool:
+        request = health_pb2.HealthCheckRequest(service=service)
+        return bool((await self._stub.Check(request)).status == SERVING)
+
+    async def has_stalled(self) -> bool:
+        return not await self.is_serving("engagement.v1.PrivacyService")
+
+
+@asynccontextmanager
+async def connected(address: str) -> AsyncIterator[Health]:
+    """Health over a connection of its own."""
+    async with grpc.aio.insecure_channel(address, options=_OWN_CONNECTION) as channel:
+        yield Health(channel)
 
 
 def _damage_root(folder: Path, index: str) -> None:
@@ -33,6 +59,24 @@ def _damage_root(folder: Path, index: str) -> None:
         file.write(bytes([byte ^ 1]))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="workers share a port")
+async def test_each_worker_names_the_service_whose_job_stalls_in_their_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(listen="127.0.0.1:0", data=tmp_path / "data")
+    await (await Server.start(config)).stop()
+    _damage_root(tmp_path / "data", "erasures_running")
+    monkeypatch.setattr("engagement_server.supervision.MIN_RESTART_SECONDS", 0.001)
+    parent = await Parent.start(config, None, worker_count=2)
+    try:
+        for _ in range(8):  # the system spreads connections over the workers
+            async with connected(parent.address) as health:
+                await eventually(health.has_stalled, "health says that erasures are not resumed")
+                assert await health.is_serving("engagement.v1.IngestService")
+    finally:
+        await parent.stop()
+
+
 async def test_rows_that_cannot_be_read_stall_erasures_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,21 +86,11 @@ async def test_rows_that_cannot_be_read_stall_erasures_and_nothing_else(
     monkeypatch.setattr("engagement_server.supervision.MIN_RESTART_SECONDS", 0.001)
     server = await Server.start(config)
     async with (
-        grpc.aio.insecure_channel(server.address) as channel,
+        connected(server.address) as health,
         EngagementClient(server.address, account_id="acme") as client,
     ):
-        health: Any = health_pb2_grpc.HealthStub(channel)  # Any: the stubs describe synchronous calls
-
-        async def is_serving(service: str) -> bool:
-            return bool(
-                (await health.Check(health_pb2.HealthCheckRequest(service=service))).status == SERVING
-            )
-
-        async def has_stalled() -> bool:
-            return not await is_serving("engagement.v1.PrivacyService")
-
-        await eventually(has_stalled, "health says that erasures are not resumed")
+        await eventually(health.has_stalled, "health says that erasures are not resumed")
         for service in ("", "engagement.v1.IngestService", "engagement.v1.EventService", "expiry"):
-            assert await is_serving(service), service
+            assert await health.is_serving(service), service
         await client.record_event(customer_event())
     await server.stop()

@@ -14,7 +14,8 @@ from tests.support.waiting import DEADLINE_SECONDS
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _FRAME_HEADER_BYTES = 9
-_END_HEADERS, _END_STREAM, _ACK = 0x4, 0x1, 0x1
+END_STREAM = 0x1
+_END_HEADERS, _ACK = 0x4, 0x1
 _INITIAL_WINDOW_SIZE = (4).to_bytes(2, "big")
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -87,7 +88,7 @@ class RawHttp2:
         data = bytes([is_compressed]) + len(packed).to_bytes(4, "big") + packed
         self.send(
             Frame(HEADERS, _END_HEADERS, self._last_stream, _headers(method, **(headers or {}))),
-            Frame(DATA, _END_STREAM, self._last_stream, data),
+            Frame(DATA, END_STREAM, self._last_stream, data),
         )
 
     def answer(self) -> Answer:

@@ -29,7 +29,28 @@ class SmallDiskServer(ServerProcess):
         """Runs a command to its end where the server runs."""
         return subprocess.run(self._inside(*arguments), capture_output=True, text=True, check=False)
 
+    def create(self, name: str) -> None:
+        """Creates an empty file in the data folder."""
+        subprocess.run([*self._entering(), "touch", str(self.data_dir / name)], check=True)
+
+    def fill_disk(self) -> None:
+        """Leaves no room on the disk."""
+        file = f"of={self.data_dir / 'filler'}"
+        done = subprocess.run(
+            [*self._entering(), "dd", "if=/dev/zero", file, "bs=4096"], capture_output=True, check=False
+        )
+        assert b"No space left" in done.stderr, done.stderr
+
+    def make_read_only(self, name: str) -> None:
+        """Makes a file of the data folder read-only, for root too."""
+        path = str(self.data_dir / name)
+        for options in ("bind", "bind,remount,ro"):
+            subprocess.run([*self._entering(), "mount", "-o", options, path, path], check=True)
+
     def _inside(self, *arguments: str) -> tuple[str, ...]:
+        return (*self._entering(), sys.executable, "-m", "engagement.cli", *arguments)
+
+    def _entering(self) -> tuple[str, ...]:
         return (
             "nsenter",
             f"--target={self.holder}",
@@ -37,7 +58,6 @@ class SmallDiskServer(ServerProcess):
             "--mount",
             "--preserve-credentials",
             f"--wd={Path.cwd()}",
-            *(sys.executable, "-m", "engagement.cli", *arguments),
         )
 
 

@@ -49,7 +49,7 @@ class CountingReaders(Readers):
 class Bench:
     """The parts of a server that subscriptions need."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, max_subscriptions: int = 1_000) -> None:
         self._database = DatabaseFile(data_dir)
         self.log = LocalLog(self._database)
         with closing(self._database.open_reader()) as connection:
@@ -63,6 +63,7 @@ class Bench:
             cursors=self.cursors,
             heartbeat_seconds=15,
             max_age_seconds=3600,
+            max_subscriptions=max_subscriptions,
         )
 
     async def record(self, count: int, *, start: int = 0) -> None:

@@ -20,7 +20,7 @@ HANDLED = {
     "log/nats/racing.py:until_first": "waits for all of them",
     "log/writer_thread.py:prepare_store": "waits for it",
     "streams/tails.py:Tail.hand_over": "logs what fails, and lets followers read the store",
-    "streams/feed.py:Feed._once": "its callers wait for it",
+    "streams/feed.py:Feed._begin": "its callers wait for it",
     "streams/upload.py:UploadSession.run": "ends the stream with its failure",
     "streams/upload.py:UploadSession._with_heartbeats": "waits for it",
     "supervision.py:run_in_background": "logs its failure",

@@ -13,6 +13,7 @@ from engagement.errors import SourceMismatchError
 from engagement.limits import MAX_EVENT_BYTES
 from engagement.upload.chunking import Chunk, Chunker, Source
 from engagement.upload.source import SourceDigester
+from tests.support.waiting import deadline
 
 MAX_BYTES = 100_000
 Rejected = list[tuple[int, v1.Event, v1.EventError]]
@@ -138,7 +139,7 @@ async def test_a_source_that_pauses_does_not_hold_back_what_it_gave() -> None:
         await more.wait()
         yield event(1)
 
-    async with chunker(source()) as made, asyncio.timeout(10):
+    async with chunker(source()) as made, deadline("both chunks were made"):
         first = await made.next()
         more.set()
         second = await made.next()

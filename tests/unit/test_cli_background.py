@@ -10,6 +10,7 @@ from contextlib import aclosing
 import pytest
 
 from engagement.cli.background import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, BackgroundReader
+from tests.support.waiting import DEADLINE_SECONDS, deadline
 
 
 async def test_items_come_in_their_order_and_in_bounded_batches() -> None:
@@ -42,7 +43,7 @@ async def test_a_flushed_item_arrives_while_the_source_waits() -> None:
         yield 2
 
     reader = BackgroundReader(items(), size_of=lambda _: 1)
-    async with asyncio.timeout(10), aclosing(reader.batches()) as batches:
+    async with deadline("the item arrived"), aclosing(reader.batches()) as batches:
         assert await anext(batches) == [1]
         more.set()
         assert await anext(batches) == [2]
@@ -62,4 +63,4 @@ async def test_a_source_that_nobody_reads_any_more_is_left() -> None:
     async with aclosing(BackgroundReader(source, size_of=lambda _: 1).batches()) as batches:
         await anext(batches)
     del source
-    assert await asyncio.to_thread(left.wait, 10)
+    assert await asyncio.to_thread(left.wait, DEADLINE_SECONDS)

@@ -8,6 +8,7 @@ operation, `python -m tests.unit.test_commit_format` records it beside the earli
 from __future__ import annotations
 
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -42,9 +43,9 @@ BATCH = Batch(
 SOURCE = SourceDigest(12, "13")
 OPERATIONS: list[Operation] = [
     operations.RecordBatch("a", BATCH, is_atomic=True),
-    operations.OpenUpload("a", "u", "o", "s"),
+    operations.OpenUpload("a", "u", "o", "s", "n"),
     operations.CommitChunk("a", "u", "o", 14, BATCH, b"15", SOURCE),
-    operations.FinishUpload("a", "u", "o", 16, SOURCE),
+    operations.FinishUpload("a", "u", "o", 16, SOURCE, 46),
     operations.ExpireUploads(17, 18, 28, 29),
     operations.AbandonUpload("a", "u", "o"),
     operations.PutEntities("a", 1, ["n"], is_closed=True),
@@ -99,6 +100,55 @@ def test_nothing_of_a_recorded_commit_is_lost_when_it_is_read(operation: Operati
         written = bytes.fromhex(each)
         read = decode_commit(written)
         assert has_all(msgspec.msgpack.decode(encode_commit(read)), msgspec.msgpack.decode(written))
+
+
+OLDER: list[tuple[Operation, Operation]] = [
+    (operations.OpenUpload("a", "u", "o", "s"), operations.OpenUpload("a", "u", "o", "")),
+    (
+        operations.CommitChunk("a", "u", "o", 14, BATCH, b"15", SOURCE),
+        operations.CommitChunk("a", "u", "o", 14, BATCH, b"", None),
+    ),
+    (
+        operations.FinishUpload("a", "u", "o", 16, SOURCE),
+        operations.FinishUpload("a", "u", "o", 16, None),
+    ),
+    (operations.ExpireUploads(17, 18, 28, 29), operations.ExpireUploads(17, 0, 100, 10_000)),
+    (
+        operations.EraseEvents("a", "e", 30, 31, 32),
+        operations.EraseEvents("a", "e", 1_000, 16 << 20, 20_000),
+    ),
+    (
+        operations.ExpireEvents("a", 19, 33, 34, 41),
+        operations.ExpireEvents("a", 19, 500, 253_402_300_800_000, 4 << 20),
+    ),
+    (operations.ReleaseExpiry(39, 40), operations.ReleaseExpiry(39, 0)),
+]
+"""Operations, and how they are read from a commit that has none of the fields with defaults.
+
+Views apply them with these values for good: another one would make views of different versions differ.
+"""
+
+
+def later_fields(operation: Operation) -> set[str]:
+    """The names of the fields that an older commit may lack."""
+    return {field.name for field in fields(operation) if field.default is not MISSING}
+
+
+@pytest.mark.parametrize(("written", "read"), OLDER, ids=lambda operation: type(operation).__name__)
+def test_a_field_that_an_older_commit_lacks_has_the_recorded_value(
+    written: Operation, read: Operation
+) -> None:
+    time_ms, ((letter, values),) = msgspec.msgpack.decode(encode_commit(Commit([written], TIME_MS)))
+    older = {name: value for name, value in values.items() if name not in later_fields(written)}
+    assert older != values
+    (found,) = decode_commit(msgspec.msgpack.encode((time_ms, [(letter, older)]))).operations
+    assert encode_commit(Commit([found], TIME_MS)) == encode_commit(Commit([read], TIME_MS))
+
+
+def test_every_operation_with_defaults_is_tried() -> None:
+    assert {type(written) for written, _ in OLDER} == {
+        type(each) for each in OPERATIONS if later_fields(each)
+    }
 
 
 if __name__ == "__main__":

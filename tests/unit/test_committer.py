@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +15,14 @@ from engagement_server.errors import (
     DrainingError,
     EventIdConflictError,
     OverloadedError,
-    RequestError,
     StoreUnavailableError,
     UploadNotFoundError,
 )
 from engagement_server.governor.turns import Caller
 from engagement_server.log.committer import Committer
-from engagement_server.log.local import LocalLog
 from engagement_server.model import Outcome, UploadState
 from engagement_server.operations import (
     ChunkCommitted,
-    Commit,
     CommitChunk,
     ExpireUploads,
     FinishUpload,
@@ -32,34 +30,10 @@ from engagement_server.operations import (
     Operation,
     RecordBatch,
     Recorded,
-    Result,
 )
-from engagement_server.store.database import DatabaseFile
 from tests.support.events import batch_of, customer_event, customer_events
+from tests.support.gated_log import GatedLog
 from tests.support.waiting import deadline
-
-
-class GatedLog(LocalLog):
-    """A local log whose commits wait at a gate; remembers them."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._database = DatabaseFile(data_dir)
-        super().__init__(self._database)
-        self.gate = asyncio.Event()
-        self.failures_due = 0
-        self.commits: list[Commit] = []
-
-    async def commit(self, commit: Commit) -> list[Result | RequestError]:
-        await self.gate.wait()
-        self.commits.append(commit)
-        if self.failures_due:
-            self.failures_due -= 1
-            raise StoreUnavailableError("disk full")
-        return await super().commit(commit)
-
-    async def close(self) -> None:
-        await super().close()
-        self._database.close()
 
 
 @pytest.fixture
@@ -335,3 +309,23 @@ async def test_a_log_that_takes_several_commits_at_once_gets_them_when_much_wait
         log.gate.set()
         await asyncio.gather(first, small, large, last, closing)
     assert [len(commit.operations) for commit in log.commits] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(("is_current", "level"), [(True, logging.ERROR), (False, logging.WARNING)])
+async def test_a_failure_is_an_error_unless_the_node_is_known_to_be_behind(
+    log: GatedLog,
+    committer: Committer,
+    *,
+    is_current: bool,
+    level: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(GatedLog, "is_current", is_current)
+    log.failures_due = 1
+    log.gate.set()
+    with pytest.raises(StoreUnavailableError):
+        await submit(committer, record("a"))
+    assert [(each.levelno, each.message) for each in caplog.records] == [
+        (level, "a commit of 1 operations failed: the store is not available (disk full)")
+    ]

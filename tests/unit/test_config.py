@@ -36,7 +36,7 @@ def test_partitions_are_a_number_or_some_of_a_number(partitions: str, served: li
     "partitions", ["", "0", "-1", "x", "4/4", "0-4/4", "3-2/4", "/4", "1/", "1,/4", "1/2/3", "1025", "99999"]
 )
 def test_other_partitions_are_refused(partitions: str) -> None:
-    with pytest.raises(ConfigurationError, match="partitions"):
+    with pytest.raises(ConfigurationError, match=r"--partitions|the partitions of"):
         Config(partitions=partitions)
 
 
@@ -48,7 +48,7 @@ def test_the_servers_of_a_log_stand_between_commas() -> None:
     "log", ["a:4222", "http://a:4222", "nats://", "nats://a:x", "nats://a:99999", "nats://[a"]
 )
 def test_what_is_no_server_of_a_log_is_refused_without_telling_a_password(log: str) -> None:
-    with pytest.raises(ConfigurationError, match="log must be addresses") as refused:
+    with pytest.raises(ConfigurationError, match="--log must be addresses") as refused:
         LogConfig(log=f"nats://user:s3cret@b:4222,{log}")
     assert "s3cret" not in str(refused.value)
 
@@ -56,21 +56,33 @@ def test_what_is_no_server_of_a_log_is_refused_without_telling_a_password(log: s
 @pytest.mark.parametrize(
     ("section", "settings", "message"),
     [
-        (LogConfig, {"log": " , "}, "log must be addresses"),
-        (Config, {"listen": "nowhere"}, "listen must be HOST:PORT"),
-        (Config, {"listen": ":1"}, "listen must be HOST:PORT"),
-        (Config, {"listen": "a:65536"}, "listen must be HOST:PORT"),
-        (WorkerConfig, {"workers": 65}, "workers must be at most 64"),
-        (WorkerConfig, {"workers": 0}, "workers must be more than 0"),
-        (Config, {"retention_days": 0}, "retention_days must be more than 0"),
-        (Config, {"retention_days": float("nan")}, "retention_days must be a number; got nan"),
-        (Config, {"upload_idle_hours": float("inf")}, "upload_idle_hours must be a number; got inf"),
-        (LogConfig, {"metrics": "a:1"}, "metrics need a replicated log"),
-        (LogConfig, {"log": LOG, "metrics": "9464"}, "metrics must be HOST:PORT"),
-        (LogConfig, {"log": LOG, "log_name": "a.b"}, "log_name must be 1 to 64"),
-        (LogConfig, {"log": LOG, "log_name": ""}, "log_name must be 1 to 64"),
-        (LogConfig, {"log": LOG, "log_days": 1, "snapshot_hours": 12.1}, "two snapshot intervals"),
-        (LogConfig, {"log": LOG, "log_tls_key": Path("key.pem")}, "belong together"),
+        (LogConfig, {"log": " , "}, "--log must be addresses"),
+        (Config, {"listen": "nowhere"}, "--listen must be HOST:PORT"),
+        (Config, {"listen": ":1"}, "--listen must be HOST:PORT"),
+        (Config, {"listen": "a:65536"}, "--listen must be HOST:PORT"),
+        (WorkerConfig, {"workers": 65}, "--workers must be from 1 to 64; got 65"),
+        (WorkerConfig, {"workers": 0}, "--workers must be from 1 to 64; got 0"),
+        (Config, {"retention_days": 0}, "--retention-days must be more than 0 and at most 36500; got 0"),
+        (Config, {"retention_days": 0.5}, "give --allow-short-retention as well"),
+        (Config, {"reserve_megabytes": -1}, "--reserve-megabytes must be from 0 to 65536; got -1"),
+        (Config, {"reader_threads": 0}, "--reader-threads must be at least 1; got 0"),
+        (Config, {"heartbeat_seconds": 0.0}, "--heartbeat-seconds must be more than 0; got 0.0"),
+        (Config, {"retention_days": float("nan")}, "--retention-days must be a number; got nan"),
+        (Config, {"upload_idle_hours": float("inf")}, "--upload-idle-hours must be a number; got inf"),
+        (LogConfig, {"metrics": "a:1"}, "--metrics needs a replicated log; give --log"),
+        (LogConfig, {"log": LOG, "metrics": "9464"}, "--metrics must be HOST:PORT"),
+        (LogConfig, {"log": LOG, "log_name": "a.b"}, "--log-name must be 1 to 64"),
+        (LogConfig, {"log": LOG, "log_name": ""}, "--log-name must be 1 to 64"),
+        (
+            LogConfig,
+            {"log": LOG, "log_days": 1, "snapshot_hours": 12.1},
+            "--snapshot-hours 12.1 is more than half of --log-days 1",
+        ),
+        (
+            LogConfig,
+            {"log": LOG, "log_tls_key": Path("key.pem")},
+            "--log-tls-cert and --log-tls-key belong together",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_name(
@@ -78,3 +90,16 @@ def test_what_cannot_be_is_refused_by_its_name(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         section(**settings)
+
+
+@pytest.mark.parametrize(
+    ("section", "settings"),
+    [
+        (WorkerConfig, {"workers": 1}),
+        (WorkerConfig, {"workers": 64}),
+        (Config, {"reserve_megabytes": 0}),
+        (Config, {"retention_days": 36_500}),
+    ],
+)
+def test_the_bounds_themselves_are_allowed(section: type[Any], settings: dict[str, Any]) -> None:
+    assert {name: getattr(section(**settings), name) for name in settings} == settings

@@ -13,12 +13,14 @@ import pytest
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.errors import DamagedEventsError, DataDamagedError
-from engagement_server.model import ErasureState, LogBounds, Outcome, Subject
+from engagement_server.model import ErasureState, LogBounds, Outcome, StoredRow, Subject
 from engagement_server.operations import (
     BeginErasure,
     Commit,
+    CommitChunk,
     EraseEvents,
     ExpireEvents,
+    OpenUpload,
     Operation,
     RecordBatch,
     Recorded,
@@ -128,6 +130,39 @@ def test_a_read_goes_on_behind_damage_and_leaves_out_only_one_page(folder: Path)
     assert max(len(each) for each in damaged) < 64
 
 
+@pytest.mark.parametrize("way", ["scan", "list", "search", "by id", "at a cursor"])
+def test_events_stay_readable_without_their_upload_if_its_record_is_damaged(tmp_path: Path, way: str) -> None:
+    events = [named(number) for number in range(300)]
+    with opened(tmp_path) as (reader, writer, _):
+        apply(writer, OpenUpload(ACCOUNT, "upload", "owner", source_name="zq-source"))
+        apply(writer, CommitChunk(ACCOUNT, "upload", "owner", 1, batch_of(events)))
+        before = read_in_a_way(reader, way)
+        assert {row.upload_id for row in before} == {"upload"}
+    damage(tmp_path, b"zq-source")
+    with opened(tmp_path) as (reader, _, _):
+        with pytest.raises(apsw.Error):
+            reader.upload(ACCOUNT, "upload")
+        assert read_in_a_way(reader, way) == [
+            row._replace(upload_id=None, event_number=None) for row in before
+        ]
+
+
+def read_in_a_way(reader: Reader, way: str) -> list[StoredRow]:
+    match way:
+        case "scan":
+            after, through = first_position(1), first_position(1) + 300
+            return list(reader.scan(after=after, through=through, max_bytes=1 << 24).rows)
+        case "list" | "search":
+            wanted = v1.EventFilter(text="role" if way == "search" else "")
+            return [row for row, _ in reader.page(PageQuery(ACCOUNT, wanted, None, False, 300, 1 << 24)).rows]
+        case "by id":
+            found = reader.find_by_id(ACCOUNT, "event-00007")
+        case _:
+            found = reader.find_at(first_position(1) + 7)
+    assert found is not None
+    return [found]
+
+
 @pytest.mark.parametrize("newest_first", [False, True])
 def test_a_list_goes_on_behind_damage_in_both_directions(folder: Path, *, newest_first: bool) -> None:
     damage_event(folder, 1000)
@@ -202,6 +237,20 @@ def test_an_erasure_removes_a_damaged_event_and_no_byte_of_it_is_left(folder: Pa
         assert isinstance(recorded, Recorded)
         assert [verdict.outcome for verdict in recorded.verdicts] == [Outcome.DUPLICATE] * 2
         assert connection.pragma("integrity_check") == "ok"
+
+
+def test_a_step_of_an_erasure_that_meets_damage_behind_its_first_events_is_whole(folder: Path) -> None:
+    with opened(folder) as (_, writer, _):
+        same = [named(number) for number in range(EVENTS, EVENTS + 200)]
+        for event in same:
+            event.consumer_id = "consumer-00000"
+        apply(writer, RecordBatch(ACCOUNT, batch_of(same), is_atomic=True))
+    damage_event(folder, EVENTS + 150)
+    with opened(folder) as (reader, writer, _):
+        assert erase(writer, "consumer-00000").erased_events == 201
+        bounds = reader.bounds(ACCOUNT)
+        assert bounds is not None
+        assert bounds.last_position == WHOLE.last_position + 201  # one notice
 
 
 def test_expiry_removes_damaged_events(folder: Path) -> None:

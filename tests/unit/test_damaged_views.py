@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from engagement import v1
 from engagement_server.errors import DamagedSnapshotError, InapplicableCommitError, StoreUnavailableError
 from engagement_server.log_entries import LogEntry
-from engagement_server.operations import Commit, RecordBatch
+from engagement_server.model import Subject
+from engagement_server.operations import BeginErasure, Commit, EraseEvents, RecordBatch
 from engagement_server.store.checkup import check_store
 from engagement_server.store.database import DatabaseFile, read_state
 from engagement_server.store.view_copy import import_copy, read_copy
 from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, customer_event
+from tests.support.store_file import open_store
 
 TIME_MS = 1_700_000_000_000
 
@@ -83,3 +86,30 @@ def test_a_copy_of_a_view_has_checksums_and_a_damaged_view_is_not_copied(tmp_pat
     flip(view / "engagement.db", b"Role of zqzq")
     with pytest.raises(DamagedSnapshotError):
         import_copy(view, copy)
+
+
+def test_an_erasure_that_meets_damage_behind_its_first_events_changes_nothing(tmp_path: Path) -> None:
+    events = [customer_event(f"event-{number}", role=f"Role of zq{number}zq") for number in range(600)]
+    for number in (*range(5), 590):  # on pages far from each other
+        events[number].consumer_id = "grace"
+    subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "grace")
+    record = RecordBatch("acme", batch_of(events), is_atomic=True)
+    begin = BeginErasure("acme", "request", "erasure", [subject], suppress=False)
+    first = entry(1, "")._replace(commit=Commit([record, begin], TIME_MS))
+    with opened(tmp_path) as writer:
+        writer.apply_entries([first])
+    flip(tmp_path / "engagement.db", b"Role of zq590zq")
+    before = rows(tmp_path)
+    with opened(tmp_path) as writer:
+        step = entry(2, "")._replace(commit=Commit([EraseEvents("acme", "erasure")], TIME_MS))
+        with pytest.raises(InapplicableCommitError, match="the view is damaged: replace it"):
+            writer.apply_entries([step])
+    assert rows(tmp_path) == before
+
+
+def rows(folder: Path) -> tuple[object, ...]:
+    """How many events and notices a view has, and how far it is."""
+    with contextlib.closing(open_store(folder)) as connection:
+        ids = "SELECT count(*) FROM events INDEXED BY events_by_id WHERE account = 1"
+        counted = connection.execute(f"SELECT ({ids}), (SELECT count(*) FROM notices)").fetchone()
+        return counted, connection.execute("SELECT sequence FROM log_position").fetchone()

@@ -62,6 +62,8 @@ def stored_rows(draw: st.DrawFn) -> StoredRow:
         payload=draw(unknown) + event.SerializeToString(deterministic=True) + draw(unknown),
         matched_status=draw(st.none() | texts),
         matched_type=draw(st.none() | texts),
+        upload_id=draw(st.none() | texts.filter(bool)),
+        event_number=draw(st.sampled_from([1, 127, 128, 16_383, 16_384, (1 << 63) - 1])),
     )
 
 
@@ -83,6 +85,7 @@ def test_an_event_of_stored_bytes_is_the_message_and_occurs_once(row: StoredRow)
 def test_an_event_that_fills_every_field_has_the_bytes_of_the_message() -> None:
     for event in filled_events().values():
         row = StoredRow(first_position(1) + 1, 1_700_000_000_123, 1_700_000_000_999, b"", "vip", None)
+        row = row._replace(upload_id="u", event_number=300)
         for leave_time_out in (False, True):
             sent = v1.Event.FromString(event.SerializeToString())
             if leave_time_out:

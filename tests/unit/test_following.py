@@ -15,7 +15,7 @@ from engagement import v1
 from engagement.limits import END_OF_TIME_MS
 from engagement_server.errors import CursorExpiredError
 from engagement_server.operations import ExpireEvents
-from engagement_server.streams import subscription, tails
+from engagement_server.streams import tails
 from tests.support.events import customer_event, customer_events
 from tests.support.filter_strategies import events_of_any_kind, filters
 from tests.support.subscription_bench import Bench, StoppableReader, at_tail
@@ -266,21 +266,3 @@ async def test_an_idle_follower_with_a_rare_filter_is_not_behind_after_an_erasur
     assert "fell_behind" not in reader.kinds
     assert bench.readers.count - before <= 2  # the notice, and the events right before it
     await reader.end()
-
-
-async def test_a_client_that_reads_nothing_for_too_long_is_reset_and_others_are_not(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(subscription, "UNREAD_SECONDS", 0.2)
-    stopped, reading = await at_tail(bench), await at_tail(bench)
-    stopped.gate.clear()
-    await bench.record(1)
-    await reading.until(lambda each: len(each.ids) == 1)
-    await eventually(lambda: stopped.was_reset and stopped.has_ended, "the stream was reset")
-    await bench.record(1, start=1)
-    await reading.until(lambda each: len(each.ids) == 2)
-    assert not reading.was_reset
-    again = StoppableReader(bench, after_cursor=stopped.messages[-1].cursor)
-    await again.until(lambda each: len(each.ids) == 2)
-    for reader in (reading, again):
-        await reader.end()

@@ -16,6 +16,7 @@ from engagement import v1
 from engagement_server.model import Subject
 from engagement_server.operations import BeginErasure, Commit, EraseEvents, RecordBatch
 from engagement_server.store.database import DatabaseFile
+from engagement_server.store.search import identifier_token
 from engagement_server.store.writer import Writer
 from tests.support.events import batch_of, personal_event
 
@@ -105,3 +106,16 @@ def test_what_is_left_is_found_and_what_is_erased_is_nowhere(
             assert not separator or any(word.startswith(separator) for word in left), separator
         for number in set(range(len(names))) - erased:
             assert len(found(connection, phone(number))) == 1
+
+
+def test_an_erased_id_leaves_no_token_beside_those_of_its_other_spellings(tmp_path: Path) -> None:
+    spellings = ["p7", "P7", " p7", "\uff50\uff17"]
+    events = [personal_event(f"e{number}") for number in range(len(spellings))]
+    for event, spelling in zip(events, spellings, strict=True):
+        event.consumer_id = spelling
+    with store(tmp_path) as (connection, writer):
+        writer.apply(Commit([RecordBatch("acme", batch_of(events), is_atomic=False)], 1))
+        (token,) = {identifier_token(spelling) for spelling in spellings}
+        first, *others = found(connection, token)
+        erase(writer, 7)
+        assert found(connection, token) == others == [first + 1, first + 2, first + 3]

@@ -181,7 +181,7 @@ def test_memory_is_bounded_however_long_the_export() -> None:
 
     def blocks() -> Iterator[bytes]:
         yield b'{"conversationHistoryRecords": ['
-        yield from (record for _ in range(30_000_000 // len(record)))
+        yield from (record for _ in range(10_000_000 // len(record)))
         yield record[:-1] + b"]}"
 
     stream = Generated(blocks())
@@ -191,6 +191,6 @@ def test_memory_is_bounded_however_long_the_export() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert stream.bytes_read > 29_000_000
-    assert count > 1_000
-    assert peak < 10_000_000
+    assert stream.bytes_read > 9_900_000
+    assert count > 600
+    assert peak < 4_000_000

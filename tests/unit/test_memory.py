@@ -24,17 +24,29 @@ from engagement_server.governor.memory import (
 
 _MIB = 1 << 20
 _MAX_MESSAGE_BYTES = 9 * _MIB
+_UPLOAD_BYTES = 3 * _MIB
+_SUBSCRIPTION_BYTES = 192 << 10
 
 
 @pytest.mark.parametrize(
     ("text", "size_bytes"),
-    [("512M", 512 * _MIB), ("4G", 4096 * _MIB), ("1gib", 1024 * _MIB), ("65536K", 64 * _MIB), ("1024", 1024)],
+    [
+        ("512M", 512 * _MIB),
+        ("4G", 4096 * _MIB),
+        ("1gib", 1024 * _MIB),
+        ("65536K", 64 * _MIB),
+        ("1024", 1024),
+        ("1.5G", 1536 * _MIB),
+        ("0.25M", 256 << 10),
+    ],
 )
 def test_sizes_are_read_as_people_write_them(text: str, size_bytes: int) -> None:
     assert parse_size(text) == size_bytes
 
 
-@pytest.mark.parametrize("text", ["", "M", "1.5G", "-1", "10 percent", "1X", "\uff19\uff19"])
+@pytest.mark.parametrize(
+    "text", ["", "M", "1.5", "1.5B", ".5G", "1.G", "-1", "10 percent", "1X", "\uff19\uff19"]
+)
 def test_other_texts_are_no_sizes(text: str) -> None:
     assert parse_size(text) is None
 
@@ -42,9 +54,29 @@ def test_other_texts_are_no_sizes(text: str) -> None:
 @given(st.integers(MIN_PROCESS_BYTES, 1 << 44), st.integers(1, 1024))
 def test_the_shares_of_a_process_fit_into_its_limit(limit_bytes: int, partitions: int) -> None:
     share = plan(limit_bytes, partitions=partitions)
-    waiting = partitions * (share.waiting_calls_bytes + share.waiting_uploads_bytes)
-    assert waiting + share.answers_bytes + _MAX_MESSAGE_BYTES * share.max_slow_messages <= limit_bytes
     assert min(share) > 0
+    waiting = partitions * (share.waiting_calls_bytes + share.waiting_uploads_bytes)
+    calls = waiting + share.answers_bytes + _MAX_MESSAGE_BYTES * share.max_slow_messages
+    # Each partition takes one stream of a kind, however many partitions there are.
+    uploads = partitions * _UPLOAD_BYTES * (share.max_uploads if share.max_uploads > 1 else 0)
+    subscriptions = (
+        partitions * _SUBSCRIPTION_BYTES * (share.max_subscriptions if share.max_subscriptions > 1 else 0)
+    )
+    assert max(calls, uploads, subscriptions) <= limit_bytes
+    assert calls + uploads + subscriptions <= 3 * limit_bytes
+
+
+def test_partitions_share_what_a_process_may_take() -> None:
+    alone, one_of_four = plan(1152 * _MIB), plan(1152 * _MIB, partitions=4)
+    assert (
+        alone._replace(
+            waiting_calls_bytes=alone.waiting_calls_bytes // 4,
+            waiting_uploads_bytes=alone.waiting_uploads_bytes // 4,
+            max_uploads=alone.max_uploads // 4,
+            max_subscriptions=alone.max_subscriptions // 4,
+        )
+        == one_of_four
+    )
 
 
 def test_processes_share_the_limit_equally() -> None:
@@ -58,7 +90,9 @@ def test_a_limit_that_is_too_small_is_refused_with_what_is_needed(tmp_path: Path
         config.memory_plan(processes=3)
     with pytest.raises(ConfigurationError, match="needs at least 192M of memory, and may take 0M"):
         Config(max_memory="0").memory_plan(processes=1)
-    with pytest.raises(ConfigurationError, match="max_memory must be a size such as 512M or 4G; got 'much'"):
+    with pytest.raises(
+        ConfigurationError, match=r"--max-memory must be a size such as 512M, 1.5G or 2G; got 'much'"
+    ):
         Config(max_memory="much")
 
 

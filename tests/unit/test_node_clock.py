@@ -52,6 +52,12 @@ async def test_a_commit_with_another_time_is_a_fault_until_all_have_agreed_for_a
     assert clock.fault() is None
 
 
+async def test_a_clock_whose_log_has_no_other_writers_agrees_with_itself(log: SharedLog) -> None:
+    assert not NodeClock(log).agrees
+    log.has_other_writers = False
+    assert NodeClock(log).agrees
+
+
 async def test_a_release_ends_the_fault(log: SharedLog) -> None:
     clock = NodeClock(log)
     await log.commit(Commit([HoldExpiry(v1.ExpiryHold.REASON_CLOCKS_DISAGREE, 1, 2)], now_ms() + 3 * DAY_MS))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from engagement_server.commands.serve import config_sections, environment_variable, option_name
+from engagement_server.commands.serve import config_sections, environment_variable
+from engagement_server.settings import option_name
 
 DOCUMENT = Path(__file__).parents[2] / "docs/operations.md"
 

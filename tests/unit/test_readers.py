@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -176,6 +177,32 @@ async def test_a_caller_that_has_gone_leaves_the_others_alone(tmp_path: Path) ->
         assert isinstance(await readers.run(thread_of), int)
         assert running.cancelled()
         assert not given_up.started.is_set()
+
+
+async def test_a_read_that_is_given_up_takes_its_place_until_its_turn(tmp_path: Path) -> None:
+    slow = SlowRead()
+    held: weakref.WeakSet[SlowRead] = weakref.WeakSet()
+    async with opened(tmp_path, threads=1) as readers, deadline("reads"):
+        running = asyncio.ensure_future(readers.run(slow, caller=GREEDY))
+        await eventually(slow.started.is_set, "the slow read runs")
+        refused = 0
+        for _ in range(2 * MAX_WAITING_READS):
+            given_up = SlowRead()
+            held.add(given_up)
+            dropped = asyncio.ensure_future(readers.run(given_up, caller=GREEDY))
+            del given_up
+            await asyncio.sleep(0)  # so that it is asked for
+            dropped.cancel()
+            (result,) = await asyncio.gather(dropped, return_exceptions=True)
+            refused += isinstance(result, OverloadedError)
+            del dropped, result
+        assert refused > MAX_WAITING_READS
+        assert len(held) < MAX_WAITING_READS
+        slow.may_end.set()
+        await running
+        await eventually(lambda: not held, "the reads that were given up are dropped")
+        many = [readers.run(thread_of, caller=GREEDY) for _ in range(MAX_WAITING_READS // 3)]
+        assert len(set(await asyncio.gather(*many))) == 1
 
 
 async def test_more_reads_than_may_wait_are_refused(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def fill_and_delete(connection: apsw.Connection) -> set[tuple[int, str]]:
                 event_id = f"{chance.getrandbits(64):016x}-{word}"
                 payload = f"{word} {'x' * chance.choice((50, 200, 6000))}".encode()
                 connection.execute(
-                    "INSERT INTO events VALUES (?, ?, ?, 1, 1, 0, 0, ?, NULL, NULL)",
+                    "INSERT INTO events VALUES (?, ?, ?, 1, 1, 0, 0, ?, NULL, NULL, NULL, NULL)",
                     (position, account, event_id, payload),
                 )
                 if number % 4:

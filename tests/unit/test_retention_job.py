@@ -6,96 +6,23 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from engagement_server.clock import now_ms
-from engagement_server.errors import RequestError, StoreUnavailableError
-from engagement_server.jobs.agreement import Terms
-from engagement_server.jobs.node_clock import NodeClock
-from engagement_server.jobs.retention import MAX_PASS_SECONDS, Retention
-from engagement_server.log.committer import Committer
-from engagement_server.log.local import LocalLog
-from engagement_server.operations import Commit, RecordBatch, Result, SetRetention
-from engagement_server.store.database import DatabaseFile
-from engagement_server.store.readers import Readers
+from engagement_server.jobs import retention
+from engagement_server.operations import Commit, RecordBatch, SetRetention
 from tests.support.events import batch_of, customer_events
+from tests.support.expiring_node import HOUR_MS, ExpiringNode
 from tests.support.store_file import open_store
 from tests.support.waiting import eventually
 
-HOUR_MS = 3_600_000
-MAX_LOOKS = 1000
-
-
-class ControlledLog(LocalLog):
-    """A log that a test cuts off, and whose looks at freshness it counts."""
-
-    is_cut = False
-    is_behind = False
-    looks = 0
-
-    @property
-    def is_current(self) -> bool:
-        self.looks += 1
-        assert self.looks < MAX_LOOKS, "the job spins"
-        return not self.is_behind
-
-    async def commit(self, commit: Commit) -> list[Result | RequestError]:
-        if self.is_cut:
-            raise StoreUnavailableError("cut")
-        return await super().commit(commit)
-
-
-class Node:
-    """A store with events of two hours ago, which are kept for one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.database = DatabaseFile(folder)
-        self.log = ControlledLog(self.database)
-        self.committer = Committer(self.log)
-        self.readers = Readers(self.database, threads=1)
-
-    async def fill(self, counts: Mapping[str, int]) -> None:
-        old_ms = now_ms() - 2 * HOUR_MS
-        for account_id, count in counts.items():
-            batch = batch_of(customer_events(count))
-            await self.log.commit(Commit([RecordBatch(account_id, batch, is_atomic=True)], old_ms))
-        await self.log.commit(Commit([SetRetention(HOUR_MS, is_first=True)], old_ms))
-
-    @contextlib.asynccontextmanager
-    async def job(self, *, max_pass_seconds: float = MAX_PASS_SECONDS) -> AsyncIterator[asyncio.Task[None]]:
-        terms = Terms(None, idle_uploads_ms=HOUR_MS, allows_short=True, folder=self.folder)
-        retention = Retention(
-            terms,
-            committer=self.committer,
-            readers=self.readers,
-            log=self.log,
-            clock=NodeClock(self.log),
-            max_pass_seconds=max_pass_seconds,
-        )
-        task = asyncio.create_task(retention.run())
-        yield task
-        task.cancel()
-        await asyncio.wait([task])
-
-    async def left(self, account_id: str) -> int:
-        bounds = await self.readers.run(lambda reader: reader.bounds(account_id))
-        assert bounds is not None
-        return bounds.last_position - bounds.expired_position
-
-    async def close(self) -> None:
-        await self.committer.close()
-        self.readers.close()
-        await self.log.close()
-        self.database.close()
-
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    opened = Node(tmp_path / "data")
+async def node(tmp_path: Path) -> AsyncIterator[ExpiringNode]:
+    opened = ExpiringNode(tmp_path / "data")
     yield opened
     await opened.close()
 
@@ -106,7 +33,7 @@ def removed(caplog: pytest.LogCaptureFixture) -> list[int]:
     return [int(each[1]) for each in found if each]
 
 
-async def test_a_node_that_is_behind_does_not_spin_when_the_retention_changes(node: Node) -> None:
+async def test_a_node_that_is_behind_does_not_spin_when_the_retention_changes(node: ExpiringNode) -> None:
     await node.fill({"acme": 1})
     node.log.is_behind = True
     async with node.job() as job:
@@ -115,19 +42,26 @@ async def test_a_node_that_is_behind_does_not_spin_when_the_retention_changes(no
         looks = node.log.looks
         await eventually(lambda: node.log.looks > looks or job.done(), "the job looks again")
         assert not job.done()
-        assert await node.left("acme") == 1
+        assert await node.left() == 1
         node.log.is_behind = False
-
-        async def has_expired() -> bool:
-            return await node.left("acme") == 0
-
-        await eventually(has_expired, "the event has expired")
+        await node.wait_until_left(0)
 
 
-async def test_an_account_with_damage_that_cannot_be_removed_holds_up_no_other(
-    node: Node, caplog: pytest.LogCaptureFixture
+async def test_a_node_that_is_behind_tries_to_remove_nothing_and_logs_no_error(
+    node: ExpiringNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await node.fill({"damaged": 600, "sound": 700})
+    monkeypatch.setattr(retention, "BEHIND_SECONDS", 0.01)
+    await node.fill({"acme": 1})
+    node.log.is_behind = node.log.is_cut = True
+    async with node.job():
+        await eventually(lambda: node.log.looks > 5, "the job has looked again")
+        assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
+        node.log.is_behind = node.log.is_cut = False
+        await node.wait_until_left(0)
+
+
+async def damage(node: ExpiringNode) -> None:
+    """Damages an event in the middle of the first account."""
     await node.log.close()
     with contextlib.closing(open_store(node.folder)) as connection:
         rows = connection.execute("SELECT pageno FROM dbstat WHERE name = 'events' AND pagetype = 'leaf'")
@@ -136,47 +70,104 @@ async def test_an_account_with_damage_that_cannot_be_removed_holds_up_no_other(
     content = bytearray(file.read_bytes())
     content[(page - 1) * 4096] ^= 1  # the kind of the page
     file.write_bytes(content)
-    node.log = ControlledLog(node.database)
     await node.committer.close()
-    node.committer = Committer(node.log)
+    node.open_log()
+
+
+async def test_an_account_with_damage_that_cannot_be_removed_holds_up_no_other(
+    node: ExpiringNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "INTERVAL_SECONDS", 0.02)
+    await node.fill({"damaged": 600, "sound": 700})
+    await damage(node)
     caplog.set_level(logging.INFO)
     async with node.job() as job:
-
-        async def has_expired() -> bool:
-            return await node.left("sound") == 0
-
-        await eventually(has_expired, "the sound account has expired")
+        await node.wait_until_left(0, "sound")
         await eventually(lambda: sum(removed(caplog)) >= 700, "the pass has ended")
+        commits = node.log.commits
+        await eventually(lambda: node.log.commits > commits + 10, "there are more passes")
         assert not job.done()
     assert await node.left("damaged") > 0
-    (message,) = (each for each in caplog.messages if "engagement check" in each)
-    assert "damaged" in message
+    assert [each.partition(" cannot")[0] for each in damage_lines(caplog)] == ["account damaged"]
+
+
+def damage_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each for each in caplog.messages if "engagement check" in each]
+
+
+async def test_an_account_with_damage_is_tried_again_after_a_while(
+    node: ExpiringNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert retention.DAMAGE_RETRY_SECONDS == 3600
+    monkeypatch.setattr(retention, "DAMAGE_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(retention, "INTERVAL_SECONDS", 0.02)
+    await node.fill({"damaged": 600})
+    await damage(node)
+    async with node.job():
+        await eventually(lambda: len(damage_lines(caplog)) > 1, "it is tried again")
 
 
 async def test_a_pass_that_is_stopped_or_fails_says_what_it_has_removed(
-    node: Node, caplog: pytest.LogCaptureFixture
+    node: ExpiringNode, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     await node.fill({"acme": 9000})
     async with node.job() as job:
 
         async def has_begun() -> bool:
-            return await node.left("acme") < 9000
+            return await node.left() < 9000
 
         await eventually(has_begun, "the first events are gone")
         node.log.is_cut = True
         await eventually(lambda: bool(removed(caplog)), "the pass has ended")
         assert not job.done()
-    left = await node.left("acme")
+    left = await node.left()
     assert left > 0
     assert removed(caplog) == [9000 - left]
 
 
 async def test_a_pass_ends_in_time_and_begins_with_the_accounts_that_have_least_to_remove(
-    node: Node, caplog: pytest.LogCaptureFixture
+    node: ExpiringNode, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     await node.fill({"a": 900, "b": 20, "c": 700})
     async with node.job(max_pass_seconds=0):
         await eventually(lambda: sum(removed(caplog)) == 1620, "everything has expired")
     assert removed(caplog) == [20, 700, 900]
+
+
+async def test_a_pass_that_failed_is_tried_again_within_a_minute(
+    node: ExpiringNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert retention.RETRY_SECONDS <= 60
+    monkeypatch.setattr(retention, "RETRY_SECONDS", 0.02)
+    await node.fill({"acme": 9000})
+    async with node.job():
+
+        async def has_begun() -> bool:
+            return await node.left() < 9000
+
+        await eventually(has_begun, "the first events are gone")
+        node.log.is_cut = True
+        await eventually(lambda: "expiry is tried again in" in caplog.text, "the pass has failed")
+        assert await node.left() > 0
+        node.log.is_cut = False
+        await node.wait_until_left(0)
+
+
+async def test_expiry_pauses_after_a_step_for_as_long_as_it_took_while_a_caller_waits(
+    node: ExpiringNode,
+) -> None:
+    await node.fill({"a": 300, "b": 400, "c": 500})
+    node.log.takes_calls.clear()
+    call = RecordBatch("other", batch_of(customer_events(1)), is_atomic=True)
+    waiting = asyncio.create_task(node.committer.submit(call, returns=object))
+    await eventually(lambda: node.committer.is_busy, "a caller waits")
+    async with node.job():
+        await node.wait_until_left(0)
+        await eventually(lambda: [len(each) for each in node.log.steps.values()] == [2, 2, 2], "all ends")
+    assert not waiting.done()
+    node.log.takes_calls.set()
+    await waiting
+    for (began, ended), (next_began, _) in node.log.steps.values():
+        assert next_began - ended >= ended - began

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
 from unicodedata import normalize
+from zlib import crc32
 
 import apsw
 import pytest
@@ -20,6 +21,7 @@ from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import (
     Phrase,
     contains_phrases,
+    identifier_token,
     indexed_texts,
     match_expression,
     parse_text,
@@ -139,6 +141,11 @@ def test_the_index_finds_every_spelling_of_an_id(
     assert is_found(index, event, expression)
     looked_at = {spelling, other} if name == "subject_ids" else {spelling}
     assert Predicate.of(wanted).matches_content(event) == (identifier in looked_at)
+
+
+@given(identifier=st.text(st.characters(max_codepoint=0x7F), min_size=1) | texts.filter(bool))
+def test_the_token_of_an_id_is_made_of_its_near_form(identifier: str) -> None:
+    assert identifier_token(identifier) == hex(crc32(near_form(identifier).encode()))
 
 
 def test_an_absent_id_is_no_spelling_of_a_blank_one() -> None:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from engagement import v1
 from engagement.limits import END_OF_TIME_MS
-from engagement_server.operations import ExpireEvents, RecordBatch, Recorded
+from engagement_server.cursor import first_position
+from engagement_server.errors import CursorMalformedError, OverloadedError
+from engagement_server.governor.turns import Caller
+from engagement_server.model import UploadState
+from engagement_server.operations import (
+    ChunkCommitted,
+    CommitChunk,
+    ExpireEvents,
+    ExpireUploads,
+    OpenUpload,
+    RecordBatch,
+    Recorded,
+)
+from engagement_server.store.reader import Reader
+from engagement_server.store.readers import MAX_WAITING_READS
+from engagement_server.streams.feed import Segment
 from tests.support.events import batch_of, customer_events
 from tests.support.subscription_bench import Bench, StoppableReader
-from tests.support.waiting import deadline, eventually
+from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
 BURST_EVENTS = 21_000
 
@@ -66,6 +84,25 @@ async def test_nothing_that_was_removed_is_kept_for_the_next_reader(bench: Bench
     await third.until(lambda each: "caught_up" in each.kinds)
     assert (len(second.ids), third.ids) == (10, [])
     for reader in (first, second, third):
+        await reader.end()
+
+
+async def test_no_event_names_an_upload_whose_record_has_expired(bench: Bench) -> None:
+    await bench.committer.submit(OpenUpload("acme", "upload", "owner"), returns=UploadState)
+    brought = CommitChunk("acme", "upload", "owner", 1, batch_of(customer_events(3)))
+    await bench.committer.submit(brought, returns=ChunkCommitted)
+    await bench.record(1, start=3)
+    first = StoppableReader(bench)
+    await first.until(lambda each: "caught_up" in each.kinds)
+    await bench.committer.submit(ExpireUploads(END_OF_TIME_MS), returns=int)
+    second = StoppableReader(bench)
+    await second.until(lambda each: "caught_up" in each.kinds)
+    places = [
+        [each.upload.upload_id for message in reader.messages for each in message.batch.events]
+        for reader in (first, second)
+    ]
+    assert places == [["upload"] * 3 + [""], [""] * 4]
+    for reader in (first, second):
         await reader.end()
 
 
@@ -163,3 +200,78 @@ async def test_what_is_erased_while_it_is_being_read_is_not_sent(bench: Bench) -
     await reader.until(lambda each: "erasure_notice" in each.kinds)
     assert reader.ids == ["0", "2"]
     await reader.end()
+
+
+async def test_a_burst_does_not_pass_the_limit_of_subscriptions(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_subscriptions=6)
+    burst = [StoppableReader(bench) for _ in range(60)]
+    await eventually(
+        lambda: all(each.has_ended or "caught_up" in each.kinds for each in burst), "each has begun or ended"
+    )
+    running = [each for each in burst if not each.has_ended]
+    assert len(running) == 3  # what one connection gets of 6
+    for reader in burst:
+        if reader.has_ended:
+            with pytest.raises(OverloadedError):
+                await reader.until_end()
+    for reader in running:
+        await reader.end()
+    # Each has given back its room, even those that never begin.
+    again = [StoppableReader(bench, after_cursor="no cursor") for _ in range(3)]
+    for reader in again:
+        with pytest.raises(CursorMalformedError):
+            await reader.until_end()
+    last = StoppableReader(bench)
+    await last.until(lambda each: "caught_up" in each.kinds)
+    await last.end()
+    await bench.close()
+
+
+GREEDY, MODEST = Caller("greedy", "acme"), Caller("modest", "acme")
+
+
+@asynccontextmanager
+async def overloaded_for_greedy(bench: Bench) -> AsyncIterator[None]:
+    """Keeps all reads waiting that one caller may have; others may still read."""
+    runs, may_end = threading.Event(), threading.Event()
+
+    def wait(_: Reader) -> None:
+        runs.set()
+        assert may_end.wait(DEADLINE_SECONDS)
+
+    crowd = [asyncio.ensure_future(bench.readers.run(wait, caller=GREEDY)) for _ in range(MAX_WAITING_READS)]
+    await eventually(runs.is_set, "a read of the crowd runs")
+    yield
+    may_end.set()
+    await asyncio.gather(*crowd, return_exceptions=True)
+
+
+def start_read(bench: Bench, wanted: v1.EventFilter, caller: Caller) -> asyncio.Future[Segment]:
+    after = first_position(1)
+    reading = bench.subscriptions.feed.read("acme", wanted, after=after, tail=after + 10, caller=caller)
+    return asyncio.ensure_future(reading)
+
+
+@pytest.mark.parametrize("wanted", [v1.EventFilter(), v1.EventFilter(text="customer")], ids=["all", "some"])
+async def test_a_shared_read_that_is_refused_for_one_is_done_for_the_others(
+    bench: Bench, wanted: v1.EventFilter
+) -> None:
+    await bench.record(10)
+    async with overloaded_for_greedy(bench):
+        before = bench.readers.count
+        callers = [GREEDY, MODEST, GREEDY, MODEST]  # the first of them starts the read that all share
+        reads = [start_read(bench, wanted, caller) for caller in callers]
+        results = await asyncio.gather(*reads, return_exceptions=True)
+        for caller, result in zip(callers, results, strict=True):
+            assert isinstance(result, OverloadedError if caller is GREEDY else Segment), (caller, result)
+        assert bench.readers.count - before == (3 if wanted.ByteSize() else 2)
+
+
+async def test_a_read_that_was_just_refused_for_one_is_begun_again_for_the_next(bench: Bench) -> None:
+    await bench.record(10)
+    async with overloaded_for_greedy(bench):
+        refused = start_read(bench, v1.EventFilter(), GREEDY)
+        await asyncio.sleep(0)  # the next one comes right after the read has failed
+        assert (await start_read(bench, v1.EventFilter(), MODEST)).events
+        with pytest.raises(OverloadedError):
+            await refused

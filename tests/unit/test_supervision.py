@@ -126,6 +126,15 @@ async def test_services_suffer_while_a_job_of_theirs_has_stalled(monkeypatch: py
     assert supervisor.stalled_services == frozenset()
 
 
+def test_services_suffer_from_jobs_of_other_processes_as_well() -> None:
+    supervisor = Supervisor()
+    changes: list[frozenset[str]] = []
+    supervisor.watch(lambda: changes.append(supervisor.stalled_services))
+    supervisor.note_elsewhere(["some.Service"])
+    supervisor.note_elsewhere([])
+    assert changes == [{"some.Service"}, set()]
+
+
 async def test_work_that_no_caller_waits_for_is_reported_when_it_fails(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -263,10 +263,10 @@ type EraseConsumerRequest struct {
 	EventIds []string `protobuf:"bytes,4,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
 	// Whether to suppress later events of the subjects: they yield
 	// OUTCOME_SUPPRESSED and are not stored, until LiftSuppression.
-	Suppress bool `protobuf:"varint,6,opt,name=suppress,proto3" json:"suppress,omitempty"`
+	Suppress bool `protobuf:"varint,5,opt,name=suppress,proto3" json:"suppress,omitempty"`
 	// Whether to only count the events and show a sample of their ids. Nothing is
 	// erased or suppressed.
-	ValidateOnly  bool `protobuf:"varint,7,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly  bool `protobuf:"varint,6,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1405,8 +1405,8 @@ const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"request_id\x18\x02 \x01(\tB\f\xbaH\tr\a\x18\x80\x01\xba\x01\x01\x00R\trequestId\x12<\n" +
 	"\bsubjects\x18\x03 \x03(\v2\x16.engagement.v1.SubjectB\b\xbaH\x05\x92\x01\x02\x10dR\bsubjects\x12.\n" +
 	"\tevent_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\x80\x01R\beventIds\x12\x1a\n" +
-	"\bsuppress\x18\x06 \x01(\bR\bsuppress\x12#\n" +
-	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly:\xf1\x02\xbaH\xed\x02\x1a|\n" +
+	"\bsuppress\x18\x05 \x01(\bR\bsuppress\x12#\n" +
+	"\rvalidate_only\x18\x06 \x01(\bR\fvalidateOnly:\xf1\x02\xbaH\xed\x02\x1a|\n" +
 	"\x19erase_consumer.request_id\x122request_id is required unless validate_only is set\x1a+this.validate_only || this.request_id != \"\"\x1aj\n" +
 	"\x17erase_consumer.subjects\x12\x1fmust name a subject or an event\x1a.size(this.subjects) + size(this.event_ids) > 0\x1a\x80\x01\n" +
 	"\x17erase_consumer.suppress\x12:suppress needs a subject: single events are not suppressed\x1a)!this.suppress || size(this.subjects) > 0\"I\n" +

@@ -116,6 +116,36 @@ class EngagementClient(PrivacyCalls):
                 return
             request.page_token = response.next_page_token
 
+    async def list_uploads(
+        self,
+        *,
+        start_time: datetime | Timestamp | None = None,
+        end_time: datetime | Timestamp | None = None,
+        source_name: str = "",
+        outcomes: Sequence[v1.Outcome] = (),
+        page_size: int = 1000,
+    ) -> AsyncIterator[v1.Upload]:
+        """The uploads on record, those first opened last first.
+
+        Only those changed at `start_time` or later and before `end_time`, of a source with exactly this name,
+        and with an event of any of the outcomes.
+        """
+        request = v1.ListUploadsRequest(
+            account_id=self.account_id,
+            start_time=start_time,
+            end_time=end_time,
+            source_name=source_name,
+            outcomes=outcomes,
+            page_size=page_size,
+        )
+        while True:
+            response = await self._call(self._ingest.ListUploads, request)
+            for upload in response.uploads:
+                yield upload
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
     def upload_events(self) -> UploadCall:
         """Opens a raw upload stream; an Uploader drives one for you."""
         return self._ingest.UploadEvents(metadata=self._metadata)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.api.paging import page_size
+from engagement_server.api.times import require_times
 from engagement_server.errors import (
     DamagedEventsError,
     DataDamagedError,
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 # Below the 4 MiB that gRPC clients accept by default.
 _MAX_PAGE_BYTES = 3 * 1024 * 1024
-_NANOSECONDS = 1_000_000_000
 _STORED_EVENT: Any = v1.StoredEvent.DESCRIPTOR  # Any: the stub has two types for it
 
 
@@ -61,7 +59,7 @@ class EventHandlers:
     async def list_events(self, request: v1.ListEventsRequest, call: Call) -> bytes:
         """Returns one page of events."""
         require_valid(request)
-        _require_times(request.filter, path="filter.")
+        require_times(request.filter, path="filter.")
         mask = _checked_mask(request.read_mask)
         partition = self._partitions.of(request.account_id)
         cursors = partition.cursors
@@ -106,15 +104,15 @@ class EventHandlers:
     async def subscribe_events(self, request: v1.SubscribeEventsRequest, call: Call) -> None:
         """Serves a subscription."""
         require_valid(request)
-        _require_times(request.filter, path="filter.")
-        _require_times(request)
+        require_times(request.filter, path="filter.")
+        require_times(request)
         subscriptions = self._partitions.of(request.account_id).subscriptions
         await subscriptions.serve(request, call, caller=call.caller, on_pressure=call.close_under_pressure)
 
     async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
         """Returns one profile."""
         require_valid(request)
-        _require_times(request)
+        require_times(request)
         partition = self._partitions.of(request.account_id)
         profile = await read_with_catch_up(
             partition.log, lambda: partition.profiles.read(request, caller=call.caller)
@@ -152,16 +150,6 @@ def _page_arguments(request: v1.ListEventsRequest) -> bytes:
         account_id=request.account_id, filter=request.filter, newest_first=request.newest_first
     )
     return bound.SerializeToString(deterministic=True)
-
-
-def _require_times(
-    message: v1.EventFilter | v1.SubscribeEventsRequest | v1.GetProfileRequest, *, path: str = ""
-) -> None:
-    """Raises FieldInvalidError if a time has nanoseconds of more than a second, or less than none."""
-    for field, value in message.ListFields():
-        if isinstance(value, Timestamp) and not 0 <= value.nanos < _NANOSECONDS:
-            text = f"nanos must be from 0 to {_NANOSECONDS - 1}, not {value.nanos}"
-            raise FieldInvalidError([Violation(f"{path}{field.name}", "server.timestamp.nanos", text)])
 
 
 def _checked_mask(mask: FieldMask) -> FieldMask | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from engagement import v1
 from engagement.limits import MAX_BATCH_EVENTS
 from engagement_server.api.paging import page_size
+from engagement_server.api.times import require_times
 from engagement_server.errors import BatchTooLargeError, EntityUnknownError
 from engagement_server.log.catch_up import read_with_catch_up
-from engagement_server.messages import tally_message, upload_message, verdict_message
-from engagement_server.model import Verdict, count
+from engagement_server.messages import rejection_message, tally_message, upload_message, verdict_message
+from engagement_server.model import Outcome, count
 from engagement_server.operations import RecordBatch, Recorded
+from engagement_server.store.upload_lists import UploadQuery
 from engagement_server.streams.uploads import require_opening
 from engagement_server.validation import admit, admit_partly, event_path, examine, require_valid
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engagement_server.api.call import Call
-    from engagement_server.model import Batch, UploadState
+    from engagement_server.model import Batch, UploadRejection, UploadState, Verdict
     from engagement_server.partitions import Partition, Partitions
     from engagement_server.store.reader import Reader
 
@@ -102,7 +104,7 @@ class IngestHandlers:
         if request.page_token:
             skip = partition.cursors.decode_page(request.page_token, arguments=arguments)
 
-        def read(reader: Reader) -> tuple[UploadState, Sequence[tuple[int, Verdict]]]:
+        def read(reader: Reader) -> tuple[UploadState, Sequence[UploadRejection]]:
             state = reader.upload(request.account_id, request.upload_id)
             rejections = reader.rejections(
                 request.account_id,
@@ -115,16 +117,60 @@ class IngestHandlers:
         state, rejections = await read_with_catch_up(
             partition.log, lambda: partition.readers.run(read, caller=call.caller)
         )
-        response = v1.GetUploadResponse(upload=upload_message(state))
-        for sequence, verdict in rejections[:size]:
-            response.rejections.add(
-                chunk_sequence=sequence, result=verdict_message(verdict, cursors=partition.cursors)
-            )
+        response = v1.GetUploadResponse(
+            upload=upload_message(state),
+            rejections=[rejection_message(each, cursors=partition.cursors) for each in rejections[:size]],
+        )
         if len(rejections) > size:
-            sequence, verdict = rejections[size - 1]
-            behind = sequence * MAX_BATCH_EVENTS + verdict.index
+            last = rejections[size - 1]
+            behind = last.chunk_sequence * MAX_BATCH_EVENTS + last.verdict.index
             response.next_page_token = partition.cursors.encode_page(behind, arguments=arguments)
         return response
+
+    async def list_uploads(self, request: v1.ListUploadsRequest, call: Call) -> v1.ListUploadsResponse:
+        """Returns a page of uploads, those first opened last first."""
+        require_valid(request)
+        require_times(request)
+        partition = self._partitions.of(request.account_id)
+        arguments = _list_arguments(request)
+        before = None
+        if request.page_token:
+            before = partition.cursors.decode_page(request.page_token, arguments=arguments)
+        query = UploadQuery(
+            account_id=request.account_id,
+            max_uploads=page_size(request.page_size),
+            before_number=before,
+            start_ms=_bound_ms(request, "start_time"),
+            end_ms=_bound_ms(request, "end_time"),
+            source_name=request.source_name,
+            outcomes=frozenset(map(Outcome, request.outcomes)),
+        )
+        page = await read_with_catch_up(
+            partition.log,
+            lambda: partition.readers.run(lambda reader: reader.uploads(query), caller=call.caller),
+        )
+        response = v1.ListUploadsResponse(uploads=map(upload_message, page.uploads))
+        if page.next_number is not None:
+            response.next_page_token = partition.cursors.encode_page(page.next_number, arguments=arguments)
+        return response
+
+
+def _list_arguments(request: v1.ListUploadsRequest) -> bytes:
+    """The arguments that a page token is bound to."""
+    bound = v1.ListUploadsRequest()
+    bound.CopyFrom(request)
+    bound.ClearField("page_size")
+    bound.ClearField("page_token")
+    # Other lists have requests of the same bytes.
+    return b"uploads" + bound.SerializeToString(deterministic=True)
+
+
+def _bound_ms(request: v1.ListUploadsRequest, field: Literal["start_time", "end_time"]) -> int | None:
+    """A bound of the time range; times are whole milliseconds, so that one in between means the later."""
+    if not request.HasField(field):
+        return None
+    nanoseconds: int = getattr(request, field).ToNanoseconds()
+    return -(-nanoseconds // 1_000_000)
 
 
 async def _record(  # noqa: PLR0913  # all but three are named at the call

@@ -45,7 +45,12 @@ class PrivacyHandlers:
         subjects = [*map(_subject, request.subjects)]
         subjects += [Subject(_EVENT_ID, event_id) for event_id in request.event_ids]
         await partition.log.catch_up()  # all that any node has accepted is to be found
-        survey = await partition.persons.survey(request.account_id, subjects, caller=call.caller)
+        survey = await partition.persons.survey(
+            request.account_id,
+            subjects,
+            skip_damaged=not request.validate_only,  # an erasure removes damaged events as well
+            caller=call.caller,
+        )
         if request.validate_only:
             erasure = _preview(request, subjects, survey)
         else:
@@ -126,7 +131,9 @@ class PrivacyHandlers:
         partition = self._partitions.of(request.account_id)
         await partition.log.catch_up()
         consumer, customer = Subject(_CONSUMER_ID, request.id), Subject(_CUSTOMER_ID, request.id)
-        survey = await partition.persons.survey(request.account_id, [consumer, customer], caller=call.caller)
+        survey = await partition.persons.survey(
+            request.account_id, [consumer, customer], skip_damaged=False, caller=call.caller
+        )
         suppressions = await self._suppressions(request.account_id, [consumer, customer], call)
         response = v1.GetPersonResponse(
             consumer_events=survey.events_by_subject[consumer],

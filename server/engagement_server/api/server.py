@@ -186,5 +186,5 @@ _MAX_DAMAGE_CHARACTERS = 1024
 _TOO_SHORT = Violation(
     "retention",
     "server.retention.short",
-    "must be at least a day, unless the server is started with allow_short_retention",
+    "must be at least a day, unless the server is started with --allow-short-retention",
 )

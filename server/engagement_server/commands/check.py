@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from engagement_server.commands.reports import ProgressLine, contents_text, count_text, size_text
 from engagement_server.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 _DAMAGED = 1
 _FAILED = 2
-_PROGRESS_SECONDS = 0.2
 _EPILOG = """\b
 Examples:
   engagement check data
@@ -68,7 +66,7 @@ def check(store: Path, *, as_json: bool, discard_index: bool) -> int:
                 discard_search_index(file.parent)
         if discard_index:
             return 0
-        progress = _Progress()
+        progress = ProgressLine()
         began = time.monotonic()
         reports = [check_store(file, on_progress=progress.show) for file in files]
         progress.clear()
@@ -94,27 +92,6 @@ def _files(store: Path) -> list[Path]:
     return files
 
 
-@dataclass
-class _Progress:
-    """A line on a terminal, and nothing elsewhere."""
-
-    _shown_at: float = 0.0
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """Shows what is being checked, unless that was shown a moment ago."""
-        now = time.monotonic()
-        if not sys.stderr.isatty() or now < self._shown_at + _PROGRESS_SECONDS:
-            return
-        self._shown_at = now
-        share = f" {100 * done // max(total, 1)} %" if done else ""
-        click.echo(f"\r\033[Kchecking {what}{share}", nl=False, err=True)
-
-    def clear(self) -> None:
-        """Removes the line."""
-        if self._shown_at:
-            click.echo("\r\033[K", nl=False, err=True)
-
-
 def _to_json(reports: list[Report], *, seconds: float) -> dict[str, Any]:
     return {
         "seconds": round(seconds, 3),
@@ -133,15 +110,20 @@ def _to_json(reports: list[Report], *, seconds: float) -> dict[str, Any]:
 
 def _print(reports: list[Report], *, seconds: float) -> None:
     for report in reports:
-        state = f"{len(report.findings)} findings" if report.findings else "no damage"
-        click.echo(
-            f"{report.path}: {state} ({report.events:,} events of {report.accounts:,} accounts,"
-            f" {report.size_bytes / 1e6:,.1f} MB)"
-        )
+        contents = contents_text(events=report.events, accounts=report.accounts)
+        click.echo(f"{report.path}: {_state(report)} ({contents}, {size_text(report.size_bytes)})")
         for finding in report.findings:
-            click.echo(f"  {finding.kind}: {finding.place}: {finding.message}")
+            click.echo(f"  {finding.kind}: {finding.place} {finding.message}")
         for remedy in dict.fromkeys(each.remedy for each in report.findings):
             kinds = ", ".join(sorted({each.kind for each in report.findings if each.remedy == remedy}))
             click.echo(f"What can be done ({kinds}): {remedy}.")
-    size = sum(report.size_bytes for report in reports) / 1e6
-    click.echo(f"Checked in {seconds:.1f} s, {size / max(seconds, 0.001):,.1f} MB/s.")
+    size_bytes = sum(report.size_bytes for report in reports)
+    speed = size_text(round(size_bytes / max(seconds, 0.001)))
+    click.echo(f"Checked in {seconds:.1f} s, {speed}/s.")
+
+
+def _state(report: Report) -> str:
+    if not report.findings:
+        return "no damage"
+    found = count_text(len(report.findings), "finding")
+    return f"{found} and more" if report.is_cut else found

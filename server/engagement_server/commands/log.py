@@ -104,8 +104,14 @@ def repair(*, source: str, **settings: Any) -> int:  # Any: each option has its 
     return 0 if replaced.obstacle is None else _FOUND
 
 
+def _require_positive(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
+    if value < 1:
+        raise click.BadParameter(f"must be at least 1; got {value}")
+    return value
+
+
 @log.command()
-@click.argument("sequence", type=click.IntRange(1), metavar="MESSAGE")
+@click.argument("sequence", type=click.INT, metavar="MESSAGE", callback=_require_positive)
 @_with_log_options
 @click.option("--intact", is_flag=True, help="Skip the message even if it can be read, or this node has it.")
 def skip(*, sequence: int, intact: bool, **settings: Any) -> int:  # Any: each option has its own type

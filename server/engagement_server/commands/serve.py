@@ -12,6 +12,7 @@ import click
 
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError, LogError
+from engagement_server.settings import option_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,11 +47,6 @@ def config_sections() -> dict[str, type[Any]]:  # Any: each is a dataclass of se
     return sections
 
 
-def option_name(setting: str) -> str:
-    """The option of the command line that a setting has."""
-    return f"--{setting.replace('_', '-')}"
-
-
 def environment_variable(setting: str) -> str:
     """The environment variable that a setting has."""
     return f"ENGAGEMENT_{setting.upper()}"
@@ -72,23 +68,27 @@ def with_options(
             metavar=setting.metadata["metavar"],
             show_default=setting.default not in {None, "", False},
             show_envvar=True,
-            help=setting.metadata["help"],
+            help=_help(setting),
         )
         command = option(command)
     return command
 
 
+def _help(setting: Field[Any]) -> str:  # Any: fields are of many types
+    text, bounds = setting.metadata["help"], setting.metadata["bounds"]
+    return text if bounds.at_most is None else f"{text} Must be {bounds}."
+
+
 def _type(setting: Field[Any]) -> click.ParamType[Any]:  # Any: fields are of many types
-    above, at_most = setting.metadata["above"], setting.metadata["at_most"]
     match setting.type:
         case "str":
             return click.STRING
         case "int":
-            return click.IntRange(above, at_most, min_open=above is not None)
+            return click.INT
         case "bool":
             return click.BOOL
         case "float" | "float | None":
-            return click.FloatRange(above, at_most, min_open=above is not None)
+            return click.FLOAT
         case _:
             is_folder = setting.metadata["metavar"] == "DIR"
             return click.Path(file_okay=not is_folder, dir_okay=is_folder, path_type=Path)

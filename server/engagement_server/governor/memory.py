@@ -10,8 +10,9 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,14 +25,16 @@ _SOFT, _HARD = 0.85, 0.95
 _COLLECT_SECONDS: Final = 1.0
 """A collection stops the process for some hundredths of a second."""
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE: Final = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE: Final = re.compile(
+    r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,9}(?=[KMGT]))?)(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE
+)
 _CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def parse_size(text: str) -> int | None:
-    """Bytes of a size such as 512M or 4GiB; None if it is none."""
+    """Bytes of a size such as 512M, 1.5G or 4GiB; None if it is none."""
     match = _SIZE.fullmatch(text.strip())
-    return None if match is None else int(match["number"]) * _UNITS[match["unit"].upper()]
+    return None if match is None else int(Fraction(match["number"]) * _UNITS[match["unit"].upper()])
 
 
 def default_limit_bytes() -> int:
@@ -44,26 +47,30 @@ def default_limit_bytes() -> int:
 
 
 class MemoryPlan(NamedTuple):
-    """How the memory of one process is divided."""
+    """The bounds of each kind of work in one process.
+
+    Each holds alone. All of them reached at once would take almost three times the limit, which a server
+    full of uploads and of subscriptions could do: `MemoryMeter` is the backstop.
+    """
 
     limit_bytes: int
     """Of the process as a whole."""
     waiting_calls_bytes: int
-    """Of calls that wait for a commit."""
+    """Of calls that wait for a commit, in each partition."""
     waiting_uploads_bytes: int
-    """Of chunks that wait for a commit."""
+    """Of chunks that wait for a commit, in each partition."""
     answers_bytes: int
     """Of answers that clients have not taken."""
     max_slow_messages: int
     """Messages of up to 9 MiB that arrive slowly."""
     max_uploads: int
-    """Open upload streams."""
+    """Open upload streams, in each partition."""
     max_subscriptions: int
-    """Open subscriptions."""
+    """Open subscriptions, in each partition."""
 
 
 def plan(limit_bytes: int, *, processes: int = 1, partitions: int = 1) -> MemoryPlan:
-    """The share of each of some processes in the memory of a server; work waits in each partition apart."""
+    """The share of each of some processes in the memory of a server, and of its partitions in that."""
     own_bytes = limit_bytes // processes
     work_bytes = max(own_bytes - _BASE_BYTES, 0)
     return MemoryPlan(
@@ -73,9 +80,9 @@ def plan(limit_bytes: int, *, processes: int = 1, partitions: int = 1) -> Memory
         answers_bytes=min(work_bytes // 4, 1024 * MIB),
         max_slow_messages=max(work_bytes // (32 * MIB), 4),
         # A chunk in hand, and one on its way.
-        max_uploads=max(work_bytes // (3 * MIB), 1),
+        max_uploads=max(work_bytes // (3 * MIB) // partitions, 1),
         # Measured: 50 KiB when idle; the windows of the transport, when its client does not read.
-        max_subscriptions=max(work_bytes // (192 << 10), 1),
+        max_subscriptions=max(work_bytes // (192 << 10) // partitions, 1),
     )
 
 
@@ -91,8 +98,8 @@ class Pressure(IntEnum):
 
 _PRESSURE_TEXTS = {
     Pressure.NONE: "calls are taken again",
-    Pressure.SOFT: "new calls are refused as OVERLOADED; max_memory is the limit",
-    Pressure.HARD: "streams are closed and slow calls reset; max_memory is the limit",
+    Pressure.SOFT: "new calls are refused as OVERLOADED; --max-memory is the limit",
+    Pressure.HARD: "streams are closed and slow calls reset; --max-memory is the limit",
 }
 _LOOK_SECONDS = 0.25
 
@@ -140,8 +147,16 @@ class MemoryMeter:
         return (self._resident_bytes() or 0) / self._limit_bytes
 
 
-async def watch_memory(meter: MemoryMeter, relieve: Callable[[Pressure], None]) -> None:
-    """Looks at the process again and again, and lets `relieve` do something about the pressure."""
+async def watch_memory(
+    meter: MemoryMeter,
+    relieve: Callable[[Pressure], None],
+    *,
+    texts: Mapping[Pressure, str] = _PRESSURE_TEXTS,
+) -> None:
+    """Looks at the process again and again, and calls `relieve` to do something about the pressure.
+
+    `texts` say in the log what each pressure means.
+    """
     reported = Pressure.NONE
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
@@ -150,7 +165,7 @@ async def watch_memory(meter: MemoryMeter, relieve: Callable[[Pressure], None]) 
         if pressure != reported:
             reported = pressure
             level = logging.INFO if pressure is Pressure.NONE else logging.WARNING
-            _log.log(level, "memory pressure is %s: %s", pressure.name.lower(), _PRESSURE_TEXTS[pressure])
+            _log.log(level, "memory pressure is %s: %s", pressure.name.lower(), texts[pressure])
 
 
 def process_bytes() -> int | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterator
 
 T = TypeVar("T")
 
@@ -55,31 +56,60 @@ class Turns(Generic[T]):
         Raises StopIteration if there is none.
         """
         connection = next(each for each in self._connections if each not in passing_over)
-        accounts = self._connections[connection]
-        account_id, items = next(iter(accounts.items()))
-        item = items.popleft()
-        if items:
-            accounts.move_to_end(account_id)
-        else:
-            del accounts[account_id]
-        if accounts:
-            self._connections.move_to_end(connection)
-        else:
-            del self._connections[connection]
+        return self._take(connection, next(iter(self._connections[connection])))
+
+    def pop_while(self, may_go: Callable[[Caller], bool]) -> Iterator[T]:
+        """Removes and yields, in turn, items whose callers may go, until none of the rest may."""
+        connections = deque(self._connections)
+        while connections:
+            connection = connections.popleft()
+            accounts = self._connections[connection]
+            account_id = next((each for each in accounts if may_go(Caller(connection, each))), None)
+            if account_id is None:
+                continue
+            yield self._take(connection, account_id)
+            if connection in self._connections:
+                connections.append(connection)
+
+    def remove(self, caller: Caller, item: T) -> None:
+        """Removes an item of a caller; its turn stays as it is."""
+        self._connections[caller.connection][caller.account_id].remove(item)
         self._length -= 1
+        self._drop_empty(*caller)
+
+    def _take(self, connection: str, account_id: str) -> T:
+        """Removes the first item of a caller, which has its next turn after all others."""
+        accounts = self._connections[connection]
+        item = accounts[account_id].popleft()
+        accounts.move_to_end(account_id)
+        self._connections.move_to_end(connection)
+        self._length -= 1
+        self._drop_empty(connection, account_id)
         return item
+
+    def _drop_empty(self, connection: str, account_id: str) -> None:
+        accounts = self._connections[connection]
+        if not accounts[account_id]:
+            del accounts[account_id]
+        if not accounts:
+            del self._connections[connection]
 
 
 class Room:
     """Bytes that may wait at a time.
 
     A connection may take as much as is left beside it, and an account as much as is left beside its
-    connection. So there is room for others however much one of them asks for: a lone account gets a third.
+    connection. A lone account gets a third. The last item of a connection may exceed its half of the room,
+    and is not counted against others beyond that half: whatever two connections take, a third finds room.
+    So all of them together exceed the room by three items at most.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._max_counted = max(max_bytes // 2, 1)
+        """Of each connection."""
         self._used_bytes = 0
+        self._counted_bytes = 0
         self._by_connection: Counter[str] = Counter()
         self._by_caller: Counter[Caller] = Counter()
 
@@ -89,24 +119,36 @@ class Room:
         return self._used_bytes
 
     def is_free_for(self, caller: Caller) -> bool:
-        """Whether a caller may take room; the last to come may exceed it."""
-        free = self._max_bytes - self._used_bytes - self._by_connection[caller.connection]
+        """Whether a caller may take room for an item, whatever its size."""
+        free = self._max_bytes - self._counted_bytes - self._by_connection[caller.connection]
         return self._by_caller[caller] <= free
+
+    @contextmanager
+    def taken(self, caller: Caller, size_bytes: int) -> Iterator[None]:
+        """Takes room for a caller while the context is open."""
+        self.take(caller, size_bytes)
+        try:
+            yield
+        finally:
+            self.give_back(caller, size_bytes)
 
     def take(self, caller: Caller, size_bytes: int) -> None:
         """Takes room for a caller."""
-        self._used_bytes += size_bytes
-        self._by_connection[caller.connection] += size_bytes
-        self._by_caller[caller] += size_bytes
+        self._add(caller, size_bytes)
 
     def give_back(self, caller: Caller, size_bytes: int) -> None:
         """Gives back what a caller has taken."""
-        self._used_bytes -= size_bytes
-        _reduce(self._by_connection, caller.connection, size_bytes)
-        _reduce(self._by_caller, caller, size_bytes)
+        self._add(caller, -size_bytes)
+
+    def _add(self, caller: Caller, size_bytes: int) -> None:
+        counted = min(self._by_connection[caller.connection], self._max_counted)
+        self._used_bytes += size_bytes
+        _add_to(self._by_connection, caller.connection, size_bytes)
+        _add_to(self._by_caller, caller, size_bytes)
+        self._counted_bytes += min(self._by_connection[caller.connection], self._max_counted) - counted
 
 
-def _reduce(counter: Counter[T], key: T, size_bytes: int) -> None:
-    counter[key] -= size_bytes
+def _add_to(counter: Counter[T], key: T, size_bytes: int) -> None:
+    counter[key] += size_bytes
     if not counter[key]:
         del counter[key]

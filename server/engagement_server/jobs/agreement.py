@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
 
 DEFAULT_RETENTION_MS = 396 * DAY_MS
-# A node that is still behind the log then agrees later, before it expires anything.
-_PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 10.0
+"""A node that is still behind the log then agrees later, before it expires anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Terms:
             return
         assert wanted_ms is not None
         raise ConfigurationError(
-            f"{self.folder} keeps events for {duration_text(stored_ms)}, and retention_days asks for"
-            f" {duration_text(wanted_ms)}: leave retention_days out, or change all nodes with"
+            f"{self.folder} keeps events for {duration_text(stored_ms)}, and --retention-days asks for"
+            f" {duration_text(wanted_ms)}: leave the option out, or change all nodes with"
             f" `engagement retention set --days {wanted_ms / DAY_MS:g}`"
         )
 
@@ -85,5 +85,5 @@ async def _wait_until_current(log: CommitLog) -> None:
     if log.is_current:
         return
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await changed.wait()

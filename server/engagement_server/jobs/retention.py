@@ -33,22 +33,23 @@ INTERVAL_SECONDS = 300.0
 HELD_INTERVAL_SECONDS = 60.0
 """While expiry is held, each node commits its time this often, so that others can compare their clocks."""
 RETRY_SECONDS = 20.0
-_BEHIND_SECONDS = 1.0
+BEHIND_SECONDS = 1.0
+"""A node that is behind the log, whose commits would be refused, looks again after this long."""
 # Of a retention of seconds, which only tests have.
 _MIN_INTERVAL_SECONDS = 0.5
 MAX_PASS_SECONDS = 60.0
 """A pass ends after this long, says what it has removed, and looks at the clock again before the next."""
-# Finding out whether damaged events can be removed reads the whole file.
-_DAMAGE_RETRY_SECONDS = 3600.0
+DAMAGE_RETRY_SECONDS = 3600.0
+"""Finding out whether damaged events can be removed reads the whole file."""
 # Pause after the steps of a commit if callers are waiting, in durations of the commit.
 _PAUSE_FACTOR = 1
 # An account with more due events than one step removes gets several steps in a commit.
 _STEPS_A_COMMIT = 3
 _STEP_EVENTS = 500
-# The first expiry after a start may remove this share of the events.
-_MAX_FIRST_SHARE = 10
+MAX_FIRST_SHARE = 10
+"""The first expiry after a start may remove one of so many events."""
 
-_LEAVE_OUT = ". Start this server without retention_days the next time"
+_LEAVE_OUT = ". Start this server without --retention-days the next time"
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Retention:
     async def run(self) -> None:
         """Expires now, for as long as it is behind, and at every interval; returns once the server drains."""
         while True:
-            pause_seconds = _BEHIND_SECONDS
+            pause_seconds = BEHIND_SECONDS
             try:
                 if self._commit_log.is_current:  # otherwise the log would refuse
                     pause_seconds = await self._pass()
@@ -188,7 +189,7 @@ class Retention:
                 await asyncio.sleep(_PAUSE_FACTOR * (time.monotonic() - began))
 
     def _note_damage(self, account_id: str, error: DataDamagedError) -> None:
-        self._damaged[account_id] = time.monotonic() + _DAMAGE_RETRY_SECONDS
+        self._damaged[account_id] = time.monotonic() + DAMAGE_RETRY_SECONDS
         _log.error(
             "%s cannot expire because of damage, and the rest goes on: %s. Run `engagement check %s`",
             f"account {account_id}" if account_id else "uploads",
@@ -234,7 +235,7 @@ class Retention:
                 return due - confirmed, stored, reader.last_commit_ms()
 
         due, stored, last_commit_ms = await self._readers.run(count)
-        if due * _MAX_FIRST_SHARE <= stored:
+        if due * MAX_FIRST_SHARE <= stored:
             return None
         return HoldExpiry(v1.ExpiryHold.REASON_LARGE_REMOVAL, last_commit_ms, clock_ms)
 

@@ -90,10 +90,18 @@ class Committer:
         return entry.results
 
     async def enqueue_in_turn(
-        self, operation: Operation, *, caller: Caller | None = None
+        self,
+        operation: Operation,
+        *,
+        caller: Caller | None = None,
+        on_enqueued: Callable[[], None] | None = None,
     ) -> asyncio.Future[Result]:
-        """Appends an operation once there is room; returns its result to come. Raises DrainingError."""
-        entry = self._entry([operation], caller)
+        """Appends an operation once there is room; returns its result to come.
+
+        Calls `on_enqueued` as it appends the operation. Cancelled before, it appends nothing. Raises
+        DrainingError.
+        """
+        entry = self._entry([operation], caller, on_enqueued)
         await self._waiting.enqueue_in_turn(entry)
         self._wake(entry)
         return entry.results[0]
@@ -105,12 +113,17 @@ class Committer:
             way.arrival.set()
         await asyncio.wait(self._tasks)
 
-    def _entry(self, operations: Sequence[Operation], caller: Caller | None) -> Waiting:
+    def _entry(
+        self,
+        operations: Sequence[Operation],
+        caller: Caller | None,
+        on_enqueued: Callable[[], None] | None = None,
+    ) -> Waiting:
         if self._is_closing:
             raise DrainingError
         if caller is None:
             caller = Caller(_NO_CONNECTION, getattr(operations[0], "account_id", ""))
-        return waiting(operations, caller)
+        return waiting(operations, caller, on_enqueued)
 
     def _enqueue(self, entry: Waiting) -> None:
         self._waiting.enqueue(entry)
@@ -153,7 +166,9 @@ class Committer:
         try:
             results = await self._results_of(operations)
         except Exception as error:  # no caller of the group may wait for ever
-            _log.error("a commit of %d operations failed: %s", len(operations), _reason(error))
+            # A node that is behind or cut off has said so, and its clients try again.
+            level = logging.ERROR if self._log.is_current else logging.WARNING
+            _log.log(level, "a commit of %d operations failed: %s", len(operations), _reason(error))
             for future in futures:
                 if not future.done():
                     future.set_exception(error)

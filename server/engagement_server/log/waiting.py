@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -22,7 +23,7 @@ from engagement_server.operations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from engagement_server.operations import Operation, Result
 
@@ -84,6 +85,8 @@ class Waiting(NamedTuple):
     size_bytes: int
     microseconds: float
     """Processor time that committing them should take."""
+    on_enqueued: Callable[[], None] | None = None
+    """Called as they are enqueued."""
 
 
 class Group(NamedTuple):
@@ -94,7 +97,9 @@ class Group(NamedTuple):
     has_background: bool
 
 
-def waiting(operations: Sequence[Operation], caller: Caller) -> Waiting:
+def waiting(
+    operations: Sequence[Operation], caller: Caller, on_enqueued: Callable[[], None] | None = None
+) -> Waiting:
     """Operations with their size and their estimated cost."""
     loop = asyncio.get_running_loop()
     size_bytes, microseconds = 0, 0.0
@@ -110,7 +115,17 @@ def waiting(operations: Sequence[Operation], caller: Caller) -> Waiting:
         elif lane_of(operation) is Lane.BACKGROUND:
             microseconds += _STEP_MICROSECONDS
     results = [loop.create_future() for _ in operations]
-    return Waiting(operations, results, caller, lane_of(operations[0]), size_bytes, microseconds)
+    lane = lane_of(operations[0])
+    return Waiting(operations, results, caller, lane, size_bytes, microseconds, on_enqueued)
+
+
+@dataclass(slots=True, eq=False)
+class _Outside:
+    """Operations that there was no room for."""
+
+    entry: Waiting
+    inside: asyncio.Future[None]
+    """Done once they are enqueued."""
 
 
 class _LaneQueue:
@@ -119,20 +134,25 @@ class _LaneQueue:
     def __init__(self, max_bytes: int) -> None:
         self.turns: Turns[Waiting] = Turns()
         self.room = Room(max_bytes)
-        self._outside: Turns[tuple[Waiting, asyncio.Future[None]]] = Turns()
-        """Operations that there was no room for, each with a future that is done once it is inside."""
+        self._outside: Turns[_Outside] = Turns()
 
     def enqueue(self, entry: Waiting) -> None:
         self.turns.append(entry.caller, entry)
         self.room.take(entry.caller, entry.size_bytes)
+        if entry.on_enqueued is not None:
+            entry.on_enqueued()
 
     async def enqueue_in_turn(self, entry: Waiting) -> None:
         if not self._outside and self.room.is_free_for(entry.caller):
             self.enqueue(entry)
             return
-        inside: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._outside.append(entry.caller, (entry, inside))
-        await inside
+        outside = _Outside(entry, asyncio.get_running_loop().create_future())
+        self._outside.append(entry.caller, outside)
+        try:
+            await asyncio.shield(outside.inside)  # pending until `let_in`, even if the caller is cancelled
+        finally:
+            if not outside.inside.done():
+                self._outside.remove(entry.caller, outside)
 
     def take(self) -> Waiting:
         entry = self.turns.popleft()
@@ -141,15 +161,9 @@ class _LaneQueue:
 
     def let_in(self) -> None:
         """Enqueues those outside that there is room for now."""
-        for _ in range(len(self._outside)):
-            entry, inside = self._outside.popleft()
-            if inside.done():  # its caller was cancelled
-                continue
-            if self.room.is_free_for(entry.caller):
-                self.enqueue(entry)
-                inside.set_result(None)
-            else:
-                self._outside.append(entry.caller, (entry, inside))
+        for outside in self._outside.pop_while(self.room.is_free_for):
+            outside.inside.set_result(None)
+            self.enqueue(outside.entry)
 
 
 class WaitingOperations:

@@ -14,7 +14,6 @@ from google.protobuf.message import DecodeError
 
 from engagement import v1
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS
-from engagement_server.errors import DamagedEventsError
 from engagement_server.store.checksums import (
     FILE_LAYER,
     RESERVED_BYTES,
@@ -27,6 +26,7 @@ from engagement_server.store.fingerprint import FINGERPRINT
 from engagement_server.store.fold import caseless
 from engagement_server.store.index_sums import IndexSums
 from engagement_server.store.page_file import PAGE_BYTES, PageFile
+from engagement_server.store.places import Places
 from engagement_server.store.schema import APPLICATION_ID, SCHEMA_VERSION
 from engagement_server.store.search import indexed_texts
 from engagement_server.store.wal_tail import find_wal_damage
@@ -36,14 +36,14 @@ _MAX_FINDINGS = 100
 _HASH_BYTES = 16
 _END = 1 << 62
 _RESTORE = (
-    "restore a backup; with a replicated log, move the folder away: an empty one is filled from the log"
+    "restore a backup, or with a replicated log move the folder away: an empty one is filled from the log"
 )
 _REMEDIES = {
     "file": _RESTORE,
-    "log": "restore a backup, or give up the commits from there on: docs/operations.md says how",
+    "log": "restore a backup, or give up the commits from there on with the command that the start prints",
     "page": _RESTORE,
-    "event": f"read on behind it with --skip-damaged; an erasure or expiry removes it; or {_RESTORE}",
-    "index": "engagement check --discard-index FOLDER, and the next start rebuilds it from the events",
+    "event": "read on without them (--skip-damaged); erasures and expiry remove them. Or restore a backup",
+    "index": "run `engagement check --discard-index FOLDER`; the next start rebuilds it from the events",
     "derived": _RESTORE,
 }
 
@@ -57,6 +57,7 @@ class Finding(NamedTuple):
     kind: str
     place: str
     message: str
+    """Goes on where the place ends."""
 
     @property
     def remedy(self) -> str:
@@ -72,6 +73,8 @@ class Report(NamedTuple):
     events: int
     accounts: int
     findings: list[Finding]
+    is_cut: bool
+    """Whether there are more findings than are listed."""
 
 
 def check_store(path: Path, *, on_progress: Progress) -> Report:
@@ -81,7 +84,9 @@ def check_store(path: Path, *, on_progress: Progress) -> Report:
         checkup.run()
     except apsw.Error as error:
         checkup.find("file", str(path), f"cannot be read: {error}")
-    return Report(path, os.stat(path).st_size, checkup.events, checkup.accounts, checkup.findings)
+    return Report(
+        path, os.stat(path).st_size, checkup.events, checkup.accounts, checkup.findings, checkup.is_cut
+    )
 
 
 class _Checkup:
@@ -89,7 +94,9 @@ class _Checkup:
         self._path = path
         self._on_progress = on_progress
         self._counts: dict[str, int] = {}
+        self._places = Places()
         self.findings: list[Finding] = []
+        self.is_cut = False
         self.events = 0
         self.accounts = 0
 
@@ -98,26 +105,27 @@ class _Checkup:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         if self._counts[kind] <= _MAX_FINDINGS:
             self.findings.append(Finding(kind, place, message))
-        elif self._counts[kind] == _MAX_FINDINGS + 1:
-            self.findings.append(Finding(kind, place, "and more, which are not listed"))
+        else:
+            self.is_cut = True
 
     def run(self) -> None:
         with self._path.open("rb") as file:
             header = file.read(100)
         if not header.startswith(b"SQLite format 3\0"):
-            self.find("file", str(self._path), "is no SQLite file, or its header is damaged")
+            self.find("file", str(self._path), "is not an SQLite file, or its header is damaged")
             return
         damage = find_wal_damage(self._path)
         if damage is not None:
             self.find("log", str(damage.path), str(damage))
         if header[20] != RESERVED_BYTES:
-            self.find("file", str(self._path), "its header is damaged, or it is no store of this version")
+            self.find("file", str(self._path), "has a damaged header, or is not a store of this version")
             return
         damaged = self._check_pages()
         if damaged:
             self._name_pages(damaged)
         with contextlib.closing(_open(self._path)) as connection:
             if self._check_header(connection):
+                self._places = Places(connection)
                 self._check_contents(connection, has_damage=bool(damaged))
 
     def _check_pages(self) -> list[int]:
@@ -142,9 +150,9 @@ class _Checkup:
                 if page in damaged:
                     owners[int(page)] = str(name)
         for page in damaged:
-            owner = owners.get(page, "no table")
+            owner = owners.get(page, "")
             kind = "index" if owner.startswith("search_") else "page"
-            self.find(kind, f"page {page}", f"of {owner} is not as it was written")
+            self.find(kind, f"page {page} of {owner or 'no table'}", "is not as it was written")
 
     def _check_header(self, connection: apsw.Connection) -> bool:
         if connection.pragma("application_id") != APPLICATION_ID:
@@ -163,17 +171,17 @@ class _Checkup:
             self._on_progress("structure", 0, 1)
             for (message,) in connection.execute("PRAGMA integrity_check(100)"):
                 if message != "ok":
-                    self.find("page", "structure", str(message))
+                    self.find("page", "the structure of the file", f"is wrong: {message}")
         sums = IndexSums()
         checks: list[tuple[str, Callable[[apsw.Connection], None]]] = [
-            ("events", lambda each: self._check_events(each, sums)),
-            ("search index", lambda each: self._check_index(each, sums)),
-            ("time bounds", self._check_blocks),
-            ("uploads", self._check_uploads),
-            ("entities", self._check_entities),
-            ("hashes", self._check_hashes),
-            ("erasures", self._check_erasures),
-            ("profiles", self._check_profiles),
+            ("the events", lambda each: self._check_events(each, sums)),
+            ("the search index", lambda each: self._check_index(each, sums)),
+            ("the time bounds", self._check_blocks),
+            ("the uploads", self._check_uploads),
+            ("the entities", self._check_entities),
+            ("the hashes", self._check_hashes),
+            ("the erasures", self._check_erasures),
+            ("the profiles", self._check_profiles),
         ]
         for name, check in checks:
             try:
@@ -181,7 +189,7 @@ class _Checkup:
             except apsw.Error as error:
                 if not is_damage(error):
                     raise
-                self.find("page", name, "cannot be read completely")
+                self.find("page", name, "cannot be checked completely")
 
     def _check_events(self, connection: apsw.Connection, sums: IndexSums) -> None:
         bounds, counts = {}, {}
@@ -220,20 +228,21 @@ class _Checkup:
             else:
                 return
             damage = damaged_after(connection, after, _END)
-            self.find("event", _range(damage), "cannot be read")
+            for place in self._places.events(damage.first_position, damage.last_position):
+                self.find("event", place, "cannot be read")
             after = damage.last_position
 
     def _check_event(self, row: tuple[Any, ...], bounds: dict[int, tuple[int, int]], sums: IndexSums) -> None:
         position, account, event_id, attribute_set, authenticated, server_time_ms, _, payload, *_ = row
-        place = _place(position)
+        place = f"event {event_id!r} of {self._places.account(account)}"
         expired, last = bounds.get(account, (0, 0))
         sequence = position & (1 << SEQUENCE_BITS) - 1
         if position >> SEQUENCE_BITS != account or not expired < sequence <= last:
-            self.find("event", place, "is outside of its account's log")
+            self.find("event", place, "is outside the log of its account")
         try:
             event = v1.Event.FromString(payload)
         except DecodeError:
-            self.find("event", place, "is no event of this contract")
+            self.find("event", place, "is not an event of this contract")
             return
         sums.add_event(position, indexed_texts(event))
         stored = event.customer_info if event.HasField("customer_info") else event.personal_info
@@ -242,7 +251,7 @@ class _Checkup:
             attribute_set != 1 + is_personal
             or (stored.HasField("server_time_stamp") and stored.server_time_stamp != server_time_ms)
         ):
-            self.find("event", place, "has other columns than its content")
+            self.find("event", place, "has columns that do not match its content")
 
     def _check_index(self, connection: apsw.Connection, sums: IndexSums) -> None:
         stored = connection.execute("SELECT value FROM settings WHERE name = 'search_fingerprint'").fetchone()
@@ -253,8 +262,7 @@ class _Checkup:
         for _ in sums.subtract_index(connection):
             self._on_progress("search index", 0, 1)
         for block in sums.differing_blocks():
-            first = block << BLOCK_BITS
-            self.find("index", _place(first), f"to {_place(first + (1 << BLOCK_BITS) - 1)} have other words")
+            self._find_in_block("index", block, "are indexed under other words")
 
     def _check_blocks(self, connection: apsw.Connection) -> None:
         for block, is_bounded in _rows(
@@ -267,7 +275,12 @@ class _Checkup:
             BLOCK_BITS,
         ):
             if not is_bounded:  # or has no bounds
-                self.find("derived", _place(block << BLOCK_BITS), "and those behind have other time bounds")
+                self._find_in_block("derived", block, "are outside their time bounds")
+
+    def _find_in_block(self, kind: str, block: int, message: str) -> None:
+        first = block << BLOCK_BITS
+        for place in self._places.events(first, first + (1 << BLOCK_BITS) - 1):
+            self.find(kind, place, message)
 
     def _check_uploads(self, connection: apsw.Connection) -> None:
         for upload_id, *tally in _rows(
@@ -277,7 +290,7 @@ class _Checkup:
             " ON r.upload = u.number GROUP BY u.number",
         ):
             if tally[:3] != tally[3:]:
-                self.find("derived", f"upload {upload_id!r}", "has another tally than results")
+                self.find("derived", f"upload {upload_id!r}", "has a tally that does not match its results")
 
     def _check_entities(self, connection: apsw.Connection) -> None:
         for number, name, folded in _rows(connection, "SELECT number, name, folded FROM entities"):
@@ -293,7 +306,7 @@ class _Checkup:
                 _HASH_BYTES,
             ):
                 if count:
-                    self.find("derived", table, f"has {count} rows of no account")
+                    self.find("derived", f"the table {table}", f"has rows of no account: {count}")
 
     def _check_erasures(self, connection: apsw.Connection) -> None:
         for (erasure_id,) in _rows(
@@ -304,7 +317,7 @@ class _Checkup:
             " OR (e.complete_time_ms IS NOT NULL AND s.value IS NOT NULL)",
             _HASH_BYTES,
         ):
-            self.find("derived", f"erasure {erasure_id!r}", "has a state that no erasure has")
+            self.find("derived", f"erasure {erasure_id!r}", "has an impossible state")
 
     def _check_profiles(self, connection: apsw.Connection) -> None:
         for account, merged, replaced in _rows(connection, "SELECT account, merged, replaced FROM profiles"):
@@ -312,23 +325,12 @@ class _Checkup:
                 for snapshot in (merged, replaced):
                     v1.Profile.FromString(snapshot)
             except DecodeError:
-                self.find("derived", f"a profile of account number {account}", "cannot be read")
+                self.find("derived", f"a profile of {self._places.account(account)}", "cannot be read")
 
 
 def _rows(connection: apsw.Connection, statement: str, *arguments: int) -> Iterator[Any]:
     """Rows of a query; Any: each column has its own type."""
     yield from connection.execute(statement, arguments)
-
-
-def _place(position: int) -> str:
-    return f"event {position & (1 << SEQUENCE_BITS) - 1} of account number {position >> SEQUENCE_BITS}"
-
-
-def _range(damage: DamagedEventsError) -> str:
-    first, last = _place(damage.first_position), _place(damage.last_position)
-    if damage.last_position == _END - 1:
-        return f"{first} and all behind it"
-    return first if first == last else f"{first} to {last}"
 
 
 def _open(path: Path) -> apsw.Connection:

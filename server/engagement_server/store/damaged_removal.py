@@ -174,7 +174,7 @@ def _delete(connection: apsw.Connection, account: int, stored: StoredId) -> None
             connection.execute("UPDATE events SET event_id = event_id WHERE position = ?", other)
         # A row with the right id takes its entry of the index along.
         connection.execute(
-            "INSERT OR REPLACE INTO events VALUES (?, ?, ?, 0, 0, 0, 0, x'', NULL, NULL)",
+            "INSERT OR REPLACE INTO events VALUES (?, ?, ?, 0, 0, 0, 0, x'', NULL, NULL, NULL, NULL)",
             (stored.position, account, stored.event_id),
         )
         connection.execute(delete, (stored.position,))

@@ -23,6 +23,8 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         """Creates the folder if missing, and locks it. Raises ConfigurationError."""
+        self._note = path / _HOLDER_FILE
+        self._created = [each for each in (path, *path.parents) if not each.exists()]
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -36,15 +38,25 @@ class DataFolder:
                 f"the data folder {path} is in use by another server ({_read_holder(path)}); stop it, or"
                 " choose another with --data DIR"
             ) from error
+        self._has_new_note = not self._note.exists()
         try:
             _write_holder(path)
         except OSError as error:
-            self.close()
+            self.undo()
             raise _unusable(path, error) from error
 
     def close(self) -> None:
         """Unlocks the folder."""
         os.close(self._descriptor)
+
+    def undo(self) -> None:
+        """Removes what locking has created, unless the folder has other files by now, and unlocks it."""
+        if self._has_new_note:
+            self._note.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for folder in self._created:
+                folder.rmdir()
+        self.close()
 
 
 def require_unlocked(path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 
 from engagement_server.cursor import Cursors
 from engagement_server.errors import ConfigurationError, StoreUnavailableError
-from engagement_server.store.checksums import RESERVED_BYTES, connect, require_checked
+from engagement_server.store.checksums import RESERVED_BYTES, connect, is_damage, require_checked
 from engagement_server.store.data_folder import DataFolder
 from engagement_server.store.failures import not_writable, usable
 from engagement_server.store.index_rebuild import discard_index, rebuild_index
@@ -21,7 +22,6 @@ from engagement_server.store.wal_tail import require_whole_wal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from engagement_server.store.schema import Upgrade
 
@@ -147,8 +147,8 @@ class DatabaseFile:
         """
         self.require_present()
         connection = self._open(apsw.SQLITE_OPEN_READONLY, _READER_CACHE_KIB)
-        if not self._files:
-            self._note_files(self._path)
+        if not self._files:  # lent by the writer, beside whose open store its log is
+            self._note_files(self._path, *filter(Path.exists, self._extras()))
         connection.pragma("query_only", 1)
         return connection
 
@@ -207,8 +207,18 @@ class DatabaseFile:
             )
 
     def _try_to_write(self, connection: apsw.Connection) -> None:
-        """Fails now instead of at the first call, for example on files that were restored by another user."""
-        connection.execute("UPDATE settings SET value = value WHERE name = 'log_epoch'")
+        """Fails now instead of at the first call, for example on files that were restored by another user.
+
+        A full disk is no failure: reads work there, and the reserve makes room.
+        """
+        try:  # SQLite skips the write of a row that does not change, but never that of the header
+            connection.pragma("user_version", connection.pragma("user_version"))
+        except apsw.FullError:
+            return
+        except apsw.IOError as error:
+            if is_damage(error):
+                raise
+            raise not_writable(self._path) from error
 
     def _extras(self) -> list[Path]:
         """The files that SQLite keeps beside an open store."""

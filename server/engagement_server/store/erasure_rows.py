@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import apsw
+
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.errors import DamagedEventsError, ErasureNotFoundError, RequestIdReusedError
@@ -17,6 +19,7 @@ from engagement_server.store.damaged_removal import (
     remove_damaged,
 )
 from engagement_server.store.erasure_states import ErasureStates
+from engagement_server.store.event_ids import page_with_id, positions_with_id
 from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
 from engagement_server.store.notice_rows import pack_positions
@@ -26,8 +29,6 @@ from engagement_server.store.tombstones import Suppressions, Tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import apsw
 
     from engagement_server.operations import BeginErasure, CompleteErasure, EraseEvents, LiftSuppression
     from engagement_server.store.event_pages import Page
@@ -173,10 +174,13 @@ class ErasureRows:
         assert running.subject is not None
         try:
             if running.subject.kind == _EVENT_ID:
-                return self._pages.read_one(account, running.subject.value)
-            return self._pages.read(_query(operation, running))
+                return page_with_id(self._connection, account, running.subject.value)
+            page = self._pages.read(_query(operation, running))
         except DamagedEventsError as damage:
             raise damage.__cause__ or damage from None  # it has ended the transaction
+        if not self._connection.in_transaction:  # so has damage that ends a page early
+            raise apsw.CorruptError("damaged behind the events of the page")
+        return page
 
     def plan(self, operation: EraseEvents) -> bool:
         """Finds damaged events that the erasure meets, between transactions; the next step removes them.
@@ -189,11 +193,10 @@ class ErasureRows:
             running = self._find_running(operation.erasure_id, account)
             if running.subject is None:
                 return False
-            pages = EventPages(damaged.connection)
             if running.subject.kind == _EVENT_ID:
-                wanted = pages.candidates_with_id(account, running.subject.value)
+                wanted = positions_with_id(damaged.connection, account, running.subject.value)
             else:
-                wanted = pages.candidates(_query(operation, running))
+                wanted = EventPages(damaged.connection).candidates(_query(operation, running))
             met = [each for each in damaged.ranges() if each.is_near(wanted)]
         self._planned = plan_removal(path, account_id, met)
         self._wanted = set(wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
@@ -128,7 +129,7 @@ class EventExpiry:
         )
         step: list[StoredRow] = []
         size_bytes = 0
-        for row in map(StoredRow._make, rows):
+        for row in starmap(StoredRow, rows):
             size_bytes += len(row.payload)
             if step and size_bytes > operation.max_bytes:
                 break

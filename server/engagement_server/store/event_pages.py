@@ -19,6 +19,7 @@ from engagement_server.store.budget import Budget
 from engagement_server.store.checksums import is_damage
 from engagement_server.store.damage import damaged_after, damaged_before
 from engagement_server.store.predicate import Predicate
+from engagement_server.store.row_columns import RowColumns
 from engagement_server.store.search import SEARCH_MATCHES, match_expression
 from engagement_server.store.search_windows import SearchWindows
 
@@ -31,7 +32,6 @@ _EVENTS_A_LOOK = 8
 _TERM_SECONDS = 0.0001
 # After every time of acceptance, which a wrong clock may have put anywhere.
 _NO_LIMIT_MS = (1 << 63) - 1
-_ROW = "e.position, e.server_time_ms, e.receive_time_ms, e.payload, e.matched_status, e.matched_type"
 _ROW_COLUMNS = len(StoredRow._fields)
 
 
@@ -127,8 +127,10 @@ class _Collection:
 class EventPages:
     """Reads through one connection."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, *, columns: RowColumns | None = None) -> None:
+        """Without `columns`, the events do not name their uploads."""
         self._connection = connection
+        self._columns = columns or RowColumns(connection)
 
     def read(self, query: PageQuery) -> Page:
         """Reads one page; it ends before events that are damaged.
@@ -140,6 +142,14 @@ class EventPages:
 
     def read_rows(self, query: PageQuery) -> RowPage:
         """As `read`; parses events only if the filter looks at what is inside of them."""
+        try:
+            return self._read_rows(query)
+        except DamagedEventsError:
+            if not self._columns.leave_out_uploads():
+                raise
+        return self._read_rows(query)
+
+    def _read_rows(self, query: PageQuery) -> RowPage:
         predicate = Predicate.of(query.wanted, in_any_spelling=query.in_any_spelling)
         account = find_account(self._connection, query.account_id)
         if account is None:
@@ -230,25 +240,6 @@ class EventPages:
             return collection.so_far
         return RowPage(collection.rows, collection.stop_position)
 
-    def read_one(self, account: int, event_id: str) -> Page:
-        """The event with an id, as a page that is complete. Raises DamagedEventsError."""
-        positions = self.candidates_with_id(account, event_id)
-        try:
-            rows = [StoredRow._make(columns[:_ROW_COLUMNS]) for columns in self._rows_at(positions)]
-        except apsw.Error as error:
-            if not is_damage(error):
-                raise
-            raise DamagedEventsError(positions[0], positions[0]) from error
-        return Page([(row, v1.Event.FromString(row.payload)) for row in rows], None)
-
-    def candidates_with_id(self, account: int, event_id: str) -> list[int]:
-        """The position that the index of ids has for an event id; the event is not read."""
-        rows = self._connection.execute(
-            "SELECT position FROM events INDEXED BY events_by_id WHERE account = ? AND event_id = ?",
-            (account, event_id),
-        )
-        return [int(position) for (position,) in rows]
-
     def candidates(self, query: PageQuery) -> list[int]:
         """The positions that the index has for a filter with ids, ascending; none of them is read."""
         account = find_account(self._connection, query.account_id)
@@ -265,7 +256,7 @@ class EventPages:
         max_rows = query.max_candidates or _MAX_CANDIDATES
         # Not executed before the first row is wanted, which may be damaged.
         found = self._rows(
-            f"SELECT {_ROW}, e.attribute_set, e.authenticated FROM (SELECT rowid FROM search"  # noqa: S608
+            f"SELECT {self._columns.text}, e.attribute_set, e.authenticated FROM (SELECT rowid FROM search"  # noqa: S608
             f" WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid < ? ORDER BY rowid {order} LIMIT ?) AS hit"
             f" CROSS JOIN events AS e ON e.position = hit.rowid",
             (expression, low, high, max_rows),
@@ -284,7 +275,8 @@ class EventPages:
         return _Candidates(found, find_damage, max_rows=max_rows)
 
     def _rows_at(self, positions: Iterable[int]) -> Generator[tuple[Any, ...], None, None]:
-        statement = f"SELECT {_ROW}, e.attribute_set, e.authenticated FROM events AS e WHERE e.position = ?"  # noqa: S608
+        columns = f"{self._columns.text}, e.attribute_set, e.authenticated"
+        statement = f"SELECT {columns} FROM events AS e WHERE e.position = ?"  # noqa: S608
         for position in positions:
             yield from self._connection.execute(statement, (position,))
 
@@ -295,7 +287,7 @@ class EventPages:
         predicate, newest_first = collection.predicate, collection.query.newest_first
         conditions, arguments = _envelope_conditions(predicate)
         are_matches = not predicate.has_content and len(predicate.attribute_sets) < 2
-        columns = _ROW if are_matches else f"{_ROW}, e.attribute_set, e.authenticated"
+        columns = self._columns.text + ("" if are_matches else ", e.attribute_set, e.authenticated")
         statement = (
             f"SELECT {columns} FROM events AS e WHERE e.position >= ? AND e.position <= ?{conditions}"  # noqa: S608
             f" ORDER BY e.position {'DESC' if newest_first else 'ASC'}"
@@ -345,7 +337,7 @@ def _look_up_seconds(query: PageQuery, expression: str) -> float | None:
 
 
 def _matches(predicate: Predicate, columns: Sequence[Any]) -> bool:
-    _, server_time_ms, receive_time_ms, payload, _, _, attribute_set, authenticated = columns
+    _, server_time_ms, receive_time_ms, payload, *_, attribute_set, authenticated = columns
     return predicate.matches_envelope(
         attribute_set=attribute_set,
         authenticated=bool(authenticated),

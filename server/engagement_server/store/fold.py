@@ -33,6 +33,11 @@ _BLANKS: Final = re.compile(
     r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f\U000e0100-\U000e01ef\U000f0000-\U000ffffd"
     r"\U00100000-\U0010fffd]+"
 )
+NEAR_BYTES: Final = bytes.maketrans(
+    bytes([*range(ord(" ") + 1), 0x7F, *range(ord("A"), ord("Z") + 1)]),
+    bytes([0] * (ord(" ") + 2)) + b"abcdefghijklmnopqrstuvwxyz",
+)
+"""Translates ASCII text to its near form, with NUL for each character that the form leaves out."""
 _KNOWN, _MARK, _NEWER = "kmn"
 _LEFT_ALONE: Final = re.compile(f"[^km]+|m{{{_MAX_MARKS + 1},}}")
 

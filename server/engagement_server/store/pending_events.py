@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from itertools import count
-from typing import TYPE_CHECKING
+from itertools import count, repeat
+from typing import TYPE_CHECKING, TypeAlias
 
 from engagement_server.cursor import BLOCK_BITS, SEQUENCE_BITS, first_position
 from engagement_server.model import NewEvents, StoredRow
@@ -16,10 +15,13 @@ from engagement_server.store.index_rows import insert_words
 if TYPE_CHECKING:
     import apsw
 
-    from engagement_server.model import Batch, EventRecord
+    from engagement_server.model import Batch, BatchPlace, EventRecord
     from engagement_server.store.admission import Admission
     from engagement_server.store.index_merges import IndexMerges
     from engagement_server.store.verdicts import Judge, JudgedBatch
+
+_Place: TypeAlias = tuple[int | None, int | None]
+"""The numbers of the upload and of the event there; None if a single call brought the event."""
 
 # One statement inserts a usual chunk: between statements the thread may wait for the interpreter.
 _ROWS_A_STATEMENT = 500
@@ -54,9 +56,11 @@ class PendingEvents:
         self._last_position = last_position
         self._records: list[EventRecord] = []
         self._admissions: list[Admission] = []
+        self._places: list[_Place] = []
+        self._upload_ids: dict[int | None, str] = {}
 
-    def judge(self, batch: Batch, *, is_atomic: bool) -> JudgedBatch:
-        """Judges a batch, and keeps its new events for the flush.
+    def judge(self, batch: Batch, *, is_atomic: bool, place: BatchPlace | None = None) -> JudgedBatch:
+        """Judges a batch, perhaps one of an upload, and keeps its new events for the flush.
 
         Raises EventIdConflictError and EntityUnknownError if `is_atomic`.
         """
@@ -72,6 +76,12 @@ class PendingEvents:
             self._last_position = last_position
         self._records += judged.new_records
         self._admissions += judged.admissions
+        if place is None:
+            self._places += repeat((None, None), len(judged.new_records))
+        else:
+            first_number = place.first_number
+            self._upload_ids[place.upload] = place.upload_id
+            self._places += [(place.upload, first_number + index) for index in judged.new_indexes]
         return judged
 
     def flush(self) -> int | None:
@@ -95,8 +105,25 @@ class PendingEvents:
         if self._last_position is None:
             return None
         first = self._last_position + 1
-        read = partial(_rows, self._records, self._admissions, first, self._time_ms, self._event_time_ms)
-        return NewEvents(self._last_position + len(self._records), read)
+        return NewEvents(self._last_position + len(self._records), partial(self._rows, first))
+
+    def _rows(self, first: int) -> list[StoredRow]:
+        """The rows of the new events, at the positions from `first` on."""
+        return [
+            StoredRow(
+                position,
+                record.server_time_ms or self._event_time_ms,
+                self._time_ms,
+                record.payload,
+                admission.matched_status,
+                admission.matched_type,
+                self._upload_ids.get(upload),
+                event_number,
+            )
+            for position, record, admission, (upload, event_number) in zip(
+                count(first), self._records, self._admissions, self._places, strict=False
+            )
+        ]
 
     def _insert(self, first: int) -> None:
         account, time_ms = first >> SEQUENCE_BITS, self._time_ms
@@ -104,14 +131,17 @@ class PendingEvents:
         for start in range(0, len(self._records), _ROWS_A_STATEMENT):
             records = self._records[start : start + _ROWS_A_STATEMENT]
             admissions = self._admissions[start : start + _ROWS_A_STATEMENT]
+            places = self._places[start : start + _ROWS_A_STATEMENT]
             events: list[apsw.SQLiteValue] = []
             search: list[apsw.SQLiteValue] = []
             text_characters = 0
-            for position, record, admission in zip(count(first + start), records, admissions, strict=False):
+            for position, record, admission, place in zip(
+                count(first + start), records, admissions, places, strict=False
+            ):
                 event_id, attribute_set, authenticated, server_time_ms, payload, indexed = record
                 events += (
                     position, account, event_id, attribute_set, authenticated,
-                    server_time_ms or event_time_ms, time_ms, payload, admission[0], admission[1],
+                    server_time_ms or event_time_ms, time_ms, payload, admission[0], admission[1], *place,
                 )  # fmt: skip
                 search += (position, *indexed)
                 text_characters += len(indexed[0]) + _IDENTIFIER_CHARACTERS
@@ -135,26 +165,6 @@ class PendingEvents:
             start = end
 
 
-def _rows(
-    records: Sequence[EventRecord],
-    admissions: Sequence[Admission],
-    first: int,
-    time_ms: int,
-    event_time_ms: int,
-) -> list[StoredRow]:
-    """The rows of events at the positions from `first` on."""
-    return [
-        StoredRow(
-            position,
-            record.server_time_ms or event_time_ms,
-            time_ms,
-            record.payload,
-            admission.matched_status,
-            admission.matched_type,
-        )
-        for position, record, admission in zip(count(first), records, admissions, strict=False)
-    ]
-
-
 _INSERT_EVENTS = "INSERT INTO events VALUES "
-_EVENT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Without blanks: a statement of more than 16 KiB would be compiled each time.
+_EVENT_ROW = "(?,?,?,?,?,?,?,?,?,?,?,?)"

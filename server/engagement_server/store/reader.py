@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from engagement_server.model import EntityList, Notice, StoredRow, Verdict
+from engagement_server.model import EntityList, Notice, StoredRow
 from engagement_server.store.account_rows import find_account, find_bounds, list_accounts
 from engagement_server.store.checksums import is_damage, require_checked
 from engagement_server.store.damage import damaged_after
@@ -22,7 +22,9 @@ from engagement_server.store.profile_rows import ProfileRows
 from engagement_server.store.receive_times import ReceiveTimes
 from engagement_server.store.rejection_rows import RejectionRows
 from engagement_server.store.retention_rows import read_retention
+from engagement_server.store.row_columns import RowColumns
 from engagement_server.store.tombstones import Suppressions, Tombstones
+from engagement_server.store.upload_lists import list_rejections, list_uploads
 from engagement_server.store.upload_rows import find_upload
 from engagement_server.store.verdicts import Judge
 
@@ -30,11 +32,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from engagement import v1
-    from engagement_server.model import Batch, LogBounds, RetentionState, UploadState
+    from engagement_server.model import (
+        Batch,
+        LogBounds,
+        RetentionState,
+        UploadRejection,
+        UploadState,
+        Verdict,
+    )
     from engagement_server.store.account_rows import AccountSummary
     from engagement_server.store.event_pages import Page, PageQuery, RowPage
-
-_ROW = "position, server_time_ms, receive_time_ms, payload, matched_status, matched_type"
+    from engagement_server.store.upload_lists import UploadPage, UploadQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,8 @@ class Reader:
         self.rejections_of = RejectionRows(connection)
         self.profiles = ProfileRows(connection)
         self.receive_times = ReceiveTimes(connection)
-        self._pages = EventPages(connection)
+        self._columns = RowColumns(connection, has_uploads=True)
+        self._pages = EventPages(connection, columns=self._columns)
 
     def require_checked(self) -> None:
         """Raises DataDamagedError if what was read was not checked."""
@@ -108,7 +117,8 @@ class Reader:
         size_bytes = 0
         try:
             found: Any = self._connection.execute(  # Any: each column has its own type
-                f"SELECT {_ROW} FROM events WHERE position >= ? AND position <= ? ORDER BY position",  # noqa: S608  # a constant
+                f"SELECT {self._columns.text} FROM events AS e"  # noqa: S608  # a constant
+                " WHERE position >= ? AND position <= ? ORDER BY position",
                 # From the next position on, not beyond this one, whose page may be damaged.
                 (after + 1, through),
             )
@@ -122,7 +132,9 @@ class Reader:
                 raise
             if rows:
                 return Scan(rows, is_complete=False)
-            raise damaged_after(self._connection, after, through + 1) from error
+            if not self._columns.leave_out_uploads():
+                raise damaged_after(self._connection, after, through + 1) from error
+            return self.scan(after=after, through=through, max_bytes=max_bytes)
         return Scan(rows, is_complete=True)
 
     def predicate(self, wanted: v1.EventFilter) -> Predicate:
@@ -132,14 +144,13 @@ class Reader:
     def find_by_id(self, account_id: str, event_id: str) -> StoredRow | None:
         """The event with this id."""
         return self._row(
-            f"SELECT {_ROW} FROM events WHERE event_id = ?"  # noqa: S608  # a constant
-            " AND account = (SELECT number FROM accounts WHERE account_id = ?)",
+            "event_id = ? AND account = (SELECT number FROM accounts WHERE account_id = ?)",
             (event_id, account_id),
         )
 
     def find_at(self, position: int) -> StoredRow | None:
         """The event at this position."""
-        return self._row(f"SELECT {_ROW} FROM events WHERE position = ?", (position,))  # noqa: S608  # a constant
+        return self._row("position = ?", (position,))
 
     def page(self, query: PageQuery) -> Page:
         """Reads one page. Raises FilterInvalidError."""
@@ -153,19 +164,15 @@ class Reader:
         """The state of an upload. Raises UploadNotFoundError."""
         return find_upload(self._connection, account_id, upload_id).state
 
+    def uploads(self, query: UploadQuery) -> UploadPage:
+        """Lists one page of uploads."""
+        return list_uploads(self._connection, query)
+
     def rejections(
         self, account_id: str, upload_id: str, *, after: tuple[int, int], max_results: int
-    ) -> list[tuple[int, Verdict]]:
-        """Rejected events of an upload with the sequences of their chunks, after (sequence, index)."""
-        number = find_upload(self._connection, account_id, upload_id).number
-        rows = self._connection.execute(
-            "SELECT chunk_sequence, event_index, event_id, outcome, position, error FROM upload_results"
-            " INDEXED BY upload_rejections"
-            " WHERE upload = ? AND outcome = 3 AND (chunk_sequence, event_index) > (?, ?)"
-            " ORDER BY chunk_sequence, event_index LIMIT ?",
-            (number, *after, max_results),
-        )
-        return [(sequence, Verdict(*verdict)) for sequence, *verdict in rows]
+    ) -> list[UploadRejection]:
+        """Rejected events of an upload, in its order, after (sequence, index). Raises UploadNotFoundError."""
+        return list_rejections(self._connection, account_id, upload_id, after=after, max_results=max_results)
 
     def entities(self, account_id: str, kind: int) -> EntityList:
         """A list of entities; empty if none was ever put."""
@@ -195,6 +202,12 @@ class Reader:
         )
         return judge.judge(batch, positions=[0] * len(batch.records), is_atomic=is_atomic).verdicts()
 
-    def _row(self, statement: str, arguments: tuple[object, ...]) -> StoredRow | None:
-        row = self._connection.execute(statement, arguments).fetchone()
+    def _row(self, condition: str, arguments: tuple[object, ...]) -> StoredRow | None:
+        statement = f"SELECT {self._columns.text} FROM events AS e WHERE {condition}"  # noqa: S608  # constants
+        try:
+            row = self._connection.execute(statement, arguments).fetchone()
+        except apsw.Error as error:
+            if not is_damage(error) or not self._columns.leave_out_uploads():
+                raise
+            return self._row(condition, arguments)
         return None if row is None else StoredRow(*row)

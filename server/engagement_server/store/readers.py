@@ -2,7 +2,7 @@
 
 One thread does all reads while they are short; others help only with reads that would wait. Threads that
 read at the same time take the interpreter from each other, and from the event loop, at each step of SQLite.
-Callers take turns, and one thread at least is free of the reads of any one connection
+Callers take turns, and if there are several threads, one at least is free of the reads of any one connection
 (docs/decisions/0050-reads-have-a-budget.md).
 """
 
@@ -43,7 +43,7 @@ class _Read(NamedTuple):
     result: asyncio.Future[Any]
     start_seconds: float
     """Time of the event loop when it was asked for."""
-    connection: str
+    caller: Caller
 
 
 class Readers:
@@ -58,11 +58,11 @@ class Readers:
         self._held: Counter[str] = Counter()
         """Threads that read for each connection."""
         self._passed_over: set[str] = set()
-        """Connections that have all threads that one may have."""
+        """Connections that have all threads that one may have: all but one, or the only one."""
         self._max_held = max(threads - 1, 1)
         self._idle: list[threading.Lock] = []
         """Of each idle thread the lock that it waits for."""
-        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._done: deque[tuple[_Read, Any, BaseException | None]] = deque()
         self._delivering: asyncio.AbstractEventLoop | None = None
         """The event loop that is about to deliver what is done."""
         self._watching: asyncio.AbstractEventLoop | None = None
@@ -75,16 +75,14 @@ class Readers:
     async def run(self, read: Callable[[Reader], T], *, caller: Caller = INTERNAL) -> T:
         """Runs `read` with a reader of the pool, in the turn of its caller.
 
+        A read that is cancelled keeps its room until its turn, so cancelling cannot fill the queue.
+
         Raises OverloadedError, StoreUnavailableError, DataDamagedError and what `read` raises.
         """
         is_full = self._room.used_bytes >= MAX_WAITING_READS
         if is_full or (caller is not INTERNAL and not self._room.is_free_for(caller)):
             raise OverloadedError
-        self._room.take(caller, 1)
-        try:
-            return await self._submit(read, caller)
-        finally:
-            self._room.give_back(caller, 1)
+        return await self._submit(read, caller)
 
     def close(self) -> None:
         """Interrupts running reads, whose callers are gone, drops waiting ones, and closes connections."""
@@ -112,8 +110,9 @@ class Readers:
         self._start_threads()
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
+        self._room.take(caller, 1)  # until a thread is done with it, even if its caller goes away
         with self._lock:
-            self._queue.append(caller, _Read(read, result, loop.time(), caller.connection))
+            self._queue.append(caller, _Read(read, result, loop.time(), caller))
             if len(self._idle) == len(self._threads):
                 self._idle.pop().release()
             elif self._idle and self._watching is not loop:
@@ -150,13 +149,14 @@ class Readers:
     def _deliver(self) -> None:
         self._delivering = None
         while self._done:
-            result, value, error = self._done.popleft()
-            if result.done():  # its caller has gone
+            done, value, error = self._done.popleft()
+            self._room.give_back(done.caller, 1)
+            if done.result.done():  # its caller has gone
                 continue
             if error is None:
-                result.set_result(value)
+                done.result.set_result(value)
             else:
-                result.set_exception(error)
+                done.result.set_exception(error)
 
     # The rest runs on the threads.
 
@@ -166,21 +166,19 @@ class Readers:
         reader: Reader | None = None
         connection: str | None = None
         while (task := self._next(wake, connection)) is not None:
-            connection = task.connection
-            if task.result.cancelled():
-                continue
+            connection = task.caller.connection
+            value, error = None, None
             try:
-                with _failures():
-                    if reader is None:  # opened by the first read that gets as far
-                        reader = Reader(self._open())
-                    value = task.read(reader)
-                    reader.require_checked()
-            except BaseException as error:  # raised where the result is awaited
-                self._finish(task.result, None, error)
-            else:
-                self._finish(task.result, value, None)
-            del task
-            value = None
+                if not task.result.cancelled():
+                    with _failures():
+                        if reader is None:  # opened by the first read that gets as far
+                            reader = Reader(self._open())
+                        value = task.read(reader)
+                        reader.require_checked()
+            except BaseException as raised:  # raised again where the result is awaited
+                value, error = None, raised
+            self._finish(task, value, error)
+            del task, value, error
 
     def _open(self) -> apsw.Connection:
         connection = self._database.open_reader()
@@ -197,7 +195,7 @@ class Readers:
                 task = self._queue.first(passing_over=self._passed_over)
                 if task is not None:
                     self._queue.popleft(passing_over=self._passed_over)
-                    self._hold(task.connection)
+                    self._hold(task.caller.connection)
                     return task
                 if self._is_closed:
                     return None
@@ -215,13 +213,13 @@ class Readers:
         if not self._held[connection]:
             del self._held[connection]
 
-    def _finish(self, result: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
+    def _finish(self, task: _Read, value: object, error: BaseException | None) -> None:
         """Hands a result to the event loop, together with the next ones if more reads wait.
 
         Each time that the event loop wakes up, it takes the interpreter from this thread.
         """
-        self._done.append((result, value, error))
-        loop = result.get_loop()
+        self._done.append((task, value, error))
+        loop = task.result.get_loop()
         if self._queue and self._watching is loop and len(self._done) < _MAX_UNDELIVERED:
             return
         if self._delivering is not loop:  # else it delivers this as well

@@ -38,7 +38,7 @@ class Reserve:
             self.is_low = True
             _log.warning(
                 "the disk has no room for a reserve of %d MiB: only expiry and erasure are committed until it"
-                " has, or until reserve_megabytes is less",
+                " has, or until --reserve-megabytes is less",
                 size_bytes >> 20,
             )
 

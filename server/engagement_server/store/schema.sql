@@ -26,7 +26,10 @@ CREATE TABLE events (
     receive_time_ms INTEGER NOT NULL,
     payload         BLOB NOT NULL,
     matched_status  TEXT,
-    matched_type    TEXT
+    matched_type    TEXT,
+    -- Number of the upload that brought it, and number of the event there; NULL if a single call did.
+    upload          INTEGER,
+    upload_event    INTEGER
 );
 CREATE UNIQUE INDEX events_by_id ON events (account, event_id);
 
@@ -46,7 +49,8 @@ CREATE TABLE blocks (
 -- text, and merges then drop both. Text arrives cut into words (`words.py`): its tokenizer splits at ASCII characters only.
 
 CREATE TABLE uploads (
-    number            INTEGER PRIMARY KEY,
+    -- Never reused: events that outlive the record of their upload still have its number.
+    number            INTEGER PRIMARY KEY AUTOINCREMENT,
     account_id        TEXT NOT NULL,
     upload_id         TEXT NOT NULL,
     owner             TEXT NOT NULL,
@@ -61,8 +65,12 @@ CREATE TABLE uploads (
     salt              TEXT NOT NULL,
     source_events     INTEGER,
     source_sha256     TEXT,
+    source_name       TEXT NOT NULL,
+    unreadable        INTEGER NOT NULL,
     UNIQUE (account_id, upload_id)
 );
+-- Lists go by number.
+CREATE INDEX uploads_by_account ON uploads (account_id);
 
 -- The last chunks of each upload: what they held, and how far they reach.
 CREATE TABLE upload_chunks (
@@ -84,6 +92,8 @@ CREATE TABLE upload_results (
     outcome        INTEGER NOT NULL,
     position       INTEGER NOT NULL,
     error          BLOB NOT NULL,
+    event_number   INTEGER NOT NULL,
+    time_ms        INTEGER NOT NULL,
     PRIMARY KEY (upload, chunk_sequence, event_index)
 ) WITHOUT ROWID;
 CREATE INDEX upload_rejections ON upload_results (upload, chunk_sequence, event_index) WHERE outcome = 3;

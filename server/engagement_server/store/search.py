@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from engagement import v1
 from engagement.rules import Violation
 from engagement_server.errors import FilterInvalidError
-from engagement_server.store.fold import near_form
+from engagement_server.store.fold import NEAR_BYTES, near_form
 from engagement_server.store.words import words_of
 
 # Longer values are looked up by their first words.
@@ -113,7 +113,12 @@ def identifier_token(identifier: str) -> str:
 
     All spellings of an id share a token, and other ids may; the predicate tells them apart.
     """
-    return hex(crc32(near_form(identifier).encode())) if identifier else ""
+    if not identifier:
+        return ""
+    near = identifier.encode().translate(NEAR_BYTES)
+    if 0 in near or not near.isascii():  # seldom: making the form takes longer
+        near = near_form(identifier).encode()
+    return hex(crc32(near))
 
 
 def indexed_texts(event: v1.Event) -> tuple[str, str, str, str]:

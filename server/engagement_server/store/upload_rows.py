@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement_server.errors import (
     ChunkChangedError,
@@ -13,7 +13,16 @@ from engagement_server.errors import (
     UploadNotFoundError,
     UploadTakenOverError,
 )
-from engagement_server.model import CommittedChunk, Outcome, SourceDigest, Tally, UploadState, Verdict, count
+from engagement_server.model import (
+    BatchPlace,
+    CommittedChunk,
+    Outcome,
+    SourceDigest,
+    Tally,
+    UploadState,
+    Verdict,
+    count,
+)
 from engagement_server.operations import ChunkCommitted
 from engagement_server.store.rejection_rows import RejectionRows, subjects_of_rejected, without_keys
 
@@ -33,6 +42,10 @@ _TABLES_OF_RESULTS = (
     ("rejection_subjects", "upload, chunk_sequence, event_index, hash"),
     ("upload_results", "upload, chunk_sequence, event_index"),
 )
+UPLOAD_COLUMNS = (
+    "number, owner, upload_id, is_finished, committed_through, accepted, duplicate, rejected, suppressed,"
+    " create_time_ms, update_time_ms, salt, source_events, source_sha256, source_name, unreadable"
+)
 MAX_REMEMBERED_CHUNKS = 1000
 """Limit on the last chunks of each upload whose content and source are remembered."""
 
@@ -44,23 +57,12 @@ class UploadRow(NamedTuple):
     owner: str
     state: UploadState
 
-
-def find_upload(connection: apsw.Connection, account_id: str, upload_id: str) -> UploadRow:
-    """Reads an upload. Raises UploadNotFoundError."""
-    row = connection.execute(
-        "SELECT number, owner, is_finished, committed_through, accepted, duplicate, rejected, suppressed,"
-        " create_time_ms, update_time_ms, salt, source_events, source_sha256"
-        " FROM uploads WHERE account_id = ? AND upload_id = ?",
-        (account_id, upload_id),
-    ).fetchone()
-    if row is None:
-        raise UploadNotFoundError(upload_id)
-    number, owner, is_finished, committed_through, *counts, create_time_ms, update_time_ms = row[:-3]
-    salt, *source = row[-3:]
-    return UploadRow(
-        number,
-        owner,
-        UploadState(
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> UploadRow:
+        """The values of `UPLOAD_COLUMNS`."""
+        number, owner, upload_id, is_finished, committed_through, *counts = row[:9]
+        create_time_ms, update_time_ms, salt, source_events, source_sha256, source_name, unreadable = row[9:]
+        state = UploadState(
             upload_id=upload_id,
             is_finished=bool(is_finished),
             committed_through=committed_through,
@@ -68,9 +70,22 @@ def find_upload(connection: apsw.Connection, account_id: str, upload_id: str) ->
             create_time_ms=create_time_ms,
             update_time_ms=update_time_ms,
             salt=salt,
-            source=_source_digest(*source),
-        ),
-    )
+            source=_source_digest(source_events, source_sha256),
+            source_name=source_name,
+            unreadable=unreadable,
+        )
+        return cls(number, owner, state)
+
+
+def find_upload(connection: apsw.Connection, account_id: str, upload_id: str) -> UploadRow:
+    """Reads an upload. Raises UploadNotFoundError."""
+    row = connection.execute(
+        f"SELECT {UPLOAD_COLUMNS} FROM uploads WHERE account_id = ? AND upload_id = ?",  # noqa: S608  # a constant
+        (account_id, upload_id),
+    ).fetchone()
+    if row is None:
+        raise UploadNotFoundError(upload_id)
+    return UploadRow.of(row)
 
 
 def _source_digest(events: int | None, sha256: str | None) -> SourceDigest | None:
@@ -88,10 +103,18 @@ class UploadRows:
         """Gives the upload to a new owner; creates it if missing."""
         self._connection.execute(
             "INSERT INTO uploads (account_id, upload_id, owner, is_finished, committed_through, accepted,"
-            " duplicate, rejected, suppressed, create_time_ms, update_time_ms, salt)"
-            " VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4, ?4, ?5)"
-            " ON CONFLICT (account_id, upload_id) DO UPDATE SET owner = ?3",
-            (operation.account_id, operation.upload_id, operation.owner, time_ms, operation.salt),
+            " duplicate, rejected, suppressed, create_time_ms, update_time_ms, salt, source_name, unreadable)"
+            " VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4, ?4, ?5, ?6, 0)"
+            " ON CONFLICT (account_id, upload_id) DO UPDATE"
+            " SET owner = ?3, source_name = iif(?6 = '', source_name, ?6)",
+            (
+                operation.account_id,
+                operation.upload_id,
+                operation.owner,
+                time_ms,
+                operation.salt,
+                operation.source_name,
+            ),
         )
         row = find_upload(self._connection, operation.account_id, operation.upload_id)
         return replace(row.state, chunks=self._remembered_chunks(row.number))
@@ -114,7 +137,8 @@ class UploadRows:
                 sequence=chunk.sequence,
                 expected=state.committed_through + 1,
             )
-        judged = pending.judge(chunk.batch, is_atomic=False)
+        place = BatchPlace(number, chunk.upload_id, state.tally.total + 1)
+        judged = pending.judge(chunk.batch, is_atomic=False, place=place)
         not_accepted = judged.other_verdicts
         tally = state.tally + count(not_accepted) + Tally(accepted=len(judged.new_records))
         self._connection.execute(
@@ -133,8 +157,17 @@ class UploadRows:
         )
         if not_accepted:
             self._connection.executemany(
-                "INSERT INTO upload_results VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((number, chunk.sequence, *_as_stored(verdict)) for verdict in not_accepted),
+                "INSERT INTO upload_results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (
+                        number,
+                        chunk.sequence,
+                        *_as_stored(verdict),
+                        place.first_number + verdict.index,
+                        time_ms,
+                    )
+                    for verdict in not_accepted
+                ),
             )
             rejected = subjects_of_rejected(chunk.batch, not_accepted)
             self._rejections.add(chunk.account_id, number, chunk.sequence, rejected)
@@ -161,9 +194,14 @@ class UploadRows:
             )
         if not state.is_finished:
             self._connection.execute(
-                "UPDATE uploads SET is_finished = 1, update_time_ms = ?, source_events = ?, source_sha256 = ?"
-                " WHERE number = ?",
-                (time_ms, *(operation.source or state.source or (None, None)), number),
+                "UPDATE uploads SET is_finished = 1, unreadable = ?, update_time_ms = ?, source_events = ?,"
+                " source_sha256 = ? WHERE number = ?",
+                (
+                    operation.unreadable,
+                    time_ms,
+                    *(operation.source or state.source or (None, None)),
+                    number,
+                ),
             )
         return find_upload(self._connection, operation.account_id, operation.upload_id).state
 

@@ -92,7 +92,7 @@ class Writer:
         )
         self._tails: dict[str, int] = {}
         self._has_removed = False
-        """Whether the running commit erases or expires events."""
+        """Whether the running commit erases or expires events, or records of uploads."""
         self._openings: list[Opening] = []
         self._erased: defaultdict[str, list[int]] = defaultdict(list)
 
@@ -260,7 +260,9 @@ class Writer:
                 if self._retention.state.hold is not None:
                     return 0
                 self._position.expire_publishers(silent_since_ms=operation.idle_since_ms)
-                return self._uploads.expire(operation)
+                expired = self._uploads.expire(operation)
+                self._has_removed |= expired > 0  # events that were read before name their upload
+                return expired
             case SetRetention() | HoldExpiry() | ReleaseExpiry():
                 return self._apply_to_retention(operation, time_ms)
             case ChangeEpoch():

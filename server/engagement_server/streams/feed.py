@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engagement_server.errors import DamagedEventsError
+from engagement_server.errors import DamagedEventsError, OverloadedError
 from engagement_server.store.budget import STEP_SECONDS
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.streams.frames import serialized_events
@@ -70,13 +70,21 @@ class _Key(NamedTuple):
     """The key of the filter; empty if the segment holds everything."""
 
 
+class _Shared(NamedTuple):
+    """A segment to come."""
+
+    task: asyncio.Task[Segment]
+    caller: Caller
+    """In whose turn it is read."""
+
+
 class Feed:
     """Reads segments, and caches the most recent ones for other subscribers. Lives on the event loop."""
 
     def __init__(self, *, readers: Readers, cursors: Cursors) -> None:
         self._readers = readers
         self._cursors = cursors
-        self._segments: OrderedDict[_Key, asyncio.Task[Segment]] = OrderedDict()
+        self._segments: OrderedDict[_Key, _Shared] = OrderedDict()
         self._sizes: dict[_Key, int] = {}
         """Of the segments that have been read."""
         self._cached_bytes = 0
@@ -148,7 +156,9 @@ class Feed:
         if not wanted.ByteSize():
             return await self._scan_once(account_id, after, through, caller)
         key = _Key(after, through, filter_key(wanted))
-        return await self._once(key, lambda: self._select_from(account_id, wanted, after, through, caller))
+        return await self._once(
+            key, lambda: self._select_from(account_id, wanted, after, through, caller), caller
+        )
 
     async def _scan_once(self, account_id: str, after: int, through: int, caller: Caller) -> Segment:
         async def scan() -> Segment:
@@ -156,7 +166,7 @@ class Feed:
                 lambda reader: self._scan(reader, account_id, after, through), caller=caller
             )
 
-        return await self._once(_Key(after, through), scan)
+        return await self._once(_Key(after, through), scan, caller)
 
     async def _select_from(
         self, account_id: str, wanted: v1.EventFilter, after: int, through: int, caller: Caller
@@ -164,21 +174,34 @@ class Feed:
         whole = await self._scan_once(account_id, after, through, caller)
         return await self._readers.run(lambda reader: _select(reader, whole, wanted), caller=caller)
 
-    async def _once(self, key: _Key, work: Callable[[], Coroutine[Any, Any, Segment]]) -> Segment:
+    async def _once(
+        self, key: _Key, work: Callable[[], Coroutine[Any, Any, Segment]], caller: Caller
+    ) -> Segment:
         """The result of the work, shared by all callers that ask for the same key while it is cached."""
-        task = self._segments.get(key)
-        if task is None:
-            task = self._segments[key] = asyncio.create_task(work(), name="feed")
-            if key.wanted:
-                self._selected[key.wanted].add(key)
-            task.add_done_callback(lambda done: self._keep(key, done))
-        else:
+        while True:
+            shared = self._segments.get(key) or self._begin(key, work, caller)
             self._segments.move_to_end(key)
-        return await asyncio.shield(task)  # a caller that goes away must not cancel it for the others
+            try:
+                return await asyncio.shield(shared.task)  # a caller that goes away must not cancel it
+            except OverloadedError:  # the caller in whose turn it is read has too much under way
+                if shared.caller == caller:
+                    raise
+                self._keep(key, shared)  # drops it, if its callback has not yet: it would fail at once again
 
-    def _keep(self, key: _Key, task: asyncio.Task[Segment]) -> None:
+    def _begin(self, key: _Key, work: Callable[[], Coroutine[Any, Any, Segment]], caller: Caller) -> _Shared:
+        """Starts the work, in the turn of its caller."""
+        task = asyncio.create_task(work(), name="feed")
+        shared = self._segments[key] = _Shared(task, caller)
+        if key.wanted:
+            self._selected[key.wanted].add(key)
+        task.add_done_callback(lambda _: self._keep(key, shared))
+        return shared
+
+    def _keep(self, key: _Key, shared: _Shared) -> None:
+        """Keeps a segment that has been read; drops one that could not be."""
+        task = shared.task
         failed = task.cancelled() or task.exception() is not None
-        if self._segments.get(key) is not task:  # evicted meanwhile
+        if self._segments.get(key) is not shared:  # evicted meanwhile
             return
         if failed:
             del self._segments[key]

@@ -34,8 +34,6 @@ MAX_BATCH_EVENTS = 1000
 _DEFAULT_BATCH_EVENTS = 500
 # A reader that had caught up and lags further than this is told so.
 _FELL_BEHIND_EVENTS = 20_000
-UNREAD_SECONDS = 600.0
-"""How long a client may take for one message; then the stream is reset."""
 
 Closing = v1.SubscribeEventsResponse.Closing
 _position = attrgetter("position")
@@ -288,10 +286,5 @@ class Subscription:
         return v1.SubscribeEventsResponse(cursor=self._cursor, started=started)
 
     async def _send(self, frame: Frame) -> None:
-        loop = asyncio.get_running_loop()
-        unread = loop.call_later(UNREAD_SECONDS, self.client.reset)
-        try:
-            await self.client.send(frame)
-        finally:
-            unread.cancel()
-        self._silent_since = loop.time()
+        await self.client.send(frame)
+        self._silent_since = asyncio.get_running_loop().time()

@@ -88,11 +88,11 @@ class Subscriptions:
         """
         if self._is_draining:
             raise DrainingError
-        if not self._room.is_free_for(caller):
-            raise OverloadedError
         if not self._log.is_current and not request.stop_at_tail:
             raise StoreUnavailableError("this server is behind the log; another one may not be")
-        with self.tails.watch(request.account_id) as tail:
+        if not self._room.is_free_for(caller):
+            raise OverloadedError
+        with self._room.taken(caller, 1), self.tails.watch(request.account_id) as tail:
             start = await read_with_catch_up(self._log, lambda: self._begin(request, tail, caller))
             if self._is_draining:  # since the check above
                 raise DrainingError
@@ -100,7 +100,6 @@ class Subscriptions:
                 self, request, client, caller=caller, position=start.position, tail=tail
             )
             self._running.add(subscription)
-            self._room.take(caller, 1)
             on_pressure(partial(subscription.close, Closing.REASON_OVERLOADED))
             try:
                 with (
@@ -110,7 +109,6 @@ class Subscriptions:
                     await subscription.run(start.predicate)
             finally:
                 self._running.remove(subscription)
-                self._room.give_back(caller, 1)
 
     def drain(self) -> None:
         """Asks all clients to reconnect, and soon cuts off those that do not read."""

@@ -11,7 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from engagement import v1
 from engagement.limits import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS
@@ -70,6 +70,7 @@ class UploadSession:
     ) -> None:
         self.upload_id = opening.upload_id
         self._account_id = opening.account_id
+        self._source_name = opening.source_name
         self._keeps_going = opening.keep_going
         self._admission = uploads.admission
         self._owner = secrets.token_hex(8)
@@ -85,7 +86,9 @@ class UploadSession:
         self._acked_chunks = 0  # whose slots are not free yet
         self._reader: asyncio.Task[None] | None = None
         self._is_opening = False
+        """Whether the log may open the upload for this stream."""
         self._is_open = False
+        """Whether it did."""
         self._is_finished = False
         self._committed_through = 0
         self._tally = Tally()
@@ -116,12 +119,7 @@ class UploadSession:
 
     async def run(self, incoming: AsyncIterator[v1.UploadEventsRequest]) -> None:
         """Serves the stream to its end. Raises the error that ends it."""
-        self._is_opening = True
-        state = await self._committer.submit(
-            OpenUpload(self._account_id, self.upload_id, self._owner, salt=secrets.token_hex(16)),
-            returns=UploadState,
-            caller=self._caller,
-        )
+        state = await self._open()
         self._chunks = Chunks(self._account_id, self._owner, state)
         self._committed_through, self._tally = state.committed_through, state.tally
         self._guard = RejectionGuard(state, keeps_going=self._keeps_going)
@@ -139,6 +137,22 @@ class UploadSession:
             self._discard_due()
         if self._is_finished:
             await self._read_after_finish(incoming)
+
+    async def _open(self) -> UploadState:
+        """Opens the upload once there is room."""
+
+        def note_opening() -> None:
+            self._is_opening = True
+
+        opening = OpenUpload(
+            self._account_id,
+            self.upload_id,
+            self._owner,
+            salt=secrets.token_hex(16),
+            source_name=self._source_name,
+        )
+        opened = await self._committer.enqueue_in_turn(opening, caller=self._caller, on_enqueued=note_opening)
+        return cast("UploadState", await opened)  # as the docstring of the operation says
 
     def _discard_due(self) -> None:
         """Abandons the answers to commits, which go on all the same."""
@@ -180,7 +194,12 @@ class UploadSession:
             )
         finish = message.finish
         return FinishUpload(
-            self._account_id, self.upload_id, self._owner, finish.last_sequence, source_digest(finish)
+            self._account_id,
+            self.upload_id,
+            self._owner,
+            finish.last_sequence,
+            source_digest(finish),
+            finish.unreadable,
         )
 
     async def _acknowledge(self) -> None:

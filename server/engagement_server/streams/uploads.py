@@ -75,13 +75,14 @@ class Uploads:
         key = opening.account_id, opening.upload_id
         session = UploadSession(self, opening, send=send, caller=caller)
         self._sessions[key].add(session)
-        self._room.take(caller, 1)
         on_pressure(partial(session.close, Closing.REASON_OVERLOADED))
         try:
-            with closed_at_age(self._max_age_seconds, partial(session.close, Closing.REASON_MAX_AGE)):
+            with (
+                self._room.taken(caller, 1),
+                closed_at_age(self._max_age_seconds, partial(session.close, Closing.REASON_MAX_AGE)),
+            ):
                 await session.run(incoming)
         finally:
-            self._room.give_back(caller, 1)
             session.abandon()
             self._sessions[key].remove(session)
             if not self._sessions[key]:

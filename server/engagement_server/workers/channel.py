@@ -44,6 +44,8 @@ class Kind(IntEnum):
     """From a worker: it wants the new events of an account from now on."""
     UNWANTED = 15
     """From a worker: it wants them no longer."""
+    STALLED = 16
+    """To a worker: the services whose background jobs are stalled in the parent."""
 
 
 class Message(NamedTuple):

@@ -16,7 +16,7 @@ class WorkerConfig:
     workers: int = setting(
         1,
         metavar="COUNT",
-        above=0,
+        at_least=1,
         at_most=MAX_WORKERS,
         help="Processes that serve calls on the port, each using about one core; one more process writes for "
         "all of them. 1: a single process does both.",

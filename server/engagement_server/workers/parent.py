@@ -8,36 +8,53 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from engagement_server.governor.memory import MemoryMeter, Pressure, watch_memory
 from engagement_server.jobs.supervisor import Jobs
 from engagement_server.log.committer import Committer
 from engagement_server.node import open_assemblies, terms_of
 from engagement_server.store.readers import Readers
+from engagement_server.supervision import Supervisor
 from engagement_server.workers.pool import WorkerPool
 from engagement_server.workers.port import ReservedPort
 from engagement_server.workers.remote_log_server import RemoteLogServer
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
+    from engagement_server.governor.memory import MemoryPlan
     from engagement_server.jobs.agreement import Terms
-    from engagement_server.log.base import CommitLog
     from engagement_server.log.nats.config import LogConfig
-    from engagement_server.store.database import DatabaseFile
+    from engagement_server.node import Assembly
 
 # Only the background jobs read here.
 _READER_THREADS = 1
+_PRESSURE_TEXTS = {
+    Pressure.NONE: "the process that writes is within its share of max_memory again",
+    Pressure.SOFT: "the process that writes takes almost its share of max_memory",
+    Pressure.HARD: "the process that writes takes its share of max_memory; the server needs more",
+}
 
 
 class OwnedPartition:
     """A partition in the parent: its log, its committer and its background jobs."""
 
-    def __init__(self, number: int, database: DatabaseFile, log: CommitLog, *, terms: Terms) -> None:
-        self.number = number
-        self.log = log
-        self._database = database
-        self._committer = Committer(log)
+    def __init__(
+        self, assembly: Assembly, *, terms: Terms, memory: MemoryPlan, supervisor: Supervisor
+    ) -> None:
+        self.number, self._database, self.log = assembly
+        log, database = assembly.log, assembly.database
+        self._committer = Committer(
+            log, max_call_bytes=memory.waiting_calls_bytes, max_upload_bytes=memory.waiting_uploads_bytes
+        )
         self.log_server = RemoteLogServer(log, self._committer)
         self._readers = Readers(database, threads=_READER_THREADS)
-        self._jobs = Jobs(committer=self._committer, readers=self._readers, log=log, terms=terms)
+        self._jobs = Jobs(
+            committer=self._committer, readers=self._readers, log=log, terms=terms, supervisor=supervisor
+        )
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an operation is waiting or being committed."""
+        return self._committer.is_busy
 
     async def close(self) -> None:
         """Commits the waiting operations and closes the log."""
@@ -75,7 +92,11 @@ class Parent:
             port = await ReservedPort.take(config.listen)
             ending.callback(port.close)
             assemblies = await open_assemblies(config, log)
-            partitions = [OwnedPartition(*assembly, terms=terms) for assembly in assemblies]
+            supervisor = Supervisor()
+            partitions = [
+                OwnedPartition(assembly, terms=terms, memory=share, supervisor=supervisor)
+                for assembly in assemblies
+            ]
             for partition in partitions:
                 ending.push_async_callback(partition.close)
             workers = WorkerPool(
@@ -84,6 +105,8 @@ class Parent:
                 count=worker_count,
             )
             ending.push_async_callback(workers.stop)
+            supervisor.watch(lambda: workers.report_stalled(supervisor.stalled_services))
+            ending.callback(_watch_memory(share, partitions, supervisor).cancel)
             await workers.start()
             return cls(partitions, workers, ending.pop_all(), address=port.address)
 
@@ -101,3 +124,13 @@ class Parent:
     async def stop(self) -> None:
         """Stops the workers, commits their last operations, and closes the stores."""
         await self._ending.aclose()
+
+
+def _watch_memory(
+    share: MemoryPlan, partitions: Sequence[OwnedPartition], supervisor: Supervisor
+) -> asyncio.Task[None]:
+    """Gives free memory back and logs what is missing; the workers bound the work that comes here."""
+    meter = MemoryMeter(share.limit_bytes, is_idle=lambda: not any(each.is_busy for each in partitions))
+    return supervisor.start(
+        "watch-memory", lambda: watch_memory(meter, lambda _: None, texts=_PRESSURE_TEXTS)
+    )

@@ -32,6 +32,7 @@ class WorkerPool:
         self._logs = logs
         self._count = count
         self._running: dict[int, WorkerProcess] = {}
+        self._stalled: frozenset[str] = frozenset()
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -47,6 +48,12 @@ class WorkerPool:
         done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_COMPLETED)
         for keeper in done:
             keeper.result()
+
+    def report_stalled(self, services: frozenset[str]) -> None:
+        """Reports to all workers, also to later ones, the services whose background jobs are stalled."""
+        self._stalled = services
+        for worker in self._running.values():
+            worker.report_stalled(services)
 
     async def stop(self) -> None:
         """Stops all workers: they end their calls and commit; late ones are killed."""
@@ -66,7 +73,8 @@ class WorkerPool:
         await asyncio.wait(ends)
 
     async def _launch(self, number: int) -> None:
-        self._running[number] = await WorkerProcess.start(number, self._config, self._logs)
+        worker = self._running[number] = await WorkerProcess.start(number, self._config, self._logs)
+        worker.report_stalled(self._stalled)
 
     async def _keep(self, number: int) -> None:
         """Restarts a worker whenever it exits, after longer pauses if it keeps exiting soon."""

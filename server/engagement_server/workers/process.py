@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from engagement_server.errors import ConfigurationError
 from engagement_server.workers.channel import Channel, Kind
-from engagement_server.workers.settings import WorkerSettings, encode_settings
+from engagement_server.workers.settings import WorkerSettings, encode_services, encode_settings
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
@@ -79,6 +79,10 @@ class WorkerProcess:
             raise ConfigurationError(
                 self._failure or f"worker {self._number} exited with status {self.end.result()} as it started"
             )
+
+    def report_stalled(self, services: Iterable[str]) -> None:
+        """Reports the services whose background jobs are stalled."""
+        self._control.send(Kind.STALLED, encode_services(services))
 
     def stop(self) -> None:
         """Asks it to end its calls and exit."""

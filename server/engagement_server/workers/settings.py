@@ -1,8 +1,8 @@
-"""The settings that the parent sends to a worker at its start."""
+"""The parent's messages to a worker as a whole: its settings, and then the services that suffer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class WorkerSettings:
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)
 _decoder = msgspec.msgpack.Decoder(WorkerSettings, dec_hook=lambda _, text: Path(text))
+_services_decoder = msgspec.msgpack.Decoder(list[str])
 
 
 def encode_settings(settings: WorkerSettings) -> bytes:
@@ -35,3 +36,13 @@ def encode_settings(settings: WorkerSettings) -> bytes:
 def decode_settings(data: bytes) -> WorkerSettings:
     """Decodes the settings."""
     return _decoder.decode(data)
+
+
+def encode_services(services: Iterable[str]) -> bytes:
+    """Encodes names of services."""
+    return _encoder.encode(list(services))
+
+
+def decode_services(data: bytes) -> list[str]:
+    """Decodes names of services."""
+    return _services_decoder.decode(data)

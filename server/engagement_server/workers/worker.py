@@ -18,9 +18,10 @@ import uvloop
 from engagement_server.errors import EngagementError
 from engagement_server.node import Assembly, Server, partition_folder, prepare_process
 from engagement_server.store.database import DatabaseFile
+from engagement_server.supervision import Supervisor
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.remote_log import RemoteLog
-from engagement_server.workers.settings import decode_settings
+from engagement_server.workers.settings import decode_services, decode_settings
 
 if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
@@ -44,10 +45,10 @@ async def _run(control_end: int) -> int:
         return _ORPHANED
     settings = decode_settings(first.data)
     prepare_process(name=f"worker {settings.number} ")
-    stop = asyncio.Event()
-    watching = asyncio.create_task(_watch_parent(control, stop))
+    stop, supervisor = asyncio.Event(), Supervisor()
+    watching = asyncio.create_task(_watch_parent(control, stop, supervisor))
     try:
-        server = await _start(settings)
+        server = await _start(settings, supervisor)
     except EngagementError as error:
         _log.error("%s", error)
         control.send(Kind.FAILED, str(error).encode())
@@ -64,21 +65,24 @@ async def _run(control_end: int) -> int:
     return status
 
 
-async def _start(settings: WorkerSettings) -> Server:
+async def _start(settings: WorkerSettings, supervisor: Supervisor) -> Server:
     assemblies: list[Assembly] = []
     for number, end in settings.log_ends.items():
         log: CommitLog = await RemoteLog.open(socket.socket(fileno=end))
         folder = partition_folder(settings.config, number)
         assemblies.append(Assembly(number, DatabaseFile(folder, is_lent=True), log))
-    server = Server(settings.config, assemblies, is_worker=True)
+    server = Server(settings.config, assemblies, is_worker=True, supervisor=supervisor)
     await server.listen()
     return server
 
 
-async def _watch_parent(control: Channel, stop: asyncio.Event) -> None:
-    """Waits for the stop message; exits if the parent dies."""
-    while await control.receive() is not None:
-        stop.set()
+async def _watch_parent(control: Channel, stop: asyncio.Event, supervisor: Supervisor) -> None:
+    """Waits for the stop message, and notes which jobs stall in the parent; exits if the parent dies."""
+    while (message := await control.receive()) is not None:
+        if message.kind == Kind.STALLED:
+            supervisor.note_elsewhere(decode_services(message.data))
+        else:
+            stop.set()
     _exit("the parent process has ended")
 
 

@@ -12,7 +12,7 @@ from engagement.cli.background import BackgroundReader
 from engagement.cli.earlier_rejections import EarlierRejections
 from engagement.cli.input_events import InputEvents, size_of
 from engagement.cli.outage import OutageReport
-from engagement.cli.outcomes import Place, Rejection
+from engagement.cli.outcomes import Place, Rejection, reason_name
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.client import EngagementClient
@@ -41,6 +41,7 @@ class Delivery:
         *,
         upload: v1.Upload,
         keep_going: bool,
+        source_name: str,
         limits: v1.Limits,
         rejections: RejectionFile,
         bar: ProgressBar,
@@ -54,6 +55,7 @@ class Delivery:
         self._input = events
         self._upload = upload
         self._keep_going = keep_going
+        self._source_name = source_name
         self._rejections = rejections
         self._bar = bar
         self._before_end = before_end
@@ -62,6 +64,8 @@ class Delivery:
         self._delivered = 0
         self.resumed_by_count = False
         """Whether events were skipped by their number only, because an earlier run sent no digest of them."""
+        self.erased = 0
+        """Duplicates of events that were erased before."""
         # Rejections refer to chunks that are unacknowledged or being filled.
         self._places: deque[_Sent] = deque(maxlen=(limits.max_unacked_chunks + 2) * limits.max_chunk_events)
         self._imported_before = 0
@@ -99,6 +103,8 @@ class Delivery:
             on_rejection=self._rejected,
             on_reconnect=self._outage.begin,
             keep_going=self._keep_going,
+            source_name=self._source_name,
+            count_unreadable=lambda: self._unreadable,
         )
         try:
             summary = await uploader.upload(self._events(earlier))
@@ -110,6 +116,7 @@ class Delivery:
                 self._release()
         self._tally = summary.tally
         self.resumed_by_count = summary.resumed_by_count
+        self.erased = summary.erased
 
     async def _events(self, earlier: EarlierRejections) -> AsyncGenerator[v1.Event, None]:
         reader = BackgroundReader(self._input, size_of=size_of)
@@ -163,14 +170,8 @@ class Delivery:
 def _rejection(event: v1.Event, error: v1.EventError, *, place: Place) -> Rejection:
     return Rejection(
         place=place,
-        reason=_name_of(error.reason),
+        reason=reason_name(error.reason),
         message=error.message,
         violations=[Violation(each.field, each.rule, each.description) for each in error.violations],
         event=event,
     )
-
-
-def _name_of(reason: int) -> str:
-    value = v1.ErrorReason.DESCRIPTOR.values_by_number.get(reason)
-    # A newer server may have reasons that have no name here.
-    return str(reason) if value is None else value.name.removeprefix("ERROR_REASON_")

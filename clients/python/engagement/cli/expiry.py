@@ -34,7 +34,7 @@ Examples:
   engagement expiry release
   engagement expiry release --yes
 
-Exit status: 0 released, 1 not confirmed or not held, 2 wrong usage or no connection.
+Exit status: 0 expiry is not held any more, 1 not confirmed, 2 wrong usage or no connection.
 """
 
 
@@ -83,14 +83,13 @@ def release(*, yes: bool, server: str, as_json: bool) -> int:
                 if not click.confirm("Is the clock right, and are these to go?", err=True):
                     return ExitStatus.INCOMPLETE
         done = connection.call(EngagementClient.release_expiry)
-    is_released = done.HasField("expiry_hold")
     if as_json:
         click.echo(json_format.MessageToJson(done, indent=None, always_print_fields_with_no_presence=True))
-    elif is_released:
+    elif done.HasField("expiry_hold"):
         click.echo(f"Expiry goes on. Removed now: {removal_text(done)}.")
     else:
-        click.echo("Expiry is not held.")
-    return ExitStatus.OK if is_released else ExitStatus.INCOMPLETE
+        click.echo("Expiry was not held.")
+    return ExitStatus.OK
 
 
 def _describe(partition: v1.Partition) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from engagement.cli.outcomes import Rejection, shown_place
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile
 from engagement.cli.summary import InputSummary
-from engagement.cli.upload_ids import derive_upload_id
+from engagement.cli.upload_ids import derive_upload_id, source_name_of
 from engagement.client import EngagementClient
 from engagement.errors import NotFoundError, SourceMismatchError
 from engagement.limits import MAX_REJECTIONS_WITHOUT_SUCCESS
@@ -161,6 +161,7 @@ class InputUploads:
                     events,
                     upload=upload,
                     keep_going=order.keep_going,
+                    source_name=source_name_of(file.name),
                     limits=self._limits,
                     rejections=rejections,
                     bar=self._bar,
@@ -198,6 +199,7 @@ class InputUploads:
             self._has_begun |= delivery.has_begun
         summary.outcomes = delivery.outcomes
         summary.resumed_by_count = delivery.resumed_by_count
+        summary.erased_before = delivery.erased
         return stopped
 
     def _count(
@@ -220,7 +222,8 @@ class InputUploads:
 
     def _how_to_resume(self) -> str:
         order = self._order
-        stored = "All acknowledged events are stored."
+        stored = "All acknowledged events are stored"
+        stored += f" as upload {self._upload_id}." if self._upload_id else "."
         if self._rejections is not None and self._rejections.count:
             stored += f" Rejected events so far, and the reasons: {self._rejections.path}."
         if [each.path for each in order.inputs.paths] == list(order.inputs.arguments[:1]):

@@ -39,3 +39,10 @@ class Rejection:
     event: v1.Event | None = None
     text: str = ""
     """The source's own text, if there is no event."""
+
+
+def reason_name(reason: int) -> str:
+    """The name of an error reason without its prefix."""
+    value = v1.ErrorReason.DESCRIPTOR.values_by_number.get(reason)
+    # A newer server may have reasons that have no name here.
+    return str(reason) if value is None else value.name.removeprefix("ERROR_REASON_")

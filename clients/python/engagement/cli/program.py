@@ -45,6 +45,10 @@ _COMMANDS: Final = {
     ),
     "tail": ("tail:tail", "Show events as they are accepted, until stopped with Ctrl-C."),
     "upload": ("upload:upload", "Upload files of events, optionally packed with gzip or zstd."),
+    "uploads": (
+        "uploads:uploads",
+        "List the uploads of an account, newest first, or show one with its rejections.",
+    ),
     "validate": ("validate:validate", "Check files of events against the contract, offline."),
 }
 _FIRST_STEPS: Final = (

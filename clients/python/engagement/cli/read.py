@@ -16,6 +16,7 @@ from engagement.cli.damage import LeftOut, skip_damaged_option
 from engagement.cli.event_filter import filter_options
 from engagement.cli.event_json import to_json
 from engagement.cli.failures import ExitStatus
+from engagement.cli.numbers import WholeNumber
 
 _TERMINAL_LIMIT = 100
 _MAX_PAGE_EVENTS = 1000
@@ -65,7 +66,7 @@ def get(event_id: str | None, *, cursor: str | None, server: str, account: str, 
 @click.option(
     "--limit",
     metavar="N",
-    type=click.IntRange(min=0),
+    type=WholeNumber(at_least=0),
     help=f"Maximum number of events; 0 is all.  [default: {_TERMINAL_LIMIT} on a terminal, else all]",
 )
 @skip_damaged_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,6 +16,7 @@ from engagement.cli.connection_options import server_option
 from engagement.cli.expiry_texts import duration_text, hold_text, removal_text, time_text
 from engagement.cli.failures import ExitStatus
 from engagement.cli.help import Group
+from engagement.cli.numbers import Days
 from engagement.cli.partitions import print_partitions, report_unreached
 from engagement.client import EngagementClient
 
@@ -65,7 +65,8 @@ def show(server: str, *, as_json: bool) -> int:
 @retention.command("set", epilog=_SET_EPILOG)
 @click.option(
     "--days",
-    type=click.FloatRange(0, _MAX_DAYS, min_open=True),
+    metavar="DAYS",
+    type=Days(at_most=_MAX_DAYS),
     required=True,
     help="Remove events this many days after their acceptance.",
 )
@@ -83,8 +84,6 @@ def set_retention(*, days: float, preview: bool, yes: bool, server: str, as_json
         raise click.UsageError("Give --preview to look, or --yes to change the retention.")
     if not (preview or yes) and not sys.stdin.isatty():
         raise click.UsageError("Standard input is not a terminal; give --preview, or --yes to confirm.")
-    if math.isnan(days):
-        raise click.BadParameter("'nan' is no number.", param_hint="--days")
     retention = timedelta(days=days)
     wanted = Duration()
     wanted.FromTimedelta(retention)

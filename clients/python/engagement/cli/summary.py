@@ -43,6 +43,8 @@ class InputSummary:
     """What is valid and hardly meant."""
     is_empty: bool = False
     """Whether the input has no content at all."""
+    erased_before: int = 0
+    """The number of duplicates whose events were erased: they are not stored."""
     uploaded_before: bool = False
     """Whether an earlier run has stored all of its events, so that they count as duplicates."""
 
@@ -50,7 +52,7 @@ class InputSummary:
     def has_something_to_tell(self) -> bool:
         """Whether there is more to say than that its events are stored."""
         is_incomplete = self.outcomes.get("rejected") or self.damage or self.outcomes.get("suppressed")
-        is_odd = self.is_empty or self.warning or self.resumed_by_count
+        is_odd = self.is_empty or self.warning or self.resumed_by_count or self.erased_before
         return bool(is_incomplete or is_odd or self.skipped or self.converted)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ class InputSummary:
             "is_empty": self.is_empty,
             "resumed_by_count": self.resumed_by_count,
             "uploaded_before": self.uploaded_before,
+            "erased_before": self.erased_before,
         }
 
 
@@ -98,6 +101,8 @@ def print_text(summaries: Sequence[InputSummary], inputs: Inputs) -> None:
         click.echo(f"{len(summaries):,} files: {_sentence(summaries)}", err=True)
         if before := sum(each.uploaded_before for each in summaries):
             click.echo(f"  Uploaded before: {before:,} files, of which nothing was sent.", err=True)
+    if len(summaries) > _MAX_PLAIN_LINES and any(each.upload_id for each in summaries):
+        click.echo("  Upload ids of all files: engagement uploads", err=True)
     if len(summaries) < len(inputs.paths):
         click.echo(f"Not finished: {len(inputs.paths) - len(summaries):,} files", err=True)
 
@@ -111,8 +116,12 @@ def _print_one(one: InputSummary) -> None:
     click.echo(f"{one.file}: {_sentence([one])}", err=True)
     if one.uploaded_before:
         click.echo("  Uploaded before: nothing was sent.", err=True)
+    if one.upload_id:
+        click.echo(f"  Upload id: {printable(one.upload_id)}", err=True)
     if one.rejected_file:
         click.echo(f"  Rejected events and the reasons: {one.rejected_file}", err=True)
+    if one.erased_before:
+        click.echo(f"  Erased before: {one.erased_before:,} of the duplicates, which stay erased.", err=True)
     if one.resumed_by_count:
         click.echo("  Resumed by count: the earlier run did not say which events it sent.", err=True)
     if one.warning:

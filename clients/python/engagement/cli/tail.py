@@ -21,6 +21,7 @@ from engagement.cli.event_filter import live_filter_options, to_arguments
 from engagement.cli.event_json import to_json
 from engagement.cli.failures import CommandError, CommandInterruptedError
 from engagement.cli.moment import read_moment
+from engagement.cli.numbers import WholeNumber
 from engagement.cli.outage import OutageReport
 from engagement.client import EngagementClient
 from engagement.errors import PreconditionError
@@ -53,7 +54,7 @@ stopped with Ctrl-C.
     metavar="TIME",
     help="Start at the first event accepted at this time or later.",
 )
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Stop after this number of events.")
+@click.option("--limit", metavar="N", type=WholeNumber(at_least=1), help="Stop after this number of events.")
 @skip_damaged_option
 @server_option
 @account_option

@@ -98,6 +98,9 @@ def upload(  # noqa: PLR0913 - one for each option
     If a file is damaged, everything before the damage is stored, the other files
     too, and the exit status is 1. Upload the repaired file; nothing is stored
     twice.
+
+    The name of each file is kept with its upload, which engagement uploads shows
+    with its rejected events; it should not identify a person.
     """
     inputs = find_inputs(files)
     if upload_id is not None and list(files) != [each.path for each in inputs.paths][:1]:

@@ -1,4 +1,4 @@
-"""Derives the id of a file's upload from the file, so that repeating a command resumes its uploads."""
+"""Identifies the upload of a file: by an id that the same command finds again, and by a name for people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from engagement.cli.input_events import Format
 
 _PREFIX: Final = "file-"
 _DIGEST_BYTES: Final = 24
+_MAX_NAME_CHARACTERS: Final = 256
 
 
 def derive_upload_id(path: str, *, format: Format, source: str | None) -> str:  # noqa: A002 - as the option
@@ -25,6 +26,11 @@ def derive_upload_id(path: str, *, format: Format, source: str | None) -> str:  
     with open(path, "rb", buffering=0) as file:
         hashlib.file_digest(file, lambda: digest)
     return _PREFIX + digest.hexdigest()
+
+
+def source_name_of(file_name: str) -> str:
+    """The name of an upload's source; names of files may be long, and hold bytes that are not text."""
+    return file_name.encode("utf-8", "backslashreplace").decode()[:_MAX_NAME_CHARACTERS]
 
 
 def _release() -> str:

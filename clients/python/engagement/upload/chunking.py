@@ -44,7 +44,7 @@ class Chunk:
     request: bytes
     """The serialized `UploadEventsRequest`."""
     reported: set[int] = field(default_factory=set)
-    """Indexes of the events whose rejection has been reported to the caller."""
+    """Indexes of the events that were rejected, or erased before, and have been reported to the caller."""
 
     def events(self) -> Sequence[v1.Event]:
         """The events as sent; parses them."""

@@ -54,10 +54,13 @@ class UploadSummary:
     resumed_by_count: bool
     """Whether these events were skipped by their number and not compared, because the earlier run sent no
     digest of its source."""
+    erased: int
+    """Duplicates in this run of events that were erased: they are not stored, and stay erased."""
 
 
 OnProgress = Callable[[Progress], None]
 OnRejection = Callable[[RejectedEvent], None]
+CountUnreadable = Callable[[], int]
 
 
 def total(tally: v1.Tally) -> int:
@@ -71,14 +74,22 @@ class UploadLedger:
     Each rejection is reported once, with the event's position in the source, whatever connections are lost.
     """
 
-    def __init__(self, *, on_progress: OnProgress | None, on_rejection: OnRejection | None) -> None:
+    def __init__(
+        self,
+        *,
+        on_progress: OnProgress | None,
+        on_rejection: OnRejection | None,
+        count_unreadable: CountUnreadable | None = None,
+    ) -> None:
         self._on_progress = on_progress
         self._on_rejection = on_rejection
+        self._count_unreadable = count_unreadable
         self.unacked: deque[Chunk] = deque()
         """Chunks to resend after a lost connection; the stream bounds their number."""
         self.committed_through = 0
         self.skipped_events = 0
         self.resumed_by_count = False
+        self._erased = 0
         self.is_finished = False
         self.finish: v1.UploadEventsRequest.Finish | None = None
         """The end of the upload, once it is about to be sent."""
@@ -135,6 +146,11 @@ class UploadLedger:
         self._rejected_here += 1
         self._report(RejectedEvent(position, event, error))
 
+    @property
+    def unreadable(self) -> int:
+        """Number of pieces of the source that were not sent: unreadable ones, events that are too large."""
+        return self._rejected_here + (0 if self._count_unreadable is None else self._count_unreadable())
+
     def note_reconnect(self) -> None:
         """Counts a lost connection."""
         self._reconnects += 1
@@ -144,33 +160,42 @@ class UploadLedger:
         """The summary of the finished upload."""
         tally = self._full_tally()
         return UploadSummary(
-            upload_id, tally, self._reconnects, total(tally), self.skipped_events, self.resumed_by_count
+            upload_id,
+            tally,
+            self._reconnects,
+            total(tally),
+            self.skipped_events,
+            self.resumed_by_count,
+            self._erased,
         )
 
     def _settle(self, committed_through: int, tally: v1.Tally, results: Iterable[v1.UploadResult]) -> None:
-        if self._on_rejection is not None:
-            self._report_rejections(results)
+        self._take(results)
         self.committed_through = committed_through
         self._tally = tally
         while self.unacked and self.unacked[0].sequence <= committed_through:
             self._source = self.unacked.popleft().source
         self._report_progress()
 
-    def _report_rejections(self, results: Iterable[v1.UploadResult]) -> None:
-        rejected = [item for item in results if item.result.outcome == v1.Outcome.OUTCOME_REJECTED]
-        if not rejected:
+    def _take(self, results: Iterable[v1.UploadResult]) -> None:
+        """Reports rejections and counts erased events, each once."""
+        told = [item for item in results if _is_rejected(item.result) or _is_erased(item.result)]
+        if not told:
             return
         chunks = {chunk.sequence: chunk for chunk in self.unacked}
         # Results come in the order of their chunks.
-        for sequence, items in groupby(rejected, key=attrgetter("chunk_sequence")):
+        for sequence, items in groupby(told, key=attrgetter("chunk_sequence")):
             chunk = chunks.get(sequence)
             if chunk is None:
                 continue
-            events = chunk.events()
-            for result in [item.result for item in items]:
-                # A lost connection can split the results of a chunk; then all of them are sent again.
-                if result.index not in chunk.reported:
-                    chunk.reported.add(result.index)
+            # A lost connection can split the results of a chunk; then all of them are sent again.
+            fresh = [item.result for item in items if item.result.index not in chunk.reported]
+            chunk.reported.update(result.index for result in fresh)
+            rejected = [result for result in fresh if _is_rejected(result)]
+            self._erased += len(fresh) - len(rejected)
+            if rejected and self._on_rejection is not None:
+                events = chunk.events()
+                for result in rejected:
                     position = chunk.first_position + result.index
                     self._report(RejectedEvent(position, events[result.index], result.error))
 
@@ -192,3 +217,12 @@ class UploadLedger:
         tally.CopyFrom(self._tally)
         tally.rejected += self._rejected_here
         return tally
+
+
+def _is_rejected(result: v1.EventResult) -> bool:
+    return result.outcome == v1.Outcome.OUTCOME_REJECTED
+
+
+def _is_erased(result: v1.EventResult) -> bool:
+    """Whether an event with this id was erased."""
+    return result.outcome == v1.Outcome.OUTCOME_DUPLICATE and not result.cursor

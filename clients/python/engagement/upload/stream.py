@@ -32,6 +32,7 @@ class UploadStream:
         *,
         upload_id: str,
         keep_going: bool,
+        source_name: str,
         chunker: Chunker,
         ledger: UploadLedger,
         outage: Outage,
@@ -39,6 +40,7 @@ class UploadStream:
         self._client = client
         self._upload_id = upload_id
         self._keep_going = keep_going
+        self._source_name = source_name
         self._chunker = chunker
         self._ledger = ledger
         self._outage = outage
@@ -161,7 +163,10 @@ class UploadStream:
         # These failures also end the receiving side, which reports them.
         with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             opening = v1.UploadEventsRequest.Open(
-                account_id=self._client.account_id, upload_id=self._upload_id, keep_going=self._keep_going
+                account_id=self._client.account_id,
+                upload_id=self._upload_id,
+                keep_going=self._keep_going,
+                source_name=self._source_name,
             )
             async with self._writing:
                 await self._call.write(v1.UploadEventsRequest(open=opening))
@@ -173,7 +178,9 @@ class UploadStream:
                 await self._write(next_chunk.request)
             if self._chunker.error is None:
                 self._ledger.finish = v1.UploadEventsRequest.Finish(
-                    last_sequence=self._chunker.last_sequence, source=self._chunker.digester.digest()
+                    last_sequence=self._chunker.last_sequence,
+                    source=self._chunker.digester.digest(),
+                    unreadable=self._ledger.unreadable,
                 )
                 finish = v1.UploadEventsRequest(finish=self._ledger.finish)
                 await self._write(finish.SerializeToString())

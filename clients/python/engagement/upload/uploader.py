@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engagement.retry import OnReconnect
     from engagement.upload.chunking import Source
     from engagement.upload.client import UploadClient
-    from engagement.upload.ledger import OnProgress, OnRejection, UploadSummary
+    from engagement.upload.ledger import CountUnreadable, OnProgress, OnRejection, UploadSummary
 
 
 class Uploader:
@@ -42,6 +42,8 @@ class Uploader:
         on_reconnect: OnReconnect | None = None,
         max_outage_seconds: float = 300.0,
         keep_going: bool = False,
+        source_name: str = "",
+        count_unreadable: CountUnreadable | None = None,
     ) -> None:
         """By default the upload gets a new id, and chunks are as large as the server allows.
 
@@ -50,6 +52,10 @@ class Uploader:
         storing events, before the next attempt. All are called in the event loop and must not block; an
         exception from them ends the run. `max_outage_seconds` is how long to keep reconnecting without
         progress. With `keep_going`, the upload goes on even if the server rejects all its events.
+
+        The server keeps `source_name` with the upload for people to find it: at most 256 characters that
+        identify no person. `count_unreadable` is called at the end of the source, and returns how many pieces
+        of it, such as lines, could not be read; they are kept with the upload, too.
         """
         self.upload_id = upload_id or uuid7()
         self._client = client
@@ -59,6 +65,8 @@ class Uploader:
         self._on_reconnect = on_reconnect
         self._max_outage_seconds = max_outage_seconds
         self._keep_going = keep_going
+        self._source_name = source_name
+        self._count_unreadable = count_unreadable
 
     async def upload(self, events: Source) -> UploadSummary:
         """Uploads all events of the source and finishes the upload.
@@ -77,7 +85,11 @@ class Uploader:
         were all rejected (see `keep_going`), the error behind an outage that lasts too long, and any other
         EngagementError at once.
         """
-        ledger = UploadLedger(on_progress=self._on_progress, on_rejection=self._on_rejection)
+        ledger = UploadLedger(
+            on_progress=self._on_progress,
+            on_rejection=self._on_rejection,
+            count_unreadable=self._count_unreadable,
+        )
         chunker = Chunker(events, chunk_events=self._chunk_events, reject=ledger.reject)
         try:
             await self._stream(chunker, ledger)
@@ -97,6 +109,7 @@ class Uploader:
                 self._client,
                 upload_id=self.upload_id,
                 keep_going=self._keep_going,
+                source_name=self._source_name,
                 chunker=chunker,
                 ledger=ledger,
                 outage=outage,

@@ -17868,7 +17868,7 @@ pub struct EraseConsumerRequest {
     /// Whether to suppress later events of the subjects: they yield
     /// OUTCOME_SUPPRESSED and are not stored, until LiftSuppression.
     ///
-    /// Field 6: `suppress`
+    /// Field 5: `suppress`
     #[cfg_attr(
         feature = "json",
         serde(
@@ -17881,7 +17881,7 @@ pub struct EraseConsumerRequest {
     /// Whether to only count the events and show a sample of their ids. Nothing is
     /// erased or suppressed.
     ///
-    /// Field 7: `validate_only`
+    /// Field 6: `validate_only`
     #[cfg_attr(
         feature = "json",
         serde(
@@ -17986,10 +17986,10 @@ impl ::buffa::Message for EraseConsumerRequest {
             ::buffa::types::put_string_field(4u32, v, buf);
         }
         if self.suppress {
-            ::buffa::types::put_bool_field(6u32, self.suppress, buf);
+            ::buffa::types::put_bool_field(5u32, self.suppress, buf);
         }
         if self.validate_only {
-            ::buffa::types::put_bool_field(7u32, self.validate_only, buf);
+            ::buffa::types::put_bool_field(6u32, self.validate_only, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -18041,14 +18041,14 @@ impl ::buffa::Message for EraseConsumerRequest {
                 )?;
                 self.event_ids.push(__elem);
             }
-            6u32 => {
+            5u32 => {
                 ::buffa::encoding::check_wire_type(
                     tag,
                     ::buffa::encoding::WireType::Varint,
                 )?;
                 self.suppress = ::buffa::types::decode_bool(buf)?;
             }
-            7u32 => {
+            6u32 => {
                 ::buffa::encoding::check_wire_type(
                     tag,
                     ::buffa::encoding::WireType::Varint,

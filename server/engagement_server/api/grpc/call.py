@@ -25,6 +25,8 @@ REQUEST_ID_KEY = "x-request-id"
 _MAX_REQUEST_ID_CHARACTERS = 64
 # Compressing a smaller message takes both sides longer than finding and sending it.
 _MIN_COMPRESSED_BYTES = 64 * 1024
+UNREAD_SECONDS = 600.0
+"""How long the client of a stream may take for one message; then the stream is reset."""
 
 
 # Any: calls of all message types pass through here.
@@ -34,19 +36,32 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class GrpcCall:
     """A `Call` over gRPC."""
 
-    def __init__(self, context: Context, *, account_id: str = "", age: Metadata | None = None) -> None:
-        """`age` tells how old answers may be; it is sent before the first message."""
+    def __init__(
+        self,
+        context: Context,
+        *,
+        account_id: str = "",
+        age: Metadata | None = None,
+        has_more_messages: bool = False,
+    ) -> None:
+        """`age` tells how old answers may be; it is sent before the first message.
+
+        `has_more_messages`: the client may send others after the first one.
+        """
         self.account_id = account_id
         self._context = context
         self._age = age
         self._task = asyncio.current_task()
         self._is_reset = False
         self._close: Callable[[], None] | None = None
+        self._is_yielding = False
+        self._has_more_messages = has_more_messages
+        self._is_sending = False
 
     @property
     def caller(self) -> Caller:
         """See `Call.caller`."""
-        return Caller(self._context.peer(), self.account_id)
+        return caller_of(self._context, self.account_id)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -59,22 +74,36 @@ class GrpcCall:
         """See `Call.seconds_left`."""
         return self._context.time_remaining()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the stream may hold a message: one that its client leaves unread, or a part of the next."""
+        return self._is_sending or self._has_more_messages
+
     async def send(self, message: Message | bytes) -> None:
         """See `Call.send`."""
-        await self._send_age()
-        if isinstance(message, bytes) or message.ByteSize() < _MIN_COMPRESSED_BYTES:
-            self._context.disable_next_message_compression()
-        await self._context.write(message)
+        unread = asyncio.get_running_loop().call_later(UNREAD_SECONDS, self.reset)
+        self._is_sending = True
+        try:
+            await self._send_age()
+            if isinstance(message, bytes) or message.ByteSize() < _MIN_COMPRESSED_BYTES:
+                self._context.disable_next_message_compression()
+            await self._context.write(message)
+        finally:
+            self._is_sending = False
+            unread.cancel()
 
     def close_under_pressure(self, close: Callable[[], None]) -> None:
         """See `Call.close_under_pressure`."""
         self._close = close
+        if self._is_yielding:
+            close()
 
     def yield_to_others(self) -> None:
-        """Ends the call as it has asked for, if it has."""
-        close, self._close = self._close, None
-        if close is not None:
-            close()
+        """Ends the stream as it has asked for, or will ask for."""
+        if not self._is_yielding:
+            self._is_yielding = True
+            if self._close is not None:
+                self._close()
 
     def reset(self) -> None:
         """See `Call.reset`."""
@@ -82,14 +111,12 @@ class GrpcCall:
             self._is_reset = True
             end_call(self._context, self._task)
 
-    async def prepare(self, response: Message | bytes) -> int:
-        """Prepares the call for its only response; returns the bytes of the response."""
+    async def prepare(self, *, size_bytes: int) -> None:
+        """Prepares the call for its only response, which takes that many bytes."""
         # Only with an answer: a client's library does not retry a refusal that comes after metadata.
         await self._send_age()
-        size_bytes = len(response) if isinstance(response, bytes) else response.ByteSize()
         if size_bytes < _MIN_COMPRESSED_BYTES:
             self._context.disable_next_message_compression()
-        return size_bytes
 
     async def end(self, error: Exception) -> NoReturn:
         """Ends the call with the status of an error."""
@@ -120,6 +147,11 @@ class GrpcCall:
         # With others the library replaces the status.
         is_sendable = sent.isascii() and sent.isprintable() and sent == sent.strip()
         return sent if is_sendable and 0 < len(sent) <= _MAX_REQUEST_ID_CHARACTERS else secrets.token_hex(8)
+
+
+def caller_of(context: Context, account_id: str) -> Caller:
+    """Whose turn a call takes."""
+    return Caller(context.peer(), account_id)
 
 
 def end_call(context: Context, task: asyncio.Task[Any] | None) -> None:

@@ -124,7 +124,7 @@ class Endpoint:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no call is under way."""
+        """See `RunningCalls.is_idle`."""
         return self._running.is_idle
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 # Any: handlers of all message types pass through here.
 Handler: TypeAlias = Callable[[Any, GrpcCall], Awaitable[Any]]
 Behavior: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
+
+SILENT_SECONDS = 600.0
+"""How long a further message of a stream may take to arrive; then the stream is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,17 @@ def _serialized(response: Message | bytes) -> bytes:
 def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> Any:
     async def answer(context: Context) -> Message | bytes:
         request = await _single(context, running)
+        if not is_read:
+            return await respond(context, request)
+        async with running.turn_to_read(context, request):
+            return await respond(context, request)
+
+    async def respond(context: Context, request: object) -> Message | bytes:
         grpc_call = running.begin(context, request, is_read=is_read)
         response: Message | bytes = await handler(request, grpc_call)
-        running.note_answer(context, grpc_call, size_bytes=await grpc_call.prepare(response))
+        size_bytes = len(response) if isinstance(response, bytes) else response.ByteSize()
+        running.note_answer(context, grpc_call, size_bytes=size_bytes, is_read=is_read)
+        await grpc_call.prepare(size_bytes=size_bytes)
         return response
 
     async def call(_: object, context: Context) -> Message | bytes:
@@ -119,7 +131,7 @@ def _unary_stream(handler: Handler, running: RunningCalls) -> Any:
 
 def _stream_stream(handler: Handler, running: RunningCalls) -> Any:
     async def call(_: object, context: Context) -> None:
-        grpc_call = GrpcCall(context)
+        grpc_call = GrpcCall(context, has_more_messages=True)
         try:
             await handler(_readable(grpc_call, context, running), grpc_call)
         except grpc.aio.InternalError:  # the library could not send
@@ -142,12 +154,15 @@ async def _single(context: Context, running: RunningCalls) -> Any:
 
 async def _readable(call: GrpcCall, context: Context, running: RunningCalls) -> AsyncIterator[Any]:
     request = await running.receive(context)
+    running.watch(context, call)
     while request is not None and request is not grpc.aio.EOF:
-        running.count(context)
-        running.watch(context, call)
         if not isinstance(request, Unreadable):
             yield request
-            request = await context.read()
+            silence = asyncio.get_running_loop().call_later(SILENT_SECONDS, call.yield_to_others)
+            try:
+                request = await context.read()
+            finally:
+                silence.cancel()
             continue
         if isinstance(request.error, BatchTooLargeError):
             size_bytes = int(request.error.metadata["count"])

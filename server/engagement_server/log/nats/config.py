@@ -30,7 +30,7 @@ class LogConfig:
         help="Name of the log's streams. Servers with the same name form one service.",
     )
     log_replicas: int = setting(
-        3, metavar="COUNT", above=0, at_most=5, help="Servers of the log that keep each commit."
+        3, metavar="COUNT", at_least=1, at_most=5, help="Servers of the log that keep each commit."
     )
     log_days: float = setting(
         7.0,
@@ -69,23 +69,23 @@ class LogConfig:
         check_bounds(self)
         if not self.log:
             if self.metrics:
-                raise ConfigurationError("metrics need a replicated log; set log as well")
+                raise ConfigurationError("--metrics needs a replicated log; give --log as well")
             return
         for server in self.servers or [self.log]:
             _require_server(server)
         if not _LOG_NAME.fullmatch(self.log_name):
             raise ConfigurationError(
-                f"log_name must be 1 to 64 letters, digits, - and _; got {self.log_name!r}"
+                f"--log-name must be 1 to 64 letters, digits, - and _; got {self.log_name!r}"
             )
         if self.metrics:
             require_address("metrics", self.metrics, example="127.0.0.1:9464")
         if 2 * self.snapshot_hours > 24 * self.log_days:
             raise ConfigurationError(
-                f"the log must keep the commits of two snapshot intervals: snapshot_hours"
-                f" {self.snapshot_hours:g} is more than half of log_days {self.log_days:g}"
+                f"the log must keep the commits of two snapshot intervals: --snapshot-hours"
+                f" {self.snapshot_hours:g} is more than half of --log-days {self.log_days:g}"
             )
         if (self.log_tls_cert is None) != (self.log_tls_key is None):
-            raise ConfigurationError("log_tls_cert and log_tls_key belong together; set both or none")
+            raise ConfigurationError("--log-tls-cert and --log-tls-key belong together; give both or none")
 
     @property
     def servers(self) -> list[str]:
@@ -114,6 +114,6 @@ def _require_server(url: str) -> None:
         is_server = False
     if not is_server:
         raise ConfigurationError(
-            "log must be addresses such as nats://HOST:4222 or tls://USER:PASSWORD@HOST:4222, separated by"
+            "--log must be addresses such as nats://HOST:4222 or tls://USER:PASSWORD@HOST:4222, separated by"
             " commas; one of them is not"
         )
