@@ -82,10 +82,10 @@ class Profiles:
         if folding.fold.is_empty:
             raise _not_found(reading.request)
         profile = folding.fold.profile(
-            # Most values come from few events.
             folding.consumer_id,
             folding=reading.request.folding,
-            encode=cache(self._cursors.encode),
+            encode=self._cursors.encode,
+            name_upload=cache(reader.profiles.upload_id),
         )
         _omit_largest(profile, max_bytes=limits.MAX_EVENT_BYTES)
         is_kept = folding.events >= MIN_KEPT_EVENTS and folding.is_worth_keeping

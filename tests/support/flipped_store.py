@@ -213,7 +213,7 @@ def _profile(reader: Reader, consumer_id: str) -> Answer:
     assert bounds is not None
     folding = reader.profiles.fold_consumer(bounds, consumer_id, moment=_NOW)
     reader.profiles.advance(folding)
-    return folding.fold.profile("", folding=v1.Folding.FOLDING_MERGE, encode=str)
+    return folding.fold.profile("", folding=v1.Folding.FOLDING_MERGE, encode=str, name_upload=str)
 
 
 def _record(writer: Writer, event_id: str, *, consumer_id: str) -> Answer:

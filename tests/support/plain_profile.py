@@ -33,6 +33,7 @@ class _Fact(NamedTuple):
     def source(self) -> v1.ValueSource:
         event = self.stored.event
         return v1.ValueSource(
+            upload=self.stored.upload if self.stored.HasField("upload") else None,
             cursor=self.stored.cursor,
             event_id=event.event_id,
             server_time_stamp=self.attributes.server_time_stamp,

@@ -92,6 +92,8 @@ def stored_event(event: v1.Event, position: int) -> v1.StoredEvent:
     stored.receive_time.FromMilliseconds(NOW_MS)
     attributes = getattr(stored.event, event.WhichOneof("attributes"))
     attributes.server_time_stamp = attributes.server_time_stamp or NOW_MS
+    if event.source == "a":
+        stored.upload.upload_id, stored.upload.event_number = "7", position
     if event.customer_info.customer_status == "GOLD":
         stored.matched_customer_status = "gold"
     if event.customer_info.customer_type == "VIP":
@@ -106,7 +108,8 @@ def fold_of(stored: list[v1.StoredEvent], *, due_ms: int) -> ProfileFold:
         time_ms = getattr(event, event.WhichOneof("attributes")).server_time_stamp
         add = fold.add if time_ms <= max(due_ms, NOW_MS) else fold.add_ahead
         names = each.matched_customer_status or None, each.matched_customer_type or None
-        add((event.authenticated, time_ms, int(each.cursor), event.event_id, *names), event)
+        upload = (7, each.upload.event_number) if each.HasField("upload") else (None, None)
+        add((event.authenticated, time_ms, int(each.cursor), event.event_id, *names, *upload), event)
     return fold
 
 
@@ -131,8 +134,10 @@ def test_a_fold_is_the_plain_profile_in_any_order_and_from_partial_folds(
     fold.merge(fold_of(shuffled[cut:], due_ms=due_ms))
     for folding in (MERGE, REPLACE):
         expected = plain_profile(stored, "ada", folding, due_ms=due_ms)
-        assert fold.profile("ada", folding=folding, encode=str) == expected
-        assert stored_and_restored(fold).profile("ada", folding=folding, encode=str) == expected
+        assert fold.profile("ada", folding=folding, encode=str, name_upload=str) == expected
+        assert (
+            stored_and_restored(fold).profile("ada", folding=folding, encode=str, name_upload=str) == expected
+        )
 
 
 class Store:
@@ -229,7 +234,7 @@ def assert_is_plain(store: Store, consumer_id: str, *, moment: ProfileMoment | N
     fold = store.fold(consumer_id, step=2, moment=moment).fold
     for folding in (MERGE, REPLACE):
         expected = plain_profile(mine, consumer_id, folding, due_ms=moment.due_ms)
-        assert fold.profile(consumer_id, folding=folding, encode=str) == expected
+        assert fold.profile(consumer_id, folding=folding, encode=str, name_upload=str) == expected
 
 
 def _time_of(stored: v1.StoredEvent) -> int:
@@ -320,7 +325,7 @@ def test_only_events_behind_a_kept_fold_are_read(store: Store) -> None:
     store.record([customer_event("late", server_time_stamp=START_OF_TIME_MS, role="first")])
     folding = store.fold("ada")
     assert folding.events == 1
-    profile = folding.fold.profile("ada", folding=MERGE, encode=str)
+    profile = folding.fold.profile("ada", folding=MERGE, encode=str, name_upload=str)
     assert (profile.customer_info.balance, profile.customer_info.role) == ("9", "first")
 
 
@@ -331,12 +336,12 @@ def test_a_fold_is_kept_up_to_the_first_event_whose_time_has_not_come(store: Sto
     store.record([customer_event("newer", balance="1")])
     assert store.keep(store.fold("ada")) == 1
     folding = store.fold("ada")
-    assert folding.fold.profile("ada", folding=MERGE, encode=str).customer_info.role == "one"
+    assert folding.fold.profile("ada", folding=MERGE, encode=str, name_upload=str).customer_info.role == "one"
     # Nothing more can be kept so far.
     assert (folding.events, store.keep(folding)) == (0, 0)
     store.now_ms = AHEAD_MS
     folding = store.fold("ada")
-    assert folding.fold.profile("ada", folding=MERGE, encode=str).customer_info.role == "two"
+    assert folding.fold.profile("ada", folding=MERGE, encode=str, name_upload=str).customer_info.role == "two"
     assert (folding.events, store.keep(folding)) == (2, 1)
     assert store.fold("ada").events == 0
 
@@ -359,7 +364,7 @@ def test_an_event_accepted_at_its_time_counts_at_once_for_a_reader_whose_clock_i
     store.record([customer_event("on time", server_time_stamp=NOW_MS, role="one")])
     store.now_ms = NOW_MS - 60_000
     assert_is_plain(store, "ada")
-    profile = store.fold("ada").fold.profile("ada", folding=MERGE, encode=str)
+    profile = store.fold("ada").fold.profile("ada", folding=MERGE, encode=str, name_upload=str)
     assert (profile.customer_info.role, len(profile.beaten)) == ("one", 0)
 
 

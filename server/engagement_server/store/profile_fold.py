@@ -40,12 +40,16 @@ class Source(NamedTuple):
     matched_status: str | None = None
     """The entity that the event's customer status matched on acceptance."""
     matched_type: str | None = None
+    upload: int | None = None
+    """Number of the upload that brought the event; None: a single call did."""
+    upload_event: int | None = None
+    """Number of the event in the upload."""
     name: str = ""
     """Of the producing system."""
 
 
 Key: TypeAlias = tuple[Any, ...]  # Any: the fields have types of their own
-"""The fields of a Source up to `matched_type`; more are ignored."""
+"""The fields of a Source up to `upload_event`; more are ignored."""
 Value: TypeAlias = tuple[Source, Message]
 """The source of a value, and the attribute set that holds the value."""
 
@@ -231,8 +235,18 @@ class ProfileFold:
         for set_name, each in self._sets.items():
             each.merge(other._sets[set_name])
 
-    def profile(self, consumer_id: str, *, folding: v1.Folding, encode: Callable[[int], str]) -> v1.Profile:
-        """The profile; `encode` turns positions into cursors."""
+    def profile(
+        self,
+        consumer_id: str,
+        *,
+        folding: v1.Folding,
+        encode: Callable[[int], str],
+        name_upload: Callable[[int], str],
+    ) -> v1.Profile:
+        """The profile; `encode` turns positions into cursors, `name_upload` numbers of uploads into ids.
+
+        An upload without an id has no record any more.
+        """
         profile = v1.Profile(consumer_id=consumer_id)
         is_replaced = folding == v1.Folding.FOLDING_REPLACE
         messages: dict[int, v1.ValueSource] = {}
@@ -241,7 +255,7 @@ class ProfileFold:
             # Most values come from few events.
             found = messages.get(source.position)
             if found is None:
-                found = messages[source.position] = _value_source(source, encode)
+                found = messages[source.position] = _value_source(source, encode, name_upload)
             return found
 
         for set_name, each in self._sets.items():
@@ -262,13 +276,13 @@ class ProfileFold:
         return profile
 
     def snapshot(self, folding: v1.Folding) -> bytes:
-        """The profile for storage: serialized, with positions instead of cursors."""
-        return self.profile("", folding=folding, encode=str).SerializeToString()
+        """The profile for storage: serialized, with positions and numbers instead of cursors and ids."""
+        return self.profile("", folding=folding, encode=str, name_upload=str).SerializeToString()
 
 
 def _complete(key: Key, event: v1.Event, attributes: Any) -> Source:  # Any: both have a time
     """The source with this key. Gives the attributes the time that producers may leave to the server."""
-    source = Source(bool(key[0]), key[1], key[2], key[3], key[4], key[5], event.source)
+    source = Source(bool(key[0]), key[1], key[2], key[3], key[4], key[5], key[6], key[7], event.source)
     attributes.server_time_stamp = source.server_time_ms
     return source
 
@@ -283,14 +297,20 @@ def _rule(last: Source, winner: Source | None) -> v1.BeatenValue.Rule:
     return v1.BeatenValue.RULE_LATER
 
 
-def _value_source(source: Source, encode: Callable[[int], str]) -> v1.ValueSource:
-    return v1.ValueSource(
+def _value_source(
+    source: Source, encode: Callable[[int], str], name_upload: Callable[[int], str]
+) -> v1.ValueSource:
+    message = v1.ValueSource(
         cursor=encode(source.position),
         event_id=source.event_id,
         server_time_stamp=source.server_time_ms,
         authenticated=source.authenticated,
         source=source.name,
     )
+    if source.upload is not None and (upload_id := name_upload(source.upload)):
+        message.upload.upload_id = upload_id
+        message.upload.event_number = source.upload_event or 0
+    return message
 
 
 def _read_source(stored: v1.ValueSource) -> Source:
@@ -299,6 +319,8 @@ def _read_source(stored: v1.ValueSource) -> Source:
         stored.server_time_stamp,
         int(stored.cursor),
         stored.event_id,
+        upload=int(stored.upload.upload_id) if stored.HasField("upload") else None,
+        upload_event=stored.upload.event_number,
         name=stored.source,
     )
 

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import apsw
+
 from engagement import v1
 from engagement_server.cursor import first_position
 from engagement_server.model import FoldedProfile
 from engagement_server.store.budget import Budget
+from engagement_server.store.checksums import is_damage
 from engagement_server.store.fingerprint import FOLD_FINGERPRINT
 from engagement_server.store.profile_fold import Key, ProfileFold
 from engagement_server.store.search import SEARCH_MATCHES, identifier_token
 
 if TYPE_CHECKING:
-    import apsw
-
     from engagement_server.model import LogBounds
     from engagement_server.operations import SaveProfile
     from engagement_server.store.profile_moment import ProfileMoment
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 _NO_LIMIT = -1
 # Which events count at a moment, and which of them are ahead of the clock.
 _COUNTS, _IS_AHEAD = 0, 1
-_POSITION, _PAYLOAD, _STATE = 2, 6, 7
+_POSITION, _PAYLOAD, _STATE = 2, 8, 9
 # Begins with the key of the event's source.
 _EVENTS: Final = (
     "SELECT e.authenticated, e.server_time_ms, e.position, e.event_id, e.matched_status, e.matched_type,"  # noqa: S608
-    " e.payload, iif(e.server_time_ms >= ? OR e.receive_time_ms >= ?, 2,"
+    " e.upload, e.upload_event, e.payload, iif(e.server_time_ms >= ? OR e.receive_time_ms >= ?, 2,"
     " e.server_time_ms > ? AND e.server_time_ms > e.receive_time_ms)"
     f" FROM (SELECT rowid FROM search WHERE {SEARCH_MATCHES} AND rowid > ? AND rowid < ?"
     " ORDER BY rowid DESC LIMIT ?) AS hit CROSS JOIN events AS e ON e.position = hit.rowid"
@@ -237,6 +238,18 @@ class ProfileRows:
         if is_complete:
             folding.complete()
         return is_complete
+
+    def upload_id(self, number: int) -> str:
+        """The id of an upload; empty if its record has expired, or is damaged."""
+        try:
+            row = self._connection.execute(
+                "SELECT upload_id FROM uploads WHERE number = ?", (number,)
+            ).fetchone()
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            return ""
+        return "" if row is None else str(row[0])
 
     def save(self, operation: SaveProfile, account: int) -> int:
         """Stores a fold unless a newer one is stored or its events may be gone; returns rows stored.
