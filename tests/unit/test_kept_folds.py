@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagement import v1
@@ -19,8 +19,6 @@ from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
 from tests.support.events import customer_event
 from tests.support.profile_store import AHEAD_MS, NOW_MS, ProfileStore, assert_is_plain, events, times
-
-tolerant = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ steps = st.one_of(
 )
 
 
-@settings(tolerant, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(steps, max_size=12))
 def test_kept_folds_change_nothing_whenever_they_are_taken_and_saved(
     store: ProfileStore,
@@ -67,7 +65,7 @@ def test_kept_folds_change_nothing_whenever_they_are_taken_and_saved(
 bounds_ms = st.one_of(st.none(), st.integers(NOW_MS - 3, NOW_MS + 3), st.integers(AHEAD_MS, AHEAD_MS + 3))
 
 
-@settings(tolerant, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.lists(events(), min_size=1, max_size=4), min_size=1, max_size=5), bounds_ms, bounds_ms, times
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagement import v1
@@ -42,7 +42,7 @@ def stored_and_restored(fold: ProfileFold) -> ProfileFold:
     return ProfileFold.of_snapshot(merged=fold.snapshot(MERGE), replaced=fold.snapshot(REPLACE))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(
     st.lists(events(), max_size=12).flatmap(
         lambda some: st.tuples(st.just(some), st.permutations(range(len(some))))
