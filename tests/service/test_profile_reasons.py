@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from engagement import EngagementClient, NotFoundError, v1
+from engagement import EngagementClient, NotFoundError, Uploader, v1
 from engagement_server.clock import now_ms
 from engagement_server.jobs.hot_consumers import MIN_KEPT_EVENTS
 from tests.support.calls import some, stored
@@ -77,6 +77,18 @@ async def test_every_value_names_the_system_that_produced_it(
     profile = await read(client)
     assert profile.sources["customer_info.balance"].source == "crm"
     assert profile.sources["personal_info.name"].source == "web"
+
+
+async def test_every_value_names_the_upload_that_brought_it(
+    client: EngagementClient, events: EventServiceAsyncStub
+) -> None:
+    await Uploader(client, upload_id="file").upload(
+        [customer_event("a", role="broker"), customer_event("b", balance="1")]
+    )
+    profile = await read(client)
+    assert profile == plain_profile(await stored(events), "ada", MERGE)
+    upload = profile.sources["customer_info.balance"].upload
+    assert (upload.upload_id, upload.event_number) == ("file", 2)
 
 
 # Values that lost.
