@@ -328,6 +328,8 @@ class FoldedProfile:
     fingerprint: str = ""
     """Of the server that folded the events."""
     customer_id: str = ""
+    read_through_position: int = 0
+    """The end of the log when the events were read; events behind `through_position` are not in the fold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 
 from engagement import limits
+from engagement_server.clock import now_ms
 from engagement_server.errors import ProfileNotFoundError, ProfilePendingError
 from engagement_server.jobs.hot_consumers import MIN_KEPT_EVENTS, Subject
 from engagement_server.store.budget import STEP_SECONDS
+from engagement_server.store.profile_moment import ProfileMoment
 
 if TYPE_CHECKING:
     from engagement import v1
@@ -41,10 +43,11 @@ class Profiles:
         """The profile of a consumer, read step by step, so that other reads get their turn.
 
         Raises ProfileNotFoundError, and ProfilePendingError if its events are too many to be read at once;
-        they are then folded in the background.
+        they are then folded in the background. A profile of the past is read to its end, however many they
+        are: no fold of it could be kept.
         """
         for _ in range(_ATTEMPTS):
-            reading = _Reading(request)
+            reading = _Reading(request, ProfileMoment.of(request, now_ms=now_ms()))
             answer = None
             while answer is None and not reading.has_lost_events:
                 answer = await self._readers.run(partial(self._step, reading), caller=caller)
@@ -59,9 +62,12 @@ class Profiles:
     def _require_few(self, reading: _Reading) -> None:
         """Raises ProfilePendingError if the events that are left should be folded in the background."""
         folding = reading.folding
-        if folding is None or reading.is_complete:
+        if folding is None or reading.is_complete or not reading.moment.is_now:
             return
         subject = Subject(reading.request.account_id, folding.consumer_id, folding.customer_id)
+        stopped_at = self._hot_consumers.stopped_at(subject)
+        if stopped_at is not None and folding.next_position > stopped_at:
+            return
         if folding.matched > MAX_READ_EVENTS or self._hot_consumers.is_preparing(subject):
             self._hot_consumers.prepare(subject)
             raise ProfilePendingError
@@ -76,13 +82,14 @@ class Profiles:
         if folding.fold.is_empty:
             raise _not_found(reading.request)
         profile = folding.fold.profile(
-            # Most values come from few events.
             folding.consumer_id,
             folding=reading.request.folding,
-            encode=cache(self._cursors.encode),
+            encode=self._cursors.encode,
+            name_upload=cache(reader.profiles.upload_id),
         )
         _omit_largest(profile, max_bytes=limits.MAX_EVENT_BYTES)
-        return profile, folding.folded_profile() if folding.events >= MIN_KEPT_EVENTS else None
+        is_kept = folding.events >= MIN_KEPT_EVENTS and folding.is_worth_keeping
+        return profile, folding.folded_profile() if is_kept else None
 
 
 @dataclass(slots=True)
@@ -90,6 +97,7 @@ class _Reading:
     """The progress of reading one profile."""
 
     request: v1.GetProfileRequest
+    moment: ProfileMoment
     start: LogBounds | None = None
     """How far the log reached when it began."""
     before: int | None = None
@@ -114,17 +122,17 @@ class _Reading:
             self.is_complete = reader.profiles.advance(self.folding, max_seconds=STEP_SECONDS)
 
     def _begin(self, profiles: ProfileRows, bounds: LogBounds) -> None:
-        request = self.request
+        request, moment = self.request, self.moment
         if request.HasField("consumer_id"):
-            self.folding = profiles.fold_consumer(bounds, request.consumer_id)
+            self.folding = profiles.fold_consumer(bounds, request.consumer_id, moment=moment)
             return
         consumer_id, self.before = profiles.find_consumer(
-            bounds, request.customer_id, before=self.before, max_seconds=STEP_SECONDS
+            bounds, request.customer_id, moment=moment, before=self.before, max_seconds=STEP_SECONDS
         )
         if consumer_id:
-            self.folding = profiles.fold_consumer(bounds, consumer_id)
+            self.folding = profiles.fold_consumer(bounds, consumer_id, moment=moment)
         elif consumer_id is not None:
-            self.folding = profiles.fold_customer(bounds, request.customer_id)
+            self.folding = profiles.fold_customer(bounds, request.customer_id, moment=moment)
         elif self.before is None:
             raise _not_found(request)
 

@@ -196,7 +196,7 @@ def test_ids_with_blanks_at_an_end_are_quoted_except_in_json(cli: Cli) -> None:
     names = ["event id", "consumer", "conversation", "customerId", "role"]
     assert [pairs[name] for name in names] == ['" e"', '"c "', '"\u00a0v"', '"k "', " r "]
     profile = own.run("profile", "--consumer", "c ").stdout.splitlines()
-    assert 'consumerId\t"c "\t\t\t' in profile
+    assert 'consumerId\t"c "\t\t\t\t' in profile
     assert any(line.startswith('customerId\t"k "\t') for line in profile)
     assert json.loads(own.run("list", "--json").stdout)["event"]["consumerId"] == "c "
 

@@ -34,6 +34,7 @@ from engagement_server.store.checkup import check_store
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.store.failures import failure_of
+from engagement_server.store.profile_moment import ProfileMoment
 from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
 from tests.support.events import bad_event, batch_of, customer_event
@@ -44,6 +45,7 @@ SUPPRESSED = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "gone")
 _TIME_MS = 1_700_000_000_000
 _STATUS = v1.EntityKind.ENTITY_KIND_CUSTOMER_STATUS
 _DAMAGE = "damaged"
+_NOW = ProfileMoment(due_ms=_TIME_MS)
 
 Answer = Any  # each question has its own
 Questions = dict[str, Callable[[Reader, Writer], Answer]]
@@ -116,7 +118,7 @@ def _fill(writer: Writer, reader: Reader, stored: list[v1.Event]) -> None:
     bounds = reader.bounds(ACCOUNT)
     assert bounds is not None
     for number in range(5):
-        folding = reader.profiles.fold_consumer(bounds, f"consumer-{number}")
+        folding = reader.profiles.fold_consumer(bounds, f"consumer-{number}", moment=_NOW)
         reader.profiles.advance(folding)
         _apply(writer, SaveProfile(ACCOUNT, folding.folded_profile()))
 
@@ -209,9 +211,9 @@ def _page(reader: Reader, wanted: v1.EventFilter, *, newest_first: bool = False)
 def _profile(reader: Reader, consumer_id: str) -> Answer:
     bounds = reader.bounds(ACCOUNT)
     assert bounds is not None
-    folding = reader.profiles.fold_consumer(bounds, consumer_id)
+    folding = reader.profiles.fold_consumer(bounds, consumer_id, moment=_NOW)
     reader.profiles.advance(folding)
-    return folding.fold.profile("", folding=v1.Folding.FOLDING_MERGE, encode=str)
+    return folding.fold.profile("", folding=v1.Folding.FOLDING_MERGE, encode=str, name_upload=str)
 
 
 def _record(writer: Writer, event_id: str, *, consumer_id: str) -> Answer:

@@ -12,6 +12,7 @@ import pytest
 
 from engagement import v1
 from engagement_server import profiles
+from engagement_server.clock import now_ms
 from engagement_server.errors import ProfileNotFoundError, ProfilePendingError
 from engagement_server.governor.turns import Caller
 from engagement_server.jobs.hot_consumers import (
@@ -36,6 +37,7 @@ from engagement_server.operations import (
 )
 from engagement_server.profiles import Profiles
 from engagement_server.store.database import DatabaseFile, read_cursors
+from engagement_server.store.profile_moment import ProfileMoment
 from engagement_server.store.reader import Reader
 from engagement_server.store.readers import Readers
 from tests.support.events import batch_of, customer_event, customer_events
@@ -57,10 +59,19 @@ class Parts:
     """The id that the events have: of a consumer or of a customer."""
 
     async def record(
-        self, count: int, *, start: int = 0, name: str = "ada", account_id: str = "acme"
+        self,
+        count: int,
+        *,
+        start: int = 0,
+        name: str = "ada",
+        account_id: str = "acme",
+        ahead_ms: int | None = None,
     ) -> None:
+        """Records events; `ahead_ms` is how long before their time."""
         events = customer_events(count, start=start)
         for event in events:
+            if ahead_ms is not None:
+                event.customer_info.server_time_stamp = now_ms() + ahead_ms
             event.consumer_id = name if self.kind == "consumer_id" else ""
             if self.kind == "customer_id":
                 event.customer_info.customer_id = name
@@ -90,7 +101,7 @@ class Parts:
                 "consumer_id": reader.profiles.fold_consumer,
                 "customer_id": reader.profiles.fold_customer,
             }
-            folding = begin[self.kind](bounds, "ada")
+            folding = begin[self.kind](bounds, "ada", moment=ProfileMoment(due_ms=now_ms()))
             reader.profiles.advance(folding)
             return folding.events
 
@@ -186,6 +197,28 @@ async def test_a_profile_of_very_many_events_is_pending_until_it_is_prepared(par
     assert (await read_once_prepared(parts)).customer_info.balance == str(MIN_KEPT_EVENTS - 1)
     await parts.record(1, start=MIN_KEPT_EVENTS)
     assert (await parts.read()).customer_info.balance == str(MIN_KEPT_EVENTS)
+
+
+@pytest.mark.usefixtures("few_at_once")
+async def test_a_profile_of_the_past_is_read_to_its_end_however_many_events_there_are(parts: Parts) -> None:
+    await parts.record(MIN_KEPT_EVENTS)
+    request = parts.request()
+    request.before_time.FromMilliseconds(now_ms() + 1000)
+    profile = await parts.profiles.read(request, caller=CALLER)
+    assert profile.customer_info.balance == str(MIN_KEPT_EVENTS - 1)
+    assert await parts.count_read() == MIN_KEPT_EVENTS
+
+
+@pytest.mark.usefixtures("few_at_once")
+async def test_many_events_behind_one_whose_time_has_not_come_are_read_without_waiting_for_it(
+    parts: Parts,
+) -> None:
+    await parts.record(1, ahead_ms=3_600_000)
+    await parts.record(MIN_KEPT_EVENTS, start=1)
+    # Only the background finds the one, which is read last.
+    profile = await read_once_prepared(parts)
+    assert profile.customer_info.balance == str(MIN_KEPT_EVENTS)
+    assert await parts.count_read() == 0  # none that can be kept
 
 
 @pytest.mark.usefixtures("few_at_once")

@@ -30,6 +30,7 @@ from engagement_server.operations import (
 )
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.fingerprint import FINGERPRINT
+from engagement_server.store.profile_moment import END_MS, ProfileMoment
 from engagement_server.store.readable import read_event
 from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
@@ -218,7 +219,7 @@ def test_a_profile_that_a_node_with_another_contract_folded_is_folded_again(tmp_
         def fold() -> tuple[int, FoldedProfile]:
             bounds = reader.bounds("acme")
             assert bounds is not None
-            folding = reader.profiles.fold_consumer(bounds, "ada")
+            folding = reader.profiles.fold_consumer(bounds, "ada", moment=ProfileMoment(due_ms=END_MS))
             reader.profiles.advance(folding)
             return folding.events, folding.folded_profile()
 

@@ -28,7 +28,8 @@ from engagement_server.operations import (
     SaveProfile,
 )
 from engagement_server.store.database import DatabaseFile
-from engagement_server.store.profile_fold import ProfileFold, Source
+from engagement_server.store.profile_fold import ProfileFold
+from engagement_server.store.profile_moment import ProfileMoment
 from engagement_server.store.profile_rows import Folding
 from engagement_server.store.reader import Reader
 from engagement_server.store.writer import Writer
@@ -40,8 +41,10 @@ NOW_MS = 1_700_000_000_000
 tolerant = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 UNKNOWN_FIELD = b"\xda\x3e\x03new"
 
+AHEAD_MS = NOW_MS + 1000
+
 texts = st.sampled_from(["", "a", "b"])
-times = st.integers(NOW_MS - 2, NOW_MS + 2)
+times = st.one_of(st.integers(NOW_MS - 2, NOW_MS + 2), st.integers(AHEAD_MS, AHEAD_MS + 2))
 dates = st.builds(v1.Date, year=st.integers(2000, 2001), month=st.integers(1, 2), day=st.integers(1, 2))
 contacts = st.builds(v1.PersonalContact, email=texts)
 
@@ -51,7 +54,13 @@ def optional(**strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str
 
 
 customers = optional(
-    server_time_stamp=times, balance=texts, role=texts, last_payment_date=dates, customer_id=texts
+    server_time_stamp=times,
+    balance=texts,
+    role=texts,
+    last_payment_date=dates,
+    customer_id=texts,
+    customer_status=st.sampled_from(["GOLD", "lead"]),
+    customer_type=st.sampled_from(["VIP", "guest"]),
 )
 persons = optional(
     server_time_stamp=times, name=texts, email=texts, other_contacts=st.lists(contacts, max_size=2)
@@ -60,7 +69,11 @@ persons = optional(
 
 @st.composite
 def events(draw: st.DrawFn) -> v1.Event:
-    event = v1.Event(consumer_id=draw(st.sampled_from(["ada", "bob", ""])), authenticated=draw(st.booleans()))
+    event = v1.Event(
+        consumer_id=draw(st.sampled_from(["ada", "bob", ""])),
+        authenticated=draw(st.booleans()),
+        source=draw(texts),
+    )
     if draw(st.booleans()):
         event.customer_info.SetInParent()
         event.customer_info.MergeFrom(v1.CustomerInfo(**draw(customers)))
@@ -76,17 +89,27 @@ def events(draw: st.DrawFn) -> v1.Event:
 def stored_event(event: v1.Event, position: int) -> v1.StoredEvent:
     """The event as it is read, with its position for a cursor."""
     stored = v1.StoredEvent(event=event, cursor=str(position))
+    stored.receive_time.FromMilliseconds(NOW_MS)
     attributes = getattr(stored.event, event.WhichOneof("attributes"))
     attributes.server_time_stamp = attributes.server_time_stamp or NOW_MS
+    if event.source == "a":
+        stored.upload.upload_id, stored.upload.event_number = "7", position
+    if event.customer_info.customer_status == "GOLD":
+        stored.matched_customer_status = "gold"
+    if event.customer_info.customer_type == "VIP":
+        stored.matched_customer_type = "vip"
     return stored
 
 
-def fold_of(stored: list[v1.StoredEvent]) -> ProfileFold:
+def fold_of(stored: list[v1.StoredEvent], *, due_ms: int) -> ProfileFold:
     fold = ProfileFold()
     for each in stored:
         event = v1.Event.FromString(each.event.SerializeToString())
         time_ms = getattr(event, event.WhichOneof("attributes")).server_time_stamp
-        fold.add(Source(event.authenticated, time_ms, int(each.cursor), event.event_id), event)
+        add = fold.add if time_ms <= max(due_ms, NOW_MS) else fold.add_ahead
+        names = each.matched_customer_status or None, each.matched_customer_type or None
+        upload = (7, each.upload.event_number) if each.HasField("upload") else (None, None)
+        add((event.authenticated, time_ms, int(each.cursor), event.event_id, *names, *upload), event)
     return fold
 
 
@@ -100,18 +123,21 @@ def stored_and_restored(fold: ProfileFold) -> ProfileFold:
         lambda some: st.tuples(st.just(some), st.permutations(range(len(some))))
     ),
     st.integers(0, 12),
+    times,
 )
 def test_a_fold_is_the_plain_profile_in_any_order_and_from_partial_folds(
-    drawn: tuple[list[v1.Event], list[int]], cut: int
+    drawn: tuple[list[v1.Event], list[int]], cut: int, due_ms: int
 ) -> None:
     stored = [stored_event(event, position) for position, event in enumerate(drawn[0], 1)]
     shuffled = [stored[index] for index in drawn[1]]
-    fold = stored_and_restored(fold_of(shuffled[:cut]))
-    fold.merge(fold_of(shuffled[cut:]))
+    fold = stored_and_restored(fold_of(shuffled[:cut], due_ms=due_ms))
+    fold.merge(fold_of(shuffled[cut:], due_ms=due_ms))
     for folding in (MERGE, REPLACE):
-        expected = plain_profile(stored, "ada", folding)
-        assert fold.profile("ada", folding=folding, encode=str) == expected
-        assert stored_and_restored(fold).profile("ada", folding=folding, encode=str) == expected
+        expected = plain_profile(stored, "ada", folding, due_ms=due_ms)
+        assert fold.profile("ada", folding=folding, encode=str, name_upload=str) == expected
+        assert (
+            stored_and_restored(fold).profile("ada", folding=folding, encode=str, name_upload=str) == expected
+        )
 
 
 class Store:
@@ -123,11 +149,15 @@ class Store:
         self._numbers = count(1)
         self._account_id = ""
         self._clock = count(NOW_MS)
+        self.now_ms = NOW_MS
+        """The time at which profiles are read."""
 
     def begin(self) -> None:
         self._account_id = f"account-{next(self._numbers)}"
         self._clock = count(NOW_MS)
+        self.now_ms = NOW_MS
         self._apply(PutEntities(self._account_id, 1, ["gold"], None))  # makes the account
+        self._apply(PutEntities(self._account_id, 2, ["vip"], None))
 
     def record(self, sent: list[v1.Event]) -> None:
         self._apply(RecordBatch(self._account_id, batch_of(sent), is_atomic=False))
@@ -141,9 +171,10 @@ class Store:
     def expire(self, *, before_ms: int) -> None:
         self._apply(ExpireEvents(self._account_id, before_ms))
 
-    def fold(self, consumer_id: str, *, step: int = -1) -> Folding:
+    def fold(self, consumer_id: str, *, step: int = -1, moment: ProfileMoment | None = None) -> Folding:
+        moment = moment or ProfileMoment(due_ms=self.now_ms)
         with self._reader.transaction():
-            folding = self._reader.profiles.fold_consumer(self._bounds(), consumer_id)
+            folding = self._reader.profiles.fold_consumer(self._bounds(), consumer_id, moment=moment)
             while not self._reader.profiles.advance(folding, max_events=step):
                 pass
             return folding
@@ -163,7 +194,14 @@ class Store:
         for row in scan.rows:
             event = v1.Event.FromString(row.payload)
             getattr(event, event.WhichOneof("attributes") or "").server_time_stamp = row.server_time_ms
-            events.append(v1.StoredEvent(event=event, cursor=str(row.position)))
+            stored = v1.StoredEvent(
+                event=event,
+                cursor=str(row.position),
+                matched_customer_status=row.matched_status,
+                matched_customer_type=row.matched_type,
+            )
+            stored.receive_time.FromMilliseconds(row.receive_time_ms)
+            events.append(stored)
         return events
 
     def _bounds(self) -> LogBounds:
@@ -185,13 +223,23 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     database.close()
 
 
-def assert_is_plain(store: Store, consumer_id: str) -> None:
-    mine = [each for each in store.stored() if each.event.consumer_id == consumer_id]
-    fold = store.fold(consumer_id, step=2).fold
+def assert_is_plain(store: Store, consumer_id: str, *, moment: ProfileMoment | None = None) -> None:
+    moment = moment or ProfileMoment(due_ms=store.now_ms)
+    mine = [
+        each
+        for each in store.stored()
+        if each.event.consumer_id == consumer_id and _time_of(each) < moment.before_ms
+        if each.receive_time.ToMilliseconds() < moment.accepted_before_ms
+    ]
+    fold = store.fold(consumer_id, step=2, moment=moment).fold
     for folding in (MERGE, REPLACE):
-        assert fold.profile(consumer_id, folding=folding, encode=str) == plain_profile(
-            mine, consumer_id, folding
-        )
+        expected = plain_profile(mine, consumer_id, folding, due_ms=moment.due_ms)
+        assert fold.profile(consumer_id, folding=folding, encode=str, name_upload=str) == expected
+
+
+def _time_of(stored: v1.StoredEvent) -> int:
+    event = stored.event
+    return max(event.customer_info.server_time_stamp, event.personal_info.server_time_stamp)
 
 
 steps = st.one_of(
@@ -200,6 +248,7 @@ steps = st.one_of(
     st.tuples(st.just("keep"), st.integers(0, 3)),
     st.tuples(st.just("erase"), st.sampled_from(["ada", "bob", "nobody"])),
     st.tuples(st.just("expire"), st.integers(0, 30)),
+    st.tuples(st.just("wait"), st.integers(0, 3)),
 )
 
 
@@ -215,7 +264,7 @@ def test_kept_folds_change_nothing_whenever_they_are_taken_and_saved(
             store.record(argument)
         elif name == "fold":
             folding = store.fold(argument)
-            if not folding.fold.is_empty:
+            if folding.is_worth_keeping:
                 folds.append(folding)
         elif name == "keep" and folds:
             store.keep(folds[argument % len(folds)])
@@ -223,8 +272,49 @@ def test_kept_folds_change_nothing_whenever_they_are_taken_and_saved(
             store.erase(argument)
         elif name == "expire":
             store.expire(before_ms=NOW_MS + argument)
+        elif name == "wait":
+            store.now_ms = max(store.now_ms, AHEAD_MS - 1 + argument)
         for consumer_id in ("ada", "bob"):
             assert_is_plain(store, consumer_id)
+
+
+bounds_ms = st.one_of(st.none(), st.integers(NOW_MS - 3, NOW_MS + 3), st.integers(AHEAD_MS, AHEAD_MS + 3))
+
+
+@settings(tolerant, max_examples=50)
+@given(
+    st.lists(st.lists(events(), min_size=1, max_size=4), min_size=1, max_size=5), bounds_ms, bounds_ms, times
+)
+def test_a_profile_of_the_past_has_only_events_from_before_whatever_is_kept(
+    store: Store,
+    drawn: list[list[v1.Event]],
+    before_ms: int | None,
+    accepted_before_ms: int | None,
+    now_ms: int,
+) -> None:
+    store.begin()
+    for batch in drawn:
+        store.record(batch)
+    store.now_ms = now_ms
+    kept = store.fold("ada")
+    if kept.is_worth_keeping:
+        store.keep(kept)
+    request = v1.GetProfileRequest()
+    if before_ms is not None:
+        request.before_time.FromMilliseconds(before_ms)
+    if accepted_before_ms is not None:
+        request.before_receive_time.FromMilliseconds(accepted_before_ms)
+    assert_is_plain(store, "ada", moment=ProfileMoment.of(request, now_ms=now_ms))
+
+
+def test_a_moment_within_a_millisecond_is_after_its_begin() -> None:
+    request = v1.GetProfileRequest()
+    request.before_time.FromNanoseconds(NOW_MS * 1_000_000 + 1)
+    request.before_receive_time.FromNanoseconds(NOW_MS * 1_000_000)
+    moment = ProfileMoment.of(request, now_ms=NOW_MS)
+    assert moment.counts(server_time_ms=NOW_MS, receive_time_ms=NOW_MS - 1)
+    assert not moment.counts(server_time_ms=NOW_MS + 1, receive_time_ms=NOW_MS - 1)
+    assert not moment.counts(server_time_ms=NOW_MS, receive_time_ms=NOW_MS)
 
 
 def test_only_events_behind_a_kept_fold_are_read(store: Store) -> None:
@@ -235,8 +325,47 @@ def test_only_events_behind_a_kept_fold_are_read(store: Store) -> None:
     store.record([customer_event("late", server_time_stamp=START_OF_TIME_MS, role="first")])
     folding = store.fold("ada")
     assert folding.events == 1
-    profile = folding.fold.profile("ada", folding=MERGE, encode=str)
+    profile = folding.fold.profile("ada", folding=MERGE, encode=str, name_upload=str)
     assert (profile.customer_info.balance, profile.customer_info.role) == ("9", "first")
+
+
+def test_a_fold_is_kept_up_to_the_first_event_whose_time_has_not_come(store: Store) -> None:
+    store.begin()
+    store.record([customer_event("past", role="one")])
+    store.record([customer_event("ahead", server_time_stamp=AHEAD_MS, role="two")])
+    store.record([customer_event("newer", balance="1")])
+    assert store.keep(store.fold("ada")) == 1
+    folding = store.fold("ada")
+    assert folding.fold.profile("ada", folding=MERGE, encode=str, name_upload=str).customer_info.role == "one"
+    # Nothing more can be kept so far.
+    assert (folding.events, store.keep(folding)) == (0, 0)
+    store.now_ms = AHEAD_MS
+    folding = store.fold("ada")
+    assert folding.fold.profile("ada", folding=MERGE, encode=str, name_upload=str).customer_info.role == "two"
+    assert (folding.events, store.keep(folding)) == (2, 1)
+    assert store.fold("ada").events == 0
+
+
+def test_a_fold_of_events_before_one_ahead_is_kept_although_an_erasure_came_between(store: Store) -> None:
+    store.begin()
+    store.record([customer_event("past", role="one")])
+    store.record([customer_event("ahead", server_time_stamp=AHEAD_MS, role="two")])
+    store.erase("bob")
+    assert store.keep(store.fold("ada")) == 1
+    older = store.fold("ada")
+    store.erase("ada")
+    assert store.keep(older) == 0
+
+
+def test_an_event_accepted_at_its_time_counts_at_once_for_a_reader_whose_clock_is_behind(
+    store: Store,
+) -> None:
+    store.begin()
+    store.record([customer_event("on time", server_time_stamp=NOW_MS, role="one")])
+    store.now_ms = NOW_MS - 60_000
+    assert_is_plain(store, "ada")
+    profile = store.fold("ada").fold.profile("ada", folding=MERGE, encode=str, name_upload=str)
+    assert (profile.customer_info.role, len(profile.beaten)) == ("one", 0)
 
 
 def test_an_older_fold_never_takes_the_place_of_a_newer_one(store: Store) -> None:

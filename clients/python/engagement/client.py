@@ -258,12 +258,23 @@ class EngagementClient(PrivacyCalls):
         consumer_id: str | None = None,
         customer_id: str | None = None,
         folding: v1.Folding = v1.Folding.FOLDING_MERGE,
+        before: datetime | Timestamp | None = None,
+        accepted_before: datetime | Timestamp | None = None,
     ) -> v1.Profile:
-        """The latest attributes of one consumer, each with its source event. Raises NotFoundError."""
+        """The latest attributes of one consumer, each with its source event.
+
+        With `before`, as of a time of events; with `accepted_before`, as the server would have answered then;
+        both as far as events are still stored, and in UTC unless they have a zone. Raises NotFoundError.
+        """
         if (consumer_id is None) == (customer_id is None):
             raise TypeError("get_profile takes either consumer_id or customer_id")
         request = v1.GetProfileRequest(
-            account_id=self.account_id, consumer_id=consumer_id, customer_id=customer_id, folding=folding
+            account_id=self.account_id,
+            consumer_id=consumer_id,
+            customer_id=customer_id,
+            folding=folding,
+            before_time=before,
+            before_receive_time=accepted_before,
         )
         response = await self._call(self._events.GetProfile, request)
         return response.profile

@@ -112,6 +112,7 @@ class EventHandlers:
     async def get_profile(self, request: v1.GetProfileRequest, call: Call) -> v1.GetProfileResponse:
         """Returns one profile."""
         require_valid(request)
+        require_times(request)
         partition = self._partitions.of(request.account_id)
         profile = await read_with_catch_up(
             partition.log, lambda: partition.profiles.read(request, caller=call.caller)

@@ -13,10 +13,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
+from engagement_server.clock import now_ms
 from engagement_server.errors import RequestError
 from engagement_server.governor.turns import Caller, Room, Turns
 from engagement_server.operations import CommitChunk, RecordBatch, SaveProfile
 from engagement_server.store.budget import STEP_SECONDS
+from engagement_server.store.profile_moment import ProfileMoment
 from engagement_server.supervision import run_in_background, supervise
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ _EVENTS_A_SAMPLE = 8
 MAX_SAMPLES = MAX_NEW_EVENTS // _EVENTS_A_SAMPLE
 MAX_COUNTERS = 32_768
 _MAX_DUE = 10_000
+_MAX_STOPPED = 10_000
 _MAX_UNDER_WAY = 4
 _MAX_SAVES = 32
 _STEP_EVENTS = 500
@@ -111,6 +114,8 @@ class HotConsumers:
         self._room = Room(_MAX_DUE)
         self._preparing: set[Subject] = set()
         """Those that a read waits for, until they are folded."""
+        self._stopped: dict[Subject, int] = {}
+        """The last position in the fold of a subject whose next event is ahead of the clock."""
         self._busy_accounts: set[str] = set()
         self._arrival = asyncio.Event()
         self._saves: dict[Subject, asyncio.Task[None]] = {}
@@ -143,6 +148,10 @@ class HotConsumers:
     def is_preparing(self, subject: Subject) -> bool:
         """Whether a subject is about to be folded because a read wants its profile."""
         return subject in self._preparing
+
+    def stopped_at(self, subject: Subject) -> int | None:
+        """The last position that the fold of a subject could reach; None: it reached the end of the log."""
+        return self._stopped.get(subject)
 
     def _add(self, subject: Subject) -> bool:
         """Whether a subject is due now."""
@@ -209,9 +218,10 @@ class HotConsumers:
                 bounds = reader.bounds(subject.account_id)
                 if bounds is None:
                     return None
+                moment = ProfileMoment(due_ms=now_ms())
                 if subject.consumer_id:
-                    return reader.profiles.fold_consumer(bounds, subject.consumer_id)
-                return reader.profiles.fold_customer(bounds, subject.customer_id)
+                    return reader.profiles.fold_consumer(bounds, subject.consumer_id, moment=moment)
+                return reader.profiles.fold_customer(bounds, subject.customer_id, moment=moment)
 
         folding = await self._readers.run(begin)
         if folding is None:
@@ -220,7 +230,12 @@ class HotConsumers:
         while not is_complete:
             is_complete, step_seconds = await self._readers.run(lambda reader: _advance(reader, folding))
             await asyncio.sleep(self._pause(subject) * step_seconds)
-        if folding.events >= MIN_KEPT_EVENTS and not folding.fold.is_empty:
+        self._stopped.pop(subject, None)
+        if folding.newer is not None:
+            while len(self._stopped) >= _MAX_STOPPED:
+                del self._stopped[next(iter(self._stopped))]
+            self._stopped[subject] = folding.kept_through_position
+        if folding.events >= MIN_KEPT_EVENTS and folding.is_worth_keeping:
             await self._committer.submit(
                 SaveProfile(subject.account_id, folding.folded_profile()), returns=int
             )

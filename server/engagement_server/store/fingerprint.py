@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _DIGEST_BYTES = 8
+# Raised whenever the same events fold to another profile.
+_FOLDING_RULES = 2
 
 INDEX_DECLARATION: Final = resources.files(__package__).joinpath("search_index.sql").read_text()
 """Creates the search index."""
@@ -61,11 +63,18 @@ def _samples() -> list[v1.Event]:
     return samples
 
 
-def _fingerprint() -> str:
-    declared, _, _ = INDEX_DECLARATION.partition(";")
-    parts = fold_version(), declared, _described(v1.Event.DESCRIPTOR), list(map(indexed_texts, _samples()))
+def _digest(parts: object) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
+def _fingerprint() -> str:
+    declared, _, _ = INDEX_DECLARATION.partition(";")
+    parts = fold_version(), declared, _described(v1.Event.DESCRIPTOR), list(map(indexed_texts, _samples()))
+    return _digest(parts)
+
+
 FINGERPRINT: Final = _fingerprint()
-"""Differs between servers that index or fold some event differently."""
+"""Differs between servers that index some event differently."""
+
+FOLD_FINGERPRINT: Final = _digest((FINGERPRINT, _FOLDING_RULES, _described(v1.Profile.DESCRIPTOR)))
+"""Differs between servers that keep another fold of some events."""
