@@ -122,7 +122,7 @@ def test_upload_tells_the_id_under_which_the_upload_is_found(cli: Cli) -> None:
 def test_a_shown_event_names_its_upload_and_its_number(cli: Cli) -> None:
     upload_id = listed(cli, "--source", "good.ndjson")[0][-1]
     shown = dict(line.split("\t") for line in cli.run("get", "e-3").stdout.splitlines())
-    assert (shown["upload"], shown["event of upload"]) == (upload_id, "1")
+    assert (shown["upload"], shown["upload event"]) == (upload_id, "1")
     exact = cli.run("get", "e-3", "--json").json()
     assert exact["upload"] == {"uploadId": upload_id, "eventNumber": "1"}
 

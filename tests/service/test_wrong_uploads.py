@@ -139,13 +139,16 @@ async def test_one_event_that_is_not_rejected_lets_it_go_on(
         await ingest.RecordEvent(one(customer_event("good")))
     if outcome == "suppressed":
         erase = v1.EraseConsumerRequest(
-            account_id="acme", request_id="r", subjects=[v1.Subject(consumer_id="ada")], suppress=True
+            account_id="acme", request_id="r", subjects=[v1.Subject(consumer_id="bela")], suppress=True
         )
         await v1.PrivacyServiceStub(channel).EraseConsumer(erase)
+    good = customer_event("good")
+    if outcome == "suppressed":
+        good.consumer_id = "bela"
     upload = RawUpload(ingest)
     await upload.send(
         opening(),
-        chunk(1, customer_event("good"), *bad_events(499)),
+        chunk(1, good, *bad_events(499)),
         *(chunk(number, *bad_events(500)) for number in range(2, 7)),
         finish(6),
     )

@@ -20,6 +20,7 @@ from engagement_server.store.checksums import is_damage
 from engagement_server.store.damage import damaged_after, damaged_before
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.row_columns import RowColumns
+from engagement_server.store.row_conditions import envelope_conditions, matches
 from engagement_server.store.search import SEARCH_MATCHES, match_expression
 from engagement_server.store.search_windows import SearchWindows
 
@@ -108,7 +109,7 @@ class _Collection:
         rows, as_row, has_budget = self.rows, StoredRow._make, self.budget.is_limited and not are_matches
         for columns in candidates:
             self.examined, self.position = self.examined + 1, columns[0]
-            if are_matches or _matches(self.predicate, columns):
+            if are_matches or matches(self.predicate, columns):
                 row = as_row(columns if are_matches else columns[:_ROW_COLUMNS])
                 self.size_bytes += row.max_response_bytes
                 if len(rows) == max_events or (rows and self.size_bytes > max_bytes):
@@ -285,7 +286,7 @@ class EventPages:
 
     def _scan(self, collection: _Collection, low: int, high: int) -> _Candidates:
         predicate, newest_first = collection.predicate, collection.query.newest_first
-        conditions, arguments = _envelope_conditions(predicate)
+        conditions, arguments = envelope_conditions(predicate)
         are_matches = not predicate.has_content and len(predicate.attribute_sets) < 2
         columns = self._columns.text + ("" if are_matches else ", e.attribute_set, e.authenticated")
         statement = (
@@ -334,28 +335,3 @@ def _look_up_seconds(query: PageQuery, expression: str) -> float | None:
     if query.max_seconds is None:
         return None
     return query.max_seconds + _TERM_SECONDS * expression.count('"') / 2
-
-
-def _matches(predicate: Predicate, columns: Sequence[Any]) -> bool:
-    _, server_time_ms, receive_time_ms, payload, *_, attribute_set, authenticated = columns
-    return predicate.matches_envelope(
-        attribute_set=attribute_set,
-        authenticated=bool(authenticated),
-        server_time_ms=server_time_ms,
-        receive_time_ms=receive_time_ms,
-    ) and (not predicate.has_content or predicate.matches_content(v1.Event.FromString(payload)))
-
-
-def _envelope_conditions(predicate: Predicate) -> tuple[str, list[int]]:
-    """The conditions on columns, so that SQLite skips rows without reading their payloads."""
-    conditions = [
-        ("e.server_time_ms >= ?", predicate.start_ms),
-        ("e.server_time_ms < ?", predicate.end_ms),
-        ("e.receive_time_ms >= ?", predicate.receive_start_ms),
-        ("e.receive_time_ms < ?", predicate.receive_end_ms),
-        ("e.authenticated = ?", predicate.is_authenticated),
-    ]
-    if len(predicate.attribute_sets) == 1:
-        conditions.append(("e.attribute_set = ?", next(iter(predicate.attribute_sets))))
-    given = [(text, value) for text, value in conditions if value is not None]
-    return "".join(f" AND {text}" for text, _ in given), [value for _, value in given]

@@ -36,7 +36,7 @@ _COMMANDS: Final = {
         "Lift a suppression: store new events of a consumer, customer or conversation again.",
     ),
     "list": ("read:list_events", "List stored events in the order of their acceptance."),
-    "person": ("person:person", "Show or export everything that is stored about a person."),
+    "person": ("person:person", "Show what is stored under ID, as a consumer id or a customer id."),
     "profile": ("profile:profile", "Show the latest attributes of one consumer."),
     "retention": ("retention:retention", "Show or set how long a server keeps events."),
     "suppression": (

@@ -72,7 +72,7 @@ def to_pairs(stored: v1.StoredEvent) -> Iterator[tuple[str, str]]:
     yield from ((name, value) for name, value in named.items() if value)
     if stored.HasField("upload"):
         yield "upload", stored.upload.upload_id
-        yield "event of upload", str(stored.upload.event_number)
+        yield "upload event", str(stored.upload.event_number)
     for name, value in attributes_of(event):
         yield name, visible(value) if name == CUSTOMER_ID else value
 
