@@ -142,7 +142,10 @@ async fn an_erasure_that_is_not_taken_comes_again() {
         let request = EraseConsumerRequest {
             account_id: client.account_id().to_owned(),
             request_id: "r-1".to_owned(),
-            subjects: vec![Subject { id: Some(subject::Id::ConsumerId("ada".to_owned())) }],
+            subjects: vec![Subject {
+                id: Some(subject::Id::ConsumerId("ada".to_owned())),
+                ..Default::default()
+            }],
             ..Default::default()
         };
         client.privacy().erase_consumer(request).await.unwrap();
