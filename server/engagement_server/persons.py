@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
 
+BRIEF_SECONDS = 5.0
+"""How long a brief survey takes: well within the deadline of a call that waits for more."""
 MAX_SAMPLE_IDS = 100
 MAX_RELATED = 100
 # Ids beside those wanted that are remembered, and events that are looked at for each kind of them.
@@ -90,13 +93,14 @@ class Persons:
         self._readers = readers
 
     async def survey(
-        self, account_id: str, subjects: Sequence[Subject], *, skip_damaged: bool, caller: Caller
+        self, account_id: str, subjects: Sequence[Subject], *, is_brief: bool, caller: Caller
     ) -> Survey:
         """Looks for everything under some ids, and for ids beside them with events of their own.
 
-        With `skip_damaged` it leaves out events that cannot be read. Raises DataDamagedError.
+        With `is_brief` it ends after some seconds, and leaves out events that cannot be read. Raises
+        DataDamagedError.
         """
-        return await _Search(self._readers, account_id, subjects, caller, skip_damaged=skip_damaged).run()
+        return await _Search(self._readers, account_id, subjects, caller, is_brief=is_brief).run()
 
 
 class _Search:
@@ -109,9 +113,12 @@ class _Search:
         subjects: Sequence[Subject],
         caller: Caller,
         *,
-        skip_damaged: bool,
+        is_brief: bool,
     ) -> None:
-        self._skip_damaged = skip_damaged
+        self._is_brief = is_brief
+        self._end = time.monotonic() + BRIEF_SECONDS
+        self._is_cut = False
+        """Whether not all events were looked at."""
         self._readers = readers
         self._account_id = account_id
         self._caller = caller
@@ -138,6 +145,9 @@ class _Search:
             await self._count_left(kind, [subject.value for subject in together if subject.kind == kind])
         self._rank()
         await self._find_rejections()
+        if self._is_cut:
+            self._survey.has_more_related = True
+            self._survey.unmatched.clear()
         return self._survey
 
     async def _look_for(
@@ -156,7 +166,7 @@ class _Search:
                     self._survey.add(row, event, self._wanted.intersection(named))
                 for each in named:
                     self._remember(each, _SEEN_TOGETHER)
-            else:
+            elif self._wanted.isdisjoint(_names(event)):
                 for each in named:
                     if each.kind in kinds and near_form(each.value) in forms:
                         self._left[each] += self._remember(each, _SPELLING)
@@ -185,7 +195,7 @@ class _Search:
             try:
                 row = await self._readers.run(find, caller=self._caller)
             except DataDamagedError:
-                if not self._skip_damaged:
+                if not self._is_brief:
                     raise
                 self._survey.events_by_subject[subject] = 1
                 continue
@@ -205,7 +215,7 @@ class _Search:
             self._left.pop(subject, None)  # counted again, from all events
         async for _, event in self._events(wanted):
             looked_at += 1
-            named = subjects_of(event)
+            named = _names(event)
             if self._wanted.isdisjoint(named):
                 self._left.update(known.intersection(named))
             if looked_at == _MAX_RELATED_EVENTS:
@@ -234,9 +244,10 @@ class _Search:
             missing = {
                 subject
                 for subject in self._wanted
-                if not self._survey.events_by_subject[subject] and not found(self._account_id, [subject])
+                if not self._survey.events_by_subject[subject]
+                and not found(self._account_id, [subject], limit=1)
             }
-            return found(self._account_id, self._wanted), missing
+            return found(self._account_id, [*self._wanted]), missing
 
         self._survey.rejections, self._survey.unmatched = await self._readers.run(count, caller=self._caller)
 
@@ -258,16 +269,24 @@ class _Search:
             try:
                 page = await self._readers.run(methodcaller("page", query), caller=self._caller)
             except DamagedEventsError as damage:
-                if not self._skip_damaged:
+                if not self._is_brief:
                     raise DataDamagedError from damage
-                self._survey.has_more_related = True
+                self._is_cut = True
                 after = damage.last_position
                 continue
             for found in page.rows:
                 yield found
             if page.next_position is None:
                 return
+            if self._is_brief and time.monotonic() >= self._end:
+                self._is_cut = True
+                return
             after = page.next_position
+
+
+def _names(event: v1.Event) -> list[Subject]:
+    """Everything that an erasure may name an event by."""
+    return [*subjects_of(event), Subject(_EVENT_ID, event.event_id)]
 
 
 def _values(subjects: Iterable[Subject]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from engagement import v1
 from engagement.limits import START_OF_TIME_MS
 from engagement_server.errors import ErasureNotFoundError, RequestIdReusedError
@@ -237,10 +239,11 @@ class ErasureConformance(LogTests):
         assert await rejected(bench) == [("", 0)]
         assert await bench.stored_ids() == ["a"]
 
-    async def test_stored_rejections_name_no_keys(self, bench: LogBench) -> None:
+    @pytest.mark.parametrize("key", ["ada@example.com", "ada@example.com" + 300 * "k", 'x"]ada@example.com'])
+    async def test_stored_rejections_name_no_keys(self, bench: LogBench, key: str) -> None:
         await bench.open()
         event = customer_event("a")
-        event.additional_attributes["ada@example.com"] = "\0"
+        event.additional_attributes[key] = "\0"
         committed = await bench.chunk(1, event)
         assert b"ada@example.com" in committed.not_accepted[0].error
         (rejection,) = await bench.node.readers.run(
@@ -257,6 +260,7 @@ class ErasureConformance(LogTests):
         conflicting = customer_event("a", balance="1")
         committed = await bench.chunk(1, bad_event("b"), conflicting)
         assert outcomes(committed.not_accepted) == [SUPPRESSED, SUPPRESSED]
+        assert await bench.chunk(1, bad_event("b"), conflicting) == committed
         assert await rejected(bench) == []
         assert outcomes(await bench.record(bad_event("c"))) == [SUPPRESSED]
         assert (await bench.upload()).tally == Tally(suppressed=2)

@@ -171,3 +171,10 @@ async def test_keys_of_rejected_events_are_nowhere_before_any_erasure(
     await Uploader(client, on_rejection=lambda each: rejected.append(each.error)).upload([event])
     assert any("zqkey" in violation.field for violation in rejected[0].violations)
     assert files_with(data_dir, "zqkey") == {}
+
+
+async def test_a_request_that_finds_nothing_leaves_no_byte(client: EngagementClient, data_dir: Path) -> None:
+    await client.record_events(marked_events(20, consumer_id=BYSTANDER, marker=KEPT))
+    nothing = await client.erase_consumer(consumer_id=f"nobody {MARKER}", request_id=f"{MARKER}-ticket")
+    assert nothing.erasure_id == ""
+    assert files_with(data_dir, MARKER) == {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engagement import EngagementClient, v1
 from engagement.upload import Uploader
+from engagement_server import persons
 from tests.support.events import bad_event, customer_event, personal_event
 
 _CONSUMER_ID = v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID
@@ -79,6 +82,27 @@ async def test_one_event_of_somebody_else_is_erased(client: EngagementClient) ->
     assert (erased.erased_events, [*erased.unmatched_event_ids]) == (1, ["none"])
     assert not erased.related
     assert [stored.event.event_id async for stored in client.list_events()] == ["kept"]
+
+
+async def test_an_event_that_goes_as_well_is_not_left_under_a_related_id(client: EngagementClient) -> None:
+    await client.record_events([event("a", consumer="ada", customer="A1"), event("b", customer="A1")])
+    await client.record_event(event("c", consumer="ADA"))
+    erased = await client.erase_consumer(consumer_id="ada", event_id=["b", "c"])
+    assert (erased.erased_events, len(erased.related)) == (3, 0)
+
+
+async def test_an_erasure_begins_however_long_it_takes_to_look_for_related_ids(
+    client: EngagementClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persons, "BRIEF_SECONDS", 0.0)
+    events = [event(f"e{number}", consumer="ada") for number in range(1500)]
+    for start in range(0, len(events), 500):
+        await client.record_events(events[start : start + 500])
+    preview = await client.erase_consumer(consumer_id="ada", customer_id="none", validate_only=True)
+    assert (preview.matched_events, preview.has_more_related) == (1500, False)
+    erased = await client.erase_consumer(consumer_id="ada", customer_id="none")
+    assert (erased.erased_events, erased.has_more_related) == (1500, True)
+    assert not erased.unmatched_subjects
 
 
 async def test_a_person_is_found_by_either_id(client: EngagementClient) -> None:

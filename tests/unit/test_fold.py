@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 
 from engagement_server.store import fold
 from engagement_server.store.entity_rows import read_list, refold_entities
-from engagement_server.store.fold import caseless, composed, fold_version, near_form
+from engagement_server.store.fold import (
+    MAX_SPELLED_CHARACTERS,
+    caseless,
+    composed,
+    fold_version,
+    near_form,
+)
 from engagement_server.store.words import words_of
 from tests.support import plain_filter
 
@@ -176,3 +182,10 @@ def test_names_that_become_one_keep_the_place_of_the_first_and_the_spelling_of_t
             "SELECT folded, name FROM entities WHERE account = 1 AND kind = 1 ORDER BY number"
         )
         assert rows.fetchall() == [("gold", "gold"), ("mu\u0308de", "müde"), ("tin", "tin")]
+
+
+def test_an_id_that_is_too_long_to_be_typed_has_one_spelling() -> None:
+    longest = MAX_SPELLED_CHARACTERS * "\ufdfa"
+    assert near_form(longest) == MAX_SPELLED_CHARACTERS * near_form("\ufdfa")
+    assert near_form(longest + "A") == longest + "A"
+    assert near_form(300 * "A") == 300 * "A"

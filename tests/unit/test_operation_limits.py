@@ -114,9 +114,10 @@ def begin_uploads(store: Store, count: int) -> None:
     ("step", "uploads", "results"),
     [
         (ExpireUploads(_LATER_MS, max_uploads=2), 1, _REJECTED),
-        # Each rejected event names one subject; these rows go first.
-        (ExpireUploads(_LATER_MS, max_rows=_REJECTED + 3), 3, 3 * _REJECTED - 3),
-        (ExpireUploads(_LATER_MS, max_rows=2 * _REJECTED + 2), 2, 2 * _REJECTED),  # its chunk and itself
+        # Room for a result and all subjects that its event may name.
+        (ExpireUploads(_LATER_MS, max_rows=3), 3, 3 * _REJECTED - 1),
+        (ExpireUploads(_LATER_MS, max_rows=12), 3, 3 * _REJECTED - 3),
+        (ExpireUploads(_LATER_MS, max_rows=20), 2, 2 * _REJECTED - 2),  # with its chunk, and on
         (ExpireUploads(_TIME_MS), 3, 3 * _REJECTED),
         (ExpireUploads(_LATER_MS), 0, 0),
     ],
@@ -130,6 +131,8 @@ def test_a_step_of_the_expiry_of_uploads_ends_at_its_limits(
     removed = store.apply(step, time_ms=_LATER_MS)
     assert removed == before - sum(map(store.count, tables))
     assert (store.count("uploads"), store.count("upload_results")) == (uploads, results)
+    # An erasure finds every result that is left.
+    assert store.count("rejection_subjects") == results
 
 
 @pytest.mark.parametrize(("finished_before_ms", "left"), [(0, 1), (_TIME_MS, 1), (_TIME_MS + 1, 0)])

@@ -494,11 +494,12 @@ type Erasure struct {
 	SubjectKinds []SubjectKind `protobuf:"varint,9,rep,packed,name=subject_kinds,json=subjectKinds,proto3,enum=engagement.v1.SubjectKind" json:"subject_kinds,omitempty"`
 	// Number of rejected events of uploads whose ids and field paths are cleared;
 	// while the erasure runs, the number so far. With `validate_only`, the number
-	// that would be.
+	// that would be; more than 10,000 count as 10,000.
 	ClearedRejections int64 `protobuf:"varint,10,opt,name=cleared_rejections,json=clearedRejections,proto3" json:"cleared_rejections,omitempty"`
 	// Ids under which more of the same person may be stored, at most 100, those
 	// with most events first. Set only by EraseConsumer, at the end of the erasure
-	// or as a preview; never stored.
+	// or as a preview; never stored. A repetition of the
+	// request finds less, since the events are gone.
 	Related []*RelatedId `protobuf:"bytes,11,rep,name=related,proto3" json:"related,omitempty"`
 	// Whether there are more of them, or not all events were looked at.
 	HasMoreRelated bool `protobuf:"varint,12,opt,name=has_more_related,json=hasMoreRelated,proto3" json:"has_more_related,omitempty"`
@@ -1275,7 +1276,8 @@ type GetPersonResponse struct {
 	CustomerEvents int64 `protobuf:"varint,2,opt,name=customer_events,json=customerEvents,proto3" json:"customer_events,omitempty"`
 	// Number of stored events with this consumer id, customer id, or both.
 	Events int64 `protobuf:"varint,3,opt,name=events,proto3" json:"events,omitempty"`
-	// Number of rejected events of uploads that are still on record.
+	// Number of rejected events of uploads that are still on record. More than
+	// 10,000 count as 10,000.
 	Rejections int64 `protobuf:"varint,4,opt,name=rejections,proto3" json:"rejections,omitempty"`
 	// Time at which the first of the stored events was accepted.
 	FirstReceiveTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=first_receive_time,json=firstReceiveTime,proto3" json:"first_receive_time,omitempty"`

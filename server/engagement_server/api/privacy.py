@@ -48,7 +48,8 @@ class PrivacyHandlers:
         survey = await partition.persons.survey(
             request.account_id,
             subjects,
-            skip_damaged=not request.validate_only,  # an erasure removes damaged events as well
+            # An erasure begins within the deadline of its call, and removes damaged events as well.
+            is_brief=not request.validate_only,
             caller=call.caller,
         )
         if request.validate_only:
@@ -132,7 +133,7 @@ class PrivacyHandlers:
         await partition.log.catch_up()
         consumer, customer = Subject(_CONSUMER_ID, request.id), Subject(_CUSTOMER_ID, request.id)
         survey = await partition.persons.survey(
-            request.account_id, [consumer, customer], skip_damaged=False, caller=call.caller
+            request.account_id, [consumer, customer], is_brief=False, caller=call.caller
         )
         suppressions = await self._suppressions(request.account_id, [consumer, customer], call)
         response = v1.GetPersonResponse(

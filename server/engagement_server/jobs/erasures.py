@@ -134,7 +134,10 @@ class Erasures:
                 steps = [self._submit(EraseEvents(account_id, erasure_id)) for _ in range(_STEPS_A_COMMIT)]
                 *_, state = await asyncio.gather(*steps)
         await self._purge()
-        return await self._submit(CompleteErasure(account_id, erasure_id))
+        state = await self._submit(CompleteErasure(account_id, erasure_id))
+        if state.number == NO_ERASURE:
+            await self._purge()  # of the record that is forgotten
+        return state
 
     async def _submit(self, operation: EraseEvents | CompleteErasure) -> ErasureState:
         return await self._committer.submit(operation, returns=ErasureState)

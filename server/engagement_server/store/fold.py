@@ -39,6 +39,8 @@ NEAR_BYTES: Final = bytes.maketrans(
 )
 """Translates ASCII text to its near form, with NUL for each character that the form leaves out."""
 _KNOWN, _MARK, _NEWER = "kmn"
+MAX_SPELLED_CHARACTERS: Final = 256
+"""Longer ids have one spelling."""
 _LEFT_ALONE: Final = re.compile(f"[^km]+|m{{{_MAX_MARKS + 1},}}")
 
 
@@ -65,8 +67,11 @@ def near_form(identifier: str) -> str:
     """The compatibility caseless form (Unicode definition D146) without blanks and invisible characters.
 
     Ids with equal forms are spellings of one id. One of nothing but such characters is its own form, so that
-    only an empty id has an empty one.
+    only an empty id has an empty one; and so is one that is too long to be typed, whose form could be many
+    times as long.
     """
+    if len(identifier) > MAX_SPELLED_CHARACTERS:
+        return identifier
     if identifier.isascii():
         form = identifier.lower()
         if not form.isprintable() or " " in form:

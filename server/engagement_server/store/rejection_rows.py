@@ -14,15 +14,26 @@ from engagement_server.model import Outcome, Subject
 from engagement_server.store.tombstones import SaltedHash, subjects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import apsw
 
     from engagement_server.model import Batch, Verdict
 
-# Keys may quote people: they are addresses and names in other systems.
-_MAP_KEY = re.compile(r'\[".*"\]', re.DOTALL)
+# Keys may quote people: they are addresses and names in other systems. Nothing of a path follows a key, since
+# values are texts, and the end of a long one is cut off.
+_MAP_KEY = re.compile(r'\[".*', re.DOTALL)
 _EVENT_ID = v1.SubjectKind.SUBJECT_KIND_EVENT_ID
+MAX_COUNTED = 10_000
+"""Limit on rejected events that are counted."""
+_COUNT = (
+    "SELECT count(*) FROM (SELECT upload, chunk_sequence, event_index FROM"
+    " (SELECT s.* FROM json_each(?) AS wanted"
+    " CROSS JOIN rejection_subjects AS s ON s.hash = unhex(wanted.value) LIMIT ?)"
+    " UNION SELECT r.upload, r.chunk_sequence, r.event_index FROM json_each(?) AS wanted"
+    " CROSS JOIN upload_results AS r INDEXED BY upload_results_by_event ON r.event_id = wanted.value"
+    " JOIN uploads AS u ON u.number = r.upload WHERE u.account_id = ? AND r.outcome = 3 LIMIT ?)"
+)
 
 
 class _Place(NamedTuple):
@@ -53,16 +64,17 @@ class RejectionRows:
             ),
         )
 
-    def count(self, account_id: str, subjects: Iterable[Subject]) -> int:
-        """The number of rejected events that name one of some subjects or have one of their event ids."""
-        found: set[_Place] = set()
-        for subject in subjects:
-            if subject.kind == _EVENT_ID:
-                places = self._with_ids(account_id, [subject.value])
-                found.update(place for place, outcome, _ in places if outcome == Outcome.REJECTED)
-            else:
-                found.update(self._about(account_id, subject))
-        return len(found)
+    def count(self, account_id: str, subjects: Collection[Subject], *, limit: int = MAX_COUNTED) -> int:
+        """The number of rejected events that name one of some subjects or have one of their event ids.
+
+        At most the limit.
+        """
+        hashes = [self._hash(account_id, subject).hex() for subject in subjects if subject.kind != _EVENT_ID]
+        event_ids = [subject.value for subject in subjects if subject.kind == _EVENT_ID]
+        ((found,),) = self._connection.execute(
+            _COUNT, (json.dumps(hashes), limit * len(hashes), json.dumps(event_ids), account_id, limit)
+        )
+        return int(found)
 
     def clear_subject(self, account_id: str, subject: Subject, *, max_rejections: int) -> int:
         """Clears rejected events that are about a subject; returns how many: fewer only if none is left."""

@@ -152,6 +152,7 @@ CREATE TABLE erasures (
     UNIQUE (account, erasure_id),
     UNIQUE (account, request_id)
 );
+CREATE INDEX erasures_by_account ON erasures (account);
 CREATE INDEX erasures_running ON erasures (number) WHERE complete_time_ms IS NULL;
 -- The subjects and single events of erasures, in the order of the request. `value` is NULL once nothing is left of it.
 -- Kinds are numbers of `SubjectKind`. `lift_time_ms` is when the suppression by this erasure was lifted.

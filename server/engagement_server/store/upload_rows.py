@@ -38,10 +38,9 @@ if TYPE_CHECKING:
     )
     from engagement_server.store.pending_events import PendingEvents
 
-_TABLES_OF_RESULTS = (
-    ("rejection_subjects", "upload, chunk_sequence, event_index, hash"),
-    ("upload_results", "upload, chunk_sequence, event_index"),
-)
+# A result, and the subjects of its event.
+_ROWS_A_RESULT = 4
+_BEHIND_ALL = 1 << 62
 UPLOAD_COLUMNS = (
     "number, owner, upload_id, is_finished, committed_through, accepted, duplicate, rejected, suppressed,"
     " create_time_ms, update_time_ms, salt, source_events, source_sha256, source_name, unreadable"
@@ -216,21 +215,16 @@ class UploadRows:
 
     def expire(self, operation: ExpireUploads) -> int:
         """Deletes a bounded number of rows of abandoned and old uploads; returns how many."""
-        idle = self._connection.execute(
+        idle: Any = self._connection.execute(
             "SELECT number FROM uploads WHERE update_time_ms < iif(is_finished, ?, ?)"
             " ORDER BY number LIMIT ?",
             (operation.finished_before_ms, operation.idle_since_ms, operation.max_uploads),
         ).fetchall()
         deleted = 0
         for (number,) in idle:
-            for table, key in _TABLES_OF_RESULTS:
-                self._connection.execute(
-                    f"DELETE FROM {table} WHERE ({key}) IN"  # noqa: S608  # constants
-                    f" (SELECT {key} FROM {table} WHERE upload = ? ORDER BY {key} LIMIT ?)",
-                    (number, operation.max_rows - deleted),
-                )
-                deleted += self._connection.changes()
-            if deleted >= operation.max_rows:
+            removed, has_more = self._expire_results(number, max_rows=operation.max_rows - deleted)
+            deleted += removed
+            if has_more:
                 break
             self._connection.execute("DELETE FROM upload_chunks WHERE upload = ?", (number,))
             deleted += self._connection.changes()
@@ -239,6 +233,25 @@ class UploadRows:
             if deleted >= operation.max_rows:
                 break
         return deleted
+
+    def _expire_results(self, number: int, *, max_rows: int) -> tuple[int, bool]:
+        """Deletes the first results of an upload, each with its subjects: erasures find no result without.
+
+        Returns how many rows, and whether some may be left.
+        """
+        last: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT chunk_sequence, event_index FROM upload_results WHERE upload = ? ORDER BY 1, 2"
+            " LIMIT 1 OFFSET ?",
+            (number, max(max_rows // _ROWS_A_RESULT, 1) - 1),
+        ).fetchone()
+        deleted = 0
+        for table in ("rejection_subjects", "upload_results"):
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE upload = ? AND (chunk_sequence, event_index) <= (?, ?)",  # noqa: S608
+                (number, *(last or (_BEHIND_ALL, 0))),
+            )
+            deleted += self._connection.changes()
+        return deleted, last is not None
 
     def _remember(self, number: int, chunk: CommitChunk, *, events_through: int) -> None:
         self._connection.execute(
@@ -284,6 +297,7 @@ class UploadRows:
             index: record.event_id
             for index, record in zip(chunk.batch.indexes, chunk.batch.records, strict=True)
         }
+        sent |= {rejection.index: rejection.event_id for rejection in chunk.batch.rejections}
         rows = self._connection.execute(
             "SELECT event_index, event_id, outcome, position, error FROM upload_results"
             " WHERE upload = ? AND chunk_sequence = ? ORDER BY event_index",

@@ -18774,7 +18774,7 @@ pub struct Erasure {
     pub subject_kinds: Vec<EnumValue<SubjectKind>>,
     /// Number of rejected events of uploads whose ids and field paths are cleared;
     /// while the erasure runs, the number so far. With `validate_only`, the number
-    /// that would be.
+    /// that would be; more than 10,000 count as 10,000.
     ///
     /// Field 10: `cleared_rejections`
     #[cfg_attr(
@@ -18789,7 +18789,8 @@ pub struct Erasure {
     pub cleared_rejections: i64,
     /// Ids under which more of the same person may be stored, at most 100, those
     /// with most events first. Set only by EraseConsumer, at the end of the erasure
-    /// or as a preview; never stored.
+    /// or as a preview; never stored. A repetition of the
+    /// request finds less, since the events are gone.
     ///
     /// Field 11: `related`
     #[cfg_attr(
@@ -21304,7 +21305,8 @@ pub struct GetPersonResponse {
         )
     )]
     pub events: i64,
-    /// Number of rejected events of uploads that are still on record.
+    /// Number of rejected events of uploads that are still on record. More than
+    /// 10,000 count as 10,000.
     ///
     /// Field 4: `rejections`
     #[cfg_attr(

@@ -305,7 +305,7 @@ export type Erasure = Message<"engagement.v1.Erasure"> & {
   /**
    * Number of rejected events of uploads whose ids and field paths are cleared;
    * while the erasure runs, the number so far. With `validate_only`, the number
-   * that would be.
+   * that would be; more than 10,000 count as 10,000.
    *
    * @generated from field: int64 cleared_rejections = 10;
    */
@@ -314,7 +314,8 @@ export type Erasure = Message<"engagement.v1.Erasure"> & {
   /**
    * Ids under which more of the same person may be stored, at most 100, those
    * with most events first. Set only by EraseConsumer, at the end of the erasure
-   * or as a preview; never stored.
+   * or as a preview; never stored. A repetition of the
+   * request finds less, since the events are gone.
    *
    * @generated from field: repeated engagement.v1.RelatedId related = 11;
    */
@@ -704,7 +705,8 @@ export type GetPersonResponse = Message<"engagement.v1.GetPersonResponse"> & {
   events: bigint;
 
   /**
-   * Number of rejected events of uploads that are still on record.
+   * Number of rejected events of uploads that are still on record. More than
+   * 10,000 count as 10,000.
    *
    * @generated from field: int64 rejections = 4;
    */
