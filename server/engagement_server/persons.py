@@ -224,9 +224,10 @@ class _Search:
 
     def _rank(self) -> None:
         found = [
-            Related(subject, self._relations[subject], min(events, _MAX_COUNTED))
-            for subject, events in self._left.items()
-            if events
+            Related(subject, relation, min(self._left[subject], _MAX_COUNTED))
+            for subject, relation in self._relations.items()
+            # Later events may have only the other id of a person.
+            if self._left[subject] or (relation == _SEEN_TOGETHER and subject.kind in _PERSON_IDS)
         ]
         found.sort(key=lambda each: (-each.events, each.subject))
         lengths = accumulate(len(each.subject.value) for each in found)

@@ -117,6 +117,15 @@ def test_a_dry_run_tells_what_would_go_and_what_would_stay(cli: Cli) -> None:
     assert (nothing.status, nothing.json()["related"][0]["relation"]) == (1, "RELATION_SPELLING")
 
 
+def test_every_character_of_a_related_id_can_be_seen(cli: Cli) -> None:
+    spellings = ["C-1\u200b", "\u00a0c-1", "c-1\t"]
+    cli.write("odd.ndjson", *(event_line("1", eventId=each, consumerId=each) for each in spellings))
+    assert cli.run("upload", "odd.ndjson").status == 0
+    dry = cli.run("erase", "--consumer", "c-1", "--dry-run")
+    for shown in (r'"C-1\u200b"', r'"\u00a0c-1"', r'"c-1\t"'):
+        assert f"consumer id {shown}: 1 event, another spelling" in dry.stderr
+
+
 def test_nothing_found_is_not_the_same_as_erased(cli: Cli) -> None:
     done = cli.run("erase", "--consumer", "C-1", "--yes")
     assert (done.status, done.stdout) == (1, "")
@@ -147,11 +156,11 @@ def test_a_suppression_is_shown_while_it_lasts_and_after(cli: Cli) -> None:
     lasting = cli.run("suppression", "--consumer", "c-1")
     assert lasting.status == 0
     row = lasting.stdout.splitlines()[1].split("\t")
-    assert (row[1], row[3]) == ("", "ticket")
+    assert (row[0], row[2], row[4]) == ("consumer id", "", "ticket")
     cli.run("lift", "--consumer", "c-1")
     lifted = cli.run("suppression", "--consumer", "c-1")
     assert (lifted.status, lifted.stderr) == (1, "It is not suppressed.\n")
-    assert lifted.stdout.splitlines()[1].split("\t")[1]
+    assert lifted.stdout.splitlines()[1].split("\t")[2]
 
 
 def test_a_request_for_access_is_answered_by_one_command(cli: Cli) -> None:

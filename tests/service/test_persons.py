@@ -51,7 +51,8 @@ async def test_ids_that_were_seen_together_are_listed_with_what_is_left_there(
     recorded = await client.get_erasure(erased.erasure_id)
     assert not recorded.related
     whole = await client.erase_consumer(customer_id="A1", consumer_id="ada", conversation_id="talk")
-    assert (whole.erased_events, len(whole.related), [*whole.unmatched_subjects]) == (3, 0, [1])
+    assert (whole.erased_events, [*whole.unmatched_subjects]) == (3, [1])
+    assert found([*whole.related]) == {(_CONSUMER_ID, "agent", _TOGETHER, 0)}
     assert [stored.event.event_id async for stored in client.list_events()] == ["other"]
 
 
@@ -88,7 +89,16 @@ async def test_an_event_that_goes_as_well_is_not_left_under_a_related_id(client:
     await client.record_events([event("a", consumer="ada", customer="A1"), event("b", customer="A1")])
     await client.record_event(event("c", consumer="ADA"))
     erased = await client.erase_consumer(consumer_id="ada", event_id=["b", "c"])
-    assert (erased.erased_events, len(erased.related)) == (3, 0)
+    assert (erased.erased_events, found([*erased.related])) == (3, {(_CUSTOMER_ID, "A1", _TOGETHER, 0)})
+
+
+async def test_ids_without_events_of_their_own_are_listed_for_suppression(client: EngagementClient) -> None:
+    events = [event("a", consumer="web", customer="K"), event("b", consumer="app", customer="K")]
+    await client.record_events(events)
+    wanted = {(_CONSUMER_ID, "web", _TOGETHER, 0), (_CONSUMER_ID, "app", _TOGETHER, 0)}
+    assert found([*(await client.get_person("K")).related]) == wanted
+    preview = await client.erase_consumer(customer_id="K", suppress=True, validate_only=True)
+    assert (preview.matched_events, found([*preview.related])) == (2, wanted)
 
 
 async def test_an_erasure_begins_however_long_it_takes_to_look_for_related_ids(
@@ -133,8 +143,12 @@ async def test_rejected_events_are_previewed_and_cleared(client: EngagementClien
     await Uploader(client, upload_id="file").upload([bad_event("b1"), bad_event("b2")])
     preview = await client.erase_consumer(consumer_id="ada", validate_only=True)
     assert (preview.matched_events, preview.cleared_rejections, [*preview.unmatched_subjects]) == (0, 2, [])
+    await Uploader(client, upload_id="other").upload([customer_event("good"), bad_event("b3")])
+    person = await client.get_person("ada")
+    places = [(place.upload_id, place.event_number) for place in person.rejected]
+    assert places == [("other", 2), ("file", 2), ("file", 1)]
     erased = await client.erase_consumer(consumer_id="ada", request_id="ticket")
-    assert (erased.cleared_rejections, erased.HasField("complete_time")) == (2, True)
+    assert (erased.cleared_rejections, erased.HasField("complete_time")) == (3, True)
     assert [each.result.event_id async for each in client.upload_rejections("file")] == ["", ""]
     again = await client.erase_consumer(consumer_id="ada", request_id="ticket")
     assert again == await client.get_erasure(erased.erasure_id)

@@ -880,8 +880,8 @@ type ListUploadsRequest struct {
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Exact name of the source, at most 256 characters. If empty, all match.
 	SourceName string `protobuf:"bytes,4,opt,name=source_name,json=sourceName,proto3" json:"source_name,omitempty"`
-	// Outcomes, at most 1,000: uploads with an event of any of these. If empty,
-	// all match.
+	// Outcomes, at most 1,000: uploads with an event of any of these. What the
+	// client could not read counts as OUTCOME_REJECTED. If empty, all match.
 	Outcomes []Outcome `protobuf:"varint,5,rep,packed,name=outcomes,proto3,enum=engagement.v1.Outcome" json:"outcomes,omitempty"`
 	// Maximum number of uploads to return: 100 if 0; a larger number than 1,000
 	// counts as 1,000.

@@ -400,7 +400,9 @@ type RelatedId struct {
 	// How it is related.
 	Relation RelatedId_Relation `protobuf:"varint,3,opt,name=relation,proto3,enum=engagement.v1.RelatedId_Relation" json:"relation,omitempty"`
 	// Number of events that have it and none of the ids of the request: what an
-	// erasure leaves there. More than 10,000 count as 10,000.
+	// erasure leaves there. More than 10,000 count as 10,000. 0 for a consumer id
+	// or customer id that was seen only together with the request's: it matters
+	// for suppression, and once later events have it alone.
 	Events        int64 `protobuf:"varint,4,opt,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1290,7 +1292,10 @@ type GetPersonResponse struct {
 	HasMoreRelated bool `protobuf:"varint,8,opt,name=has_more_related,json=hasMoreRelated,proto3" json:"has_more_related,omitempty"`
 	// The suppressions of this id, latest first, lifted ones included: at most
 	// 100 of each kind of id.
-	Suppressions  []*Suppression `protobuf:"bytes,9,rep,name=suppressions,proto3" json:"suppressions,omitempty"`
+	Suppressions []*Suppression `protobuf:"bytes,9,rep,name=suppressions,proto3" json:"suppressions,omitempty"`
+	// Places of the rejected events, at most 100, latest uploads first: GetUpload
+	// says why each was rejected.
+	Rejected      []*UploadPlace `protobuf:"bytes,10,rep,name=rejected,proto3" json:"rejected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1388,11 +1393,18 @@ func (x *GetPersonResponse) GetSuppressions() []*Suppression {
 	return nil
 }
 
+func (x *GetPersonResponse) GetRejected() []*UploadPlace {
+	if x != nil {
+		return x.Rejected
+	}
+	return nil
+}
+
 var File_engagement_v1_privacy_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"\n" +
-	"#engagement/v1/privacy_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n" +
+	"#engagement/v1/privacy_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19engagement/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n" +
 	"\aSubject\x12.\n" +
 	"\vconsumer_id\x18\x01 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03H\x00R\n" +
 	"consumerId\x12.\n" +
@@ -1491,7 +1503,7 @@ const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"\x10GetPersonRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12\x1b\n" +
-	"\x02id\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03R\x02id\"\xcd\x03\n" +
+	"\x02id\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01\x18І\x03R\x02id\"\x85\x04\n" +
 	"\x11GetPersonResponse\x12'\n" +
 	"\x0fconsumer_events\x18\x01 \x01(\x03R\x0econsumerEvents\x12'\n" +
 	"\x0fcustomer_events\x18\x02 \x01(\x03R\x0ecustomerEvents\x12\x16\n" +
@@ -1503,7 +1515,9 @@ const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"\x11last_receive_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastReceiveTime\x122\n" +
 	"\arelated\x18\a \x03(\v2\x18.engagement.v1.RelatedIdR\arelated\x12(\n" +
 	"\x10has_more_related\x18\b \x01(\bR\x0ehasMoreRelated\x12>\n" +
-	"\fsuppressions\x18\t \x03(\v2\x1a.engagement.v1.SuppressionR\fsuppressions*\xa4\x01\n" +
+	"\fsuppressions\x18\t \x03(\v2\x1a.engagement.v1.SuppressionR\fsuppressions\x126\n" +
+	"\brejected\x18\n" +
+	" \x03(\v2\x1a.engagement.v1.UploadPlaceR\brejected*\xa4\x01\n" +
 	"\vSubjectKind\x12\x1c\n" +
 	"\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18SUBJECT_KIND_CONSUMER_ID\x10\x01\x12\x1c\n" +
@@ -1554,6 +1568,7 @@ var file_engagement_v1_privacy_service_proto_goTypes = []any{
 	(*GetPersonRequest)(nil),        // 16: engagement.v1.GetPersonRequest
 	(*GetPersonResponse)(nil),       // 17: engagement.v1.GetPersonResponse
 	(*timestamppb.Timestamp)(nil),   // 18: google.protobuf.Timestamp
+	(*UploadPlace)(nil),             // 19: engagement.v1.UploadPlace
 }
 var file_engagement_v1_privacy_service_proto_depIdxs = []int32{
 	2,  // 0: engagement.v1.EraseConsumerRequest.subjects:type_name -> engagement.v1.Subject
@@ -1577,23 +1592,24 @@ var file_engagement_v1_privacy_service_proto_depIdxs = []int32{
 	18, // 18: engagement.v1.GetPersonResponse.last_receive_time:type_name -> google.protobuf.Timestamp
 	5,  // 19: engagement.v1.GetPersonResponse.related:type_name -> engagement.v1.RelatedId
 	15, // 20: engagement.v1.GetPersonResponse.suppressions:type_name -> engagement.v1.Suppression
-	3,  // 21: engagement.v1.PrivacyService.EraseConsumer:input_type -> engagement.v1.EraseConsumerRequest
-	7,  // 22: engagement.v1.PrivacyService.GetErasure:input_type -> engagement.v1.GetErasureRequest
-	9,  // 23: engagement.v1.PrivacyService.ListErasures:input_type -> engagement.v1.ListErasuresRequest
-	11, // 24: engagement.v1.PrivacyService.LiftSuppression:input_type -> engagement.v1.LiftSuppressionRequest
-	13, // 25: engagement.v1.PrivacyService.GetSuppression:input_type -> engagement.v1.GetSuppressionRequest
-	16, // 26: engagement.v1.PrivacyService.GetPerson:input_type -> engagement.v1.GetPersonRequest
-	4,  // 27: engagement.v1.PrivacyService.EraseConsumer:output_type -> engagement.v1.EraseConsumerResponse
-	8,  // 28: engagement.v1.PrivacyService.GetErasure:output_type -> engagement.v1.GetErasureResponse
-	10, // 29: engagement.v1.PrivacyService.ListErasures:output_type -> engagement.v1.ListErasuresResponse
-	12, // 30: engagement.v1.PrivacyService.LiftSuppression:output_type -> engagement.v1.LiftSuppressionResponse
-	14, // 31: engagement.v1.PrivacyService.GetSuppression:output_type -> engagement.v1.GetSuppressionResponse
-	17, // 32: engagement.v1.PrivacyService.GetPerson:output_type -> engagement.v1.GetPersonResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	19, // 21: engagement.v1.GetPersonResponse.rejected:type_name -> engagement.v1.UploadPlace
+	3,  // 22: engagement.v1.PrivacyService.EraseConsumer:input_type -> engagement.v1.EraseConsumerRequest
+	7,  // 23: engagement.v1.PrivacyService.GetErasure:input_type -> engagement.v1.GetErasureRequest
+	9,  // 24: engagement.v1.PrivacyService.ListErasures:input_type -> engagement.v1.ListErasuresRequest
+	11, // 25: engagement.v1.PrivacyService.LiftSuppression:input_type -> engagement.v1.LiftSuppressionRequest
+	13, // 26: engagement.v1.PrivacyService.GetSuppression:input_type -> engagement.v1.GetSuppressionRequest
+	16, // 27: engagement.v1.PrivacyService.GetPerson:input_type -> engagement.v1.GetPersonRequest
+	4,  // 28: engagement.v1.PrivacyService.EraseConsumer:output_type -> engagement.v1.EraseConsumerResponse
+	8,  // 29: engagement.v1.PrivacyService.GetErasure:output_type -> engagement.v1.GetErasureResponse
+	10, // 30: engagement.v1.PrivacyService.ListErasures:output_type -> engagement.v1.ListErasuresResponse
+	12, // 31: engagement.v1.PrivacyService.LiftSuppression:output_type -> engagement.v1.LiftSuppressionResponse
+	14, // 32: engagement.v1.PrivacyService.GetSuppression:output_type -> engagement.v1.GetSuppressionResponse
+	17, // 33: engagement.v1.PrivacyService.GetPerson:output_type -> engagement.v1.GetPersonResponse
+	28, // [28:34] is the sub-list for method output_type
+	22, // [22:28] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_privacy_service_proto_init() }
@@ -1601,6 +1617,7 @@ func file_engagement_v1_privacy_service_proto_init() {
 	if File_engagement_v1_privacy_service_proto != nil {
 		return
 	}
+	file_engagement_v1_event_proto_init()
 	file_engagement_v1_privacy_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*Subject_ConsumerId)(nil),
 		(*Subject_CustomerId)(nil),

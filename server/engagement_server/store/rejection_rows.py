@@ -14,7 +14,7 @@ from engagement_server.model import Outcome, Subject
 from engagement_server.store.tombstones import SaltedHash, subjects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import apsw
 
@@ -76,9 +76,22 @@ class RejectionRows:
         )
         return int(found)
 
+    def places(self, account_id: str, subjects: Iterable[Subject], *, limit: int) -> list[tuple[str, int]]:
+        """The uploads, and the numbers in these, of rejected events about some subjects: the last first."""
+        found = {place for subject in subjects for place in self._about(account_id, subject, limit=limit)}
+        rows: list[Any] = [  # Any: text and number
+            self._connection.execute(
+                "SELECT u.upload_id, r.event_number FROM upload_results AS r JOIN uploads AS u"
+                " ON u.number = r.upload WHERE (r.upload, r.chunk_sequence, r.event_index) = (?, ?, ?)",
+                place,
+            ).fetchone()
+            for place in sorted(found, reverse=True)[:limit]
+        ]
+        return [(upload_id, event_number) for upload_id, event_number in filter(None, rows)]
+
     def clear_subject(self, account_id: str, subject: Subject, *, max_rejections: int) -> int:
         """Clears rejected events that are about a subject; returns how many: fewer only if none is left."""
-        places = self._about(account_id, subject, max_rejections=max_rejections)
+        places = self._about(account_id, subject, limit=max_rejections)
         for place in places:
             ((error,),) = self._connection.execute(
                 "SELECT error FROM upload_results WHERE (upload, chunk_sequence, event_index) = (?, ?, ?)",
@@ -94,11 +107,12 @@ class RejectionRows:
             self._clear(place, error)
         return sum(outcome == Outcome.REJECTED for _, outcome, _ in found)
 
-    def _about(self, account_id: str, subject: Subject, *, max_rejections: int | None = None) -> list[_Place]:
+    def _about(self, account_id: str, subject: Subject, *, limit: int) -> list[_Place]:
+        """The last places of rejected events about a subject."""
         rows: Any = self._connection.execute(  # Any: each column has its own type
             "SELECT upload, chunk_sequence, event_index FROM rejection_subjects WHERE hash = ?"
-            " ORDER BY 1, 2, 3 LIMIT ?",
-            (self._hash(account_id, subject), -1 if max_rejections is None else max_rejections),
+            " ORDER BY 1 DESC, 2 DESC, 3 DESC LIMIT ?",
+            (self._hash(account_id, subject), limit),
         )
         return [_Place(*row) for row in rows]
 

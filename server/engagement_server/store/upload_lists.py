@@ -21,7 +21,8 @@ _NO_NUMBER = (1 << 63) - 1
 _COLUMNS = {
     Outcome.ACCEPTED: "accepted",
     Outcome.DUPLICATE: "duplicate",
-    Outcome.REJECTED: "rejected",
+    # What the client could not read was rejected by it.
+    Outcome.REJECTED: "rejected + unreadable",
     Outcome.SUPPRESSED: "suppressed",
 }
 

@@ -104,7 +104,7 @@ class Delivery:
             on_reconnect=self._outage.begin,
             keep_going=self._keep_going,
             source_name=self._source_name,
-            count_unreadable=lambda: self._unreadable,
+            count_unreadable=lambda: self._unreadable + bool(self._input.damage),
         )
         try:
             summary = await uploader.upload(self._events(earlier))

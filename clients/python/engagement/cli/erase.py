@@ -54,7 +54,7 @@ Examples:
 @click.option(
     "--request-id",
     metavar="ID",
-    help="Id of the request; repeat it to wait for the same erasure.  [default: a new one, printed]",
+    help="Id of the request, kept for good; repeat it to wait for the same erasure.  [default: a new one]",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Show what would be erased and what would be left; erase nothing."
@@ -99,7 +99,7 @@ def erase(  # noqa: PLR0913 - one for each option
         event_ids = [*event, *_ids_at(connection, cursor)]
         erasing = _Erasing(connection, subjects, event_ids, suppress=suppress)
         if dry_run:
-            return erasing.rehearse(account=account, as_json=as_json)
+            return erasing.rehearse(account=account, request_id=request_id or "", as_json=as_json)
         if not (yes or erasing.is_confirmed(account=account)):
             return ExitStatus.INCOMPLETE
         erasure = erasing.erase(request_id or uuid7())
@@ -143,9 +143,9 @@ class _Erasing:
             f"{kind} id {printing.quoted(each)}" for kind, ids in subjects.items() for each in ids
         ]
 
-    def rehearse(self, *, account: str, as_json: bool) -> ExitStatus:
+    def rehearse(self, *, account: str, request_id: str, as_json: bool) -> ExitStatus:
         """Shows what would be erased."""
-        preview = self._preview()
+        preview = self._preview(request_id)
         if as_json:
             _print_json(preview)
         else:
@@ -160,8 +160,10 @@ class _Erasing:
             return False
         return click.confirm("Erase them permanently?", err=True)
 
-    def _preview(self) -> v1.Erasure:
-        return self._connection.call(lambda client: self._call(client, request_id="", validate_only=True))
+    def _preview(self, request_id: str = "") -> v1.Erasure:
+        return self._connection.call(
+            lambda client: self._call(client, request_id=request_id, validate_only=True)
+        )
 
     def erase(self, request_id: str) -> v1.Erasure:
         """Waits until the erasure is complete, however long it takes."""
@@ -191,7 +193,8 @@ class _Erasing:
         if preview.matched_events > _SHOWN_SAMPLES:
             click.echo(f"  and {preview.matched_events - _SHOWN_SAMPLES:,} more", err=True)
         if preview.cleared_rejections:
-            click.echo(f"{preview.cleared_rejections:,} rejected events would lose their ids.", err=True)
+            count = preview.cleared_rejections
+            click.echo(f"{count:,} rejected event{'s' * (count != 1)} would lose their ids.", err=True)
         self.show_unmatched(preview)
         if self._suppress:
             click.echo("Later events of these subjects would not be stored.", err=True)

@@ -91,6 +91,12 @@ def _profiles(connection: Connection, found: v1.GetPersonResponse, person_id: st
 
 def _show(found: v1.GetPersonResponse, profiles: list[v1.Profile], person_id: str) -> None:
     printing.print_pairs(_pairs(found, person_id))
+    if found.rejected:
+        printing.print_lines([""])
+        rows = printing.Rows("rejected by upload", "upload event", flexible="rejected by upload")
+        for place in found.rejected:
+            rows.add((place.upload_id, f"{place.event_number}"))
+        rows.finish()
     if found.suppressions:
         printing.print_lines([""])
         suppression.show(found.suppressions)

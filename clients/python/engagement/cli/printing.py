@@ -212,8 +212,9 @@ def _print_line(values: Sequence[str]) -> None:
 
 
 def quoted(text: str) -> str:
-    """An id in quotation marks, so that blanks at its ends and empty texts can be seen."""
-    return json.dumps(printable(text), ensure_ascii=False)
+    """An id as a JSON string, in which every blank and every character that is not visible can be seen."""
+    written = json.dumps(text, ensure_ascii=False)
+    return "".join([each if each.isprintable() else json.dumps(each)[1:-1] for each in written])
 
 
 def visible(id_: str) -> str:

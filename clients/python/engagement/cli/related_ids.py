@@ -30,6 +30,9 @@ def show(related: Sequence[v1.RelatedId], *, has_more: bool, text: str) -> None:
     if related:
         click.echo(text, err=True)
     for each in related:
+        if not each.events:
+            click.echo(f"  {kind_name(each.kind)} {printing.quoted(each.id)}: no other events", err=True)
+            continue
         events = f"{each.events:,}{' or more' * (each.events >= _MANY)} event{'s' * (each.events != 1)}"
         relation = _RELATIONS.get(each.relation, "related")
         click.echo(f"  {kind_name(each.kind)} {printing.quoted(each.id)}: {events}, {relation}", err=True)

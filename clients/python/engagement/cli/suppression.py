@@ -10,13 +10,13 @@ import click
 from google.protobuf import json_format
 
 from engagement import v1
-from engagement.cli import printing
+from engagement.cli import printing, related_ids
 from engagement.cli.connection import connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.failures import ExitStatus
 
 _Command = TypeVar("_Command", bound=Callable[..., int])
-_COLUMNS = ("suppressed", "lifted", "erasure id", "request id")
+_COLUMNS = ("by", "suppressed", "lifted", "erasure id", "request id")
 _SUPPRESSION_EPILOG = """\b
 Examples:
   engagement suppression --consumer c-17 --account acme
@@ -72,7 +72,8 @@ def show(suppressions: Iterable[v1.Suppression]) -> None:
     rows = printing.Rows(*_COLUMNS, flexible="request id")
     for each in suppressions:
         lifted = each.lift_time.ToJsonString() if each.HasField("lift_time") else ""
-        rows.add((each.create_time.ToJsonString(), lifted, each.erasure_id, each.request_id))
+        kind = related_ids.kind_name(each.subject_kind)
+        rows.add((kind, each.create_time.ToJsonString(), lifted, each.erasure_id, each.request_id))
     rows.finish()
 
 

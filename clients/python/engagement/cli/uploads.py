@@ -104,6 +104,7 @@ def uploads(  # noqa: PLR0913 - one for each option
 
 def _show_all(found: Iterable[v1.Upload], *, as_json: bool) -> None:
     rows = printing.Rows(*_COLUMNS, flexible="source")
+    upload = None
     for upload in found:
         if as_json:
             sys.stdout.write(_json(upload) + "\n")
@@ -111,6 +112,8 @@ def _show_all(found: Iterable[v1.Upload], *, as_json: bool) -> None:
             rows.add(_row(upload))
     if not as_json:
         rows.finish()
+    if upload is None:
+        click.echo("No upload is on record that matches.", err=True)
 
 
 def _show_one(connection: Connection, upload_id: str, *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2
+from engagement.v1 import event_pb2 as _event_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -197,7 +198,7 @@ class GetPersonRequest(_message.Message):
     def __init__(self, account_id: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
 class GetPersonResponse(_message.Message):
-    __slots__ = ("consumer_events", "customer_events", "events", "rejections", "first_receive_time", "last_receive_time", "related", "has_more_related", "suppressions")
+    __slots__ = ("consumer_events", "customer_events", "events", "rejections", "first_receive_time", "last_receive_time", "related", "has_more_related", "suppressions", "rejected")
     CONSUMER_EVENTS_FIELD_NUMBER: _ClassVar[int]
     CUSTOMER_EVENTS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
@@ -207,6 +208,7 @@ class GetPersonResponse(_message.Message):
     RELATED_FIELD_NUMBER: _ClassVar[int]
     HAS_MORE_RELATED_FIELD_NUMBER: _ClassVar[int]
     SUPPRESSIONS_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
     consumer_events: int
     customer_events: int
     events: int
@@ -216,4 +218,5 @@ class GetPersonResponse(_message.Message):
     related: _containers.RepeatedCompositeFieldContainer[RelatedId]
     has_more_related: bool
     suppressions: _containers.RepeatedCompositeFieldContainer[Suppression]
-    def __init__(self, consumer_events: _Optional[int] = ..., customer_events: _Optional[int] = ..., events: _Optional[int] = ..., rejections: _Optional[int] = ..., first_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., related: _Optional[_Iterable[_Union[RelatedId, _Mapping]]] = ..., has_more_related: _Optional[bool] = ..., suppressions: _Optional[_Iterable[_Union[Suppression, _Mapping]]] = ...) -> None: ...
+    rejected: _containers.RepeatedCompositeFieldContainer[_event_pb2.UploadPlace]
+    def __init__(self, consumer_events: _Optional[int] = ..., customer_events: _Optional[int] = ..., events: _Optional[int] = ..., rejections: _Optional[int] = ..., first_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., related: _Optional[_Iterable[_Union[RelatedId, _Mapping]]] = ..., has_more_related: _Optional[bool] = ..., suppressions: _Optional[_Iterable[_Union[Suppression, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[_event_pb2.UploadPlace, _Mapping]]] = ...) -> None: ...

@@ -16405,8 +16405,8 @@ pub struct ListUploadsRequest {
         )
     )]
     pub source_name: String,
-    /// Outcomes, at most 1,000: uploads with an event of any of these. If empty,
-    /// all match.
+    /// Outcomes, at most 1,000: uploads with an event of any of these. What the
+    /// client could not read counts as OUTCOME_REJECTED. If empty, all match.
     ///
     /// Field 5: `outcomes`
     #[cfg_attr(
@@ -18291,7 +18291,9 @@ pub struct RelatedId {
     )]
     pub relation: EnumValue<related_id::Relation>,
     /// Number of events that have it and none of the ids of the request: what an
-    /// erasure leaves there. More than 10,000 count as 10,000.
+    /// erasure leaves there. More than 10,000 count as 10,000. 0 for a consumer id
+    /// or customer id that was seen only together with the request's: it matters
+    /// for suppression, and once later events have it alone.
     ///
     /// Field 4: `events`
     #[cfg_attr(
@@ -21381,6 +21383,19 @@ pub struct GetPersonResponse {
         )
     )]
     pub suppressions: Vec<Suppression>,
+    /// Places of the rejected events, at most 100, latest uploads first: GetUpload
+    /// says why each was rejected.
+    ///
+    /// Field 10: `rejected`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejected",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub rejected: Vec<UploadPlace>,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -21397,6 +21412,7 @@ impl ::core::fmt::Debug for GetPersonResponse {
             .field("related", &self.related)
             .field("has_more_related", &self.has_more_related)
             .field("suppressions", &self.suppressions)
+            .field("rejected", &self.rejected)
             .finish()
     }
 }
@@ -21476,6 +21492,14 @@ impl ::buffa::Message for GetPersonResponse {
                 += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                     + inner_size as u64;
         }
+        for v in &self.rejected {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -21528,6 +21552,14 @@ impl ::buffa::Message for GetPersonResponse {
         for v in &self.suppressions {
             ::buffa::types::put_len_delimited_header(
                 9u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        for v in &self.rejected {
+            ::buffa::types::put_len_delimited_header(
+                10u32,
                 u64::from(__cache.consume_next()),
                 buf,
             );
@@ -21627,6 +21659,18 @@ impl ::buffa::Message for GetPersonResponse {
                 ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
                 self.suppressions.push(elem);
             }
+            10u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.rejected.push(elem);
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -21644,6 +21688,7 @@ impl ::buffa::Message for GetPersonResponse {
         self.related.clear();
         self.has_more_related = false;
         self.suppressions.clear();
+        self.rejected.clear();
         self.__buffa_unknown_fields.clear();
     }
 }

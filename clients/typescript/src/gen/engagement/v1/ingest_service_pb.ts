@@ -819,8 +819,8 @@ export type ListUploadsRequest = Message<"engagement.v1.ListUploadsRequest"> & {
   sourceName: string;
 
   /**
-   * Outcomes, at most 1,000: uploads with an event of any of these. If empty,
-   * all match.
+   * Outcomes, at most 1,000: uploads with an event of any of these. What the
+   * client could not read counts as OUTCOME_REJECTED. If empty, all match.
    *
    * @generated from field: repeated engagement.v1.Outcome outcomes = 5;
    */
