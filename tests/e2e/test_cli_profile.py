@@ -146,6 +146,21 @@ def test_a_profile_of_the_past_has_only_earlier_events(cli: Cli) -> None:
     assert "'yesterday' is not an absolute time" in wrong.stderr
 
 
+def test_a_profile_of_a_customer_names_other_consumers(cli: Cli) -> None:
+    own = Cli(cli.folder, server=cli.server, account="several")
+    events = [
+        {"eventId": each, "consumerId": each, "customerInfo": {"customerId": "k-7", "role": each}}
+        for each in ("web-1", "app-2")
+    ]
+    own.write("several.ndjson", *map(json.dumps, events))
+    assert own.run("upload", "several.ndjson").status == 0
+    shown = own.run("profile", "--customer", "k-7")
+    assert "role\tapp-2\t" in shown.stdout
+    assert shown.stderr == 'Other consumers were seen with this customer id: "web-1".\n'
+    assert own.run("profile", "--customer", "k-7", "--json").stderr == ""
+    assert own.run("profile", "--consumer", "web-1").stderr == ""
+
+
 def test_json_is_the_whole_profile(cli: Cli) -> None:
     profile = json.loads(cli.run("profile", "--consumer", "c-1", "--json").stdout)
     assert profile["customerInfo"]["balance"] == ""

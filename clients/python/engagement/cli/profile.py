@@ -12,9 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
 from engagement.cli import printing, stored_events
-from engagement.cli.connection import connect
+from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
-from engagement.cli.failures import ExitStatus
+from engagement.cli.failures import CommandError, ExitStatus
 from engagement.cli.moment import read_moment, write_epoch_ms
 
 _NAMES: Final = ("attribute", "value", "time", "authenticated", "event_id", "source")
@@ -94,12 +94,31 @@ def profile(  # noqa: PLR0913 - one for each option
                 accepted_before=accepted_before,
             )
         )
+        others = [] if customer is None or as_json else _other_consumers(connection, customer, found)
     if as_json:
         sys.stdout.write(json_format.MessageToJson(found, indent=None, ensure_ascii=False) + "\n")
     else:
         show(found)
     sys.stdout.flush()
+    if others:
+        ids = ", ".join(map(printing.quoted, others))
+        click.echo(f"Other consumers were seen with this customer id: {ids}.", err=True)
     return ExitStatus.OK
+
+
+def _other_consumers(connection: Connection, customer_id: str, found: v1.Profile) -> list[str]:
+    """The consumers of a customer whose events the profile has not; none if that cannot be told now."""
+    try:
+        person = connection.call(lambda client: client.get_person(customer_id))
+    except CommandError:
+        return []
+    together = v1.RelatedId.RELATION_SEEN_TOGETHER
+    consumers = [
+        each.id
+        for each in person.related
+        if each.kind == v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID and each.relation == together
+    ]
+    return [each for each in consumers if each != found.consumer_id]
 
 
 def show(found: v1.Profile) -> None:
