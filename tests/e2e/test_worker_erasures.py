@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engagement import v1
+from engagement import EngagementClient, Uploader, v1
 from tests.support.connection import ACCOUNT, Connection
-from tests.support.marked_events import BYSTANDER, SUBJECT, marked_events
+from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, marked_events, planted_event
 from tests.support.paused_call import PausedCall
 from tests.support.raw_subscription import subscribing
 from tests.support.server_process import ServerProcess
@@ -82,3 +82,26 @@ async def test_a_worker_that_hangs_holds_an_erasure_up_for_seconds_and_is_replac
         await eventually(lambda: workers.all_listen(_WORKERS), "the worker is replaced")
         assert hanging not in workers.pids
     assert "killing a worker that has been silent" in server.messages
+
+
+async def test_no_byte_of_accepted_and_rejected_events_is_left_while_it_runs_and_after(
+    server: ServerProcess,
+) -> None:
+    marker = "zqmark"
+    async with EngagementClient(server.address, account_id=ACCOUNT) as client:
+        good = marked_events(50, consumer_id=f"{marker}@example.com", marker=marker)
+        bad = [planted_event(f"{number}", marker) for number in range(50)]
+        await Uploader(client).upload(
+            [*good, *bad, *marked_events(50, consumer_id=BYSTANDER, marker="xkept")]
+        )
+        assert files_with(server.data_dir, marker)
+        erased = await client.erase_consumer(
+            consumer_id=f"{marker}@example.com", customer_id=f"{marker}-customer", suppress=True
+        )
+        assert (erased.erased_events, erased.cleared_rejections) == (50, 50)
+        assert files_with(server.data_dir, marker) == {}
+        again = await Uploader(client).upload([*good, *bad])
+        assert again.tally == v1.Tally(duplicate=50, suppressed=50)
+        assert files_with(server.data_dir, marker) == {}
+    server.stop()
+    assert files_with(server.data_dir, marker) == {}

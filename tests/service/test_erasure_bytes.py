@@ -12,7 +12,14 @@ from engagement import EngagementClient, InvalidArgumentError, NotFoundError, Up
 from engagement_server.log.local import LocalLog
 from engagement_server.node import Server
 from tests.support.events import bad_event
-from tests.support.marked_events import BYSTANDER, SUBJECT, files_with, interleaved, marked_events
+from tests.support.marked_events import (
+    BYSTANDER,
+    SUBJECT,
+    files_with,
+    interleaved,
+    marked_events,
+    planted_event,
+)
 
 MARKER = "zqmark"
 KEPT = "xkept"
@@ -128,35 +135,26 @@ async def test_without_the_purge_bytes_are_left(
     assert files_with(data_dir, MARKER)
 
 
-def planted(event_id: str, *, consumer_id: str = "") -> v1.Event:
-    """An invalid event with the marker in its ids, in a key and in values."""
-    event = bad_event(f"{MARKER}-{event_id}")
-    event.consumer_id = consumer_id or f"{MARKER}@example.com"
-    event.conversation_id = f"talk of {MARKER}"
-    event.customer_info.customer_id = f"{MARKER}-customer"
-    event.additional_attributes[f"{MARKER}@example.com"] = "\0"
-    event.additional_attributes[f"name of {MARKER}"] = f"Ada {MARKER}"
-    return event
-
-
 async def test_no_byte_of_rejected_and_suppressed_events_is_left(
     client: EngagementClient, data_dir: Path
 ) -> None:
     await Uploader(client, upload_id="first").upload(
-        [planted("a"), *marked_events(20, consumer_id=BYSTANDER, marker=KEPT)]
+        [planted_event("a", MARKER), *marked_events(20, consumer_id=BYSTANDER, marker=KEPT)]
     )
     with pytest.raises(InvalidArgumentError):
-        await client.record_event(planted("b"))
-    await client.record_events([planted("c"), bad_event()], allow_partial=True)
+        await client.record_event(planted_event("b", MARKER))
+    await client.record_events([planted_event("c", MARKER), bad_event()], allow_partial=True)
     assert files_with(data_dir, f"{MARKER}-a")
     erasure = await client.erase_consumer(
         consumer_id=f"{MARKER}@example.com", customer_id=f"{MARKER}-customer", suppress=True
     )
     assert (erasure.erased_events, erasure.cleared_rejections) == (0, 1)
     assert files_with(data_dir, MARKER) == {}
-    again = await Uploader(client, upload_id="second").upload([planted("a"), planted("d", consumer_id="x")])
+    again = await Uploader(client, upload_id="second").upload(
+        [planted_event("a", MARKER), planted_event("d", MARKER, consumer_id="x")]
+    )
     assert again.tally == v1.Tally(suppressed=2)
-    results = await client.record_events([planted("e")], allow_partial=True)
+    results = await client.record_events([planted_event("e", MARKER)], allow_partial=True)
     assert [result.outcome for result in results.results] == [v1.Outcome.OUTCOME_SUPPRESSED]
     assert files_with(data_dir, MARKER) == {}
 
@@ -164,7 +162,7 @@ async def test_no_byte_of_rejected_and_suppressed_events_is_left(
 async def test_keys_of_rejected_events_are_nowhere_before_any_erasure(
     client: EngagementClient, data_dir: Path
 ) -> None:
-    event = planted("a")
+    event = planted_event("a", MARKER)
     del event.additional_attributes[f"{MARKER}@example.com"]
     event.additional_attributes["key of zqkey"] = "\0"
     rejected: list[v1.EventError] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engagement import v1
-from tests.support.events import text_fields
+from tests.support.events import bad_event, text_fields
 
 SUBJECT = "zq-subject-7f3a"
 BYSTANDER = "bystander"
@@ -52,3 +52,14 @@ def interleaved(*several: list[v1.Event]) -> Iterator[v1.Event]:
     """One event of each list in turn."""
     for some in zip(*several, strict=True):
         yield from some
+
+
+def planted_event(event_id: str, marker: str, *, consumer_id: str = "") -> v1.Event:
+    """An invalid event with the marker in its ids, in keys and in values."""
+    event = bad_event(f"{marker}-{event_id}")
+    event.consumer_id = consumer_id or f"{marker}@example.com"
+    event.conversation_id = f"talk of {marker}"
+    event.customer_info.customer_id = f"{marker}-customer"
+    event.additional_attributes[f"{marker}@example.com"] = "\0"
+    event.additional_attributes[f"name of {marker}"] = f"Ada {marker}"
+    return event
