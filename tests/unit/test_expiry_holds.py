@@ -12,7 +12,14 @@ from engagement import v1
 from engagement_server.clock import now_ms
 from engagement_server.jobs import retention
 from engagement_server.operations import Commit, SetRetention
-from tests.support.expiring_node import AGREEMENT_SECONDS, DAY_MS, HOUR_MS, NOTHING, ExpiringNode
+from tests.support.expiring_node import (
+    AGREEMENT_SECONDS,
+    DAY_MS,
+    HOUR_MS,
+    NOTHING,
+    ControlledLog,
+    ExpiringNode,
+)
 from tests.support.waiting import eventually
 
 
@@ -98,11 +105,11 @@ async def test_a_hold_of_a_clock_that_was_ahead_ends_once_it_is_back_and_all_nod
             commits = node.log.commits
             await eventually(lambda: node.log.commits > commits + 3, "the job has looked at the clock")
             assert await node.hold() == hold
-            returned, other_ms = time.monotonic(), now_ms()
+            disagreed, other_ms = time.monotonic(), now_ms() + 3 * DAY_MS
+            await node.log.commit(Commit([NOTHING], other_ms))  # of a node whose clock is further ahead
             ahead.undo()
-            await node.log.commit(Commit([NOTHING], other_ms))  # of a node whose clock is still ahead
             await node.wait_until_released()
-            assert time.monotonic() - returned >= AGREEMENT_SECONDS
+            assert time.monotonic() - disagreed >= AGREEMENT_SECONDS
             await node.wait_until_left(0)
 
 
@@ -130,6 +137,8 @@ async def test_a_first_expiry_of_more_than_a_tenth_of_the_events_of_all_accounts
 async def test_an_expiry_that_is_not_the_first_since_the_start_may_remove_any_number(
     node: ExpiringNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A commit from before the clock moves would look like that of another node.
+    monkeypatch.setattr(ControlledLog, "has_other_writers", False)
     monkeypatch.setattr(retention, "INTERVAL_SECONDS", 0.02)
     await node.fill({"a": 1}, age_ms=3 * DAY_MS, retention_ms=2 * DAY_MS)
     await node.fill({"a": 20}, age_ms=40 * HOUR_MS)
