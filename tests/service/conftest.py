@@ -12,6 +12,7 @@ import pytest
 
 from engagement import EngagementClient, v1
 from engagement_server.config import Config
+from engagement_server.governor import memory
 from engagement_server.node import Server
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import PAYLOAD_BYTES
@@ -49,8 +50,12 @@ def events(channel: grpc.aio.Channel) -> EventServiceAsyncStub:
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[StartServer]:
-    """Starts a server in this process with some settings."""
+async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartServer]:
+    """Starts a server in this process with some settings.
+
+    The size of the process is left out, since the tests before have left theirs.
+    """
+    monkeypatch.setattr(memory, "process_bytes", lambda: None)
     async with AsyncExitStack() as ending:
 
         async def started(**settings: object) -> Server:
