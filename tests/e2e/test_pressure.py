@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from engagement import EngagementClient, Uploader, v1
 from engagement_server.governor.memory import parse_size
 from tests.support.connection import ACCOUNT, Connection, connect
 from tests.support.events import customer_event
+from tests.support.nats_cluster import NatsCluster
 from tests.support.server_process import ServerProcess
 from tests.support.worker_processes import NEEDS_PROC, Workers
 
@@ -132,15 +133,23 @@ def _peak_bytes(pid: int) -> int:
 @NEEDS_PROC
 @pytest.mark.parametrize(
     ("max_memory", "options"),
-    [pytest.param("256M", (), id="one process"), pytest.param("768M", ("--workers", "2"), id="two workers")],
+    [
+        pytest.param("256M", (), id="one process"),
+        pytest.param("768M", ("--workers", "2"), id="two workers"),
+        pytest.param("256M", ("--log-replicas", "1"), id="a replicated log"),
+    ],
 )
 async def test_beside_a_bulk_upload_and_a_crowd_no_call_is_refused_and_memory_keeps_its_limit(
     tmp_path: Path, max_memory: str, options: tuple[str, ...]
 ) -> None:
     limit_bytes = parse_size(max_memory)
     assert limit_bytes is not None
-    server = ServerProcess(tmp_path / "data", options=("--max-memory", max_memory, *options))
-    with server.start():
+    with ExitStack() as running:
+        if "--log-replicas" in options:
+            nats = running.enter_context(NatsCluster(tmp_path / "nats", size=1))
+            options = (*options, "--log", nats.url)
+        server = ServerProcess(tmp_path / "data", options=("--max-memory", max_memory, *options))
+        running.enter_context(server.start())
         async with connect(server.address) as caller, connect(server.address) as others:
             crowd, upload = Crowd(others.ingest), LargeUpload(server.address)
             async with upload.sending(), crowd.calling():

@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from engagement import EngagementClient, v1
+from engagement.errors import error_from_rpc
 from engagement.v1 import event_service_pb2
 from engagement_server import node
 from engagement_server.api.events import EventHandlers
@@ -24,7 +25,7 @@ from engagement_server.streams import upload
 from tests.support.events import customer_event
 from tests.support.raw_http2 import RawHttp2
 from tests.support.raw_subscription import RawSubscription, subscribing
-from tests.support.raw_upload import opening
+from tests.support.raw_upload import RawUpload, opening
 from tests.support.rude_clients import (
     LIST,
     RECORD,
@@ -55,6 +56,35 @@ async def test_answers_that_nobody_reads_are_bounded_and_others_get_theirs(start
             async with deadline("what there is no room for is refused"):
                 assert await refused_calls(rude.frames(), calls=8) == 8
             assert len([stored async for stored in client.list_events()]) == 50
+
+
+async def test_a_connection_beyond_the_limit_is_not_taken(start: StartServer) -> None:
+    server = await start(max_connections=2)
+    async with channel_to(server) as first, channel_to(server) as second, channel_to(server) as third:
+        assert await takes_calls(v1.EventServiceStub(first))
+        assert await takes_calls(v1.EventServiceStub(second))
+        assert not await takes_calls(v1.EventServiceStub(third))
+        assert await takes_calls(v1.EventServiceStub(first))
+
+
+async def test_open_uploads_have_a_limit_and_leave_room_for_other_connections(start: StartServer) -> None:
+    server = await start(max_memory="256M")
+    async with channel_to(server) as rude, channel_to(server) as other:
+        uploads = [RawUpload(v1.IngestServiceStub(rude)) for _ in range(45)]
+        opened = [await first_answer(upload, f"rude-{number}") for number, upload in enumerate(uploads)]
+        assert 0 < opened.count("OVERLOADED") < len(opened)
+        modest = RawUpload(v1.IngestServiceStub(other))
+        assert await first_answer(modest, "modest") == "opened"
+
+
+async def first_answer(upload: RawUpload, upload_id: str) -> str:
+    """Opens an upload; returns "opened", or the reason why it is refused."""
+    await upload.send(opening(upload_id=upload_id))
+    try:
+        response = await upload.receive()
+    except grpc.aio.AioRpcError as error:
+        return error_from_rpc(error).reason
+    return response.WhichOneof("message") or ""
 
 
 class SlowPages(EventHandlers):
