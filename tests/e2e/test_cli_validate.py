@@ -149,3 +149,11 @@ def test_a_server_that_cannot_listen_says_so_in_one_line(cli: Cli) -> None:
     result = cli.run_process("serve", "--listen", "nowhere")
     assert result.status == 2
     assert result.stderr == "engagement: --listen must be HOST:PORT, such as 127.0.0.1:50051; got 'nowhere'\n"
+
+
+def test_times_that_were_converted_are_counted(cli: Cli) -> None:
+    pushed = {"visitorId": "v", "type": "ctmrinfo", "info": {"cstatus": "x"}, "serverTimeStamp": 1714557600}
+    cli.write("pushed.json", json.dumps([pushed]))
+    assert "1 valid, 0 rejected, 1 time converted (seconds)" in cli.run("validate", "pushed.json").stderr
+    report = cli.run("validate", "pushed.json", "--json").json()
+    assert report["total"]["times_converted"] == {"seconds": 1}

@@ -123,6 +123,23 @@ def test_the_events_before_the_end_of_a_document_that_is_cut_off_are_read(tmp_pa
     assert "ends in the middle of a value" in damage
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"events": [EVENT, EVENT,]}',
+        "[EVENT, EVENT,]",
+        "[EVENT,\nEVENT,\n]",
+        '{"accountId": "acme", "events": [EVENT, EVENT],}',
+    ],
+)
+def test_a_comma_with_nothing_behind_it_costs_no_event_and_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "events.json"
+    path.write_text(text.replace("EVENT", '{"eventId": "1", "customerInfo": {}}'))
+    found, damage = read(path)
+    assert [type(each) for each in found] == [FoundEvent, FoundEvent]
+    assert "a comma with nothing behind it" in damage
+
+
 def test_a_member_of_a_stored_event_is_refused_in_an_event(tmp_path: Path) -> None:
     path = tmp_path / "events.json"
     for text in ('{"eventId": "1", "cursor": "x"}', '[{"eventId": "1", "cursor": "x"}]'):
