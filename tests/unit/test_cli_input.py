@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import json
+import os
 import random
+import tempfile
 import tracemalloc
 import uuid
 from collections.abc import Callable
@@ -260,3 +264,21 @@ def test_an_export_is_told_from_events_by_its_beginning(tmp_path: Path) -> None:
     (found,), damage = read_file(export)
     assert isinstance(found, FoundEvent)
     assert (found.event.customer_info.customer_status, found.place, damage) == ("vip", "[0]", "")
+
+
+def test_events_that_cannot_be_held_until_their_context_are_told_and_never_read_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    attributes = {"serverTimeStamp": 1_714_557_600_000, "customerInfo": {"customerStatus": "vip"}}
+    events = [{"sdeType": "CUSTOMER_INFO", "customerInfo": attributes}] * 6000
+    record = {"sdes": {"events": events}, "consumerParticipants": [{"participantId": "last"}]}
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps({"conversationHistoryRecords": [record]}))
+    found, damage = read_file(export)
+    assert found == []
+    assert damage.startswith("line 1, byte ")
+    assert "events cannot be held until the context behind them is read" in damage
