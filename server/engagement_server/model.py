@@ -236,11 +236,6 @@ class ErasureState:
     has_more: bool
     """Whether anything may be left to erase. If not, the bytes are purged, and the erasure completes."""
 
-    @property
-    def has_erased(self) -> bool:
-        """Whether anything was found."""
-        return self.erased_events > 0 or self.cleared_rejections > 0
-
 
 NO_ERASURE = 0
 """Number of an erasure that has found nothing, and is not kept."""

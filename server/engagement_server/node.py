@@ -128,7 +128,7 @@ class Server:
 
     @property
     def unread_answers(self) -> int:
-        """Large answers that clients have not taken."""
+        """See `RunningCalls.unread_answers`."""
         return self._endpoint.unread_answers
 
     async def fail(self) -> None:

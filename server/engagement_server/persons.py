@@ -59,7 +59,6 @@ class Related(NamedTuple):
 class Survey:
     """What there is under some ids, each event counted once."""
 
-    subjects: Sequence[Subject]
     events: int = 0
     events_by_subject: Counter[Subject] = field(default_factory=Counter)
     """Of each id, the number of events that have it."""
@@ -123,7 +122,7 @@ class _Search:
         self._account_id = account_id
         self._caller = caller
         self._wanted = frozenset(subjects)
-        self._survey = Survey(subjects)
+        self._survey = Survey()
         self._relations: dict[Subject, v1.RelatedId.Relation] = {}
         """The ids beside those wanted."""
         self._characters = 0
@@ -158,11 +157,12 @@ class _Search:
         Events of subjects that are `counted` are passed over.
         """
         forms = {near_form(subject.value) for subject in subjects}
-        kinds = _PERSON_IDS if subjects and next(iter(subjects)).kind in _PERSON_IDS else {_CONVERSATION_ID}
+        kinds = _PERSON_IDS if next(iter(subjects)).kind in _PERSON_IDS else {_CONVERSATION_ID}
+        passed_over = frozenset(counted)
         async for row, event in self._events(wanted, in_any_spelling=True):
             named = subjects_of(event)
             if not self._wanted.isdisjoint(named):
-                if frozenset(counted).isdisjoint(named):
+                if passed_over.isdisjoint(named):
                     self._survey.add(row, event, self._wanted.intersection(named))
                 for each in named:
                     self._remember(each, _SEEN_TOGETHER)

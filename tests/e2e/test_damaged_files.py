@@ -298,6 +298,7 @@ async def test_a_check_says_where_damage_is_and_what_can_be_done(
     assert (page["kind"], page["place"].endswith(" of events")) == ("page", True)
     assert (event["kind"], "--skip-damaged" in event["remedy"]) == ("event", True)
     assert {each["kind"] for each in store["findings"]} == {"page", "event"}
+    assert store["is_cut"] is False
 
 
 async def test_a_damaged_search_index_is_rebuilt(server_process: ServerProcess, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from engagement import v1
 from engagement.limits import MAX_BATCH_EVENTS
 from engagement_server.api.paging import page_size
 from engagement_server.api.times import require_times
+from engagement_server.clock import ceil_ms
 from engagement_server.errors import BatchTooLargeError, EntityUnknownError
 from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import rejection_message, tally_message, upload_message, verdict_message
@@ -166,11 +167,11 @@ def _list_arguments(request: v1.ListUploadsRequest) -> bytes:
 
 
 def _bound_ms(request: v1.ListUploadsRequest, field: Literal["start_time", "end_time"]) -> int | None:
-    """A bound of the time range; times are whole milliseconds, so that one in between means the later."""
+    """A bound of the time range; None if there is none."""
     if not request.HasField(field):
         return None
     nanoseconds: int = getattr(request, field).ToNanoseconds()
-    return -(-nanoseconds // 1_000_000)
+    return ceil_ms(nanoseconds)
 
 
 async def _record(  # noqa: PLR0913  # all but three are named at the call

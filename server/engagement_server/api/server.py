@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engagement import limits, v1
 from engagement.rules import Violation
 from engagement_server.api.paging import MAX_PAGE_SIZE
-from engagement_server.clock import now_ms
+from engagement_server.clock import ceil_ms, now_ms
 from engagement_server.errors import FieldInvalidError
 from engagement_server.jobs.spans import DAY_MS
 from engagement_server.streams.subscription import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
@@ -121,7 +121,7 @@ class ServerHandlers:
     async def set_retention(self, request: v1.SetRetentionRequest, call: Call) -> v1.SetRetentionResponse:
         """Changes how long events are kept, or counts what that would remove."""
         require_valid(request)
-        retention_ms = -(-request.retention.ToNanoseconds() // 1_000_000)
+        retention_ms = ceil_ms(request.retention.ToNanoseconds())
         if retention_ms < DAY_MS and not self._allows_short_retention:
             raise FieldInvalidError([_TOO_SHORT])
         response = v1.SetRetentionResponse()

@@ -102,6 +102,7 @@ def _to_json(reports: list[Report], *, seconds: float) -> dict[str, Any]:
                 "accounts": report.accounts,
                 "events": report.events,
                 "findings": [{**each._asdict(), "remedy": each.remedy} for each in report.findings],
+                "is_cut": report.is_cut,
             }
             for report in reports
         ],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement.rules import Violation
+from engagement_server.clock import ceil_ms
 from engagement_server.errors import FilterInvalidError
 from engagement_server.store.fold import caseless, near_form
 from engagement_server.store.search import Phrase, attribute_values, contains_phrases, parse_text
@@ -151,9 +152,8 @@ def _time_range(wanted: v1.EventFilter, start: str, end: str) -> tuple[int | Non
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         description = f"must be after filter.{start}"
         raise FilterInvalidError([Violation(f"filter.{end}", "server.filter.time_range", description)])
-    return _ceil_ms(start_ns), _ceil_ms(end_ns)
+    return _bound_ms(start_ns), _bound_ms(end_ns)
 
 
-def _ceil_ms(nanoseconds: int | None) -> int | None:
-    # Times are whole milliseconds: a bound between two of them means the later one.
-    return None if nanoseconds is None else -(-nanoseconds // 1_000_000)
+def _bound_ms(nanoseconds: int | None) -> int | None:
+    return None if nanoseconds is None else ceil_ms(nanoseconds)

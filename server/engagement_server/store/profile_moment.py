@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from google.protobuf.timestamp_pb2 import Timestamp
+from engagement_server.clock import ceil_ms
 
+if TYPE_CHECKING:
     from engagement import v1
 
 END_MS = (1 << 63) - 1
@@ -28,10 +28,12 @@ class ProfileMoment:
     @classmethod
     def of(cls, request: v1.GetProfileRequest, *, now_ms: int) -> ProfileMoment:
         """The moment that a request asks for."""
-        before_ms = _ceil_ms(request.before_time) if request.HasField("before_time") else END_MS
+        before_ms = (
+            ceil_ms(request.before_time.ToNanoseconds()) if request.HasField("before_time") else END_MS
+        )
         accepted_before_ms = END_MS
         if request.HasField("before_receive_time"):
-            accepted_before_ms = _ceil_ms(request.before_receive_time)
+            accepted_before_ms = ceil_ms(request.before_receive_time.ToNanoseconds())
         # A request that names the time of events has set the clock; what it leaves out does not count.
         due_ms = min(now_ms, accepted_before_ms - 1) if before_ms == END_MS else END_MS
         return cls(due_ms, before_ms, accepted_before_ms)
@@ -44,7 +46,3 @@ class ProfileMoment:
     def counts(self, *, server_time_ms: int, receive_time_ms: int) -> bool:
         """Whether an event counts."""
         return server_time_ms < self.before_ms and receive_time_ms < self.accepted_before_ms
-
-
-def _ceil_ms(timestamp: Timestamp) -> int:
-    return timestamp.seconds * 1000 - (-timestamp.nanos // 1_000_000)

@@ -99,10 +99,6 @@ class Suppressions(_SaltedHashes):
         hashes = {self.hash_subject(account, subject): subject for subject in subjects}
         return {hashes[found] for found in self._find(account, hashes)}
 
-    def has(self, account: int, subject_hash: bytes) -> bool:
-        """Whether a subject is suppressed."""
-        return bool(self._find(account, [subject_hash]))
-
     def lift(self, account: int, subject_hash: bytes) -> int:
         """Accepts new events of a subject again; returns 0 if it was not suppressed."""
         self._connection.execute(

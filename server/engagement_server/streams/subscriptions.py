@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
+from engagement_server.clock import ceil_ms
 from engagement_server.errors import (
     CursorExpiredError,
     DrainingError,
@@ -162,7 +163,7 @@ class Subscriptions:
                     raise LogEpochChangedError
                 return position
             case "start_time":
-                accepted_ms = -(-request.start_time.ToNanoseconds() // 1_000_000)
+                accepted_ms = ceil_ms(request.start_time.ToNanoseconds())
                 return await self._readers.run(
                     lambda reader: reader.position_before(bounds, accepted_ms=accepted_ms), caller=caller
                 )

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 # Only the background jobs read here.
 _READER_THREADS = 1
 _PRESSURE_TEXTS = {
-    Pressure.NONE: "the process that writes is within its share of max_memory again",
-    Pressure.SOFT: "the process that writes takes almost its share of max_memory",
-    Pressure.HARD: "the process that writes takes its share of max_memory; the server needs more",
+    Pressure.NONE: "the process that writes is within its share of --max-memory again",
+    Pressure.SOFT: "the process that writes takes almost its share of --max-memory",
+    Pressure.HARD: "the process that writes takes its share of --max-memory; the server needs more",
 }
 
 

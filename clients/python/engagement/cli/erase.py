@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import click
-from google.protobuf import json_format
 
 from engagement import v1
 from engagement.cli import printing, related_ids
@@ -273,4 +272,4 @@ def _pairs(erasure: v1.Erasure) -> Iterator[tuple[str, str]]:
 
 
 def _print_json(erasure: v1.Erasure) -> None:
-    sys.stdout.write(json_format.MessageToJson(erasure, indent=None, ensure_ascii=False) + "\n")
+    sys.stdout.write(printing.proto_json(erasure) + "\n")

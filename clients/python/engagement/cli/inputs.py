@@ -75,7 +75,7 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
     candidates: list[_Candidate] = []
     for argument in arguments:
         if os.path.isdir(argument):
-            no_data[argument] = []
+            not_read[argument], no_data[argument] = Counter(), []  # also if it is named again
             found = list(_files_of(argument, not_read=not_read[argument], no_data=no_data[argument]))
             if not found:
                 reasons = _explain(not_read[argument], no_data=no_data[argument])

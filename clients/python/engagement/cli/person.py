@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
-from google.protobuf import json_format
 
 from engagement import v1
 from engagement.cli import printing, profile, related_ids, suppression
@@ -19,7 +18,7 @@ from engagement.cli.event_json import to_json
 from engagement.cli.failures import CommandError, ExitStatus, NothingFoundError
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
+    pass
 
 _PAGE_EVENTS = 1000
 _EPILOG = """\b
@@ -136,9 +135,8 @@ def _write_all(
     person_id: str,
 ) -> None:
     """Writes one JSON object, an event a line."""
-    file.write(
-        f'{{"person": {_json(found)},\n "profiles": [{", ".join(map(_json, profiles))}],\n "events": ['
-    )
+    shown = ", ".join(map(printing.proto_json, profiles))
+    file.write(f'{{"person": {printing.proto_json(found)},\n "profiles": [{shown}],\n "events": [')
     wanted = v1.EventFilter(subject_ids=[person_id])
     listing = connection.iterate(
         lambda client: client.list_events(wanted, page_size=_PAGE_EVENTS), at_once=_PAGE_EVENTS
@@ -147,7 +145,3 @@ def _write_all(
         file.write(",\n  " if number else "\n  ")
         file.write(to_json(stored))
     file.write("\n ]}\n")
-
-
-def _json(message: Message) -> str:
-    return json_format.MessageToJson(message, indent=None, ensure_ascii=False)

@@ -12,7 +12,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf import json_format
+
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from rich.console import Console
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -215,6 +218,11 @@ def quoted(text: str) -> str:
     """An id as a JSON string, in which every blank and every character that is not visible can be seen."""
     written = json.dumps(text, ensure_ascii=False)
     return "".join([each if each.isprintable() else json.dumps(each)[1:-1] for each in written])
+
+
+def proto_json(message: Message) -> str:
+    """A message as one line of proto-JSON."""
+    return json_format.MessageToJson(message, indent=None, ensure_ascii=False)
 
 
 def visible(id_: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 import click
-from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
@@ -96,7 +95,7 @@ def profile(  # noqa: PLR0913 - one for each option
         )
         others = [] if customer is None or as_json else _other_consumers(connection, customer, found)
     if as_json:
-        sys.stdout.write(json_format.MessageToJson(found, indent=None, ensure_ascii=False) + "\n")
+        sys.stdout.write(printing.proto_json(found) + "\n")
     else:
         show(found)
     sys.stdout.flush()

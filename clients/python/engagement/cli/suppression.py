@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
-from google.protobuf import json_format
 
 from engagement import v1
 from engagement.cli import printing, related_ids
@@ -58,7 +57,7 @@ def suppression(*, server: str, account: str, as_json: bool, **subject: Any) -> 
     with connect(server, account=account) as connection:
         found = connection.call(lambda client: client.get_suppression(**subject))
     if as_json:
-        sys.stdout.write(json_format.MessageToJson(found, indent=None, ensure_ascii=False) + "\n")
+        sys.stdout.write(printing.proto_json(found) + "\n")
     else:
         show(found.suppressions)
     sys.stdout.flush()

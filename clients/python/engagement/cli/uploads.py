@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 import click
-from google.protobuf import json_format
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
@@ -54,7 +52,7 @@ Exit status: 0 done, 1 there is no such upload, 2 wrong usage or no connection.
     "--until", callback=read_moment, metavar="TIME", help="Only uploads that changed before this time."
 )
 @click.option("--source", metavar="NAME", help="Only uploads of the file with this name.")
-@click.option("--rejected", is_flag=True, help="Only uploads with rejected events.")
+@click.option("--rejected", is_flag=True, help="Only uploads with rejected events or unreadable lines.")
 @server_option
 @account_option
 @click.option(
@@ -107,7 +105,7 @@ def _show_all(found: Iterable[v1.Upload], *, as_json: bool) -> None:
     upload = None
     for upload in found:
         if as_json:
-            sys.stdout.write(_json(upload) + "\n")
+            sys.stdout.write(printing.proto_json(upload) + "\n")
         else:
             rows.add(_row(upload))
     if not as_json:
@@ -120,9 +118,9 @@ def _show_one(connection: Connection, upload_id: str, *, as_json: bool) -> None:
     upload = connection.call(lambda client: client.get_upload(upload_id))
     rejections = connection.iterate(lambda client: client.upload_rejections(upload_id), at_once=_PAGE_UPLOADS)
     if as_json:
-        sys.stdout.write(f'{{"upload": {_json(upload)}, "rejections": [')
+        sys.stdout.write(f'{{"upload": {printing.proto_json(upload)}, "rejections": [')
         for number, each in enumerate(rejections):
-            sys.stdout.write((", " if number else "") + _json(each))
+            sys.stdout.write((", " if number else "") + printing.proto_json(each))
         sys.stdout.write("]}\n")
         return
     printing.print_pairs(zip(_COLUMNS, _row(upload), strict=True))
@@ -161,7 +159,3 @@ def _rejection_rows(rejection: v1.UploadResult) -> Iterator[tuple[str, ...]]:
         yield *start, violation.field, violation.rule, violation.description
     if not result.error.violations:
         yield *start, "", reason_name(result.error.reason), result.error.message
-
-
-def _json(message: Message) -> str:
-    return json_format.MessageToJson(message, indent=None, ensure_ascii=False)
