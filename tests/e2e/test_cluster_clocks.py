@@ -137,8 +137,11 @@ async def test_a_clock_that_is_wrong_at_one_node_for_two_starts_leaves_all_nodes
             assert " ERROR engagement_server" not in node.messages  # workers name themselves before
 
 
-async def test_a_node_that_wants_a_short_retention_is_refused_and_removes_nothing(tmp_path: Path) -> None:
-    with a_cluster(tmp_path) as cluster:
+@pytest.mark.parametrize(("size", "workers"), [(3, 1), (2, 2)])
+async def test_a_node_that_wants_a_short_retention_is_refused_and_removes_nothing(
+    tmp_path: Path, size: int, workers: int
+) -> None:
+    with a_cluster(tmp_path, size=size, workers=workers) as cluster:
         async with a_client(cluster.nodes[0]) as client:
             await client.record_events(customer_events(50))
         recorded_time = datetime.now(UTC)

@@ -226,43 +226,47 @@ def test_files_of_another_user_are_refused_with_the_command_that_helps(user: int
     assert f"chown -R {name} {folder}" in done.stderr
 
 
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("table", ["sqlite_schema", "settings", "retention", "erasures"])
-async def test_a_damaged_page_of_the_start_is_one_sentence(server_process: ServerProcess, table: str) -> None:
-    server_process.stop()
-    file = server_process.data_dir / "engagement.db"
-    with closing(open_store(server_process.data_dir)) as connection:
+async def test_a_damaged_page_of_the_start_is_one_sentence(tmp_path: Path, table: str, workers: int) -> None:
+    data, options = tmp_path / "data", ("--workers", str(workers))
+    with ServerProcess(data, options=options).start() as server:
+        server.stop()
+    file = data / "engagement.db"
+    with closing(open_store(data)) as connection:
         rows = connection.execute("SELECT min(pageno) FROM dbstat WHERE name = ?", (table,))
         ((page,),) = rows
     assert isinstance(page, int)
     content = bytearray(file.read_bytes())
     content[page * 4096 - 1000] ^= 1
     file.write_bytes(content)
-    message = failed_start(server_process.data_dir)
-    assert f"{file} is damaged" in message
-    assert f"engagement check {server_process.data_dir}" in message
+    message = failed_start(data, *options)
+    assert message.count(f"{file} is damaged") == 1
+    assert f"engagement check {data}" in message
 
 
+@pytest.mark.parametrize("workers", WORKERS)
 async def test_a_damaged_write_ahead_log_stops_the_start_and_is_cut_as_the_message_says(
-    server_process: ServerProcess,
+    tmp_path: Path, workers: int
 ) -> None:
-    data = server_process.data_dir
-    async with connect(server_process.address) as connection:
-        for number in range(20):
-            await connection.record(named(number))
-        server_process.kill()
-    wal = data / "engagement.db-wal"
-    content = bytearray(wal.read_bytes())
-    spot = content.rindex(b"Role of zq0015zq")
-    content[spot] ^= 1
-    wal.write_bytes(content)
-    message = failed_start(data)
-    found = re.search(r"truncate -s (\d+) (\S+)\.", message)
-    assert found, message
-    assert Path(found[2]) == wal
-    os.truncate(wal, int(found[1]))
-    server_process.start()
-    async with connect(server_process.address) as connection:
-        stored = await connection.stored_ids()
+    data, options = tmp_path / "data", ("--workers", str(workers))
+    with ServerProcess(data, options=options).start() as server:
+        async with connect(server.address) as connection:
+            for number in range(20):
+                await connection.record(named(number))
+            server.kill()
+        wal = data / "engagement.db-wal"
+        content = bytearray(wal.read_bytes())
+        content[content.rindex(b"Role of zq0015zq")] ^= 1
+        wal.write_bytes(content)
+        message = failed_start(data, *options)
+        found = re.search(r"truncate -s (\d+) (\S+)\.", message)
+        assert found, message
+        assert Path(found[2]) == wal
+        os.truncate(wal, int(found[1]))
+        server.start()
+        async with connect(server.address) as connection:
+            stored = await connection.stored_ids()
     assert 10 <= len(stored) < 20
     assert stored == [f"event-{number:04}" for number in range(len(stored))]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from engagement_server.store.checksums import connect
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.schema import SCHEMA_VERSION
 from engagement_server.store.view_copy import report_view
+from tests.support.cli_process import Cli
 from tests.support.events import batch_of, customer_event, noise
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_log import ReplicatedLog
@@ -109,6 +112,30 @@ async def test_a_snapshot_from_before_the_damage_does_not_help_and_the_command_s
     replaced = await replace(log, "other", None)
     assert replaced.obstacle is not None
     assert replaced.obstacle.sequence == sequence
+
+
+async def test_a_snapshot_from_after_the_damage_replaces_a_view_that_stops_and_nothing_is_lost(
+    log: SnapshotBench, cluster: NatsCluster, tmp_path: Path
+) -> None:
+    # Named as the command names the stream of the only partition.
+    log.settings = dataclasses.replace(log.settings, name="repaired-0of1", subject="repaired.0.commits")
+    sequence = await lose(log, applied_by="first")
+    snapshot = await log.take(log.node("first"))
+    assert snapshot.facts.sequence > sequence
+    other = await log.open("other")
+    await is_refused(other)
+    assert [event_id for _, event_id in await other.positions()] == ["before"]
+    await log.close()
+    options = ("--data", str(log.folder / "other"), "--log", cluster.url, "--log-name", "repaired")
+    repair = Cli(tmp_path).run_process
+    done = await asyncio.to_thread(repair, "log", "repair", "--from", "snapshot", *options)
+    assert done.status == 0, done.stderr
+    assert f"replaced the view: it has applied message {snapshot.facts.sequence} of " in done.stdout
+    first, other = await log.open("first"), await log.open("other")
+    await is_served(other)
+    await other.record(customer_event("later"))
+    await log.assert_same(first, other)
+    assert [event_id for _, event_id in await other.positions()] == ["before", "lost", "after", "later"]
 
 
 async def test_a_view_of_another_log_or_no_view_replaces_nothing(
