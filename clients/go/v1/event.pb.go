@@ -328,7 +328,7 @@ type StoredEvent struct {
 	// at acceptance. Empty if none did.
 	MatchedCustomerType string `protobuf:"bytes,5,opt,name=matched_customer_type,json=matchedCustomerType,proto3" json:"matched_customer_type,omitempty"`
 	// Upload that brought the event. Absent if a single call did, and once the
-	// record of the upload has expired.
+	// record of the upload has expired or is damaged.
 	Upload        *UploadPlace `protobuf:"bytes,6,opt,name=upload,proto3" json:"upload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1227,7 +1227,7 @@ type ValueSource struct {
 	// Name of the producing system, `Event.source`.
 	Source string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
 	// Upload that brought the event. Absent if a single call did, and once the
-	// record of the upload has expired.
+	// record of the upload has expired or is damaged.
 	Upload        *UploadPlace `protobuf:"bytes,6,opt,name=upload,proto3" json:"upload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4766,7 +4766,7 @@ pub struct StoredEvent {
     )]
     pub matched_customer_type: String,
     /// Upload that brought the event. Absent if a single call did, and once the
-    /// record of the upload has expired.
+    /// record of the upload has expired or is damaged.
     ///
     /// Field 6: `upload`
     #[cfg_attr(
@@ -11826,7 +11826,7 @@ pub struct ValueSource {
     )]
     pub source: String,
     /// Upload that brought the event. Absent if a single call did, and once the
-    /// record of the upload has expired.
+    /// record of the upload has expired or is damaged.
     ///
     /// Field 6: `upload`
     #[cfg_attr(

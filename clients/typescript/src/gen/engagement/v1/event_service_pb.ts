@@ -886,7 +886,7 @@ export type ValueSource = Message<"engagement.v1.ValueSource"> & {
 
   /**
    * Upload that brought the event. Absent if a single call did, and once the
-   * record of the upload has expired.
+   * record of the upload has expired or is damaged.
    *
    * @generated from field: engagement.v1.UploadPlace upload = 6;
    */
