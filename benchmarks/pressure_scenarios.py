@@ -12,7 +12,7 @@ from benchmarks.pressure_run import Calls, Neighbour, PressureRun, Report
 from benchmarks.report import number, percentile_99
 from benchmarks.settings import announce
 from benchmarks.text_events import TextEvents
-from engagement.limits import MAX_CHUNK_EVENTS
+from engagement.limits import MAX_CHUNK_BYTES, MAX_CHUNK_EVENTS
 from engagement.uuid7 import uuid7
 
 MAX_RATIO: Final = 10
@@ -175,7 +175,7 @@ async def _store(run: PressureRun, events: TextEvents, *, count: int, account_id
             upload_id,
             sequence=len(chunks) + 1,
             max_events=min(left, MAX_CHUNK_EVENTS),
-            max_bytes=_PAGE_BYTES // 4,
+            max_bytes=MAX_CHUNK_BYTES,
         )
         chunks.append(chunk)
         left -= size

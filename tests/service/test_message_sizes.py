@@ -250,7 +250,8 @@ async def test_results_with_the_longest_errors_fit(ingest: IngestServiceAsyncStu
         event.additional_attributes["\U0001f600" * 300] = "\0"
     response = await ingest.RecordEvents(some(*events, allow_partial=True))
     assert response.tally.rejected == len(events)
-    answers = [answer async for answer in ingest.UploadEvents(upload_of("acme", events, events, events))]
+    chunks = [events[start : start + 100] for start in range(0, len(events), 100)]
+    answers = [answer async for answer in ingest.UploadEvents(upload_of("acme", *chunks, *chunks, *chunks))]
     assert sum(len(answer.ack.results) for answer in answers) == 3 * len(events)
     page = await ingest.GetUpload(v1.GetUploadRequest(account_id="acme", upload_id="sizes", page_size=1000))
     assert len(page.rejections) == 1000

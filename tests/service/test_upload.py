@@ -38,7 +38,7 @@ def results_of(acks: Iterable[Response.Ack]) -> list[tuple[int, int, v1.Outcome]
 async def test_an_upload_is_opened_with_the_limits_of_its_stream(ingest: IngestServiceAsyncStub) -> None:
     opened = await RawUpload(ingest).open()
     assert (opened.committed_through, opened.max_chunk_events, opened.max_unacked_chunks) == (0, 500, 8)
-    assert opened.max_chunk_bytes == 1024 * 1024
+    assert opened.max_chunk_bytes == 256 * 1024
     assert opened.heartbeat_interval.ToSeconds() == 15
 
 
@@ -143,8 +143,8 @@ async def test_the_largest_results_of_a_chunk_can_be_received(ingest: IngestServ
     await upload.open()
     events = customer_events(500)
     for event in events:
-        event.event_id += "\U0001f600" * 116
-        event.additional_attributes["\U0001f600" * 300] = "\0"
+        event.event_id += "\U0001f600" * 40
+        event.additional_attributes["\U0001f600" * 80] = "\0"
     await upload.send(chunk(1, *events))
     acks = await upload.receive_acks(1)
     assert len(results_of(acks)) == 500

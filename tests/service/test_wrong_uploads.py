@@ -207,7 +207,7 @@ async def test_a_chunk_of_several_events_may_take_as_many_bytes_as_are_told_and_
 ) -> None:
     upload = RawUpload(ingest)
     limit = (await upload.open()).max_chunk_bytes
-    sent = chunk(1, *events_of(600 * KIB, 420 * KIB))
+    sent = chunk(1, *events_of(150 * KIB, 104 * KIB))
     sent.chunk.events[0].source = "s"
     sent.chunk.events[1].additional_attributes["rest"] = "r" * (limit - sent.chunk.ByteSize() - 15)
     sent.chunk.events[0].source += "s" * (limit - sent.chunk.ByteSize())
@@ -231,5 +231,5 @@ async def test_a_chunk_of_one_event_may_be_as_large_as_an_event(ingest: IngestSe
 
 async def test_the_limits_are_told(channel: grpc.aio.Channel) -> None:
     info = await v1.ServerServiceStub(channel).GetServerInfo(v1.GetServerInfoRequest())
-    assert info.limits.max_chunk_bytes == KIB * KIB
+    assert info.limits.max_chunk_bytes == 256 * KIB
     assert info.limits.max_rejections_without_success == 1000

@@ -42,7 +42,7 @@ MAX_CLOCK_LEAD_MS: Final = 24 * 60 * 60 * 1000
 
 MAX_VIOLATIONS: Final = 32
 """Limit on the broken rules that one error lists."""
-MAX_CHUNK_BYTES: Final = 1024 * 1024
+MAX_CHUNK_BYTES: Final = 256 * 1024
 """Limit on a serialized chunk of several events."""
 MAX_REJECTIONS_WITHOUT_SUCCESS: Final = 1_000
 """Number of rejected events at which an upload ends, if it has brought nothing but these."""

@@ -10,7 +10,7 @@ from clients.vectors.cases.source_digest import json_digest
 _SALT = "salt"
 OPENED = {
     "maxChunkEvents": 500,
-    "maxChunkBytes": "1048576",
+    "maxChunkBytes": "262144",
     "maxUnackedChunks": 8,
     "heartbeatInterval": "15s",
     "sourceSalt": _SALT,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 COMMIT_MICROSECONDS: Final = 30_000
 """How long a commit should take at most: enough to share an fsync, and short enough to wait for."""
-BUSY_COMMIT_MICROSECONDS: Final = 12_000
+BUSY_COMMIT_MICROSECONDS: Final = 4_500
 """The same while single calls come: each waits for the commit before its own."""
 _BUSY_SECONDS: Final = 1.0
 _OPERATION_BYTES: Final = 256

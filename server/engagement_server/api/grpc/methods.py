@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 from google.protobuf.descriptor_pb2 import MethodOptions
-from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
 from engagement_server.api.grpc.call import GrpcCall
-from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, FieldInvalidError, RequestError
+from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, FieldInvalidError
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+    from google.protobuf.message import Message
 
     from engagement_server.api.grpc.call import Context
+    from engagement_server.api.grpc.parsing import Parse
     from engagement_server.api.grpc.running import RunningCalls
 
 # Any: handlers of all message types pass through here.
@@ -30,13 +30,6 @@ Behavior: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 
 SILENT_SECONDS = 600.0
 """How long a further message of a stream may take to arrive; then the stream is closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Stands for a message that could not be parsed, until the call can be refused properly."""
-
-    error: RequestError
 
 
 def service_handler(
@@ -58,30 +51,17 @@ def _method_handler(
     method: MethodDescriptor, handler: Handler, running: RunningCalls
 ) -> grpc.RpcMethodHandler[Any, Any]:
     is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
-    read = _reader(GetMessageClass(method.input_type))
+    parse = running.parsing.parser(GetMessageClass(method.input_type))
     # A single request is read as a stream of one, which looks the same to clients: the library would read it
     # before anything of ours could bound how long that takes, or end it.
     if method.client_streaming:
-        return grpc.stream_stream_rpc_method_handler(_stream_stream(handler, running), read, _serialized)
+        call = _stream_stream(handler, running, parse)
+        return grpc.stream_stream_rpc_method_handler(call, response_serializer=_serialized)
     if method.server_streaming:
-        return grpc.stream_stream_rpc_method_handler(_unary_stream(handler, running), read, _serialized)
-    call = _unary_unary(handler, running, is_read=is_read)
-    return grpc.stream_unary_rpc_method_handler(call, read, _serialized)
-
-
-def _reader(message_class: type[Message]) -> Callable[[bytes], Message | Unreadable]:
-    """The library answers a failed parse with an INTERNAL error that tells nothing."""
-
-    def read(data: bytes) -> Message | Unreadable:
-        if len(data) > MAX_MESSAGE_BYTES:
-            return Unreadable(BatchTooLargeError(count=len(data), limit=MAX_MESSAGE_BYTES, unit="bytes"))
-        try:
-            return message_class.FromString(data)
-        except DecodeError:
-            text = "is not a message of this contract: truncated, malformed, or text that is not UTF-8"
-            return Unreadable(FieldInvalidError([Violation("", "server.message.malformed", text)]))
-
-    return read
+        call = _unary_stream(handler, running, parse)
+        return grpc.stream_stream_rpc_method_handler(call, response_serializer=_serialized)
+    call = _unary_unary(handler, running, parse, is_read=is_read)
+    return grpc.stream_unary_rpc_method_handler(call, response_serializer=_serialized)
 
 
 def _serialized(response: Message | bytes) -> bytes:
@@ -89,9 +69,9 @@ def _serialized(response: Message | bytes) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
-def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> Any:
+def _unary_unary(handler: Handler, running: RunningCalls, parse: Parse, *, is_read: bool) -> Any:
     async def answer(context: Context) -> Message | bytes:
-        request = await _single(context, running)
+        request = await _single(context, running, parse)
         if not is_read:
             return await respond(context, request)
         async with running.turn_to_read(context, request):
@@ -114,10 +94,10 @@ def _unary_unary(handler: Handler, running: RunningCalls, *, is_read: bool) -> A
     return call
 
 
-def _unary_stream(handler: Handler, running: RunningCalls) -> Any:
+def _unary_stream(handler: Handler, running: RunningCalls, parse: Parse) -> Any:
     async def call(_: object, context: Context) -> None:
         try:
-            request = await _single(context, running)
+            request = await _single(context, running, parse)
             grpc_call = running.begin(context, request)
             running.watch(context, grpc_call)
             await handler(request, grpc_call)
@@ -129,11 +109,11 @@ def _unary_stream(handler: Handler, running: RunningCalls) -> Any:
     return call
 
 
-def _stream_stream(handler: Handler, running: RunningCalls) -> Any:
+def _stream_stream(handler: Handler, running: RunningCalls, parse: Parse) -> Any:
     async def call(_: object, context: Context) -> None:
         grpc_call = GrpcCall(context, has_more_messages=True)
         try:
-            await handler(_readable(grpc_call, context, running), grpc_call)
+            await handler(_readable(grpc_call, context, running, parse), grpc_call)
         except grpc.aio.InternalError:  # the library could not send
             grpc_call.lose_client()
         except Exception as error:  # every failure gets a status
@@ -142,29 +122,30 @@ def _stream_stream(handler: Handler, running: RunningCalls) -> Any:
     return call
 
 
-async def _single(context: Context, running: RunningCalls) -> Any:
+async def _single(context: Context, running: RunningCalls, parse: Parse) -> Any:
     """The only message of a call. Raises the error of one that cannot be read."""
-    request = await running.receive(context)
-    if request is None:
+    data = await running.receive(context)
+    if data is None:
         raise FieldInvalidError([Violation("", "server.message.missing", "the call has no message")])
-    if isinstance(request, Unreadable):
-        raise request.error
-    return request
+    return await parse(context, data)
 
 
-async def _readable(call: GrpcCall, context: Context, running: RunningCalls) -> AsyncIterator[Any]:
-    request = await running.receive(context)
+async def _readable(
+    call: GrpcCall, context: Context, running: RunningCalls, parse: Parse
+) -> AsyncIterator[Any]:
+    data: Any = await running.receive(context)
     running.watch(context, call)
-    while request is not None and request is not grpc.aio.EOF:
-        if not isinstance(request, Unreadable):
-            yield request
-            silence = asyncio.get_running_loop().call_later(SILENT_SECONDS, call.yield_to_others)
-            try:
-                request = await context.read()
-            finally:
-                silence.cancel()
-            continue
-        if isinstance(request.error, BatchTooLargeError):
-            size_bytes = int(request.error.metadata["count"])
-            raise ChunkTooLargeError(count=size_bytes, limit=MAX_MESSAGE_BYTES, unit="bytes")
-        raise request.error
+    while data is not None and data is not grpc.aio.EOF:
+        try:
+            request = await parse(context, data)
+        except BatchTooLargeError as error:
+            size_bytes = int(error.metadata["count"])
+            raise ChunkTooLargeError(count=size_bytes, limit=MAX_MESSAGE_BYTES, unit="bytes") from error
+        del data  # it may hold megabytes, and the next one may take long to arrive
+        yield request
+        del request
+        silence = asyncio.get_running_loop().call_later(SILENT_SECONDS, call.yield_to_others)
+        try:
+            data = await context.read()
+        finally:
+            silence.cancel()

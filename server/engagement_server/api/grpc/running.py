@@ -7,12 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 import grpc
 
 from engagement_server.api.grpc.answers import UNREAD_SECONDS, Answers
 from engagement_server.api.grpc.call import GrpcCall, caller_of, end_call
+from engagement_server.api.grpc.parsing import Parsing
 from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, OverloadedError
 from engagement_server.governor.memory import Pressure
@@ -63,6 +64,7 @@ class RunningCalls:
         self._view_time_ms = view_time_ms
         self._limits = limits
         self._answers = Answers(limits.answers_bytes)
+        self.parsing = Parsing()
         self._connections: dict[Context, str] = {}
         """Of each call, the connection that it came by."""
         self._by_connection: Counter[str] = Counter()
@@ -83,7 +85,7 @@ class RunningCalls:
         self.pressure = Pressure.NONE
         """How much memory the process takes; under pressure, no call begins."""
 
-    async def receive(self, context: Context) -> Any:  # Any: requests of all types pass through here
+    async def receive(self, context: Context) -> bytes | None:
         """Counts a call until it is done; its first message, or None if its client sends none.
 
         `relieve` resets a call whose message does not arrive in time. Raises DrainingError and
@@ -100,7 +102,7 @@ class RunningCalls:
         if context in self._connections:
             self._begun.add(context)
             self._drained.clear()
-        return None if message is grpc.aio.EOF else message
+        return None if message is grpc.aio.EOF else cast("bytes", message)  # no deserializer is given
 
     def turn_to_read(self, context: Context, request: object) -> AbstractAsyncContextManager[None]:
         """See `Answers.turn`."""
