@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from benchmarks.raw_connection import RawConnection, call_headers
 from engagement import EngagementClient, v1
 from engagement.v1 import event_service_pb2
 from engagement_server import node
@@ -20,7 +21,7 @@ from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.running import CallLimits, RunningCalls
 from engagement_server.config import Config
 from tests.support.events import customer_event
-from tests.support.raw_http2 import RawHttp2
+from tests.support.raw_http2 import END_STREAM, HEADERS, RST_STREAM, RawHttp2
 from tests.support.raw_subscription import RawSubscription, subscribing
 from tests.support.rude_clients import (
     LIST,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from engagement_server.api.call import Call
 
 _MIB = 1024 * 1024
+# More than the library holds by default, and fewer than it does with so little memory.
+MANY_CALLS = 2_000
+GET_SERVER_INFO = call_headers("/engagement.v1.ServerService/GetServerInfo")
 
 
 async def test_answers_that_nobody_reads_are_bounded_and_others_get_theirs(start: StartServer) -> None:
@@ -209,6 +213,26 @@ async def test_calls_without_a_message_leave_room_for_those_of_others(
             async with deadline("those beyond half of the limit are refused"):
                 assert await refused_calls(rude.frames(), calls=20) == 20
             assert await takes_calls(v1.EventServiceStub(channel))
+
+
+async def test_calls_that_come_faster_than_they_begin_are_answered_or_refused_with_a_delay(
+    start: StartServer,
+) -> None:
+    server = await start(max_memory="256M")
+    ends: list[bytes] = []
+
+    def on_frame(kind: int, flags: int, _stream: int, payload: bytes) -> None:
+        if kind == RST_STREAM or (kind == HEADERS and flags & END_STREAM):
+            ends.append(payload)
+
+    connection = await RawConnection.connected(server.address, on_frame)
+    await eventually(lambda: connection.is_open, "the connection is open")
+    for _ in range(MANY_CALLS):  # without a pause: the server begins none of them meanwhile
+        connection.request(GET_SERVER_INFO, b"")
+    await eventually(lambda: len(ends) == MANY_CALLS, "all calls have ended")
+    connection.close()
+    refused = [end for end in ends if b"grpc-status\x010" not in end]
+    assert [end for end in refused if b"grpc-retry-pushback-ms" not in end] == []
 
 
 async def test_a_call_without_a_message_does_not_hold_up_a_stop(tmp_path: Path) -> None:

@@ -69,13 +69,14 @@ logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
 class Endpoint:
     """The gRPC server of one process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but two are named at the call
         self,
         services: Mapping[ServiceDescriptor, object],
         partitions: Partitions,
         *,
         limits: CallLimits,
         max_connections: int,
+        max_pending_calls: int,
         shares_port: bool = False,
     ) -> None:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
@@ -91,6 +92,9 @@ class Endpoint:
         own = (
             ("grpc.so_reuseport", int(shares_port)),
             ("grpc.max_allowed_incoming_connections", max_connections),
+            # Further ones are cancelled without a reason: at random between the two limits.
+            ("grpc.server.max_pending_requests", max_pending_calls),
+            ("grpc.server.max_pending_requests_hard_limit", max_pending_calls),
         )
         self._grpc = grpc.aio.server(options=(*_OPTIONS, *own))
         self._grpc.add_generic_rpc_handlers(
