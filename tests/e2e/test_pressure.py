@@ -27,14 +27,14 @@ from tests.support.server_process import ServerProcess
 from tests.support.waiting import deadline
 from tests.support.worker_processes import NEEDS_PROC, Workers
 
-_ROUNDS = 10
+_ROUNDS = 5
 _CALL_SECONDS = 10
 _LARGE_EVENTS = 200
 _READ, _READ_EVENTS = "read", 5_000
 _SUBJECT = {"consumer": "one", "customer": "the same"}
 _MAX_CALLS, _OVERLOAD_FACTOR = 20, 4
 _SINGLES = {"connections": 4, "account": "singles"}
-_ENOUGH_CALLS = 200
+_ENOUGH_CALLS = 100
 
 BULK = Neighbour("upload", {"streams": 1, "event_bytes": 16 * 1024, "account": "bulk"})
 CROWD = Neighbour("record-batches", {"callers": 8, "accounts": 1_000, "events": 5})
