@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import grpc
 import pytest
 
 from engagement import EngagementClient, v1
-from engagement.errors import error_from_rpc
 from engagement_server.api.grpc import call as grpc_call
 from engagement_server.api.grpc import methods
 from engagement_server.streams import upload
@@ -23,6 +21,7 @@ from tests.support.rude_clients import (
     StartServer,
     channel_to,
     fill,
+    first_answer,
     refused_calls,
 )
 from tests.support.waiting import deadline
@@ -57,16 +56,6 @@ async def test_idle_uploads_hold_up_no_other(start: StartServer) -> None:
         for upload in idle:
             await upload.send(finish(1))
             assert (await upload.receive()).finished.upload.tally.accepted == 1
-
-
-async def first_answer(upload: RawUpload, upload_id: str) -> str:
-    """Opens an upload; returns "opened", or the reason why it is refused."""
-    await upload.send(opening(upload_id=upload_id))
-    try:
-        response = await upload.receive()
-    except grpc.aio.AioRpcError as error:
-        return error_from_rpc(error).reason
-    return response.WhichOneof("message") or ""
 
 
 @pytest.mark.parametrize("method", [SUBSCRIBE, UPLOAD])
