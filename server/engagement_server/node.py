@@ -91,7 +91,6 @@ class Server:
             self._partitions,
             limits=_call_limits(config, memory),
             max_connections=config.max_connections,
-            max_pending_calls=memory.max_pending_calls,
             shares_port=is_worker,
         )
         self._supervisor.watch(self._report_stalled)

@@ -27,7 +27,6 @@ from engagement_server.governor.memory import (
 
 _MIB = 1 << 20
 _MAX_MESSAGE_BYTES = 9 * _MIB
-_PENDING_CALL_BYTES = 16 << 10
 _UPLOAD_BYTES = 3 * _MIB
 _SUBSCRIPTION_BYTES = 192 << 10
 
@@ -60,8 +59,7 @@ def test_the_shares_of_a_process_fit_into_its_limit(limit_bytes: int, partitions
     share = plan(limit_bytes, partitions=partitions)
     assert min(share) > 0
     waiting = partitions * (share.waiting_calls_bytes + share.waiting_uploads_bytes)
-    arriving = _MAX_MESSAGE_BYTES * share.max_slow_messages + _PENDING_CALL_BYTES * share.max_pending_calls
-    calls = waiting + share.answers_bytes + arriving
+    calls = waiting + share.answers_bytes + _MAX_MESSAGE_BYTES * share.max_slow_messages
     # Each partition takes one stream of a kind, however many partitions there are.
     uploads = partitions * _UPLOAD_BYTES * (share.max_uploads if share.max_uploads > 1 else 0)
     subscriptions = (

@@ -21,8 +21,6 @@ MIN_PROCESS_BYTES: Final = 192 * MIB
 """What a process needs: interpreter and libraries, page caches, and some work."""
 _BASE_BYTES: Final = 128 * MIB
 """Interpreter, libraries and page caches."""
-_PENDING_CALL_BYTES: Final = 16 << 10
-"""Measured; without a message."""
 _SOFT, _HARD = 0.85, 0.95
 _COLLECT_SECONDS: Final = 1.0
 """A collection stops the process for some hundredths of a second."""
@@ -63,8 +61,6 @@ class MemoryPlan(NamedTuple):
     """Of chunks that wait for a commit, in each partition."""
     answers_bytes: int
     """Of answers that clients have not taken."""
-    max_pending_calls: int
-    """Calls that have arrived and that the server has not begun; the library cancels further ones."""
     max_slow_messages: int
     """Messages of up to 9 MiB that arrive slowly."""
     max_uploads: int
@@ -82,7 +78,6 @@ def plan(limit_bytes: int, *, processes: int = 1, partitions: int = 1) -> Memory
         waiting_calls_bytes=min(work_bytes // 8, 64 * MIB) // partitions,
         waiting_uploads_bytes=min(work_bytes // 8, 32 * MIB) // partitions,
         answers_bytes=min(work_bytes // 4, 1024 * MIB),
-        max_pending_calls=min(max(work_bytes // 4 // _PENDING_CALL_BYTES, 1_000), 10_000),
         max_slow_messages=max(work_bytes // (32 * MIB), 4),
         # A chunk in hand, and one on its way.
         max_uploads=max(work_bytes // (3 * MIB) // partitions, 1),

@@ -33,6 +33,9 @@ MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
 MAX_METADATA_BYTES = 32 * 1024
 """Room for a token of 16 KiB. Between its soft and its hard limit the library refuses calls at random, so
 both are this one."""
+_MAX_PENDING_CALLS = 2_000
+"""Calls that have arrived and not begun, about 16 KiB each. The library cancels further ones without a reason,
+and does so at random between its two limits, so both are this one."""
 _CLOSE_CONNECTIONS_SECONDS = 0.5
 INGEST_SERVICE = "engagement.v1.IngestService"
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -51,6 +54,8 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # and hold them for each call: docs/decisions/0049-memory-has-a-limit.md has the numbers.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 256 * 1024),
+    ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
+    ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING_CALLS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -69,14 +74,13 @@ logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
 class Endpoint:
     """The gRPC server of one process."""
 
-    def __init__(  # noqa: PLR0913  # all but two are named at the call
+    def __init__(
         self,
         services: Mapping[ServiceDescriptor, object],
         partitions: Partitions,
         *,
         limits: CallLimits,
         max_connections: int,
-        max_pending_calls: int,
         shares_port: bool = False,
     ) -> None:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
@@ -92,9 +96,6 @@ class Endpoint:
         own = (
             ("grpc.so_reuseport", int(shares_port)),
             ("grpc.max_allowed_incoming_connections", max_connections),
-            # Further ones are cancelled without a reason: at random between the two limits.
-            ("grpc.server.max_pending_requests", max_pending_calls),
-            ("grpc.server.max_pending_requests_hard_limit", max_pending_calls),
         )
         self._grpc = grpc.aio.server(options=(*_OPTIONS, *own))
         self._grpc.add_generic_rpc_handlers(
