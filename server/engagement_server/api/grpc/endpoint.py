@@ -34,8 +34,8 @@ MAX_METADATA_BYTES = 32 * 1024
 """Room for a token of 16 KiB. Between its soft and its hard limit the library refuses calls at random, so
 both are this one."""
 _MAX_PENDING_CALLS = 2_000
-"""Calls that have arrived and not begun, about 16 KiB each. The library cancels further ones without a reason,
-and does so at random between its two limits, so both are this one."""
+"""Calls that have arrived and not begun, 16 KiB each. The library cancels further ones without a reason;
+it does so at random between its two limits, so both are this one."""
 _CLOSE_CONNECTIONS_SECONDS = 0.5
 INGEST_SERVICE = "engagement.v1.IngestService"
 _OPTIONS: tuple[tuple[str, int], ...] = (
