@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import grpc
 import pytest
 
 from engagement import v1
 from engagement_server.api.grpc import running
 from engagement_server.governor.memory import Pressure
+from tests.support.calls import one
+from tests.support.events import customer_event
 from tests.support.raw_http2 import RawHttp2
-from tests.support.raw_subscription import RawSubscription, subscribing
-from tests.support.raw_upload import RawUpload, opening
-from tests.support.refused_call import RefusedCall
+from tests.support.raw_subscription import RawSubscription, kinds, subscribing
+from tests.support.raw_upload import RawUpload, chunk, opening
+from tests.support.refused_call import expect_refused
 from tests.support.rude_clients import (
     SUBSCRIBE,
     UPLOAD,
@@ -23,6 +27,9 @@ from tests.support.rude_clients import (
 )
 from tests.support.waiting import deadline, eventually
 
+if TYPE_CHECKING:
+    from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
+
 
 async def test_under_pressure_no_call_begins_and_streams_come_back_later(
     start: StartServer, monkeypatch: pytest.MonkeyPatch
@@ -30,20 +37,44 @@ async def test_under_pressure_no_call_begins_and_streams_come_back_later(
     pressure = Pressure.NONE
     monkeypatch.setattr("engagement_server.governor.memory.MemoryMeter.look", lambda _: pressure)
     server = await start()
-    async with channel_to(server) as channel:
+    async with channel_to(server) as channel, channel_to(server) as followed:
         ingest, events = v1.IngestServiceStub(channel), v1.EventServiceStub(channel)
         upload = RawUpload(ingest)
         await upload.open()
+        follower = RawSubscription(v1.EventServiceStub(followed), subscribing())
+        await follower.read_until("caught_up")
+
+        pressure = Pressure.SOFT
+        await eventually(lambda: refuses_calls(events), "calls are refused")
+        listing = events.ListEvents(v1.ListEventsRequest(account_id="acme"))
+        recording = ingest.RecordEvent(one(customer_event("refused")))
+        for refused in (await expect_refused(listing), await expect_refused(recording)):
+            assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
+            assert refused.retry_delay_ms > 0
+        # Those that run go on.
+        await upload.send(chunk(1, customer_event("uploaded")))
+        await upload.receive_acks(1)
+        assert await follower.read_ids(1) == ["uploaded"]
+
         pressure = Pressure.HARD
-        async with deadline("the stream is closed"):
-            closing = (await upload.receive()).closing
-        assert closing.reason == v1.UploadEventsResponse.Closing.REASON_OVERLOADED
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await events.ListEvents(v1.ListEventsRequest(account_id="acme"))
-        refused = RefusedCall.of(error.value)
-        assert (refused.reason, refused.retry_delay_ms > 0) == ("OVERLOADED", True)
+        async with deadline("the streams are closed"):
+            upload_closing = (await upload.receive()).closing
+        assert upload_closing.reason == v1.UploadEventsResponse.Closing.REASON_OVERLOADED
+        closing = (await follower.read_until("closing"))[-1]
+        assert closing.closing.reason == v1.SubscribeEventsResponse.Closing.REASON_OVERLOADED
+        assert closing.closing.reconnect_delay.ToMilliseconds() > 0
+        assert closing.cursor
+
         pressure = Pressure.NONE
         await eventually(lambda: takes_calls(events), "calls are taken again")
+        again = RawSubscription(events, subscribing(after_cursor=closing.cursor))
+        assert kinds(await again.read_until("caught_up")) == ["started", "caught_up"]
+        again.call.cancel()
+
+
+async def refuses_calls(events: EventServiceAsyncStub) -> bool:
+    """Whether the server takes no call."""
+    return not await takes_calls(events)
 
 
 async def test_under_hard_pressure_streams_that_do_not_end_are_reset_and_other_connections_have_their_turn(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 
 from engagement import EngagementClient, NotFoundError, v1
+from engagement_server import profiles
 from engagement_server.jobs.hot_consumers import MIN_KEPT_EVENTS
 from engagement_server.node import Server
 from tests.support.calls import some, stored
@@ -260,6 +262,19 @@ async def test_nothing_erased_comes_back_in_a_profile(
 
 
 # The Python client.
+
+
+async def test_the_client_waits_for_a_profile_that_is_being_prepared(
+    client: EngagementClient, ingest: IngestServiceAsyncStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiles, "MAX_READ_EVENTS", 100)
+    monkeypatch.setattr(profiles, "STEP_SECONDS", 0.0)  # one event a step
+    await ingest.RecordEvents(some(*customer_events(MIN_KEPT_EVENTS)))
+    began = time.monotonic()
+    profile = await client.get_profile(consumer_id="ada")
+    assert profile.customer_info.balance == str(MIN_KEPT_EVENTS - 1)
+    # The first answer is PROFILE_PENDING with a delay of a second; by itself the client would wait a tenth.
+    assert time.monotonic() - began > 0.9
 
 
 async def test_the_client_reads_a_profile_by_either_id(

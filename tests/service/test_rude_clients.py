@@ -11,26 +11,21 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from benchmarks.raw_connection import RawConnection, call_headers
 from engagement import EngagementClient, v1
-from engagement.errors import error_from_rpc
 from engagement.v1 import event_service_pb2
 from engagement_server import node
 from engagement_server.api.events import EventHandlers
-from engagement_server.api.grpc import answers, methods, running
-from engagement_server.api.grpc import call as grpc_call
+from engagement_server.api.grpc import answers, running
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.running import CallLimits, RunningCalls
 from engagement_server.config import Config
-from engagement_server.streams import upload
 from tests.support.events import customer_event
-from tests.support.raw_http2 import RawHttp2
+from tests.support.raw_http2 import END_STREAM, HEADERS, RST_STREAM, RawHttp2
 from tests.support.raw_subscription import RawSubscription, subscribing
-from tests.support.raw_upload import RawUpload, opening
 from tests.support.rude_clients import (
     LIST,
     RECORD,
-    SUBSCRIBE,
-    UPLOAD,
     StartServer,
     channel_to,
     fill,
@@ -43,6 +38,9 @@ if TYPE_CHECKING:
     from engagement_server.api.call import Call
 
 _MIB = 1024 * 1024
+# More than the library would hold by itself, and fewer than it does.
+MANY_CALLS = 1_900
+GET_SERVER_INFO = call_headers("/engagement.v1.ServerService/GetServerInfo")
 
 
 async def test_answers_that_nobody_reads_are_bounded_and_others_get_theirs(start: StartServer) -> None:
@@ -65,26 +63,6 @@ async def test_a_connection_beyond_the_limit_is_not_taken(start: StartServer) ->
         assert await takes_calls(v1.EventServiceStub(second))
         assert not await takes_calls(v1.EventServiceStub(third))
         assert await takes_calls(v1.EventServiceStub(first))
-
-
-async def test_open_uploads_have_a_limit_and_leave_room_for_other_connections(start: StartServer) -> None:
-    server = await start(max_memory="256M")
-    async with channel_to(server) as rude, channel_to(server) as other:
-        uploads = [RawUpload(v1.IngestServiceStub(rude)) for _ in range(45)]
-        opened = [await first_answer(upload, f"rude-{number}") for number, upload in enumerate(uploads)]
-        assert 0 < opened.count("OVERLOADED") < len(opened)
-        modest = RawUpload(v1.IngestServiceStub(other))
-        assert await first_answer(modest, "modest") == "opened"
-
-
-async def first_answer(upload: RawUpload, upload_id: str) -> str:
-    """Opens an upload; returns "opened", or the reason why it is refused."""
-    await upload.send(opening(upload_id=upload_id))
-    try:
-        response = await upload.receive()
-    except grpc.aio.AioRpcError as error:
-        return error_from_rpc(error).reason
-    return response.WhichOneof("message") or ""
 
 
 class SlowPages(EventHandlers):
@@ -184,39 +162,6 @@ async def test_an_answer_that_stays_unread_for_too_long_is_dropped(
                 assert await refused_calls(rude.frames(), calls=1) == 1
 
 
-@pytest.mark.parametrize("method", [SUBSCRIBE, UPLOAD])
-async def test_a_stream_whose_client_reads_nothing_for_too_long_is_reset_and_others_are_not(
-    start: StartServer, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    monkeypatch.setattr(grpc_call, "UNREAD_SECONDS", 0.2)
-    server = await start()
-    async with EngagementClient(server.address, account_id="acme") as client, channel_to(server) as channel:
-        await fill(client)
-        reading = RawSubscription(v1.EventServiceStub(channel), subscribing())
-        await reading.read_until("caught_up")
-        with RawHttp2(server.address, window_bytes=0) as rude:
-            rude.call(method, subscribing() if method == SUBSCRIBE else opening())
-            async with deadline("the stream is reset"):
-                assert await refused_calls(rude.frames(), calls=1) == 1
-        await client.record_event(customer_event("after"))
-        assert await reading.read_ids(1) == ["after"]
-        reading.call.cancel()
-
-
-async def test_an_upload_whose_next_chunk_does_not_arrive_is_closed(
-    start: StartServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(methods, "SILENT_SECONDS", 0.1)
-    monkeypatch.setattr(upload, "GRACE_SECONDS", 0.1)
-    server = await start()
-    with RawHttp2(server.address) as rude:
-        message = opening().SerializeToString()
-        chunk = b"\0" + _MIB.to_bytes(4, "big") + bytes(1000)
-        rude.begin(UPLOAD, message_bytes=len(message), data=message + chunk)
-        async with deadline("the stream ends"):
-            assert await refused_calls(rude.frames(), calls=1) == 1
-
-
 async def test_a_message_that_does_not_arrive_ends_its_call(
     start: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +213,26 @@ async def test_calls_without_a_message_leave_room_for_those_of_others(
             async with deadline("those beyond half of the limit are refused"):
                 assert await refused_calls(rude.frames(), calls=20) == 20
             assert await takes_calls(v1.EventServiceStub(channel))
+
+
+async def test_calls_that_come_faster_than_they_begin_are_answered_or_refused_with_a_delay(
+    start: StartServer,
+) -> None:
+    server = await start()
+    ends: list[bytes] = []
+
+    def on_frame(kind: int, flags: int, _stream: int, payload: bytes) -> None:
+        if kind == RST_STREAM or (kind == HEADERS and flags & END_STREAM):
+            ends.append(payload)
+
+    connection = await RawConnection.connected(server.address, on_frame)
+    await eventually(lambda: connection.is_open, "the connection is open")
+    for _ in range(MANY_CALLS):  # without a pause: the server begins none of them meanwhile
+        connection.request(GET_SERVER_INFO, b"")
+    await eventually(lambda: len(ends) == MANY_CALLS, "all calls have ended")
+    connection.close()
+    refused = [end for end in ends if b"grpc-status\x010" not in end]
+    assert [end for end in refused if b"grpc-retry-pushback-ms" not in end] == []
 
 
 async def test_a_call_without_a_message_does_not_hold_up_a_stop(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from engagement import EngagementClient, v1
+from engagement.errors import error_from_rpc
 from engagement_server.node import Server
 from tests.support.events import customer_event
 from tests.support.raw_http2 import END_STREAM, HEADERS, RST_STREAM, Frame
+from tests.support.raw_upload import RawUpload, opening
 
 if TYPE_CHECKING:
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
@@ -70,3 +72,13 @@ async def takes_calls(events: EventServiceAsyncStub) -> bool:
     except grpc.aio.AioRpcError:
         return False
     return True
+
+
+async def first_answer(upload: RawUpload, upload_id: str) -> str:
+    """Opens an upload; returns "opened", or the reason why it is refused."""
+    await upload.send(opening(upload_id=upload_id))
+    try:
+        response = await upload.receive()
+    except grpc.aio.AioRpcError as error:
+        return error_from_rpc(error).reason
+    return response.WhichOneof("message") or ""

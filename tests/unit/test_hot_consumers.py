@@ -39,8 +39,8 @@ from engagement_server.profiles import Profiles
 from engagement_server.store.database import DatabaseFile, read_cursors
 from engagement_server.store.profile_moment import ProfileMoment
 from engagement_server.store.reader import Reader
-from engagement_server.store.readers import Readers
 from tests.support.events import batch_of, customer_event, customer_events
+from tests.support.subscription_bench import CountingReaders
 from tests.support.waiting import eventually
 
 CALLER = Caller("peer", "acme")
@@ -51,7 +51,7 @@ class Parts:
     """A store and the parts that keep folds of it."""
 
     committer: Committer
-    readers: Readers
+    readers: CountingReaders
     profiles: Profiles
     hot_consumers: HotConsumers
 
@@ -121,7 +121,7 @@ async def parts(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     connection = database.open_reader()
     cursors = read_cursors(connection)
     connection.close()
-    readers = Readers(database, threads=1)
+    readers = CountingReaders(database, threads=1)
     committer = Committer(log)
     hot_consumers = HotConsumers(readers=readers, committer=committer)
     found = Profiles(readers=readers, hot_consumers=hot_consumers, cursors=cursors)
@@ -227,6 +227,16 @@ async def test_a_read_of_many_steps_is_as_one_of_a_single_step(parts: Parts) -> 
     assert (await parts.read()).customer_info.balance == "89"
     with pytest.raises(ProfileNotFoundError):
         await parts.read("grace")
+
+
+@pytest.mark.usefixtures("few_at_once")
+async def test_a_profile_is_read_in_steps_past_the_events_of_an_id_that_shares_its_hash(parts: Parts) -> None:
+    await parts.record(1, name="buckeroo")
+    await parts.record(MIN_KEPT_EVENTS, start=1, name="plumless")
+    before = parts.readers.count
+    assert (await parts.read("buckeroo")).customer_info.balance == "0"
+    # Looked through for the latest consumer of a customer id, and then for its events.
+    assert parts.readers.count - before > MIN_KEPT_EVENTS * (2 if parts.kind == "customer_id" else 1)
 
 
 async def test_one_account_does_not_keep_others_from_being_prepared(parts: Parts) -> None:

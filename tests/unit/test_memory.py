@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError
+from engagement_server.governor import memory
 from engagement_server.governor.memory import (
     MIN_PROCESS_BYTES,
     MemoryMeter,
@@ -96,10 +99,28 @@ def test_a_limit_that_is_too_small_is_refused_with_what_is_needed(tmp_path: Path
         Config(max_memory="much")
 
 
-def test_the_default_is_no_more_than_the_machine_has() -> None:
-    meminfo = Path("/proc/meminfo").read_text()
-    total_bytes = int(meminfo.partition("MemTotal:")[2].split()[0]) * 1024
-    assert MIN_PROCESS_BYTES < default_limit_bytes() <= total_bytes
+MACHINE_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit_bytes"),
+    [
+        (["268435456\n"], 192 * _MIB),
+        (["max\n"], MACHINE_BYTES * 3 // 4),
+        ([], MACHINE_BYTES * 3 // 4),
+        (["9223372036854771712\n"], MACHINE_BYTES * 3 // 4),  # none, by version 1
+        (["max\n", "536870912\n"], 384 * _MIB),
+    ],
+)
+def test_the_default_is_three_quarters_of_what_the_container_or_the_machine_has(
+    limits: Sequence[str], limit_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "version 2", tmp_path / "version 1"]
+    for file, limit in zip(files, limits, strict=False):
+        file.write_text(limit)
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", files)
+    assert default_limit_bytes() == limit_bytes
+    assert Config().memory_plan(processes=1).limit_bytes == limit_bytes
 
 
 class Process:

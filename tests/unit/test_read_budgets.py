@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engagement import v1
+from engagement_server import persons
 from engagement_server.cursor import first_position, last_position
+from engagement_server.governor.turns import Caller
+from engagement_server.model import Subject
+from engagement_server.persons import Persons
 from engagement_server.store import budget, event_pages, search_windows
 from engagement_server.store.account_rows import find_account
 from engagement_server.store.database import DatabaseFile
@@ -21,9 +25,10 @@ from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.predicate import Predicate
 from engagement_server.store.search import match_expression
 from engagement_server.store.search_windows import SearchWindows
+from engagement_server.streams import feed
 from tests.support.events import customer_event, personal_event
 from tests.support.filter_strategies import timestamp
-from tests.support.subscription_bench import Bench
+from tests.support.subscription_bench import Bench, StoppableReader
 
 EVENTS = 400
 START_MS = 1_700_000_000_000
@@ -36,6 +41,8 @@ FILTERS = [
     v1.EventFilter(text="кошка"),
     v1.EventFilter(consumer_ids=["c1", "c3", "none"]),
     v1.EventFilter(consumer_ids=["none"]),
+    v1.EventFilter(consumer_ids=["buckeroo"]),
+    v1.EventFilter(subject_ids=["buckeroo"]),
     v1.EventFilter(subject_ids=["c1", "c3", "none"]),
     v1.EventFilter(conversation_ids=["v7"], customer_types=["vip"]),
     v1.EventFilter(customer_statuses=["!!!"]),
@@ -51,7 +58,8 @@ def event(number: int) -> v1.Event:
     match number % 5:
         case 0:  # no word that could be looked up
             made = customer_event(f"e{number}", customer_status="!!!" if number % 50 == 0 else "gold")
-            made.ClearField("consumer_id")
+            # Their CRC-32, which is in the index, is the same.
+            made.consumer_id = "" if number % 3 else "plumless" if number % 40 else "buckeroo"
         case 1:
             made = personal_event(f"e{number}", name="gold кошка" if number % 3 else "customer")
         case _:
@@ -183,6 +191,63 @@ def test_windows_have_every_match_once(
     met = [each for each in expected if (each >= reached if newest_first else each <= reached)]
     assert found == sorted(set(found), reverse=newest_first)
     assert [each for each in found if each in set(met)] == met
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A store with some events, and counted reads."""
+    bench = Bench(tmp_path)
+    await bench.add(*map(event, range(EVENTS)))
+    yield bench
+    await bench.close()
+
+
+_SCAN = v1.EventFilter(customer_statuses=["!!!"])
+_SHARED_HASH = v1.EventFilter(consumer_ids=["buckeroo"])
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("wanted", [_SCAN, _SHARED_HASH], ids=["a scan", "ids that share a hash"])
+async def test_a_subscription_that_is_far_behind_reads_on_in_steps(
+    bench: Bench, wanted: v1.EventFilter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_SEARCH_BEYOND_POSITIONS", 0)
+    expected = [each.event_id for each in map(event, range(EVENTS)) if is_match(each, wanted)]
+    counts = []
+    for seconds in (60.0, 0.0):
+        monkeypatch.setattr(feed, "STEP_SECONDS", seconds)
+        before = bench.readers.count
+        reader = StoppableReader(bench, wanted=wanted)
+        await reader.until(lambda each: "caught_up" in each.kinds)
+        counts.append(bench.readers.count - before)
+        assert reader.ids == expected
+        await reader.end()
+    at_once, in_steps = counts
+    assert in_steps > at_once + 20
+
+
+def is_match(each: v1.Event, wanted: v1.EventFilter) -> bool:
+    if wanted.consumer_ids:
+        return each.consumer_id in wanted.consumer_ids
+    return each.customer_info.customer_status in wanted.customer_statuses
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_the_preview_of_an_erasure_looks_at_everything_in_steps(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subjects = [Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, each) for each in ("buckeroo", "c1")]
+    caller = Caller("peer", "acme")
+    surveys, counts = [], []
+    for seconds in (60.0, 0.0):
+        monkeypatch.setattr(persons, "STEP_SECONDS", seconds)
+        before = bench.readers.count
+        surveys.append(await Persons(bench.readers).survey("acme", subjects, is_brief=False, caller=caller))
+        counts.append(bench.readers.count - before)
+    at_once, in_steps = counts
+    assert surveys[0] == surveys[1]
+    assert surveys[0].events_by_subject == {subjects[0]: 4, subjects[1]: 60}
+    assert in_steps > at_once + 80
 
 
 def test_a_page_that_finds_nothing_in_its_budget_goes_on(connection: apsw.Connection) -> None:

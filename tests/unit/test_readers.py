@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -98,22 +98,60 @@ async def test_one_connection_never_gets_the_last_thread(tmp_path: Path, threads
         assert isinstance(await readers.run(thread_of, caller=GREEDY), int)
 
 
-async def test_callers_take_turns(tmp_path: Path) -> None:
-    done: list[str] = []
+async def order_behind_a_slow_read(readers: Readers, callers: Sequence[Caller]) -> list[Caller]:
+    """The order in which reads are done that were asked for, in this order, while another one ran."""
+    done: list[Caller] = []
     slow = SlowRead()
+    running = asyncio.ensure_future(readers.run(slow, caller=GREEDY))
+    await eventually(slow.started.is_set, "the slow read runs")
+    waiting = [
+        asyncio.ensure_future(readers.run(lambda _, each=caller: done.append(each), caller=caller))  # type: ignore[misc]
+        for caller in callers
+    ]
+    await asyncio.sleep(0)  # so that they are asked for
+    slow.may_end.set()
+    await asyncio.gather(running, *waiting)
+    return done
+
+
+@pytest.mark.parametrize("accounts", [1, 50])
+async def test_connections_take_turns_however_many_accounts_one_names(tmp_path: Path, accounts: int) -> None:
+    greedy = [Caller("greedy", f"account {number % accounts}") for number in range(50)]
     async with opened(tmp_path, threads=1) as readers, deadline("reads"):
-        running = asyncio.ensure_future(readers.run(slow, caller=GREEDY))
-        await eventually(slow.started.is_set, "the slow read runs")
+        done = await order_behind_a_slow_read(readers, [*greedy, *[OTHER] * 5])
+    assert [number for number, caller in enumerate(done) if caller == OTHER][-1] < 10
+    assert len(done) == 55
 
-        async def read_as(caller: Caller) -> None:
-            await readers.run(lambda _: done.append(caller.connection), caller=caller)
 
-        waiting = [asyncio.ensure_future(read_as(caller)) for caller in [*[GREEDY] * 50, OTHER]]
-        await asyncio.sleep(0)  # so that they are asked for
-        slow.may_end.set()
-        await asyncio.gather(running, *waiting)
-    assert done.index("other") <= 1
-    assert done.count("greedy") == 50
+async def test_accounts_of_a_connection_take_turns(tmp_path: Path) -> None:
+    async with opened(tmp_path, threads=1) as readers, deadline("reads"):
+        done = await order_behind_a_slow_read(readers, [*[GREEDY] * 20, Caller("greedy", "modest")])
+    assert done.index(Caller("greedy", "modest")) <= 1
+
+
+async def test_an_account_gets_no_more_than_a_turn_for_each_of_its_connections(tmp_path: Path) -> None:
+    slow = [SlowRead() for _ in range(20)]
+    async with opened(tmp_path, threads=4) as readers, deadline("reads"):
+        running = [
+            asyncio.ensure_future(readers.run(each, caller=Caller(f"greedy {number % 3}", "acme")))
+            for number, each in enumerate(slow)
+        ]
+        await eventually(lambda: sum(each.started.is_set() for each in slow) == 4, "all threads read")
+        other = asyncio.ensure_future(readers.run(thread_of, caller=Caller("other", "other account")))
+        await asyncio.sleep(0)  # so that it is asked for
+        ended = 0
+        while not other.done():
+            begun = [each for each in slow if each.started.is_set()]
+            begun[ended].may_end.set()
+            ended += 1
+            await eventually(
+                lambda: other.done() or sum(each.started.is_set() for each in slow) == 4 + ended,  # noqa: B023
+                "the thread goes on",
+            )
+        assert ended <= 4  # one read of each connection, and one that makes way
+        for each in slow:
+            each.may_end.set()
+        await asyncio.gather(*running)
 
 
 async def test_one_caller_cannot_take_the_room_of_all(tmp_path: Path) -> None:

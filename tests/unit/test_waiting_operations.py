@@ -1,4 +1,4 @@
-"""Work in the background leaves calls three times as long as it takes itself."""
+"""What the next commit takes: calls first, a quarter for uploads, and background work seldom."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 import pytest
 
 from engagement_server.governor.turns import Caller
-from engagement_server.log.waiting import LANES, WaitingOperations, waiting
-from engagement_server.operations import ExpireUploads, Operation, RecordBatch
+from engagement_server.log.waiting import BUSY_COMMIT_MICROSECONDS, LANES, WaitingOperations, waiting
+from engagement_server.operations import CommitChunk, ExpireUploads, Operation, RecordBatch
 from tests.support.events import batch_of, customer_events
 
 REMOVAL = ExpireUploads(0)
@@ -28,6 +28,24 @@ async def test_after_a_commit_with_removal_calls_come_first_for_three_times_as_l
         later.setattr(time, "monotonic", lambda: real_monotonic() + passed_seconds)
         group = queue.take_group(LANES)
     assert [*group.operations] == committed
+
+
+@pytest.mark.parametrize("events", [1, 800])
+async def test_uploads_keep_a_quarter_of_each_commit_while_calls_are_plentiful(events: int) -> None:
+    queue = WaitingOperations(max_call_bytes=1 << 20, max_upload_bytes=1 << 20)
+    call = RecordBatch("acme", batch_of(customer_events(events)), is_atomic=False)
+    chunk = CommitChunk("bulk", "upload", "owner", 1, batch_of(customer_events(20)))
+    costs: dict[type[Operation], float] = {}
+    for operation in (call, chunk):
+        for _ in range(400):
+            entry = waiting([operation], Caller("connection", "acme"))
+            queue.enqueue(entry)
+        costs[type(operation)] = entry.microseconds / BUSY_COMMIT_MICROSECONDS
+    for _ in range(2):
+        kinds = [type(each) for each in queue.take_group(LANES).operations]
+        assert 0.25 <= costs[CommitChunk] * kinds.count(CommitChunk) < 0.25 + costs[CommitChunk]
+        assert 0.75 <= costs[RecordBatch] * kinds.count(RecordBatch) < 0.75 + costs[RecordBatch]
+        assert kinds == sorted(kinds, key=[RecordBatch, CommitChunk].index)
 
 
 async def test_removal_does_not_wait_if_nothing_else_does() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from engagement_server.api.account_pages import AccountPages
     from engagement_server.api.call import Call
+    from engagement_server.governor.turns import Caller
     from engagement_server.jobs.expiry import Expiry, Removal
     from engagement_server.model import ExpiryHold, PartitionState
 
@@ -107,7 +108,7 @@ class ServerHandlers:
                 partition.view_time.FromMilliseconds(state.view_time_ms)
             expiry = self._expiries.get(state.number)
             if expiry is not None:
-                longest_ms = max(longest_ms, await _describe_expiry(partition, expiry))
+                longest_ms = max(longest_ms, await _describe_expiry(partition, expiry, call.caller))
         if response.partitions:
             response.log_epoch = response.partitions[0].log_epoch
         response.limits.retention.FromMilliseconds(longest_ms)
@@ -129,9 +130,9 @@ class ServerHandlers:
             state = expiry.state
             if state.retention_ms is not None and not response.HasField("previous_retention"):
                 response.previous_retention.FromMilliseconds(state.retention_ms)
-            removal = await expiry.removal(retention_ms)
+            removal = await expiry.removal(retention_ms, caller=call.caller)
             if not request.validate_only:
-                await expiry.set_retention(retention_ms)
+                await expiry.set_retention(retention_ms, caller=call.caller)
             _add_removal(response, removal)
         return response
 
@@ -143,25 +144,25 @@ class ServerHandlers:
             state = expiry.state
             if state.retention_ms is None:
                 continue
-            removal = await expiry.removal(state.retention_ms)
+            removal = await expiry.removal(state.retention_ms, caller=call.caller)
             if state.hold is not None and not response.HasField("expiry_hold"):
                 response.expiry_hold.CopyFrom(_hold_message(state.hold, removal))
             if state.hold is not None and not request.validate_only:
-                await expiry.release(confirmed_before_ms=removal.before_ms)
+                await expiry.release(confirmed_before_ms=removal.before_ms, caller=call.caller)
             _add_removal(response, removal)
         return response
 
 
-async def _describe_expiry(partition: v1.Partition, expiry: Expiry) -> int:
+async def _describe_expiry(partition: v1.Partition, expiry: Expiry, caller: Caller) -> int:
     """Adds how long a partition keeps events, and the hold; returns the retention in milliseconds."""
     state = expiry.state
     if state.retention_ms is None:
         return 0
-    partition.expired_events = await expiry.expired_events()
+    partition.expired_events = await expiry.expired_events(caller=caller)
     partition.retention.FromMilliseconds(state.retention_ms)
     partition.remove_before_time.FromMilliseconds(now_ms() - state.retention_ms)
     if state.hold is not None:
-        removal = await expiry.removal(state.retention_ms)
+        removal = await expiry.removal(state.retention_ms, caller=caller)
         partition.expiry_hold.CopyFrom(_hold_message(state.hold, removal))
     return state.retention_ms
 

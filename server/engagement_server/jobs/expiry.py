@@ -13,6 +13,7 @@ from engagement_server.supervision import call_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from engagement_server.governor.turns import Caller
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
     from engagement_server.operations import Applied
@@ -49,14 +50,16 @@ class Expiry:
         """Registers `callback`, which is called when the state changes."""
         self._callbacks.append(callback)
 
-    async def expired_events(self) -> int:
+    async def expired_events(self, *, caller: Caller) -> int:
         """How many events expiry has removed so far."""
         if self._expired is None:
-            expired = await self._readers.run(lambda reader: reader.receive_times.expired_events())
+            expired = await self._readers.run(
+                lambda reader: reader.receive_times.expired_events(), caller=caller
+            )
             self._expired = expired
         return self._expired
 
-    async def removal(self, retention_ms: int) -> Removal:
+    async def removal(self, retention_ms: int, *, caller: Caller) -> Removal:
         """What is due now with a retention."""
         clock_ms = now_ms()
 
@@ -68,16 +71,17 @@ class Expiry:
                     clock_ms=clock_ms + MAX_DIFFERENCE_MS,
                 )
 
-        due = await self._readers.run(count)
+        due = await self._readers.run(count, caller=caller)
         return Removal(clock_ms - retention_ms, due.due, due.stored)
 
-    async def set_retention(self, retention_ms: int) -> None:
+    async def set_retention(self, retention_ms: int, *, caller: Caller) -> None:
         """Changes the retention on all nodes."""
-        await self._committer.submit(SetRetention(retention_ms, is_first=False), returns=RetentionState)
+        setting = SetRetention(retention_ms, is_first=False)
+        await self._committer.submit(setting, returns=RetentionState, caller=caller)
 
-    async def release(self, *, confirmed_before_ms: int) -> None:
+    async def release(self, *, confirmed_before_ms: int, caller: Caller) -> None:
         """Ends the hold on all nodes: events accepted before the time may go, however many they are."""
-        await self._committer.submit(ReleaseExpiry(confirmed_before_ms), returns=int)
+        await self._committer.submit(ReleaseExpiry(confirmed_before_ms), returns=int, caller=caller)
 
     def _note(self, applied: Applied) -> None:
         if applied.has_removed:

@@ -33,6 +33,9 @@ MIN_KEEPALIVE_INTERVAL = timedelta(seconds=10)
 MAX_METADATA_BYTES = 32 * 1024
 """Room for a token of 16 KiB. Between its soft and its hard limit the library refuses calls at random, so
 both are this one."""
+_MAX_PENDING_CALLS = 2_000
+"""Calls that have arrived and not begun, 16 KiB each. The library cancels further ones without a reason;
+it does so at random between its two limits, so both are this one."""
 _CLOSE_CONNECTIONS_SECONDS = 0.5
 INGEST_SERVICE = "engagement.v1.IngestService"
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -51,6 +54,8 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # and hold them for each call: docs/decisions/0049-memory-has-a-limit.md has the numbers.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 256 * 1024),
+    ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
+    ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING_CALLS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
