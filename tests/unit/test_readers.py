@@ -78,12 +78,22 @@ async def test_no_read_waits_for_slow_ones_while_a_thread_is_left(tmp_path: Path
                 await readers.run(thread_of)
 
 
+@pytest.mark.parametrize(
+    "caller",
+    [
+        lambda number: Caller("greedy", f"account {number % 3}"),
+        lambda number: Caller(f"greedy {number % 3}", "greedy"),
+    ],
+    ids=["connection", "account"],
+)
 @pytest.mark.parametrize("threads", [2, 3, 4])
-async def test_one_connection_never_gets_the_last_thread(tmp_path: Path, threads: int) -> None:
+async def test_neither_one_connection_nor_one_account_gets_the_last_thread(
+    tmp_path: Path, threads: int, caller: Callable[[int], Caller]
+) -> None:
     slow = [SlowRead() for _ in range(2 * threads)]
     async with opened(tmp_path, threads=threads) as readers, deadline("reads"):
         running = [
-            asyncio.ensure_future(readers.run(each, caller=Caller("greedy", f"account {number % 3}")))
+            asyncio.ensure_future(readers.run(each, caller=caller(number)))
             for number, each in enumerate(slow)
         ]
         await eventually(
@@ -129,11 +139,11 @@ async def test_accounts_of_a_connection_take_turns(tmp_path: Path) -> None:
     assert done.index(Caller("greedy", "modest")) <= 1
 
 
-async def test_an_account_gets_no_more_than_a_turn_for_each_of_its_connections(tmp_path: Path) -> None:
+async def test_several_callers_get_no_more_than_a_turn_each(tmp_path: Path) -> None:
     slow = [SlowRead() for _ in range(20)]
     async with opened(tmp_path, threads=4) as readers, deadline("reads"):
         running = [
-            asyncio.ensure_future(readers.run(each, caller=Caller(f"greedy {number % 3}", "acme")))
+            asyncio.ensure_future(readers.run(each, caller=Caller(f"greedy {number % 3}", f"account {number % 3}")))
             for number, each in enumerate(slow)
         ]
         await eventually(lambda: sum(each.started.is_set() for each in slow) == 4, "all threads read")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -43,20 +43,26 @@ class Turns(Generic[T]):
         items.append(item)
         self._length += 1
 
-    def first(self, *, passing_over: Collection[str] = ()) -> T | None:
-        """The item whose turn it is, those of some connections left aside; None if there is none."""
+    def first(self, may_go: Callable[[Caller], bool]) -> T | None:
+        """The item whose turn it is, of the callers that may go; None if there is none."""
         for connection, accounts in self._connections.items():
-            if connection not in passing_over:
-                return next(iter(accounts.values()))[0]
+            for account_id, items in accounts.items():
+                if may_go(Caller(connection, account_id)):
+                    return items[0]
         return None
 
-    def popleft(self, *, passing_over: Collection[str] = ()) -> T:
-        """Removes the item whose turn it is, those of some connections left aside.
+    def popleft(self) -> T:
+        """Removes the item whose turn it is. Raises StopIteration if there is none."""
+        connection, accounts = next(iter(self._connections.items()))
+        return self._take(connection, next(iter(accounts)))
 
-        Raises StopIteration if there is none.
-        """
-        connection = next(each for each in self._connections if each not in passing_over)
-        return self._take(connection, next(iter(self._connections[connection])))
+    def pop(self, may_go: Callable[[Caller], bool]) -> T | None:
+        """Removes the item whose turn it is, of the callers that may go; None if there is none."""
+        for connection, accounts in self._connections.items():
+            for account_id in accounts:
+                if may_go(Caller(connection, account_id)):
+                    return self._take(connection, account_id)
+        return None
 
     def pop_while(self, may_go: Callable[[Caller], bool]) -> Iterator[T]:
         """Removes and yields, in turn, items whose callers may go, until none of the rest may."""

@@ -168,10 +168,9 @@ class HotConsumers:
 
     def _take(self) -> Subject | None:
         """The next subject, of an account of which none is being folded."""
-        subject = self._due.first(passing_over=self._busy_accounts)
+        subject = self._due.pop(lambda caller: caller.connection not in self._busy_accounts)
         if subject is None:
             return None
-        self._due.popleft(passing_over=self._busy_accounts)
         self._room.give_back(Caller(subject.account_id, ""), 1)
         # Taken out first, so that a subject that becomes due meanwhile is folded again.
         self._waiting.remove(subject)

@@ -3,7 +3,7 @@
 One thread does all reads while they are short; others help only with reads that would wait. Threads that
 read at the same time take the interpreter from each other, and from the event loop, at each step of SQLite.
 Callers take turns, and if there are several threads, one at least is free of the reads of any one connection
-(docs/decisions/0050-reads-have-a-budget.md).
+and of any one account (docs/decisions/0050-reads-have-a-budget.md).
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Readers:
         self._lock = threading.Lock()
         """Held for the queue and the idle threads, never while reading."""
         self._queue: Turns[_Read] = Turns()
-        self._held: Counter[str] = Counter()
-        """Threads that read for each connection."""
-        self._passed_over: set[str] = set()
-        """Connections that have all threads that one may have: all but one, or the only one."""
+        self._held_by_connection: Counter[str] = Counter()
+        self._held_by_account: Counter[str] = Counter()
+        """Threads that read for it."""
         self._max_held = max(threads - 1, 1)
+        """Threads that one connection or account may have: all but one, or the only one."""
         self._idle: list[threading.Lock] = []
         """Of each idle thread the lock that it waits for."""
         self._done: deque[tuple[_Read, Any, BaseException | None]] = deque()
@@ -135,7 +135,7 @@ class Readers:
     def _help(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wakes a thread if a read has waited for too long behind others, and delivers what is done."""
         with self._lock:
-            first = self._queue.first(passing_over=self._passed_over) if self._idle else None
+            first = self._queue.first(self._may_go) if self._idle else None
             if first is not None:
                 waited_seconds = loop.time() - first.start_seconds
                 if waited_seconds >= _HELP_SECONDS:
@@ -164,9 +164,9 @@ class Readers:
         wake = threading.Lock()
         wake.acquire()
         reader: Reader | None = None
-        connection: str | None = None
-        while (task := self._next(wake, connection)) is not None:
-            connection = task.caller.connection
+        done: Caller | None = None
+        while (task := self._next(wake, done)) is not None:
+            done = task.caller
             value, error = None, None
             try:
                 if not task.result.cancelled():
@@ -185,33 +185,40 @@ class Readers:
         self._connections.append(connection)  # closed by `close`, which may interrupt it until then
         return connection
 
-    def _next(self, wake: threading.Lock, done: str | None) -> _Read | None:
+    def _next(self, wake: threading.Lock, done: Caller | None) -> _Read | None:
         """The next read, once there is one; None if there are no more. `done`: whose read was the last."""
         while True:
             with self._lock:
                 if done is not None:
                     self._let_go(done)
                     done = None
-                task = self._queue.first(passing_over=self._passed_over)
+                task = self._queue.pop(self._may_go)
                 if task is not None:
-                    self._queue.popleft(passing_over=self._passed_over)
-                    self._hold(task.caller.connection)
+                    self._hold(task.caller)
                     return task
                 if self._is_closed:
                     return None
                 self._idle.append(wake)
             wake.acquire()
 
-    def _hold(self, connection: str) -> None:
-        self._held[connection] += 1
-        if self._held[connection] >= self._max_held:
-            self._passed_over.add(connection)
+    def _may_go(self, caller: Caller) -> bool:
+        """Whether a caller may have one more thread; calls without an account count by connection only."""
+        return self._held_by_connection[caller.connection] < self._max_held and (
+            not caller.account_id or self._held_by_account[caller.account_id] < self._max_held
+        )
 
-    def _let_go(self, connection: str) -> None:
-        self._passed_over.discard(connection)
-        self._held[connection] -= 1
-        if not self._held[connection]:
-            del self._held[connection]
+    def _hold(self, caller: Caller) -> None:
+        self._held_by_connection[caller.connection] += 1
+        self._held_by_account[caller.account_id] += 1
+
+    def _let_go(self, caller: Caller) -> None:
+        for held, key in (
+            (self._held_by_connection, caller.connection),
+            (self._held_by_account, caller.account_id),
+        ):
+            held[key] -= 1
+            if not held[key]:
+                del held[key]
 
     def _finish(self, task: _Read, value: object, error: BaseException | None) -> None:
         """Hands a result to the event loop, together with the next ones if more reads wait.
