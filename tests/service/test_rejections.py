@@ -130,6 +130,15 @@ async def test_conflicts_and_unknown_entities_are_counted_for_their_sources(clie
     assert unknown.description == 'is not on the account\'s closed list; allowed: "vip"'
 
 
+async def test_a_conflict_within_a_batch_counts_for_the_event_that_came_second(
+    client: EngagementClient,
+) -> None:
+    long_id = "é" * 128
+    first, second = of("old", customer_event(long_id, role="a")), of("crm", customer_event(long_id, role="b"))
+    await refuse(client, first, second)
+    assert await counts(client) == {("crm", "", "ERROR_REASON_EVENT_ID_CONFLICT"): 1}
+
+
 async def test_uploads_are_counted(client: EngagementClient) -> None:
     await client.record_event(of("old", customer_event("taken")))
     events = [

@@ -44,7 +44,8 @@ class CallRejections:
         """Notes the events because of which a call was refused as a whole."""
         if isinstance(error, EventIdConflictError):
             named = [event for event in events if event.event_id == error.metadata["eventId"]]
-            self._note(named[-1], v1.EventError(reason=_CONFLICT))
+            for event in named[-1:]:  # the one before it with the same id, if any, had its content
+                self._note(event, v1.EventError(reason=_CONFLICT))
         elif isinstance(error, EntityUnknownError):
             unknown = event_error(error.violations)
             unknown.reason = _UNKNOWN
