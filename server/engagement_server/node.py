@@ -28,6 +28,7 @@ from engagement_server.jobs.agreement import Terms, agree_on_retention
 from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
 from engagement_server.log.local import LocalLog
 from engagement_server.log.writer_thread import prepare_store
+from engagement_server.metrics.rejections import Rejections
 from engagement_server.partitions import Partition, Partitions
 from engagement_server.store.database import FILE_NAME, DatabaseFile, read_cursors
 from engagement_server.store.readers import Readers
@@ -71,6 +72,7 @@ class Server:
         *,
         is_worker: bool = False,
         supervisor: Supervisor | None = None,
+        rejections: Rejections | None = None,
     ) -> None:
         """Takes over the assemblies. A worker shares its port with others, and runs no background jobs."""
         self._config = config
@@ -85,9 +87,8 @@ class Server:
             ],
             count=config.partition_count,
         )
-        handlers = services(self._partitions, _server_limits(config), version=_VERSION)
         self._endpoint = Endpoint(
-            handlers,
+            services(self._partitions, rejections or Rejections(), _server_limits(config), version=_VERSION),
             self._partitions,
             limits=_call_limits(config, memory),
             max_connections=config.max_connections,

@@ -92,14 +92,13 @@ async def examine(
     return Examined(records, violations)
 
 
-async def admit(envelope: Message, events: Sequence[v1.Event], *, path: str) -> Batch:
-    """The events at `path` of a request as a batch, all or nothing.
+def admit(envelope: Message, examined: Examined, *, path: str) -> Batch:
+    """The examined events at `path` of a request as a batch, all or nothing.
 
     `envelope` is the request with valid events in place of its own. Raises FieldInvalidError, with paths from
     the request, if anything in the request is invalid.
     """
     broken = rules.check_message(envelope)
-    examined = await examine(events, max_violations=limits.MAX_VIOLATIONS)
     broken += [
         replace(violation, field=".".join(filter(None, (event_path(path, index), violation.field))))
         for index, violations in examined.violations.items()
@@ -107,7 +106,7 @@ async def admit(envelope: Message, events: Sequence[v1.Event], *, path: str) -> 
     ]
     if broken:
         raise FieldInvalidError(broken[: limits.MAX_VIOLATIONS + 1])
-    return Batch(examined.records, range(len(events)), fingerprint=FINGERPRINT)
+    return Batch(examined.records, range(len(examined.records)), fingerprint=FINGERPRINT)
 
 
 def admit_partly(envelope: Message, events: Sequence[v1.Event], examined: Examined) -> Batch:

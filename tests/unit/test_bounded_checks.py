@@ -142,8 +142,9 @@ async def test_500_wrong_events_list_a_few_of_their_violations_in_detail_and_one
 
 async def test_a_batch_that_is_all_or_nothing_is_not_checked_to_its_end(built: Built) -> None:
     events = [bad_event(str(number)) for number in range(500)]
+    examined = await examine(events, max_violations=limits.MAX_VIOLATIONS)
     with pytest.raises(FieldInvalidError) as refused:
-        await admit(v1.RecordEventsRequest(account_id="a", events=[customer_event()]), events, path="events")
+        admit(v1.RecordEventsRequest(account_id="a", events=[customer_event()]), examined, path="events")
     assert len(refused.value.violations) == limits.MAX_VIOLATIONS + 1
     assert built.violations < 100
 

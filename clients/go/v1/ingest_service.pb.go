@@ -1167,6 +1167,398 @@ func (x *GetUploadResponse) GetNextPageToken() string {
 	return ""
 }
 
+// `ListRejectionsRequest` is the request of `ListRejections`.
+type ListRejectionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Start of the time range, inclusive, 1970 to 9999; the whole hour in which it
+	// lies is counted. If absent, the range has no start.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// End of the time range, exclusive, 1970 to 9999; the whole hour in which it
+	// lies is counted. If absent, the range has no end.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Exact source, as the response names it, at most 64 characters; empty for
+	// events without one. If absent, all match.
+	Source        *string `protobuf:"bytes,4,opt,name=source,proto3,oneof" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRejectionsRequest) Reset() {
+	*x = ListRejectionsRequest{}
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRejectionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRejectionsRequest) ProtoMessage() {}
+
+func (x *ListRejectionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRejectionsRequest.ProtoReflect.Descriptor instead.
+func (*ListRejectionsRequest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListRejectionsRequest) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *ListRejectionsRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListRejectionsRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ListRejectionsRequest) GetSource() string {
+	if x != nil && x.Source != nil {
+		return *x.Source
+	}
+	return ""
+}
+
+// `ListRejectionsResponse` is the response of `ListRejections`. The server sets
+// every field.
+type ListRejectionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Broken rules, those of most events first: at most 1,000.
+	Counts []*RejectionCount `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty"`
+	// The last rejected events, the newest first: at most 20, fewer if the node
+	// has rejected events of more than 200 accounts since.
+	Recent []*RecentRejection `protobuf:"bytes,2,rep,name=recent,proto3" json:"recent,omitempty"`
+	// Number of rejected events. An event that breaks several rules is in several
+	// of the counts, and once in this number.
+	RejectedEvents int64 `protobuf:"varint,3,opt,name=rejected_events,json=rejectedEvents,proto3" json:"rejected_events,omitempty"`
+	// Time at which the record begins: the start of the server, or the first hour
+	// that is kept.
+	RecordStartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=record_start_time,json=recordStartTime,proto3" json:"record_start_time,omitempty"`
+	// Whether the record was full, so that some rejected events of the account may
+	// be counted under `RejectionCount.other` or not at all.
+	Incomplete    bool `protobuf:"varint,5,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRejectionsResponse) Reset() {
+	*x = ListRejectionsResponse{}
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRejectionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRejectionsResponse) ProtoMessage() {}
+
+func (x *ListRejectionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRejectionsResponse.ProtoReflect.Descriptor instead.
+func (*ListRejectionsResponse) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListRejectionsResponse) GetCounts() []*RejectionCount {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *ListRejectionsResponse) GetRecent() []*RecentRejection {
+	if x != nil {
+		return x.Recent
+	}
+	return nil
+}
+
+func (x *ListRejectionsResponse) GetRejectedEvents() int64 {
+	if x != nil {
+		return x.RejectedEvents
+	}
+	return 0
+}
+
+func (x *ListRejectionsResponse) GetRecordStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecordStartTime
+	}
+	return nil
+}
+
+func (x *ListRejectionsResponse) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
+	}
+	return false
+}
+
+// `RejectionCount` is the number of rejected events of one source that broke one
+// rule of one field. The server sets every field.
+type RejectionCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `Event.source` of the events; empty if they had none. If it breaks a rule
+	// itself, it is cut to 64 characters and control characters are replaced.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// Whether this counts what the record had no room for. Then `source` is empty,
+	// and if the rules had no room either, so are the fields that name them.
+	Other bool `protobuf:"varint,2,opt,name=other,proto3" json:"other,omitempty"`
+	// Path of the field from the event, without indexes and keys of maps; empty if
+	// the event as a whole broke the rule.
+	Field string `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"`
+	// Id of the rule, as in `FieldViolation`. Empty for EVENT_ID_CONFLICT.
+	Rule string `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Reason of the rejection.
+	Reason ErrorReason `protobuf:"varint,5,opt,name=reason,proto3,enum=engagement.v1.ErrorReason" json:"reason,omitempty"`
+	// Number of rejected events, or a lower bound: checks of an event, and of a
+	// batch with many rejected events, end before all broken rules are found.
+	Events int64 `protobuf:"varint,6,opt,name=events,proto3" json:"events,omitempty"`
+	// The same number by hour, without hours that have none, oldest first.
+	Hours         []*RejectionCount_Hour `protobuf:"bytes,7,rep,name=hours,proto3" json:"hours,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectionCount) Reset() {
+	*x = RejectionCount{}
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectionCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectionCount) ProtoMessage() {}
+
+func (x *RejectionCount) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectionCount.ProtoReflect.Descriptor instead.
+func (*RejectionCount) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RejectionCount) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *RejectionCount) GetOther() bool {
+	if x != nil {
+		return x.Other
+	}
+	return false
+}
+
+func (x *RejectionCount) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *RejectionCount) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *RejectionCount) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *RejectionCount) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *RejectionCount) GetHours() []*RejectionCount_Hour {
+	if x != nil {
+		return x.Hours
+	}
+	return nil
+}
+
+// `RecentRejection` is one rejected event without its values. The server sets
+// every field.
+type RecentRejection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Time at which the event was rejected.
+	RejectTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=reject_time,json=rejectTime,proto3" json:"reject_time,omitempty"`
+	// Method that brought the event, such as `RecordEvent`.
+	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	// Source of the event, as in `RejectionCount`.
+	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	// Path of the first field that broke a rule, as in `RejectionCount`.
+	Field string `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`
+	// Id of the rule, as in `RejectionCount`.
+	Rule string `protobuf:"bytes,5,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Reason of the rejection.
+	Reason ErrorReason `protobuf:"varint,6,opt,name=reason,proto3,enum=engagement.v1.ErrorReason" json:"reason,omitempty"`
+	// Problem and limit, for people: at most 300 characters. Never contains the
+	// value.
+	Description string `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	// Shape of the value: `a` stands for a small letter, `A` for any other letter,
+	// `9` for a digit and `?` for what is neither nor in ASCII; the rest, such as
+	// punctuation, stands for itself: `9999-99`. A shape of more than 20 characters
+	// is cut and ends with `…`. Empty if the field is absent, may identify a
+	// person, or is not one of this contract.
+	ValueShape string `protobuf:"bytes,8,opt,name=value_shape,json=valueShape,proto3" json:"value_shape,omitempty"`
+	// Number of broken rules of the event, as in `EventError`.
+	ViolationsTotal int32 `protobuf:"varint,9,opt,name=violations_total,json=violationsTotal,proto3" json:"violations_total,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *RecentRejection) Reset() {
+	*x = RecentRejection{}
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecentRejection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecentRejection) ProtoMessage() {}
+
+func (x *RecentRejection) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecentRejection.ProtoReflect.Descriptor instead.
+func (*RecentRejection) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RecentRejection) GetRejectTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RejectTime
+	}
+	return nil
+}
+
+func (x *RecentRejection) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *RecentRejection) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *RecentRejection) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *RecentRejection) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *RecentRejection) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *RecentRejection) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *RecentRejection) GetValueShape() string {
+	if x != nil {
+		return x.ValueShape
+	}
+	return ""
+}
+
+func (x *RecentRejection) GetViolationsTotal() int32 {
+	if x != nil {
+		return x.ViolationsTotal
+	}
+	return 0
+}
+
 // `Open` opens an upload or resumes it.
 type UploadEventsRequest_Open struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1190,7 +1582,7 @@ type UploadEventsRequest_Open struct {
 
 func (x *UploadEventsRequest_Open) Reset() {
 	*x = UploadEventsRequest_Open{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1594,7 @@ func (x *UploadEventsRequest_Open) String() string {
 func (*UploadEventsRequest_Open) ProtoMessage() {}
 
 func (x *UploadEventsRequest_Open) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[13]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1655,7 @@ type UploadEventsRequest_Chunk struct {
 
 func (x *UploadEventsRequest_Chunk) Reset() {
 	*x = UploadEventsRequest_Chunk{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1667,7 @@ func (x *UploadEventsRequest_Chunk) String() string {
 func (*UploadEventsRequest_Chunk) ProtoMessage() {}
 
 func (x *UploadEventsRequest_Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[14]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1721,7 @@ type UploadEventsRequest_Finish struct {
 
 func (x *UploadEventsRequest_Finish) Reset() {
 	*x = UploadEventsRequest_Finish{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1733,7 @@ func (x *UploadEventsRequest_Finish) String() string {
 func (*UploadEventsRequest_Finish) ProtoMessage() {}
 
 func (x *UploadEventsRequest_Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[15]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1801,7 @@ type UploadEventsResponse_Opened struct {
 
 func (x *UploadEventsResponse_Opened) Reset() {
 	*x = UploadEventsResponse_Opened{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1813,7 @@ func (x *UploadEventsResponse_Opened) String() string {
 func (*UploadEventsResponse_Opened) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[16]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1904,7 @@ type UploadEventsResponse_Ack struct {
 
 func (x *UploadEventsResponse_Ack) Reset() {
 	*x = UploadEventsResponse_Ack{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1916,7 @@ func (x *UploadEventsResponse_Ack) String() string {
 func (*UploadEventsResponse_Ack) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[17]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1969,7 @@ type UploadEventsResponse_Closing struct {
 
 func (x *UploadEventsResponse_Closing) Reset() {
 	*x = UploadEventsResponse_Closing{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[18]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1981,7 @@ func (x *UploadEventsResponse_Closing) String() string {
 func (*UploadEventsResponse_Closing) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Closing) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[18]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +2023,7 @@ type UploadEventsResponse_Finished struct {
 
 func (x *UploadEventsResponse_Finished) Reset() {
 	*x = UploadEventsResponse_Finished{}
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[19]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +2035,7 @@ func (x *UploadEventsResponse_Finished) String() string {
 func (*UploadEventsResponse_Finished) ProtoMessage() {}
 
 func (x *UploadEventsResponse_Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_ingest_service_proto_msgTypes[19]
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1666,11 +2058,66 @@ func (x *UploadEventsResponse_Finished) GetUpload() *Upload {
 	return nil
 }
 
+// `Hour` is the number of events in one hour.
+type RejectionCount_Hour struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Start of the hour, in UTC.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Number of rejected events.
+	Events        int64 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectionCount_Hour) Reset() {
+	*x = RejectionCount_Hour{}
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectionCount_Hour) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectionCount_Hour) ProtoMessage() {}
+
+func (x *RejectionCount_Hour) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_ingest_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectionCount_Hour.ProtoReflect.Descriptor instead.
+func (*RejectionCount_Hour) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_ingest_service_proto_rawDescGZIP(), []int{15, 0}
+}
+
+func (x *RejectionCount_Hour) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *RejectionCount_Hour) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
 var File_engagement_v1_ingest_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\n" +
-	"\"engagement/v1/ingest_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19engagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x01\n" +
+	"\"engagement/v1/ingest_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a engagement/v1/error_reason.proto\x1a\x19engagement/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x01\n" +
 	"\x12RecordEventRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x122\n" +
@@ -1796,13 +2243,54 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\x02 \x03(\v2\x1b.engagement.v1.UploadResultR\n" +
 	"rejections\x12&\n" +
-	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken2\xcb\x03\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"\x9d\x02\n" +
+	"\x15ListRejectionsRequest\x12;\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12L\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\tstartTime\x12H\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\"\a\b\xff\x82\xd1\xff\xaf\a2\x00R\aendTime\x12$\n" +
+	"\x06source\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@H\x00R\x06source\x88\x01\x01B\t\n" +
+	"\a_source\"\x98\x02\n" +
+	"\x16ListRejectionsResponse\x125\n" +
+	"\x06counts\x18\x01 \x03(\v2\x1d.engagement.v1.RejectionCountR\x06counts\x126\n" +
+	"\x06recent\x18\x02 \x03(\v2\x1e.engagement.v1.RecentRejectionR\x06recent\x12'\n" +
+	"\x0frejected_events\x18\x03 \x01(\x03R\x0erejectedEvents\x12F\n" +
+	"\x11record_start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0frecordStartTime\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\x05 \x01(\bR\n" +
+	"incomplete\"\xc9\x02\n" +
+	"\x0eRejectionCount\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x14\n" +
+	"\x05other\x18\x02 \x01(\bR\x05other\x12\x14\n" +
+	"\x05field\x18\x03 \x01(\tR\x05field\x12\x12\n" +
+	"\x04rule\x18\x04 \x01(\tR\x04rule\x122\n" +
+	"\x06reason\x18\x05 \x01(\x0e2\x1a.engagement.v1.ErrorReasonR\x06reason\x12\x16\n" +
+	"\x06events\x18\x06 \x01(\x03R\x06events\x128\n" +
+	"\x05hours\x18\a \x03(\v2\".engagement.v1.RejectionCount.HourR\x05hours\x1aY\n" +
+	"\x04Hour\x129\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x16\n" +
+	"\x06events\x18\x02 \x01(\x03R\x06events\"\xca\x02\n" +
+	"\x0fRecentRejection\x12;\n" +
+	"\vreject_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"rejectTime\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x14\n" +
+	"\x05field\x18\x04 \x01(\tR\x05field\x12\x12\n" +
+	"\x04rule\x18\x05 \x01(\tR\x04rule\x122\n" +
+	"\x06reason\x18\x06 \x01(\x0e2\x1a.engagement.v1.ErrorReasonR\x06reason\x12 \n" +
+	"\vdescription\x18\a \x01(\tR\vdescription\x12\x1f\n" +
+	"\vvalue_shape\x18\b \x01(\tR\n" +
+	"valueShape\x12)\n" +
+	"\x10violations_total\x18\t \x01(\x05R\x0fviolationsTotal2\xaf\x04\n" +
 	"\rIngestService\x12T\n" +
 	"\vRecordEvent\x12!.engagement.v1.RecordEventRequest\x1a\".engagement.v1.RecordEventResponse\x12W\n" +
 	"\fRecordEvents\x12\".engagement.v1.RecordEventsRequest\x1a#.engagement.v1.RecordEventsResponse\x12[\n" +
 	"\fUploadEvents\x12\".engagement.v1.UploadEventsRequest\x1a#.engagement.v1.UploadEventsResponse(\x010\x01\x12S\n" +
 	"\tGetUpload\x12\x1f.engagement.v1.GetUploadRequest\x1a .engagement.v1.GetUploadResponse\"\x03\x90\x02\x01\x12Y\n" +
-	"\vListUploads\x12!.engagement.v1.ListUploadsRequest\x1a\".engagement.v1.ListUploadsResponse\"\x03\x90\x02\x01Bx\n" +
+	"\vListUploads\x12!.engagement.v1.ListUploadsRequest\x1a\".engagement.v1.ListUploadsResponse\"\x03\x90\x02\x01\x12b\n" +
+	"\x0eListRejections\x12$.engagement.v1.ListRejectionsRequest\x1a%.engagement.v1.ListRejectionsResponse\"\x03\x90\x02\x01Bx\n" +
 	"!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3"
 
 var (
@@ -1818,7 +2306,7 @@ func file_engagement_v1_ingest_service_proto_rawDescGZIP() []byte {
 }
 
 var file_engagement_v1_ingest_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_engagement_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_engagement_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_engagement_v1_ingest_service_proto_goTypes = []any{
 	(UploadEventsResponse_Closing_Reason)(0), // 0: engagement.v1.UploadEventsResponse.Closing.Reason
 	(Upload_State)(0),                        // 1: engagement.v1.Upload.State
@@ -1835,71 +2323,89 @@ var file_engagement_v1_ingest_service_proto_goTypes = []any{
 	(*ListUploadsResponse)(nil),              // 12: engagement.v1.ListUploadsResponse
 	(*GetUploadRequest)(nil),                 // 13: engagement.v1.GetUploadRequest
 	(*GetUploadResponse)(nil),                // 14: engagement.v1.GetUploadResponse
-	(*UploadEventsRequest_Open)(nil),         // 15: engagement.v1.UploadEventsRequest.Open
-	(*UploadEventsRequest_Chunk)(nil),        // 16: engagement.v1.UploadEventsRequest.Chunk
-	(*UploadEventsRequest_Finish)(nil),       // 17: engagement.v1.UploadEventsRequest.Finish
-	(*UploadEventsResponse_Opened)(nil),      // 18: engagement.v1.UploadEventsResponse.Opened
-	(*UploadEventsResponse_Ack)(nil),         // 19: engagement.v1.UploadEventsResponse.Ack
-	(*UploadEventsResponse_Closing)(nil),     // 20: engagement.v1.UploadEventsResponse.Closing
-	(*UploadEventsResponse_Finished)(nil),    // 21: engagement.v1.UploadEventsResponse.Finished
-	(*Event)(nil),                            // 22: engagement.v1.Event
-	(*EventResult)(nil),                      // 23: engagement.v1.EventResult
-	(*Tally)(nil),                            // 24: engagement.v1.Tally
-	(*timestamppb.Timestamp)(nil),            // 25: google.protobuf.Timestamp
-	(Outcome)(0),                             // 26: engagement.v1.Outcome
-	(*durationpb.Duration)(nil),              // 27: google.protobuf.Duration
+	(*ListRejectionsRequest)(nil),            // 15: engagement.v1.ListRejectionsRequest
+	(*ListRejectionsResponse)(nil),           // 16: engagement.v1.ListRejectionsResponse
+	(*RejectionCount)(nil),                   // 17: engagement.v1.RejectionCount
+	(*RecentRejection)(nil),                  // 18: engagement.v1.RecentRejection
+	(*UploadEventsRequest_Open)(nil),         // 19: engagement.v1.UploadEventsRequest.Open
+	(*UploadEventsRequest_Chunk)(nil),        // 20: engagement.v1.UploadEventsRequest.Chunk
+	(*UploadEventsRequest_Finish)(nil),       // 21: engagement.v1.UploadEventsRequest.Finish
+	(*UploadEventsResponse_Opened)(nil),      // 22: engagement.v1.UploadEventsResponse.Opened
+	(*UploadEventsResponse_Ack)(nil),         // 23: engagement.v1.UploadEventsResponse.Ack
+	(*UploadEventsResponse_Closing)(nil),     // 24: engagement.v1.UploadEventsResponse.Closing
+	(*UploadEventsResponse_Finished)(nil),    // 25: engagement.v1.UploadEventsResponse.Finished
+	(*RejectionCount_Hour)(nil),              // 26: engagement.v1.RejectionCount.Hour
+	(*Event)(nil),                            // 27: engagement.v1.Event
+	(*EventResult)(nil),                      // 28: engagement.v1.EventResult
+	(*Tally)(nil),                            // 29: engagement.v1.Tally
+	(*timestamppb.Timestamp)(nil),            // 30: google.protobuf.Timestamp
+	(Outcome)(0),                             // 31: engagement.v1.Outcome
+	(ErrorReason)(0),                         // 32: engagement.v1.ErrorReason
+	(*durationpb.Duration)(nil),              // 33: google.protobuf.Duration
 }
 var file_engagement_v1_ingest_service_proto_depIdxs = []int32{
-	22, // 0: engagement.v1.RecordEventRequest.event:type_name -> engagement.v1.Event
-	23, // 1: engagement.v1.RecordEventResponse.result:type_name -> engagement.v1.EventResult
-	22, // 2: engagement.v1.RecordEventsRequest.events:type_name -> engagement.v1.Event
-	23, // 3: engagement.v1.RecordEventsResponse.results:type_name -> engagement.v1.EventResult
-	24, // 4: engagement.v1.RecordEventsResponse.tally:type_name -> engagement.v1.Tally
-	15, // 5: engagement.v1.UploadEventsRequest.open:type_name -> engagement.v1.UploadEventsRequest.Open
-	16, // 6: engagement.v1.UploadEventsRequest.chunk:type_name -> engagement.v1.UploadEventsRequest.Chunk
-	17, // 7: engagement.v1.UploadEventsRequest.finish:type_name -> engagement.v1.UploadEventsRequest.Finish
-	18, // 8: engagement.v1.UploadEventsResponse.opened:type_name -> engagement.v1.UploadEventsResponse.Opened
-	19, // 9: engagement.v1.UploadEventsResponse.ack:type_name -> engagement.v1.UploadEventsResponse.Ack
-	20, // 10: engagement.v1.UploadEventsResponse.closing:type_name -> engagement.v1.UploadEventsResponse.Closing
-	21, // 11: engagement.v1.UploadEventsResponse.finished:type_name -> engagement.v1.UploadEventsResponse.Finished
-	23, // 12: engagement.v1.UploadResult.result:type_name -> engagement.v1.EventResult
-	25, // 13: engagement.v1.UploadResult.reject_time:type_name -> google.protobuf.Timestamp
+	27, // 0: engagement.v1.RecordEventRequest.event:type_name -> engagement.v1.Event
+	28, // 1: engagement.v1.RecordEventResponse.result:type_name -> engagement.v1.EventResult
+	27, // 2: engagement.v1.RecordEventsRequest.events:type_name -> engagement.v1.Event
+	28, // 3: engagement.v1.RecordEventsResponse.results:type_name -> engagement.v1.EventResult
+	29, // 4: engagement.v1.RecordEventsResponse.tally:type_name -> engagement.v1.Tally
+	19, // 5: engagement.v1.UploadEventsRequest.open:type_name -> engagement.v1.UploadEventsRequest.Open
+	20, // 6: engagement.v1.UploadEventsRequest.chunk:type_name -> engagement.v1.UploadEventsRequest.Chunk
+	21, // 7: engagement.v1.UploadEventsRequest.finish:type_name -> engagement.v1.UploadEventsRequest.Finish
+	22, // 8: engagement.v1.UploadEventsResponse.opened:type_name -> engagement.v1.UploadEventsResponse.Opened
+	23, // 9: engagement.v1.UploadEventsResponse.ack:type_name -> engagement.v1.UploadEventsResponse.Ack
+	24, // 10: engagement.v1.UploadEventsResponse.closing:type_name -> engagement.v1.UploadEventsResponse.Closing
+	25, // 11: engagement.v1.UploadEventsResponse.finished:type_name -> engagement.v1.UploadEventsResponse.Finished
+	28, // 12: engagement.v1.UploadResult.result:type_name -> engagement.v1.EventResult
+	30, // 13: engagement.v1.UploadResult.reject_time:type_name -> google.protobuf.Timestamp
 	1,  // 14: engagement.v1.Upload.state:type_name -> engagement.v1.Upload.State
-	24, // 15: engagement.v1.Upload.tally:type_name -> engagement.v1.Tally
-	25, // 16: engagement.v1.Upload.create_time:type_name -> google.protobuf.Timestamp
-	25, // 17: engagement.v1.Upload.update_time:type_name -> google.protobuf.Timestamp
-	25, // 18: engagement.v1.ListUploadsRequest.start_time:type_name -> google.protobuf.Timestamp
-	25, // 19: engagement.v1.ListUploadsRequest.end_time:type_name -> google.protobuf.Timestamp
-	26, // 20: engagement.v1.ListUploadsRequest.outcomes:type_name -> engagement.v1.Outcome
+	29, // 15: engagement.v1.Upload.tally:type_name -> engagement.v1.Tally
+	30, // 16: engagement.v1.Upload.create_time:type_name -> google.protobuf.Timestamp
+	30, // 17: engagement.v1.Upload.update_time:type_name -> google.protobuf.Timestamp
+	30, // 18: engagement.v1.ListUploadsRequest.start_time:type_name -> google.protobuf.Timestamp
+	30, // 19: engagement.v1.ListUploadsRequest.end_time:type_name -> google.protobuf.Timestamp
+	31, // 20: engagement.v1.ListUploadsRequest.outcomes:type_name -> engagement.v1.Outcome
 	10, // 21: engagement.v1.ListUploadsResponse.uploads:type_name -> engagement.v1.Upload
 	10, // 22: engagement.v1.GetUploadResponse.upload:type_name -> engagement.v1.Upload
 	9,  // 23: engagement.v1.GetUploadResponse.rejections:type_name -> engagement.v1.UploadResult
-	22, // 24: engagement.v1.UploadEventsRequest.Chunk.events:type_name -> engagement.v1.Event
-	6,  // 25: engagement.v1.UploadEventsRequest.Chunk.source:type_name -> engagement.v1.SourceDigest
-	6,  // 26: engagement.v1.UploadEventsRequest.Finish.source:type_name -> engagement.v1.SourceDigest
-	27, // 27: engagement.v1.UploadEventsResponse.Opened.heartbeat_interval:type_name -> google.protobuf.Duration
-	6,  // 28: engagement.v1.UploadEventsResponse.Opened.source:type_name -> engagement.v1.SourceDigest
-	6,  // 29: engagement.v1.UploadEventsResponse.Opened.earlier_sources:type_name -> engagement.v1.SourceDigest
-	24, // 30: engagement.v1.UploadEventsResponse.Ack.tally:type_name -> engagement.v1.Tally
-	9,  // 31: engagement.v1.UploadEventsResponse.Ack.results:type_name -> engagement.v1.UploadResult
-	0,  // 32: engagement.v1.UploadEventsResponse.Closing.reason:type_name -> engagement.v1.UploadEventsResponse.Closing.Reason
-	27, // 33: engagement.v1.UploadEventsResponse.Closing.reconnect_delay:type_name -> google.protobuf.Duration
-	10, // 34: engagement.v1.UploadEventsResponse.Finished.upload:type_name -> engagement.v1.Upload
-	2,  // 35: engagement.v1.IngestService.RecordEvent:input_type -> engagement.v1.RecordEventRequest
-	4,  // 36: engagement.v1.IngestService.RecordEvents:input_type -> engagement.v1.RecordEventsRequest
-	7,  // 37: engagement.v1.IngestService.UploadEvents:input_type -> engagement.v1.UploadEventsRequest
-	13, // 38: engagement.v1.IngestService.GetUpload:input_type -> engagement.v1.GetUploadRequest
-	11, // 39: engagement.v1.IngestService.ListUploads:input_type -> engagement.v1.ListUploadsRequest
-	3,  // 40: engagement.v1.IngestService.RecordEvent:output_type -> engagement.v1.RecordEventResponse
-	5,  // 41: engagement.v1.IngestService.RecordEvents:output_type -> engagement.v1.RecordEventsResponse
-	8,  // 42: engagement.v1.IngestService.UploadEvents:output_type -> engagement.v1.UploadEventsResponse
-	14, // 43: engagement.v1.IngestService.GetUpload:output_type -> engagement.v1.GetUploadResponse
-	12, // 44: engagement.v1.IngestService.ListUploads:output_type -> engagement.v1.ListUploadsResponse
-	40, // [40:45] is the sub-list for method output_type
-	35, // [35:40] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	30, // 24: engagement.v1.ListRejectionsRequest.start_time:type_name -> google.protobuf.Timestamp
+	30, // 25: engagement.v1.ListRejectionsRequest.end_time:type_name -> google.protobuf.Timestamp
+	17, // 26: engagement.v1.ListRejectionsResponse.counts:type_name -> engagement.v1.RejectionCount
+	18, // 27: engagement.v1.ListRejectionsResponse.recent:type_name -> engagement.v1.RecentRejection
+	30, // 28: engagement.v1.ListRejectionsResponse.record_start_time:type_name -> google.protobuf.Timestamp
+	32, // 29: engagement.v1.RejectionCount.reason:type_name -> engagement.v1.ErrorReason
+	26, // 30: engagement.v1.RejectionCount.hours:type_name -> engagement.v1.RejectionCount.Hour
+	30, // 31: engagement.v1.RecentRejection.reject_time:type_name -> google.protobuf.Timestamp
+	32, // 32: engagement.v1.RecentRejection.reason:type_name -> engagement.v1.ErrorReason
+	27, // 33: engagement.v1.UploadEventsRequest.Chunk.events:type_name -> engagement.v1.Event
+	6,  // 34: engagement.v1.UploadEventsRequest.Chunk.source:type_name -> engagement.v1.SourceDigest
+	6,  // 35: engagement.v1.UploadEventsRequest.Finish.source:type_name -> engagement.v1.SourceDigest
+	33, // 36: engagement.v1.UploadEventsResponse.Opened.heartbeat_interval:type_name -> google.protobuf.Duration
+	6,  // 37: engagement.v1.UploadEventsResponse.Opened.source:type_name -> engagement.v1.SourceDigest
+	6,  // 38: engagement.v1.UploadEventsResponse.Opened.earlier_sources:type_name -> engagement.v1.SourceDigest
+	29, // 39: engagement.v1.UploadEventsResponse.Ack.tally:type_name -> engagement.v1.Tally
+	9,  // 40: engagement.v1.UploadEventsResponse.Ack.results:type_name -> engagement.v1.UploadResult
+	0,  // 41: engagement.v1.UploadEventsResponse.Closing.reason:type_name -> engagement.v1.UploadEventsResponse.Closing.Reason
+	33, // 42: engagement.v1.UploadEventsResponse.Closing.reconnect_delay:type_name -> google.protobuf.Duration
+	10, // 43: engagement.v1.UploadEventsResponse.Finished.upload:type_name -> engagement.v1.Upload
+	30, // 44: engagement.v1.RejectionCount.Hour.start_time:type_name -> google.protobuf.Timestamp
+	2,  // 45: engagement.v1.IngestService.RecordEvent:input_type -> engagement.v1.RecordEventRequest
+	4,  // 46: engagement.v1.IngestService.RecordEvents:input_type -> engagement.v1.RecordEventsRequest
+	7,  // 47: engagement.v1.IngestService.UploadEvents:input_type -> engagement.v1.UploadEventsRequest
+	13, // 48: engagement.v1.IngestService.GetUpload:input_type -> engagement.v1.GetUploadRequest
+	11, // 49: engagement.v1.IngestService.ListUploads:input_type -> engagement.v1.ListUploadsRequest
+	15, // 50: engagement.v1.IngestService.ListRejections:input_type -> engagement.v1.ListRejectionsRequest
+	3,  // 51: engagement.v1.IngestService.RecordEvent:output_type -> engagement.v1.RecordEventResponse
+	5,  // 52: engagement.v1.IngestService.RecordEvents:output_type -> engagement.v1.RecordEventsResponse
+	8,  // 53: engagement.v1.IngestService.UploadEvents:output_type -> engagement.v1.UploadEventsResponse
+	14, // 54: engagement.v1.IngestService.GetUpload:output_type -> engagement.v1.GetUploadResponse
+	12, // 55: engagement.v1.IngestService.ListUploads:output_type -> engagement.v1.ListUploadsResponse
+	16, // 56: engagement.v1.IngestService.ListRejections:output_type -> engagement.v1.ListRejectionsResponse
+	51, // [51:57] is the sub-list for method output_type
+	45, // [45:51] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_ingest_service_proto_init() }
@@ -1907,6 +2413,7 @@ func file_engagement_v1_ingest_service_proto_init() {
 	if File_engagement_v1_ingest_service_proto != nil {
 		return
 	}
+	file_engagement_v1_error_reason_proto_init()
 	file_engagement_v1_event_proto_init()
 	file_engagement_v1_ingest_service_proto_msgTypes[5].OneofWrappers = []any{
 		(*UploadEventsRequest_Open_)(nil),
@@ -1919,13 +2426,14 @@ func file_engagement_v1_ingest_service_proto_init() {
 		(*UploadEventsResponse_Closing_)(nil),
 		(*UploadEventsResponse_Finished_)(nil),
 	}
+	file_engagement_v1_ingest_service_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_ingest_service_proto_rawDesc), len(file_engagement_v1_ingest_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,11 +21,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	IngestService_RecordEvent_FullMethodName  = "/engagement.v1.IngestService/RecordEvent"
-	IngestService_RecordEvents_FullMethodName = "/engagement.v1.IngestService/RecordEvents"
-	IngestService_UploadEvents_FullMethodName = "/engagement.v1.IngestService/UploadEvents"
-	IngestService_GetUpload_FullMethodName    = "/engagement.v1.IngestService/GetUpload"
-	IngestService_ListUploads_FullMethodName  = "/engagement.v1.IngestService/ListUploads"
+	IngestService_RecordEvent_FullMethodName    = "/engagement.v1.IngestService/RecordEvent"
+	IngestService_RecordEvents_FullMethodName   = "/engagement.v1.IngestService/RecordEvents"
+	IngestService_UploadEvents_FullMethodName   = "/engagement.v1.IngestService/UploadEvents"
+	IngestService_GetUpload_FullMethodName      = "/engagement.v1.IngestService/GetUpload"
+	IngestService_ListUploads_FullMethodName    = "/engagement.v1.IngestService/ListUploads"
+	IngestService_ListRejections_FullMethodName = "/engagement.v1.IngestService/ListRejections"
 )
 
 // IngestServiceClient is the client API for IngestService service.
@@ -112,6 +113,17 @@ type IngestServiceClient interface {
 	// `ListUploads` lists the uploads of an account that are on record, those
 	// first opened last first.
 	ListUploads(ctx context.Context, in *ListUploadsRequest, opts ...grpc.CallOption) (*ListUploadsResponse, error)
+	// `ListRejections` says which producer broke which rule: it counts the
+	// rejected events of single calls, batches and uploads by source, field and
+	// rule, and shows the last few without their values.
+	//
+	// Each node keeps its own record of the events that it rejected itself, for 48
+	// hours, in memory: it begins when the server starts, and rejected events of
+	// other nodes are not in it. Calls with `validate_only` are not counted, nor
+	// are chunks that are sent again. If the server has several processes, any of
+	// them answers for all: what another one has rejected is in the record about a
+	// second later, and a process that is killed loses at most that.
+	ListRejections(ctx context.Context, in *ListRejectionsRequest, opts ...grpc.CallOption) (*ListRejectionsResponse, error)
 }
 
 type ingestServiceClient struct {
@@ -169,6 +181,16 @@ func (c *ingestServiceClient) ListUploads(ctx context.Context, in *ListUploadsRe
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListUploadsResponse)
 	err := c.cc.Invoke(ctx, IngestService_ListUploads_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) ListRejections(ctx context.Context, in *ListRejectionsRequest, opts ...grpc.CallOption) (*ListRejectionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRejectionsResponse)
+	err := c.cc.Invoke(ctx, IngestService_ListRejections_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -259,6 +281,17 @@ type IngestServiceServer interface {
 	// `ListUploads` lists the uploads of an account that are on record, those
 	// first opened last first.
 	ListUploads(context.Context, *ListUploadsRequest) (*ListUploadsResponse, error)
+	// `ListRejections` says which producer broke which rule: it counts the
+	// rejected events of single calls, batches and uploads by source, field and
+	// rule, and shows the last few without their values.
+	//
+	// Each node keeps its own record of the events that it rejected itself, for 48
+	// hours, in memory: it begins when the server starts, and rejected events of
+	// other nodes are not in it. Calls with `validate_only` are not counted, nor
+	// are chunks that are sent again. If the server has several processes, any of
+	// them answers for all: what another one has rejected is in the record about a
+	// second later, and a process that is killed loses at most that.
+	ListRejections(context.Context, *ListRejectionsRequest) (*ListRejectionsResponse, error)
 	mustEmbedUnimplementedIngestServiceServer()
 }
 
@@ -283,6 +316,9 @@ func (UnimplementedIngestServiceServer) GetUpload(context.Context, *GetUploadReq
 }
 func (UnimplementedIngestServiceServer) ListUploads(context.Context, *ListUploadsRequest) (*ListUploadsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListUploads not implemented")
+}
+func (UnimplementedIngestServiceServer) ListRejections(context.Context, *ListRejectionsRequest) (*ListRejectionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRejections not implemented")
 }
 func (UnimplementedIngestServiceServer) mustEmbedUnimplementedIngestServiceServer() {}
 func (UnimplementedIngestServiceServer) testEmbeddedByValue()                       {}
@@ -384,6 +420,24 @@ func _IngestService_ListUploads_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IngestService_ListRejections_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRejectionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).ListRejections(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_ListRejections_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).ListRejections(ctx, req.(*ListRejectionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // IngestService_ServiceDesc is the grpc.ServiceDesc for IngestService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -406,6 +460,10 @@ var IngestService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListUploads",
 			Handler:    _IngestService_ListUploads_Handler,
+		},
+		{
+			MethodName: "ListRejections",
+			Handler:    _IngestService_ListRejections_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

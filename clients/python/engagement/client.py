@@ -12,6 +12,7 @@ from engagement import v1
 from engagement.channel import open_channel
 from engagement.errors import InternalError, OnDamage
 from engagement.follow import Follower
+from engagement.ingest_reads import IngestReads
 from engagement.privacy_calls import PrivacyCalls
 from engagement.uuid7 import uuid7
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _REJECTIONS_PAGE_SIZE = 1000
 
 
-class EngagementClient(PrivacyCalls):
+class EngagementClient(PrivacyCalls, IngestReads):
     """Talks to one server for one account, over one channel.
 
     Create it inside a running event loop, best with `async with`. Every call is safe to repeat: events
@@ -51,7 +52,6 @@ class EngagementClient(PrivacyCalls):
         channel = open_channel(target, credentials=credentials, compression=compression)
         metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
         super().__init__(channel, account_id=account_id, timeout_seconds=timeout_seconds, metadata=metadata)
-        self._ingest = v1.IngestServiceStub(self._channel)
         self._events = v1.EventServiceStub(self._channel)
         self._entities = v1.EntityServiceStub(self._channel)
         self._server = v1.ServerServiceStub(self._channel)

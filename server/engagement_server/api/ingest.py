@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from engagement import v1
-from engagement.limits import MAX_BATCH_EVENTS
+from engagement.limits import MAX_BATCH_EVENTS, MAX_VIOLATIONS
 from engagement_server.api.paging import page_size
+from engagement_server.api.rejections import CallRejections, list_rejections
 from engagement_server.api.times import require_times
 from engagement_server.clock import ceil_ms
-from engagement_server.errors import BatchTooLargeError, EntityUnknownError
+from engagement_server.errors import (
+    BatchTooLargeError,
+    EntityUnknownError,
+    EventIdConflictError,
+    FieldInvalidError,
+)
 from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import rejection_message, tally_message, upload_message, verdict_message
 from engagement_server.model import Outcome, count
@@ -23,9 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engagement_server.api.call import Call
+    from engagement_server.governor.turns import Caller
+    from engagement_server.metrics.rejections import Rejections
     from engagement_server.model import Batch, UploadRejection, UploadState, Verdict
     from engagement_server.partitions import Partition, Partitions
     from engagement_server.store.reader import Reader
+
+_RecordRequest: TypeAlias = v1.RecordEventRequest | v1.RecordEventsRequest
 
 # Stands in for events when only the rest of a request is validated.
 _VALID_EVENT = v1.Event(customer_info=v1.CustomerInfo())
@@ -34,8 +44,9 @@ _VALID_EVENT = v1.Event(customer_info=v1.CustomerInfo())
 class IngestHandlers:
     """Handlers of IngestService."""
 
-    def __init__(self, partitions: Partitions) -> None:
+    def __init__(self, partitions: Partitions, rejections: Rejections) -> None:
         self._partitions = partitions
+        self._rejections = rejections
 
     async def record_event(self, request: v1.RecordEventRequest, call: Call) -> v1.RecordEventResponse:
         """Stores one event."""
@@ -44,17 +55,7 @@ class IngestHandlers:
         if request.HasField("event"):
             envelope.event.CopyFrom(_VALID_EVENT)
             events.append(request.event)
-        batch = await admit(envelope, events, path="event")
-        partition = self._partitions.of(request.account_id)
-        (verdict,) = await _record(
-            partition,
-            request.account_id,
-            batch,
-            call=call,
-            path="event",
-            is_atomic=True,
-            validate_only=request.validate_only,
-        )
+        partition, (verdict,) = await self._record(request, envelope, events, call=call, path="event")
         return v1.RecordEventResponse(result=verdict_message(verdict, cursors=partition.cursors))
 
     async def record_events(self, request: v1.RecordEventsRequest, call: Call) -> v1.RecordEventsResponse:
@@ -64,24 +65,49 @@ class IngestHandlers:
         envelope = v1.RecordEventsRequest(
             account_id=request.account_id, events=[_VALID_EVENT] if request.events else []
         )
-        if request.allow_partial:
-            batch = admit_partly(envelope, request.events, await examine(request.events))
-        else:
-            batch = await admit(envelope, request.events, path="events")
-        partition = self._partitions.of(request.account_id)
-        verdicts = await _record(
-            partition,
-            request.account_id,
-            batch,
-            call=call,
-            path="events",
-            is_atomic=not request.allow_partial,
-            validate_only=request.validate_only,
-        )
+        partition, verdicts = await self._record(request, envelope, request.events, call=call, path="events")
+        tally = count(verdicts)
+        if tally.rejected and not request.validate_only:
+            self._noted(request).note_rejected(request.events, verdicts)
         return v1.RecordEventsResponse(
             results=[verdict_message(verdict, cursors=partition.cursors) for verdict in verdicts],
-            tally=tally_message(count(verdicts)),
+            tally=tally_message(tally),
         )
+
+    async def _record(
+        self,
+        request: _RecordRequest,
+        envelope: _RecordRequest,
+        events: Sequence[v1.Event],
+        *,
+        call: Call,
+        path: str,
+    ) -> tuple[Partition, Sequence[Verdict]]:
+        """One verdict for each event at the request's `path`, and the partition that gave them.
+
+        Raises the errors of `admit` and, unless the request allows that a part of it is stored,
+        EventIdConflictError and EntityUnknownError.
+        """
+        is_atomic = not (isinstance(request, v1.RecordEventsRequest) and request.allow_partial)
+        examined = await examine(events, max_violations=MAX_VIOLATIONS if is_atomic else None)
+        try:
+            if is_atomic:
+                batch = admit(envelope, examined, path=path)
+            else:
+                batch = admit_partly(envelope, events, examined)
+            partition = self._partitions.of(request.account_id)
+            verdicts = await _commit(partition, request, batch, is_atomic=is_atomic, caller=call.caller)
+        except (FieldInvalidError, EventIdConflictError) as error:
+            if not request.validate_only:
+                self._noted(request).note_refused(events, examined, error)
+            if isinstance(error, EntityUnknownError):
+                raise error.within(event_path(path, error.index)) from error
+            raise
+        return partition, verdicts
+
+    def _noted(self, request: _RecordRequest) -> CallRejections:
+        method = "RecordEvent" if isinstance(request, v1.RecordEventRequest) else "RecordEvents"
+        return CallRejections(self._rejections, account_id=request.account_id, method=method)
 
     async def upload_events(self, requests: AsyncIterator[v1.UploadEventsRequest], call: Call) -> None:
         """Serves an upload stream."""
@@ -92,7 +118,12 @@ class IngestHandlers:
         call.account_id = opening.account_id
         uploads = self._partitions.of(opening.account_id).uploads
         await uploads.serve(
-            opening, requests, call.send, caller=call.caller, on_pressure=call.close_under_pressure
+            opening,
+            requests,
+            call.send,
+            caller=call.caller,
+            on_pressure=call.close_under_pressure,
+            rejections=self._rejections,
         )
 
     async def get_upload(self, request: v1.GetUploadRequest, call: Call) -> v1.GetUploadResponse:
@@ -155,6 +186,12 @@ class IngestHandlers:
             response.next_page_token = partition.cursors.encode_page(page.next_number, arguments=arguments)
         return response
 
+    async def list_rejections(
+        self, request: v1.ListRejectionsRequest, call: Call
+    ) -> v1.ListRejectionsResponse:
+        """Returns which producers broke which rules, as far as this server has counted."""
+        return await list_rejections(request, self._rejections)
+
 
 def _list_arguments(request: v1.ListUploadsRequest) -> bytes:
     """The arguments that a page token is bound to."""
@@ -174,27 +211,14 @@ def _bound_ms(request: v1.ListUploadsRequest, field: Literal["start_time", "end_
     return ceil_ms(nanoseconds)
 
 
-async def _record(  # noqa: PLR0913  # all but three are named at the call
-    partition: Partition,
-    account_id: str,
-    batch: Batch,
-    *,
-    call: Call,
-    path: str,
-    is_atomic: bool,
-    validate_only: bool,
+async def _commit(
+    partition: Partition, request: _RecordRequest, batch: Batch, *, is_atomic: bool, caller: Caller
 ) -> Sequence[Verdict]:
-    """One verdict for each event at the request's `path`.
-
-    If `is_atomic`, raises EventIdConflictError and EntityUnknownError.
-    """
-    try:
-        if validate_only:
-            return await partition.readers.run(
-                lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic), caller=call.caller
-            )
-        operation = RecordBatch(account_id, batch, is_atomic)
-        submitted = partition.committer.submit(operation, returns=Recorded, caller=call.caller)
-        return (await submitted).verdicts
-    except EntityUnknownError as error:
-        raise error.within(event_path(path, error.index)) from error
+    """One verdict for each event of a batch; stores nothing if the request is only to be checked."""
+    account_id = request.account_id
+    if request.validate_only:
+        return await partition.readers.run(
+            lambda reader: reader.preview(account_id, batch, is_atomic=is_atomic), caller=caller
+        )
+    operation = RecordBatch(account_id, batch, is_atomic)
+    return (await partition.committer.submit(operation, returns=Recorded, caller=caller)).verdicts

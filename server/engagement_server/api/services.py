@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
 
     from engagement_server.api.server import ServerLimits
+    from engagement_server.metrics.rejections import Rejections
     from engagement_server.partitions import Partitions
 
 
 def services(
-    partitions: Partitions, server_limits: ServerLimits, *, version: str
+    partitions: Partitions, rejections: Rejections, server_limits: ServerLimits, *, version: str
 ) -> Mapping[ServiceDescriptor, object]:
     """Handlers by service: the method `RecordEvent` of the contract is `record_event` of the handlers."""
     described = ServerHandlers(
@@ -39,7 +40,9 @@ def services(
         expiries={partition.number: partition.expiry for partition in partitions},
     )
     return {
-        ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]: IngestHandlers(partitions),
+        ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]: IngestHandlers(
+            partitions, rejections
+        ),
         event_service_pb2.DESCRIPTOR.services_by_name["EventService"]: EventHandlers(partitions),
         entity_service_pb2.DESCRIPTOR.services_by_name["EntityService"]: EntityHandlers(partitions),
         privacy_service_pb2.DESCRIPTOR.services_by_name["PrivacyService"]: PrivacyHandlers(partitions),

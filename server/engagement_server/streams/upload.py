@@ -33,12 +33,14 @@ from engagement_server.operations import AbandonUpload, ChunkCommitted, CommitCh
 from engagement_server.streams.chunks import Chunks
 from engagement_server.streams.closing import GRACE_SECONDS, delayed
 from engagement_server.streams.rejection_guard import RejectionGuard
+from engagement_server.streams.upload_rejections import UploadRejections, describe_invalid
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from engagement_server.governor.turns import Caller
+    from engagement_server.metrics.rejections import Rejections
     from engagement_server.operations import Result
     from engagement_server.streams.uploads import Uploads
 
@@ -66,7 +68,13 @@ class UploadSession:
     """One stream: a reader that submits chunks, and a loop that acks them in order."""
 
     def __init__(
-        self, uploads: Uploads, opening: v1.UploadEventsRequest.Open, *, send: Send, caller: Caller
+        self,
+        uploads: Uploads,
+        opening: v1.UploadEventsRequest.Open,
+        *,
+        send: Send,
+        caller: Caller,
+        rejections: Rejections,
     ) -> None:
         self.upload_id = opening.upload_id
         self._account_id = opening.account_id
@@ -79,6 +87,7 @@ class UploadSession:
         self._heartbeat_seconds = uploads.heartbeat_seconds
         self._send = send
         self._caller = caller
+        self._rejections = rejections
         # Bounded by the slots, plus a few reasons to close.
         self._due: deque[_Due] = deque()
         self._arrival = asyncio.Event()
@@ -123,6 +132,9 @@ class UploadSession:
         self._chunks = Chunks(self._account_id, self._owner, state)
         self._committed_through, self._tally = state.committed_through, state.tally
         self._guard = RejectionGuard(state, keeps_going=self._keeps_going)
+        self._noted = UploadRejections(
+            self._rejections, account_id=self._account_id, committed_through=state.committed_through
+        )
         await self._send(self._opened(state))
         if state.is_finished:
             await self._send_finished(state)
@@ -171,13 +183,15 @@ class UploadSession:
                     return
                 async with self._admission:
                     operation = await self._operation(message)
-                del message  # it may hold megabytes, and the next one may take long to arrive
                 if isinstance(operation, FinishUpload):
                     await self._guard.settle()
                     self._put(await self._committer.enqueue_in_turn(operation, caller=self._caller))
                     return
+                invalid = describe_invalid(operation.batch, message.chunk.events)
+                del message  # it may hold megabytes, and the next one may take long to arrive
                 self._guard.send(operation)
-                self._put(await self._committer.enqueue_in_turn(operation, caller=self._caller))
+                committing = await self._committer.enqueue_in_turn(operation, caller=self._caller)
+                self._put(self._noted.watch(committing, operation.batch, invalid))
         except Exception as error:  # ends the stream after the acks that are due
             end = _End(error)
         finally:

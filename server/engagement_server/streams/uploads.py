@@ -13,6 +13,7 @@ from engagement import v1
 from engagement.rules import Violation
 from engagement_server.errors import DrainingError, FieldInvalidError, OverloadedError
 from engagement_server.governor.turns import Room
+from engagement_server.metrics.rejections import Rejections
 from engagement_server.streams.closing import closed_at_age
 from engagement_server.streams.upload import Send, UploadSession
 from engagement_server.validation import require_valid
@@ -55,7 +56,7 @@ class Uploads:
         self._sessions: defaultdict[tuple[str, str], set[UploadSession]] = defaultdict(set)
         log.subscribe(self._on_applied)
 
-    async def serve(
+    async def serve(  # noqa: PLR0913  # all but three are named at the call
         self,
         opening: v1.UploadEventsRequest.Open,
         incoming: AsyncIterator[v1.UploadEventsRequest],
@@ -63,17 +64,21 @@ class Uploads:
         *,
         caller: Caller,
         on_pressure: Callable[[Callable[[], None]], None] = lambda _: None,
+        rejections: Rejections | None = None,
     ) -> None:
         """Serves one stream to its end. Raises the RequestError that ends it.
 
-        `on_pressure` registers how the stream ends if the process takes too much memory.
+        `on_pressure` registers how the stream ends if the process takes too much memory; `rejections` is the
+        record that its rejected events go to.
         """
         if self._is_draining:
             raise DrainingError
         if not self._room.is_free_for(caller):
             raise OverloadedError
         key = opening.account_id, opening.upload_id
-        session = UploadSession(self, opening, send=send, caller=caller)
+        session = UploadSession(
+            self, opening, send=send, caller=caller, rejections=rejections or Rejections()
+        )
         self._sessions[key].add(session)
         on_pressure(partial(session.close, Closing.REASON_OVERLOADED))
         try:

@@ -46,6 +46,10 @@ class Kind(IntEnum):
     """From a worker: it wants them no longer."""
     STALLED = 16
     """To a worker: the services whose background jobs are stalled in the parent."""
+    COUNTED = 17
+    """From a worker: what it has counted since its last such message."""
+    ASKED = 18
+    """From a worker: a request for what all workers have counted."""
 
 
 class Message(NamedTuple):

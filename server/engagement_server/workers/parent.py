@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Self
 from engagement_server.governor.memory import MemoryMeter, Pressure, watch_memory
 from engagement_server.jobs.supervisor import Jobs
 from engagement_server.log.committer import Committer
+from engagement_server.metrics.rejections import Rejections, Snapshot
 from engagement_server.node import open_assemblies, terms_of
 from engagement_server.store.readers import Readers
 from engagement_server.supervision import Supervisor
+from engagement_server.workers.counts import REJECTIONS, Part, SharedCounts
 from engagement_server.workers.pool import WorkerPool
 from engagement_server.workers.port import ReservedPort
 from engagement_server.workers.remote_log_server import RemoteLogServer
@@ -102,6 +104,7 @@ class Parent:
             workers = WorkerPool(
                 replace(config, listen=port.address, max_memory=str(share.limit_bytes)),
                 {partition.number: partition.log_server for partition in partitions},
+                SharedCounts({REJECTIONS: Part(Rejections(), Snapshot)}),
                 count=worker_count,
             )
             ending.push_async_callback(workers.stop)

@@ -11,6 +11,7 @@ from engagement_server.workers.process import WorkerProcess
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
+    from engagement_server.workers.counts import SharedCounts
     from engagement_server.workers.remote_log_server import RemoteLogServer
 
 _MIN_PAUSE_SECONDS = 0.2
@@ -26,10 +27,13 @@ _log = logging.getLogger(__name__)
 class WorkerPool:
     """A fixed number of workers on one port."""
 
-    def __init__(self, config: Config, logs: Mapping[int, RemoteLogServer], *, count: int) -> None:
-        """Takes the configuration of each worker, and the logs by partition."""
+    def __init__(
+        self, config: Config, logs: Mapping[int, RemoteLogServer], counts: SharedCounts, *, count: int
+    ) -> None:
+        """Takes the configuration of each worker, the logs by partition, and where workers' counts go."""
         self._config = config
         self._logs = logs
+        self._counts = counts
         self._count = count
         self._running: dict[int, WorkerProcess] = {}
         self._stalled: frozenset[str] = frozenset()
@@ -73,7 +77,8 @@ class WorkerPool:
         await asyncio.wait(ends)
 
     async def _launch(self, number: int) -> None:
-        worker = self._running[number] = await WorkerProcess.start(number, self._config, self._logs)
+        worker = await WorkerProcess.start(number, self._config, self._logs, self._counts)
+        self._running[number] = worker
         worker.report_stalled(self._stalled)
 
     async def _keep(self, number: int) -> None:

@@ -17,6 +17,7 @@ from engagement_server.workers.settings import WorkerSettings, encode_services, 
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
+    from engagement_server.workers.counts import SharedCounts
     from engagement_server.workers.remote_log_server import RemoteLogServer
 
 _MODULE = "engagement_server.workers.worker"
@@ -36,6 +37,7 @@ class WorkerProcess:
         process: subprocess.Popen[bytes],
         channels: Sequence[Channel],
         logs: Iterable[RemoteLogServer],
+        counts: SharedCounts,
     ) -> None:
         self.pid = process.pid
         self._number = number
@@ -43,6 +45,7 @@ class WorkerProcess:
         self._control, *log_channels = channels
         self._listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure = ""
+        self._counts = counts
         self._serving = [
             asyncio.create_task(self._serve(log, channel), name="worker-log")
             for log, channel in zip(logs, log_channels, strict=True)
@@ -51,8 +54,10 @@ class WorkerProcess:
         """Returns the exit status after the exit, once every operation it has sent is enqueued."""
 
     @classmethod
-    async def start(cls, number: int, config: Config, logs: Mapping[int, RemoteLogServer]) -> Self:
-        """Starts a worker with these logs, by partition. Raises OSError."""
+    async def start(
+        cls, number: int, config: Config, logs: Mapping[int, RemoteLogServer], counts: SharedCounts
+    ) -> Self:
+        """Starts a worker with these logs, by partition, which adds to the counts. Raises OSError."""
         ours, theirs = zip(*(socket.socketpair() for _ in range(1 + len(logs))), strict=True)
         try:
             process = _spawn([end.fileno() for end in theirs])
@@ -66,7 +71,7 @@ class WorkerProcess:
             process.kill()
             process.wait()
             raise
-        worker = cls(number, process, channels, logs.values())
+        worker = cls(number, process, channels, logs.values(), counts)
         settings = WorkerSettings(number, config, dict(zip(logs, log_ends, strict=True)))
         worker._control.send(Kind.SETTINGS, encode_settings(settings))
         return worker
@@ -105,6 +110,8 @@ class WorkerProcess:
                 self._listening.set_result(None)
             elif message.kind == Kind.FAILED:
                 self._failure = message.data.decode()
+            elif message.kind in (Kind.COUNTED, Kind.ASKED):
+                self._counts.take(self._control, message)
         await asyncio.wait(self._serving)
         await self._control.close()
         return await asyncio.to_thread(self._wait)

@@ -11,15 +11,18 @@ import logging
 import os
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
 
 from engagement_server.errors import EngagementError
+from engagement_server.metrics.rejections import Rejections, Snapshot
 from engagement_server.node import Assembly, Server, partition_folder, prepare_process
 from engagement_server.store.database import DatabaseFile
 from engagement_server.supervision import Supervisor
 from engagement_server.workers.channel import Channel, Kind
+from engagement_server.workers.counts import REJECTIONS, Part, WorkerCounts
 from engagement_server.workers.remote_log import RemoteLog
 from engagement_server.workers.settings import decode_services, decode_settings
 
@@ -45,10 +48,10 @@ async def _run(control_end: int) -> int:
         return _ORPHANED
     settings = decode_settings(first.data)
     prepare_process(name=f"worker {settings.number} ")
-    stop, supervisor = asyncio.Event(), Supervisor()
-    watching = asyncio.create_task(_watch_parent(control, stop, supervisor))
+    stop, supervisor, counts = asyncio.Event(), Supervisor(), WorkerCounts(control)
+    watching = asyncio.create_task(_watch_parent(control, stop, supervisor, counts))
     try:
-        server = await _start(settings, supervisor)
+        server = await _start(settings, supervisor, counts)
     except EngagementError as error:
         _log.error("%s", error)
         control.send(Kind.FAILED, str(error).encode())
@@ -58,6 +61,7 @@ async def _run(control_end: int) -> int:
         failing = asyncio.create_task(_exit_on_failure(server))
         await stop.wait()
         await server.stop()
+        counts.send()
         failing.cancel()
         status = 0
     watching.cancel()
@@ -65,22 +69,29 @@ async def _run(control_end: int) -> int:
     return status
 
 
-async def _start(settings: WorkerSettings, supervisor: Supervisor) -> Server:
+async def _start(settings: WorkerSettings, supervisor: Supervisor, counts: WorkerCounts) -> Server:
     assemblies: list[Assembly] = []
     for number, end in settings.log_ends.items():
         log: CommitLog = await RemoteLog.open(socket.socket(fileno=end))
         folder = partition_folder(settings.config, number)
         assemblies.append(Assembly(number, DatabaseFile(folder, is_lent=True), log))
-    server = Server(settings.config, assemblies, is_worker=True, supervisor=supervisor)
+    rejections = Rejections(read_shared=partial(counts.ask, REJECTIONS))
+    counts.add(REJECTIONS, Part(rejections, Snapshot))
+    supervisor.start("send-counts", counts.send_periodically)
+    server = Server(settings.config, assemblies, is_worker=True, supervisor=supervisor, rejections=rejections)
     await server.listen()
     return server
 
 
-async def _watch_parent(control: Channel, stop: asyncio.Event, supervisor: Supervisor) -> None:
-    """Waits for the stop message, and notes which jobs stall in the parent; exits if the parent dies."""
+async def _watch_parent(
+    control: Channel, stop: asyncio.Event, supervisor: Supervisor, counts: WorkerCounts
+) -> None:
+    """Waits for the stop message, and takes what the parent reports; exits if the parent dies."""
     while (message := await control.receive()) is not None:
         if message.kind == Kind.STALLED:
             supervisor.note_elsewhere(decode_services(message.data))
+        elif message.kind in (Kind.RESPONSE, Kind.FAILED):
+            counts.answer(message)
         else:
             stop.set()
     _exit("the parent process has ended")

@@ -38,6 +38,10 @@ _COMMANDS: Final = {
     "list": ("read:list_events", "List stored events in the order of their acceptance."),
     "person": ("person:person", "Show what is stored under ID, as a consumer id or a customer id."),
     "profile": ("profile:profile", "Show the latest attributes of one consumer."),
+    "rejections": (
+        "rejections:rejections",
+        "Count the rejected events of an account by source, field and rule.",
+    ),
     "retention": ("retention:retention", "Show or set how long a server keeps events."),
     "suppression": (
         "suppression:suppression",

@@ -1,6 +1,7 @@
 import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2
+from engagement.v1 import error_reason_pb2 as _error_reason_pb2
 from engagement.v1 import event_pb2 as _event_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -247,3 +248,76 @@ class GetUploadResponse(_message.Message):
     rejections: _containers.RepeatedCompositeFieldContainer[UploadResult]
     next_page_token: str
     def __init__(self, upload: _Optional[_Union[Upload, _Mapping]] = ..., rejections: _Optional[_Iterable[_Union[UploadResult, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListRejectionsRequest(_message.Message):
+    __slots__ = ("account_id", "start_time", "end_time", "source")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    source: str
+    def __init__(self, account_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+
+class ListRejectionsResponse(_message.Message):
+    __slots__ = ("counts", "recent", "rejected_events", "record_start_time", "incomplete")
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    RECENT_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    RECORD_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedCompositeFieldContainer[RejectionCount]
+    recent: _containers.RepeatedCompositeFieldContainer[RecentRejection]
+    rejected_events: int
+    record_start_time: _timestamp_pb2.Timestamp
+    incomplete: bool
+    def __init__(self, counts: _Optional[_Iterable[_Union[RejectionCount, _Mapping]]] = ..., recent: _Optional[_Iterable[_Union[RecentRejection, _Mapping]]] = ..., rejected_events: _Optional[int] = ..., record_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incomplete: _Optional[bool] = ...) -> None: ...
+
+class RejectionCount(_message.Message):
+    __slots__ = ("source", "other", "field", "rule", "reason", "events", "hours")
+    class Hour(_message.Message):
+        __slots__ = ("start_time", "events")
+        START_TIME_FIELD_NUMBER: _ClassVar[int]
+        EVENTS_FIELD_NUMBER: _ClassVar[int]
+        start_time: _timestamp_pb2.Timestamp
+        events: int
+        def __init__(self, start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., events: _Optional[int] = ...) -> None: ...
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    other: bool
+    field: str
+    rule: str
+    reason: _error_reason_pb2.ErrorReason
+    events: int
+    hours: _containers.RepeatedCompositeFieldContainer[RejectionCount.Hour]
+    def __init__(self, source: _Optional[str] = ..., other: _Optional[bool] = ..., field: _Optional[str] = ..., rule: _Optional[str] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., events: _Optional[int] = ..., hours: _Optional[_Iterable[_Union[RejectionCount.Hour, _Mapping]]] = ...) -> None: ...
+
+class RecentRejection(_message.Message):
+    __slots__ = ("reject_time", "method", "source", "field", "rule", "reason", "description", "value_shape", "violations_total")
+    REJECT_TIME_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    VALUE_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    VIOLATIONS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    reject_time: _timestamp_pb2.Timestamp
+    method: str
+    source: str
+    field: str
+    rule: str
+    reason: _error_reason_pb2.ErrorReason
+    description: str
+    value_shape: str
+    violations_total: int
+    def __init__(self, reject_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., method: _Optional[str] = ..., source: _Optional[str] = ..., field: _Optional[str] = ..., rule: _Optional[str] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., description: _Optional[str] = ..., value_shape: _Optional[str] = ..., violations_total: _Optional[int] = ...) -> None: ...

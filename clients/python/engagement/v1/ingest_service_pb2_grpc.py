@@ -71,6 +71,11 @@ class IngestServiceStub:
                 request_serializer=engagement_dot_v1_dot_ingest__service__pb2.ListUploadsRequest.SerializeToString,
                 response_deserializer=engagement_dot_v1_dot_ingest__service__pb2.ListUploadsResponse.FromString,
                 _registered_method=True)
+        self.ListRejections = channel.unary_unary(
+                '/engagement.v1.IngestService/ListRejections',
+                request_serializer=engagement_dot_v1_dot_ingest__service__pb2.ListRejectionsRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_ingest__service__pb2.ListRejectionsResponse.FromString,
+                _registered_method=True)
 
 
 class IngestServiceServicer:
@@ -180,6 +185,22 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRejections(self, request, context):
+        """`ListRejections` says which producer broke which rule: it counts the
+        rejected events of single calls, batches and uploads by source, field and
+        rule, and shows the last few without their values.
+
+        Each node keeps its own record of the events that it rejected itself, for 48
+        hours, in memory: it begins when the server starts, and rejected events of
+        other nodes are not in it. Calls with `validate_only` are not counted, nor
+        are chunks that are sent again. If the server has several processes, any of
+        them answers for all: what another one has rejected is in the record about a
+        second later, and a process that is killed loses at most that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -207,6 +228,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.ListUploads,
                     request_deserializer=engagement_dot_v1_dot_ingest__service__pb2.ListUploadsRequest.FromString,
                     response_serializer=engagement_dot_v1_dot_ingest__service__pb2.ListUploadsResponse.SerializeToString,
+            ),
+            'ListRejections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRejections,
+                    request_deserializer=engagement_dot_v1_dot_ingest__service__pb2.ListRejectionsRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_ingest__service__pb2.ListRejectionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -356,6 +382,33 @@ class IngestService:
             '/engagement.v1.IngestService/ListUploads',
             engagement_dot_v1_dot_ingest__service__pb2.ListUploadsRequest.SerializeToString,
             engagement_dot_v1_dot_ingest__service__pb2.ListUploadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRejections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.IngestService/ListRejections',
+            engagement_dot_v1_dot_ingest__service__pb2.ListRejectionsRequest.SerializeToString,
+            engagement_dot_v1_dot_ingest__service__pb2.ListRejectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

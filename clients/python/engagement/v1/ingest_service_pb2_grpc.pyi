@@ -117,6 +117,18 @@ class IngestServiceStub:
     """`ListUploads` lists the uploads of an account that are on record, those
     first opened last first.
     """
+    ListRejections: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.ListRejectionsRequest, _ingest_service_pb2.ListRejectionsResponse]
+    """`ListRejections` says which producer broke which rule: it counts the
+    rejected events of single calls, batches and uploads by source, field and
+    rule, and shows the last few without their values.
+
+    Each node keeps its own record of the events that it rejected itself, for 48
+    hours, in memory: it begins when the server starts, and rejected events of
+    other nodes are not in it. Calls with `validate_only` are not counted, nor
+    are chunks that are sent again. If the server has several processes, any of
+    them answers for all: what another one has rejected is in the record about a
+    second later, and a process that is killed loses at most that.
+    """
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -206,6 +218,18 @@ class IngestServiceAsyncStub(IngestServiceStub):
     ListUploads: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ListUploadsRequest, _ingest_service_pb2.ListUploadsResponse]  # type: ignore[assignment]
     """`ListUploads` lists the uploads of an account that are on record, those
     first opened last first.
+    """
+    ListRejections: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ListRejectionsRequest, _ingest_service_pb2.ListRejectionsResponse]  # type: ignore[assignment]
+    """`ListRejections` says which producer broke which rule: it counts the
+    rejected events of single calls, batches and uploads by source, field and
+    rule, and shows the last few without their values.
+
+    Each node keeps its own record of the events that it rejected itself, for 48
+    hours, in memory: it begins when the server starts, and rejected events of
+    other nodes are not in it. Calls with `validate_only` are not counted, nor
+    are chunks that are sent again. If the server has several processes, any of
+    them answers for all: what another one has rejected is in the record about a
+    second later, and a process that is killed loses at most that.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -323,6 +347,24 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ingest_service_pb2.ListUploadsResponse, _abc.Awaitable[_ingest_service_pb2.ListUploadsResponse]]:
         """`ListUploads` lists the uploads of an account that are on record, those
         first opened last first.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRejections(
+        self,
+        request: _ingest_service_pb2.ListRejectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_service_pb2.ListRejectionsResponse, _abc.Awaitable[_ingest_service_pb2.ListRejectionsResponse]]:
+        """`ListRejections` says which producer broke which rule: it counts the
+        rejected events of single calls, batches and uploads by source, field and
+        rule, and shows the last few without their values.
+
+        Each node keeps its own record of the events that it rejected itself, for 48
+        hours, in memory: it begins when the server starts, and rejected events of
+        other nodes are not in it. Calls with `validate_only` are not counted, nor
+        are chunks that are sent again. If the server has several processes, any of
+        them answers for all: what another one has rejected is in the record about a
+        second later, and a process that is killed loses at most that.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -17345,6 +17345,1442 @@ pub const __GET_UPLOAD_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry =
     from_json: ::buffa::type_registry::any_from_json::<GetUploadResponse>,
     is_wkt: false,
 };
+/// `ListRejectionsRequest` is the request of `ListRejections`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ListRejectionsRequest {
+    /// Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+    ///
+    /// Field 1: `account_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "accountId",
+            alias = "account_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub account_id: String,
+    /// Start of the time range, inclusive, 1970 to 9999; the whole hour in which it
+    /// lies is counted. If absent, the range has no start.
+    ///
+    /// Field 2: `start_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "startTime",
+            alias = "start_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub start_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// End of the time range, exclusive, 1970 to 9999; the whole hour in which it
+    /// lies is counted. If absent, the range has no end.
+    ///
+    /// Field 3: `end_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "endTime",
+            alias = "end_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub end_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Exact source, as the response names it, at most 64 characters; empty for
+    /// events without one. If absent, all match.
+    ///
+    /// Field 4: `source`
+    #[cfg_attr(
+        feature = "json",
+        serde(rename = "source", skip_serializing_if = "::core::option::Option::is_none")
+    )]
+    pub source: Option<String>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ListRejectionsRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ListRejectionsRequest")
+            .field("account_id", &self.account_id)
+            .field("start_time", &self.start_time)
+            .field("end_time", &self.end_time)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+impl ListRejectionsRequest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListRejectionsRequest";
+}
+impl ListRejectionsRequest {
+    #[must_use = "with_* setters return `self` by value; assign or chain the result"]
+    #[inline]
+    ///Sets [`Self::source`] to `Some(value)`, consuming and returning `self`.
+    pub fn with_source(mut self, value: impl Into<String>) -> Self {
+        self.source = Some(value.into());
+        self
+    }
+}
+::buffa::impl_default_instance!(ListRejectionsRequest);
+impl ::buffa::MessageName for ListRejectionsRequest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ListRejectionsRequest";
+    const FULL_NAME: &'static str = "engagement.v1.ListRejectionsRequest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListRejectionsRequest";
+}
+impl ::buffa::Message for ListRejectionsRequest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.account_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.account_id) as u64;
+        }
+        if self.start_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.start_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.end_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.end_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if let Some(ref v) = self.source {
+            size += 1u64 + ::buffa::types::string_encoded_len(v) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.account_id.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.account_id, buf);
+        }
+        if self.start_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.start_time.write_to(__cache, buf);
+        }
+        if self.end_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                3u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.end_time.write_to(__cache, buf);
+        }
+        if let Some(ref v) = self.source {
+            ::buffa::types::put_string_field(4u32, v, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.account_id, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.start_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.end_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(
+                    self.source.get_or_insert_with(::buffa::alloc::string::String::new),
+                    buf,
+                )?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.account_id.clear();
+        self.start_time = ::buffa::MessageField::none();
+        self.end_time = ::buffa::MessageField::none();
+        self.source = ::core::option::Option::None;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ListRejectionsRequest {
+    const PROTO_FQN: &'static str = "engagement.v1.ListRejectionsRequest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ListRejectionsRequest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __LIST_REJECTIONS_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ListRejectionsRequest",
+    to_json: ::buffa::type_registry::any_to_json::<ListRejectionsRequest>,
+    from_json: ::buffa::type_registry::any_from_json::<ListRejectionsRequest>,
+    is_wkt: false,
+};
+/// `ListRejectionsResponse` is the response of `ListRejections`. The server sets
+/// every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ListRejectionsResponse {
+    /// Broken rules, those of most events first: at most 1,000.
+    ///
+    /// Field 1: `counts`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "counts",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub counts: Vec<RejectionCount>,
+    /// The last rejected events, the newest first: at most 20, fewer if the node
+    /// has rejected events of more than 200 accounts since.
+    ///
+    /// Field 2: `recent`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "recent",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub recent: Vec<RecentRejection>,
+    /// Number of rejected events. An event that breaks several rules is in several
+    /// of the counts, and once in this number.
+    ///
+    /// Field 3: `rejected_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejectedEvents",
+            alias = "rejected_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub rejected_events: i64,
+    /// Time at which the record begins: the start of the server, or the first hour
+    /// that is kept.
+    ///
+    /// Field 4: `record_start_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "recordStartTime",
+            alias = "record_start_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub record_start_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Whether the record was full, so that some rejected events of the account may
+    /// be counted under `RejectionCount.other` or not at all.
+    ///
+    /// Field 5: `incomplete`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "incomplete",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub incomplete: bool,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ListRejectionsResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ListRejectionsResponse")
+            .field("counts", &self.counts)
+            .field("recent", &self.recent)
+            .field("rejected_events", &self.rejected_events)
+            .field("record_start_time", &self.record_start_time)
+            .field("incomplete", &self.incomplete)
+            .finish()
+    }
+}
+impl ListRejectionsResponse {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListRejectionsResponse";
+}
+::buffa::impl_default_instance!(ListRejectionsResponse);
+impl ::buffa::MessageName for ListRejectionsResponse {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ListRejectionsResponse";
+    const FULL_NAME: &'static str = "engagement.v1.ListRejectionsResponse";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ListRejectionsResponse";
+}
+impl ::buffa::Message for ListRejectionsResponse {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        for v in &self.counts {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.recent {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.rejected_events != 0i64 {
+            size
+                += 1u64 + ::buffa::types::int64_encoded_len(self.rejected_events) as u64;
+        }
+        if self.record_start_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.record_start_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.incomplete {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        for v in &self.counts {
+            ::buffa::types::put_len_delimited_header(
+                1u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        for v in &self.recent {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        if self.rejected_events != 0i64 {
+            ::buffa::types::put_int64_field(3u32, self.rejected_events, buf);
+        }
+        if self.record_start_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                4u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.record_start_time.write_to(__cache, buf);
+        }
+        if self.incomplete {
+            ::buffa::types::put_bool_field(5u32, self.incomplete, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.counts.push(elem);
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.recent.push(elem);
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.rejected_events = ::buffa::types::decode_int64(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.record_start_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.incomplete = ::buffa::types::decode_bool(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.counts.clear();
+        self.recent.clear();
+        self.rejected_events = 0i64;
+        self.record_start_time = ::buffa::MessageField::none();
+        self.incomplete = false;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ListRejectionsResponse {
+    const PROTO_FQN: &'static str = "engagement.v1.ListRejectionsResponse";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ListRejectionsResponse {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __LIST_REJECTIONS_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ListRejectionsResponse",
+    to_json: ::buffa::type_registry::any_to_json::<ListRejectionsResponse>,
+    from_json: ::buffa::type_registry::any_from_json::<ListRejectionsResponse>,
+    is_wkt: false,
+};
+/// `RejectionCount` is the number of rejected events of one source that broke one
+/// rule of one field. The server sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct RejectionCount {
+    /// `Event.source` of the events; empty if they had none. If it breaks a rule
+    /// itself, it is cut to 64 characters and control characters are replaced.
+    ///
+    /// Field 1: `source`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "source",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub source: String,
+    /// Whether this counts what the record had no room for. Then `source` is empty,
+    /// and if the rules had no room either, so are the fields that name them.
+    ///
+    /// Field 2: `other`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "other",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub other: bool,
+    /// Path of the field from the event, without indexes and keys of maps; empty if
+    /// the event as a whole broke the rule.
+    ///
+    /// Field 3: `field`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "field",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub field: String,
+    /// Id of the rule, as in `FieldViolation`. Empty for EVENT_ID_CONFLICT.
+    ///
+    /// Field 4: `rule`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rule",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub rule: String,
+    /// Reason of the rejection.
+    ///
+    /// Field 5: `reason`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "reason",
+            with = "::buffa::json_helpers::proto_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+        )
+    )]
+    pub reason: EnumValue<ErrorReason>,
+    /// Number of rejected events, or a lower bound: checks of an event, and of a
+    /// batch with many rejected events, end before all broken rules are found.
+    ///
+    /// Field 6: `events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub events: i64,
+    /// The same number by hour, without hours that have none, oldest first.
+    ///
+    /// Field 7: `hours`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "hours",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub hours: Vec<rejection_count::Hour>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for RejectionCount {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("RejectionCount")
+            .field("source", &self.source)
+            .field("other", &self.other)
+            .field("field", &self.field)
+            .field("rule", &self.rule)
+            .field("reason", &self.reason)
+            .field("events", &self.events)
+            .field("hours", &self.hours)
+            .finish()
+    }
+}
+impl RejectionCount {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RejectionCount";
+}
+::buffa::impl_default_instance!(RejectionCount);
+impl ::buffa::MessageName for RejectionCount {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "RejectionCount";
+    const FULL_NAME: &'static str = "engagement.v1.RejectionCount";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RejectionCount";
+}
+impl ::buffa::Message for RejectionCount {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.source.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.source) as u64;
+        }
+        if self.other {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        if !self.field.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.field) as u64;
+        }
+        if !self.rule.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.rule) as u64;
+        }
+        {
+            let val = self.reason.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        if self.events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.events) as u64;
+        }
+        for v in &self.hours {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.source.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.source, buf);
+        }
+        if self.other {
+            ::buffa::types::put_bool_field(2u32, self.other, buf);
+        }
+        if !self.field.is_empty() {
+            ::buffa::types::put_string_field(3u32, &self.field, buf);
+        }
+        if !self.rule.is_empty() {
+            ::buffa::types::put_string_field(4u32, &self.rule, buf);
+        }
+        {
+            let val = self.reason.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(5u32, val, buf);
+            }
+        }
+        if self.events != 0i64 {
+            ::buffa::types::put_int64_field(6u32, self.events, buf);
+        }
+        for v in &self.hours {
+            ::buffa::types::put_len_delimited_header(
+                7u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.source, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.other = ::buffa::types::decode_bool(buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.field, buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.rule, buf)?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.reason = ::buffa::EnumValue::from(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.events = ::buffa::types::decode_int64(buf)?;
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.hours.push(elem);
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.source.clear();
+        self.other = false;
+        self.field.clear();
+        self.rule.clear();
+        self.reason = ::buffa::EnumValue::from(0);
+        self.events = 0i64;
+        self.hours.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for RejectionCount {
+    const PROTO_FQN: &'static str = "engagement.v1.RejectionCount";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for RejectionCount {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __REJECTION_COUNT_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.RejectionCount",
+    to_json: ::buffa::type_registry::any_to_json::<RejectionCount>,
+    from_json: ::buffa::type_registry::any_from_json::<RejectionCount>,
+    is_wkt: false,
+};
+pub mod rejection_count {
+    #[allow(unused_imports)]
+    use super::*;
+    /// `Hour` is the number of events in one hour.
+    #[derive(Clone, PartialEq, Default)]
+    #[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+    #[cfg_attr(feature = "json", serde(default))]
+    pub struct Hour {
+        /// Start of the hour, in UTC.
+        ///
+        /// Field 1: `start_time`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "startTime",
+                alias = "start_time",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+            )
+        )]
+        pub start_time: ::buffa::MessageField<
+            ::buffa_types::google::protobuf::Timestamp,
+            ::buffa::Inline<::buffa_types::google::protobuf::Timestamp>,
+        >,
+        /// Number of rejected events.
+        ///
+        /// Field 2: `events`
+        #[cfg_attr(
+            feature = "json",
+            serde(
+                rename = "events",
+                with = "::buffa::json_helpers::int64",
+                skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+            )
+        )]
+        pub events: i64,
+        #[cfg_attr(feature = "json", serde(skip))]
+        #[doc(hidden)]
+        pub __buffa_unknown_fields: ::buffa::UnknownFields,
+    }
+    impl ::core::fmt::Debug for Hour {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+            f.debug_struct("Hour")
+                .field("start_time", &self.start_time)
+                .field("events", &self.events)
+                .finish()
+        }
+    }
+    impl Hour {
+        /// Protobuf type URL for this message, for use with `Any::pack` and
+        /// `Any::unpack_if`.
+        ///
+        /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+        pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RejectionCount.Hour";
+    }
+    ::buffa::impl_default_instance!(Hour);
+    impl ::buffa::MessageName for Hour {
+        const PACKAGE: &'static str = "engagement.v1";
+        const NAME: &'static str = "RejectionCount.Hour";
+        const FULL_NAME: &'static str = "engagement.v1.RejectionCount.Hour";
+        const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RejectionCount.Hour";
+    }
+    impl ::buffa::Message for Hour {
+        /// Returns the total encoded size in bytes.
+        ///
+        /// Accumulates in `u64` (which cannot overflow for in-memory
+        /// data) and saturates to `u32` at return, so a message whose
+        /// encoded size exceeds the 2 GiB protobuf limit yields a value
+        /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+        /// points reject, never a silently wrapped size.
+        #[allow(clippy::let_and_return)]
+        fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+            #[allow(unused_imports)]
+            use ::buffa::Enumeration as _;
+            let mut size = 0u64;
+            if self.start_time.is_set() {
+                let __slot = __cache.reserve();
+                let inner_size = self.start_time.compute_size(__cache);
+                __cache.set(__slot, inner_size);
+                size
+                    += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                        + inner_size as u64;
+            }
+            if self.events != 0i64 {
+                size += 1u64 + ::buffa::types::int64_encoded_len(self.events) as u64;
+            }
+            size += self.__buffa_unknown_fields.encoded_len() as u64;
+            ::buffa::saturate_size(size)
+        }
+        fn write_to(
+            &self,
+            __cache: &mut ::buffa::SizeCache,
+            buf: &mut impl ::buffa::EncodeSink,
+        ) {
+            #[allow(unused_imports)]
+            use ::buffa::Enumeration as _;
+            if self.start_time.is_set() {
+                ::buffa::types::put_len_delimited_header(
+                    1u32,
+                    u64::from(__cache.consume_next()),
+                    buf,
+                );
+                self.start_time.write_to(__cache, buf);
+            }
+            if self.events != 0i64 {
+                ::buffa::types::put_int64_field(2u32, self.events, buf);
+            }
+            self.__buffa_unknown_fields.write_to(buf);
+        }
+        fn merge_field(
+            &mut self,
+            tag: ::buffa::encoding::Tag,
+            buf: &mut impl ::buffa::bytes::Buf,
+            ctx: ::buffa::DecodeContext<'_>,
+        ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+            #[allow(unused_imports)]
+            use ::buffa::bytes::Buf as _;
+            #[allow(unused_imports)]
+            use ::buffa::Enumeration as _;
+            match tag.field_number() {
+                1u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::LengthDelimited,
+                    )?;
+                    ::buffa::Message::merge_length_delimited(
+                        self.start_time.get_or_insert_default(),
+                        buf,
+                        ctx,
+                    )?;
+                }
+                2u32 => {
+                    ::buffa::encoding::check_wire_type(
+                        tag,
+                        ::buffa::encoding::WireType::Varint,
+                    )?;
+                    self.events = ::buffa::types::decode_int64(buf)?;
+                }
+                _ => {
+                    self.__buffa_unknown_fields
+                        .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+                }
+            }
+            ::core::result::Result::Ok(())
+        }
+        fn clear(&mut self) {
+            self.start_time = ::buffa::MessageField::none();
+            self.events = 0i64;
+            self.__buffa_unknown_fields.clear();
+        }
+    }
+    impl ::buffa::ExtensionSet for Hour {
+        const PROTO_FQN: &'static str = "engagement.v1.RejectionCount.Hour";
+        fn unknown_fields(&self) -> &::buffa::UnknownFields {
+            &self.__buffa_unknown_fields
+        }
+        fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+            &mut self.__buffa_unknown_fields
+        }
+    }
+    #[cfg(feature = "json")]
+    impl ::buffa::json_helpers::ProtoElemJson for Hour {
+        fn serialize_proto_json<S: ::serde::Serializer>(
+            v: &Self,
+            s: S,
+        ) -> ::core::result::Result<S::Ok, S::Error> {
+            ::serde::Serialize::serialize(v, s)
+        }
+        fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+            d: D,
+        ) -> ::core::result::Result<Self, D::Error> {
+            <Self as ::serde::Deserialize>::deserialize(d)
+        }
+    }
+    #[cfg(feature = "json")]
+    #[doc(hidden)]
+    pub const __HOUR_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+        type_url: "type.googleapis.com/engagement.v1.RejectionCount.Hour",
+        to_json: ::buffa::type_registry::any_to_json::<Hour>,
+        from_json: ::buffa::type_registry::any_from_json::<Hour>,
+        is_wkt: false,
+    };
+}
+/// `RecentRejection` is one rejected event without its values. The server sets
+/// every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct RecentRejection {
+    /// Time at which the event was rejected.
+    ///
+    /// Field 1: `reject_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejectTime",
+            alias = "reject_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub reject_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Method that brought the event, such as `RecordEvent`.
+    ///
+    /// Field 2: `method`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "method",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub method: String,
+    /// Source of the event, as in `RejectionCount`.
+    ///
+    /// Field 3: `source`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "source",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub source: String,
+    /// Path of the first field that broke a rule, as in `RejectionCount`.
+    ///
+    /// Field 4: `field`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "field",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub field: String,
+    /// Id of the rule, as in `RejectionCount`.
+    ///
+    /// Field 5: `rule`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rule",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub rule: String,
+    /// Reason of the rejection.
+    ///
+    /// Field 6: `reason`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "reason",
+            with = "::buffa::json_helpers::proto_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+        )
+    )]
+    pub reason: EnumValue<ErrorReason>,
+    /// Problem and limit, for people: at most 300 characters. Never contains the
+    /// value.
+    ///
+    /// Field 7: `description`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "description",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub description: String,
+    /// Shape of the value: `a` stands for a small letter, `A` for any other letter,
+    /// `9` for a digit and `?` for what is neither nor in ASCII; the rest, such as
+    /// punctuation, stands for itself: `9999-99`. A shape of more than 20 characters
+    /// is cut and ends with `…`. Empty if the field is absent, may identify a
+    /// person, or is not one of this contract.
+    ///
+    /// Field 8: `value_shape`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "valueShape",
+            alias = "value_shape",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub value_shape: String,
+    /// Number of broken rules of the event, as in `EventError`.
+    ///
+    /// Field 9: `violations_total`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "violationsTotal",
+            alias = "violations_total",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub violations_total: i32,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for RecentRejection {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("RecentRejection")
+            .field("reject_time", &self.reject_time)
+            .field("method", &self.method)
+            .field("source", &self.source)
+            .field("field", &self.field)
+            .field("rule", &self.rule)
+            .field("reason", &self.reason)
+            .field("description", &self.description)
+            .field("value_shape", &self.value_shape)
+            .field("violations_total", &self.violations_total)
+            .finish()
+    }
+}
+impl RecentRejection {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RecentRejection";
+}
+::buffa::impl_default_instance!(RecentRejection);
+impl ::buffa::MessageName for RecentRejection {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "RecentRejection";
+    const FULL_NAME: &'static str = "engagement.v1.RecentRejection";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RecentRejection";
+}
+impl ::buffa::Message for RecentRejection {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.reject_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.reject_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if !self.method.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.method) as u64;
+        }
+        if !self.source.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.source) as u64;
+        }
+        if !self.field.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.field) as u64;
+        }
+        if !self.rule.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.rule) as u64;
+        }
+        {
+            let val = self.reason.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        if !self.description.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.description) as u64;
+        }
+        if !self.value_shape.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.value_shape) as u64;
+        }
+        if self.violations_total != 0i32 {
+            size
+                += 1u64
+                    + ::buffa::types::int32_encoded_len(self.violations_total) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.reject_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                1u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.reject_time.write_to(__cache, buf);
+        }
+        if !self.method.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.method, buf);
+        }
+        if !self.source.is_empty() {
+            ::buffa::types::put_string_field(3u32, &self.source, buf);
+        }
+        if !self.field.is_empty() {
+            ::buffa::types::put_string_field(4u32, &self.field, buf);
+        }
+        if !self.rule.is_empty() {
+            ::buffa::types::put_string_field(5u32, &self.rule, buf);
+        }
+        {
+            let val = self.reason.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(6u32, val, buf);
+            }
+        }
+        if !self.description.is_empty() {
+            ::buffa::types::put_string_field(7u32, &self.description, buf);
+        }
+        if !self.value_shape.is_empty() {
+            ::buffa::types::put_string_field(8u32, &self.value_shape, buf);
+        }
+        if self.violations_total != 0i32 {
+            ::buffa::types::put_int32_field(9u32, self.violations_total, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.reject_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.method, buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.source, buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.field, buf)?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.rule, buf)?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.reason = ::buffa::EnumValue::from(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.description, buf)?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.value_shape, buf)?;
+            }
+            9u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.violations_total = ::buffa::types::decode_int32(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.reject_time = ::buffa::MessageField::none();
+        self.method.clear();
+        self.source.clear();
+        self.field.clear();
+        self.rule.clear();
+        self.reason = ::buffa::EnumValue::from(0);
+        self.description.clear();
+        self.value_shape.clear();
+        self.violations_total = 0i32;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for RecentRejection {
+    const PROTO_FQN: &'static str = "engagement.v1.RecentRejection";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for RecentRejection {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __RECENT_REJECTION_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.RecentRejection",
+    to_json: ::buffa::type_registry::any_to_json::<RecentRejection>,
+    from_json: ::buffa::type_registry::any_from_json::<RecentRejection>,
+    is_wkt: false,
+};
 /// `SubjectKind` is the kind of id that names a subject.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -677,6 +677,42 @@ pub mod ingest_service_client {
                 .insert(GrpcMethod::new("engagement.v1.IngestService", "ListUploads"));
             self.inner.unary(req, path, codec).await
         }
+        /// `ListRejections` says which producer broke which rule: it counts the
+        /// rejected events of single calls, batches and uploads by source, field and
+        /// rule, and shows the last few without their values.
+        ///
+        /// Each node keeps its own record of the events that it rejected itself, for 48
+        /// hours, in memory: it begins when the server starts, and rejected events of
+        /// other nodes are not in it. Calls with `validate_only` are not counted, nor
+        /// are chunks that are sent again. If the server has several processes, any of
+        /// them answers for all: what another one has rejected is in the record about a
+        /// second later, and a process that is killed loses at most that.
+        pub async fn list_rejections(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRejectionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRejectionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::MessageCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/engagement.v1.IngestService/ListRejections",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("engagement.v1.IngestService", "ListRejections"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 

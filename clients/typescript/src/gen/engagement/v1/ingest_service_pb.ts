@@ -7,6 +7,8 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
+import type { ErrorReason } from "./error_reason_pb.js";
+import { file_engagement_v1_error_reason } from "./error_reason_pb.js";
 import type { Event, EventResult, Outcome, Tally } from "./event_pb.js";
 import { file_engagement_v1_event } from "./event_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
@@ -17,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/ingest_service.proto.
  */
 export const file_engagement_v1_ingest_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbmdhZ2VtZW50L3YxL2luZ2VzdF9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIooBChJSZWNvcmRFdmVudFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIrCgVldmVudBgCIAEoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCBrpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkEKE1JlY29yZEV2ZW50UmVzcG9uc2USKgoGcmVzdWx0GAEgASgLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdCKoAQoTUmVjb3JkRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEjEKBmV2ZW50cxgCIAMoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCC7pICJIBBQgBEPQDEhUKDWFsbG93X3BhcnRpYWwYAyABKAgSFQoNdmFsaWRhdGVfb25seRgEIAEoCCJoChRSZWNvcmRFdmVudHNSZXNwb25zZRIrCgdyZXN1bHRzGAEgAygLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdBIjCgV0YWxseRgCIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkiTgoMU291cmNlRGlnZXN0EhcKBmV2ZW50cxgBIAEoA0IHukgEIgIoABIlCgZzaGEyNTYYAiABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JCLkBAoTVXBsb2FkRXZlbnRzUmVxdWVzdBI3CgRvcGVuGAEgASgLMicuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXF1ZXN0Lk9wZW5IABI5CgVjaHVuaxgCIAEoCzIoLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5DaHVua0gAEjsKBmZpbmlzaBgDIAEoCzIpLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5GaW5pc2hIABqSAQoET3BlbhIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEiEKCXVwbG9hZF9pZBgCIAEoCUIOukgLcgkQARiAAboBAQASEgoKa2VlcF9nb2luZxgDIAEoCBIhCgtzb3VyY2VfbmFtZRgEIAEoCUIMukgJcgcYgAK6AQEAGoABCgVDaHVuaxIZCghzZXF1ZW5jZRgBIAEoA0IHukgEIgIgABIvCgZldmVudHMYAiADKAsyFC5lbmdhZ2VtZW50LnYxLkV2ZW50Qgm6SAaSAQMQ9AMSKwoGc291cmNlGAMgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QacgoGRmluaXNoEh4KDWxhc3Rfc2VxdWVuY2UYASABKANCB7pIBCICKAASKwoGc291cmNlGAIgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QSGwoKdW5yZWFkYWJsZRgDIAEoA0IHukgEIgIoAEIQCgdtZXNzYWdlEgW6SAIIASLuBwoUVXBsb2FkRXZlbnRzUmVzcG9uc2USPAoGb3BlbmVkGAEgASgLMiouZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5PcGVuZWRIABI2CgNhY2sYAiABKAsyJy5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkFja0gAEj4KB2Nsb3NpbmcYAyABKAsyKy5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkNsb3NpbmdIABJACghmaW5pc2hlZBgEIAEoCzIsLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuRmluaXNoZWRIABqhAgoGT3BlbmVkEhkKEWNvbW1pdHRlZF90aHJvdWdoGAEgASgDEhgKEG1heF9jaHVua19ldmVudHMYAiABKAUSFwoPbWF4X2NodW5rX2J5dGVzGAMgASgDEhoKEm1heF91bmFja2VkX2NodW5rcxgEIAEoBRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLc291cmNlX3NhbHQYBiABKAkSKwoGc291cmNlGAcgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QSNAoPZWFybGllcl9zb3VyY2VzGAggAygLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QacwoDQWNrEhkKEWNvbW1pdHRlZF90aHJvdWdoGAEgASgDEiMKBXRhbGx5GAIgASgLMhQuZW5nYWdlbWVudC52MS5UYWxseRIsCgdyZXN1bHRzGAMgAygLMhsuZW5nYWdlbWVudC52MS5VcGxvYWRSZXN1bHQahgIKB0Nsb3NpbmcSQgoGcmVhc29uGAEgASgOMjIuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5DbG9zaW5nLlJlYXNvbhIyCg9yZWNvbm5lY3RfZGVsYXkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iggEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABITCg9SRUFTT05fRFJBSU5JTkcQARISCg5SRUFTT05fTUFYX0FHRRACEhoKFlJFQVNPTl9VTkFVVEhFTlRJQ0FURUQQBBIVChFSRUFTT05fT1ZFUkxPQURFRBAFIgQIAxADGjEKCEZpbmlzaGVkEiUKBnVwbG9hZBgBIAEoCzIVLmVuZ2FnZW1lbnQudjEuVXBsb2FkQgkKB21lc3NhZ2UimQEKDFVwbG9hZFJlc3VsdBIWCg5jaHVua19zZXF1ZW5jZRgBIAEoAxIqCgZyZXN1bHQYAiABKAsyGi5lbmdhZ2VtZW50LnYxLkV2ZW50UmVzdWx0EhQKDGV2ZW50X251bWJlchgDIAEoAxIvCgtyZWplY3RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi1gIKBlVwbG9hZBIRCgl1cGxvYWRfaWQYASABKAkSKgoFc3RhdGUYAiABKA4yGy5lbmdhZ2VtZW50LnYxLlVwbG9hZC5TdGF0ZRIZChFjb21taXR0ZWRfdGhyb3VnaBgDIAEoAxIjCgV0YWxseRgEIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtzb3VyY2VfbmFtZRgHIAEoCRISCgp1bnJlYWRhYmxlGAggASgDIkIKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASDgoKU1RBVEVfT1BFThABEhIKDlNUQVRFX0ZJTklTSEVEEAIi4QIKEkxpc3RVcGxvYWRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEkEKCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsiBwj/gtH/rwcyABI/CghlbmRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCyIHCP+C0f+vBzIAEh0KC3NvdXJjZV9uYW1lGAQgASgJQgi6SAVyAxiAAhI8CghvdXRjb21lcxgFIAMoDjIWLmVuZ2FnZW1lbnQudjEuT3V0Y29tZUISukgPkgEMEOgHIgeCAQQQASAAEhoKCXBhZ2Vfc2l6ZRgGIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAcgASgJQgi6SAVyAxiACCJWChNMaXN0VXBsb2Fkc1Jlc3BvbnNlEiYKB3VwbG9hZHMYASADKAsyFS5lbmdhZ2VtZW50LnYxLlVwbG9hZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkioQEKEEdldFVwbG9hZFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIhCgl1cGxvYWRfaWQYAiABKAlCDrpIC3IJEAEYgAG6AQEAEhoKCXBhZ2Vfc2l6ZRgDIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAxiACCKEAQoRR2V0VXBsb2FkUmVzcG9uc2USJQoGdXBsb2FkGAEgASgLMhUuZW5nYWdlbWVudC52MS5VcGxvYWQSLwoKcmVqZWN0aW9ucxgCIAMoCzIbLmVuZ2FnZW1lbnQudjEuVXBsb2FkUmVzdWx0EhcKD25leHRfcGFnZV90b2tlbhgDIAEoCTLLAwoNSW5nZXN0U2VydmljZRJUCgtSZWNvcmRFdmVudBIhLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRSZXF1ZXN0GiIuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudFJlc3BvbnNlElcKDFJlY29yZEV2ZW50cxIiLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRzUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRzUmVzcG9uc2USWwoMVXBsb2FkRXZlbnRzEiIuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZSgBMAESUwoJR2V0VXBsb2FkEh8uZW5nYWdlbWVudC52MS5HZXRVcGxvYWRSZXF1ZXN0GiAuZW5nYWdlbWVudC52MS5HZXRVcGxvYWRSZXNwb25zZSIDkAIBElkKC0xpc3RVcGxvYWRzEiEuZW5nYWdlbWVudC52MS5MaXN0VXBsb2Fkc1JlcXVlc3QaIi5lbmdhZ2VtZW50LnYxLkxpc3RVcGxvYWRzUmVzcG9uc2UiA5ACAUJ4CiFpby5naXRodWIuZW5nYWdlbWVudGF0dHJpYnV0ZXMudjFQAVpRZ2l0aHViLmNvbS9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2NsaWVudHMvZ28vdjE7ZW5nYWdlbWVudHYxYgZwcm90bzM", [file_buf_validate_validate, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiJlbmdhZ2VtZW50L3YxL2luZ2VzdF9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIooBChJSZWNvcmRFdmVudFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIrCgVldmVudBgCIAEoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCBrpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkEKE1JlY29yZEV2ZW50UmVzcG9uc2USKgoGcmVzdWx0GAEgASgLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdCKoAQoTUmVjb3JkRXZlbnRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEjEKBmV2ZW50cxgCIAMoCzIULmVuZ2FnZW1lbnQudjEuRXZlbnRCC7pICJIBBQgBEPQDEhUKDWFsbG93X3BhcnRpYWwYAyABKAgSFQoNdmFsaWRhdGVfb25seRgEIAEoCCJoChRSZWNvcmRFdmVudHNSZXNwb25zZRIrCgdyZXN1bHRzGAEgAygLMhouZW5nYWdlbWVudC52MS5FdmVudFJlc3VsdBIjCgV0YWxseRgCIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkiTgoMU291cmNlRGlnZXN0EhcKBmV2ZW50cxgBIAEoA0IHukgEIgIoABIlCgZzaGEyNTYYAiABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JCLkBAoTVXBsb2FkRXZlbnRzUmVxdWVzdBI3CgRvcGVuGAEgASgLMicuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXF1ZXN0Lk9wZW5IABI5CgVjaHVuaxgCIAEoCzIoLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5DaHVua0gAEjsKBmZpbmlzaBgDIAEoCzIpLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVxdWVzdC5GaW5pc2hIABqSAQoET3BlbhIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEiEKCXVwbG9hZF9pZBgCIAEoCUIOukgLcgkQARiAAboBAQASEgoKa2VlcF9nb2luZxgDIAEoCBIhCgtzb3VyY2VfbmFtZRgEIAEoCUIMukgJcgcYgAK6AQEAGoABCgVDaHVuaxIZCghzZXF1ZW5jZRgBIAEoA0IHukgEIgIgABIvCgZldmVudHMYAiADKAsyFC5lbmdhZ2VtZW50LnYxLkV2ZW50Qgm6SAaSAQMQ9AMSKwoGc291cmNlGAMgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QacgoGRmluaXNoEh4KDWxhc3Rfc2VxdWVuY2UYASABKANCB7pIBCICKAASKwoGc291cmNlGAIgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QSGwoKdW5yZWFkYWJsZRgDIAEoA0IHukgEIgIoAEIQCgdtZXNzYWdlEgW6SAIIASLuBwoUVXBsb2FkRXZlbnRzUmVzcG9uc2USPAoGb3BlbmVkGAEgASgLMiouZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5PcGVuZWRIABI2CgNhY2sYAiABKAsyJy5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkFja0gAEj4KB2Nsb3NpbmcYAyABKAsyKy5lbmdhZ2VtZW50LnYxLlVwbG9hZEV2ZW50c1Jlc3BvbnNlLkNsb3NpbmdIABJACghmaW5pc2hlZBgEIAEoCzIsLmVuZ2FnZW1lbnQudjEuVXBsb2FkRXZlbnRzUmVzcG9uc2UuRmluaXNoZWRIABqhAgoGT3BlbmVkEhkKEWNvbW1pdHRlZF90aHJvdWdoGAEgASgDEhgKEG1heF9jaHVua19ldmVudHMYAiABKAUSFwoPbWF4X2NodW5rX2J5dGVzGAMgASgDEhoKEm1heF91bmFja2VkX2NodW5rcxgEIAEoBRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLc291cmNlX3NhbHQYBiABKAkSKwoGc291cmNlGAcgASgLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QSNAoPZWFybGllcl9zb3VyY2VzGAggAygLMhsuZW5nYWdlbWVudC52MS5Tb3VyY2VEaWdlc3QacwoDQWNrEhkKEWNvbW1pdHRlZF90aHJvdWdoGAEgASgDEiMKBXRhbGx5GAIgASgLMhQuZW5nYWdlbWVudC52MS5UYWxseRIsCgdyZXN1bHRzGAMgAygLMhsuZW5nYWdlbWVudC52MS5VcGxvYWRSZXN1bHQahgIKB0Nsb3NpbmcSQgoGcmVhc29uGAEgASgOMjIuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZS5DbG9zaW5nLlJlYXNvbhIyCg9yZWNvbm5lY3RfZGVsYXkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iggEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABITCg9SRUFTT05fRFJBSU5JTkcQARISCg5SRUFTT05fTUFYX0FHRRACEhoKFlJFQVNPTl9VTkFVVEhFTlRJQ0FURUQQBBIVChFSRUFTT05fT1ZFUkxPQURFRBAFIgQIAxADGjEKCEZpbmlzaGVkEiUKBnVwbG9hZBgBIAEoCzIVLmVuZ2FnZW1lbnQudjEuVXBsb2FkQgkKB21lc3NhZ2UimQEKDFVwbG9hZFJlc3VsdBIWCg5jaHVua19zZXF1ZW5jZRgBIAEoAxIqCgZyZXN1bHQYAiABKAsyGi5lbmdhZ2VtZW50LnYxLkV2ZW50UmVzdWx0EhQKDGV2ZW50X251bWJlchgDIAEoAxIvCgtyZWplY3RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi1gIKBlVwbG9hZBIRCgl1cGxvYWRfaWQYASABKAkSKgoFc3RhdGUYAiABKA4yGy5lbmdhZ2VtZW50LnYxLlVwbG9hZC5TdGF0ZRIZChFjb21taXR0ZWRfdGhyb3VnaBgDIAEoAxIjCgV0YWxseRgEIAEoCzIULmVuZ2FnZW1lbnQudjEuVGFsbHkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtzb3VyY2VfbmFtZRgHIAEoCRISCgp1bnJlYWRhYmxlGAggASgDIkIKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASDgoKU1RBVEVfT1BFThABEhIKDlNUQVRFX0ZJTklTSEVEEAIi4QIKEkxpc3RVcGxvYWRzUmVxdWVzdBIwCgphY2NvdW50X2lkGAEgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEkEKCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsiBwj/gtH/rwcyABI/CghlbmRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCyIHCP+C0f+vBzIAEh0KC3NvdXJjZV9uYW1lGAQgASgJQgi6SAVyAxiAAhI8CghvdXRjb21lcxgFIAMoDjIWLmVuZ2FnZW1lbnQudjEuT3V0Y29tZUISukgPkgEMEOgHIgeCAQQQASAAEhoKCXBhZ2Vfc2l6ZRgGIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAcgASgJQgi6SAVyAxiACCJWChNMaXN0VXBsb2Fkc1Jlc3BvbnNlEiYKB3VwbG9hZHMYASADKAsyFS5lbmdhZ2VtZW50LnYxLlVwbG9hZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkioQEKEEdldFVwbG9hZFJlcXVlc3QSMAoKYWNjb3VudF9pZBgBIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIhCgl1cGxvYWRfaWQYAiABKAlCDrpIC3IJEAEYgAG6AQEAEhoKCXBhZ2Vfc2l6ZRgDIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAxiACCKEAQoRR2V0VXBsb2FkUmVzcG9uc2USJQoGdXBsb2FkGAEgASgLMhUuZW5nYWdlbWVudC52MS5VcGxvYWQSLwoKcmVqZWN0aW9ucxgCIAMoCzIbLmVuZ2FnZW1lbnQudjEuVXBsb2FkUmVzdWx0EhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSL2AQoVTGlzdFJlamVjdGlvbnNSZXF1ZXN0EjAKCmFjY291bnRfaWQYASABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXsxLDY0fSQSQQoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCyIHCP+C0f+vBzIAEj8KCGVuZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELIgcI/4LR/68HMgASHAoGc291cmNlGAQgASgJQge6SARyAhhASACIAQFCCQoHX3NvdXJjZSLbAQoWTGlzdFJlamVjdGlvbnNSZXNwb25zZRItCgZjb3VudHMYASADKAsyHS5lbmdhZ2VtZW50LnYxLlJlamVjdGlvbkNvdW50Ei4KBnJlY2VudBgCIAMoCzIeLmVuZ2FnZW1lbnQudjEuUmVjZW50UmVqZWN0aW9uEhcKD3JlamVjdGVkX2V2ZW50cxgDIAEoAxI1ChFyZWNvcmRfc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKaW5jb21wbGV0ZRgFIAEoCCKDAgoOUmVqZWN0aW9uQ291bnQSDgoGc291cmNlGAEgASgJEg0KBW90aGVyGAIgASgIEg0KBWZpZWxkGAMgASgJEgwKBHJ1bGUYBCABKAkSKgoGcmVhc29uGAUgASgOMhouZW5nYWdlbWVudC52MS5FcnJvclJlYXNvbhIOCgZldmVudHMYBiABKAMSMQoFaG91cnMYByADKAsyIi5lbmdhZ2VtZW50LnYxLlJlamVjdGlvbkNvdW50LkhvdXIaRgoESG91chIuCgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZldmVudHMYAiABKAMi7wEKD1JlY2VudFJlamVjdGlvbhIvCgtyZWplY3RfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbWV0aG9kGAIgASgJEg4KBnNvdXJjZRgDIAEoCRINCgVmaWVsZBgEIAEoCRIMCgRydWxlGAUgASgJEioKBnJlYXNvbhgGIAEoDjIaLmVuZ2FnZW1lbnQudjEuRXJyb3JSZWFzb24SEwoLZGVzY3JpcHRpb24YByABKAkSEwoLdmFsdWVfc2hhcGUYCCABKAkSGAoQdmlvbGF0aW9uc190b3RhbBgJIAEoBTKvBAoNSW5nZXN0U2VydmljZRJUCgtSZWNvcmRFdmVudBIhLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRSZXF1ZXN0GiIuZW5nYWdlbWVudC52MS5SZWNvcmRFdmVudFJlc3BvbnNlElcKDFJlY29yZEV2ZW50cxIiLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRzUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuUmVjb3JkRXZlbnRzUmVzcG9uc2USWwoMVXBsb2FkRXZlbnRzEiIuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5VcGxvYWRFdmVudHNSZXNwb25zZSgBMAESUwoJR2V0VXBsb2FkEh8uZW5nYWdlbWVudC52MS5HZXRVcGxvYWRSZXF1ZXN0GiAuZW5nYWdlbWVudC52MS5HZXRVcGxvYWRSZXNwb25zZSIDkAIBElkKC0xpc3RVcGxvYWRzEiEuZW5nYWdlbWVudC52MS5MaXN0VXBsb2Fkc1JlcXVlc3QaIi5lbmdhZ2VtZW50LnYxLkxpc3RVcGxvYWRzUmVzcG9uc2UiA5ACARJiCg5MaXN0UmVqZWN0aW9ucxIkLmVuZ2FnZW1lbnQudjEuTGlzdFJlamVjdGlvbnNSZXF1ZXN0GiUuZW5nYWdlbWVudC52MS5MaXN0UmVqZWN0aW9uc1Jlc3BvbnNlIgOQAgFCeAohaW8uZ2l0aHViLmVuZ2FnZW1lbnRhdHRyaWJ1dGVzLnYxUAFaUWdpdGh1Yi5jb20vZW5nYWdlbWVudC1hdHRyaWJ1dGVzL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9jbGllbnRzL2dvL3YxO2VuZ2FnZW1lbnR2MWIGcHJvdG8z", [file_buf_validate_validate, file_engagement_v1_error_reason, file_engagement_v1_event, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * `RecordEventRequest` is the request of `RecordEvent`.
@@ -959,6 +961,284 @@ export const GetUploadResponseSchema: GenMessage<GetUploadResponse> = /*@__PURE_
   messageDesc(file_engagement_v1_ingest_service, 12);
 
 /**
+ * `ListRejectionsRequest` is the request of `ListRejections`.
+ *
+ * @generated from message engagement.v1.ListRejectionsRequest
+ */
+export type ListRejectionsRequest = Message<"engagement.v1.ListRejectionsRequest"> & {
+  /**
+   * Account of the brand: 1 to 64 letters, digits, `-` and `_`. Required.
+   *
+   * @generated from field: string account_id = 1;
+   */
+  accountId: string;
+
+  /**
+   * Start of the time range, inclusive, 1970 to 9999; the whole hour in which it
+   * lies is counted. If absent, the range has no start.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * End of the time range, exclusive, 1970 to 9999; the whole hour in which it
+   * lies is counted. If absent, the range has no end.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 3;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Exact source, as the response names it, at most 64 characters; empty for
+   * events without one. If absent, all match.
+   *
+   * @generated from field: optional string source = 4;
+   */
+  source?: string | undefined;
+};
+
+/**
+ * Describes the message engagement.v1.ListRejectionsRequest.
+ * Use `create(ListRejectionsRequestSchema)` to create a new message.
+ */
+export const ListRejectionsRequestSchema: GenMessage<ListRejectionsRequest> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_ingest_service, 13);
+
+/**
+ * `ListRejectionsResponse` is the response of `ListRejections`. The server sets
+ * every field.
+ *
+ * @generated from message engagement.v1.ListRejectionsResponse
+ */
+export type ListRejectionsResponse = Message<"engagement.v1.ListRejectionsResponse"> & {
+  /**
+   * Broken rules, those of most events first: at most 1,000.
+   *
+   * @generated from field: repeated engagement.v1.RejectionCount counts = 1;
+   */
+  counts: RejectionCount[];
+
+  /**
+   * The last rejected events, the newest first: at most 20, fewer if the node
+   * has rejected events of more than 200 accounts since.
+   *
+   * @generated from field: repeated engagement.v1.RecentRejection recent = 2;
+   */
+  recent: RecentRejection[];
+
+  /**
+   * Number of rejected events. An event that breaks several rules is in several
+   * of the counts, and once in this number.
+   *
+   * @generated from field: int64 rejected_events = 3;
+   */
+  rejectedEvents: bigint;
+
+  /**
+   * Time at which the record begins: the start of the server, or the first hour
+   * that is kept.
+   *
+   * @generated from field: google.protobuf.Timestamp record_start_time = 4;
+   */
+  recordStartTime?: Timestamp | undefined;
+
+  /**
+   * Whether the record was full, so that some rejected events of the account may
+   * be counted under `RejectionCount.other` or not at all.
+   *
+   * @generated from field: bool incomplete = 5;
+   */
+  incomplete: boolean;
+};
+
+/**
+ * Describes the message engagement.v1.ListRejectionsResponse.
+ * Use `create(ListRejectionsResponseSchema)` to create a new message.
+ */
+export const ListRejectionsResponseSchema: GenMessage<ListRejectionsResponse> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_ingest_service, 14);
+
+/**
+ * `RejectionCount` is the number of rejected events of one source that broke one
+ * rule of one field. The server sets every field.
+ *
+ * @generated from message engagement.v1.RejectionCount
+ */
+export type RejectionCount = Message<"engagement.v1.RejectionCount"> & {
+  /**
+   * `Event.source` of the events; empty if they had none. If it breaks a rule
+   * itself, it is cut to 64 characters and control characters are replaced.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * Whether this counts what the record had no room for. Then `source` is empty,
+   * and if the rules had no room either, so are the fields that name them.
+   *
+   * @generated from field: bool other = 2;
+   */
+  other: boolean;
+
+  /**
+   * Path of the field from the event, without indexes and keys of maps; empty if
+   * the event as a whole broke the rule.
+   *
+   * @generated from field: string field = 3;
+   */
+  field: string;
+
+  /**
+   * Id of the rule, as in `FieldViolation`. Empty for EVENT_ID_CONFLICT.
+   *
+   * @generated from field: string rule = 4;
+   */
+  rule: string;
+
+  /**
+   * Reason of the rejection.
+   *
+   * @generated from field: engagement.v1.ErrorReason reason = 5;
+   */
+  reason: ErrorReason;
+
+  /**
+   * Number of rejected events, or a lower bound: checks of an event, and of a
+   * batch with many rejected events, end before all broken rules are found.
+   *
+   * @generated from field: int64 events = 6;
+   */
+  events: bigint;
+
+  /**
+   * The same number by hour, without hours that have none, oldest first.
+   *
+   * @generated from field: repeated engagement.v1.RejectionCount.Hour hours = 7;
+   */
+  hours: RejectionCount_Hour[];
+};
+
+/**
+ * Describes the message engagement.v1.RejectionCount.
+ * Use `create(RejectionCountSchema)` to create a new message.
+ */
+export const RejectionCountSchema: GenMessage<RejectionCount> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_ingest_service, 15);
+
+/**
+ * `Hour` is the number of events in one hour.
+ *
+ * @generated from message engagement.v1.RejectionCount.Hour
+ */
+export type RejectionCount_Hour = Message<"engagement.v1.RejectionCount.Hour"> & {
+  /**
+   * Start of the hour, in UTC.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Number of rejected events.
+   *
+   * @generated from field: int64 events = 2;
+   */
+  events: bigint;
+};
+
+/**
+ * Describes the message engagement.v1.RejectionCount.Hour.
+ * Use `create(RejectionCount_HourSchema)` to create a new message.
+ */
+export const RejectionCount_HourSchema: GenMessage<RejectionCount_Hour> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_ingest_service, 15, 0);
+
+/**
+ * `RecentRejection` is one rejected event without its values. The server sets
+ * every field.
+ *
+ * @generated from message engagement.v1.RecentRejection
+ */
+export type RecentRejection = Message<"engagement.v1.RecentRejection"> & {
+  /**
+   * Time at which the event was rejected.
+   *
+   * @generated from field: google.protobuf.Timestamp reject_time = 1;
+   */
+  rejectTime?: Timestamp | undefined;
+
+  /**
+   * Method that brought the event, such as `RecordEvent`.
+   *
+   * @generated from field: string method = 2;
+   */
+  method: string;
+
+  /**
+   * Source of the event, as in `RejectionCount`.
+   *
+   * @generated from field: string source = 3;
+   */
+  source: string;
+
+  /**
+   * Path of the first field that broke a rule, as in `RejectionCount`.
+   *
+   * @generated from field: string field = 4;
+   */
+  field: string;
+
+  /**
+   * Id of the rule, as in `RejectionCount`.
+   *
+   * @generated from field: string rule = 5;
+   */
+  rule: string;
+
+  /**
+   * Reason of the rejection.
+   *
+   * @generated from field: engagement.v1.ErrorReason reason = 6;
+   */
+  reason: ErrorReason;
+
+  /**
+   * Problem and limit, for people: at most 300 characters. Never contains the
+   * value.
+   *
+   * @generated from field: string description = 7;
+   */
+  description: string;
+
+  /**
+   * Shape of the value: `a` stands for a small letter, `A` for any other letter,
+   * `9` for a digit and `?` for what is neither nor in ASCII; the rest, such as
+   * punctuation, stands for itself: `9999-99`. A shape of more than 20 characters
+   * is cut and ends with `…`. Empty if the field is absent, may identify a
+   * person, or is not one of this contract.
+   *
+   * @generated from field: string value_shape = 8;
+   */
+  valueShape: string;
+
+  /**
+   * Number of broken rules of the event, as in `EventError`.
+   *
+   * @generated from field: int32 violations_total = 9;
+   */
+  violationsTotal: number;
+};
+
+/**
+ * Describes the message engagement.v1.RecentRejection.
+ * Use `create(RecentRejectionSchema)` to create a new message.
+ */
+export const RecentRejectionSchema: GenMessage<RecentRejection> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_ingest_service, 16);
+
+/**
  * `IngestService` stores events. An acknowledged event is durable, readable and
  * searchable at that moment; with several nodes, at the node that acknowledged
  * it, and moments later at the others.
@@ -1081,6 +1361,25 @@ export const IngestService: GenService<{
     methodKind: "unary";
     input: typeof ListUploadsRequestSchema;
     output: typeof ListUploadsResponseSchema;
+  },
+  /**
+   * `ListRejections` says which producer broke which rule: it counts the
+   * rejected events of single calls, batches and uploads by source, field and
+   * rule, and shows the last few without their values.
+   *
+   * Each node keeps its own record of the events that it rejected itself, for 48
+   * hours, in memory: it begins when the server starts, and rejected events of
+   * other nodes are not in it. Calls with `validate_only` are not counted, nor
+   * are chunks that are sent again. If the server has several processes, any of
+   * them answers for all: what another one has rejected is in the record about a
+   * second later, and a process that is killed loses at most that.
+   *
+   * @generated from rpc engagement.v1.IngestService.ListRejections
+   */
+  listRejections: {
+    methodKind: "unary";
+    input: typeof ListRejectionsRequestSchema;
+    output: typeof ListRejectionsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_engagement_v1_ingest_service, 0);

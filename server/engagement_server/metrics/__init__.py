@@ -1,0 +1,1 @@
+"""What a server counts about its own work, and how the counts of its processes become one."""

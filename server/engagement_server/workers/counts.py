@@ -1,0 +1,122 @@
+"""What the workers count reaches their parent, so that any of them can answer for all.
+
+It does not know what is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from engagement_server.errors import WriterFailedError
+from engagement_server.supervision import call_all
+from engagement_server.workers.channel import Kind
+
+if TYPE_CHECKING:
+    from engagement_server.metrics.counters import Mergeable
+    from engagement_server.workers.channel import Channel, Message
+
+REJECTIONS = "rejections"
+"""Name of the rejected events among the things that are counted."""
+SEND_SECONDS = 1.0
+"""A worker that is killed loses what it has counted since: at most for this long."""
+
+
+class Part(NamedTuple):
+    """Counts of one kind in this process, and the type of their snapshots."""
+
+    counts: Mergeable[Any]  # Any: each part has its own
+    snapshot: type
+
+
+class _Named(NamedTuple):
+    """A snapshot of a part, or the subject of a question about it."""
+
+    name: str
+    value: msgspec.Raw
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Named)
+
+
+class WorkerCounts:
+    """What one worker counts, in parts with names, on its way to the parent."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._parts: dict[str, Part] = {}
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Message]] = {}
+        # An answer may take a megabyte, and the parent must not hold many.
+        self._asking = asyncio.Lock()
+
+    def add(self, name: str, part: Part) -> None:
+        """Sends what this part counts from now on."""
+        self._parts[name] = part
+
+    async def send_periodically(self) -> None:
+        """Sends what was counted, once a second."""
+        while True:
+            await asyncio.sleep(SEND_SECONDS)
+            self.send()
+
+    def send(self) -> None:
+        """Sends what was counted since the last time."""
+        for name, part in self._parts.items():
+            snapshot = part.counts.drain()
+            if snapshot is not None:
+                self._channel.send(Kind.COUNTED, _encoder.encode((name, snapshot)))
+
+    async def ask(self, name: str, subject: str) -> Any:  # a snapshot of the part
+        """Returns what all workers have counted about a subject: see `Mergeable.of`.
+
+        It holds all that this worker has counted, and what the others have sent. Raises WriterFailedError.
+        """
+        async with self._asking:
+            self.send()
+            number = next(self._numbers)
+            answer = self._answers[number] = asyncio.get_running_loop().create_future()
+            try:
+                self._channel.send(Kind.ASKED, _encoder.encode((name, subject)), number=number)
+                message: Message = await answer
+            finally:
+                del self._answers[number]
+        if message.kind == Kind.FAILED:
+            raise WriterFailedError("the parent process failed to answer; its log has the reason")
+        return msgspec.msgpack.decode(message.data, type=self._parts[name].snapshot)
+
+    def answer(self, message: Message) -> None:
+        """Takes an answer of the parent."""
+        answer = self._answers.get(message.number)
+        if answer is not None and not answer.done():  # the caller may have been cancelled
+            answer.set_result(message)
+
+
+class SharedCounts:
+    """What all workers have counted, in the parent."""
+
+    def __init__(self, parts: Mapping[str, Part]) -> None:
+        """Takes the parts by their names in the workers."""
+        self._parts = parts
+
+    def take(self, channel: Channel, message: Message) -> None:
+        """Takes a message of a worker: adds its counts, or answers its question through the channel."""
+        handle = self._answer if message.kind == Kind.ASKED else self._add
+        # The worker goes on serving calls whatever becomes of its counts.
+        if call_all("worker-counts", [handle], channel, message) is not None:
+            channel.send(Kind.FAILED, number=message.number)
+
+    def _add(self, _channel: Channel, message: Message) -> None:
+        name, snapshot = _decoder.decode(message.data)
+        part = self._parts[name]
+        part.counts.merge(msgspec.msgpack.decode(snapshot, type=part.snapshot))
+
+    def _answer(self, channel: Channel, message: Message) -> None:
+        name, subject = _decoder.decode(message.data)
+        snapshot = self._parts[name].counts.of(msgspec.msgpack.decode(subject, type=str))
+        channel.send(Kind.RESPONSE, _encoder.encode(snapshot), number=message.number)
