@@ -19,7 +19,7 @@ from engagement_server.store.reader import Reader
 from engagement_server.store.readers import MAX_WAITING_READS, Readers
 from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
-GREEDY, OTHER = Caller("greedy", "acme"), Caller("other", "acme")
+GREEDY, OTHER = Caller("greedy", "greedy account"), Caller("other", "other account")
 
 
 @asynccontextmanager
@@ -143,7 +143,9 @@ async def test_several_callers_get_no_more_than_a_turn_each(tmp_path: Path) -> N
     slow = [SlowRead() for _ in range(20)]
     async with opened(tmp_path, threads=4) as readers, deadline("reads"):
         running = [
-            asyncio.ensure_future(readers.run(each, caller=Caller(f"greedy {number % 3}", f"account {number % 3}")))
+            asyncio.ensure_future(
+                readers.run(each, caller=Caller(f"greedy {number % 3}", f"account {number % 3}"))
+            )
             for number, each in enumerate(slow)
         ]
         await eventually(lambda: sum(each.started.is_set() for each in slow) == 4, "all threads read")
