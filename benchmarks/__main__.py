@@ -16,6 +16,7 @@ import apsw
 import uvloop
 
 from benchmarks import usage
+from benchmarks.following import measure_following
 from benchmarks.growth import measure_growth
 from benchmarks.mixed import measure_mixed
 from benchmarks.profile import measure_profiles
@@ -61,6 +62,8 @@ async def _measure(settings: Settings) -> Sequence[Figure]:
         figures += await measure_reads(settings)
     if Part.SUBSCRIBE in settings.parts:
         figures += await measure_subscriptions(settings)
+    if Part.FOLLOWING in settings.parts:
+        figures += await measure_following(settings)
     if Part.PROFILE in settings.parts:
         figures += await measure_profiles(settings)
     if Part.WORKERS in settings.parts:
