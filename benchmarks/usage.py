@@ -59,13 +59,23 @@ def children(pid: int) -> list[int]:
     return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
+def tree_cpu_seconds(pid: int) -> float:
+    """CPU seconds of a process and all that it has started, those that have ended included."""
+    fields = _stat_fields(Path(f"/proc/{pid}/stat"))
+    own_seconds = sum(map(int, fields[11:15])) / _TICKS_PER_SECOND
+    return own_seconds + sum(map(tree_cpu_seconds, children(pid)))
+
+
 def folder_bytes(folder: Path) -> int:
     """Bytes of the files directly in a folder."""
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def _cpu_seconds(stat: Path) -> float:
-    # The name before it, in parentheses, may hold anything.
+    return sum(map(int, _stat_fields(stat)[11:13])) / _TICKS_PER_SECOND
+
+
+def _stat_fields(stat: Path) -> list[str]:
+    # The name before them, in parentheses, may hold anything.
     _, _, fields = stat.read_text().rpartition(")")
-    user_ticks, system_ticks = fields.split()[11:13]
-    return (int(user_ticks) + int(system_ticks)) / _TICKS_PER_SECOND
+    return fields.split()

@@ -1,0 +1,121 @@
+"""The work by which two versions of the server are compared: its messages, and what they cost a server."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+import grpc
+
+from benchmarks.events import EventSource
+from benchmarks.load import ACCOUNT_ID, chunk_message, time_calls, upload
+from benchmarks.processes import RunningServer
+from benchmarks.usage import tree_cpu_seconds
+from engagement import v1
+from engagement.limits import MAX_CHUNK_EVENTS
+
+_INGEST: Final = "/engagement.v1.IngestService"
+_EVENTS: Final = "/engagement.v1.EventService"
+_CALLERS: Final = 16
+_UPLOADED_EVENTS: Final = 50_000
+_REJECTED_EVENTS: Final = 20_000
+_SINGLE_EVENTS: Final = 1_000
+_SINGLE_EVENTS_TOGETHER: Final = 3_000
+_READS: Final = 3_000
+_PAGE_EVENTS: Final = 50
+_NO_MONTH: Final = 13
+
+
+class Workload(NamedTuple):
+    """One piece of work: messages that are the same for both versions."""
+
+    name: str
+    units: int
+    """Events or calls that it consists of."""
+    accepted: int
+    """Events that it adds to the store."""
+    run: Callable[[grpc.aio.Channel], Awaitable[None]]
+
+
+class Contestant:
+    """A running server of one version."""
+
+    def __init__(self, server: RunningServer, channel: grpc.aio.Channel) -> None:
+        self._server = server
+        self._channel = channel
+
+    async def cpu_us(self, work: Workload) -> float | None:
+        """Microseconds of processor time that a unit takes the server; None if it lacks the call."""
+        is_missing = False
+        before = tree_cpu_seconds(self._server.pid)
+        try:
+            await work.run(self._channel)
+        except* grpc.aio.AioRpcError as errors:
+            if any(error.code() != grpc.StatusCode.UNIMPLEMENTED for error in _leaves(errors)):
+                raise
+            is_missing = True
+        if is_missing:
+            return None
+        return (tree_cpu_seconds(self._server.pid) - before) / work.units * 1_000_000
+
+
+def make_workloads(source: EventSource) -> list[Workload]:
+    """The work of one round, with new events; the reads are of what was uploaded before."""
+    uploaded = source.take(_UPLOADED_EVENTS)
+    read = [uploaded[number * len(uploaded) // _READS] for number in range(_READS)]
+    page = v1.ListEventsRequest(account_id=ACCOUNT_ID, page_size=_PAGE_EVENTS).SerializeToString()
+    rejected = source.take(_REJECTED_EVENTS)
+    for event in rejected:
+        event.customer_info.last_payment_date.month = _NO_MONTH
+    return [
+        _upload("bulk upload, an event", uploaded),
+        _calls(
+            f"GetEvent, {_CALLERS} callers",
+            f"{_EVENTS}/GetEvent",
+            [
+                v1.GetEventRequest(account_id=ACCOUNT_ID, event_id=event.event_id).SerializeToString()
+                for event in read
+            ],
+        ),
+        _calls(f"a page of {_PAGE_EVENTS}, {_CALLERS} callers", f"{_EVENTS}/ListEvents", [page] * _READS),
+        _record(source, _SINGLE_EVENTS, callers=1),
+        _record(source, _SINGLE_EVENTS_TOGETHER, callers=_CALLERS),
+        _upload("bulk upload, a rejected event", rejected, are_rejected=True),
+    ]
+
+
+def _record(source: EventSource, count: int, *, callers: int) -> Workload:
+    requests = [
+        v1.RecordEventRequest(account_id=ACCOUNT_ID, event=event).SerializeToString()
+        for event in source.take(count)
+    ]
+    name = f"RecordEvent, {callers} caller{'s' if callers > 1 else ''}"
+    return _calls(name, f"{_INGEST}/RecordEvent", requests, callers=callers)._replace(accepted=count)
+
+
+def _calls(name: str, method: str, requests: Sequence[bytes], *, callers: int = _CALLERS) -> Workload:
+    async def run(channel: grpc.aio.Channel) -> None:
+        await time_calls(channel, method, requests=requests, callers=callers)
+
+    return Workload(name, len(requests), 0, run)
+
+
+def _upload(name: str, events: Sequence[v1.Event], *, are_rejected: bool = False) -> Workload:
+    chunks = [
+        chunk_message(events[start : start + MAX_CHUNK_EVENTS], sequence=sequence)
+        for sequence, start in enumerate(range(0, len(events), MAX_CHUNK_EVENTS), 1)
+    ]
+
+    async def run(channel: grpc.aio.Channel) -> None:
+        tally = (await upload(channel, chunks, account_id=ACCOUNT_ID, keep_going=are_rejected)).tally
+        if (tally.rejected if are_rejected else tally.accepted) != len(events):
+            raise RuntimeError(f"{name}: of {len(events)} events {tally}")
+
+    return Workload(name, len(events), 0 if are_rejected else len(events), run)
+
+
+def _leaves(errors: BaseExceptionGroup[grpc.aio.AioRpcError]) -> list[grpc.aio.AioRpcError]:
+    leaves: list[grpc.aio.AioRpcError] = []
+    for error in errors.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves
