@@ -28,7 +28,7 @@ from benchmarks.unary import measure_unary
 from benchmarks.upload import measure_upload
 from benchmarks.workers import measure_workers
 
-_DEFAULT_EVENTS: Final = 200_000
+_DEFAULT_EVENTS: Final = 250_000
 _ON_FULL_STORE: Final = {Part.GROWTH, Part.LATENCY, Part.RESOURCES}
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import grpc
 import uvloop
@@ -23,15 +24,12 @@ from benchmarks.events import EventSource
 from benchmarks.processes import engagement_server
 from benchmarks.report import number, table
 from benchmarks.settings import announce
-from benchmarks.usage import folder_bytes
+from benchmarks.usage import database_bytes
 from benchmarks.workloads import Contestant, Workload, make_workloads
 
 _TREE: Final = Path(__file__).resolve().parents[1]
 _ROUNDS: Final = 5
-_CPU, _DISK = "µs of CPU", "bytes"
-_DISK_ROW: Final = "disk, an accepted event"
-# As of another machine; a server on the same one would not share its connection pool in any case.
-_OWN_CONNECTION: Final = (("grpc.use_local_subchannel_pool", 1),)
+_DISK: Final = "disk"
 
 
 class _Pair(NamedTuple):
@@ -44,6 +42,10 @@ class _Pair(NamedTuple):
     def ratio(self) -> float:
         """Below 1 if this tree takes less."""
         return self.now / self.base
+
+
+_Pairs: TypeAlias = dict[str, list[_Pair]]
+"""By name of the work, what it took in each round."""
 
 
 def main() -> None:
@@ -88,31 +90,47 @@ def _tree_of(ref: str, folder: Path) -> Iterator[Path]:
         subprocess.run((*git, "remove", "--force", str(tree)), check=True)
 
 
-async def _compare(base: Path, folder: Path, rounds: int) -> Mapping[str, Sequence[_Pair]]:
-    """By name of the work, what it took in each round."""
-    pairs: defaultdict[str, list[_Pair]] = defaultdict(list)
+async def _compare(base: Path, folder: Path, rounds: int) -> _Pairs:
+    pairs: _Pairs = defaultdict(list)
     source = EventSource()
-    for round_number in range(rounds):
-        announce(f"round {round_number + 1} of {rounds}")
-        stores = (folder / f"base-{round_number}", folder / f"now-{round_number}")
-        works = make_workloads(source)
-        with (
-            engagement_server(stores[0], tree=base) as first,
-            engagement_server(stores[1], tree=_TREE) as second,
-        ):
-            async with (
-                grpc.aio.insecure_channel(first.address, options=_OWN_CONNECTION) as first_channel,
-                grpc.aio.insecure_channel(second.address, options=_OWN_CONNECTION) as second_channel,
-            ):
-                contestants = (Contestant(first, first_channel), Contestant(second, second_channel))
-                for index, work in enumerate(works):
-                    pair = await _run_in_turns(contestants, work, base_first=(round_number + index) % 2 == 0)
-                    if pair is not None:
-                        pairs[work.name].append(pair)
-        # Only a stopped server has all of its write-ahead log in the database.
-        accepted = sum(work.accepted for work in works)
-        pairs[_DISK_ROW].append(_Pair(*(folder_bytes(store) / accepted for store in stores)))
+    for number_of_round in range(rounds):
+        announce(f"round {number_of_round + 1} of {rounds}")
+        for kind, works in make_workloads(source).items():
+            stores = (folder / f"then-{kind}-{number_of_round}", folder / f"now-{kind}-{number_of_round}")
+            await _measure(
+                pairs, works, trees=(base, _TREE), stores=stores, base_first=number_of_round % 2 == 0
+            )
+            # Only a stopped server has all of its write-ahead log in the database.
+            sent = sum(work.sent for work in works)
+            pairs[f"{_DISK}, {kind} event"].append(_Pair(*(database_bytes(store) / sent for store in stores)))
+            for store in stores:
+                shutil.rmtree(store)
     return pairs
+
+
+async def _measure(
+    pairs: _Pairs,
+    works: Sequence[Workload],
+    *,
+    trees: tuple[Path, Path],
+    stores: tuple[Path, Path],
+    base_first: bool,
+) -> None:
+    """Adds what the work takes the servers of two trees, which do it in turns."""
+    with (
+        engagement_server(stores[0], tree=trees[0]) as first,
+        engagement_server(stores[1], tree=trees[1]) as second,
+    ):
+        async with (
+            grpc.aio.insecure_channel(first.address) as first_channel,
+            grpc.aio.insecure_channel(second.address) as second_channel,
+        ):
+            contestants = (Contestant(first, first_channel), Contestant(second, second_channel))
+            for work in works:
+                pair = await _run_in_turns(contestants, work, base_first=base_first)
+                base_first = not base_first
+                if pair is not None:
+                    pairs[work.name].append(pair)
 
 
 async def _run_in_turns(
@@ -127,7 +145,7 @@ async def _run_in_turns(
     return None if base_us is None or now_us is None else _Pair(base_us, now_us)
 
 
-def _render(rounds: Mapping[str, Sequence[_Pair]]) -> Iterator[str]:
+def _render(rounds: _Pairs) -> Iterator[str]:
     header = ("what", "then", "now", "unit", "now / then", "lowest", "highest")
     rows = []
     for name, pairs in rounds.items():
@@ -139,10 +157,10 @@ def _render(rounds: Mapping[str, Sequence[_Pair]]) -> Iterator[str]:
 
 
 def _unit(name: str) -> str:
-    return _DISK if name == _DISK_ROW else _CPU
+    return "bytes" if name.startswith(_DISK) else "µs of CPU"
 
 
-def _to_json(ref: str, rounds: Mapping[str, Sequence[_Pair]]) -> dict[str, object]:
+def _to_json(ref: str, rounds: _Pairs) -> dict[str, object]:
     figures = [
         {
             "name": name,

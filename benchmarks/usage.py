@@ -39,6 +39,17 @@ class CpuTime:
             },
         )
 
+    def plus(self, other: CpuTime) -> CpuTime:
+        """The sum of two stretches of time."""
+        threads = self.seconds_by_thread | other.seconds_by_thread
+        return CpuTime(
+            self.total_seconds + other.total_seconds,
+            {
+                thread: self.seconds_by_thread.get(thread, 0.0) + other.seconds_by_thread.get(thread, 0.0)
+                for thread in threads
+            },
+        )
+
 
 def memory_megabytes(pid: int, field: str) -> float:
     """A size from the status of a process: VmRSS is the resident memory now, VmHWM its peak."""
@@ -66,9 +77,9 @@ def tree_cpu_seconds(pid: int) -> float:
     return own_seconds + sum(map(tree_cpu_seconds, children(pid)))
 
 
-def folder_bytes(folder: Path) -> int:
-    """Bytes of the files directly in a folder."""
-    return sum(path.stat().st_size for path in folder.iterdir())
+def database_bytes(folder: Path) -> int:
+    """Bytes of the database in a folder, without its write-ahead log and what a running server reserves."""
+    return sum(path.stat().st_size for path in folder.glob("*.db"))
 
 
 def _cpu_seconds(stat: Path) -> float:

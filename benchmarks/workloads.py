@@ -32,8 +32,8 @@ class Workload(NamedTuple):
     name: str
     units: int
     """Events or calls that it consists of."""
-    accepted: int
-    """Events that it adds to the store."""
+    sent: int
+    """Events among them: what they take on disk is divided by their number."""
     run: Callable[[grpc.aio.Channel], Awaitable[None]]
 
 
@@ -59,29 +59,28 @@ class Contestant:
         return (tree_cpu_seconds(self._server.pid) - before) / work.units * 1_000_000
 
 
-def make_workloads(source: EventSource) -> list[Workload]:
-    """The work of one round, with new events; the reads are of what was uploaded before."""
+def make_workloads(source: EventSource) -> dict[str, list[Workload]]:
+    """The work of one round, with new events, by kind of events; each kind is for a store of its own."""
     uploaded = source.take(_UPLOADED_EVENTS)
     read = [uploaded[number * len(uploaded) // _READS] for number in range(_READS)]
+    by_id = [
+        v1.GetEventRequest(account_id=ACCOUNT_ID, event_id=event.event_id).SerializeToString()
+        for event in read
+    ]
     page = v1.ListEventsRequest(account_id=ACCOUNT_ID, page_size=_PAGE_EVENTS).SerializeToString()
     rejected = source.take(_REJECTED_EVENTS)
     for event in rejected:
         event.customer_info.last_payment_date.month = _NO_MONTH
-    return [
-        _upload("bulk upload, an event", uploaded),
-        _calls(
-            f"GetEvent, {_CALLERS} callers",
-            f"{_EVENTS}/GetEvent",
-            [
-                v1.GetEventRequest(account_id=ACCOUNT_ID, event_id=event.event_id).SerializeToString()
-                for event in read
-            ],
-        ),
-        _calls(f"a page of {_PAGE_EVENTS}, {_CALLERS} callers", f"{_EVENTS}/ListEvents", [page] * _READS),
-        _record(source, _SINGLE_EVENTS, callers=1),
-        _record(source, _SINGLE_EVENTS_TOGETHER, callers=_CALLERS),
-        _upload("bulk upload, a rejected event", rejected, are_rejected=True),
-    ]
+    return {
+        "accepted": [
+            _upload("bulk upload, an event", uploaded),
+            _calls(f"GetEvent, {_CALLERS} callers", f"{_EVENTS}/GetEvent", by_id),
+            _calls(f"a page of {_PAGE_EVENTS}, {_CALLERS} callers", f"{_EVENTS}/ListEvents", [page] * _READS),
+            _record(source, _SINGLE_EVENTS, callers=1),
+            _record(source, _SINGLE_EVENTS_TOGETHER, callers=_CALLERS),
+        ],
+        "rejected": [_upload("bulk upload, a rejected event", rejected, are_rejected=True)],
+    }
 
 
 def _record(source: EventSource, count: int, *, callers: int) -> Workload:
@@ -90,7 +89,7 @@ def _record(source: EventSource, count: int, *, callers: int) -> Workload:
         for event in source.take(count)
     ]
     name = f"RecordEvent, {callers} caller{'s' if callers > 1 else ''}"
-    return _calls(name, f"{_INGEST}/RecordEvent", requests, callers=callers)._replace(accepted=count)
+    return _calls(name, f"{_INGEST}/RecordEvent", requests, callers=callers)._replace(sent=count)
 
 
 def _calls(name: str, method: str, requests: Sequence[bytes], *, callers: int = _CALLERS) -> Workload:
@@ -111,7 +110,7 @@ def _upload(name: str, events: Sequence[v1.Event], *, are_rejected: bool = False
         if (tally.rejected if are_rejected else tally.accepted) != len(events):
             raise RuntimeError(f"{name}: of {len(events)} events {tally}")
 
-    return Workload(name, len(events), 0 if are_rejected else len(events), run)
+    return Workload(name, len(events), len(events), run)
 
 
 def _leaves(errors: BaseExceptionGroup[grpc.aio.AioRpcError]) -> list[grpc.aio.AioRpcError]:
