@@ -136,13 +136,17 @@ async def _measure(
 async def _run_in_turns(
     contestants: tuple[Contestant, Contestant], work: Workload, *, base_first: bool
 ) -> _Pair | None:
-    """What the work takes both; None if one of them lacks the call."""
-    base, now = contestants
-    if base_first:
-        base_us, now_us = await base.cpu_us(work), await now.cpu_us(work)
-    else:
-        now_us, base_us = await now.cpu_us(work), await base.cpu_us(work)
-    return None if base_us is None or now_us is None else _Pair(base_us, now_us)
+    """Microseconds that a unit of the work takes both; None if one of them lacks the call."""
+    before = [each.cpu_seconds for each in contestants]
+    for turn, piece in enumerate(work.pieces):
+        for contestant in contestants if (turn % 2 == 0) == base_first else contestants[::-1]:
+            if not await contestant.run(piece):
+                return None
+    after = [each.cpu_seconds for each in contestants]
+    base_us, now_us = (
+        (end - start) / work.units * 1_000_000 for start, end in zip(before, after, strict=True)
+    )
+    return _Pair(base_us, now_us)
 
 
 def _render(rounds: _Pairs) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import grpc
 
@@ -24,17 +24,25 @@ _SINGLE_EVENTS_TOGETHER: Final = 3_000
 _READS: Final = 3_000
 _PAGE_EVENTS: Final = 50
 _NO_MONTH: Final = 13
+_UPLOAD_EVENTS: Final = 10_000
+_CALL_PIECES: Final = 10
+
+T = TypeVar("T")
+
+
+Piece: TypeAlias = Callable[[grpc.aio.Channel], Awaitable[None]]
+"""Little work for a server: what else the machine does hits both versions alike if they take turns."""
 
 
 class Workload(NamedTuple):
-    """One piece of work: messages that are the same for both versions."""
+    """Work of one kind; its messages are the same for both versions."""
 
     name: str
     units: int
     """Events or calls that it consists of."""
     sent: int
     """Events among them: what they take on disk is divided by their number."""
-    run: Callable[[grpc.aio.Channel], Awaitable[None]]
+    pieces: Sequence[Piece]
 
 
 class Contestant:
@@ -44,19 +52,21 @@ class Contestant:
         self._server = server
         self._channel = channel
 
-    async def cpu_us(self, work: Workload) -> float | None:
-        """Microseconds of processor time that a unit takes the server; None if it lacks the call."""
-        is_missing = False
-        before = tree_cpu_seconds(self._server.pid)
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that the server has used."""
+        return tree_cpu_seconds(self._server.pid)
+
+    async def run(self, piece: Piece) -> bool:
+        """Does some work; False if the server lacks the call."""
+        is_known = True
         try:
-            await work.run(self._channel)
+            await piece(self._channel)
         except* grpc.aio.AioRpcError as errors:
             if any(error.code() != grpc.StatusCode.UNIMPLEMENTED for error in _leaves(errors)):
                 raise
-            is_missing = True
-        if is_missing:
-            return None
-        return (tree_cpu_seconds(self._server.pid) - before) / work.units * 1_000_000
+            is_known = False
+        return is_known
 
 
 def make_workloads(source: EventSource) -> dict[str, list[Workload]]:
@@ -93,24 +103,35 @@ def _record(source: EventSource, count: int, *, callers: int) -> Workload:
 
 
 def _calls(name: str, method: str, requests: Sequence[bytes], *, callers: int = _CALLERS) -> Workload:
-    async def run(channel: grpc.aio.Channel) -> None:
-        await time_calls(channel, method, requests=requests, callers=callers)
+    def piece(some: Sequence[bytes]) -> Piece:
+        async def run(channel: grpc.aio.Channel) -> None:
+            await time_calls(channel, method, requests=some, callers=callers)
 
-    return Workload(name, len(requests), 0, run)
+        return run
+
+    pieces = [piece(some) for some in _cut(requests, len(requests) // _CALL_PIECES)]
+    return Workload(name, len(requests), 0, pieces)
 
 
 def _upload(name: str, events: Sequence[v1.Event], *, are_rejected: bool = False) -> Workload:
-    chunks = [
-        chunk_message(events[start : start + MAX_CHUNK_EVENTS], sequence=sequence)
-        for sequence, start in enumerate(range(0, len(events), MAX_CHUNK_EVENTS), 1)
-    ]
+    def piece(some: Sequence[v1.Event]) -> Piece:
+        parts = _cut(some, MAX_CHUNK_EVENTS)
+        chunks = [chunk_message(part, sequence=sequence) for sequence, part in enumerate(parts, 1)]
 
-    async def run(channel: grpc.aio.Channel) -> None:
-        tally = (await upload(channel, chunks, account_id=ACCOUNT_ID, keep_going=are_rejected)).tally
-        if (tally.rejected if are_rejected else tally.accepted) != len(events):
-            raise RuntimeError(f"{name}: of {len(events)} events {tally}")
+        async def run(channel: grpc.aio.Channel) -> None:
+            tally = (await upload(channel, chunks, account_id=ACCOUNT_ID, keep_going=are_rejected)).tally
+            if (tally.rejected if are_rejected else tally.accepted) != len(some):
+                raise RuntimeError(f"{name}: of {len(some)} events {tally}")
 
-    return Workload(name, len(events), len(events), run)
+        return run
+
+    pieces = [piece(some) for some in _cut(events, _UPLOAD_EVENTS)]
+    return Workload(name, len(events), len(events), pieces)
+
+
+def _cut(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _leaves(errors: BaseExceptionGroup[grpc.aio.AioRpcError]) -> list[grpc.aio.AioRpcError]:
