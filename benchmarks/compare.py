@@ -52,12 +52,15 @@ def main() -> None:
     """Compares, and prints a table."""
     options = _parse_options()
     options.data.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.data) as folder, _tree_of(options.ref, Path(folder)) as base:
+    with (
+        tempfile.TemporaryDirectory(dir=options.data) as folder,
+        _tree_of(options.commit, Path(folder)) as base,
+    ):
         rounds = uvloop.run(_compare(base, Path(folder), options.rounds))
     for line in _render(rounds):
         print(line)
     if options.json is not None:
-        options.json.write_text(json.dumps(_to_json(options.ref, rounds), indent=2) + "\n")
+        options.json.write_text(json.dumps(_to_json(options.commit, rounds), indent=2) + "\n")
 
 
 def _parse_options() -> argparse.Namespace:
@@ -65,7 +68,7 @@ def _parse_options() -> argparse.Namespace:
         prog="python -m benchmarks.compare",
         description="Compares what the server takes with what it took at another commit.",
     )
-    parser.add_argument("ref", metavar="REF", help="the other commit, as git names it")
+    parser.add_argument("commit", type=_commit, metavar="REF", help="the other commit, as git names it")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="of all work (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     parser.add_argument(
@@ -78,12 +81,20 @@ def _parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _commit(ref: str) -> str:
+    git = ("git", "-C", str(_TREE), "rev-parse", "--quiet", "--verify", f"{ref}^{{commit}}")
+    found = subprocess.run(git, capture_output=True, check=False, text=True)
+    if found.returncode:
+        raise argparse.ArgumentTypeError(f"git knows no commit {ref!r}")
+    return found.stdout.strip()
+
+
 @contextlib.contextmanager
-def _tree_of(ref: str, folder: Path) -> Iterator[Path]:
+def _tree_of(commit: str, folder: Path) -> Iterator[Path]:
     """The files of a commit, as long as the context is open."""
     tree = (folder / "base").resolve()
     git = ("git", "-C", str(_TREE), "worktree")
-    subprocess.run((*git, "add", "--quiet", "--detach", str(tree), ref), check=True)
+    subprocess.run((*git, "add", "--quiet", "--detach", str(tree), commit), check=True)
     try:
         yield tree
     finally:
@@ -164,7 +175,7 @@ def _unit(name: str) -> str:
     return "bytes" if name.startswith(_DISK) else "µs of CPU"
 
 
-def _to_json(ref: str, rounds: _Pairs) -> dict[str, object]:
+def _to_json(commit: str, rounds: _Pairs) -> dict[str, object]:
     figures = [
         {
             "name": name,
@@ -175,7 +186,7 @@ def _to_json(ref: str, rounds: _Pairs) -> dict[str, object]:
         }
         for name, pairs in rounds.items()
     ]
-    return {"then": ref, "figures": figures}
+    return {"then": commit, "figures": figures}
 
 
 if __name__ == "__main__":
