@@ -16,6 +16,7 @@ import apsw
 import uvloop
 
 from benchmarks import usage
+from benchmarks.following import measure_following
 from benchmarks.growth import measure_growth
 from benchmarks.mixed import measure_mixed
 from benchmarks.profile import measure_profiles
@@ -27,7 +28,7 @@ from benchmarks.unary import measure_unary
 from benchmarks.upload import measure_upload
 from benchmarks.workers import measure_workers
 
-_DEFAULT_EVENTS: Final = 200_000
+_DEFAULT_EVENTS: Final = 250_000
 _ON_FULL_STORE: Final = {Part.GROWTH, Part.LATENCY, Part.RESOURCES}
 
 
@@ -61,6 +62,8 @@ async def _measure(settings: Settings) -> Sequence[Figure]:
         figures += await measure_reads(settings)
     if Part.SUBSCRIBE in settings.parts:
         figures += await measure_subscriptions(settings)
+    if Part.FOLLOWING in settings.parts:
+        figures += await measure_following(settings)
     if Part.PROFILE in settings.parts:
         figures += await measure_profiles(settings)
     if Part.WORKERS in settings.parts:

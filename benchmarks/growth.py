@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
 import grpc
@@ -13,6 +13,7 @@ from benchmarks import usage
 from benchmarks.events import EventSource
 from benchmarks.latency import measure_latency
 from benchmarks.load import chunk_message, time_upload
+from benchmarks.milestones import MILESTONES, Milestone, Stretch, measure_milestone, milestone_figures
 from benchmarks.processes import RunningServer, engagement_server
 from benchmarks.report import Figure, Target
 from benchmarks.settings import Part, Settings, announce
@@ -21,75 +22,112 @@ from engagement import v1
 _RESOURCES = "Resources of the growing server"
 _MIN_LAST_TO_FIRST = Target(minimum=0.8)
 _MAX_MEMORY = Target(below=400)
+# Milestones are multiples of it.
+_WINDOW_EVENTS = 50_000
+_WINDOWS_A_ROW = 5
 
 
-@dataclass(slots=True)
 class _Growth:
-    """What was seen while the store grew."""
+    """A store that grows, and what was seen meanwhile."""
 
-    rates: list[float] = field(default_factory=list)
-    """Events a second of each window."""
-    samples: list[v1.Event] = field(default_factory=list)
-    """The first event of each chunk."""
-    sent_bytes: int = 0
-    client_cpu_seconds: float = 0.0
-    """Of the windows alone, without making the events."""
+    def __init__(
+        self, channel: grpc.aio.Channel, server: RunningServer, folder: Path, *, has_milestones: bool
+    ) -> None:
+        self.rates: list[float] = []
+        """Events a second of each window."""
+        self.samples: list[v1.Event] = []
+        """The first event of each chunk."""
+        self.milestones: list[Milestone] = []
+        self.sent_bytes = 0
+        self.cpu = usage.CpuTime(0.0, {})
+        """Of the server, without what was measured at milestones."""
+        self.client_cpu_seconds = 0.0
+        """Of the windows alone, without making the events."""
+        self._channel = channel
+        self._server = server
+        self._folder = folder
+        self._has_milestones = has_milestones
+        self._source = EventSource()
+
+    async def grow(self, events: int, *, window_events: int) -> None:
+        """Uploads so many events; those of a window are made and serialized before it is timed."""
+        begun, first_window = usage.CpuTime.of(self._server.pid), 0
+        for end in range(window_events, events + 1, window_events):
+            announce(f"growth: {end:,} of {events:,} events")
+            await self._upload(window_events)
+            is_milestone = self._has_milestones and end in MILESTONES
+            if is_milestone or end == events:
+                used = usage.CpuTime.of(self._server.pid).since(begun)
+                self.cpu = self.cpu.plus(used)
+            if is_milestone:
+                rates = self.rates[first_window:]
+                stretch = Stretch(
+                    median(rates), used.total_seconds / (len(rates) * window_events) * 1_000_000
+                )
+                await self._measure(end, stretch)
+                begun, first_window = usage.CpuTime.of(self._server.pid), len(self.rates)
+
+    async def _upload(self, events: int) -> None:
+        chunks: list[bytes] = []
+        for sequence, part in enumerate(self._source.take_chunks(events), 1):
+            chunks.append(chunk_message(part, sequence=sequence))
+            self.samples.append(part[0])
+        self.sent_bytes += sum(map(len, chunks))
+        cpu_before = time.process_time()
+        seconds = await time_upload(self._channel, chunks, events=events)
+        self.client_cpu_seconds += time.process_time() - cpu_before
+        self.rates.append(events / seconds)
+
+    async def _measure(self, events: int, stretch: Stretch) -> None:
+        self.milestones.append(
+            await measure_milestone(
+                self._channel, self._server, self._folder, self.samples, events=events, stretch=stretch
+            )
+        )
 
 
 async def measure_growth(settings: Settings) -> list[Figure]:
     """Fills a store window by window, and measures those parts of the run that need a full one."""
     folder = settings.folder / "growth"
-    stored = settings.events // settings.window_events * settings.window_events
+    window_events = min(_WINDOW_EVENTS, settings.window_events)
+    stored = settings.events // window_events * window_events
     figures: list[Figure] = []
     resources: list[Figure] = []
     with engagement_server(folder) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
-            before = usage.CpuTime.of(server.pid)
-            growth = await _grow(channel, events=stored, window_events=settings.window_events)
-            cpu = usage.CpuTime.of(server.pid).since(before)
+            growth = _Growth(channel, server, folder, has_milestones=Part.GROWTH in settings.parts)
+            await growth.grow(stored, window_events=window_events)
             if Part.GROWTH in settings.parts:
-                figures += _growth_figures(growth.rates, window_events=settings.window_events)
+                figures += _growth_figures(growth.rates, window_events=window_events)
+                figures += milestone_figures(growth.milestones)
             if Part.LATENCY in settings.parts:
                 section = f"Latency with {stored:,} events stored"
                 figures += await measure_latency(channel, growth.samples, section=section)
             if Part.RESOURCES in settings.parts:
                 resources += _memory_figures(server)
-                resources += _cpu_figures(cpu, growth, pid=server.pid, events=stored)
+                resources += _cpu_figures(growth, pid=server.pid, events=stored)
     if Part.RESOURCES in settings.parts:
         # Only a stopped server has all of its write-ahead log in the database.
-        resources += _disk_figures(usage.folder_bytes(folder), growth.sent_bytes, events=stored)
+        resources += _disk_figures(usage.database_bytes(folder), growth.sent_bytes, events=stored)
     return figures + resources
-
-
-async def _grow(channel: grpc.aio.Channel, *, events: int, window_events: int) -> _Growth:
-    """Uploads all events; those of a window are made and serialized before it is timed."""
-    source = EventSource()
-    growth = _Growth()
-    for end in range(window_events, events + 1, window_events):
-        announce(f"growth: {end:,} of {events:,} events")
-        chunks: list[bytes] = []
-        for sequence, part in enumerate(source.take_chunks(window_events), 1):
-            chunks.append(chunk_message(part, sequence=sequence))
-            growth.samples.append(part[0])
-        growth.sent_bytes += sum(map(len, chunks))
-        cpu_before = time.process_time()
-        seconds = await time_upload(channel, chunks, events=window_events)
-        growth.client_cpu_seconds += time.process_time() - cpu_before
-        growth.rates.append(window_events / seconds)
-    return growth
 
 
 def _growth_figures(rates: Sequence[float], *, window_events: int) -> list[Figure]:
     section = "Growth"
-    windows = [
-        Figure(section, f"upload of events up to {number * window_events:,}", rate, "events/s")
-        for number, rate in enumerate(rates, 1)
+    rows = [
+        Figure.of_median(
+            section,
+            name=f"upload of events up to {min(start + _WINDOWS_A_ROW, len(rates)) * window_events:,}",
+            samples=rates[start : start + _WINDOWS_A_ROW],
+            unit="events/s",
+        )
+        for start in range(0, len(rates), _WINDOWS_A_ROW)
     ]
     # Of a long run more than one window at either end, because single ones are noisy.
     edge = max(1, len(rates) // 10)
     ratio = median(rates[-edge:]) / median(rates[:edge])
     name = "last / first window" if edge == 1 else f"last / first {edge} windows, medians"
-    return [*windows, Figure(section, name, ratio, "", _MIN_LAST_TO_FIRST)]
+    return [*rows, Figure(section, name, ratio, "", _MIN_LAST_TO_FIRST)]
 
 
 def _memory_figures(server: RunningServer) -> list[Figure]:
@@ -101,7 +139,8 @@ def _memory_figures(server: RunningServer) -> list[Figure]:
     ]
 
 
-def _cpu_figures(cpu: usage.CpuTime, growth: _Growth, *, pid: int, events: int) -> list[Figure]:
+def _cpu_figures(growth: _Growth, *, pid: int, events: int) -> list[Figure]:
+    cpu = growth.cpu
     threads = dict(cpu.seconds_by_thread)
     event_loop = threads.pop(pid)
     busiest = max(threads.values())

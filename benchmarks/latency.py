@@ -28,7 +28,7 @@ _PAGES: dict[str, Callable[[v1.Event], v1.ListEventsRequest]] = {
     "conversation id": lambda event: _page(v1.EventFilter(conversation_ids=[event.conversation_id])),
     "customer id": lambda event: _page(v1.EventFilter(customer_ids=[event.customer_info.customer_id])),
     "text, one rare word": lambda event: _page(v1.EventFilter(text=event.customer_info.user_name)),
-    "text, two words": lambda event: _page(v1.EventFilter(text=_two_words(event.customer_info))),
+    "text, two words": lambda event: _page(v1.EventFilter(text=two_words(event.customer_info))),
     "text, a phrase": lambda event: _page(v1.EventFilter(text=f'"{event.customer_info.account_name}"')),
     "status, common": lambda _: _page(v1.EventFilter(customer_statuses=[COMMON_STATUS])),
     "status, common, newest first": lambda _: _page(
@@ -80,7 +80,7 @@ def _page(wanted: v1.EventFilter, *, newest_first: bool = False) -> v1.ListEvent
     )
 
 
-def _two_words(customer: v1.CustomerInfo) -> str:
+def two_words(customer: v1.CustomerInfo) -> str:
     """Two words that stand in two values."""
     return f"{customer.account_name.split()[0]} {customer.role.split()[-1]}"
 

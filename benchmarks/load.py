@@ -42,6 +42,15 @@ class Calls:
         return len(self.latencies_seconds) / self.elapsed_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A finished upload."""
+
+    elapsed_seconds: float
+    """From the first chunk to the ack of the last one."""
+    tally: v1.Tally
+
+
 @contextmanager
 def without_collections() -> Iterator[None]:
     """Keeps this process from looking for garbage among its ready-made messages while it measures."""
@@ -72,8 +81,22 @@ async def time_upload(
 
     As many chunks are on the way as the server allows. Opening and finishing are not timed.
     """
+    sent = await upload(channel, chunks, account_id=account_id)
+    require_all_accepted(sent.tally.accepted, events=events)
+    return sent.elapsed_seconds
+
+
+async def upload(
+    channel: grpc.aio.Channel, chunks: Sequence[bytes], *, account_id: str, keep_going: bool = False
+) -> Upload:
+    """Sends the chunks of an upload of its own, as many at a time as the server allows.
+
+    With `keep_going` it goes on though every event is rejected.
+    """
     call = _open_stream(channel, _UPLOAD_METHOD, read=v1.UploadEventsResponse.FromString)
-    open_request = v1.UploadEventsRequest.Open(account_id=account_id, upload_id=uuid7())
+    open_request = v1.UploadEventsRequest.Open(
+        account_id=account_id, upload_id=uuid7(), keep_going=keep_going
+    )
     await call.write(v1.UploadEventsRequest(open=open_request).SerializeToString())
     answers = aiter(call)
     opened = (await anext(answers)).opened
@@ -89,8 +112,7 @@ async def time_upload(
     finish = v1.UploadEventsRequest.Finish(last_sequence=len(chunks))
     await call.write(v1.UploadEventsRequest(finish=finish).SerializeToString())
     finished = (await anext(answers)).finished
-    require_all_accepted(finished.upload.tally.accepted, events=events)
-    return elapsed_seconds
+    return Upload(elapsed_seconds, finished.upload.tally)
 
 
 async def time_echo(channel: grpc.aio.Channel, chunks: Sequence[bytes]) -> float:

@@ -21,6 +21,7 @@ class Part(StrEnum):
     UNARY = "unary"
     READS = "reads"
     SUBSCRIBE = "subscribe"
+    FOLLOWING = "following"
     PROFILE = "profile"
     WORKERS = "workers"
     MIXED = "mixed"

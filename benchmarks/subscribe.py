@@ -1,4 +1,4 @@
-"""Subscriptions: the rate of an export, the delay of a new event, and the cost of many subscribers."""
+"""Subscriptions: the rate of an export, and the cost of many subscribers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import grpc
 
@@ -15,7 +14,7 @@ from benchmarks import usage
 from benchmarks.events import EventSource
 from benchmarks.load import ACCOUNT_ID, chunk_message, time_upload, without_collections
 from benchmarks.processes import RunningServer, engagement_server
-from benchmarks.report import Figure, Target, percentile_99
+from benchmarks.report import Figure, Target
 from benchmarks.settings import Settings, announce
 from benchmarks.subscribers import FAST, SLOW, STOPPED
 from engagement import v1
@@ -24,10 +23,7 @@ _SECTION = "Subscriptions"
 _EXPORTS = 3
 _ROUNDS = 3
 _BURST_EVENTS = 30_000
-_CALLS = 200
-_PAUSE_SECONDS = 0.005
 _MIN_EXPORT_RATE = Target(minimum=100_000)
-_MAX_DELAY = Target(below=10)
 _MIN_RATE_KEPT = Target(minimum=0.7)
 _MAX_MEMORY = Target(below=1)
 
@@ -44,7 +40,7 @@ class _Round:
 
 
 async def measure_subscriptions(settings: Settings) -> list[Figure]:
-    """Fills a store, exports it, follows it, and uploads beside many subscribers."""
+    """Fills a store, exports it, and uploads beside many subscribers."""
     source = EventSource()
     with engagement_server(settings.folder / "subscribe") as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
@@ -54,8 +50,6 @@ async def measure_subscriptions(settings: Settings) -> list[Figure]:
                 await _upload(channel, source, settings.window_events)
             announce("subscribe: export")
             exports = [await _time_export(channel, events=stored) for _ in range(_EXPORTS)]
-            announce("subscribe: delay")
-            delays_ms = await _time_delays(channel, source)
             burst = min(_BURST_EVENTS, settings.window_events)
             rounds = [await _measure_round(channel, source, server, burst) for _ in range(_ROUNDS)]
     return [
@@ -66,8 +60,6 @@ async def measure_subscriptions(settings: Settings) -> list[Figure]:
             unit="events/s",
             target=_MIN_EXPORT_RATE,
         ),
-        Figure(_SECTION, "ack to frame, idle server, median", median(delays_ms), "ms", _MAX_DELAY),
-        Figure(_SECTION, "ack to frame, 99th percentile", percentile_99(delays_ms), "ms"),
         *_figures_of_rounds(rounds, burst),
     ]
 
@@ -114,32 +106,6 @@ async def _time_export(channel: grpc.aio.Channel, *, events: int) -> float:
     if received < events:
         raise RuntimeError(f"the export had {received} of {events} events")
     return elapsed_seconds
-
-
-async def _time_delays(channel: grpc.aio.Channel, source: EventSource) -> list[float]:
-    """Milliseconds from the ack of an event to the frame that holds it."""
-    request = v1.SubscribeEventsRequest(account_id=ACCOUNT_ID, latest=True)
-    call = v1.EventServiceStub(channel).SubscribeEvents(request)
-    frames = aiter(call)
-    while not (await anext(frames)).HasField("caught_up"):
-        pass
-    delays_ms: list[float] = []
-    for event in source.take(_CALLS):
-        arrival = asyncio.create_task(_arrival(frames))
-        record = v1.RecordEventRequest(account_id=ACCOUNT_ID, event=event)
-        await v1.IngestServiceStub(channel).RecordEvent(record)
-        acked = time.perf_counter()
-        delays_ms.append(max(0.0, await arrival - acked) * 1000)
-        await asyncio.sleep(_PAUSE_SECONDS)
-    call.cancel()
-    return delays_ms
-
-
-async def _arrival(frames: object) -> float:
-    """When the next batch arrives."""
-    while not (await anext(frames)).HasField("batch"):  # type: ignore[call-overload]  # any iterator of messages
-        pass
-    return time.perf_counter()
 
 
 async def _measure_round(

@@ -39,6 +39,17 @@ class CpuTime:
             },
         )
 
+    def plus(self, other: CpuTime) -> CpuTime:
+        """The sum of two stretches of time."""
+        threads = self.seconds_by_thread | other.seconds_by_thread
+        return CpuTime(
+            self.total_seconds + other.total_seconds,
+            {
+                thread: self.seconds_by_thread.get(thread, 0.0) + other.seconds_by_thread.get(thread, 0.0)
+                for thread in threads
+            },
+        )
+
 
 def memory_megabytes(pid: int, field: str) -> float:
     """A size from the status of a process: VmRSS is the resident memory now, VmHWM its peak."""
@@ -59,13 +70,23 @@ def children(pid: int) -> list[int]:
     return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-def folder_bytes(folder: Path) -> int:
-    """Bytes of the files directly in a folder."""
-    return sum(path.stat().st_size for path in folder.iterdir())
+def tree_cpu_seconds(pid: int) -> float:
+    """CPU seconds of a process and all that it has started, those that have ended included."""
+    fields = _stat_fields(Path(f"/proc/{pid}/stat"))
+    own_seconds = sum(map(int, fields[11:15])) / _TICKS_PER_SECOND
+    return own_seconds + sum(map(tree_cpu_seconds, children(pid)))
+
+
+def database_bytes(folder: Path) -> int:
+    """Bytes of the database in a folder, without its write-ahead log and what a running server reserves."""
+    return sum(path.stat().st_size for path in folder.glob("*.db"))
 
 
 def _cpu_seconds(stat: Path) -> float:
-    # The name before it, in parentheses, may hold anything.
+    return sum(map(int, _stat_fields(stat)[11:13])) / _TICKS_PER_SECOND
+
+
+def _stat_fields(stat: Path) -> list[str]:
+    # The name before them, in parentheses, may hold anything.
     _, _, fields = stat.read_text().rpartition(")")
-    user_ticks, system_ticks = fields.split()[11:13]
-    return (int(user_ticks) + int(system_ticks)) / _TICKS_PER_SECOND
+    return fields.split()
