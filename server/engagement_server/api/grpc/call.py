@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
@@ -58,7 +59,7 @@ class GrpcCall:
         self._has_more_messages = has_more_messages
         self._is_sending = False
 
-    @property
+    @cached_property
     def caller(self) -> Caller:
         """See `Call.caller`."""
         return caller_of(self._context, self.account_id)
