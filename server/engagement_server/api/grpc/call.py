@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
@@ -58,11 +57,14 @@ class GrpcCall:
         self._is_yielding = False
         self._has_more_messages = has_more_messages
         self._is_sending = False
+        self._caller: Caller | None = None
 
-    @cached_property
+    @property
     def caller(self) -> Caller:
         """See `Call.caller`."""
-        return caller_of(self._context, self.account_id)
+        if self._caller is None:
+            self._caller = caller_of(self._context, self.account_id)
+        return self._caller
 
     @property
     def metadata(self) -> Mapping[str, str]:
