@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from engagement_server.persons import Related, Survey
     from engagement_server.store.reader import Reader
 
-_MAX_PLACES = 100
 # Above the number of any erasure.
 _NO_NUMBER = 1 << 62
 _CONSUMER_ID = v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID
@@ -137,12 +136,6 @@ class PrivacyHandlers:
             request.account_id, [consumer, customer], is_brief=False, caller=call.caller
         )
         suppressions = await self._suppressions(request.account_id, [consumer, customer], call)
-        rejected = await partition.readers.run(
-            lambda reader: reader.rejections_of.places(
-                request.account_id, [consumer, customer], limit=_MAX_PLACES
-            ),
-            caller=call.caller,
-        )
         response = v1.GetPersonResponse(
             consumer_events=survey.events_by_subject[consumer],
             customer_events=survey.events_by_subject[customer],
@@ -151,7 +144,9 @@ class PrivacyHandlers:
             related=map(_related_message, survey.related),
             has_more_related=survey.has_more_related,
             suppressions=map(suppression_message, suppressions),
-            rejected=[v1.UploadPlace(upload_id=each, event_number=number) for each, number in rejected],
+            rejected=[
+                v1.UploadPlace(upload_id=each, event_number=number) for each, number in survey.last_rejections
+            ],
         )
         if survey.first_receive_ms is not None and survey.last_receive_ms is not None:
             response.first_receive_time.FromMilliseconds(survey.first_receive_ms)

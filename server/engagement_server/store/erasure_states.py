@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engagement import v1
 from engagement_server.errors import ErasureNotFoundError
-from engagement_server.model import ErasureState, Suppression
+from engagement_server.model import ErasureState, Subject, Suppression
 from engagement_server.store.account_rows import find_account
+from engagement_server.store.rejection_subjects import ChunkPlace
 from engagement_server.store.tombstones import Suppressions
 
 if TYPE_CHECKING:
     import apsw
 
-    from engagement_server.model import Subject
-
 MAX_SUPPRESSIONS = 100
 """Limit on the suppressions of one subject that are listed."""
+_EVENT_ID = v1.SubjectKind.SUBJECT_KIND_EVENT_ID
 _COLUMNS = (
     "number, erasure_id, request_id, erased_events, cleared_rejections, create_time_ms, complete_time_ms,"
     # The subjects in their order, which an aggregate alone would not promise.
@@ -27,6 +28,19 @@ _COLUMNS = (
     " WHERE s.erasure = e.number AND kept.account = e.account),"
     " (SELECT max(lift_time_ms) FROM erasure_subjects WHERE erasure = e.number)"
 )
+
+
+class RunningErasure(NamedTuple):
+    """The subject that an erasure is at; without one, nothing is left to erase."""
+
+    number: int
+    through_position: int
+    subject: Subject | None
+    subject_number: int = 0
+    progress: int = 0
+    """The position through which the subject's events are erased."""
+    cleared_through: ChunkPlace | None = None
+    """The chunk through which rejected events are cleared; None: all are."""
 
 
 class ErasureStates:
@@ -46,6 +60,31 @@ class ErasureStates:
     def latest(self, account_id: str, *, before_number: int, max_erasures: int) -> list[ErasureState]:
         """The erasures of an account below a number, latest first."""
         return self._read("number < ? ORDER BY number DESC LIMIT ?", account_id, before_number, max_erasures)
+
+    def running_step(self, erasure_id: str, account: int) -> RunningErasure:
+        """What an erasure has to do next. Raises ErasureNotFoundError."""
+        row: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT e.number, e.through_position, e.cleared_upload, e.cleared_chunk,"
+            " s.number, s.kind, s.value, s.progress FROM erasures AS e"
+            " LEFT JOIN erasure_subjects AS s ON s.erasure = e.number AND s.value IS NOT NULL"
+            " WHERE e.account = ? AND e.erasure_id = ? ORDER BY s.number LIMIT 1",
+            (account, erasure_id),
+        ).fetchone()
+        if row is None:
+            raise ErasureNotFoundError(erasure_id)
+        number, through_position, upload, chunk, subject_number, kind, value, progress = row
+        if value is None:
+            return RunningErasure(number, through_position, None)
+        cleared_through = None if upload is None else ChunkPlace(upload, chunk)
+        subject = Subject(kind, value)
+        return RunningErasure(number, through_position, subject, subject_number, progress, cleared_through)
+
+    def people(self, erasure: int) -> list[Subject]:
+        """The subjects of an erasure that has erased nothing yet, without single events."""
+        rows: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT kind, value FROM erasure_subjects WHERE erasure = ? AND kind <> ?", (erasure, _EVENT_ID)
+        )
+        return [Subject(*row) for row in rows]
 
     def running(self) -> list[tuple[str, str]]:
         """Account ids and erasure ids of all erasures that are not complete, oldest first."""

@@ -24,7 +24,8 @@ from engagement_server.model import (
     count,
 )
 from engagement_server.operations import ChunkCommitted
-from engagement_server.store.rejection_rows import RejectionRows, subjects_of_rejected, without_keys
+from engagement_server.store.rejection_rows import subjects_of_rejected, without_keys
+from engagement_server.store.rejection_subjects import ChunkPlace, RejectionSubjects
 
 if TYPE_CHECKING:
     import apsw
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     )
     from engagement_server.store.pending_events import PendingEvents
 
-# A result, and the subjects of its event.
-_ROWS_A_RESULT = 4
+# A result, and the subjects of a chunk.
+_ROWS_A_RESULT = 2
 _BEHIND_ALL = 1 << 62
 UPLOAD_COLUMNS = (
     "number, owner, upload_id, is_finished, committed_through, accepted, duplicate, rejected, suppressed,"
@@ -96,7 +97,7 @@ class UploadRows:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._rejections = RejectionRows(connection)
+        self._rejections = RejectionSubjects(connection)
 
     def open(self, operation: OpenUpload, time_ms: int) -> UploadState:
         """Gives the upload to a new owner; creates it if missing."""
@@ -169,7 +170,7 @@ class UploadRows:
                 ),
             )
             rejected = subjects_of_rejected(chunk.batch, not_accepted)
-            self._rejections.add(chunk.account_id, number, chunk.sequence, rejected)
+            self._rejections.add(chunk.account_id, ChunkPlace(number, chunk.sequence), rejected)
         self._remember(number, chunk, events_through=tally.total)
         return ChunkCommitted(chunk.sequence, chunk.sequence, tally, not_accepted)
 
@@ -235,7 +236,7 @@ class UploadRows:
         return deleted
 
     def _expire_results(self, number: int, *, max_rows: int) -> tuple[int, bool]:
-        """Deletes the first results of an upload, each with its subjects: erasures find no result without.
+        """Deletes the first results of an upload, each with its subjects.
 
         Returns how many rows, and whether some may be left.
         """
@@ -244,13 +245,15 @@ class UploadRows:
             " LIMIT 1 OFFSET ?",
             (number, max(max_rows // _ROWS_A_RESULT, 1) - 1),
         ).fetchone()
-        deleted = 0
-        for table in ("rejection_subjects", "upload_results"):
-            self._connection.execute(
-                f"DELETE FROM {table} WHERE upload = ? AND (chunk_sequence, event_index) <= (?, ?)",  # noqa: S608
-                (number, *(last or (_BEHIND_ALL, 0))),
-            )
-            deleted += self._connection.changes()
+        through_sequence, through_index = last or (_BEHIND_ALL, 0)
+        self._connection.execute(
+            "DELETE FROM upload_results WHERE upload = ? AND (chunk_sequence, event_index) <= (?, ?)",
+            (number, through_sequence, through_index),
+        )
+        deleted = self._connection.changes()
+        chunk = ChunkPlace(number, through_sequence)
+        deleted += self._rejections.remove_before(chunk)
+        deleted += self._rejections.remove(chunk, range(through_index + 1))
         return deleted, last is not None
 
     def _remember(self, number: int, chunk: CommitChunk, *, events_through: int) -> None:
