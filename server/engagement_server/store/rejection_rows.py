@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement import limits, v1
@@ -163,18 +164,34 @@ def subjects_of_rejected(batch: Batch, verdicts: Sequence[Verdict]) -> dict[int,
     return named
 
 
-def without_keys(error: bytes) -> bytes:
-    """A serialized `EventError` without the keys of maps in its paths."""
-    if b'["' not in error:
-        return error
+@lru_cache(maxsize=256)
+def stored_error(error: bytes) -> bytes:
+    """A serialized `EventError` without keys of maps, and without a message made of its violations."""
     stored = v1.EventError.FromString(error)
     if not stored.violations:
         return error
-    for violation in stored.violations:
-        violation.field = _MAP_KEY.sub('["…"]', violation.field)
-    first = stored.violations[0]
-    stored.message = ": ".join(filter(None, (first.field, first.description)))
+    has_keys = b'["' in error
+    if not has_keys and stored.message != _message_of(stored):
+        return error
+    stored.message = ""
+    if has_keys:
+        for violation in stored.violations:
+            violation.field = _MAP_KEY.sub('["…"]', violation.field)
     return stored.SerializeToString()
+
+
+def restored_error(stored: bytes) -> bytes:
+    """A serialized `EventError` that was stored, with its message."""
+    error = v1.EventError.FromString(stored)
+    if error.message or not error.violations:
+        return stored
+    error.message = _message_of(error)
+    return error.SerializeToString()
+
+
+def _message_of(error: v1.EventError) -> str:
+    first = error.violations[0]
+    return ": ".join(filter(None, (first.field, first.description)))
 
 
 def _reduced(error: bytes) -> bytes:

@@ -24,7 +24,7 @@ from engagement_server.model import (
     count,
 )
 from engagement_server.operations import ChunkCommitted
-from engagement_server.store.rejection_rows import subjects_of_rejected, without_keys
+from engagement_server.store.rejection_rows import restored_error, stored_error, subjects_of_rejected
 from engagement_server.store.rejection_subjects import ChunkPlace, RejectionSubjects
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ class UploadRows:
             (number, chunk.sequence),
         )
         return [
-            Verdict(index, event_id or sent.get(index, ""), Outcome(outcome), position, error)
+            Verdict(index, event_id or sent.get(index, ""), Outcome(outcome), position, restored_error(error))
             for index, event_id, outcome, position, error in rows
         ]
 
@@ -315,5 +315,5 @@ class UploadRows:
 def _as_stored(verdict: Verdict) -> Verdict:
     """The verdict without the id of an erased or suppressed event, and without keys of maps."""
     if verdict.outcome == Outcome.REJECTED:
-        return verdict._replace(error=without_keys(verdict.error))
+        return verdict._replace(error=stored_error(verdict.error))
     return verdict if verdict.position else verdict._replace(event_id="")
