@@ -11,6 +11,7 @@ from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import erasure_message, suppression_message
 from engagement_server.model import Subject
 from engagement_server.operations import BeginErasure, LiftSuppression
+from engagement_server.store.erasure_states import ErasureQuery
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
@@ -87,16 +88,18 @@ class PrivacyHandlers:
         require_valid(request)
         partition = self._partitions.of(request.account_id)
         size = page_size(request.page_size)
-        arguments = f"erasures of {request.account_id}".encode()
+        arguments = f"erasures of {request.account_id} {request.request_id} {request.subject_id}".encode()
         before_number = _NO_NUMBER
         if request.page_token:
             before_number = partition.cursors.decode_page(request.page_token, arguments=arguments)
-        states = await partition.readers.run(
-            lambda reader: reader.erasures.latest(
-                request.account_id, before_number=before_number, max_erasures=size + 1
-            ),
-            caller=call.caller,
+        query = ErasureQuery(
+            account_id=request.account_id,
+            max_erasures=size + 1,
+            before_number=before_number,
+            request_id=request.request_id,
+            named_id=request.subject_id,
         )
+        states = await partition.readers.run(lambda reader: reader.erasures.select(query), caller=call.caller)
         response = v1.ListErasuresResponse(erasures=map(erasure_message, states[:size]))
         if len(states) > size:
             last = states[size - 1].number

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement import v1
 from engagement_server.errors import ErasureNotFoundError
 from engagement_server.model import ErasureState, Subject, Suppression
-from engagement_server.store.account_rows import find_account
+from engagement_server.store.account_rows import NO_ACCOUNT, find_account
 from engagement_server.store.rejection_subjects import ChunkPlace
 from engagement_server.store.tombstones import Suppressions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import apsw
 
 MAX_SUPPRESSIONS = 100
@@ -43,6 +46,19 @@ class RunningErasure(NamedTuple):
     """The chunk through which rejected events are cleared; None: all are."""
 
 
+@dataclass(frozen=True, slots=True)
+class ErasureQuery:
+    """Which erasures of an account to list."""
+
+    account_id: str
+    max_erasures: int
+    before_number: int
+    request_id: str = ""
+    """Of this request; empty: of any."""
+    named_id: str = ""
+    """Of requests that named this id, whatever its kind; empty: all."""
+
+
 class ErasureStates:
     """Reads through the connection of the caller."""
 
@@ -57,9 +73,32 @@ class ErasureStates:
             raise ErasureNotFoundError(erasure_id)
         return found[0]
 
-    def latest(self, account_id: str, *, before_number: int, max_erasures: int) -> list[ErasureState]:
-        """The erasures of an account below a number, latest first."""
-        return self._read("number < ? ORDER BY number DESC LIMIT ?", account_id, before_number, max_erasures)
+    def select(self, query: ErasureQuery) -> list[ErasureState]:
+        """Erasures of an account, latest first."""
+        condition = ""
+        arguments: list[apsw.SQLiteValue] = []
+        if query.request_id:
+            condition = " AND request_id = ?"
+            arguments.append(query.request_id)
+        if query.named_id:
+            condition += (
+                " AND number IN (SELECT erasure FROM erasure_subjects WHERE hash IN"
+                " (SELECT unhex(value) FROM json_each(?)))"
+            )
+            arguments.append(json.dumps(self._hashes(query.account_id, query.named_id)))
+        return self._read(
+            f"number < ?{condition} ORDER BY number DESC LIMIT ?",
+            query.account_id,
+            *(query.before_number, *arguments, query.max_erasures),
+        )
+
+    def _hashes(self, account_id: str, named_id: str) -> Sequence[str]:
+        """The hashes of an id, whatever it names."""
+        account = find_account(self._connection, account_id) or NO_ACCOUNT
+        return [
+            self._suppressions.hash_subject(account, Subject(kind, named_id)).hex()
+            for kind in v1.SubjectKind.values()
+        ]
 
     def running_step(self, erasure_id: str, account: int) -> RunningErasure:
         """What an erasure has to do next. Raises ErasureNotFoundError."""
