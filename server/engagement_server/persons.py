@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from engagement import v1
 from engagement_server.errors import DamagedEventsError, DataDamagedError
 from engagement_server.model import Subject
+from engagement_server.operations import MAX_COMPARED_HASHES
 from engagement_server.store.budget import STEP_SECONDS
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.store.fold import near_form
-from engagement_server.store.rejection_subjects import ORIGIN
+from engagement_server.store.rejection_subjects import ORIGIN, Work
 from engagement_server.store.tombstones import subjects_of
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ class _Search:
 def _search_rejections(
     account_id: str, subjects: Sequence[Subject], after: ChunkPlace, reader: Reader
 ) -> SearchStep:
-    return reader.rejections_of.search(account_id, subjects, after=after)
+    return reader.rejections_of.search(account_id, subjects, Work(MAX_COMPARED_HASHES), after=after)
 
 
 def _names(event: v1.Event) -> list[Subject]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engagement import limits, v1
 from engagement_server.model import Outcome, Subject
 from engagement_server.store.rejection_subjects import (
-    ORIGIN,
     ChunkPlace,
     RejectionPlace,
     RejectionSubjects,
@@ -62,10 +61,10 @@ class RejectionRows:
         return bool(step.found) or step.through is not None or bool(self.with_ids(account_id, event_ids))
 
     def search(
-        self, account_id: str, subjects: Iterable[Subject], *, after: ChunkPlace = ORIGIN
+        self, account_id: str, subjects: Iterable[Subject], work: Work, *, after: ChunkPlace
     ) -> SearchStep:
         """The next step of a search for rejected events about some subjects."""
-        return self._subjects.search(self._subjects.sought(account_id, subjects), Work(), after=after)
+        return self._subjects.search(self._subjects.sought(account_id, subjects), work, after=after)
 
     def with_ids(self, account_id: str, event_ids: Sequence[str]) -> dict[RejectionPlace, str]:
         """The places of rejected events with some event ids."""

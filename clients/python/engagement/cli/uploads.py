@@ -30,7 +30,7 @@ _COLUMNS: Final = (
     "upload id",
 )
 # Narrow enough for most terminals: a pipe gets all.
-_TERMINAL_COLUMNS: Final = ("changed", "source", "state", "accepted", "others", "upload id")
+_TERMINAL_COLUMNS: Final = ("changed", "source", "events", "upload id")
 _REJECTION_COLUMNS: Final = ("chunk", "event", "time", "event id", "field", "rule", "message")
 _STATES: Final = {v1.Upload.STATE_OPEN: "open", v1.Upload.STATE_FINISHED: "finished"}
 _PAGE_UPLOADS: Final = 1000
@@ -171,21 +171,18 @@ def _row(upload: v1.Upload) -> tuple[str, ...]:
 
 
 def _short_row(upload: v1.Upload) -> tuple[str, ...]:
-    tally = upload.tally
-    others = {
-        "duplicate": tally.duplicate,
-        "rejected": tally.rejected,
-        "suppressed": tally.suppressed,
+    counts = {
+        "accepted": upload.tally.accepted,
+        "duplicate": upload.tally.duplicate,
+        "rejected": upload.tally.rejected,
+        "suppressed": upload.tally.suppressed,
         "unreadable": upload.unreadable,
     }
-    return (
-        f"{upload.update_time.ToDatetime():%Y-%m-%dT%H:%M:%SZ}",
-        upload.source_name,
-        _STATES.get(upload.state, ""),
-        f"{tally.accepted}",
-        ", ".join(f"{count} {outcome}" for outcome, count in others.items() if count),
-        upload.upload_id,
-    )
+    events = [f"{count} {outcome}" for outcome, count in counts.items() if count] or ["none"]
+    if upload.state == v1.Upload.STATE_OPEN:
+        events.insert(0, "open")
+    changed = f"{upload.update_time.ToDatetime():%Y-%m-%dT%H:%M:%SZ}"
+    return changed, upload.source_name, ", ".join(events), upload.upload_id
 
 
 def _rejection_rows(rejection: v1.UploadResult) -> Iterator[tuple[str, ...]]:
