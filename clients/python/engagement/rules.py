@@ -84,15 +84,12 @@ def check_message(message: Message, *, is_first_enough: bool = False) -> list[Vi
     """
     if excess := check_counts(message):
         return excess[:_MAX_FOUND]
-    if is_first_enough:
-        found = protovalidate.collect_violations(message, fail_fast=True)
+    # Each violation costs as much as a valid message: first see whether there are any.
+    found = protovalidate.collect_violations(message, fail_fast=True)
+    if not found or is_first_enough:
         return [_convert(violation) for violation in found[:1]]
     violations: list[Violation] = []
     for start, piece in in_pieces(message):
-        # A message of many items that is valid needs no pieces.
-        is_cut = start == 0 and piece is not message
-        if is_cut and not protovalidate.collect_violations(message, fail_fast=True):
-            break
         found = protovalidate.collect_violations(piece)
         if start:  # the others were found in the first piece, or are about the items left out
             found = [violation for violation in found if _is_about_item(violation)]
