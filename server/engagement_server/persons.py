@@ -259,7 +259,13 @@ class _Search:
         after: ChunkPlace | None = ORIGIN if people else None
         while after is not None:
             search = partial(_search_rejections, self._account_id, people, after)
-            step = await self._read(search)
+            try:
+                step = await self._read(search)
+            except DataDamagedError:
+                if not self._is_brief:
+                    raise
+                self._is_cut = True
+                break
             named = named.union(*step.found.values())
             places.update(islice(step.found, _MAX_COUNTED - len(places)))
             last.extend(step.found)

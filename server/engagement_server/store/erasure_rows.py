@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,7 @@ from engagement_server.cursor import first_position
 from engagement_server.errors import DamagedEventsError, RequestIdReusedError
 from engagement_server.model import NO_ERASURE, ErasureState, Subject
 from engagement_server.store.account_rows import NO_ACCOUNT, find_account, find_bounds, open_account
+from engagement_server.store.damaged_rejections import DamagedSearch, find_damage
 from engagement_server.store.damaged_removal import (
     DamagedEvents,
     StoredId,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from engagement_server.store.event_pages import Page
     from engagement_server.store.index_merges import IndexMerges
 
+_log = logging.getLogger(__name__)
 _EVENT_ID = v1.SubjectKind.SUBJECT_KIND_EVENT_ID
 
 
@@ -62,6 +65,8 @@ class ErasureRows:
         self._planned: Sequence[StoredId] = ()
         """Damaged events that the next step removes, and the positions of the subject's."""
         self._wanted: set[int] = set()
+        self._damaged_search: DamagedSearch | None = None
+        """What the next step does about rejected events in place of a search."""
         self._purge = IndexPurge(connection)
 
     def begin(self, operation: BeginErasure, account: int, time_ms: int) -> ErasureState:
@@ -163,7 +168,11 @@ class ErasureRows:
         through, cleared = running.cleared_through, 0
         if through is not None:
             subjects = self._states.people(running.number)
-            cleared, through = self._rejections.clear_next(operation, subjects, after=through)
+            damaged, self._damaged_search = self._damaged_search, None
+            if damaged is None:
+                cleared, through = self._rejections.clear_next(operation, subjects, after=through)
+            else:
+                cleared, through = self._rejections.clear_damaged(operation, damaged)
         if through is None and running.subject.kind == _EVENT_ID:
             cleared += self._rejections.clear_ids(operation.account_id, [running.subject.value])
         self._connection.execute(
@@ -191,6 +200,9 @@ class ErasureRows:
         The index tells which are the subject's. Returns whether there are any. Raises apsw.Error.
         """
         path, account_id = self._connection.db_filename("main"), operation.account_id
+        self._damaged_search = self._find_damaged_rejections(operation, path)
+        if self._damaged_search is not None:
+            return True
         with DamagedEvents.of(path, account_id) as damaged:
             account = find_account(damaged.connection, account_id) or NO_ACCOUNT
             running = self._states.running_step(operation.erasure_id, account)
@@ -205,9 +217,25 @@ class ErasureRows:
         self._wanted = set(wanted)
         return bool(self._planned)
 
+    def _find_damaged_rejections(self, operation: EraseEvents, path: str) -> DamagedSearch | None:
+        account = find_account(self._connection, operation.account_id) or NO_ACCOUNT
+        running = self._states.running_step(operation.erasure_id, account)
+        if running.cleared_through is None:
+            return None
+        subjects = self._states.people(running.number)
+        damaged = find_damage(path, operation, subjects, after=running.cleared_through)
+        if damaged is not None:
+            _log.warning(
+                "account number %d: the subjects of rejected events are damaged, so an erasure clears all"
+                " those of upload number %d",
+                account,
+                damaged.damaged.upload,
+            )
+        return damaged
+
     def forget_plan(self) -> None:
         """Drops a plan that no step has carried out."""
-        self._planned = ()
+        self._planned, self._damaged_search = (), None
 
     def _remove_planned(self, account: int) -> list[StoredId]:
         """Removes the damaged events that are planned; returns those of the subject."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from engagement_server.model import Batch, Verdict
     from engagement_server.operations import EraseEvents
+    from engagement_server.store.damaged_rejections import DamagedSearch
 
 # Keys may quote people: they are addresses and names in other systems. Nothing of a path follows a key, since
 # values are texts, and the end of a long one is cut off.
@@ -97,6 +98,20 @@ class RejectionRows:
         self._remove_subjects(step.found)
         return ClearingStep(cleared, step.through)
 
+    def clear_damaged(self, operation: EraseEvents, search: DamagedSearch) -> ClearingStep:
+        """Clears what was found before damage, and the next rejected events of the upload behind it."""
+        cleared = sum([self._clear_result(place) for place in search.found])
+        upload = search.damaged.upload
+        rows: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT upload, chunk_sequence, event_index FROM upload_results INDEXED BY upload_rejections"
+            " WHERE upload = ? AND outcome = 3 AND chunk_sequence > ? AND event_id <> '' LIMIT ?",
+            (*search.damaged, operation.max_rejections),
+        )
+        behind = [RejectionPlace(*row) for row in rows]
+        cleared += sum([self._clear_result(place) for place in behind])
+        has_more = len(behind) == operation.max_rejections
+        return ClearingStep(cleared, search.damaged if has_more else ChunkPlace(upload + 1, 0))
+
     def clear_ids(self, account_id: str, event_ids: Sequence[str]) -> int:
         """Clears all results with some event ids; returns the number of those rejected."""
         found = self._with_ids(account_id, event_ids)
@@ -121,9 +136,11 @@ class RejectionRows:
         ]
 
     def _clear_result(self, place: RejectionPlace) -> bool:
-        """Clears a result; false if its record has expired."""
+        """Clears a result; false if it was cleared before."""
         row: Any = self._connection.execute(  # Any: each column has its own type
-            "SELECT error FROM upload_results WHERE (upload, chunk_sequence, event_index) = (?, ?, ?)", place
+            "SELECT error FROM upload_results WHERE (upload, chunk_sequence, event_index) = (?, ?, ?)"
+            " AND event_id <> ''",
+            place,
         ).fetchone()
         if row is None:
             return False
@@ -147,7 +164,10 @@ class RejectionRows:
 
 def erasable_subjects(event: v1.Event) -> list[Subject]:
     """The subjects of an event that may be invalid, without ids that are too long for any erasure."""
-    return [each for each in subjects_of(event) if len(each.value) <= limits.MAX_TEXT_CHARACTERS]
+    named = subjects_of(event)
+    if sum([len(value) for _, value in named]) <= limits.MAX_TEXT_CHARACTERS:
+        return named
+    return [each for each in named if len(each.value) <= limits.MAX_TEXT_CHARACTERS]
 
 
 def subjects_of_rejected(batch: Batch, verdicts: Sequence[Verdict]) -> dict[int, Sequence[Subject]]:

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
     from engagement_server.model import Subject
 
+MAX_SEQUENCE = (1 << 32) - 1
+"""No upload has more chunks."""
 # Finding a row, or an upload without rows, takes as long as comparing so many hashes.
 _ROW_COST = 100
 _HASH_BYTES = 8
+_SEQUENCE_BITS = MAX_SEQUENCE.bit_length()
 _ENTRY_BYTES = _HASH_BYTES + 2
 # Up to so many hashes are found faster one after the other than as members of a set.
 _MAX_SEARCHES = 4
@@ -33,6 +36,11 @@ class ChunkPlace(NamedTuple):
 
     upload: int
     sequence: int
+
+    @property
+    def key(self) -> int:
+        """The key of its row: an integer, so that looking for it reads no other row, which may be damaged."""
+        return (self.upload << _SEQUENCE_BITS) + self.sequence
 
 
 ORIGIN = ChunkPlace(0, 0)
@@ -96,7 +104,7 @@ class RejectionSubjects:
                 events.append(index)
         if hashes:
             self._connection.execute(
-                "INSERT INTO rejection_subjects VALUES (?, ?, ?)", (*chunk, _pack(hashes, events))
+                "INSERT INTO rejection_subjects VALUES (?, ?)", (chunk.key, _pack(hashes, events))
             )
 
     def sought(self, account_id: str, subjects: Iterable[Subject]) -> Sought:
@@ -139,38 +147,40 @@ class RejectionSubjects:
         Each event is given by a subject and its index. The caller ends when the work is done.
         """
         rows: Any = self._connection.execute(  # Any: each column has its own type
-            "SELECT chunk_sequence, hashes FROM rejection_subjects WHERE upload = ? AND chunk_sequence > ?"
-            " ORDER BY chunk_sequence",
-            after,
+            "SELECT chunk, hashes FROM rejection_subjects WHERE chunk > ? AND chunk < ? ORDER BY chunk",
+            (after.key, ChunkPlace(after.upload + 1, 0).key),
         )
-        for sequence, packed in rows:
+        for key, packed in rows:
             work.count_row(len(packed) // _ENTRY_BYTES)
-            yield sequence, sought.find(packed)
+            yield key & MAX_SEQUENCE, sought.find(packed)
+
+    def first_upload(self, account_id: str, number: int) -> int | None:
+        """The first upload of an account from a number on."""
+        return next(self._uploads(account_id, number, limit=1), None)
 
     def remove(self, chunk: ChunkPlace, events: Container[int]) -> int:
         """Removes the subjects of some events of a chunk; returns 1 if no others are left, else 0."""
         row: Any = self._connection.execute(  # Any: each column has its own type
-            "SELECT hashes FROM rejection_subjects WHERE (upload, chunk_sequence) = (?, ?)", chunk
+            "SELECT hashes FROM rejection_subjects WHERE chunk = ?", (chunk.key,)
         ).fetchone()
         if row is None:
             return 0
         left = [entry for entry in _unpack(row[0]) if entry[1] not in events]
         if not left:
-            self._connection.execute(
-                "DELETE FROM rejection_subjects WHERE (upload, chunk_sequence) = (?, ?)", chunk
-            )
+            self._connection.execute("DELETE FROM rejection_subjects WHERE chunk = ?", (chunk.key,))
             return 1
         hashes, indexes = zip(*left, strict=True)
         self._connection.execute(
-            "UPDATE rejection_subjects SET hashes = ? WHERE (upload, chunk_sequence) = (?, ?)",
-            (_pack(hashes, indexes), *chunk),
+            "UPDATE rejection_subjects SET hashes = ? WHERE chunk = ?",
+            (_pack(hashes, indexes), chunk.key),
         )
         return 0
 
     def remove_before(self, chunk: ChunkPlace) -> int:
         """Removes the subjects in an upload's chunks before one; returns the number of rows."""
         self._connection.execute(
-            "DELETE FROM rejection_subjects WHERE upload = ? AND chunk_sequence < ?", chunk
+            "DELETE FROM rejection_subjects WHERE chunk >= ? AND chunk < ?",
+            (ChunkPlace(chunk.upload, 0).key, chunk.key),
         )
         return self._connection.changes()
 

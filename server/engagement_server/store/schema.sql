@@ -102,11 +102,10 @@ CREATE INDEX upload_results_by_event ON upload_results (event_id);
 -- Salted hashes of the subjects of rejected events, packed by chunk (`rejection_subjects.py`): erasures find those that
 -- were never stored.
 CREATE TABLE rejection_subjects (
-    upload         INTEGER NOT NULL,
-    chunk_sequence INTEGER NOT NULL,
-    hashes         BLOB NOT NULL,
-    PRIMARY KEY (upload, chunk_sequence)
-) WITHOUT ROWID;
+    -- `upload << 32 | chunk_sequence`
+    chunk  INTEGER PRIMARY KEY,
+    hashes BLOB NOT NULL
+);
 
 -- The account's lists of customer statuses and types: kinds are numbers of `EntityKind`.
 CREATE TABLE entity_lists (

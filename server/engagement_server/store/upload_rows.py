@@ -25,7 +25,7 @@ from engagement_server.model import (
 )
 from engagement_server.operations import ChunkCommitted
 from engagement_server.store.rejection_rows import restored_error, stored_error, subjects_of_rejected
-from engagement_server.store.rejection_subjects import ChunkPlace, RejectionSubjects
+from engagement_server.store.rejection_subjects import MAX_SEQUENCE, ChunkPlace, RejectionSubjects
 
 if TYPE_CHECKING:
     import apsw
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 # A result, and the subjects of a chunk.
 _ROWS_A_RESULT = 2
-_BEHIND_ALL = 1 << 62
 UPLOAD_COLUMNS = (
     "number, owner, upload_id, is_finished, committed_through, accepted, duplicate, rejected, suppressed,"
     " create_time_ms, update_time_ms, salt, source_events, source_sha256, source_name, unreadable"
@@ -245,7 +244,7 @@ class UploadRows:
             " LIMIT 1 OFFSET ?",
             (number, max(max_rows // _ROWS_A_RESULT, 1) - 1),
         ).fetchone()
-        through_sequence, through_index = last or (_BEHIND_ALL, 0)
+        through_sequence, through_index = last or (MAX_SEQUENCE, 0)
         self._connection.execute(
             "DELETE FROM upload_results WHERE upload = ? AND (chunk_sequence, event_index) <= (?, ?)",
             (number, through_sequence, through_index),
