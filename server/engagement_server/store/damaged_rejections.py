@@ -47,8 +47,8 @@ def find_damage(
         rows = RejectionSubjects(connection)
         sought = rows.sought(operation.account_id, subjects)
         found: set[RejectionPlace] = set()
-        place: ChunkPlace | None = after
-        while place is not None:
+        place = after
+        for _ in range(Work(operation.max_compared).max_rows):
             try:
                 step = rows.search(sought, Work(1), after=place)  # one chunk
             except apsw.Error as error:
@@ -58,5 +58,7 @@ def find_damage(
                 sequence = place.sequence if upload == place.upload else 0
                 return DamagedSearch(found, ChunkPlace(upload, sequence))
             found.update(step.found)
+            if step.through is None:
+                return None
             place = step.through
     return None
