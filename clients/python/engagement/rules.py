@@ -64,12 +64,6 @@ def _text_getter(message: type[Message]) -> Callable[[Message], tuple[str, ...]]
     return attrgetter(*[field.name for field in message.DESCRIPTOR.fields if field.type == field.TYPE_STRING])
 
 
-_DATES = {
-    field.name: f"customer_info.{field.name}"
-    for field in v1.CustomerInfo.DESCRIPTOR.fields
-    if field.message_type is v1.Date.DESCRIPTOR
-}
-"""The paths of dates, by the names of their fields."""
 _EVENT_TEXTS = _text_getter(v1.Event)
 _CUSTOMER_TEXTS = _text_getter(v1.CustomerInfo)
 _PERSONAL_TEXTS = _text_getter(v1.PersonalInfo)
@@ -126,7 +120,7 @@ def check_serialized(
     if not _is_plain_beside_dates(event, payload, now_ms=now_ms):
         return check_event(event, size_bytes=len(payload), now_ms=now_ms, is_first_enough=is_first_enough)
     violations = _check_dates(event)
-    return violations[:1] if is_first_enough else violations
+    return list(violations[:1] if is_first_enough else violations) if violations else []
 
 
 def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
@@ -185,15 +179,16 @@ def _is_plausible_time(time_ms: int, *, end_ms: int) -> bool:
     return time_ms == 0 or limits.START_OF_TIME_MS <= time_ms < end_ms
 
 
-def _check_dates(event: v1.Event) -> list[Violation]:
+def _check_dates(event: v1.Event) -> Sequence[Violation]:
     """The violations of an event's dates, in the order of the fields."""
-    violations: list[Violation] = []
-    if event.HasField("customer_info"):
-        customer = event.customer_info
-        for name in _DATES:
-            if customer.HasField(name):
-                date = getattr(customer, name)
-                violations += _check_date(name, date.year, date.month, date.day)
+    violations: Sequence[Violation] = ()
+    customer = event.customer_info
+    if customer.HasField("last_payment_date"):
+        date = customer.last_payment_date
+        violations = _check_date("last_payment_date", date.year, date.month, date.day)
+    if customer.HasField("registration_date"):
+        date = customer.registration_date
+        violations = (*violations, *_check_date("registration_date", date.year, date.month, date.day))
     return violations
 
 
@@ -205,7 +200,8 @@ def _check_date(name: str, year: int, month: int, day: int) -> Sequence[Violatio
         return ()
     date = v1.Date(year=year, month=month, day=day)
     violations = check_message(date)
-    return [replace(each, field=".".join(filter(None, (_DATES[name], each.field)))) for each in violations]
+    path = f"customer_info.{name}"
+    return [replace(each, field=".".join(filter(None, (path, each.field)))) for each in violations]
 
 
 def check_limits(event: v1.Event, *, size_bytes: int, now_ms: int) -> Iterator[Violation]:
