@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from engagement_server.errors import RequestError
 
 
+MAX_COMPARED_HASHES = 400_000
+"""Hashes of rejected events' subjects that a step compares, in some ten milliseconds."""
 RULES = 1
 """The number of the rules by which views apply operations: docs/decisions/0043-the-log-has-no-gaps.md.
 
@@ -166,6 +168,8 @@ class EraseEvents:
     max_candidates: int = 20_000
     """Events to look at."""
     max_rejections: int = 1_000
+    max_compared: int = MAX_COMPARED_HASHES
+    """Hashes of rejected events' subjects to compare."""
 
 
 @dataclass(frozen=True, slots=True)

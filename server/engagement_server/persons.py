@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from itertools import accumulate
+from functools import partial
+from itertools import accumulate, islice
 from operator import methodcaller
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from engagement import v1
 from engagement_server.errors import DamagedEventsError, DataDamagedError
 from engagement_server.model import Subject
+from engagement_server.operations import MAX_COMPARED_HASHES
 from engagement_server.store.budget import STEP_SECONDS
 from engagement_server.store.event_pages import PageQuery
 from engagement_server.store.fold import near_form
+from engagement_server.store.rejection_subjects import ORIGIN, Work
 from engagement_server.store.tombstones import subjects_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
     from engagement_server.governor.turns import Caller
     from engagement_server.model import StoredRow
     from engagement_server.store.reader import Reader
     from engagement_server.store.readers import Readers
+    from engagement_server.store.rejection_subjects import ChunkPlace, RejectionPlace, SearchStep
+
+T = TypeVar("T")
 
 BRIEF_SECONDS = 5.0
 """How long a brief survey takes: well within the deadline of a call that waits for more."""
 MAX_SAMPLE_IDS = 100
 MAX_RELATED = 100
+MAX_PLACES = 100
 # Ids beside those wanted that are remembered, and events that are looked at for each kind of them.
 _MAX_REMEMBERED = 2_000
 _MAX_REMEMBERED_CHARACTERS = 3_000_000
@@ -63,6 +70,8 @@ class Survey:
     events_by_subject: Counter[Subject] = field(default_factory=Counter)
     """Of each id, the number of events that have it."""
     rejections: int = 0
+    last_rejections: list[tuple[str, int]] = field(default_factory=list)
+    """The uploads, and the numbers in these, of rejected events: the last first."""
     sample_event_ids: list[str] = field(default_factory=list)
     first_receive_ms: int | None = None
     last_receive_ms: int | None = None
@@ -240,17 +249,39 @@ class _Search:
         self._survey.has_more_related |= len(shown) < len(found)
 
     async def _find_rejections(self) -> None:
-        def count(reader: Reader) -> tuple[int, set[Subject]]:
-            found = reader.rejections_of.count
-            missing = {
-                subject
-                for subject in self._wanted
-                if not self._survey.events_by_subject[subject]
-                and not found(self._account_id, [subject], limit=1)
-            }
-            return found(self._account_id, [*self._wanted]), missing
+        """Counts rejected events, and notes which ids nothing has."""
+        event_ids = [subject.value for subject in self._wanted if subject.kind == _EVENT_ID]
+        people = [subject for subject in self._wanted if subject.kind != _EVENT_ID]
+        by_id = await self._read(lambda reader: reader.rejections_of.with_ids(self._account_id, event_ids))
+        named = {Subject(_EVENT_ID, event_id) for event_id in by_id.values()}
+        places = set(islice(by_id, _MAX_COUNTED))
+        last: deque[RejectionPlace] = deque(maxlen=MAX_PLACES)
+        after: ChunkPlace | None = ORIGIN if people else None
+        while after is not None:
+            search = partial(_search_rejections, self._account_id, people, after)
+            try:
+                step = await self._read(search)
+            except DataDamagedError:
+                if not self._is_brief:
+                    raise
+                self._is_cut = True
+                break
+            named = named.union(*step.found.values())
+            places.update(islice(step.found, _MAX_COUNTED - len(places)))
+            last.extend(step.found)
+            after = step.through
+            if after is not None and self._is_brief and time.monotonic() >= self._end:
+                self._is_cut = True
+                break
+        self._survey.rejections = len(places)
+        self._survey.unmatched = {
+            subject for subject in self._wanted - named if not self._survey.events_by_subject[subject]
+        }
+        newest = sorted(last, reverse=True)
+        self._survey.last_rejections = await self._read(lambda reader: reader.rejections_of.names_of(newest))
 
-        self._survey.rejections, self._survey.unmatched = await self._readers.run(count, caller=self._caller)
+    async def _read(self, read: Callable[[Reader], T]) -> T:
+        return await self._readers.run(read, caller=self._caller)
 
     async def _events(
         self, wanted: v1.EventFilter, *, in_any_spelling: bool = False
@@ -283,6 +314,12 @@ class _Search:
                 self._is_cut = True
                 return
             after = page.next_position
+
+
+def _search_rejections(
+    account_id: str, subjects: Sequence[Subject], after: ChunkPlace, reader: Reader
+) -> SearchStep:
+    return reader.rejections_of.search(account_id, subjects, Work(MAX_COMPARED_HASHES), after=after)
 
 
 def _names(event: v1.Event) -> list[Subject]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from engagement import limits, rules, v1
@@ -75,14 +76,9 @@ async def examine(
         if not event.event_id:
             event.event_id = uuid7() if make_id is None else make_id(index, event)
         payload = event.SerializeToString(deterministic=True)
-        broken: Sequence[rules.Violation] = ()
-        if not rules.is_plainly_valid(event, payload, now_ms=time_ms):
-            broken = rules.check_event(
-                event,
-                size_bytes=len(payload),
-                now_ms=time_ms,
-                is_first_enough=found >= _MAX_LISTED_VIOLATIONS,
-            )
+        broken = rules.check_serialized(
+            event, payload, now_ms=time_ms, is_first_enough=found >= _MAX_LISTED_VIOLATIONS
+        )
         if broken:
             violations[index] = broken
             found += len(broken)
@@ -123,7 +119,7 @@ def admit_partly(envelope: Message, events: Sequence[v1.Event], examined: Examin
         Rejection(
             index,
             _shown_id(events[index]),
-            event_error(violations).SerializeToString(),
+            _serialized_error(tuple(violations)),
             erasable_subjects(events[index]),
         )
         for index, violations in examined.violations.items()
@@ -140,6 +136,12 @@ def event_path(path: str, index: int) -> str:
 def _shown_id(event: v1.Event) -> str:
     # Too long an id would make the answer as large as the request.
     return event.event_id[: limits.MAX_EVENT_ID_CHARACTERS]
+
+
+@lru_cache(maxsize=256)
+def _serialized_error(violations: Sequence[rules.Violation]) -> bytes:
+    """Of many events in a row, which break the same rule."""
+    return event_error(violations).SerializeToString()
 
 
 def event_error(violations: Sequence[rules.Violation]) -> v1.EventError:

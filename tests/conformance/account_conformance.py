@@ -22,6 +22,7 @@ from engagement_server.operations import (
     Recorded,
     SaveProfile,
 )
+from engagement_server.store.upload_lists import RejectionQuery
 from tests.conformance.log_bench import LogBench, LogTests, outcomes, record
 from tests.support.events import bad_event, customer_event
 
@@ -84,7 +85,7 @@ class AccountConformance(LogTests):
         assert await bench.account_number() is None
         assert (await bench.upload()).tally == first.tally
         rejections = await bench.node.readers.run(
-            lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
+            lambda reader: reader.rejections(RejectionQuery("acme", "upload", max_results=10)).rejections
         )
         assert [each.verdict.event_id for each in rejections] == ["a", "b"]
         assert await bench.chunk(1, bad_event("a"), bad_event("b")) == first

@@ -20,6 +20,7 @@ from engagement_server.operations import (
     LiftSuppression,
     Recorded,
 )
+from engagement_server.store.upload_lists import RejectionQuery
 from tests.conformance.log_bench import LogBench, LogTests, chunk, outcomes, record
 from tests.support.events import bad_event, batch_of, customer_event, customer_events
 
@@ -67,7 +68,7 @@ async def notices(bench: LogBench) -> list[Notice]:
 async def rejected(bench: LogBench) -> list[tuple[str, int]]:
     """The ids of the rejected events of the upload, with the number of their violations."""
     kept = await bench.node.readers.run(
-        lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
+        lambda reader: reader.rejections(RejectionQuery("acme", "upload", max_results=10)).rejections
     )
     errors = [(each.verdict.event_id, v1.EventError.FromString(each.verdict.error)) for each in kept]
     return [(event_id, len(error.violations)) for event_id, error in errors]
@@ -166,7 +167,7 @@ class ErasureConformance(LogTests):
             verdict[:3] for verdict in committed.not_accepted
         ]
         kept = await bench.node.readers.run(
-            lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
+            lambda reader: reader.rejections(RejectionQuery("acme", "upload", max_results=10)).rejections
         )
         assert [each.verdict.event_id for each in kept] == [""]
         assert b"'a'" not in kept[0].verdict.error
@@ -247,7 +248,7 @@ class ErasureConformance(LogTests):
         committed = await bench.chunk(1, event)
         assert b"ada@example.com" in committed.not_accepted[0].error
         (rejection,) = await bench.node.readers.run(
-            lambda reader: reader.rejections("acme", "upload", after=(0, 0), max_results=10)
+            lambda reader: reader.rejections(RejectionQuery("acme", "upload", max_results=10)).rejections
         )
         error = v1.EventError.FromString(rejection.verdict.error)
         assert [each.field for each in error.violations] == ['additional_attributes["…"]']

@@ -8,12 +8,14 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli_process import TIMEOUT_SECONDS, Cli, event_line
 from tests.support.server_process import ServerProcess
+from tests.support.view_rows import held_view
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,35 @@ def test_erasures_are_listed_and_shown(cli: Cli) -> None:
     assert listed[1] == without_related(erased)
     assert cli.run("erasures", erased["erasureId"], "--json").json() == without_related(erased)
     assert cli.run("erasures", "nothing").status == 1
+
+
+def test_erasures_are_found_by_request_and_by_what_they_named(cli: Cli) -> None:
+    assert (
+        cli.run("erase", "--consumer", "c-1", "--event", "other", "--request-id", "t-1", "--yes").status == 0
+    )
+    for options in (("--request-id", "t-1"), ("--subject", "c-1"), ("--subject", "other")):
+        (found,) = [json.loads(line) for line in cli.run("erasures", *options, "--json").stdout.splitlines()]
+        assert found["requestId"] == "t-1"
+    none = cli.run("erasures", "--subject", "e-1")
+    assert (none.status, none.stdout.count("\n")) == (0, 1)
+    assert cli.run("erasures", "some-id", "--request-id", "t-1").status == 2
+
+
+def test_an_erasure_whose_server_ends_says_how_to_wait_for_it(cli: Cli, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data").start() as server:
+        alone = replace(cli, server=server.address)
+        assert alone.run("upload", f"{cli.account}.ndjson").status == 0
+        with (
+            held_view(server.data_dir, "BEGIN"),  # it cannot purge, so the erasure cannot complete
+            alone.start("erase", "--consumer", "c-1", "--yes", "--request-id", "it's") as erasing,
+        ):
+            while not alone.run("erasures", "--json").stdout:
+                assert erasing.poll() is None
+            server.kill()
+            _, stderr = erasing.communicate(timeout=TIMEOUT_SECONDS)
+    assert erasing.returncode == 2
+    hint = """Repeat the command with --request-id 'it'"'"'s' to wait for it."""
+    assert stderr.decode().rstrip().endswith(hint)
 
 
 def test_a_person_is_let_in_again(cli: Cli) -> None:

@@ -111,6 +111,7 @@ def test_tables_fit_the_terminal_with_whole_ids(columns: int, cli: Cli) -> None:
         (f"profile --consumer {consumer}", consumer, event),
         (f"get {event}", consumer, event, "word-39"),
         ("erasures", "consumer id"),
+        ("uploads", "wide.ndjson"),
         ("info", "engagement.v1"),
     ):
         status, shown = run_on_terminal(cli, *command.split(), columns=columns)
@@ -132,3 +133,20 @@ def test_rows_of_short_values_stay_a_table_on_a_terminal_of_80_columns(cli: Cli)
         '    balance=1 note="a b"',
     )
     assert first.index("c-1") == names.index("consumer")
+
+
+def test_a_list_of_uploads_is_a_table_on_a_terminal_of_120_columns(cli: Cli) -> None:
+    cli = replace(cli, account="uploads")
+    cli.write("may.ndjson", *(event_line(f"{number}", eventId=f"{number}") for number in range(1, 1200)))
+    cli.write("june.ndjson", event_line("1", eventId="1"), event_line("2", eventId="1"), "nope")
+    assert [cli.run("upload", name).status for name in ("may.ndjson", "june.ndjson")] == [0, 1]
+    _, shown = run_on_terminal(cli, "uploads", columns=120)
+    names, more_names, june, june_source, may, may_source = CONTROL_SEQUENCE.sub("", shown).splitlines()
+    assert names.split() == ["changed", "events", "upload", "id"]
+    assert (more_names.strip(), june_source.strip(), may_source.strip()) == (
+        "source",
+        "june.ndjson",
+        "may.ndjson",
+    )
+    assert re.search(r"Z +1 duplicate, 1 rejected, 1 unreadable +file-[0-9a-f]+$", june)
+    assert re.search(r"Z +1199 accepted +file-[0-9a-f]+$", may)

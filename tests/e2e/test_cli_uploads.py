@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -132,3 +133,38 @@ def test_a_file_with_a_long_name_that_is_no_text_is_uploaded(cli: Cli) -> None:
     cli.write(name, event_line("5"))
     assert cli.run("upload", name).status == 0
     assert listed(cli)[0][0].startswith("x" * 200 + "\\udce9")
+
+
+def test_rejected_events_of_a_person_are_found_across_uploads(cli: Cli) -> None:
+    bad = '{"eventId": "p", "consumerId": "c-9", "customerInfo": {"customerId": "A-9", "role": "\\u0000"}}'
+    cli.write("person.ndjson", BAD_LINE, bad)
+    assert cli.run("upload", "person.ndjson").status == 1
+    (row,) = listed(cli, "--subject", "A-9")
+    shown = cli.run("uploads", row[-1], "--subject", "c-9")
+    chunk, number, _, *rest = shown.stdout.split("\n\n")[1].splitlines()[1].split("\t")
+    assert (chunk, number, *rest[:3]) == ("1", "2", "p", "customer_info.role", "string.not_contains")
+    assert json.loads(cli.run("uploads", "--subject", "c-9", "--json").stdout)["uploadId"] == row[-1]
+    none = cli.run("uploads", row[-1], "--subject", "c-1")
+    assert (none.status, none.stdout.count("\n\n")) == (0, 0)
+    assert none.stderr == "No rejected event of this upload has exactly this id.\n"
+    assert cli.run("uploads", "--subject", "").status == 2
+
+
+def test_an_empty_list_is_a_result_and_is_told(cli: Cli) -> None:
+    done = cli.run("uploads", "--subject", "nobody")
+    assert (done.status, done.stderr) == (0, "No upload is on record that matches.\n")
+    done = cli.run("erasures")
+    assert (done.status, done.stderr) == (0, "There is no erasure that matches.\n")
+    empty = replace(cli, account="nothing")
+    assert (empty.run("list").status, empty.run("uploads").status) == (0, 0)
+    # Something that is named has to be there.
+    assert (empty.run("get", "e").status, empty.run("person", "c").status) == (1, 1)
+
+
+def test_ids_with_blanks_at_an_end_are_told_once_when_they_are_sent(cli: Cli) -> None:
+    cli.write("blanks.ndjson", *(event_line("1", consumerId=f"c-{number} ") for number in range(3)))
+    for _ in range(2):  # the second time nothing is sent
+        done = cli.run("upload", "blanks.ndjson")
+        assert done.status == 0
+        warning = "3 events have ids with blanks at an end, which are part of it; the first at line 1"
+        assert done.stderr.count(f'  Warning: {warning}: consumer_id "c-0 "\n') == 1

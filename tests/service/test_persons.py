@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 
 from engagement import EngagementClient, v1
 from engagement.upload import Uploader
 from engagement_server import persons
 from tests.support.events import bad_event, customer_event, personal_event
+from tests.support.refused_call import expect_refused
 
 _CONSUMER_ID = v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID
 _CUSTOMER_ID = v1.SubjectKind.SUBJECT_KIND_CUSTOMER_ID
@@ -139,7 +141,11 @@ async def test_a_person_is_found_by_either_id(client: EngagementClient) -> None:
     assert [stored.event.event_id async for stored in client.list_events(wanted)] == ["a", "b", "d"]
 
 
-async def test_rejected_events_are_previewed_and_cleared(client: EngagementClient) -> None:
+@pytest.mark.parametrize("max_compared", [1, 400_000], ids=["in many steps", "in one"])
+async def test_rejected_events_are_previewed_and_cleared(
+    client: EngagementClient, monkeypatch: pytest.MonkeyPatch, max_compared: int
+) -> None:
+    monkeypatch.setattr("engagement_server.persons.MAX_COMPARED_HASHES", max_compared)
     await Uploader(client, upload_id="file").upload([bad_event("b1"), bad_event("b2")])
     preview = await client.erase_consumer(consumer_id="ada", validate_only=True)
     assert (preview.matched_events, preview.cleared_rejections, [*preview.unmatched_subjects]) == (0, 2, [])
@@ -152,3 +158,37 @@ async def test_rejected_events_are_previewed_and_cleared(client: EngagementClien
     assert [each.result.event_id async for each in client.upload_rejections("file")] == ["", ""]
     again = await client.erase_consumer(consumer_id="ada", request_id="ticket")
     assert again == await client.get_erasure(erased.erasure_id)
+
+
+async def test_erasures_are_found_by_request_and_by_what_they_named(client: EngagementClient) -> None:
+    await client.record_events(
+        [event("1", consumer="ada"), event("2", customer="A1"), event("3", consumer="b")]
+    )
+    first = await client.erase_consumer(consumer_id="ada", event_id="2", request_id="first")
+    second = await client.erase_consumer(consumer_id=["ada", "b"], request_id="second", suppress=True)
+
+    async def listed(**arguments: str) -> list[str]:
+        return [each.erasure_id async for each in client.list_erasures(**arguments, page_size=1)]
+
+    assert await listed() == [second.erasure_id, first.erasure_id]
+    assert await listed(request_id="first") == [first.erasure_id]
+    assert await listed(request_id="FIRST") == []
+    assert await listed(subject_id="ada") == [second.erasure_id, first.erasure_id]
+    assert await listed(subject_id="2") == [first.erasure_id]
+    assert await listed(subject_id="b", request_id="second") == [second.erasure_id]
+    assert await listed(subject_id="b", request_id="first") == []
+    assert await listed(subject_id="1") == []  # erased with its consumer
+
+
+async def test_a_page_token_is_bound_to_the_filter_of_a_list_of_erasures(
+    client: EngagementClient, channel: grpc.aio.Channel
+) -> None:
+    privacy = v1.PrivacyServiceStub(channel)
+    await client.record_events([event(f"{number}", consumer="ada") for number in range(2)])
+    for number in range(2):
+        await client.erase_consumer(event_id=f"{number}", request_id=f"{number}")
+    request = v1.ListErasuresRequest(account_id="acme", page_size=1)
+    request.page_token = (await privacy.ListErasures(request)).next_page_token
+    assert [each.request_id for each in (await privacy.ListErasures(request)).erasures] == ["0"]
+    request.request_id = "0"
+    assert (await expect_refused(privacy.ListErasures(request))).reason == "PAGE_TOKEN_MISMATCH"

@@ -141,6 +141,38 @@ async def test_rejections_have_their_number_and_time(client: EngagementClient) -
     assert start - timedelta(milliseconds=1) <= times[0] <= times[-1] <= datetime.now(UTC)
 
 
+async def test_rejected_events_of_a_person_are_found_until_they_are_erased(
+    client: EngagementClient, ingest: IngestServiceAsyncStub
+) -> None:
+    bad = [bad_event(number) for number in range(9)]
+    for each, consumer, customer in zip(bad, "aabbccabc", "123123123", strict=True):
+        each.consumer_id, each.customer_info.customer_id = consumer, customer
+    await upload(client, "first", [good_event(1), *bad[:6]])
+    await upload(client, "second", bad[6:])
+
+    async def found(subject_id: str, upload_id: str) -> list[int]:
+        listed = client.upload_rejections(upload_id, subject_id=subject_id)
+        return [each.event_number async for each in listed]
+
+    async def uploads(subject_id: str) -> list[str]:
+        return [each.upload_id async for each in client.list_uploads(subject_id=subject_id)]
+
+    assert [await found(each, "first") for each in ("a", "1", "c", "3", "d")] == [
+        [2, 3], [2, 5], [6, 7], [4, 7], [],
+    ]  # fmt: skip
+    assert [await uploads(each) for each in ("a", "3", "d", "A")] == [
+        ["second", "first"], ["second", "first"], [], [],
+    ]  # fmt: skip
+    request = v1.GetUploadRequest(account_id="acme", upload_id="first", subject_id="1", page_size=1)
+    page = await ingest.GetUpload(request)
+    assert [each.result.event_id for each in page.rejections] == [bad[0].event_id]
+    request.page_token, request.subject_id = page.next_page_token, "2"
+    assert (await expect_refused(ingest.GetUpload(request))).reason == "PAGE_TOKEN_MISMATCH"
+    assert (await client.erase_consumer(customer_id="1")).cleared_rejections == 3
+    assert (await found("1", "first"), await found("a", "first"), await uploads("1")) == ([], [3], [])
+    assert await uploads("a") == ["first"]
+
+
 async def test_an_event_names_the_upload_that_brought_it(client: EngagementClient) -> None:
     await client.record_event(good_event(0))
     await upload(client, "u", [good_event(0), good_event(1), bad_event(2), good_event(3)])

@@ -36,6 +36,7 @@ from engagement_server.store.event_pages import PageQuery
 from engagement_server.store.failures import failure_of
 from engagement_server.store.profile_moment import ProfileMoment
 from engagement_server.store.reader import Reader
+from engagement_server.store.upload_lists import RejectionQuery
 from engagement_server.store.writer import Writer
 from tests.support.events import bad_event, batch_of, customer_event
 
@@ -167,7 +168,9 @@ def questions(count: int) -> Questions:
     chance = random.Random(1)
     asked: Questions = {
         "upload": lambda reader, _: reader.upload(ACCOUNT, "upload"),
-        "rejections": lambda reader, _: reader.rejections(ACCOUNT, "upload", after=(0, 0), max_results=1000),
+        "rejections": lambda reader, _: reader.rejections(
+            RejectionQuery(ACCOUNT, "upload", max_results=1000)
+        ),
         "entities": lambda reader, _: reader.entities(ACCOUNT, _STATUS),
         "erasures": lambda reader, _: reader.erasures.running(),
         "notices": lambda reader, _: reader.notices(after=0, through=1 << 62, max_notices=100),

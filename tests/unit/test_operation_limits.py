@@ -79,13 +79,29 @@ def test_a_step_of_an_erasure_ends_at_its_limits(store: Store, step: EraseEvents
     assert state.has_more == (erased < _EVENTS)
 
 
-def test_a_step_of_an_erasure_clears_as_many_rejections_as_it_says(store: Store) -> None:
-    begin_uploads(store, 1)
+def erase(store: Store, step: EraseEvents | None = None) -> ErasureState:
+    """Begins an erasure, unless it has begun, and does one step."""
     subject = Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "ada")
     store.apply(BeginErasure("acme", "request", "erasure", [subject], suppress=False))
-    state = store.apply(EraseEvents("acme", "erasure", max_rejections=3))
+    state = store.apply(step or EraseEvents("acme", "erasure"))
     assert isinstance(state, ErasureState)
-    assert (state.cleared_rejections, state.has_more) == (3, True)
+    return state
+
+
+def test_a_step_of_an_erasure_clears_as_many_rejections_as_it_says(store: Store) -> None:
+    begin_uploads(store, 1)
+    state = erase(store, EraseEvents("acme", "erasure", max_rejections=3))
+    assert (state.cleared_rejections, state.erased_events, state.has_more) == (3, 0, True)
+    state = erase(store)
+    assert (state.cleared_rejections, state.erased_events, state.has_more) == (_REJECTED, _EVENTS, False)
+
+
+def test_a_step_of_an_erasure_compares_as_many_rejections_as_it_says(store: Store) -> None:
+    begin_uploads(store, 3)
+    states = [erase(store, EraseEvents("acme", "erasure", max_compared=1)) for _ in range(7)]
+    # A step looks at one chunk, and another sees that there is no other in the upload.
+    assert [state.cleared_rejections for state in states] == [4, 4, 8, 8, 12, 12, 12]
+    assert [state.erased_events for state in states] == [0] * 6 + [_EVENTS]
 
 
 @pytest.mark.parametrize(
@@ -114,10 +130,10 @@ def begin_uploads(store: Store, count: int) -> None:
     ("step", "uploads", "results"),
     [
         (ExpireUploads(_LATER_MS, max_uploads=2), 1, _REJECTED),
-        # Room for a result and all subjects that its event may name.
+        # Room for a result and the subjects of a chunk.
         (ExpireUploads(_LATER_MS, max_rows=3), 3, 3 * _REJECTED - 1),
-        (ExpireUploads(_LATER_MS, max_rows=12), 3, 3 * _REJECTED - 3),
-        (ExpireUploads(_LATER_MS, max_rows=20), 2, 2 * _REJECTED - 2),  # with its chunk, and on
+        (ExpireUploads(_LATER_MS, max_rows=6), 3, 3 * _REJECTED - 3),
+        (ExpireUploads(_LATER_MS, max_rows=11), 2, 2 * _REJECTED - 2),  # with its chunk, and on
         (ExpireUploads(_TIME_MS), 3, 3 * _REJECTED),
         (ExpireUploads(_LATER_MS), 0, 0),
     ],
@@ -131,8 +147,9 @@ def test_a_step_of_the_expiry_of_uploads_ends_at_its_limits(
     removed = store.apply(step, time_ms=_LATER_MS)
     assert removed == before - sum(map(store.count, tables))
     assert (store.count("uploads"), store.count("upload_results")) == (uploads, results)
-    # An erasure finds every result that is left.
-    assert store.count("rejection_subjects") == results
+    # An erasure finds every result that is left, and each subject has one.
+    assert erase(store).cleared_rejections == results
+    assert store.count("rejection_subjects") == 0
 
 
 @pytest.mark.parametrize(("finished_before_ms", "left"), [(0, 1), (_TIME_MS, 1), (_TIME_MS + 1, 0)])

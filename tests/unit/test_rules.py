@@ -5,11 +5,19 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engagement import limits, v1
-from engagement.rules import Violation, check_events, check_limits, check_message, is_plainly_valid
+from engagement.rules import (
+    Violation,
+    check_events,
+    check_limits,
+    check_message,
+    check_serialized,
+    is_plainly_valid,
+)
 from tests.support.events import bad_event, customer_event, text_fields, very_bad_event
 
 NOW_MS = 1_700_000_000_000
@@ -115,6 +123,19 @@ def test_events_checked_together_are_as_if_checked_alone(events: list[v1.Event])
     assert list(map(in_any_order, together)) == [
         in_any_order(violations_one_by_one(event)) for event in events
     ]
+
+
+@pytest.mark.parametrize("other", ["plain", "also broken"])
+def test_dates_are_described_alike_whether_a_glance_finds_them_or_not(other: str) -> None:
+    for year, month, day in ((2014, 13, 1), (2014, 2, 30), (0, 0, 0), (-1, 4, 40), (2014, 1, 1)):
+        date = v1.Date(year=year, month=month, day=day)
+        event = customer_event(last_payment_date=date, registration_date=date)
+        if other == "also broken":
+            event.customer_info.currency = "\0"
+        assert check_events([event], now_ms=NOW_MS) == [violations_one_by_one(event)]
+        payload = event.SerializeToString()
+        first = check_serialized(event, payload, now_ms=NOW_MS, is_first_enough=True)
+        assert first == violations_one_by_one(event)[:1]
 
 
 def test_more_bad_events_than_a_chunk_holds_are_all_found() -> None:

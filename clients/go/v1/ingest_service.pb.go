@@ -888,7 +888,11 @@ type ListUploadsRequest struct {
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Page token of the page to return; empty for the first page. At most 1,024
 	// characters.
-	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Uploads with a rejected event that has exactly this consumer id or customer
+	// id, at most 50,000 characters: GetUpload with the same id shows which. If
+	// empty, all match.
+	SubjectId     string `protobuf:"bytes,8,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -972,6 +976,13 @@ func (x *ListUploadsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListUploadsRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
+	}
+	return ""
+}
+
 // `ListUploadsResponse` is the response of `ListUploads`.
 type ListUploadsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1040,7 +1051,10 @@ type GetUploadRequest struct {
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Page token of the page to return; empty for the first page. At most 1,024
 	// characters.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Rejected events with exactly this consumer id or customer id, at most 50,000
+	// characters; erased ones have none. If empty, all match.
+	SubjectId     string `protobuf:"bytes,5,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1103,12 +1117,21 @@ func (x *GetUploadRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *GetUploadRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
+	}
+	return ""
+}
+
 // `GetUploadResponse` is the response of `GetUpload`.
 type GetUploadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// State of the upload.
 	Upload *Upload `protobuf:"bytes,1,opt,name=upload,proto3" json:"upload,omitempty"`
-	// Rejected events of this page, in the order of the upload.
+	// Rejected events of this page, in the order of the upload. With `subject_id`,
+	// a page may hold fewer than requested, even none, while `next_page_token` is
+	// set.
 	Rejections []*UploadResult `protobuf:"bytes,2,rep,name=rejections,proto3" json:"rejections,omitempty"`
 	// Page token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -2215,7 +2238,7 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"STATE_OPEN\x10\x01\x12\x12\n" +
-	"\x0eSTATE_FINISHED\x10\x02\"\xab\x03\n" +
+	"\x0eSTATE_FINISHED\x10\x02\"\xd5\x03\n" +
 	"\x12ListUploadsRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12L\n" +
@@ -2227,17 +2250,21 @@ const file_engagement_v1_ingest_service_proto_rawDesc = "" +
 	"\boutcomes\x18\x05 \x03(\x0e2\x16.engagement.v1.OutcomeB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\a\x82\x01\x04\x10\x01 \x00R\boutcomes\x12$\n" +
 	"\tpage_size\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"n\n" +
+	"page_token\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12(\n" +
+	"\n" +
+	"subject_id\x18\b \x01(\tB\t\xbaH\x06r\x04\x18І\x03R\tsubjectId\"n\n" +
 	"\x13ListUploadsResponse\x12/\n" +
 	"\auploads\x18\x01 \x03(\v2\x15.engagement.v1.UploadR\auploads\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcb\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf5\x01\n" +
 	"\x10GetUploadRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12+\n" +
 	"\tupload_id\x18\x02 \x01(\tB\x0e\xbaH\vr\t\x10\x01\x18\x80\x01\xba\x01\x01\x00R\buploadId\x12$\n" +
 	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\xa7\x01\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12(\n" +
+	"\n" +
+	"subject_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18І\x03R\tsubjectId\"\xa7\x01\n" +
 	"\x11GetUploadResponse\x12-\n" +
 	"\x06upload\x18\x01 \x01(\v2\x15.engagement.v1.UploadR\x06upload\x12;\n" +
 	"\n" +

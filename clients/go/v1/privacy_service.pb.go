@@ -764,7 +764,14 @@ type ListErasuresRequest struct {
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Page token of the page to return; empty for the first page. At most 1,024
 	// characters.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Idempotency key of the request, at most 128 characters: at most one erasure
+	// has it. If empty, all match.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Erasures whose request named exactly this id, at most 50,000 characters: a
+	// consumer id, customer id, conversation id or event id. An event that was
+	// erased with its subject is not found by its own id. If empty, all match.
+	SubjectId     string `protobuf:"bytes,5,opt,name=subject_id,json=subjectId,proto3" json:"subject_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -816,6 +823,20 @@ func (x *ListErasuresRequest) GetPageSize() int32 {
 func (x *ListErasuresRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListErasuresRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ListErasuresRequest) GetSubjectId() string {
+	if x != nil {
+		return x.SubjectId
 	}
 	return ""
 }
@@ -1462,13 +1483,17 @@ const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"erasure_id\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\terasureId\"F\n" +
 	"\x12GetErasureResponse\x120\n" +
-	"\aerasure\x18\x01 \x01(\v2\x16.engagement.v1.ErasureR\aerasure\"\xa1\x01\n" +
+	"\aerasure\x18\x01 \x01(\v2\x16.engagement.v1.ErasureR\aerasure\"\xf4\x01\n" +
 	"\x13ListErasuresRequest\x12;\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\taccountId\x12$\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"r\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12'\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12(\n" +
+	"\n" +
+	"subject_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18І\x03R\tsubjectId\"r\n" +
 	"\x14ListErasuresResponse\x122\n" +
 	"\berasures\x18\x01 \x03(\v2\x16.engagement.v1.ErasureR\berasures\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc7\x01\n" +

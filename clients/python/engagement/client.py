@@ -103,10 +103,18 @@ class EngagementClient(PrivacyCalls, IngestReads):
         response = await self._call(self._ingest.GetUpload, request)
         return response.upload
 
-    async def upload_rejections(self, upload_id: str) -> AsyncIterator[v1.UploadResult]:
-        """The rejected events of an upload, in order. Raises NotFoundError."""
+    async def upload_rejections(
+        self, upload_id: str, *, subject_id: str = ""
+    ) -> AsyncIterator[v1.UploadResult]:
+        """The rejected events of an upload, in order; only those with a consumer or customer id, if given.
+
+        Raises NotFoundError.
+        """
         request = v1.GetUploadRequest(
-            account_id=self.account_id, upload_id=upload_id, page_size=_REJECTIONS_PAGE_SIZE
+            account_id=self.account_id,
+            upload_id=upload_id,
+            page_size=_REJECTIONS_PAGE_SIZE,
+            subject_id=subject_id,
         )
         while True:
             response = await self._call(self._ingest.GetUpload, request)
@@ -116,19 +124,20 @@ class EngagementClient(PrivacyCalls, IngestReads):
                 return
             request.page_token = response.next_page_token
 
-    async def list_uploads(
+    async def list_uploads(  # noqa: PLR0913 - all are named at the call
         self,
         *,
         start_time: datetime | Timestamp | None = None,
         end_time: datetime | Timestamp | None = None,
         source_name: str = "",
         outcomes: Sequence[v1.Outcome] = (),
+        subject_id: str = "",
         page_size: int = 1000,
     ) -> AsyncIterator[v1.Upload]:
         """The uploads on record, those first opened last first.
 
         Only those changed at `start_time` or later and before `end_time`, of a source with exactly this name,
-        and with an event of any of the outcomes.
+        with an event of any of the outcomes, and with a rejected event that has this consumer or customer id.
         """
         request = v1.ListUploadsRequest(
             account_id=self.account_id,
@@ -136,6 +145,7 @@ class EngagementClient(PrivacyCalls, IngestReads):
             end_time=end_time,
             source_name=source_name,
             outcomes=outcomes,
+            subject_id=subject_id,
             page_size=page_size,
         )
         while True:

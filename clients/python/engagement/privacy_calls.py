@@ -72,9 +72,16 @@ class PrivacyCalls(Calls):
         response = await self._call(self._privacy.GetErasure, request)
         return response.erasure
 
-    async def list_erasures(self, *, page_size: int = 1000) -> AsyncIterator[v1.Erasure]:
-        """All erasures of the account, newest first."""
-        request = v1.ListErasuresRequest(account_id=self.account_id, page_size=page_size)
+    async def list_erasures(
+        self, *, request_id: str = "", subject_id: str = "", page_size: int = 1000
+    ) -> AsyncIterator[v1.Erasure]:
+        """The erasures of the account, newest first: all, of one request, or those that named an id."""
+        request = v1.ListErasuresRequest(
+            account_id=self.account_id,
+            request_id=request_id,
+            subject_id=subject_id,
+            page_size=page_size,
+        )
         while True:
             response = await self._call(self._privacy.ListErasures, request)
             for erasure in response.erasures:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -26,7 +29,15 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["Violation", "check_event", "check_events", "check_limits", "check_message", "is_plainly_valid"]
+__all__ = [
+    "Violation",
+    "check_event",
+    "check_events",
+    "check_limits",
+    "check_message",
+    "check_serialized",
+    "is_plainly_valid",
+]
 
 _MAX_PATH_CHARACTERS = 256
 _MAX_FOUND = limits.MAX_VIOLATIONS + 1
@@ -98,10 +109,18 @@ def check_events(events: Sequence[v1.Event], *, now_ms: int) -> list[list[Violat
     """The violations of each event, with paths from the event; an empty list for a valid one."""
     found: list[list[Violation]] = []
     for event in events:
-        payload = event.SerializePartialToString()
-        is_valid = is_plainly_valid(event, payload, now_ms=now_ms)
-        found.append([] if is_valid else check_event(event, size_bytes=len(payload), now_ms=now_ms))
+        found.append(check_serialized(event, event.SerializePartialToString(), now_ms=now_ms))
     return found
+
+
+def check_serialized(
+    event: v1.Event, payload: bytes, *, now_ms: int, is_first_enough: bool = False
+) -> list[Violation]:
+    """The violations of an event with its serialization; as `check_event`, but a glance decides for most."""
+    if not _is_plain_beside_dates(event, payload, now_ms=now_ms):
+        return check_event(event, size_bytes=len(payload), now_ms=now_ms, is_first_enough=is_first_enough)
+    violations = _check_dates(event)
+    return list(violations[:1] if is_first_enough else violations) if violations else []
 
 
 def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
@@ -111,6 +130,10 @@ def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
     event bounds the length of each field, and one search finds any NUL. Only an event with a zero byte needs
     a closer look: it may be an empty text. False means undecided: protovalidate has to check.
     """
+    return _is_plain_beside_dates(event, payload, now_ms=now_ms) and not _check_dates(event)
+
+
+def _is_plain_beside_dates(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
     if (
         len(payload) > limits.MAX_TEXT_CHARACTERS
         or len(event.event_id) > limits.MAX_EVENT_ID_CHARACTERS
@@ -121,12 +144,7 @@ def is_plainly_valid(event: v1.Event, payload: bytes, *, now_ms: int) -> bool:
     ):
         return False
     if event.HasField("customer_info"):
-        customer = event.customer_info
-        server_time_ms = customer.server_time_stamp
-        if customer.HasField("last_payment_date") and not _is_calendar_day(customer.last_payment_date):
-            return False
-        if customer.HasField("registration_date") and not _is_calendar_day(customer.registration_date):
-            return False
+        server_time_ms = event.customer_info.server_time_stamp
     elif (
         event.HasField("personal_info")
         and len(event.personal_info.other_contacts) <= limits.MAX_OTHER_CONTACTS
@@ -161,12 +179,29 @@ def _is_plausible_time(time_ms: int, *, end_ms: int) -> bool:
     return time_ms == 0 or limits.START_OF_TIME_MS <= time_ms < end_ms
 
 
-def _is_calendar_day(date: v1.Date) -> bool:
-    try:
-        datetime.date(date.year, date.month, date.day)
-    except (ValueError, OverflowError):
-        return False
-    return True
+def _check_dates(event: v1.Event) -> Sequence[Violation]:
+    """The violations of an event's dates, in the order of the fields."""
+    violations: Sequence[Violation] = ()
+    customer = event.customer_info
+    if customer.HasField("last_payment_date"):
+        date = customer.last_payment_date
+        violations = _check_date("last_payment_date", date.year, date.month, date.day)
+    if customer.HasField("registration_date"):
+        date = customer.registration_date
+        violations = (*violations, *_check_date("registration_date", date.year, date.month, date.day))
+    return violations
+
+
+@lru_cache(maxsize=4096)
+def _check_date(name: str, year: int, month: int, day: int) -> Sequence[Violation]:
+    # Wrong dates of a source resemble each other, and protovalidate takes as long as storing an event.
+    with suppress(ValueError, OverflowError):
+        datetime.date(year, month, day)
+        return ()
+    date = v1.Date(year=year, month=month, day=day)
+    violations = check_message(date)
+    path = f"customer_info.{name}"
+    return [replace(each, field=".".join(filter(None, (path, each.field)))) for each in violations]
 
 
 def check_limits(event: v1.Event, *, size_bytes: int, now_ms: int) -> Iterator[Violation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from engagement import v1
@@ -19,9 +20,9 @@ from engagement_server.errors import (
 )
 from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import rejection_message, tally_message, upload_message, verdict_message
-from engagement_server.model import Outcome, count
+from engagement_server.model import Outcome, Subject, count
 from engagement_server.operations import RecordBatch, Recorded
-from engagement_server.store.upload_lists import UploadQuery
+from engagement_server.store.upload_lists import ListPlace, RejectionQuery, UploadQuery
 from engagement_server.streams.uploads import require_opening
 from engagement_server.validation import admit, admit_partly, event_path, examine, require_valid
 
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     from engagement_server.api.call import Call
     from engagement_server.governor.turns import Caller
     from engagement_server.metrics.rejections import Rejections
-    from engagement_server.model import Batch, UploadRejection, UploadState, Verdict
+    from engagement_server.model import Batch, UploadState, Verdict
     from engagement_server.partitions import Partition, Partitions
     from engagement_server.store.reader import Reader
+    from engagement_server.store.upload_lists import RejectionPage
 
 _RecordRequest: TypeAlias = v1.RecordEventRequest | v1.RecordEventsRequest
 
+_PERSON_IDS = v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, v1.SubjectKind.SUBJECT_KIND_CUSTOMER_ID
 # Stands in for events when only the rest of a request is validated.
 _VALID_EVENT = v1.Event(customer_info=v1.CustomerInfo())
 
@@ -130,32 +133,34 @@ class IngestHandlers:
         """Returns an upload, and a page of its rejected events."""
         require_valid(request)
         partition = self._partitions.of(request.account_id)
-        size = page_size(request.page_size)
-        arguments = f"{request.account_id}/{request.upload_id}".encode()
+        arguments = b"upload" + _list_arguments(request)
         skip = 0
         if request.page_token:
             skip = partition.cursors.decode_page(request.page_token, arguments=arguments)
 
-        def read(reader: Reader) -> tuple[UploadState, Sequence[UploadRejection]]:
-            state = reader.upload(request.account_id, request.upload_id)
-            rejections = reader.rejections(
-                request.account_id,
-                request.upload_id,
-                after=divmod(skip, MAX_BATCH_EVENTS),
-                max_results=size + 1,
-            )
-            return state, rejections
+        after_sequence, after_index = divmod(skip, MAX_BATCH_EVENTS)
+        query = RejectionQuery(
+            account_id=request.account_id,
+            upload_id=request.upload_id,
+            max_results=page_size(request.page_size),
+            after_sequence=after_sequence,
+            after_index=after_index,
+            subjects=_subjects(request),
+        )
 
-        state, rejections = await read_with_catch_up(
+        def read(reader: Reader) -> tuple[UploadState, RejectionPage]:
+            return reader.upload(request.account_id, request.upload_id), reader.rejections(query)
+
+        state, page = await read_with_catch_up(
             partition.log, lambda: partition.readers.run(read, caller=call.caller)
         )
         response = v1.GetUploadResponse(
             upload=upload_message(state),
-            rejections=[rejection_message(each, cursors=partition.cursors) for each in rejections[:size]],
+            rejections=[rejection_message(each, cursors=partition.cursors) for each in page.rejections],
         )
-        if len(rejections) > size:
-            last = rejections[size - 1]
-            behind = last.chunk_sequence * MAX_BATCH_EVENTS + last.verdict.index
+        if page.behind is not None:
+            sequence, index = page.behind
+            behind = sequence * MAX_BATCH_EVENTS + index
             response.next_page_token = partition.cursors.encode_page(behind, arguments=arguments)
         return response
 
@@ -164,26 +169,29 @@ class IngestHandlers:
         require_valid(request)
         require_times(request)
         partition = self._partitions.of(request.account_id)
-        arguments = _list_arguments(request)
-        before = None
+        arguments = b"uploads" + _list_arguments(request)
+        after = None
         if request.page_token:
-            before = partition.cursors.decode_page(request.page_token, arguments=arguments)
+            place = partition.cursors.decode_name(request.page_token, arguments=arguments)
+            after = ListPlace(*map(int, place.split("-")))
         query = UploadQuery(
             account_id=request.account_id,
             max_uploads=page_size(request.page_size),
-            before_number=before,
+            after=after,
             start_ms=_bound_ms(request, "start_time"),
             end_ms=_bound_ms(request, "end_time"),
             source_name=request.source_name,
             outcomes=frozenset(map(Outcome, request.outcomes)),
+            subjects=_subjects(request),
         )
         page = await read_with_catch_up(
             partition.log,
             lambda: partition.readers.run(lambda reader: reader.uploads(query), caller=call.caller),
         )
         response = v1.ListUploadsResponse(uploads=map(upload_message, page.uploads))
-        if page.next_number is not None:
-            response.next_page_token = partition.cursors.encode_page(page.next_number, arguments=arguments)
+        if page.next_place is not None:
+            place = "-".join(map(str, page.next_place))
+            response.next_page_token = partition.cursors.encode_name(place, arguments=arguments)
         return response
 
     async def list_rejections(
@@ -193,14 +201,17 @@ class IngestHandlers:
         return await list_rejections(request, self._rejections)
 
 
-def _list_arguments(request: v1.ListUploadsRequest) -> bytes:
-    """The arguments that a page token is bound to."""
-    bound = v1.ListUploadsRequest()
-    bound.CopyFrom(request)
+def _list_arguments(request: v1.ListUploadsRequest | v1.GetUploadRequest) -> bytes:
+    """The arguments that a page token is bound to; requests of other lists may have the same."""
+    bound = copy(request)
     bound.ClearField("page_size")
     bound.ClearField("page_token")
-    # Other lists have requests of the same bytes.
-    return b"uploads" + bound.SerializeToString(deterministic=True)
+    return bound.SerializeToString(deterministic=True)
+
+
+def _subjects(request: v1.ListUploadsRequest | v1.GetUploadRequest) -> list[Subject]:
+    """Whom a rejected event may be about; none: it does not matter."""
+    return [Subject(kind, request.subject_id) for kind in _PERSON_IDS] if request.subject_id else []
 
 
 def _bound_ms(request: v1.ListUploadsRequest, field: Literal["start_time", "end_time"]) -> int | None:

@@ -11,6 +11,7 @@ from engagement_server.log.catch_up import read_with_catch_up
 from engagement_server.messages import erasure_message, suppression_message
 from engagement_server.model import Subject
 from engagement_server.operations import BeginErasure, LiftSuppression
+from engagement_server.store.erasure_states import ErasureQuery
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from engagement_server.persons import Related, Survey
     from engagement_server.store.reader import Reader
 
-_MAX_PLACES = 100
 # Above the number of any erasure.
 _NO_NUMBER = 1 << 62
 _CONSUMER_ID = v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID
@@ -88,16 +88,18 @@ class PrivacyHandlers:
         require_valid(request)
         partition = self._partitions.of(request.account_id)
         size = page_size(request.page_size)
-        arguments = f"erasures of {request.account_id}".encode()
+        arguments = f"erasures of {request.account_id} {request.request_id} {request.subject_id}".encode()
         before_number = _NO_NUMBER
         if request.page_token:
             before_number = partition.cursors.decode_page(request.page_token, arguments=arguments)
-        states = await partition.readers.run(
-            lambda reader: reader.erasures.latest(
-                request.account_id, before_number=before_number, max_erasures=size + 1
-            ),
-            caller=call.caller,
+        query = ErasureQuery(
+            account_id=request.account_id,
+            max_erasures=size + 1,
+            before_number=before_number,
+            request_id=request.request_id,
+            named_id=request.subject_id,
         )
+        states = await partition.readers.run(lambda reader: reader.erasures.select(query), caller=call.caller)
         response = v1.ListErasuresResponse(erasures=map(erasure_message, states[:size]))
         if len(states) > size:
             last = states[size - 1].number
@@ -137,12 +139,6 @@ class PrivacyHandlers:
             request.account_id, [consumer, customer], is_brief=False, caller=call.caller
         )
         suppressions = await self._suppressions(request.account_id, [consumer, customer], call)
-        rejected = await partition.readers.run(
-            lambda reader: reader.rejections_of.places(
-                request.account_id, [consumer, customer], limit=_MAX_PLACES
-            ),
-            caller=call.caller,
-        )
         response = v1.GetPersonResponse(
             consumer_events=survey.events_by_subject[consumer],
             customer_events=survey.events_by_subject[customer],
@@ -151,7 +147,9 @@ class PrivacyHandlers:
             related=map(_related_message, survey.related),
             has_more_related=survey.has_more_related,
             suppressions=map(suppression_message, suppressions),
-            rejected=[v1.UploadPlace(upload_id=each, event_number=number) for each, number in rejected],
+            rejected=[
+                v1.UploadPlace(upload_id=each, event_number=number) for each, number in survey.last_rejections
+            ],
         )
         if survey.first_receive_ms is not None and survey.last_receive_ms is not None:
             response.first_receive_time.FromMilliseconds(survey.first_receive_ms)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
 
 from engagement import v1
 from engagement_server.cursor import first_position
-from engagement_server.errors import DamagedEventsError, ErasureNotFoundError, RequestIdReusedError
+from engagement_server.errors import DamagedEventsError, RequestIdReusedError
 from engagement_server.model import NO_ERASURE, ErasureState, Subject
 from engagement_server.store.account_rows import NO_ACCOUNT, find_account, find_bounds, open_account
+from engagement_server.store.damaged_rejections import DamagedSearch, find_damage
 from engagement_server.store.damaged_removal import (
     DamagedEvents,
     StoredId,
     plan_removal,
     remove_damaged,
 )
-from engagement_server.store.erasure_states import ErasureStates
+from engagement_server.store.erasure_states import ErasureStates, RunningErasure
 from engagement_server.store.event_ids import page_with_id, positions_with_id
 from engagement_server.store.event_pages import EventPages, PageQuery
 from engagement_server.store.index_purge import IndexPurge
 from engagement_server.store.notice_rows import pack_positions
 from engagement_server.store.rejection_rows import RejectionRows
+from engagement_server.store.rejection_subjects import ORIGIN
 from engagement_server.store.removal import Removal
 from engagement_server.store.tombstones import Suppressions, Tombstones
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from engagement_server.store.event_pages import Page
     from engagement_server.store.index_merges import IndexMerges
 
+_log = logging.getLogger(__name__)
 _EVENT_ID = v1.SubjectKind.SUBJECT_KIND_EVENT_ID
 
 
@@ -45,17 +49,6 @@ class ErasureStep(NamedTuple):
     """The new last position of the account; None if its log did not grow."""
     erased: Sequence[int] = ()
     """Positions of the events that the step erased, ascending."""
-
-
-class _RunningErasure(NamedTuple):
-    """The subject that an erasure is at; without one, nothing is left to erase."""
-
-    number: int
-    through_position: int
-    subject: Subject | None
-    subject_number: int = 0
-    progress: int = 0
-    """The position through which the subject's events are erased."""
 
 
 class ErasureRows:
@@ -72,6 +65,8 @@ class ErasureRows:
         self._planned: Sequence[StoredId] = ()
         """Damaged events that the next step removes, and the positions of the subject's."""
         self._wanted: set[int] = set()
+        self._damaged_search: DamagedSearch | None = None
+        """What the next step does about rejected events in place of a search."""
         self._purge = IndexPurge(connection)
 
     def begin(self, operation: BeginErasure, account: int, time_ms: int) -> ErasureState:
@@ -80,7 +75,7 @@ class ErasureRows:
         A missing account is created for a suppression, or to clear rejected events; else nothing is found.
         """
         if account == NO_ACCOUNT:
-            if not operation.suppress and not self._rejections.count(
+            if not operation.suppress and not self._rejections.may_have(
                 operation.account_id, operation.subjects
             ):
                 return nothing_found(operation)
@@ -112,9 +107,13 @@ class ErasureRows:
         first = first_position(account)
         self._connection.execute(
             "INSERT INTO erasures (account, erasure_id, request_id, suppress, through_position,"
-            " erased_events, cleared_rejections, create_time_ms)"
-            " SELECT number, ?, ?, ?, ? + last_sequence, 0, 0, ? FROM accounts WHERE number = ?",
-            (operation.erasure_id, operation.request_id, operation.suppress, first, time_ms, account),
+            " erased_events, cleared_rejections, create_time_ms, cleared_upload, cleared_chunk)"
+            " SELECT number, ?, ?, ?, ? + last_sequence, 0, 0, ?, ?, ? FROM accounts WHERE number = ?",
+            (
+                *(operation.erasure_id, operation.request_id, operation.suppress, first, time_ms),
+                *(ORIGIN if any(each.kind != _EVENT_ID for each in operation.subjects) else (None, None)),
+                account,
+            ),
         )
         erasure = self._connection.last_insert_rowid()
         self._connection.executemany(
@@ -130,11 +129,12 @@ class ErasureRows:
 
         Raises ErasureNotFoundError.
         """
-        running = self._find_running(operation.erasure_id, account)
+        running = self._states.running_step(operation.erasure_id, account)
         if running.subject is None:
             return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), None)
+        if not self._clear(operation, running):
+            return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), None)
         lost = self._remove_planned(account)
-        cleared = self._clear(operation, running.subject)
         page = self._next_events(operation, account, running)
         events = [each for each in page.rows if each[0].position <= running.through_position]
         if events and self._removal.erase(account, events):
@@ -151,26 +151,38 @@ class ErasureRows:
             " WHERE erasure = ? AND number = ?",
             (
                 page.next_position or running.through_position,
-                is_last and cleared < operation.max_rejections,
+                is_last,
                 running.number,
                 running.subject_number,
             ),
         )
         self._connection.execute(
-            "UPDATE erasures SET erased_events = erased_events + ?,"
-            " cleared_rejections = cleared_rejections + ? WHERE number = ?",
-            (len(ids), cleared, running.number),
+            "UPDATE erasures SET erased_events = erased_events + ? WHERE number = ?",
+            (len(ids), running.number),
         )
         return ErasureStep(self._states.find(operation.account_id, operation.erasure_id), tail, erased)
 
-    def _clear(self, operation: EraseEvents, subject: Subject) -> int:
-        if subject.kind == _EVENT_ID:
-            return self._rejections.clear_ids(operation.account_id, [subject.value])
-        return self._rejections.clear_subject(
-            operation.account_id, subject, max_rejections=operation.max_rejections
+    def _clear(self, operation: EraseEvents, running: RunningErasure) -> bool:
+        """Clears rejected events, which comes before erasing others; returns whether none is left."""
+        assert running.subject is not None
+        through, cleared = running.cleared_through, 0
+        if through is not None:
+            subjects = self._states.people(running.number)
+            damaged, self._damaged_search = self._damaged_search, None
+            if damaged is None:
+                cleared, through = self._rejections.clear_next(operation, subjects, after=through)
+            else:
+                cleared, through = self._rejections.clear_damaged(operation, damaged)
+        if through is None and running.subject.kind == _EVENT_ID:
+            cleared += self._rejections.clear_ids(operation.account_id, [running.subject.value])
+        self._connection.execute(
+            "UPDATE erasures SET cleared_rejections = cleared_rejections + ?, cleared_upload = ?,"
+            " cleared_chunk = ? WHERE number = ?",
+            (cleared, *(through or (None, None)), running.number),
         )
+        return through is None
 
-    def _next_events(self, operation: EraseEvents, account: int, running: _RunningErasure) -> Page:
+    def _next_events(self, operation: EraseEvents, account: int, running: RunningErasure) -> Page:
         assert running.subject is not None
         try:
             if running.subject.kind == _EVENT_ID:
@@ -188,9 +200,12 @@ class ErasureRows:
         The index tells which are the subject's. Returns whether there are any. Raises apsw.Error.
         """
         path, account_id = self._connection.db_filename("main"), operation.account_id
+        self._damaged_search = self._find_damaged_rejections(operation, path)
+        if self._damaged_search is not None:
+            return True
         with DamagedEvents.of(path, account_id) as damaged:
             account = find_account(damaged.connection, account_id) or NO_ACCOUNT
-            running = self._find_running(operation.erasure_id, account)
+            running = self._states.running_step(operation.erasure_id, account)
             if running.subject is None:
                 return False
             if running.subject.kind == _EVENT_ID:
@@ -202,9 +217,25 @@ class ErasureRows:
         self._wanted = set(wanted)
         return bool(self._planned)
 
+    def _find_damaged_rejections(self, operation: EraseEvents, path: str) -> DamagedSearch | None:
+        account = find_account(self._connection, operation.account_id) or NO_ACCOUNT
+        running = self._states.running_step(operation.erasure_id, account)
+        if running.cleared_through is None:
+            return None
+        subjects = self._states.people(running.number)
+        damaged = find_damage(path, operation, subjects, after=running.cleared_through)
+        if damaged is not None:
+            _log.warning(
+                "account number %d: the subjects of rejected events are damaged, so an erasure clears all"
+                " those of upload number %d",
+                account,
+                damaged.damaged.upload,
+            )
+        return damaged
+
     def forget_plan(self) -> None:
         """Drops a plan that no step has carried out."""
-        self._planned = ()
+        self._planned, self._damaged_search = (), None
 
     def _remove_planned(self, account: int) -> list[StoredId]:
         """Removes the damaged events that are planned; returns those of the subject."""
@@ -241,7 +272,7 @@ class ErasureRows:
         if isinstance(operation.target, Subject):
             hashes = [self._suppressions.hash_subject(account, operation.target)]
         else:
-            hashes = self._hashes(self._find_running(operation.target, account).number)
+            hashes = self._hashes(self._states.running_step(operation.target, account).number)
         return sum([self._lift(account, subject_hash, time_ms) for subject_hash in hashes])
 
     def _lift(self, account: int, subject_hash: bytes, time_ms: int) -> int:
@@ -253,20 +284,6 @@ class ErasureRows:
                 (time_ms, subject_hash),
             )
         return lifted
-
-    def _find_running(self, erasure_id: str, account: int) -> _RunningErasure:
-        row: Any = self._connection.execute(  # Any: each column has its own type
-            "SELECT e.number, e.through_position, s.number, s.kind, s.value, s.progress FROM erasures AS e"
-            " LEFT JOIN erasure_subjects AS s ON s.erasure = e.number AND s.value IS NOT NULL"
-            " WHERE e.account = ? AND e.erasure_id = ? ORDER BY s.number LIMIT 1",
-            (account, erasure_id),
-        ).fetchone()
-        if row is None:
-            raise ErasureNotFoundError(erasure_id)
-        number, through_position, subject_number, kind, value, progress = row
-        if value is None:
-            return _RunningErasure(number, through_position, None)
-        return _RunningErasure(number, through_position, Subject(kind, value), subject_number, progress)
 
     def _append_notice(self, operation: EraseEvents, account: int, positions: Sequence[int]) -> int:
         """Appends a notice to the account's log; returns its position."""
@@ -300,7 +317,7 @@ def nothing_found(operation: BeginErasure) -> ErasureState:
     )
 
 
-def _query(operation: EraseEvents, running: _RunningErasure) -> PageQuery:
+def _query(operation: EraseEvents, running: RunningErasure) -> PageQuery:
     assert running.subject is not None
     return PageQuery(
         account_id=operation.account_id,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engagement import v1
 from engagement_server.errors import ErasureNotFoundError
-from engagement_server.model import ErasureState, Suppression
-from engagement_server.store.account_rows import find_account
+from engagement_server.model import ErasureState, Subject, Suppression
+from engagement_server.store.account_rows import NO_ACCOUNT, find_account
+from engagement_server.store.rejection_subjects import ChunkPlace
 from engagement_server.store.tombstones import Suppressions
 
 if TYPE_CHECKING:
-    import apsw
+    from collections.abc import Sequence
 
-    from engagement_server.model import Subject
+    import apsw
 
 MAX_SUPPRESSIONS = 100
 """Limit on the suppressions of one subject that are listed."""
+_EVENT_ID = v1.SubjectKind.SUBJECT_KIND_EVENT_ID
 _COLUMNS = (
     "number, erasure_id, request_id, erased_events, cleared_rejections, create_time_ms, complete_time_ms,"
     # The subjects in their order, which an aggregate alone would not promise.
@@ -27,6 +31,32 @@ _COLUMNS = (
     " WHERE s.erasure = e.number AND kept.account = e.account),"
     " (SELECT max(lift_time_ms) FROM erasure_subjects WHERE erasure = e.number)"
 )
+
+
+class RunningErasure(NamedTuple):
+    """The subject that an erasure is at; without one, nothing is left to erase."""
+
+    number: int
+    through_position: int
+    subject: Subject | None
+    subject_number: int = 0
+    progress: int = 0
+    """The position through which the subject's events are erased."""
+    cleared_through: ChunkPlace | None = None
+    """The chunk through which rejected events are cleared; None: all are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureQuery:
+    """Which erasures of an account to list."""
+
+    account_id: str
+    max_erasures: int
+    before_number: int
+    request_id: str = ""
+    """Of this request; empty: of any."""
+    named_id: str = ""
+    """Of requests that named this id, whatever its kind; empty: all."""
 
 
 class ErasureStates:
@@ -43,9 +73,57 @@ class ErasureStates:
             raise ErasureNotFoundError(erasure_id)
         return found[0]
 
-    def latest(self, account_id: str, *, before_number: int, max_erasures: int) -> list[ErasureState]:
-        """The erasures of an account below a number, latest first."""
-        return self._read("number < ? ORDER BY number DESC LIMIT ?", account_id, before_number, max_erasures)
+    def select(self, query: ErasureQuery) -> list[ErasureState]:
+        """Erasures of an account, latest first."""
+        condition = ""
+        arguments: list[apsw.SQLiteValue] = []
+        if query.request_id:
+            condition = " AND request_id = ?"
+            arguments.append(query.request_id)
+        if query.named_id:
+            condition += (
+                " AND number IN (SELECT erasure FROM erasure_subjects WHERE hash IN"
+                " (SELECT unhex(value) FROM json_each(?)))"
+            )
+            arguments.append(json.dumps(self._hashes(query.account_id, query.named_id)))
+        return self._read(
+            f"number < ?{condition} ORDER BY number DESC LIMIT ?",
+            query.account_id,
+            *(query.before_number, *arguments, query.max_erasures),
+        )
+
+    def _hashes(self, account_id: str, named_id: str) -> Sequence[str]:
+        """The hashes of an id, whatever it names."""
+        account = find_account(self._connection, account_id) or NO_ACCOUNT
+        return [
+            self._suppressions.hash_subject(account, Subject(kind, named_id)).hex()
+            for kind in v1.SubjectKind.values()
+        ]
+
+    def running_step(self, erasure_id: str, account: int) -> RunningErasure:
+        """What an erasure has to do next. Raises ErasureNotFoundError."""
+        row: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT e.number, e.through_position, e.cleared_upload, e.cleared_chunk,"
+            " s.number, s.kind, s.value, s.progress FROM erasures AS e"
+            " LEFT JOIN erasure_subjects AS s ON s.erasure = e.number AND s.value IS NOT NULL"
+            " WHERE e.account = ? AND e.erasure_id = ? ORDER BY s.number LIMIT 1",
+            (account, erasure_id),
+        ).fetchone()
+        if row is None:
+            raise ErasureNotFoundError(erasure_id)
+        number, through_position, upload, chunk, subject_number, kind, value, progress = row
+        if value is None:
+            return RunningErasure(number, through_position, None)
+        cleared_through = None if upload is None else ChunkPlace(upload, chunk)
+        subject = Subject(kind, value)
+        return RunningErasure(number, through_position, subject, subject_number, progress, cleared_through)
+
+    def people(self, erasure: int) -> list[Subject]:
+        """The subjects of an erasure that has erased nothing yet, without single events."""
+        rows: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT kind, value FROM erasure_subjects WHERE erasure = ? AND kind <> ?", (erasure, _EVENT_ID)
+        )
+        return [Subject(*row) for row in rows]
 
     def running(self) -> list[tuple[str, str]]:
         """Account ids and erasure ids of all erasures that are not complete, oldest first."""

@@ -36,13 +36,12 @@ if TYPE_CHECKING:
         Batch,
         LogBounds,
         RetentionState,
-        UploadRejection,
         UploadState,
         Verdict,
     )
     from engagement_server.store.account_rows import AccountSummary
     from engagement_server.store.event_pages import Page, PageQuery, RowPage
-    from engagement_server.store.upload_lists import UploadPage, UploadQuery
+    from engagement_server.store.upload_lists import RejectionPage, RejectionQuery, UploadPage, UploadQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +167,9 @@ class Reader:
         """Lists one page of uploads."""
         return list_uploads(self._connection, query)
 
-    def rejections(
-        self, account_id: str, upload_id: str, *, after: tuple[int, int], max_results: int
-    ) -> list[UploadRejection]:
-        """Rejected events of an upload, in its order, after (sequence, index). Raises UploadNotFoundError."""
-        return list_rejections(self._connection, account_id, upload_id, after=after, max_results=max_results)
+    def rejections(self, query: RejectionQuery) -> RejectionPage:
+        """Lists one page of the rejected events of an upload. Raises UploadNotFoundError."""
+        return list_rejections(self._connection, query)
 
     def entities(self, account_id: str, kind: int) -> EntityList:
         """A list of entities; empty if none was ever put."""

@@ -7,41 +7,41 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engagement import limits, v1
 from engagement_server.model import Outcome, Subject
-from engagement_server.store.tombstones import SaltedHash, subjects_of
+from engagement_server.store.rejection_subjects import (
+    ChunkPlace,
+    RejectionPlace,
+    RejectionSubjects,
+    SearchStep,
+    Work,
+)
+from engagement_server.store.tombstones import subjects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import apsw
 
     from engagement_server.model import Batch, Verdict
+    from engagement_server.operations import EraseEvents
+    from engagement_server.store.damaged_rejections import DamagedSearch
 
 # Keys may quote people: they are addresses and names in other systems. Nothing of a path follows a key, since
 # values are texts, and the end of a long one is cut off.
 _MAP_KEY = re.compile(r'\[".*', re.DOTALL)
 _EVENT_ID = v1.SubjectKind.SUBJECT_KIND_EVENT_ID
-MAX_COUNTED = 10_000
-"""Limit on rejected events that are counted."""
-_COUNT = (
-    "SELECT count(*) FROM (SELECT upload, chunk_sequence, event_index FROM"
-    " (SELECT s.* FROM json_each(?) AS wanted"
-    " CROSS JOIN rejection_subjects AS s ON s.hash = unhex(wanted.value) LIMIT ?)"
-    " UNION SELECT r.upload, r.chunk_sequence, r.event_index FROM json_each(?) AS wanted"
-    " CROSS JOIN upload_results AS r INDEXED BY upload_results_by_event ON r.event_id = wanted.value"
-    " JOIN uploads AS u ON u.number = r.upload WHERE u.account_id = ? AND r.outcome = 3 LIMIT ?)"
-)
 
 
-class _Place(NamedTuple):
-    """Where a result is."""
+class ClearingStep(NamedTuple):
+    """What a step has cleared, and where the next one continues; None: there is nothing more."""
 
-    upload: int
-    chunk_sequence: int
-    event_index: int
+    cleared: int
+    through: ChunkPlace | None
 
 
 class RejectionRows:
@@ -49,100 +49,125 @@ class RejectionRows:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._salted = SaltedHash(connection, kind=b"rejection")
+        self._subjects = RejectionSubjects(connection)
 
-    def add(
-        self, account_id: str, upload: int, sequence: int, rejected: Mapping[int, Sequence[Subject]]
-    ) -> None:
-        """Notes whom the rejected events of a chunk, by index, are about."""
-        self._connection.executemany(
-            "INSERT INTO rejection_subjects VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (
-                (upload, sequence, index, self._hash(account_id, subject))
-                for index, subjects in rejected.items()
-                for subject in subjects
-            ),
-        )
+    def may_have(self, account_id: str, subjects: Iterable[Subject]) -> bool:
+        """Whether there may be rejected events about some subjects, or with some event ids.
 
-    def count(self, account_id: str, subjects: Collection[Subject], *, limit: int = MAX_COUNTED) -> int:
-        """The number of rejected events that name one of some subjects or have one of their event ids.
-
-        At most the limit.
+        Looks at a bounded number; if there are more, there may be.
         """
-        hashes = [self._hash(account_id, subject).hex() for subject in subjects if subject.kind != _EVENT_ID]
+        names = [subject for subject in subjects if subject.kind != _EVENT_ID]
+        step = self._subjects.search(self._subjects.sought(account_id, names), Work(), max_found=1)
         event_ids = [subject.value for subject in subjects if subject.kind == _EVENT_ID]
-        ((found,),) = self._connection.execute(
-            _COUNT, (json.dumps(hashes), limit * len(hashes), json.dumps(event_ids), account_id, limit)
-        )
-        return int(found)
+        return bool(step.found) or step.through is not None or bool(self.with_ids(account_id, event_ids))
 
-    def places(self, account_id: str, subjects: Iterable[Subject], *, limit: int) -> list[tuple[str, int]]:
-        """The uploads, and the numbers in these, of rejected events about some subjects: the last first."""
-        found = {place for subject in subjects for place in self._about(account_id, subject, limit=limit)}
+    def search(
+        self, account_id: str, subjects: Iterable[Subject], work: Work, *, after: ChunkPlace
+    ) -> SearchStep:
+        """The next step of a search for rejected events about some subjects."""
+        return self._subjects.search(self._subjects.sought(account_id, subjects), work, after=after)
+
+    def with_ids(self, account_id: str, event_ids: Sequence[str]) -> dict[RejectionPlace, str]:
+        """The places of rejected events with some event ids."""
+        found = self._with_ids(account_id, event_ids)
+        return {place: event_id for place, event_id, outcome, _ in found if outcome == Outcome.REJECTED}
+
+    def names_of(self, places: Iterable[RejectionPlace]) -> list[tuple[str, int]]:
+        """The uploads of some rejected events, and their numbers in these."""
         rows: list[Any] = [  # Any: text and number
             self._connection.execute(
                 "SELECT u.upload_id, r.event_number FROM upload_results AS r JOIN uploads AS u"
                 " ON u.number = r.upload WHERE (r.upload, r.chunk_sequence, r.event_index) = (?, ?, ?)",
                 place,
             ).fetchone()
-            for place in sorted(found, reverse=True)[:limit]
+            for place in places
         ]
         return [(upload_id, event_number) for upload_id, event_number in filter(None, rows)]
 
-    def clear_subject(self, account_id: str, subject: Subject, *, max_rejections: int) -> int:
-        """Clears rejected events that are about a subject; returns how many: fewer only if none is left."""
-        places = self._about(account_id, subject, limit=max_rejections)
-        for place in places:
-            ((error,),) = self._connection.execute(
-                "SELECT error FROM upload_results WHERE (upload, chunk_sequence, event_index) = (?, ?, ?)",
-                place,
-            )
-            self._clear(place, bytes(error))
-        return len(places)
+    def clear_next(
+        self, operation: EraseEvents, subjects: Iterable[Subject], *, after: ChunkPlace
+    ) -> ClearingStep:
+        """Clears rejected events about some subjects, within the limits of the operation."""
+        step = self._subjects.search(
+            self._subjects.sought(operation.account_id, subjects),
+            Work(operation.max_compared),
+            after=after,
+            max_found=operation.max_rejections,
+        )
+        cleared = sum([self._clear_result(place) for place in step.found])
+        self._remove_subjects(step.found)
+        return ClearingStep(cleared, step.through)
+
+    def clear_damaged(self, operation: EraseEvents, search: DamagedSearch) -> ClearingStep:
+        """Clears what was found before damage, and the next rejected events of the upload behind it."""
+        cleared = sum([self._clear_result(place) for place in search.found])
+        upload = search.damaged.upload
+        rows: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT upload, chunk_sequence, event_index FROM upload_results INDEXED BY upload_rejections"
+            " WHERE upload = ? AND outcome = 3 AND chunk_sequence > ? AND event_id <> '' LIMIT ?",
+            (*search.damaged, operation.max_rejections),
+        )
+        behind = [RejectionPlace(*row) for row in rows]
+        cleared += sum([self._clear_result(place) for place in behind])
+        has_more = len(behind) == operation.max_rejections
+        return ClearingStep(cleared, search.damaged if has_more else ChunkPlace(upload + 1, 0))
 
     def clear_ids(self, account_id: str, event_ids: Sequence[str]) -> int:
         """Clears all results with some event ids; returns the number of those rejected."""
         found = self._with_ids(account_id, event_ids)
-        for place, _, error in found:
+        for place, _, _, error in found:
             self._clear(place, error)
-        return sum(outcome == Outcome.REJECTED for _, outcome, _ in found)
+        rejected = [place for place, _, outcome, _ in found if outcome == Outcome.REJECTED]
+        self._remove_subjects(rejected)
+        return len(rejected)
 
-    def _about(self, account_id: str, subject: Subject, *, limit: int) -> list[_Place]:
-        """The last places of rejected events about a subject."""
+    def _with_ids(
+        self, account_id: str, event_ids: Sequence[str]
+    ) -> list[tuple[RejectionPlace, str, int, bytes]]:
         rows: Any = self._connection.execute(  # Any: each column has its own type
-            "SELECT upload, chunk_sequence, event_index FROM rejection_subjects WHERE hash = ?"
-            " ORDER BY 1 DESC, 2 DESC, 3 DESC LIMIT ?",
-            (self._hash(account_id, subject), limit),
-        )
-        return [_Place(*row) for row in rows]
-
-    def _with_ids(self, account_id: str, event_ids: Sequence[str]) -> list[tuple[_Place, int, bytes]]:
-        rows: Any = self._connection.execute(  # Any: each column has its own type
-            "SELECT r.upload, r.chunk_sequence, r.event_index, r.outcome, r.error FROM json_each(?) AS wanted"
+            "SELECT r.upload, r.chunk_sequence, r.event_index, r.event_id, r.outcome, r.error"
+            " FROM json_each(?) AS wanted"
             " CROSS JOIN upload_results AS r INDEXED BY upload_results_by_event ON r.event_id = wanted.value"
             " JOIN uploads AS u ON u.number = r.upload WHERE u.account_id = ?",
             (json.dumps(event_ids), account_id),
         )
-        return [(_Place(*place), outcome, error) for *place, outcome, error in rows]
+        return [
+            (RejectionPlace(*place), event_id, outcome, error) for *place, event_id, outcome, error in rows
+        ]
 
-    def _clear(self, place: _Place, error: bytes) -> None:
+    def _clear_result(self, place: RejectionPlace) -> bool:
+        """Clears a result; false if it was cleared before."""
+        row: Any = self._connection.execute(  # Any: each column has its own type
+            "SELECT error FROM upload_results WHERE (upload, chunk_sequence, event_index) = (?, ?, ?)"
+            " AND event_id <> ''",
+            place,
+        ).fetchone()
+        if row is None:
+            return False
+        self._clear(place, row[0])
+        return True
+
+    def _clear(self, place: RejectionPlace, error: bytes) -> None:
         self._connection.execute(
             "UPDATE upload_results SET event_id = '', error = ?"
             " WHERE (upload, chunk_sequence, event_index) = (?, ?, ?)",
             (_reduced(error), *place),
         )
-        self._connection.execute(
-            "DELETE FROM rejection_subjects WHERE (upload, chunk_sequence, event_index) = (?, ?, ?)", place
-        )
 
-    def _hash(self, account_id: str, subject: Subject) -> bytes:
-        # By the account's id: an account that has only rejections has no number.
-        return self._salted.of(f"{account_id} {subject.kind} {subject.value}")
+    def _remove_subjects(self, places: Iterable[RejectionPlace]) -> None:
+        by_chunk: defaultdict[ChunkPlace, set[int]] = defaultdict(set)
+        for upload, sequence, index in places:
+            by_chunk[ChunkPlace(upload, sequence)].add(index)
+        for chunk, indexes in by_chunk.items():
+            self._subjects.remove(chunk, indexes)
 
 
 def erasable_subjects(event: v1.Event) -> list[Subject]:
     """The subjects of an event that may be invalid, without ids that are too long for any erasure."""
-    return [each for each in subjects_of(event) if len(each.value) <= limits.MAX_TEXT_CHARACTERS]
+    named = subjects_of(event)
+    if sum([len(value) for _, value in named]) <= limits.MAX_TEXT_CHARACTERS:
+        return named
+    return [each for each in named if len(each.value) <= limits.MAX_TEXT_CHARACTERS]
 
 
 def subjects_of_rejected(batch: Batch, verdicts: Sequence[Verdict]) -> dict[int, Sequence[Subject]]:
@@ -158,18 +183,34 @@ def subjects_of_rejected(batch: Batch, verdicts: Sequence[Verdict]) -> dict[int,
     return named
 
 
-def without_keys(error: bytes) -> bytes:
-    """A serialized `EventError` without the keys of maps in its paths."""
-    if b'["' not in error:
-        return error
+@lru_cache(maxsize=256)
+def stored_error(error: bytes) -> bytes:
+    """A serialized `EventError` without keys of maps, and without a message made of its violations."""
     stored = v1.EventError.FromString(error)
     if not stored.violations:
         return error
-    for violation in stored.violations:
-        violation.field = _MAP_KEY.sub('["…"]', violation.field)
-    first = stored.violations[0]
-    stored.message = ": ".join(filter(None, (first.field, first.description)))
+    has_keys = b'["' in error
+    if not has_keys and stored.message != _message_of(stored):
+        return error
+    stored.message = ""
+    if has_keys:
+        for violation in stored.violations:
+            violation.field = _MAP_KEY.sub('["…"]', violation.field)
     return stored.SerializeToString()
+
+
+def restored_error(stored: bytes) -> bytes:
+    """A serialized `EventError` that was stored, with its message."""
+    error = v1.EventError.FromString(stored)
+    if error.message or not error.violations:
+        return stored
+    error.message = _message_of(error)
+    return error.SerializeToString()
+
+
+def _message_of(error: v1.EventError) -> str:
+    first = error.violations[0]
+    return ": ".join(filter(None, (first.field, first.description)))
 
 
 def _reduced(error: bytes) -> bytes:

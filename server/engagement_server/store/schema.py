@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Upgrade: TypeAlias = Callable[[apsw.Connection], None]
 """Turns a store of one version into one of the next, inside the caller's transaction."""
 
-OLDEST_VERSION = 8
+OLDEST_VERSION = 9
 """Stores of earlier versions cannot be upgraded."""
 UPGRADES: Sequence[Upgrade] = ()
 """The upgrades from the oldest version on, in order; `schema.sql` is the result."""

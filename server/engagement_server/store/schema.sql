@@ -99,15 +99,13 @@ CREATE TABLE upload_results (
 CREATE INDEX upload_rejections ON upload_results (upload, chunk_sequence, event_index) WHERE outcome = 3;
 -- Erasures find the results of their events.
 CREATE INDEX upload_results_by_event ON upload_results (event_id);
--- Salted hashes of the subjects of rejected events: erasures find those that were never stored.
+-- Salted hashes of the subjects of rejected events, packed by chunk (`rejection_subjects.py`): erasures find those that
+-- were never stored.
 CREATE TABLE rejection_subjects (
-    upload         INTEGER NOT NULL,
-    chunk_sequence INTEGER NOT NULL,
-    event_index    INTEGER NOT NULL,
-    hash           BLOB NOT NULL,
-    PRIMARY KEY (upload, chunk_sequence, event_index, hash)
-) WITHOUT ROWID;
-CREATE INDEX rejection_subjects_by_hash ON rejection_subjects (hash);
+    -- `upload << 32 | chunk_sequence`
+    chunk  INTEGER PRIMARY KEY,
+    hashes BLOB NOT NULL
+);
 
 -- The account's lists of customer statuses and types: kinds are numbers of `EntityKind`.
 CREATE TABLE entity_lists (
@@ -149,6 +147,9 @@ CREATE TABLE erasures (
     cleared_rejections INTEGER NOT NULL,
     create_time_ms     INTEGER NOT NULL,
     complete_time_ms   INTEGER,
+    -- Rejected events are cleared through this chunk of this upload; NULL: all are.
+    cleared_upload     INTEGER,
+    cleared_chunk      INTEGER,
     UNIQUE (account, erasure_id),
     UNIQUE (account, request_id)
 );

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import apsw
 
 _HASH_BYTES = 16
+# Resolving an enum value by name takes longer than reading a field.
+_CONSUMER_ID = v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID
+_CUSTOMER_ID = v1.SubjectKind.SUBJECT_KIND_CUSTOMER_ID
+_CONVERSATION_ID = v1.SubjectKind.SUBJECT_KIND_CONVERSATION_ID
 
 
 class SaltedHash:
@@ -113,9 +117,11 @@ class Suppressions(_SaltedHashes):
 
 def subjects_of(event: v1.Event) -> list[Subject]:
     """The subjects that an event names."""
-    named = (
-        (v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, event.consumer_id),
-        (v1.SubjectKind.SUBJECT_KIND_CUSTOMER_ID, event.customer_info.customer_id),
-        (v1.SubjectKind.SUBJECT_KIND_CONVERSATION_ID, event.conversation_id),
-    )
-    return [Subject(kind, value) for kind, value in named if value]
+    named = []
+    if consumer_id := event.consumer_id:
+        named.append(Subject(_CONSUMER_ID, consumer_id))
+    if customer_id := event.customer_info.customer_id:
+        named.append(Subject(_CUSTOMER_ID, customer_id))
+    if conversation_id := event.conversation_id:
+        named.append(Subject(_CONVERSATION_ID, conversation_id))
+    return named

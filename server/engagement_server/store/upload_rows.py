@@ -24,7 +24,8 @@ from engagement_server.model import (
     count,
 )
 from engagement_server.operations import ChunkCommitted
-from engagement_server.store.rejection_rows import RejectionRows, subjects_of_rejected, without_keys
+from engagement_server.store.rejection_rows import restored_error, stored_error, subjects_of_rejected
+from engagement_server.store.rejection_subjects import MAX_SEQUENCE, ChunkPlace, RejectionSubjects
 
 if TYPE_CHECKING:
     import apsw
@@ -38,9 +39,8 @@ if TYPE_CHECKING:
     )
     from engagement_server.store.pending_events import PendingEvents
 
-# A result, and the subjects of its event.
-_ROWS_A_RESULT = 4
-_BEHIND_ALL = 1 << 62
+# A result, and the subjects of a chunk.
+_ROWS_A_RESULT = 2
 UPLOAD_COLUMNS = (
     "number, owner, upload_id, is_finished, committed_through, accepted, duplicate, rejected, suppressed,"
     " create_time_ms, update_time_ms, salt, source_events, source_sha256, source_name, unreadable"
@@ -96,7 +96,7 @@ class UploadRows:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._rejections = RejectionRows(connection)
+        self._rejections = RejectionSubjects(connection)
 
     def open(self, operation: OpenUpload, time_ms: int) -> UploadState:
         """Gives the upload to a new owner; creates it if missing."""
@@ -169,7 +169,7 @@ class UploadRows:
                 ),
             )
             rejected = subjects_of_rejected(chunk.batch, not_accepted)
-            self._rejections.add(chunk.account_id, number, chunk.sequence, rejected)
+            self._rejections.add(chunk.account_id, ChunkPlace(number, chunk.sequence), rejected)
         self._remember(number, chunk, events_through=tally.total)
         return ChunkCommitted(chunk.sequence, chunk.sequence, tally, not_accepted)
 
@@ -235,7 +235,7 @@ class UploadRows:
         return deleted
 
     def _expire_results(self, number: int, *, max_rows: int) -> tuple[int, bool]:
-        """Deletes the first results of an upload, each with its subjects: erasures find no result without.
+        """Deletes the first results of an upload, each with its subjects.
 
         Returns how many rows, and whether some may be left.
         """
@@ -244,13 +244,15 @@ class UploadRows:
             " LIMIT 1 OFFSET ?",
             (number, max(max_rows // _ROWS_A_RESULT, 1) - 1),
         ).fetchone()
-        deleted = 0
-        for table in ("rejection_subjects", "upload_results"):
-            self._connection.execute(
-                f"DELETE FROM {table} WHERE upload = ? AND (chunk_sequence, event_index) <= (?, ?)",  # noqa: S608
-                (number, *(last or (_BEHIND_ALL, 0))),
-            )
-            deleted += self._connection.changes()
+        through_sequence, through_index = last or (MAX_SEQUENCE, 0)
+        self._connection.execute(
+            "DELETE FROM upload_results WHERE upload = ? AND (chunk_sequence, event_index) <= (?, ?)",
+            (number, through_sequence, through_index),
+        )
+        deleted = self._connection.changes()
+        chunk = ChunkPlace(number, through_sequence)
+        deleted += self._rejections.remove_before(chunk)
+        deleted += self._rejections.remove(chunk, range(through_index + 1))
         return deleted, last is not None
 
     def _remember(self, number: int, chunk: CommitChunk, *, events_through: int) -> None:
@@ -304,7 +306,7 @@ class UploadRows:
             (number, chunk.sequence),
         )
         return [
-            Verdict(index, event_id or sent.get(index, ""), Outcome(outcome), position, error)
+            Verdict(index, event_id or sent.get(index, ""), Outcome(outcome), position, restored_error(error))
             for index, event_id, outcome, position, error in rows
         ]
 
@@ -312,5 +314,5 @@ class UploadRows:
 def _as_stored(verdict: Verdict) -> Verdict:
     """The verdict without the id of an erased or suppressed event, and without keys of maps."""
     if verdict.outcome == Outcome.REJECTED:
-        return verdict._replace(error=without_keys(verdict.error))
+        return verdict._replace(error=stored_error(verdict.error))
     return verdict if verdict.position else verdict._replace(event_id="")

@@ -21,6 +21,8 @@ Examples:
   engagement accounts
   engagement accounts --server engagement.example.com:50051
   engagement accounts --json | jq -r 'select(.events == "0") | .accountId'
+
+Exit status: 0 done, also if there is no account; 2 wrong usage or no connection.
 """
 
 
@@ -43,6 +45,7 @@ def accounts(server: str, *, as_json: bool) -> int:
         listed = connection.iterate(
             lambda client: client.list_accounts(page_size=_PAGE_ACCOUNTS), at_once=_PAGE_ACCOUNTS
         )
+        account = None
         for account in listed:
             if as_json:
                 _print_json(account)
@@ -51,6 +54,8 @@ def accounts(server: str, *, as_json: bool) -> int:
         if not as_json:
             rows.finish()
     sys.stdout.flush()
+    if account is None:
+        click.echo("There is no account yet.", err=True)
     return ExitStatus.OK
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from engagement import v1
 from engagement.cli.background import BackgroundReader
+from engagement.cli.blank_ids import BlankIds
 from engagement.cli.earlier_rejections import EarlierRejections
 from engagement.cli.input_events import InputEvents, size_of
 from engagement.cli.outage import OutageReport
@@ -76,6 +77,8 @@ class Delivery:
         self.has_stopped = False
         """Whether the server has ended the upload because its first events were all rejected."""
         self._outage = OutageReport()
+        self.blanks = BlankIds()
+        """Of the events read so far."""
 
     @property
     def has_begun(self) -> bool:
@@ -123,6 +126,7 @@ class Delivery:
         self._input.file.before_read = reader.flush
         async with aclosing(reader.batches()) as batches:
             async for batch in batches:
+                self.blanks.look_at(batch)
                 for found in batch:
                     if isinstance(found, Rejection):
                         self._unreadable += 1

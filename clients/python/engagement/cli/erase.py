@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,9 +12,9 @@ from engagement import v1
 from engagement.cli import printing, related_ids
 from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
-from engagement.cli.failures import ExitStatus
+from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
 from engagement.client import EngagementClient
-from engagement.errors import DeadlineError
+from engagement.errors import DeadlineError, InternalError, UnavailableError
 from engagement.privacy_calls import Ids
 from engagement.uuid7 import uuid7
 
@@ -28,12 +29,17 @@ Examples:
   engagement erase --event 0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b --account acme
 
 Exit status: 0 erased (or found, with --dry-run), 1 nothing found or not confirmed,
-2 wrong usage or no connection.
+2 wrong usage or no connection, 130 stopped with Ctrl-C.
 """
 _ERASURES_EPILOG = """\b
 Examples:
   engagement erasures --account acme
+  engagement erasures --request-id ticket-881 --account acme
+  engagement erasures --subject 138766 --account acme
   engagement erasures 0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b --account acme --json
+
+Exit status: 0 done, also if no erasure matches; 1 there is no erasure with this id;
+2 wrong usage or no connection.
 """
 
 
@@ -165,7 +171,7 @@ class _Erasing:
         )
 
     def erase(self, request_id: str) -> v1.Erasure:
-        """Waits until the erasure is complete, however long it takes."""
+        """Waits until the erasure is complete, however long it takes; a failure says how to wait on."""
         click.echo(f"Request id: {request_id}", err=True)
 
         async def attempt(client: EngagementClient) -> v1.Erasure | None:
@@ -174,8 +180,19 @@ class _Erasing:
             except DeadlineError:
                 return None
 
-        while (erasure := self._connection.call(attempt)) is None:
-            click.echo("Still erasing.", err=True)
+        hint = (
+            "The erasure may have begun; then it completes by itself, once the server runs. Repeat the"
+            f" command with --request-id {shlex.quote(request_id)} to wait for it."
+        )
+        try:
+            while (erasure := self._connection.call(attempt)) is None:
+                click.echo("Still erasing.", err=True)
+        except KeyboardInterrupt:
+            raise CommandInterruptedError(f"Interrupted. {hint}") from None
+        except CommandError as error:
+            if isinstance(error.__cause__, UnavailableError | InternalError):
+                raise CommandError(f"{error.message}\n{hint}") from error
+            raise
         return erasure
 
     async def _call(self, client: EngagementClient, *, request_id: str, validate_only: bool) -> v1.Erasure:
@@ -209,17 +226,44 @@ class _Erasing:
 
 @click.command(epilog=_ERASURES_EPILOG)
 @click.argument("erasure_id", required=False)
+@click.option("--request-id", metavar="ID", help="Only the erasure of the request with this id.")
+@click.option(
+    "--subject",
+    metavar="ID",
+    help="Only erasures that named exactly this consumer, customer, conversation or event id.",
+)
 @server_option
 @account_option
 @click.option("--json", "as_json", is_flag=True, help="Print an Erasure in proto-JSON on each line.")
-def erasures(erasure_id: str | None, *, server: str, account: str, as_json: bool) -> int:
-    """List the erasures of an account, newest first, or show one."""
+def erasures(  # noqa: PLR0913 - one for each option
+    erasure_id: str | None,
+    *,
+    request_id: str | None,
+    subject: str | None,
+    server: str,
+    account: str,
+    as_json: bool,
+) -> int:
+    """List the erasures of an account, newest first, or show one.
+
+    The list is permanent, and names nobody: --subject compares hashes. An event that
+    was erased because of its consumer, customer or conversation is found by their ids.
+    """
+    if erasure_id is not None and (request_id, subject) != (None, None):
+        raise click.UsageError("Give either an ERASURE_ID or options that select erasures.")
+    if "" in (request_id, subject):
+        raise click.UsageError("--request-id and --subject need an ID.")
     with connect(server, account=account) as connection:
         if erasure_id is not None:
             _show(connection.call(lambda client: client.get_erasure(erasure_id)), as_json=as_json)
             return ExitStatus.OK
         rows = printing.Rows(*_COLUMNS, flexible="request id")
-        for erasure in connection.iterate(lambda client: client.list_erasures(), at_once=1000):
+        found = connection.iterate(
+            lambda client: client.list_erasures(request_id=request_id or "", subject_id=subject or ""),
+            at_once=1000,
+        )
+        erasure = None
+        for erasure in found:
             if as_json:
                 _print_json(erasure)
             else:
@@ -227,6 +271,8 @@ def erasures(erasure_id: str | None, *, server: str, account: str, as_json: bool
         if not as_json:
             rows.finish()
     sys.stdout.flush()
+    if erasure is None:
+        click.echo("There is no erasure that matches.", err=True)
     return ExitStatus.OK
 
 

@@ -12,7 +12,7 @@ class ExitStatus(IntEnum):
 
     OK = 0
     INCOMPLETE = 1
-    """The command ran, but some input was rejected or unreadable, or nothing was found."""
+    """The command ran, but some input was rejected or unreadable, or what it names does not exist."""
     FAILED = 2
     """Wrong usage, or the server could not answer."""
     INTERRUPTED = 130

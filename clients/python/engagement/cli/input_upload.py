@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from engagement import v1
+from engagement.cli.blank_ids import BlankIds
 from engagement.cli.connection import Connection
 from engagement.cli.delivery import Delivery
 from engagement.cli.failures import CommandError, CommandInterruptedError
@@ -200,6 +201,7 @@ class InputUploads:
         summary.outcomes = delivery.outcomes
         summary.resumed_by_count = delivery.resumed_by_count
         summary.erased_before = delivery.erased
+        summary.warning = delivery.blanks.warning
         return stopped
 
     def _count(
@@ -207,7 +209,9 @@ class InputUploads:
     ) -> None:
         """Reads the events of a finished upload; only reading them shows which of them are unreadable."""
         stored = 0
+        blanks = BlankIds()
         for batch in in_batches(events):
+            blanks.look_at(batch)
             for each in batch:
                 if isinstance(each, Rejection):
                     rejections.write(each)
@@ -218,6 +222,7 @@ class InputUploads:
             raise _OtherEventsError
         self._has_begun = True
         summary.uploaded_before = True
+        summary.warning = blanks.warning
         summary.outcomes = {"accepted": 0, "duplicate": stored, "rejected": rejections.count, "suppressed": 0}
 
     def _how_to_resume(self) -> str:

@@ -63,7 +63,7 @@ _FIRST_STEPS: Final = (
 )
 _EXIT_STATUSES: Final = (
     ("0", "success"),
-    ("1", "some input was rejected or unreadable, or nothing was found"),
+    ("1", "some input was rejected or unreadable, or what you name does not exist"),
     ("2", "wrong usage, or no connection to the server"),
     ("130", "stopped with Ctrl-C"),
     ("141", "the reader of the output has ended, as head does"),

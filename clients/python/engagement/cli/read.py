@@ -37,6 +37,9 @@ Examples:
   engagement list --account acme --text '"bank corp" broker'
   engagement list --account acme --json > backup.ndjson
   engagement list --account acme --json | jq -c .event > events.ndjson
+
+Exit status: 0 done, also if no event matches; 1 damaged events were left out; 2 wrong
+usage or no connection.
 """
 
 

@@ -27,6 +27,9 @@ _LIFT_EPILOG = """\b
 Examples:
   engagement lift --consumer c-17 --account acme
   engagement lift --erasure 0198a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b --account acme
+
+Exit status: 0 nothing is suppressed any more, 1 there is no erasure with this id,
+2 wrong usage or no connection.
 """
 
 

@@ -29,6 +29,8 @@ _COLUMNS: Final = (
     "unreadable",
     "upload id",
 )
+# Narrow enough for most terminals: a pipe gets all.
+_TERMINAL_COLUMNS: Final = ("changed", "source", "events", "upload id")
 _REJECTION_COLUMNS: Final = ("chunk", "event", "time", "event id", "field", "rule", "message")
 _STATES: Final = {v1.Upload.STATE_OPEN: "open", v1.Upload.STATE_FINISHED: "finished"}
 _PAGE_UPLOADS: Final = 1000
@@ -37,9 +39,11 @@ Examples:
   engagement uploads --account acme
   engagement uploads --account acme --since 2024-05-31 --rejected
   engagement uploads --account acme --source customers.csv --json
+  engagement uploads --account acme --subject 138766
   engagement uploads file-5be1b0d5c3f2a7 --account acme
 
-Exit status: 0 done, 1 there is no such upload, 2 wrong usage or no connection.
+Exit status: 0 done, also if no upload matches; 1 there is no upload with this id;
+2 wrong usage or no connection.
 """
 
 
@@ -53,6 +57,11 @@ Exit status: 0 done, 1 there is no such upload, 2 wrong usage or no connection.
 )
 @click.option("--source", metavar="NAME", help="Only uploads of the file with this name.")
 @click.option("--rejected", is_flag=True, help="Only uploads with rejected events or unreadable lines.")
+@click.option(
+    "--subject",
+    metavar="ID",
+    help="Only rejected events with exactly this consumer id or customer id, and uploads that have any.",
+)
 @server_option
 @account_option
 @click.option(
@@ -65,6 +74,7 @@ def uploads(  # noqa: PLR0913 - one for each option
     until: Timestamp | None,
     source: str | None,
     rejected: bool,
+    subject: str | None,
     server: str,
     account: str,
     as_json: bool,
@@ -75,15 +85,20 @@ def uploads(  # noqa: PLR0913 - one for each option
     for a day after its last chunk if it is not. Every rejected event has its number
     among all events of the upload and, for each rule that it broke, a row. Events
     that the client could not read never reached the server; they are only counted.
+    Of the consumers and customers of rejected events the server keeps hashes only.
+
+    On a terminal the list is shortened; --json and pipes have all.
 
     TIME is a date, RFC 3339 or epoch milliseconds, in UTC unless it names a zone.
     """
     is_filtered = rejected or any(each is not None for each in (since, until, source))
     if upload_id is not None and is_filtered:
         raise click.UsageError("Give either an UPLOAD_ID or options that select uploads.")
+    if subject == "":
+        raise click.UsageError("--subject needs an ID.")
     with connect(server, account=account) as connection:
         if upload_id is not None:
-            _show_one(connection, upload_id, as_json=as_json)
+            _show_one(connection, upload_id, subject_id=subject or "", as_json=as_json)
         else:
             found = connection.iterate(
                 lambda client: client.list_uploads(
@@ -91,6 +106,7 @@ def uploads(  # noqa: PLR0913 - one for each option
                     end_time=until,
                     source_name=source or "",
                     outcomes=[v1.Outcome.OUTCOME_REJECTED] if rejected else (),
+                    subject_id=subject or "",
                     page_size=_PAGE_UPLOADS,
                 ),
                 at_once=_PAGE_UPLOADS,
@@ -101,22 +117,25 @@ def uploads(  # noqa: PLR0913 - one for each option
 
 
 def _show_all(found: Iterable[v1.Upload], *, as_json: bool) -> None:
-    rows = printing.Rows(*_COLUMNS, flexible="source")
+    is_terminal = printing.is_terminal()
+    rows = printing.Rows(*(_TERMINAL_COLUMNS if is_terminal else _COLUMNS), flexible="source")
     upload = None
     for upload in found:
         if as_json:
             sys.stdout.write(printing.proto_json(upload) + "\n")
         else:
-            rows.add(_row(upload))
+            rows.add(_short_row(upload) if is_terminal else _row(upload))
     if not as_json:
         rows.finish()
     if upload is None:
         click.echo("No upload is on record that matches.", err=True)
 
 
-def _show_one(connection: Connection, upload_id: str, *, as_json: bool) -> None:
+def _show_one(connection: Connection, upload_id: str, *, subject_id: str, as_json: bool) -> None:
     upload = connection.call(lambda client: client.get_upload(upload_id))
-    rejections = connection.iterate(lambda client: client.upload_rejections(upload_id), at_once=_PAGE_UPLOADS)
+    rejections = connection.iterate(
+        lambda client: client.upload_rejections(upload_id, subject_id=subject_id), at_once=_PAGE_UPLOADS
+    )
     if as_json:
         sys.stdout.write(f'{{"upload": {printing.proto_json(upload)}, "rejections": [')
         for number, each in enumerate(rejections):
@@ -125,13 +144,17 @@ def _show_one(connection: Connection, upload_id: str, *, as_json: bool) -> None:
         return
     printing.print_pairs(zip(_COLUMNS, _row(upload), strict=True))
     rows = printing.Rows(*_REJECTION_COLUMNS, flexible="message")
-    if upload.tally.rejected:
-        sys.stdout.write("\n")
+    has_any = False
     for each in rejections:
+        if not has_any:
+            sys.stdout.write("\n")
+        has_any = True
         for row in _rejection_rows(each):
             rows.add(row)
-    if upload.tally.rejected:
+    if has_any:
         rows.finish()
+    elif subject_id:
+        click.echo("No rejected event of this upload has exactly this id.", err=True)
 
 
 def _row(upload: v1.Upload) -> tuple[str, ...]:
@@ -145,6 +168,21 @@ def _row(upload: v1.Upload) -> tuple[str, ...]:
         *map(str, counts),
         upload.upload_id,
     )
+
+
+def _short_row(upload: v1.Upload) -> tuple[str, ...]:
+    counts = {
+        "accepted": upload.tally.accepted,
+        "duplicate": upload.tally.duplicate,
+        "rejected": upload.tally.rejected,
+        "suppressed": upload.tally.suppressed,
+        "unreadable": upload.unreadable,
+    }
+    events = [f"{count} {outcome}" for outcome, count in counts.items() if count] or ["none"]
+    if upload.state == v1.Upload.STATE_OPEN:
+        events.insert(0, "open")
+    changed = f"{upload.update_time.ToDatetime():%Y-%m-%dT%H:%M:%SZ}"
+    return changed, upload.source_name, ", ".join(events), upload.upload_id
 
 
 def _rejection_rows(rejection: v1.UploadResult) -> Iterator[tuple[str, ...]]:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import click
 
-from engagement import limits, rules, v1
+from engagement import limits, rules
 from engagement.cli import summary
+from engagement.cli.blank_ids import BlankIds
 from engagement.cli.input_events import Format, InputEvents, in_batches
 from engagement.cli.input_file import UnreadableInputError, open_listed
 from engagement.cli.inputs import STDIN, InputPath, find_inputs
 from engagement.cli.options import files_argument, format_option, rejected_dir_option, source_option
-from engagement.cli.outcomes import FoundEvent, Rejection, shown_place
-from engagement.cli.printing import visible
+from engagement.cli.outcomes import FoundEvent, Rejection
 from engagement.cli.progress import ProgressBar
 from engagement.cli.rejection_file import RejectionFile, prepare_reports
 
@@ -100,7 +100,7 @@ class _Checker:
             rejections = stack.enter_context(RejectionFile(one.path, run=self.run, folder=self.rejected_dir))
             self.bar.begin(one.path, file)
             events = InputEvents(file, format=self.input_format, source=self.source)
-            blanks = _BlankIds()
+            blanks = BlankIds()
             for batch in in_batches(events):
                 blanks.look_at(batch)
                 for rejection in _check(batch):
@@ -118,40 +118,6 @@ class _Checker:
             warning=blanks.warning,
             is_empty=file.is_empty and not events.damage,
         )
-
-
-class _BlankIds:
-    """The ids of one input that begin or end with a blank, which is part of them and hardly meant."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._first = ""
-
-    def look_at(self, batch: Sequence[FoundEvent | Rejection]) -> None:
-        """Counts the events of a batch with such ids."""
-        for found in batch:
-            if isinstance(found, FoundEvent) and (blank := _blank_id(found.event)):
-                self._count += 1
-                self._first = self._first or f"at {shown_place(found.place)}: {blank}"
-
-    @property
-    def warning(self) -> str:
-        """How many there are, and the first; empty if there are none."""
-        if not self._count:
-            return ""
-        events = "1 event has an id" if self._count == 1 else f"{self._count:,} events have ids"
-        return f"{events} with blanks at an end, which are part of it; the first {self._first}"
-
-
-def _blank_id(event: v1.Event) -> str:
-    """The first id of an event with a blank at an end, with its name."""
-    ids = (
-        ("event_id", event.event_id),
-        ("consumer_id", event.consumer_id),
-        ("conversation_id", event.conversation_id),
-        ("customer_info.customer_id", event.customer_info.customer_id),
-    )
-    return next((f"{name} {visible(text)}" for name, text in ids if text != text.strip()), "")
 
 
 def _check(batch: Sequence[FoundEvent | Rejection]) -> Iterator[Rejection]:

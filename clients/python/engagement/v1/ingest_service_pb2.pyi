@@ -202,7 +202,7 @@ class Upload(_message.Message):
     def __init__(self, upload_id: _Optional[str] = ..., state: _Optional[_Union[Upload.State, str]] = ..., committed_through: _Optional[int] = ..., tally: _Optional[_Union[_event_pb2.Tally, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_name: _Optional[str] = ..., unreadable: _Optional[int] = ...) -> None: ...
 
 class ListUploadsRequest(_message.Message):
-    __slots__ = ("account_id", "start_time", "end_time", "source_name", "outcomes", "page_size", "page_token")
+    __slots__ = ("account_id", "start_time", "end_time", "source_name", "outcomes", "page_size", "page_token", "subject_id")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -210,6 +210,7 @@ class ListUploadsRequest(_message.Message):
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
@@ -217,7 +218,8 @@ class ListUploadsRequest(_message.Message):
     outcomes: _containers.RepeatedScalarFieldContainer[_event_pb2.Outcome]
     page_size: int
     page_token: str
-    def __init__(self, account_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_name: _Optional[str] = ..., outcomes: _Optional[_Iterable[_Union[_event_pb2.Outcome, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    subject_id: str
+    def __init__(self, account_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_name: _Optional[str] = ..., outcomes: _Optional[_Iterable[_Union[_event_pb2.Outcome, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., subject_id: _Optional[str] = ...) -> None: ...
 
 class ListUploadsResponse(_message.Message):
     __slots__ = ("uploads", "next_page_token")
@@ -228,16 +230,18 @@ class ListUploadsResponse(_message.Message):
     def __init__(self, uploads: _Optional[_Iterable[_Union[Upload, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetUploadRequest(_message.Message):
-    __slots__ = ("account_id", "upload_id", "page_size", "page_token")
+    __slots__ = ("account_id", "upload_id", "page_size", "page_token", "subject_id")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     upload_id: str
     page_size: int
     page_token: str
-    def __init__(self, account_id: _Optional[str] = ..., upload_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    subject_id: str
+    def __init__(self, account_id: _Optional[str] = ..., upload_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., subject_id: _Optional[str] = ...) -> None: ...
 
 class GetUploadResponse(_message.Message):
     __slots__ = ("upload", "rejections", "next_page_token")

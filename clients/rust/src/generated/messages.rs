@@ -16446,6 +16446,21 @@ pub struct ListUploadsRequest {
         )
     )]
     pub page_token: String,
+    /// Uploads with a rejected event that has exactly this consumer id or customer
+    /// id, at most 50,000 characters: GetUpload with the same id shows which. If
+    /// empty, all match.
+    ///
+    /// Field 8: `subject_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "subjectId",
+            alias = "subject_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub subject_id: String,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -16460,6 +16475,7 @@ impl ::core::fmt::Debug for ListUploadsRequest {
             .field("outcomes", &self.outcomes)
             .field("page_size", &self.page_size)
             .field("page_token", &self.page_token)
+            .field("subject_id", &self.subject_id)
             .finish()
     }
 }
@@ -16526,6 +16542,9 @@ impl ::buffa::Message for ListUploadsRequest {
         if !self.page_token.is_empty() {
             size += 1u64 + ::buffa::types::string_encoded_len(&self.page_token) as u64;
         }
+        if !self.subject_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.subject_id) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -16574,6 +16593,9 @@ impl ::buffa::Message for ListUploadsRequest {
         }
         if !self.page_token.is_empty() {
             ::buffa::types::put_string_field(7u32, &self.page_token, buf);
+        }
+        if !self.subject_id.is_empty() {
+            ::buffa::types::put_string_field(8u32, &self.subject_id, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -16676,6 +16698,13 @@ impl ::buffa::Message for ListUploadsRequest {
                 )?;
                 ::buffa::types::merge_string(&mut self.page_token, buf)?;
             }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.subject_id, buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -16691,6 +16720,7 @@ impl ::buffa::Message for ListUploadsRequest {
         self.outcomes.clear();
         self.page_size = 0i32;
         self.page_token.clear();
+        self.subject_id.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -16964,6 +16994,20 @@ pub struct GetUploadRequest {
         )
     )]
     pub page_token: String,
+    /// Rejected events with exactly this consumer id or customer id, at most 50,000
+    /// characters; erased ones have none. If empty, all match.
+    ///
+    /// Field 5: `subject_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "subjectId",
+            alias = "subject_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub subject_id: String,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -16975,6 +17019,7 @@ impl ::core::fmt::Debug for GetUploadRequest {
             .field("upload_id", &self.upload_id)
             .field("page_size", &self.page_size)
             .field("page_token", &self.page_token)
+            .field("subject_id", &self.subject_id)
             .finish()
     }
 }
@@ -17017,6 +17062,9 @@ impl ::buffa::Message for GetUploadRequest {
         if !self.page_token.is_empty() {
             size += 1u64 + ::buffa::types::string_encoded_len(&self.page_token) as u64;
         }
+        if !self.subject_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.subject_id) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -17038,6 +17086,9 @@ impl ::buffa::Message for GetUploadRequest {
         }
         if !self.page_token.is_empty() {
             ::buffa::types::put_string_field(4u32, &self.page_token, buf);
+        }
+        if !self.subject_id.is_empty() {
+            ::buffa::types::put_string_field(5u32, &self.subject_id, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -17080,6 +17131,13 @@ impl ::buffa::Message for GetUploadRequest {
                 )?;
                 ::buffa::types::merge_string(&mut self.page_token, buf)?;
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.subject_id, buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -17092,6 +17150,7 @@ impl ::buffa::Message for GetUploadRequest {
         self.upload_id.clear();
         self.page_size = 0i32;
         self.page_token.clear();
+        self.subject_id.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -17142,7 +17201,9 @@ pub struct GetUploadResponse {
         )
     )]
     pub upload: MessageField<Upload, ::buffa::Inline<Upload>>,
-    /// Rejected events of this page, in the order of the upload.
+    /// Rejected events of this page, in the order of the upload. With `subject_id`,
+    /// a page may hold fewer than requested, even none, while `next_page_token` is
+    /// set.
     ///
     /// Field 2: `rejections`
     #[cfg_attr(
@@ -21132,6 +21193,35 @@ pub struct ListErasuresRequest {
         )
     )]
     pub page_token: String,
+    /// Idempotency key of the request, at most 128 characters: at most one erasure
+    /// has it. If empty, all match.
+    ///
+    /// Field 4: `request_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "requestId",
+            alias = "request_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub request_id: String,
+    /// Erasures whose request named exactly this id, at most 50,000 characters: a
+    /// consumer id, customer id, conversation id or event id. An event that was
+    /// erased with its subject is not found by its own id. If empty, all match.
+    ///
+    /// Field 5: `subject_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "subjectId",
+            alias = "subject_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub subject_id: String,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -21142,6 +21232,8 @@ impl ::core::fmt::Debug for ListErasuresRequest {
             .field("account_id", &self.account_id)
             .field("page_size", &self.page_size)
             .field("page_token", &self.page_token)
+            .field("request_id", &self.request_id)
+            .field("subject_id", &self.subject_id)
             .finish()
     }
 }
@@ -21181,6 +21273,12 @@ impl ::buffa::Message for ListErasuresRequest {
         if !self.page_token.is_empty() {
             size += 1u64 + ::buffa::types::string_encoded_len(&self.page_token) as u64;
         }
+        if !self.request_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.request_id) as u64;
+        }
+        if !self.subject_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.subject_id) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -21199,6 +21297,12 @@ impl ::buffa::Message for ListErasuresRequest {
         }
         if !self.page_token.is_empty() {
             ::buffa::types::put_string_field(3u32, &self.page_token, buf);
+        }
+        if !self.request_id.is_empty() {
+            ::buffa::types::put_string_field(4u32, &self.request_id, buf);
+        }
+        if !self.subject_id.is_empty() {
+            ::buffa::types::put_string_field(5u32, &self.subject_id, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -21234,6 +21338,20 @@ impl ::buffa::Message for ListErasuresRequest {
                 )?;
                 ::buffa::types::merge_string(&mut self.page_token, buf)?;
             }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.request_id, buf)?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.subject_id, buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -21245,6 +21363,8 @@ impl ::buffa::Message for ListErasuresRequest {
         self.account_id.clear();
         self.page_size = 0i32;
         self.page_token.clear();
+        self.request_id.clear();
+        self.subject_id.clear();
         self.__buffa_unknown_fields.clear();
     }
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HEADER = "Engagement-Entry"
 """Header of our messages: the format and the checksum."""
-FORMAT = 5
+FORMAT = 6
 """The number of the format; docs/decisions/0028-format-of-commits.md says when it rises."""
 MAGIC = b"\xeaL"
 """The first bytes of our messages, followed by a byte with the format and one with the rules for state."""
