@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -105,12 +106,28 @@ def _report(report: socket.socket, number: int) -> None:
 
 def _become(streams: Sequence[int], folder: str, environment: Mapping[str, str]) -> None:
     """Takes over the standard streams, the folder and the environment of a new process."""
-    for number, stream in enumerate(streams):
+    for number, (name, stream) in enumerate(zip(("stdin", "stdout", "stderr"), streams, strict=True)):
         os.dup2(stream, number)
         os.close(stream)
+        opened = _opened(number, like=getattr(sys, name))
+        setattr(sys, name, opened)
+        setattr(sys, f"__{name}__", opened)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+
+
+def _opened(number: int, *, like: io.TextIOWrapper) -> io.TextIOWrapper:
+    """A standard stream as the interpreter opens it; the one before has learnt what its file can."""
+    is_unbuffered = like.write_through
+    return io.TextIOWrapper(
+        open(number, "wb" if number else "rb", 0 if is_unbuffered and number else -1, closefd=False),
+        encoding=like.encoding,
+        errors=like.errors,
+        newline="\n",
+        line_buffering=not is_unbuffered and (os.isatty(number) or number == sys.stderr.fileno()),
+        write_through=is_unbuffered,
+    )
 
 
 if __name__ == "__main__":

@@ -11,15 +11,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 
 from tests.support import fork_server
+from tests.support.shifted_clock import shifting_path
 
 _REPOSITORY = Path(__file__).parents[2]
 # They take effect when the interpreter starts or when a library is imported.
 _EARLY_VARIABLES = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "GRPC_", "MALLOC_", "PROTOCOL_BUFFERS_")
-_STRICT = ("PYTHONWARNINGS", "error")
 
 
 class ForkedProcess:
@@ -76,11 +78,42 @@ def start_forked(
     arguments: Iterable[str], *, folder: Path, environment: Mapping[str, str], streams: tuple[int, int, int]
 ) -> ForkedProcess | None:
     """Starts `engagement` with these standard streams; nothing if that needs an interpreter of its own."""
+    known = [{}, {"PYTHONWARNINGS": "error"}, {"PYTHONPATH": shifting_path()}]
     early = _early(environment)
-    current = _early(os.environ)
-    if early not in {current, frozenset(dict([*current, _STRICT]).items())}:
+    if early not in [_early({**os.environ, **variables}) for variables in known]:
         return None
     return _server(early).start(list(arguments), folder=folder, environment=environment, streams=streams)
+
+
+def run_forked(
+    arguments: Iterable[str], *, folder: Path, environment: Mapping[str, str], stdin: bytes, timeout: float
+) -> tuple[int, bytes, bytes] | None:
+    """Runs `engagement` with pipes to its end: its exit status, output and messages; or nothing, as above."""
+    with ExitStack() as at_end:
+        ours, theirs = [], []
+        with ExitStack() as given:
+            for is_input in (True, False, False):
+                reader, writer = os.pipe()
+                mine, its = (writer, reader) if is_input else (reader, writer)
+                ours.append(at_end.enter_context(os.fdopen(mine, "wb" if is_input else "rb")))
+                theirs.append(its)
+                given.callback(os.close, its)
+            process = start_forked(
+                arguments, folder=folder, environment=environment, streams=(theirs[0], theirs[1], theirs[2])
+            )
+        if process is None:
+            return None
+        at_end.callback(process.kill)
+        # A command that does not end is killed, and its pipes with it.
+        limit = threading.Timer(timeout, process.kill)
+        limit.start()
+        at_end.callback(limit.cancel)
+        with ThreadPoolExecutor(2) as threads:
+            reading = [threads.submit(stream.read) for stream in ours[1:]]
+            with suppress(BrokenPipeError), ours[0] as writing:
+                writing.write(stdin)
+            stdout, stderr = (each.result() for each in reading)
+        return process.wait(timeout), stdout, stderr
 
 
 def _early(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
