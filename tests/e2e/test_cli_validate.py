@@ -126,7 +126,7 @@ def test_missing_files_and_commands_are_exit_status_2(cli: Cli) -> None:
     assert cli.run().status == 2
 
 
-@pytest.mark.parametrize("command", program.commands)
+@pytest.mark.parametrize("command", program.list_commands(Context(program)))
 def test_every_command_has_help_with_examples(command: str) -> None:
     shown = CliRunner().invoke(program, [command, "--help"]).stdout
     assert f"  engagement {command}" in shown.partition("Examples:")[2]

@@ -141,7 +141,7 @@ async def test_what_was_received_and_not_committed_before_a_kill_is_not_there_af
 @_WATCHES_FILES
 async def test_a_kill_in_the_first_start_leaves_a_folder_that_starts(tmp_path: Path, chance: Random) -> None:
     for number in range(_KILLED_STARTS):
-        with ServerProcess(tmp_path / f"data-{number}") as process:
+        with ServerProcess(tmp_path / f"data-{number}", is_command=True) as process:
             await _kill_start(process, chance)
             process.start()
             async with connect(process.address) as connection:

@@ -184,7 +184,7 @@ def busy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProce
         elif request.param == "a replicated log":
             nats = running.enter_context(NatsCluster(tmp_path / "nats", size=1))
             environment |= {"ENGAGEMENT_LOG": nats.url, "ENGAGEMENT_LOG_REPLICAS": "1"}
-        process = ServerProcess(tmp_path / "data", environment=environment)
+        process = ServerProcess(tmp_path / "data", environment=environment, is_command=True)
         yield running.enter_context(process.start())
 
 

@@ -31,9 +31,9 @@ Messages = AsyncIterator[v1.SubscribeEventsResponse]
 
 
 def _process(data_dir: Path, *options: str) -> ServerProcess:
-    """A server with workers, in which warnings are errors."""
+    """The command with workers, in which warnings are errors."""
     environment = {"ENGAGEMENT_WORKERS": str(_WORKERS), "PYTHONWARNINGS": "error"}
-    return ServerProcess(data_dir, environment=environment, options=options)
+    return ServerProcess(data_dir, environment=environment, options=options, is_command=True)
 
 
 @pytest.fixture

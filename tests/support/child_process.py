@@ -7,12 +7,29 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Protocol, Self
 
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 _TAIL_CHARACTERS = 2000
+
+
+class Process(Protocol):
+    """What a test does with a process: `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    def poll(self) -> int | None:
+        """The exit status, or nothing while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for its end."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Sends a signal."""
 
 
 class ChildProcess:
@@ -34,7 +51,7 @@ class ChildProcess:
         self.environment = dict(environment or {})
         self._output_file = output.with_name(f"{output.name}.out")
         self._messages_file = output.with_name(f"{output.name}.err")
-        self._started: subprocess.Popen[bytes] | None = None
+        self._started: Process | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -75,14 +92,7 @@ class ChildProcess:
     def launch(self) -> None:
         """Starts the program and does not wait for it."""
         with self._output_file.open("wb") as output, self._messages_file.open("ab") as messages:
-            self._started = subprocess.Popen(
-                self.command,
-                cwd=REPOSITORY,
-                env={**os.environ, **self.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=messages,
-            )
+            self._started = self._start({**os.environ, **self.environment}, output, messages)
 
     def first_line(self) -> str:
         """Waits for the first line of the output; fails if the program exits before."""
@@ -113,6 +123,16 @@ class ChildProcess:
         """Stops the program: SIGTERM; returns its exit status."""
         return self._end(signal.SIGTERM)
 
+    def _start(self, environment: Mapping[str, str], output: BinaryIO, messages: BinaryIO) -> Process:
+        return subprocess.Popen(
+            self.command,
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=messages,
+        )
+
     def _end(self, number: signal.Signals) -> int:
         if not self.is_running:
             return 0
@@ -120,6 +140,6 @@ class ChildProcess:
         return self.wait()
 
     @property
-    def _process(self) -> subprocess.Popen[bytes]:
+    def _process(self) -> Process:
         assert self._started is not None, "the program does not run"
         return self._started

@@ -17,6 +17,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from engagement.cli.program import main
+from tests.support.forked_process import run_forked
 from tests.support.waiting import DEADLINE_SECONDS
 
 TIMEOUT_SECONDS = DEADLINE_SECONDS
@@ -73,7 +74,13 @@ class Cli:
             return Result(status, stdout.getvalue().decode(), stderr.getvalue().decode())
 
     def run_process(self, *arguments: str, stdin: bytes = b"") -> Result:
-        """Runs a command to its end, in a process."""
+        """Runs a command to its end, in a process; `start` has an interpreter of its own."""
+        forked = run_forked(
+            arguments, folder=self.folder, environment=self.environment, stdin=stdin, timeout=TIMEOUT_SECONDS
+        )
+        if forked is not None:
+            status, output, messages = forked
+            return Result(status, output.decode(), messages.decode())
         with self.start(*arguments) as process:
             stdout, stderr = process.communicate(stdin, timeout=TIMEOUT_SECONDS)
         return Result(process.returncode, stdout.decode(), stderr.decode())

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import grpc
 from grpc_health.v1 import health_pb2
 
-from tests.support.child_process import ChildProcess
+from tests.support.child_process import REPOSITORY, ChildProcess, Process
+from tests.support.forked_process import start_forked
 from tests.support.waiting import wait_until
 
 _CALL_TIMEOUT_SECONDS = 5
+_PROGRAM = (sys.executable, "-m", "engagement.cli")
 
 
 class ServerProcess(ChildProcess):
-    """A server over a data folder; it keeps its port and its folder when it is started again."""
+    """A server over a data folder; it keeps its port and its folder when it is started again.
+
+    Args:
+        data_dir: its data folder.
+        address: where it listens.
+        environment: what differs from this process's environment.
+        options: further options of `engagement serve`.
+        is_command: whether the command itself is executed, rather than a fork that has imported it already.
+    """
 
     def __init__(
         self,
@@ -27,16 +38,18 @@ class ServerProcess(ChildProcess):
         *,
         environment: Mapping[str, str] | None = None,
         options: tuple[str, ...] = (),
+        is_command: bool = False,
     ) -> None:
         super().__init__(output=data_dir, environment=environment)
         self.data_dir = data_dir
         self.address = address
         self._options = options
+        self._is_command = is_command
 
     def launch(self) -> None:
         """Starts the server and does not wait for it."""
-        places = ("--listen", self.address, "--data", self.data_dir)
-        self.command = (sys.executable, "-m", "engagement.cli", "serve", *places, *self._options)
+        places = ("--listen", self.address, "--data", str(self.data_dir))
+        self.command = (*_PROGRAM, "serve", *places, *self._options)
         super().launch()
 
     def start(self) -> Self:
@@ -50,6 +63,18 @@ class ServerProcess(ChildProcess):
             raise
         self.address = match[1]
         return self
+
+    def _start(self, environment: Mapping[str, str], output: BinaryIO, messages: BinaryIO) -> Process:
+        program, arguments = self.command[: len(_PROGRAM)], self.command[len(_PROGRAM) :]
+        if program == _PROGRAM and not self._is_command:
+            with open(os.devnull, "rb") as nothing:
+                streams = (nothing.fileno(), output.fileno(), messages.fileno())
+                started = start_forked(
+                    map(str, arguments), folder=REPOSITORY, environment=environment, streams=streams
+                )
+            if started is not None:
+                return started
+        return super()._start(environment, output, messages)
 
     def wait(self) -> int:
         """Waits until the server has exited; returns its status. A failing test shows its last messages."""

@@ -19,11 +19,15 @@ class ShiftedClock:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a process that has this clock."""
-        path = f"{_SITE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-        return {"TEST_CLOCK_SHIFT_FILE": str(self._file), "PYTHONPATH": path}
+        return {"TEST_CLOCK_SHIFT_FILE": str(self._file), "PYTHONPATH": shifting_path()}
 
     def shift(self, by: timedelta) -> None:
         """Sets the clock to the present time plus this, from now on."""
         fresh = self._file.with_suffix(".new")
         fresh.write_text(str(int(by.total_seconds())))
         fresh.replace(self._file)
+
+
+def shifting_path() -> str:
+    """The path on which an interpreter finds what shifts its clock."""
+    return f"{_SITE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"

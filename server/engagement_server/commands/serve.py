@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
@@ -102,6 +103,7 @@ def serve(**settings: Any) -> int:  # Any: each option has its own type
     A stopping server finishes what it has begun: everything acknowledged is on
     disk, and running uploads are told to come back.
     """
+    gc.disable()  # imports create many objects and no garbage
     try:
         from engagement_server.app import serve as run_server  # noqa: PLC0415 - the server is an extra
     except ModuleNotFoundError as error:
@@ -109,6 +111,8 @@ def serve(**settings: Any) -> int:  # Any: each option has its own type
             f"The server needs {error.name}, which is not installed: run "
             "pip install 'engagement-attributes[server]', or pip install '.[server]' in a checkout."
         ) from error
+    finally:
+        gc.enable()
     try:
         run_server(**dict(sections_of(settings)))
     except (ConfigurationError, LogError) as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engagement_server.workers.counts import SharedCounts
     from engagement_server.workers.remote_log_server import RemoteLogServer
 
-_MODULE = "engagement_server.workers.worker"
+_MODULE = "engagement_server.workers"
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Time for a process to exit once it has closed its channels.
 _EXIT_SECONDS = 10.0

@@ -110,7 +110,3 @@ def _exit(reason: object) -> None:
     _log.error("%s", reason)
     logging.shutdown()
     os._exit(_ORPHANED)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

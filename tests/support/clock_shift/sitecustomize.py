@@ -7,12 +7,14 @@ import os
 import time
 from pathlib import Path
 
-_shift_file = Path(os.environ["TEST_CLOCK_SHIFT_FILE"])
 _real_time_ns = time.time_ns
 
 
 def _shifted_time_ns() -> int:
-    return _real_time_ns() + int(_shift_file.read_text()) * 1_000_000_000
+    # Read each time: a process that is forked for a test gets its file then.
+    if shift_file := os.environ.get("TEST_CLOCK_SHIFT_FILE"):
+        return _real_time_ns() + int(Path(shift_file).read_text()) * 1_000_000_000
+    return _real_time_ns()
 
 
 time.time_ns = _shifted_time_ns
