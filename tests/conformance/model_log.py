@@ -273,7 +273,7 @@ class ModelLog:
             for name, event in known.items():
                 if event.upload_id == upload_id:
                     known[name] = event._replace(upload_id=None)
-        return sum(1 + len(each.chunks) + sum(map(len, each.results.values())) for each in expired)
+        return sum(1 + len(each.chunks) + sum(map(_rows, each.results.values())) for each in expired)
 
     def _owned(self, operation: CommitChunk | FinishUpload) -> ModelUpload:
         upload = self.uploads.get((operation.account_id, operation.upload_id))
@@ -282,6 +282,11 @@ class ModelLog:
         if upload.owner != operation.owner:
             raise UploadTakenOverError(operation.upload_id)
         return upload
+
+
+def _rows(results: Sequence[Verdict]) -> int:
+    """The rows of a chunk: one for each result, and one for the subjects of those that are rejected."""
+    return len(results) + any(each.outcome is Outcome.REJECTED for each in results)
 
 
 def comparable(result: Result | RequestError, *, ranks: Mapping[int, int]) -> object:
