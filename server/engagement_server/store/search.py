@@ -116,7 +116,7 @@ def identifier_token(identifier: str) -> str:
     if not identifier:
         return ""
     near = identifier.encode().translate(NEAR_BYTES)
-    if 0 in near or not near.isascii():  # seldom: making the form takes longer
+    if 0 in near:  # seldom: making the form takes longer
         near = near_form(identifier).encode()
     return hex(crc32(near))
 
