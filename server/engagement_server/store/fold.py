@@ -37,7 +37,7 @@ NEAR_BYTES: Final = bytes.maketrans(
     bytes([*range(ord(" ") + 1), *range(0x7F, 0x100), *range(ord("A"), ord("Z") + 1)]),
     bytes([0] * (ord(" ") + 1 + 0x81)) + b"abcdefghijklmnopqrstuvwxyz",
 )
-"""Translates ASCII text to its near form, with NUL for what the form leaves out, and for what is not ASCII."""
+"""Translates ASCII text to its near form, with NUL for what that leaves out and for what is not ASCII."""
 _KNOWN, _MARK, _NEWER = "kmn"
 MAX_SPELLED_CHARACTERS: Final = 256
 """Longer ids have one spelling."""
