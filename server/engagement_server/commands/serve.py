@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engagement_server.commands.environment import require_spelled
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError, LogError
 from engagement_server.settings import option_name
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 _FAILED = 2
+_OF_CLIENTS = ("ENGAGEMENT_SERVER", "ENGAGEMENT_ACCOUNT")
 _EPILOG = """\b
 Examples:
   engagement serve
@@ -114,6 +117,7 @@ def serve(**settings: Any) -> int:  # Any: each option has its own type
     finally:
         gc.enable()
     try:
+        require_spelled(os.environ, settings={*map(environment_variable, settings), *_OF_CLIENTS})
         run_server(**dict(sections_of(settings)))
     except (ConfigurationError, LogError) as error:
         raise ServeError(str(error)) from error

@@ -6,6 +6,7 @@
     ├── LogError                        a replicated log cannot be used
     │   ├── SubscriberError
     │   ├── LogUnreachableError
+    │   │   └── LogAccessDeniedError
     │   ├── LogReplacedError
     │   ├── StaleViewError
     │   ├── UnreadableCommitError
@@ -74,6 +75,7 @@ from engagement_server.errors.faults import (
     DamagedMessageError,
     DamagedSnapshotError,
     InapplicableCommitError,
+    LogAccessDeniedError,
     LogError,
     LogReplacedError,
     LogUnreachableError,
@@ -147,6 +149,7 @@ __all__ = [
     "FinishMismatchError",
     "InapplicableCommitError",
     "InvalidRequestError",
+    "LogAccessDeniedError",
     "LogDamagedError",
     "LogEpochChangedError",
     "LogError",

@@ -25,6 +25,10 @@ class LogUnreachableError(LogError):
     """The log does not answer; trying again may help."""
 
 
+class LogAccessDeniedError(LogUnreachableError):
+    """All servers of the log refuse who we say we are."""
+
+
 class LogReplacedError(LogError):
     """The log is not the one that this view was made from."""
 

@@ -19,7 +19,7 @@ from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
-from engagement_server.errors import LogUnreachableError, StoreUnavailableError
+from engagement_server.errors import LogAccessDeniedError, LogUnreachableError, StoreUnavailableError
 
 if TYPE_CHECKING:
     import ssl
@@ -39,6 +39,8 @@ CALL_SECONDS = 5.0
 _TRY_SECONDS = 1.4
 _SILENT: dict[type[Exception], str] = {TimeoutError: "no answer"}
 """Texts for errors that have none."""
+_DENIAL = "authorization violation"
+"""In the text of the library's error, which has no type of its own."""
 _FULL = frozenset({10002, 10023, 10047, 10077})
 """Error codes of NATS: an account, a server or a stream is full."""
 
@@ -111,13 +113,13 @@ class Servers:
         """The server of the last connection, which is tried after the others."""
 
     async def connect(self) -> Connection:
-        """Returns a connection to one of them. Raises LogUnreachableError."""
+        """Returns a connection to one of them. Raises LogUnreachableError and LogAccessDeniedError."""
         options: dict[str, Any] = {"name": self.settings.name}  # Any: each option has its own type
         if self.settings.credentials is not None:
             options["user_credentials"] = str(self.settings.credentials)
         if self.settings.tls is not None:
             options["tls"] = self.settings.tls
-        failures = []
+        failures, denials = [], 0
         urls = random.sample(self.settings.servers, len(self.settings.servers))
         for url in sorted(urls, key=lambda url: url == self._last):
             connection = Connection(_without_login(url))
@@ -125,6 +127,7 @@ class Servers:
                 await connection.open(_without_login(url), options | _login(url))
             except (NatsError, OSError, TimeoutError) as error:
                 await connection.close()
+                denials += _DENIAL in str(error).lower()
                 failures.append(f"{connection.server}: {str(error) or _SILENT.get(type(error), repr(error))}")
             except BaseException:
                 await connection.close()
@@ -132,7 +135,8 @@ class Servers:
             else:
                 self._last = url
                 return connection
-        raise LogUnreachableError("; ".join(failures))
+        failed = LogAccessDeniedError if denials == len(failures) else LogUnreachableError
+        raise failed("; ".join(failures))
 
 
 def _login(url: str) -> dict[str, str]:

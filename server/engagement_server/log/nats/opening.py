@@ -8,7 +8,13 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from engagement_server.errors import ConfigurationError, LogReplacedError, LogUnreachableError, StaleViewError
+from engagement_server.errors import (
+    ConfigurationError,
+    LogAccessDeniedError,
+    LogReplacedError,
+    LogUnreachableError,
+    StaleViewError,
+)
 from engagement_server.log.nats import entries
 from engagement_server.log.nats.connection import NatsSettings, Servers
 from engagement_server.log.nats.divergence import change_epoch, check_position, require_quorum
@@ -59,6 +65,11 @@ async def open_log(
         try:
             identity = await bootstrap(settings, database)
             break
+        except LogAccessDeniedError as error:
+            raise ConfigurationError(
+                f"the log {settings.name} refuses this server: {error}. Check the user and password in --log,"
+                " or --log-credentials"
+            ) from error
         except LogUnreachableError as error:
             if str(error) != reported:
                 _log.warning("waiting for the log %s: %s", settings.name, error)
