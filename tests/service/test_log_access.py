@@ -50,7 +50,7 @@ async def test_a_user_with_a_password(tmp_path: Path) -> None:
         assert "wrong" not in str(refused.value)
         for store in ("new", "data"):
             config = Config(listen="127.0.0.1:0", data=tmp_path / store)
-            with pytest.raises(ConfigurationError, match="refuses this server: .* Check the user") as ended:
+            with pytest.raises(ConfigurationError, match=r"refuses this server: .* Check the user") as ended:
                 await Server.start(config, LogConfig(log=f"nats://ada:wrong@{address}", log_replicas=1))
             assert "wrong" not in str(ended.value)
 
