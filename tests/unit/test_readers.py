@@ -108,6 +108,31 @@ async def test_neither_one_connection_nor_one_account_gets_the_last_thread(
         assert isinstance(await readers.run(thread_of, caller=GREEDY), int)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+async def test_an_idle_thread_takes_the_read_that_may_go_once_another_has_ended(
+    tmp_path: Path, threads: int
+) -> None:
+    greedy, next_one, unrelated = [SlowRead() for _ in range(threads - 1)], SlowRead(), SlowRead()
+    async with opened(tmp_path, threads=threads) as readers, deadline("reads", seconds=20):
+        running = [asyncio.ensure_future(readers.run(each, caller=GREEDY)) for each in greedy]
+        await eventually(lambda: all(each.started.is_set() for each in greedy), "all that may run do")
+        last = asyncio.ensure_future(readers.run(unrelated, caller=OTHER))
+        await eventually(unrelated.started.is_set, "the last thread reads")
+        # Neither may go: one is of the connection, the other of the account whose reads are running.
+        running.append(asyncio.ensure_future(readers.run(next_one, caller=Caller("greedy", "another"))))
+        waiting = asyncio.ensure_future(readers.run(thread_of, caller=Caller("another", "greedy account")))
+        unrelated.may_end.set()
+        await last
+        greedy[0].may_end.set()
+        await eventually(next_one.started.is_set, "the thread goes on")
+        try:
+            await waiting
+        finally:
+            for each in [*greedy, next_one]:
+                each.may_end.set()
+        await asyncio.gather(*running)
+
+
 async def order_behind_a_slow_read(readers: Readers, callers: Sequence[Caller]) -> list[Caller]:
     """The order in which reads are done that were asked for, in this order, while another one ran."""
     done: list[Caller] = []

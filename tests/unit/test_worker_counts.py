@@ -8,13 +8,16 @@ import socket
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from engagement_server.errors import WriterFailedError
 from engagement_server.workers import counts
-from engagement_server.workers.channel import Channel, Kind
+from engagement_server.workers.channel import Channel, Kind, Message
 from engagement_server.workers.counts import Part, SharedCounts, WorkerCounts
 from tests.support.waiting import deadline, eventually
+
+SNAPSHOT_BYTES = 1_000_000
 
 
 class Snapshot(NamedTuple):
@@ -40,6 +43,14 @@ class Sum:
 
     def of(self, subject: str) -> Snapshot:
         return Snapshot(subject, self.number)
+
+
+class Large(Sum):
+    """Counts whose snapshots fill the socket."""
+
+    def drain(self) -> Snapshot | None:
+        drained = super().drain()
+        return drained and drained._replace(subject="x" * SNAPSHOT_BYTES)
 
 
 class Bench:
@@ -127,6 +138,51 @@ async def test_questions_wait_for_each_other_and_a_cancelled_one_gives_way(bench
     async with deadline("all others were answered"):
         answers = await asyncio.gather(*asking, return_exceptions=True)
     assert answers[1::2] == [(f"{number}", 1) for number in range(1, 50, 2)]
+
+
+async def test_cancelled_questions_leave_the_parent_one_to_answer() -> None:
+    ours, theirs = [await Channel.open(end) for end in socket.socketpair()]
+    worker = WorkerCounts(theirs)
+    worker.add("sum", Part(Sum(), Snapshot))
+    for _ in range(100):
+        asking = asyncio.create_task(worker.ask("sum", "acme"))
+        await asyncio.sleep(0)  # so that it is asked
+        asking.cancel()
+        await asyncio.wait([asking])
+    last = asyncio.create_task(worker.ask("sum", "brand"))
+    async with deadline("the last one was answered"):
+        for subject in ("acme", "brand"):
+            message = await ours.receive()
+            assert message is not None
+            assert msgspec.msgpack.decode(message.data) == ["sum", subject]
+            worker.answer(Message(Kind.RESPONSE, message.number, msgspec.msgpack.encode((subject, 1))))
+        assert await last == ("brand", 1)
+    await theirs.close()
+    assert await ours.receive() is None
+    await ours.close()
+
+
+async def test_snapshots_do_not_pile_up_while_the_parent_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(counts, "SEND_SECONDS", 0)
+    ours, theirs = [await Channel.open(end) for end in socket.socketpair()]
+    worker, part = WorkerCounts(theirs), Large()
+    worker.add("large", Part(part, Snapshot))
+    sending = asyncio.create_task(worker.send_periodically())
+    for _ in range(100):
+        part.number += 1
+        await asyncio.sleep(0)
+    assert 0 < theirs.unread_bytes < 10 * SNAPSHOT_BYTES
+    sending.cancel()
+    worker.send()
+    closing = asyncio.create_task(theirs.close())
+    received = 0
+    while (message := await ours.receive()) is not None:
+        received += msgspec.msgpack.decode(message.data)[1][1]
+    assert received == 100
+    await closing
+    await ours.close()
 
 
 async def test_a_question_that_the_parent_cannot_answer_fails_and_the_next_is_answered(

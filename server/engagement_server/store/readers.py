@@ -135,13 +135,16 @@ class Readers:
     def _help(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wakes a thread if a read has waited for too long behind others, and delivers what is done."""
         with self._lock:
-            first = self._queue.first(self._may_go) if self._idle else None
-            if first is not None:
-                waited_seconds = loop.time() - first.start_seconds
-                if waited_seconds >= _HELP_SECONDS:
-                    self._idle.pop().release()
-                    waited_seconds = 0.0
-                loop.call_later(_HELP_SECONDS - waited_seconds, self._help, loop)
+            if self._idle and self._queue:
+                pause_seconds = _HELP_SECONDS
+                first = self._queue.first(self._may_go)
+                if first is not None:
+                    waited_seconds = loop.time() - first.start_seconds
+                    if waited_seconds >= _HELP_SECONDS:
+                        self._idle.pop().release()
+                    else:
+                        pause_seconds -= waited_seconds
+                loop.call_later(pause_seconds, self._help, loop)
             else:
                 self._watching = None
         self._deliver()  # last: a result is left to this call while the loop is watching
@@ -199,7 +202,17 @@ class Readers:
                 if self._is_closed:
                     return None
                 self._idle.append(wake)
+                self._watch_waiting()
             wake.acquire()
+
+    def _watch_waiting(self) -> None:
+        """Has the event loop watch reads that may not go yet: the thread that lets them go takes only one."""
+        waiting = self._queue.first(lambda _: True)
+        if waiting is not None and self._watching is None:
+            loop = waiting.result.get_loop()
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._help, loop)
+                self._watching = loop
 
     def _may_go(self, caller: Caller) -> bool:
         """Whether a caller may have one more thread; calls without an account count by connection only."""

@@ -51,7 +51,9 @@ class WorkerCounts:
         self._channel = channel
         self._parts: dict[str, Part] = {}
         self._numbers = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[Message]] = {}
+        self._number = 0
+        """Of the last question."""
+        self._answer: asyncio.Future[Message] | None = None
         # An answer may take a megabyte, and the parent must not hold many.
         self._asking = asyncio.Lock()
 
@@ -60,10 +62,15 @@ class WorkerCounts:
         self._parts[name] = part
 
     async def send_periodically(self) -> None:
-        """Sends what was counted, once a second."""
+        """Sends what was counted, once a second.
+
+        While the parent is slow to read, it goes on counting: counts are bounded, snapshots in the channel
+        are not.
+        """
         while True:
             await asyncio.sleep(SEND_SECONDS)
-            self.send()
+            if not self._channel.unread_bytes:
+                self.send()
 
     def send(self) -> None:
         """Sends what was counted since the last time."""
@@ -78,23 +85,22 @@ class WorkerCounts:
         It holds all that this worker has counted, and what the others have sent. Raises WriterFailedError.
         """
         async with self._asking:
+            if self._answer is not None:  # its caller was cancelled
+                await asyncio.wait([self._answer])
             self.send()
-            number = next(self._numbers)
-            answer = self._answers[number] = asyncio.get_running_loop().create_future()
-            try:
-                self._channel.send(Kind.ASKED, _encoder.encode((name, subject)), number=number)
-                message: Message = await answer
-            finally:
-                del self._answers[number]
+            self._number = next(self._numbers)
+            self._answer = asyncio.get_running_loop().create_future()
+            self._channel.send(Kind.ASKED, _encoder.encode((name, subject)), number=self._number)
+            message = await asyncio.shield(self._answer)
+            self._answer = None
         if message.kind == Kind.FAILED:
             raise WriterFailedError("the parent process failed to answer; its log has the reason")
         return msgspec.msgpack.decode(message.data, type=self._parts[name].snapshot)
 
     def answer(self, message: Message) -> None:
         """Takes an answer of the parent."""
-        answer = self._answers.get(message.number)
-        if answer is not None and not answer.done():  # the caller may have been cancelled
-            answer.set_result(message)
+        if self._answer is not None and message.number == self._number:
+            self._answer.set_result(message)
 
 
 class SharedCounts:
