@@ -72,7 +72,7 @@ async def test_events_larger_than_a_chunk_together_go_in_several(client: Engagem
     uploader = Uploader(client)
     summary = await uploader.upload(events)
     assert summary.tally == v1.Tally(accepted=40)
-    assert (await client.get_upload(uploader.upload_id)).committed_through == 20
+    assert (await client.get_upload(uploader.upload_id)).committed_through == 40
 
 
 async def test_an_event_larger_than_a_chunk_is_stored(client: EngagementClient) -> None:

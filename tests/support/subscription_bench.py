@@ -54,7 +54,7 @@ class Bench:
         self.log = LocalLog(self._database)
         with closing(self._database.open_reader()) as connection:
             self.cursors = read_cursors(connection)
-        self.readers = CountingReaders(self._database, threads=2)
+        self.readers = CountingReaders(self._database, threads=3)
         self.committer = Committer(self.log)
         self.subscriptions = Subscriptions(
             log=self.log,

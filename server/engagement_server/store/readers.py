@@ -2,8 +2,8 @@
 
 One thread does all reads while they are short; others help only with reads that would wait. Threads that
 read at the same time take the interpreter from each other, and from the event loop, at each step of SQLite.
-Callers take turns, and if there are several threads, one at least is free of the reads of any one connection
-and of any one account (docs/decisions/0050-reads-have-a-budget.md).
+Callers take turns. If there are threads enough, one is free of the reads of any one account, and another of
+those of any one connection (docs/decisions/0050-reads-have-a-budget.md).
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ class Readers:
         self._held_by_connection: Counter[str] = Counter()
         self._held_by_account: Counter[str] = Counter()
         """Threads that read for it."""
-        self._max_held = max(threads - 1, 1)
-        """Threads that one connection or account may have: all but one, or the only one."""
+        self._max_of_account = max(threads - 1, 1)
+        self._max_of_connection = max(threads - 2, 1)
+        """So that one thread is left for the other connections of an account, and one for other accounts."""
         self._idle: list[threading.Lock] = []
         """Of each idle thread the lock that it waits for."""
         self._done: deque[tuple[_Read, Any, BaseException | None]] = deque()
@@ -216,8 +217,8 @@ class Readers:
 
     def _may_go(self, caller: Caller) -> bool:
         """Whether a caller may have one more thread; calls without an account count by connection only."""
-        return self._held_by_connection[caller.connection] < self._max_held and (
-            not caller.account_id or self._held_by_account[caller.account_id] < self._max_held
+        return self._held_by_connection[caller.connection] < self._max_of_connection and (
+            not caller.account_id or self._held_by_account[caller.account_id] < self._max_of_account
         )
 
     def _hold(self, caller: Caller) -> None:
