@@ -20,6 +20,8 @@ from tests.support.small_disk import can_mount
 
 # Servers that tests kill leave their folders behind.
 os.environ.setdefault("ENGAGEMENT_RESERVE_MEGABYTES", "1")
+# Only the tests of the management port pay for it.
+os.environ.setdefault("ENGAGEMENT_HTTP", "off")
 # How long an example takes depends on the machine.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

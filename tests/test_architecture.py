@@ -19,7 +19,7 @@ from tests.support.server_process import ServerProcess
 from tests.support.waiting import DEADLINE_SECONDS
 
 _LAYERS = "Imports point down only"
-_LIBRARIES = "SQLite is known in store, gRPC in api.grpc, NATS in log.nats"
+_LIBRARIES = "SQLite is known in store, gRPC in api.grpc, NATS in log.nats, HTTP in http"
 _CLIENT = "Of the client the server uses the contract, its rules and its encoding"
 _SERVER = "The client knows nothing of the server"
 
@@ -70,6 +70,7 @@ class _Violation(NamedTuple):
         _Violation(_LIBRARIES, "engagement_server/log/local.py", "apsw"),
         _Violation(_LIBRARIES, "engagement_server/partitions.py", "grpc"),
         _Violation(_LIBRARIES, "engagement_server/log/committer.py", "nats"),
+        _Violation(_LIBRARIES, "engagement_server/app.py", "starlette"),
         _Violation(_LAYERS, "engagement_server/store/reader.py", "engagement_server.log.base"),
         _Violation(_LAYERS, "engagement_server/jobs/erasures.py", "engagement_server.streams.pace"),
         _Violation(_LAYERS, "engagement_server/novelty.py"),
@@ -121,7 +122,8 @@ def test_one_machine_loads_nothing_of_the_replicated_log_or_of_workers() -> None
         "    await server.stop()\n"
         "with tempfile.TemporaryDirectory() as folder:\n"
         "    asyncio.run(run(folder))\n"
-        "print(*sorted({'nats', 'msgspec', 'prometheus_client', 'backports.zstd'} & set(sys.modules)))\n"
+        "unwanted = {'nats', 'msgspec', 'prometheus_client', 'backports.zstd', 'starlette', 'uvicorn'}\n"
+        "print(*sorted(unwanted & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
@@ -131,7 +133,7 @@ def test_one_machine_loads_nothing_of_the_replicated_log_or_of_workers() -> None
 def test_a_server_without_the_extra_for_clusters_says_what_to_install(missing: str, tmp_path: Path) -> None:
     if missing == "backports" and sys.version_info >= (3, 14):
         missing = "nats"  # the standard library has it
-    options = ["serve", "--data", str(tmp_path), "--log", "nats://127.0.0.1:1", "--metrics", "127.0.0.1:0"]
+    options = ["serve", "--data", str(tmp_path), "--log", "nats://127.0.0.1:1"]
     script = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {options!r}\n"
         "from engagement.cli import main\n"

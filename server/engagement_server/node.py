@@ -8,8 +8,7 @@ import gc
 import logging
 import sys
 from datetime import timedelta
-from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from engagement_server.api.grpc.endpoint import (
     INGEST_SERVICE,
@@ -21,51 +20,40 @@ from engagement_server.api.grpc.running import CallLimits
 from engagement_server.api.listening import require_free
 from engagement_server.api.server import ServerLimits
 from engagement_server.api.services import services
-from engagement_server.clock import now_ms
-from engagement_server.errors import ConfigurationError, StoreUnavailableError
+from engagement_server.assembly import open_assemblies, terms_of
+from engagement_server.errors import ConfigurationError
 from engagement_server.governor.memory import MemoryMeter, watch_memory
-from engagement_server.jobs.agreement import Terms, agree_on_retention
-from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
-from engagement_server.log.local import LocalLog
-from engagement_server.log.writer_thread import prepare_store
+from engagement_server.jobs.agreement import Terms
+from engagement_server.metrics.measures import Measures
+from engagement_server.metrics.rejected_counts import RejectedCounts
 from engagement_server.metrics.rejections import Rejections
+from engagement_server.oversight import VERSION, Oversight, measure_node, measure_process
 from engagement_server.partitions import Partition, Partitions
-from engagement_server.store.database import FILE_NAME, DatabaseFile, read_cursors
+from engagement_server.store.database import read_cursors
+from engagement_server.store.presence import Presence
 from engagement_server.store.readers import Readers
-from engagement_server.store.reserve import Reserve
 from engagement_server.store.retention_rows import read_retention
 from engagement_server.supervision import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from engagement_server.assembly import Assembly
     from engagement_server.config import Config
     from engagement_server.governor.memory import MemoryPlan
-    from engagement_server.log.base import CommitLog
+    from engagement_server.http.checks import Check
     from engagement_server.log.nats.config import LogConfig
-    from engagement_server.model import RetentionState
 
-_VERSION = version("engagement-attributes")
-_WATCH_SECONDS = 1.0
 # About a third of a second of work: what comes on top would wait too long.
 _MAX_UNARY_CALLS = 1_000
 
 _log = logging.getLogger(__name__)
 
 
-class Assembly(NamedTuple):
-    """What a partition is made of."""
-
-    number: int
-    database: DatabaseFile
-    log: CommitLog
-
-
 class Server:
     """A running server; `start` makes one, `stop` ends it with everything acknowledged or refused."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but two are named at the call
         self,
         config: Config,
         assemblies: Sequence[Assembly],
@@ -73,45 +61,69 @@ class Server:
         is_worker: bool = False,
         supervisor: Supervisor | None = None,
         rejections: Rejections | None = None,
+        measures: Measures | None = None,
     ) -> None:
         """Takes over the assemblies. A worker shares its port with others, and runs no background jobs."""
         self._config = config
         self._databases = [assembly.database for assembly in assemblies]
+        measures = measures or Measures()
         terms = None if is_worker else terms_of(config)
         memory = config.memory_plan(processes=1)
         self._supervisor = supervisor or Supervisor()
         self._partitions = Partitions(
             [
-                _partition(config, assembly, terms=terms, memory=memory, supervisor=self._supervisor)
+                _partition(
+                    config,
+                    assembly,
+                    terms=terms,
+                    memory=memory,
+                    supervisor=self._supervisor,
+                    measures=None if is_worker else measures,
+                )
                 for assembly in assemblies
             ],
             count=config.partition_count,
         )
         self._endpoint = Endpoint(
-            services(self._partitions, rejections or Rejections(), _server_limits(config), version=_VERSION),
+            services(
+                self._partitions,
+                rejections or Rejections(on_rejected=RejectedCounts(measures).note),
+                _server_limits(config),
+                version=VERSION,
+            ),
             self._partitions,
             limits=_call_limits(config, memory),
+            measures=measures,
             max_connections=config.max_connections,
             shares_port=is_worker,
         )
         self._supervisor.watch(self._report_stalled)
         self._report_stalled()
         self._meter = MemoryMeter(memory.limit_bytes, is_idle=self._is_idle)
+        self._presence = Presence(self._databases)
+        self._oversight = Oversight(
+            {partition.number: partition.log for partition in self._partitions},
+            presence=self._presence,
+            supervisor=self._supervisor,
+            meter=self._meter,
+        )
         self._watching: list[asyncio.Task[None]] = []
-        self._is_present = True
-        """Whether the files of the stores were there when they were looked at last."""
         self.address = ""
+        self._register_gauges(measures, is_worker=is_worker)
 
     @classmethod
-    async def start(cls, config: Config, log: LogConfig | None = None) -> Server:
+    async def start(
+        cls, config: Config, log: LogConfig | None = None, *, measures: Measures | None = None
+    ) -> Server:
         """Opens the stores, joins the log if there is a replicated one, and serves in this process alone.
 
-        Waits as long as a new view has nothing to start from. Raises ConfigurationError.
+        Waits as long as a new view has nothing to start from. `measures` gets what the server measures.
+        Raises ConfigurationError.
         """
         # First: a start that is refused leaves no folder behind.
         config.memory_plan(processes=1)
         require_free(config.listen)
-        server = cls(config, await open_assemblies(config, log))
+        server = cls(config, await open_assemblies(config, log), measures=measures)
         try:
             await server.listen()
         except ConfigurationError:
@@ -123,9 +135,15 @@ class Server:
         """Takes calls. Raises ConfigurationError."""
         self.address = await self._endpoint.listen(self._config.listen)
         self._watching = [
-            self._supervisor.start("watch-files", self._watch_files, service=INGEST_SERVICE),
+            self._supervisor.start(
+                "watch-files", lambda: self._presence.watch(self._report_writable), service=INGEST_SERVICE
+            ),
             self._supervisor.start("watch-memory", lambda: watch_memory(self._meter, self._endpoint.relieve)),
         ]
+
+    def checks(self) -> Sequence[Check]:
+        """The conditions of readiness as they are now."""
+        return self._oversight.checks()
 
     @property
     def unread_answers(self) -> int:
@@ -154,6 +172,13 @@ class Server:
         for database in self._databases:
             database.close()
 
+    def _register_gauges(self, measures: Measures, *, is_worker: bool) -> None:
+        measure_process(measures, [partition.committer for partition in self._partitions])
+        if not is_worker:
+            readers = [partition.readers for partition in self._partitions]
+            folders = [database.folder for database in self._databases]
+            measure_node(measures, self._config, folders=folders, readers=readers)
+
     def _report_stalled(self) -> None:
         self._endpoint.report_stalled(self._supervisor.stalled_services)
 
@@ -161,28 +186,8 @@ class Server:
         is_committing = any(partition.committer.is_busy for partition in self._partitions)
         return self._endpoint.is_idle and not is_committing
 
-    async def _watch_files(self) -> None:
-        """Reports when a file of a store was removed or replaced; commits are refused from then on."""
-        while True:
-            await asyncio.sleep(_WATCH_SECONDS)
-            missing = _find_missing(self._databases)
-            if self._is_present == (missing is None):
-                continue
-            self._is_present = missing is None
-            self._endpoint.report_writable(is_writable=self._is_present)
-            if missing is None:
-                _log.warning("the files of the store are back: events are accepted again")
-            else:
-                _log.error("no event is accepted: %s. Stop the server and put the files back", missing)
-
-
-def _find_missing(databases: Sequence[DatabaseFile]) -> StoreUnavailableError | None:
-    for database in databases:
-        try:
-            database.require_present()
-        except StoreUnavailableError as error:
-            return error
-    return None
+    def _report_writable(self, is_writable: bool) -> None:  # noqa: FBT001  # as `Presence` calls it
+        self._endpoint.report_writable(is_writable=is_writable)
 
 
 def prepare_process(*, name: str = "") -> None:
@@ -193,116 +198,6 @@ def prepare_process(*, name: str = "") -> None:
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-
-
-async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembly]:
-    """All stores and logs of this node. Raises ConfigurationError."""
-    is_replicated = log is not None and bool(log.servers)
-    if config.partition_count > 1 and not is_replicated:
-        raise ConfigurationError("more than one partition needs a replicated log; give --log as well")
-    databases = _databases(config, are_views=is_replicated)
-    assemblies: list[Assembly] = []
-    try:
-        for number, database in zip(config.served_partitions, databases, strict=True):
-            opened = await _open_log(config, log, number, database)
-            assemblies.append(Assembly(number, database, opened))
-            await _agree(config, assemblies[-1])
-    except BaseException:
-        for assembly in assemblies:
-            await assembly.log.close()
-        for database in databases:
-            database.close()
-        raise
-    return assemblies
-
-
-def partition_folder(config: Config, number: int) -> Path:
-    """Folder of a partition's store."""
-    count = config.partition_count
-    return config.data if count == 1 else config.data / f"{number}of{count}"
-
-
-def terms_of(config: Config) -> Terms:
-    """How long this node was asked to keep events and unfinished uploads."""
-    return Terms(
-        retention_ms=None if config.retention_days is None else round(config.retention_days * DAY_MS) or 1,
-        idle_uploads_ms=round(config.upload_idle_hours * 3_600_000),
-        allows_short=config.allow_short_retention,
-        folder=config.data,
-    )
-
-
-@contextlib.contextmanager
-def cluster_extra() -> Iterator[None]:
-    """Says what to install if an import inside fails. Raises ConfigurationError."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"a replicated log needs {error.name}, which is not installed; install it with:"
-            " pip install 'engagement-attributes[server,cluster]'"
-        ) from error
-
-
-def _databases(config: Config, *, are_views: bool) -> list[DatabaseFile]:
-    """The store of each partition of this node, locked. Raises ConfigurationError."""
-    _require_count(config.data, config.partition_count)
-    databases = []
-    try:
-        for number in config.served_partitions:
-            databases.append(DatabaseFile(partition_folder(config, number), is_view=are_views))
-    except ConfigurationError:
-        for database in databases:
-            database.close()
-        raise
-    return databases
-
-
-def _require_count(data: Path, count: int) -> None:
-    """Refuses a folder with another number of partitions: accounts would be looked up in the wrong ones."""
-    counts = {int(path.parent.name.partition("of")[2]) for path in data.glob(f"[0-9]*of[0-9]*/{FILE_NAME}")}
-    if (data / FILE_NAME).exists():
-        counts.add(1)
-    if others := counts - {count}:
-        raise ConfigurationError(
-            f"{data} holds partitions of {min(others)}, and these are of {count}: the number cannot be"
-            " changed. Choose another folder"
-        )
-
-
-async def _open_log(config: Config, log: LogConfig | None, number: int, database: DatabaseFile) -> CommitLog:
-    def reserve() -> Reserve:
-        return Reserve(database.folder, size_bytes=config.reserve_megabytes << 20)
-
-    if log is None or not log.servers:
-        await prepare_store(database)
-        return LocalLog(database, reserve=reserve())
-    with cluster_extra():
-        from engagement_server.log.nats.opening import open_log  # noqa: PLC0415  # an optional room
-
-    return await open_log(
-        database, log, partition=number, partition_count=config.partition_count, reserve=reserve
-    )
-
-
-async def _agree(config: Config, assembly: Assembly) -> None:
-    """Agrees with the store on the retention, and logs what this start means. Raises ConfigurationError."""
-
-    def read() -> RetentionState:
-        with contextlib.closing(assembly.database.open_reader()) as connection:
-            return read_retention(connection)
-
-    with assembly.database.usable():
-        state = await agree_on_retention(assembly.log, terms_of(config), read=read)
-    _log.info("version %s, %s: %s", _VERSION, assembly.database.folder, _retention_text(state))
-
-
-def _retention_text(state: RetentionState) -> str:
-    if state.retention_ms is None:
-        return "the retention is not known until the node follows the log"
-    before = time_text(now_ms() - state.retention_ms)
-    text = f"keeps events for {duration_text(state.retention_ms)}, removes those accepted before {before}"
-    return text if state.hold is None else f"{text}, but expiry is held"
 
 
 def _server_limits(config: Config) -> ServerLimits:
@@ -325,8 +220,14 @@ def _call_limits(config: Config, memory: MemoryPlan) -> CallLimits:
     )
 
 
-def _partition(
-    config: Config, assembly: Assembly, *, terms: Terms | None, memory: MemoryPlan, supervisor: Supervisor
+def _partition(  # noqa: PLR0913  # all but two are named at the call
+    config: Config,
+    assembly: Assembly,
+    *,
+    terms: Terms | None,
+    memory: MemoryPlan,
+    supervisor: Supervisor,
+    measures: Measures | None,
 ) -> Partition:
     with (
         assembly.database.usable(),
@@ -345,4 +246,5 @@ def _partition(
         terms=terms,
         retention=retention,
         supervisor=supervisor,
+        measures=measures,
     )

@@ -10,6 +10,7 @@ from engagement_server.errors import PartitionNotServedError
 from engagement_server.jobs.expiry import Expiry
 from engagement_server.jobs.hot_consumers import HotConsumers
 from engagement_server.jobs.supervisor import Jobs
+from engagement_server.log.commit_counts import CommitCounts
 from engagement_server.log.committer import Committer
 from engagement_server.model import PartitionState
 from engagement_server.persons import Persons
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from engagement_server.governor.memory import MemoryPlan
     from engagement_server.jobs.agreement import Terms
     from engagement_server.log.base import CommitLog, SettleCallback
+    from engagement_server.metrics.measures import Measures
     from engagement_server.model import RetentionState
     from engagement_server.store.readers import Readers
     from engagement_server.supervision import Supervisor
@@ -43,14 +45,21 @@ class Partition:
         terms: Terms | None,
         retention: RetentionState,
         supervisor: Supervisor,
+        measures: Measures | None,
     ) -> None:
-        """Without `terms`, another process runs the partition's background jobs."""
+        """Without `terms`, another process runs the partition's background jobs.
+
+        Without `measures`, it also counts what is committed.
+        """
         self.number = number
         self.log = log
         self.readers = readers
         self.cursors = cursors
         self.committer = Committer(
-            log, max_call_bytes=memory.waiting_calls_bytes, max_upload_bytes=memory.waiting_uploads_bytes
+            log,
+            max_call_bytes=memory.waiting_calls_bytes,
+            max_upload_bytes=memory.waiting_uploads_bytes,
+            counts=CommitCounts(measures) if measures is not None else None,
         )
         self.uploads = Uploads(
             log=log,
@@ -70,7 +79,12 @@ class Partition:
             max_subscriptions=memory.max_subscriptions,
         )
         self._jobs = Jobs(
-            committer=self.committer, readers=readers, log=log, terms=terms, supervisor=supervisor
+            committer=self.committer,
+            readers=readers,
+            log=log,
+            terms=terms,
+            supervisor=supervisor,
+            measures=measures,
         )
         self.erasures = self._jobs.erasures
         self.expiry = Expiry(log=log, committer=self.committer, readers=readers, state=retention)

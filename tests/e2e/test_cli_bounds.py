@@ -32,7 +32,7 @@ from tests.support.cli_process import Cli
             ["serve", "--partitions", "2"],
             "more than one partition needs a replicated log; give --log as well",
         ),
-        (["serve", "--metrics", "a:1"], "--metrics needs a replicated log; give --log as well"),
+        (["serve", "--http", "a"], "--http must be HOST:PORT, such as 127.0.0.1:9464, or off; got 'a'"),
         (["list", "--limit", "-1"], "Invalid value for '--limit': must be at least 0; got -1"),
         (["tail", "--limit", "0"], "Invalid value for '--limit': must be at least 1; got 0"),
         (["log", "skip", "0"], "Invalid value for 'MESSAGE': must be at least 1; got 0"),

@@ -17,6 +17,8 @@ from prometheus_client import REGISTRY
 from engagement import EngagementClient, v1
 from engagement_server.config import Config
 from engagement_server.log.nats.config import LogConfig
+from engagement_server.metrics.catalogue import EXPIRED
+from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server
 from tests.support.events import customer_event, customer_events
 from tests.support.nats_cluster import NatsCluster
@@ -118,26 +120,28 @@ async def hold(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
             await server.stop()
 
 
-def measured(name: str) -> float | None:
-    """A metric of the log."""
-    return REGISTRY.get_sample_value(f"engagement_{name}", {"log": f"{LOG_NAME}-0of1"})
+def held() -> float | None:
+    """Whether expiry is held, as the metrics of the log say."""
+    return REGISTRY.get_sample_value("engagement_expiry_held", {"log": f"{LOG_NAME}-0of1"})
 
 
 async def test_expired_events_and_the_hold_are_measured(
     config: Config, log: LogConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = await Server.start(config, log)
+    measures = Measures()
+    server = await Server.start(config, log, measures=measures)
     async with a_client(server) as client:
         await client.record_events(customer_events(7))
-        assert measured("expired_events_total") == 0
+        expired = dict(measures.counts())[EXPIRED.name, ()]
+        assert expired.value == 0
         await expire_all(client)
-        await eventually(lambda: measured("expired_events_total") == 7, "the events are counted")
-    assert measured("expiry_held") == 0
+        await eventually(lambda: expired.value == 7, "the events are counted")
+    assert held() == 0
     await hold(server, monkeypatch)
-    assert measured("expiry_held") is None  # the log is closed
+    assert held() is None  # the log is closed
     server = await Server.start(config, log)
-    await eventually(lambda: measured("expiry_held") == 1, "the hold is measured after a start")
+    await eventually(lambda: held() == 1, "the hold is measured after a start")
     async with a_client(server) as client:
         await client.release_expiry()
-        await eventually(lambda: measured("expiry_held") == 0, "the release is measured")
+        await eventually(lambda: held() == 0, "the release is measured")
     await server.stop()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import urllib.request
 from pathlib import Path
 
-import pytest
 from prometheus_client import REGISTRY
 
-from engagement_server.errors import ConfigurationError
 from engagement_server.log.nats.connection import NatsSettings
-from engagement_server.log.nats.metrics import expose
 from tests.support.events import customer_event
-from tests.support.free_ports import free_ports
 from tests.support.nats_cluster import NatsCluster
 from tests.support.replicated_node import ReplicatedNode
 from tests.support.waiting import DEADLINE_SECONDS, eventually
@@ -41,12 +36,3 @@ def value(name: str) -> float:
     """The value of a metric of the log."""
     found = REGISTRY.get_sample_value(f"engagement_log_{name}", {"log": "measured"})
     return -1.0 if found is None else found
-
-
-def test_measures_are_read_over_http() -> None:
-    (port,) = free_ports(1)
-    expose(f"127.0.0.1:{port}")
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
-        assert b"# TYPE engagement_log_publish_seconds histogram" in response.read()
-    with pytest.raises(ConfigurationError, match="in use"):
-        expose(f"127.0.0.1:{port}")

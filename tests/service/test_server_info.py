@@ -15,6 +15,7 @@ from engagement_server.api.account_pages import AccountPages
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.running import CallLimits, RunningCalls
 from engagement_server.api.server import ServerHandlers, ServerLimits
+from engagement_server.metrics.measures import Measures
 from engagement_server.model import PartitionState
 from engagement_server.node import Server
 
@@ -53,7 +54,9 @@ async def node(states: list[PartitionState]) -> AsyncIterator[EngagementClient]:
     )
     service = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
     running = RunningCalls(view_time_ms=lambda _: None, limits=CallLimits(100, 100, 10, 1 << 20))
-    server.add_generic_rpc_handlers([service_handler(service, handlers, running=running)])
+    server.add_generic_rpc_handlers(
+        [service_handler(service, handlers, running=running, measures=Measures())]
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with EngagementClient(f"127.0.0.1:{port}", account_id="acme") as client:

@@ -27,7 +27,7 @@ from tests.support.waiting import DEADLINE_SECONDS
 DOCUMENTED_ADDRESS = "127.0.0.1:50051"
 _PROGRAMS = frozenset({"sh", "python"})
 _OTHERS = frozenset(
-    {"text", "json", "proto", "makefile", "toml", "xml", "go", "ts", "java", "rust"}
+    {"text", "json", "proto", "makefile", "toml", "xml", "yaml", "go", "ts", "java", "rust"}
     | {"cpp", "csharp", "kotlin", "php", "ruby", "swift"}
 )
 _FENCE = re.compile(r"^```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)

@@ -76,6 +76,14 @@ class ServerProcess(ChildProcess):
                 return started
         return super()._start(environment, output, messages)
 
+    @property
+    def http_address(self) -> str:
+        """HOST:PORT of the management port; the environment must turn it on."""
+        wait_until(lambda: self.output.count(b"\n") > 1, "the server says where its management port is")
+        match = re.fullmatch(r"health and metrics on http://(\S+)", self.output.decode().splitlines()[1])
+        assert match, self.output
+        return match[1]
+
     def wait(self) -> int:
         """Waits until the server has exited; returns its status. A failing test shows its last messages."""
         status = super().wait()

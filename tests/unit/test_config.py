@@ -9,6 +9,7 @@ import pytest
 
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError
+from engagement_server.http.config import HttpConfig
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.workers.config import WorkerConfig
 
@@ -69,8 +70,17 @@ def test_what_is_no_server_of_a_log_is_refused_without_telling_a_password(log: s
         (Config, {"heartbeat_seconds": 0.0}, "--heartbeat-seconds must be more than 0; got 0.0"),
         (Config, {"retention_days": float("nan")}, "--retention-days must be a number; got nan"),
         (Config, {"upload_idle_hours": float("inf")}, "--upload-idle-hours must be a number; got inf"),
-        (LogConfig, {"metrics": "a:1"}, "--metrics needs a replicated log; give --log"),
-        (LogConfig, {"log": LOG, "metrics": "9464"}, "--metrics must be HOST:PORT"),
+        (
+            HttpConfig,
+            {"http": "9464"},
+            "--http must be HOST:PORT, such as 127.0.0.1:9464, or off; got '9464'",
+        ),
+        (
+            HttpConfig,
+            {"http_hosts": "a,"},
+            "--http-hosts must be names such as monitor-1,monitor-2; got 'a,'",
+        ),
+        (HttpConfig, {"http_hosts": "a:1"}, "--http-hosts must be names"),
         (LogConfig, {"log": LOG, "log_name": "a.b"}, "--log-name must be 1 to 64"),
         (LogConfig, {"log": LOG, "log_name": ""}, "--log-name must be 1 to 64"),
         (

@@ -78,8 +78,8 @@ def test_names_in_kubernetes_lead_somewhere() -> None:
 
 def test_a_node_that_is_cut_off_is_not_started_again() -> None:
     (container,) = STATEFUL_SETS["engagement"]["template"]["spec"]["containers"]
-    assert "grpc" in container["readinessProbe"]
-    assert not {"grpc", "exec"} & (container["livenessProbe"].keys() | container["startupProbe"].keys())
+    paths = {name: probe["httpGet"]["path"] for name, probe in container.items() if name.endswith("Probe")}
+    assert paths == {"startupProbe": "/livez", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 
 
 def test_flags_and_variables_are_those_of_the_server() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from engagement_server.assembly import partition_folder
 from engagement_server.errors import ConfigurationError
 from engagement_server.log.nats.checking import CheckedLog, check_log
 from engagement_server.log.nats.connection import Servers
 from engagement_server.log.nats.opening import stream_settings
 from engagement_server.log.nats.repairing import Replaced, replace_view, skip_message
 from engagement_server.log.nats.stream import connect
-from engagement_server.node import partition_folder
 from engagement_server.store.database import DatabaseFile
 from engagement_server.store.view_copy import ViewReport, report_view
 

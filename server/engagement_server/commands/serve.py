@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 from dataclasses import fields
 from importlib import import_module
@@ -33,6 +34,7 @@ Examples:
 _OPTIONAL_SECTIONS = {
     "log": ("engagement_server.log.nats.config", "LogConfig"),
     "workers": ("engagement_server.workers.config", "WorkerConfig"),
+    "http": ("engagement_server.http.config", "HttpConfig"),
 }
 
 
@@ -100,7 +102,8 @@ def _type(setting: Field[Any]) -> click.ParamType[Any]:  # Any: fields are of ma
 
 @click.command(epilog=_EPILOG)
 @with_options
-def serve(**settings: Any) -> int:  # Any: each option has its own type
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
+def serve(*, as_json: bool, **settings: Any) -> int:  # Any: each option has its own type
     """Run the server until it is stopped with Ctrl-C or SIGTERM.
 
     A stopping server finishes what it has begun: everything acknowledged is on
@@ -108,7 +111,7 @@ def serve(**settings: Any) -> int:  # Any: each option has its own type
     """
     gc.disable()  # imports create many objects and no garbage
     try:
-        from engagement_server.app import serve as run_server  # noqa: PLC0415 - the server is an extra
+        from engagement_server import app  # noqa: PLC0415 - the server is an extra
     except ModuleNotFoundError as error:
         raise ServeError(
             f"The server needs {error.name}, which is not installed: run "
@@ -118,10 +121,14 @@ def serve(**settings: Any) -> int:  # Any: each option has its own type
         gc.enable()
     try:
         require_spelled(os.environ, settings={*map(environment_variable, settings), *_OF_CLIENTS})
-        run_server(**dict(sections_of(settings)))
+        app.serve(**dict(sections_of(settings)), report=_print_json if as_json else app.print_addresses)
     except (ConfigurationError, LogError) as error:
         raise ServeError(str(error)) from error
     return 0
+
+
+def _print_json(address: str, http_address: str | None) -> None:
+    print(json.dumps({"listen": address, "http": http_address}), flush=True)
 
 
 def sections_of(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:

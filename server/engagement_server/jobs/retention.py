@@ -13,6 +13,7 @@ from engagement_server.clock import now_ms
 from engagement_server.errors import ConfigurationError, DataDamagedError, DrainingError, UnavailableError
 from engagement_server.jobs.node_clock import MAX_DIFFERENCE_MS
 from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
+from engagement_server.metrics.measures import Count
 from engagement_server.model import RetentionState
 from engagement_server.operations import ExpireEvents, ExpireUploads, HoldExpiry, ReleaseExpiry
 from engagement_server.store.retention_rows import is_returned
@@ -65,9 +66,12 @@ class Retention:
         readers: Readers,
         log: CommitLog,
         clock: NodeClock,
+        expired: Count | None = None,
         max_pass_seconds: float = MAX_PASS_SECONDS,
     ) -> None:
+        """`expired` counts the events that are removed."""
         self._terms = terms
+        self._expired = expired or Count()
         self._committer = committer
         self._readers = readers
         self._commit_log = log
@@ -159,7 +163,7 @@ class Retention:
                     "removed %d events that were accepted before %s, and %d rows of uploads",
                     *(events, time_text(before_ms), upload_rows),
                 )
-                self._commit_log.note_expired(events)
+                self._expired.value += events
         return min(INTERVAL_SECONDS, max(_MIN_INTERVAL_SECONDS, (clock_ms - before_ms) / 10_000))
 
     async def _repeat(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from engagement_server.jobs.erasures import Erasures
 from engagement_server.jobs.node_clock import NodeClock
 from engagement_server.jobs.retention import Retention
+from engagement_server.metrics.catalogue import EXPIRED
+from engagement_server.metrics.measures import Measures
 from engagement_server.supervision import Supervisor
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ _PRIVACY_SERVICE = "engagement.v1.PrivacyService"
 class Jobs:
     """The background jobs that change a partition."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all are named at the call
         self,
         *,
         committer: Committer,
@@ -32,12 +34,20 @@ class Jobs:
         log: CommitLog,
         terms: Terms | None,
         supervisor: Supervisor | None = None,
+        measures: Measures | None = None,
     ) -> None:
         """Without `terms` another process expires events and resumes erasures; this one only runs its own."""
         self.erasures = Erasures(committer=committer, readers=readers, log=log)
         self._tasks: list[asyncio.Task[None]] = []
         if terms is not None:
-            retention = Retention(terms, committer=committer, readers=readers, log=log, clock=NodeClock(log))
+            retention = Retention(
+                terms,
+                committer=committer,
+                readers=readers,
+                log=log,
+                clock=NodeClock(log),
+                expired=(measures or Measures()).count(EXPIRED),
+            )
             supervisor = supervisor or Supervisor()
             self._tasks = [
                 supervisor.start("retention", retention.run, service=EXPIRY),

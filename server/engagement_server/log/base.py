@@ -89,8 +89,5 @@ class CommitLog(Protocol):
         StoreUnavailableError.
         """
 
-    def note_expired(self, events: int) -> None:
-        """Counts events that this process has expired, if the log has metrics."""
-
     async def close(self) -> None:
         """Closes the log once the running commit is done."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from engagement_server.log.base import CommitLog
+    from engagement_server.log.commit_counts import CommitCounts
     from engagement_server.log.waiting import Group, Lane, Waiting
     from engagement_server.operations import Operation, Result
 
@@ -44,9 +45,11 @@ class Committer:
         *,
         max_call_bytes: int = 64 * 1024 * 1024,
         max_upload_bytes: int = 32 * 1024 * 1024,
+        counts: CommitCounts | None = None,
     ) -> None:
-        """Takes the room for calls that wait, and that for uploads."""
+        """Takes the room for calls that wait, and that for uploads; `counts` hears of each commit."""
         self._log = log
+        self._counts = counts
         self._waiting = WaitingOperations(max_call_bytes=max_call_bytes, max_upload_bytes=max_upload_bytes)
         self._is_closing = False
         self._callbacks: list[Callable[[Sequence[Operation]], None]] = []
@@ -62,6 +65,11 @@ class Committer:
     def is_busy(self) -> bool:
         """Whether an operation is waiting or being committed."""
         return self._waiting.has_any() or any(way.in_flight for way in self._ways)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the operations that wait."""
+        return self._waiting.waiting_bytes(LANES)
 
     def subscribe(self, callback: Callable[[Sequence[Operation]], None]) -> None:
         """Registers `callback` for the operations of each commit made here; it must not block or raise."""
@@ -163,6 +171,7 @@ class Committer:
     async def _commit(
         self, operations: Sequence[Operation], futures: Sequence[asyncio.Future[Result]]
     ) -> None:
+        began = time.monotonic()
         try:
             results = await self._results_of(operations)
         except Exception as error:  # no caller of the group may wait for ever
@@ -173,6 +182,8 @@ class Committer:
                 if not future.done():
                     future.set_exception(error)
             return
+        if self._counts is not None:
+            self._counts.note(operations, results, seconds=time.monotonic() - began)
         for future, result in zip(futures, results, strict=True):
             if future.done():  # its caller was cancelled
                 continue

@@ -83,9 +83,6 @@ class LocalLog:
         """See `CommitLog.settle`."""
         await asyncio.gather(*(callback() for callback in self._settle_callbacks))
 
-    def note_expired(self, events: int) -> None:
-        """See `CommitLog.note_expired`."""
-
     async def close(self) -> None:
         """See `CommitLog.close`."""
         await self._writer.close()

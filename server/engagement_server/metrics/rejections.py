@@ -162,10 +162,15 @@ class Rejections:
         self,
         *,
         read_shared: Callable[[str], Awaitable[Snapshot]] | None = None,
+        on_rejected: Callable[[RejectedEvent], None] = lambda _: None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
-        """`read_shared` asks the process that has everything for the snapshot of an account."""
+        """`read_shared` asks the process that has everything for the snapshot of an account.
+
+        `on_rejected` is called for each event that this process rejects.
+        """
         self._read_shared = read_shared
+        self._on_rejected = on_rejected
         self._clock = clock
         self._since_ms = clock()
         self._hours: dict[int, _Hour] = {}
@@ -178,6 +183,7 @@ class Rejections:
         rules = [(RuleKey(source, field, rule, reason), 1) for field, rule in event.rules]
         self._hour(time_ms // HOUR_MS).add(account_id, ((source, 1),), rules)
         self._add_recent(account_id, (Recent(time_ms, method, event),))
+        self._on_rejected(event)
 
     async def read(self, account_id: str) -> Snapshot:
         """What all processes of this server have counted for an account. Raises StoreUnavailableError."""

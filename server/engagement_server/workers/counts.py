@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 REJECTIONS = "rejections"
 """Name of the rejected events among the things that are counted."""
+MEASURES = "measures"
+"""Name of all that is measured for operators."""
 SEND_SECONDS = 1.0
 """A worker that is killed loses what it has counted since: at most for this long."""
 

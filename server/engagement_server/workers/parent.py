@@ -8,24 +8,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from engagement_server.assembly import open_assemblies, terms_of
 from engagement_server.governor.memory import MemoryMeter, Pressure, watch_memory
 from engagement_server.jobs.supervisor import Jobs
+from engagement_server.log.commit_counts import CommitCounts
 from engagement_server.log.committer import Committer
+from engagement_server.metrics.measures import Measured, Measures
 from engagement_server.metrics.rejections import Rejections, Snapshot
-from engagement_server.node import open_assemblies, terms_of
+from engagement_server.oversight import Oversight, measure_node, measure_process
+from engagement_server.store.presence import Presence
 from engagement_server.store.readers import Readers
 from engagement_server.supervision import Supervisor
-from engagement_server.workers.counts import REJECTIONS, Part, SharedCounts
+from engagement_server.workers.counts import MEASURES, REJECTIONS, Part, SharedCounts
 from engagement_server.workers.pool import WorkerPool
 from engagement_server.workers.port import ReservedPort
 from engagement_server.workers.remote_log_server import RemoteLogServer
 
 if TYPE_CHECKING:
+    from engagement_server.assembly import Assembly
     from engagement_server.config import Config
     from engagement_server.governor.memory import MemoryPlan
+    from engagement_server.http.checks import Check
     from engagement_server.jobs.agreement import Terms
     from engagement_server.log.nats.config import LogConfig
-    from engagement_server.node import Assembly
 
 # Only the background jobs read here.
 _READER_THREADS = 1
@@ -40,32 +45,40 @@ class OwnedPartition:
     """A partition in the parent: its log, its committer and its background jobs."""
 
     def __init__(
-        self, assembly: Assembly, *, terms: Terms, memory: MemoryPlan, supervisor: Supervisor
+        self,
+        assembly: Assembly,
+        *,
+        terms: Terms,
+        memory: MemoryPlan,
+        supervisor: Supervisor,
+        measures: Measures,
     ) -> None:
-        self.number, self._database, self.log = assembly
-        log, database = assembly.log, assembly.database
-        self._committer = Committer(
-            log, max_call_bytes=memory.waiting_calls_bytes, max_upload_bytes=memory.waiting_uploads_bytes
+        self.number, self.database, self.log = assembly
+        self.committer = Committer(
+            self.log,
+            max_call_bytes=memory.waiting_calls_bytes,
+            max_upload_bytes=memory.waiting_uploads_bytes,
+            counts=CommitCounts(measures),
         )
-        self.log_server = RemoteLogServer(log, self._committer)
-        self._readers = Readers(database, threads=_READER_THREADS)
+        self.log_server = RemoteLogServer(self.log, self.committer)
+        self.readers = Readers(self.database, threads=_READER_THREADS)
         self._jobs = Jobs(
-            committer=self._committer, readers=self._readers, log=log, terms=terms, supervisor=supervisor
+            committer=self.committer,
+            readers=self.readers,
+            log=self.log,
+            terms=terms,
+            supervisor=supervisor,
+            measures=measures,
         )
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether an operation is waiting or being committed."""
-        return self._committer.is_busy
 
     async def close(self) -> None:
         """Commits the waiting operations and closes the log."""
         await self._jobs.stop()
         self.log_server.close()
-        await self._committer.close()
-        self._readers.close()
+        await self.committer.close()
+        self.readers.close()
         await self.log.close()
-        self._database.close()
+        self.database.close()
 
 
 class Parent:
@@ -75,19 +88,27 @@ class Parent:
         self,
         partitions: Sequence[OwnedPartition],
         workers: WorkerPool,
+        oversight: Oversight,
         ending: contextlib.AsyncExitStack,
         *,
         address: str,
     ) -> None:
         self.address = address
+        self._oversight = oversight
         self._partitions = partitions
         self._workers = workers
         self._ending = ending
 
     @classmethod
-    async def start(cls, config: Config, log: LogConfig | None, *, worker_count: int) -> Self:
-        """Opens stores and logs, and starts workers that accept calls. Raises ConfigurationError."""
+    async def start(
+        cls, config: Config, log: LogConfig | None, *, worker_count: int, measures: Measures | None = None
+    ) -> Self:
+        """Opens stores and logs, and starts workers that accept calls.
+
+        `measures` gets what all processes measure. Raises ConfigurationError.
+        """
         terms = terms_of(config)
+        measures = measures or Measures()
         async with contextlib.AsyncExitStack() as ending:
             # First: a start that is refused leaves no folder behind.
             share = config.memory_plan(processes=worker_count + 1)
@@ -96,7 +117,7 @@ class Parent:
             assemblies = await open_assemblies(config, log)
             supervisor = Supervisor()
             partitions = [
-                OwnedPartition(assembly, terms=terms, memory=share, supervisor=supervisor)
+                OwnedPartition(assembly, terms=terms, memory=share, supervisor=supervisor, measures=measures)
                 for assembly in assemblies
             ]
             for partition in partitions:
@@ -104,14 +125,19 @@ class Parent:
             workers = WorkerPool(
                 replace(config, listen=port.address, max_memory=str(share.limit_bytes)),
                 {partition.number: partition.log_server for partition in partitions},
-                SharedCounts({REJECTIONS: Part(Rejections(), Snapshot)}),
+                SharedCounts({REJECTIONS: Part(Rejections(), Snapshot), MEASURES: Part(measures, Measured)}),
                 count=worker_count,
             )
             ending.push_async_callback(workers.stop)
             supervisor.watch(lambda: workers.report_stalled(supervisor.stalled_services))
-            ending.callback(_watch_memory(share, partitions, supervisor).cancel)
+            oversight = _oversee(config, partitions, supervisor, share, ending)
+            _measure(config, partitions, measures)
             await workers.start()
-            return cls(partitions, workers, ending.pop_all(), address=port.address)
+            return cls(partitions, workers, oversight, ending.pop_all(), address=port.address)
+
+    def checks(self) -> Sequence[Check]:
+        """The conditions of readiness as they are now."""
+        return self._oversight.checks()
 
     async def fail(self) -> None:
         """Raises LogError once a log cannot be used until the server is restarted."""
@@ -129,11 +155,36 @@ class Parent:
         await self._ending.aclose()
 
 
-def _watch_memory(
-    share: MemoryPlan, partitions: Sequence[OwnedPartition], supervisor: Supervisor
-) -> asyncio.Task[None]:
-    """Gives free memory back and logs what is missing; the workers bound the work that comes here."""
-    meter = MemoryMeter(share.limit_bytes, is_idle=lambda: not any(each.is_busy for each in partitions))
-    return supervisor.start(
+def _measure(config: Config, partitions: Sequence[OwnedPartition], measures: Measures) -> None:
+    measure_process(measures, [partition.committer for partition in partitions])
+    folders = [partition.database.folder for partition in partitions]
+    measure_node(measures, config, folders=folders, readers=[partition.readers for partition in partitions])
+
+
+def _oversee(
+    config: Config,
+    partitions: Sequence[OwnedPartition],
+    supervisor: Supervisor,
+    share: MemoryPlan,
+    ending: contextlib.AsyncExitStack,
+) -> Oversight:
+    """Watches files and memory until `ending`.
+
+    Gives free memory back and logs what is missing; the workers bound the work that comes here, and refuse
+    events while a file is missing.
+    """
+    meter = MemoryMeter(
+        share.limit_bytes, is_idle=lambda: not any(each.committer.is_busy for each in partitions)
+    )
+    watching = supervisor.start(
         "watch-memory", lambda: watch_memory(meter, lambda _: None, texts=_PRESSURE_TEXTS)
+    )
+    ending.callback(watching.cancel)
+    presence = Presence([partition.database for partition in partitions])
+    ending.callback(supervisor.start("watch-files", lambda: presence.watch(lambda _: None)).cancel)
+    return Oversight(
+        {partition.number: partition.log for partition in partitions},
+        presence=presence,
+        supervisor=supervisor,
+        meter=meter,
     )

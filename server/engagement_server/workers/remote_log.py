@@ -125,9 +125,6 @@ class RemoteLog:
         """See `CommitLog.settle`. Also raises WriterFailedError."""
         await self._request(Kind.SETTLE)
 
-    def note_expired(self, events: int) -> None:
-        """See `CommitLog.note_expired`."""
-
     async def close(self) -> None:
         """See `CommitLog.close`."""
         tasks = [self._task, *self._settling]

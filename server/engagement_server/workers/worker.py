@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from engagement_server.assembly import Assembly, partition_folder
 from engagement_server.errors import EngagementError
+from engagement_server.metrics.measures import Measured, Measures
+from engagement_server.metrics.rejected_counts import RejectedCounts
 from engagement_server.metrics.rejections import Rejections, Snapshot
-from engagement_server.node import Assembly, Server, partition_folder, prepare_process
+from engagement_server.node import Server, prepare_process
 from engagement_server.store.database import DatabaseFile
 from engagement_server.supervision import Supervisor
 from engagement_server.workers.channel import Channel, Kind
-from engagement_server.workers.counts import REJECTIONS, Part, WorkerCounts
+from engagement_server.workers.counts import MEASURES, REJECTIONS, Part, WorkerCounts
 from engagement_server.workers.remote_log import RemoteLog
 from engagement_server.workers.settings import decode_services, decode_settings
 
@@ -75,10 +78,22 @@ async def _start(settings: WorkerSettings, supervisor: Supervisor, counts: Worke
         log: CommitLog = await RemoteLog.open(socket.socket(fileno=end))
         folder = partition_folder(settings.config, number)
         assemblies.append(Assembly(number, DatabaseFile(folder, is_lent=True), log))
-    rejections = Rejections(read_shared=partial(counts.ask, REJECTIONS))
+    measures = Measures(process=settings.number)
+    rejections = Rejections(
+        read_shared=partial(counts.ask, REJECTIONS), on_rejected=RejectedCounts(measures).note
+    )
+    server = Server(
+        settings.config,
+        assemblies,
+        is_worker=True,
+        supervisor=supervisor,
+        rejections=rejections,
+        measures=measures,
+    )
     counts.add(REJECTIONS, Part(rejections, Snapshot))
+    counts.add(MEASURES, Part(measures, Measured))
+    counts.send()  # all that there is to count, from 0
     supervisor.start("send-counts", counts.send_periodically)
-    server = Server(settings.config, assemblies, is_worker=True, supervisor=supervisor, rejections=rejections)
     await server.listen()
     return server
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from engagement_server.api.grpc.status import Metadata
+    from engagement_server.metrics.measures import Count
 
 _log = logging.getLogger(__name__)
 REQUEST_ID_KEY = "x-request-id"
@@ -58,6 +59,8 @@ class GrpcCall:
         self._has_more_messages = has_more_messages
         self._is_sending = False
         self._caller: Caller | None = None
+        self.sent: Count | None = None
+        """Counts the messages of a stream."""
 
     @property
     def caller(self) -> Caller:
@@ -91,6 +94,8 @@ class GrpcCall:
             if isinstance(message, bytes) or message.ByteSize() < _MIN_COMPRESSED_BYTES:
                 self._context.disable_next_message_compression()
             await self._context.write(message)
+            if self.sent is not None:
+                self.sent.value += 1
         finally:
             self._is_sending = False
             unread.cancel()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
+from engagement_server.api.grpc.counting import count_reasons
 from engagement_server.api.grpc.health import HealthServicer
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.reflection import add_reflection
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
 
     from engagement_server.governor.memory import Pressure
+    from engagement_server.metrics.measures import Measures
     from engagement_server.partitions import Partitions
 
 # Above the contract's limit, so that messages over that limit are refused with a reason. Beyond this one the
@@ -74,12 +76,13 @@ logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
 class Endpoint:
     """The gRPC server of one process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but two are named at the call
         self,
         services: Mapping[ServiceDescriptor, object],
         partitions: Partitions,
         *,
         limits: CallLimits,
+        measures: Measures,
         max_connections: int,
         shares_port: bool = False,
     ) -> None:
@@ -91,6 +94,7 @@ class Endpoint:
         )
         partitions.watch_freshness(self._health.set_current)
         partitions.watch_expiry(lambda: self._health.set_expiry_held(is_held=partitions.is_expiry_held))
+        count_reasons(measures)
         self._running = RunningCalls(view_time_ms=partitions.view_time_ms, limits=limits)
         partitions.watch_erasures(self._running.note_erasures, settle=self._running.settle)
         own = (
@@ -100,7 +104,7 @@ class Endpoint:
         self._grpc = grpc.aio.server(options=(*_OPTIONS, *own))
         self._grpc.add_generic_rpc_handlers(
             [
-                service_handler(service, handlers, running=self._running)
+                service_handler(service, handlers, running=self._running, measures=measures)
                 for service, handlers in services.items()
             ]
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.descriptor_pb2 import MethodOptions
@@ -14,6 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
 from engagement_server.api.grpc.call import GrpcCall
+from engagement_server.api.grpc.counting import GONE, MethodCounts
 from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, FieldInvalidError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from engagement_server.api.grpc.call import Context
     from engagement_server.api.grpc.parsing import Parse
     from engagement_server.api.grpc.running import RunningCalls
+    from engagement_server.metrics.measures import Measures
 
 # Any: handlers of all message types pass through here.
 Handler: TypeAlias = Callable[[Any, GrpcCall], Awaitable[Any]]
@@ -33,11 +35,13 @@ SILENT_SECONDS = 600.0
 
 
 def service_handler(
-    service: ServiceDescriptor, handlers: object, *, running: RunningCalls
+    service: ServiceDescriptor, handlers: object, *, running: RunningCalls, measures: Measures
 ) -> grpc.GenericRpcHandler:
     """Serves a service with the methods of `handlers`: `RecordEvent` is its `record_event`."""
     methods = {
-        method.name: _method_handler(method, getattr(handlers, _snake_case(method.name)), running)
+        method.name: _method_handler(
+            method, getattr(handlers, _snake_case(method.name)), running, MethodCounts(method, measures)
+        )
         for method in service.methods
     }
     return grpc.method_handlers_generic_handler(service.full_name, methods)
@@ -48,20 +52,20 @@ def _snake_case(name: str) -> str:
 
 
 def _method_handler(
-    method: MethodDescriptor, handler: Handler, running: RunningCalls
+    method: MethodDescriptor, handler: Handler, running: RunningCalls, counts: MethodCounts
 ) -> grpc.RpcMethodHandler[Any, Any]:
     is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
     parse = running.parsing.parser(GetMessageClass(method.input_type))
     # A single request is read as a stream of one, which looks the same to clients: the library would read it
     # before anything of ours could bound how long that takes, or end it.
     if method.client_streaming:
-        call = _stream_stream(handler, running, parse)
-        return grpc.stream_stream_rpc_method_handler(call, response_serializer=_serialized)
+        call = _stream_stream(handler, running, parse, counts)
+        return grpc.stream_stream_rpc_method_handler(counts.counted(call), response_serializer=_serialized)
     if method.server_streaming:
-        call = _unary_stream(handler, running, parse)
-        return grpc.stream_stream_rpc_method_handler(call, response_serializer=_serialized)
-    call = _unary_unary(handler, running, parse, is_read=is_read)
-    return grpc.stream_unary_rpc_method_handler(call, response_serializer=_serialized)
+        call = _unary_stream(handler, running, parse, counts)
+        return grpc.stream_stream_rpc_method_handler(counts.counted(call), response_serializer=_serialized)
+    call = _unary_unary(handler, running, parse, counts, is_read=is_read)
+    return grpc.stream_unary_rpc_method_handler(counts.counted(call), response_serializer=_serialized)
 
 
 def _serialized(response: Message | bytes) -> bytes:
@@ -69,9 +73,11 @@ def _serialized(response: Message | bytes) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
-def _unary_unary(handler: Handler, running: RunningCalls, parse: Parse, *, is_read: bool) -> Any:
+def _unary_unary(
+    handler: Handler, running: RunningCalls, parse: Parse, counts: MethodCounts, *, is_read: bool
+) -> Any:
     async def answer(context: Context) -> Message | bytes:
-        request = await _single(context, running, parse)
+        request = await _single(context, running, parse, counts)
         if not is_read:
             return await respond(context, request)
         async with running.turn_to_read(context, request):
@@ -89,53 +95,66 @@ def _unary_unary(handler: Handler, running: RunningCalls, parse: Parse, *, is_re
         try:
             return await answer(context)
         except Exception as error:  # every failure gets a status
-            await GrpcCall(context).end(error)
+            await _end(GrpcCall(context), error, counts)
 
     return call
 
 
-def _unary_stream(handler: Handler, running: RunningCalls, parse: Parse) -> Any:
-    async def call(_: object, context: Context) -> None:
+def _unary_stream(handler: Handler, running: RunningCalls, parse: Parse, counts: MethodCounts) -> Any:
+    async def call(_: object, context: Context) -> object:
         try:
-            request = await _single(context, running, parse)
+            request = await _single(context, running, parse, counts)
             grpc_call = running.begin(context, request)
+            grpc_call.sent = counts.sent
             running.watch(context, grpc_call)
             await handler(request, grpc_call)
         except grpc.aio.InternalError:  # the library could not send
             GrpcCall(context).lose_client()
+            return GONE
         except Exception as error:  # every failure gets a status
-            await GrpcCall(context).end(error)
+            await _end(GrpcCall(context), error, counts)
+        return None
 
     return call
 
 
-def _stream_stream(handler: Handler, running: RunningCalls, parse: Parse) -> Any:
-    async def call(_: object, context: Context) -> None:
+def _stream_stream(handler: Handler, running: RunningCalls, parse: Parse, counts: MethodCounts) -> Any:
+    async def call(_: object, context: Context) -> object:
         grpc_call = GrpcCall(context, has_more_messages=True)
+        grpc_call.sent = counts.sent
         try:
-            await handler(_readable(grpc_call, context, running, parse), grpc_call)
+            await handler(_readable(grpc_call, context, running, parse, counts), grpc_call)
         except grpc.aio.InternalError:  # the library could not send
             grpc_call.lose_client()
+            return GONE
         except Exception as error:  # every failure gets a status
-            await grpc_call.end(error)
+            await _end(grpc_call, error, counts)
+        return None
 
     return call
 
 
-async def _single(context: Context, running: RunningCalls, parse: Parse) -> Any:
+async def _end(call: GrpcCall, error: Exception, counts: MethodCounts) -> NoReturn:
+    counts.note_error(error)
+    await call.end(error)
+
+
+async def _single(context: Context, running: RunningCalls, parse: Parse, counts: MethodCounts) -> Any:
     """The only message of a call. Raises the error of one that cannot be read."""
     data = await running.receive(context)
     if data is None:
         raise FieldInvalidError([Violation("", "server.message.missing", "the call has no message")])
+    counts.received.value += 1
     return await parse(context, data)
 
 
 async def _readable(
-    call: GrpcCall, context: Context, running: RunningCalls, parse: Parse
+    call: GrpcCall, context: Context, running: RunningCalls, parse: Parse, counts: MethodCounts
 ) -> AsyncIterator[Any]:
     data: Any = await running.receive(context)
     running.watch(context, call)
     while data is not None and data is not grpc.aio.EOF:
+        counts.received.value += 1
         try:
             request = await parse(context, data)
         except BatchTooLargeError as error:

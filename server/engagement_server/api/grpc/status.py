@@ -27,7 +27,7 @@ DOMAIN = "engagement.v1"
 # Clients refuse metadata over 16 KiB, base64 and other entries included.
 MAX_DETAILS_BYTES = 4096
 _MAX_TEXT_BYTES = 512
-_CODES: dict[type[RequestError], grpc.StatusCode] = {
+CODES: dict[type[RequestError], grpc.StatusCode] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     ConflictError: grpc.StatusCode.ALREADY_EXISTS,
     PreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -41,7 +41,7 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 def code_of(error: RequestError) -> grpc.StatusCode:
     """The gRPC code of an error."""
-    return next(code for family, code in _CODES.items() if isinstance(error, family))
+    return next(code for family, code in CODES.items() if isinstance(error, family))
 
 
 def describe(error: RequestError) -> tuple[grpc.StatusCode, str, Metadata]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from engagement_server.errors import ConfigurationError
-from engagement_server.settings import check_bounds, require_address, setting
+from engagement_server.settings import check_bounds, setting
 
 _LOG_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -59,17 +59,10 @@ class LogConfig:
     max_view_age_seconds: float = setting(
         10.0, metavar="SECONDS", above=0, help="Refuse writes when the node is this far behind the log."
     )
-    metrics: str = setting(
-        "",
-        metavar="HOST:PORT",
-        help="Address to serve GET /metrics on: metrics of the log for Prometheus.",
-    )
 
     def __post_init__(self) -> None:
         check_bounds(self)
         if not self.log:
-            if self.metrics:
-                raise ConfigurationError("--metrics needs a replicated log; give --log as well")
             return
         for server in self.servers or [self.log]:
             _require_server(server)
@@ -77,8 +70,6 @@ class LogConfig:
             raise ConfigurationError(
                 f"--log-name must be 1 to 64 letters, digits, - and _; got {self.log_name!r}"
             )
-        if self.metrics:
-            require_address("metrics", self.metrics, example="127.0.0.1:9464")
         if 2 * self.snapshot_hours > 24 * self.log_days:
             raise ConfigurationError(
                 f"the log must keep the commits of two snapshot intervals: --snapshot-hours"

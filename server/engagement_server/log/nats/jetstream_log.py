@@ -180,10 +180,6 @@ class JetStreamLog:
         """See `CommitLog.settle`."""
         await asyncio.gather(*(callback() for callback in self._settle_callbacks))
 
-    def note_expired(self, events: int) -> None:
-        """See `CommitLog.note_expired`."""
-        self._metrics.expired(events)
-
     async def close(self) -> None:
         """See `CommitLog.close`."""
         for task in self._tasks:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
-
-from engagement_server.errors import ConfigurationError
+from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from engagement_server.log.nats.delivery import Message
@@ -38,11 +36,6 @@ _snapshot_age_seconds = Gauge(
     "Age of the newest snapshot of the log, taken by any node; NaN if there is none.",
     _LABELS,
 )
-_expired_events = Counter(
-    "engagement_expired_events",
-    "Events beyond the retention that this node has removed.",
-    _LABELS,
-)
 _expiry_held = Gauge(
     "engagement_expiry_held",
     "1 while expiry is held and nothing beyond the retention is removed, else 0.",
@@ -63,7 +56,6 @@ _METRICS = (
     _lag_messages,
     _view_age_seconds,
     _snapshot_age_seconds,
-    _expired_events,
     _expiry_held,
     _foreign_messages,
     _damaged,
@@ -84,12 +76,7 @@ class LogMetrics:
         _damaged.labels(log).set_function(lambda: freshness.is_damaged)
         _snapshot_age_seconds.labels(log).set_function(lambda: snapshots.age_seconds)
 
-        self._expired_events = _expired_events.labels(log)
         self._expiry_held = _expiry_held.labels(log)
-
-    def expired(self, events: int) -> None:
-        """Notes that this node has expired events."""
-        self._expired_events.inc(events)
 
     def note_hold(self, *, is_held: bool) -> None:
         """Notes whether expiry is held."""
@@ -114,12 +101,3 @@ class LogMetrics:
         """Removes the metrics of this log."""
         for metric in _METRICS:
             metric.remove(self._log)
-
-
-def expose(address: str) -> None:
-    """Serves `GET /metrics` on HOST:PORT in a thread of its own. Raises ConfigurationError."""
-    host, _, port = address.rpartition(":")
-    try:
-        start_http_server(int(port), host)
-    except OSError as error:
-        raise ConfigurationError(f"metrics cannot be served on {address}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""The management port: health and metrics over HTTP, for probes and monitoring."""

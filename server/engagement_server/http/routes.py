@@ -1,0 +1,42 @@
+"""The paths of the management port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from engagement_server.http.checks import report
+from engagement_server.http.guard import Guard
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from engagement_server.http.checks import Readiness
+    from engagement_server.http.hosts import Hosts
+    from engagement_server.metrics.exposition import Exposition
+
+
+def application(readiness: Readiness, exposition: Exposition, hosts: Hosts) -> Starlette:
+    """The application that serves these hosts."""
+
+    async def live(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def ready(request: Request) -> Response:
+        checks = readiness.checks()
+        text = report(checks, is_verbose="verbose" in request.query_params)
+        is_ready = not any(check.prevents_calls for check in checks)
+        return PlainTextResponse(text, status_code=200 if is_ready else 503)
+
+    async def metrics(request: Request) -> Response:
+        page = await exposition.render(request.headers.get("accept", ""))
+        return Response(page.content, headers={"Content-Type": page.content_type})
+
+    routes = [Route("/livez", live), Route("/readyz", ready), Route("/metrics", metrics)]
+    app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+    app.router.redirect_slashes = False
+    return app

@@ -1,0 +1,81 @@
+"""Every series that a server measures, by the names that dashboards know.
+
+Those of the replicated log are in `log/nats/metrics.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Series(NamedTuple):
+    """A named measure."""
+
+    name: str
+    """Without the endings that the formats add."""
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of the buckets of a histogram."""
+    max_label_sets: int = 5_000
+    """Limit on combinations of labels; further ones count as others."""
+
+
+_CALL = ("grpc_type", "grpc_service", "grpc_method")
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+STARTED = Series("grpc_server_started", "Calls that have begun.", _CALL)
+HANDLED = Series("grpc_server_handled", "Calls that have ended, by status.", (*_CALL, "grpc_code"))
+RECEIVED = Series("grpc_server_msg_received", "Messages of clients.", _CALL)
+SENT = Series("grpc_server_msg_sent", "Messages to clients.", _CALL)
+HANDLING_SECONDS = Series("grpc_server_handling_seconds", "Duration of unary calls.", _CALL, _SECONDS)
+REFUSED = Series("engagement_refused", "Calls that ended with an error, by its reason.", ("reason",))
+EVENTS = Series("engagement_events", "Events by outcome; repeated calls count again.", ("outcome",))
+REJECTIONS = Series(
+    "engagement_rejections",
+    "Rejected events by reason and broken rule; an event counts once for each rule.",
+    ("reason", "rule"),
+    max_label_sets=500,
+)
+COMMIT_SECONDS = Series(
+    "engagement_commit_seconds", "Time until a commit is durable and readers see it.", bounds=_SECONDS
+)
+COMMIT_EVENTS = Series(
+    "engagement_commit_events",
+    "Events of a commit.",
+    bounds=(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000),
+)
+EXPIRED = Series("engagement_expired_events", "Events beyond the retention that this node has removed.")
+WAITING_BYTES = Series("engagement_waiting_bytes", "Bytes of operations that wait for a commit.")
+STORE_BYTES = Series("engagement_store_bytes", "Size of the files of the store.", ("file",))
+DISK_FREE_BYTES = Series("engagement_disk_free_bytes", "Free space on the disk of the data folder.")
+MEMORY_BYTES = Series(
+    "engagement_memory_bytes",
+    "Memory that all processes of the server take, and the limit on it.",
+    ("kind",),
+)
+ERASURES_PENDING = Series("engagement_erasures_pending", "Erasures that are not complete.")
+BUILD_INFO = Series("engagement_build_info", "Always 1, with the versions as labels.", ("version", "python"))
+
+CATALOGUE: Final = {
+    series.name: series
+    for series in (
+        STARTED,
+        HANDLED,
+        RECEIVED,
+        SENT,
+        HANDLING_SECONDS,
+        REFUSED,
+        EVENTS,
+        REJECTIONS,
+        COMMIT_SECONDS,
+        COMMIT_EVENTS,
+        EXPIRED,
+        WAITING_BYTES,
+        STORE_BYTES,
+        DISK_FREE_BYTES,
+        MEMORY_BYTES,
+        ERASURES_PENDING,
+        BUILD_INFO,
+    )
+}

@@ -1,0 +1,54 @@
+"""Requests to a management port, and what its metrics say."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer over HTTP."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+def ask(address: str, path: str, *, method: str = "GET", **headers: str) -> Answer:
+    """Sends a request to HOST:PORT; blocks until the answer is there. Names of headers are in lower case."""
+    connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        text = response.read().decode()
+    finally:
+        connection.close()
+    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
+
+
+Sample = tuple[str, tuple[tuple[str, str], ...]]
+"""The name of a sample, and its labels."""
+
+
+def samples(text: str) -> dict[Sample, float]:
+    """The samples of an answer in Prometheus' text format."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(found: Mapping[Sample, float], name: str, **labels: str) -> float:
+    """The sum of the samples of a name with these labels, whatever others they have."""
+    return sum(
+        number
+        for (each, has), number in found.items()
+        if each == name and labels.items() <= dict(has).items()
+    )

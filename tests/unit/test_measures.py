@@ -1,0 +1,119 @@
+"""What processes measure adds up, in any order, and is bounded."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from engagement_server.metrics import measures as module
+from engagement_server.metrics.catalogue import (
+    COMMIT_SECONDS,
+    EVENTS,
+    MEMORY_BYTES,
+    REJECTIONS,
+    WAITING_BYTES,
+)
+from engagement_server.metrics.exposition import Exposition
+from engagement_server.metrics.measures import OTHERS, Measures
+from tests.support.management import samples, value
+
+
+async def shown(measures: Measures) -> str:
+    return (await Exposition(measures).render("")).content.decode()
+
+
+def worker(number: int) -> Measures:
+    """The measures of a worker that has counted something."""
+    measures = Measures(process=number)
+    measures.count(EVENTS, "accepted").value += number
+    for seconds in (2.0**-10, 2.0**-8, 64.0 * number):  # sums of these are exact
+        measures.histogram(COMMIT_SECONDS).observe(seconds)
+    measures.gauge(WAITING_BYTES, read=lambda: 10 * number)
+    return measures
+
+
+async def test_processes_add_up_in_any_order() -> None:
+    texts = set()
+    for order in permutations((1, 2, 3)):
+        parent = Measures()
+        for number in order:
+            parent.merge(worker(number).drain())
+        texts.add("\n".join(sorted(await ours(parent))))
+    (text,) = texts
+    found = samples(text)
+    assert value(found, "engagement_events_total", outcome="accepted") == 6
+    assert value(found, "engagement_commit_seconds_count") == 9
+    assert value(found, "engagement_commit_seconds_sum") == 64 * 6 + 3 * 2.0**-10 + 3 * 2.0**-8
+    assert value(found, "engagement_commit_seconds_bucket", le="0.001") == 3
+    assert value(found, "engagement_commit_seconds_bucket", le="0.005") == 6
+    assert value(found, "engagement_commit_seconds_bucket", le="+Inf") == 9
+    assert value(found, "engagement_waiting_bytes") == 60
+
+
+async def ours(measures: Measures) -> list[str]:
+    """The lines of a server's own series."""
+    return [line for line in (await shown(measures)).splitlines() if line.startswith("engagement_")]
+
+
+async def test_what_was_drained_is_not_drained_again() -> None:
+    parent, process = Measures(), worker(2)
+    for _ in range(3):
+        parent.merge(process.drain())
+    found = samples(await shown(parent))
+    assert value(found, "engagement_events_total", outcome="accepted") == 2
+    assert value(found, "engagement_commit_seconds_count") == 3
+    assert value(found, "engagement_waiting_bytes") == 20
+
+
+async def test_counts_that_are_still_zero_are_known_to_the_parent() -> None:
+    parent, process = Measures(), Measures(process=1)
+    process.count(EVENTS, "accepted")
+    process.histogram(COMMIT_SECONDS)
+    parent.merge(process.drain())
+    found = samples(await shown(parent))
+    assert found["engagement_events_total", (("outcome", "accepted"),)] == 0
+    assert found["engagement_commit_seconds_count", ()] == 0
+
+
+async def test_gauges_of_a_process_that_is_gone_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = Measures()
+    parent.gauge(WAITING_BYTES, read=lambda: 1)
+    monkeypatch.setattr(module, "STALE_SECONDS", -1.0)
+    parent.merge(worker(1).drain())
+    assert parent.gauges() == {("engagement_waiting_bytes", ()): 1}
+    monkeypatch.undo()
+    parent.merge(worker(1).drain())
+    parent.merge(worker(1).drain())  # of the one that took its place
+    assert parent.gauges() == {("engagement_waiting_bytes", ()): 11}
+
+
+async def test_a_gauge_without_a_value_is_left_out() -> None:
+    measures = Measures()
+    measures.gauge(MEMORY_BYTES, "used", read=lambda: None)
+    assert "engagement_memory_bytes" not in await shown(measures)
+
+
+async def test_there_is_a_limit_on_labels() -> None:
+    measures = Measures()
+    for number in range(REJECTIONS.max_label_sets + 10):
+        measures.count(REJECTIONS, "FIELD_INVALID", f"rule.{number}").value += 1
+    measures.count(REJECTIONS, "FIELD_INVALID", "rule.0").value += 1
+    found = samples(await shown(measures))
+    assert value(found, "engagement_rejections_total") == REJECTIONS.max_label_sets + 11
+    assert value(found, "engagement_rejections_total", rule=OTHERS) == 10
+    assert value(found, "engagement_rejections_total", rule="rule.0") == 2
+    parent = Measures()
+    parent.merge(measures.drain())
+    assert value(samples(await shown(parent)), "engagement_rejections_total", rule=OTHERS) == 10
+
+
+async def test_openmetrics_is_for_those_that_ask_for_it() -> None:
+    exposition = Exposition(worker(1))
+    plain = await exposition.render("text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+    assert plain.content_type.startswith("text/plain; version=0.0.4")
+    assert b"# TYPE engagement_events_total counter" in plain.content
+    rich = await exposition.render("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert rich.content_type.startswith("application/openmetrics-text")
+    assert rich.content.endswith(b"# EOF\n")
+    assert b"# TYPE engagement_events counter" in rich.content
