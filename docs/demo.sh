@@ -34,7 +34,7 @@ if [ ! -s "$folder/listening" ]; then
     cat "$folder/log" >&2
     exit 1
 fi
-ENGAGEMENT_SERVER="$(sed 's/^listening on //' "$folder/listening")"
+ENGAGEMENT_SERVER="$(sed -n 's/^listening on //p' "$folder/listening")"
 export ENGAGEMENT_SERVER ENGAGEMENT_ACCOUNT=demo
 echo "listening on $ENGAGEMENT_SERVER"
 

@@ -20,6 +20,7 @@ from tests.support.connection import ACCOUNT, Connection, connect
 from tests.support.events import bad_event, customer_event, customer_events
 from tests.support.free_ports import free_ports
 from tests.support.management import Sample, ask, samples, value
+from tests.support.nats_cluster import NatsCluster
 from tests.support.raw_upload import chunk, opening
 from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
@@ -211,6 +212,56 @@ async def test_a_stopping_server_is_not_ready_but_answers_until_its_end(tmp_path
         assert server.wait() == 0
         with pytest.raises(ConnectionRefusedError):
             ask(address, "/livez")
+
+
+async def test_a_node_is_alive_while_it_waits_for_its_log(tmp_path: Path) -> None:
+    (address,) = (f"127.0.0.1:{port}" for port in free_ports(1))
+    options = ("--log", "nats://127.0.0.1:1", "--http", address)
+    with ServerProcess(tmp_path / "data", options=options) as server:
+        server.launch()
+
+        def is_alive() -> bool:
+            assert not server.has_ended, server.last_messages
+            try:
+                return ask(address, "/livez").status == 200
+            except ConnectionRefusedError:
+                return False
+
+        await eventually(is_alive, "the node answers")
+        answer = ask(address, "/readyz?verbose")
+        assert (answer.status, answer.text) == (503, "[-] server: is starting\n")
+        assert "process_cpu_seconds_total" in ask(address, "/metrics").text
+        assert server.stop() == 0
+
+
+async def test_a_node_that_loses_its_log_is_not_ready_and_says_why(tmp_path: Path) -> None:
+    with NatsCluster(tmp_path / "nats", size=1) as nats:
+        options = (
+            "--log",
+            nats.url,
+            "--log-replicas",
+            "1",
+            "--partitions",
+            "2",
+            "--max-view-age-seconds",
+            "1",
+        )
+        with ServerProcess(tmp_path / "data", environment=_ON, options=options).start() as server:
+            address = server.http_address
+            await eventually(lambda: ask(address, "/readyz").status == 200, "the node is ready")
+            assert "[+] log of partition 0\n[+] log of partition 1\n" in ask(address, "/readyz?verbose").text
+            found = metrics(server)
+            for partition in (0, 1):
+                log = f"engagement-{partition}of2"
+                assert ("engagement_log_view_age_seconds", (("log", log),)) in found
+                assert value(found, "engagement_log_publish_seconds_count", log=log) >= 1
+            nats.kill()
+            await eventually(lambda: ask(address, "/readyz").status == 503, "the node is not ready")
+            report = "".join(f"[-] log of partition {number}: behind, or cut off\n" for number in (0, 1))
+            await eventually(lambda: ask(address, "/readyz").text == report, "both partitions say why")
+            assert ask(address, "/livez").status == 200
+            nats.start()
+            await eventually(lambda: ask(address, "/readyz").status == 200, "the node is ready again")
 
 
 def _serve(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

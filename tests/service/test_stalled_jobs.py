@@ -35,6 +35,11 @@ class Health:
         request = health_pb2.HealthCheckRequest(service=service)
         return bool((await self._stub.Check(request)).status == SERVING)
 
+    async def services(self) -> dict[str, bool]:
+        request = health_pb2.HealthListRequest()  # type: ignore[attr-defined]  # the stubs are older
+        listed = (await self._stub.List(request)).statuses
+        return {name: response.status == SERVING for name, response in listed.items()}
+
     async def has_stalled(self) -> bool:
         return not await self.is_serving("engagement.v1.PrivacyService")
 
@@ -92,5 +97,10 @@ async def test_rows_that_cannot_be_read_stall_erasures_and_nothing_else(
         await eventually(health.has_stalled, "health says that erasures are not resumed")
         for service in ("", "engagement.v1.IngestService", "engagement.v1.EventService", "expiry"):
             assert await health.is_serving(service), service
+        services = await health.services()
+        assert [name for name, is_serving in services.items() if not is_serving] == [
+            "engagement.v1.PrivacyService"
+        ]
+        assert {"", "expiry", "engagement.v1.EventService"} < services.keys()
         await client.record_event(customer_event())
     await server.stop()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
 _Response = health_pb2.HealthCheckResponse
+_List: Any = health_pb2.HealthListResponse  # type: ignore[attr-defined]  # the stubs are older
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
@@ -63,6 +64,10 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "the server has no such service")
         return _Response(status=self._status(request.service))
+
+    async def List(self, request: object, context: Context) -> Any:
+        """Returns the status of each service."""
+        return _List(statuses={name: _Response(status=self._status(name)) for name in self._services})
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         """Sends the status of a service now, and whenever it changes."""
