@@ -122,8 +122,7 @@ async def _open_port(
             f"serving HTTP needs {error.name}, which is not installed; install it with:"
             " pip install 'engagement-attributes[server]', or give --http off"
         ) from error
-    is_free = config.listen.rpartition(":")[2] == "0"
-    return await ManagementPort.open(http, readiness, Exposition(measures), on_any_port=is_free)
+    return await ManagementPort.open(http, readiness, Exposition(measures), listen=config.listen)
 
 
 async def _start(

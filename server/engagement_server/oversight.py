@@ -11,6 +11,7 @@ import platform
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from engagement_server.api.grpc.endpoint import INGEST_SERVICE
 from engagement_server.errors import RequestError
 from engagement_server.governor.memory import Pressure, process_bytes
 from engagement_server.http.checks import Check
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = version("engagement-attributes")
 _FILES = {"database": FILE_NAME, "wal": f"{FILE_NAME}-wal", "reserve": RESERVE_NAME}
-_ESSENTIAL: Final = frozenset(("", "engagement.v1.IngestService"))
+_ESSENTIAL: Final = frozenset(("", INGEST_SERVICE))
 """Services whose background jobs new calls depend on; those of others remove events."""
 _COUNT_SECONDS: Final = 1.0
 """How long a scrape may wait for the stores."""

@@ -24,6 +24,8 @@ from engagement_server.store.database import FILE_NAME
 from tests.support.management import Answer, ask
 from tests.support.waiting import deadline, eventually
 
+_LISTEN = "127.0.0.1:50051"
+
 
 class Managed:
     """A management port over some checks."""
@@ -48,7 +50,7 @@ async def managed() -> AsyncIterator[Managed]:
     managed = Managed()
     async with AsyncExitStack() as ending:
         port = await ManagementPort.open(
-            HttpConfig(http="127.0.0.1:0"), managed.readiness, Exposition(managed.measures), on_any_port=False
+            HttpConfig(http="127.0.0.1:0"), managed.readiness, Exposition(managed.measures), listen=_LISTEN
         )
         assert port is not None
         ending.push_async_callback(port.close)
@@ -183,9 +185,9 @@ async def test_a_port_that_is_taken_is_fatal_only_if_it_was_named(
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         arguments = Readiness(), Exposition(Measures())
         with pytest.raises(ConfigurationError, match=f"{address}, for HTTP, is in use.*--http HOST:PORT"):
-            await ManagementPort.open(HttpConfig(http=address), *arguments, on_any_port=True)
+            await ManagementPort.open(HttpConfig(http=address), *arguments, listen=_LISTEN)
         monkeypatch.setattr(module, "DEFAULT_ADDRESS", address)
-        assert await ManagementPort.open(HttpConfig(), *arguments, on_any_port=False) is None
+        assert await ManagementPort.open(HttpConfig(), *arguments, listen=_LISTEN) is None
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith(
@@ -193,7 +195,7 @@ async def test_a_port_that_is_taken_is_fatal_only_if_it_was_named(
     )
     for host in ("no-such-host.invalid", "203.0.113.1"):
         with pytest.raises(ConfigurationError, match=f"{host}.*; choose another address with --http"):
-            await ManagementPort.open(HttpConfig(http=f"{host}:9464"), *arguments, on_any_port=False)
+            await ManagementPort.open(HttpConfig(http=f"{host}:9464"), *arguments, listen=_LISTEN)
 
 
 async def test_a_server_names_what_keeps_it_from_taking_calls(server: Server, tmp_path: Path) -> None:

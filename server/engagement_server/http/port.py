@@ -20,6 +20,8 @@ from engagement_server.http.hosts import Hosts
 from engagement_server.http.routes import application
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from engagement_server.http.checks import Readiness
     from engagement_server.http.config import HttpConfig
     from engagement_server.metrics.exposition import Exposition
@@ -48,44 +50,25 @@ class ManagementPort:
 
     @classmethod
     async def open(
-        cls, config: HttpConfig, readiness: Readiness, exposition: Exposition, *, on_any_port: bool
+        cls, config: HttpConfig, readiness: Readiness, exposition: Exposition, *, listen: str
     ) -> Self | None:
-        """Serves health and metrics, by default on any free port if `on_any_port`.
+        """Serves health and metrics of a server that will take calls at `listen`.
 
         None if there is to be no port, or if the default one cannot be had, which is logged. Raises
         ConfigurationError if that one was named.
         """
         if not config.is_on:
             return None
-        default = "127.0.0.1:0" if on_any_port else DEFAULT_ADDRESS
-        host, _, port = (config.http or default).rpartition(":")
+        address = config.http or _default_address(listen)
+        host, _, port = address.rpartition(":")
         try:
-            listening = _listen(host, int(port))
+            listening = _listen(host, int(port), yielding_to="" if config.is_named else listen)
         except (OSError, UnicodeError) as error:
             if config.is_named:
-                raise _cannot_serve(config.http, error) from error
-            _log.warning("no health and no metrics over HTTP: %s", _cannot_serve(default, error))
+                raise _cannot_serve(address, error) from error
+            _log.warning("no health and no metrics over HTTP: %s", _cannot_serve(address, error))
             return None
-        hosts = Hosts(host, extra=config.extra_hosts)
-        server = _Server(
-            uvicorn.Config(
-                application(readiness, exposition, hosts),
-                http=_Protocol,
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                log_config=None,
-                log_level=logging.ERROR,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
-                timeout_keep_alive=int(HEAD_SECONDS),
-                timeout_graceful_shutdown=_STOP_SECONDS,
-                backlog=_BACKLOG,
-            )
-        )
+        server = _Server(application(readiness, exposition, Hosts(host, extra=config.extra_hosts)))
         await server.startup(sockets=[listening])
         return cls(listening, server, address=f"{host}:{listening.getsockname()[1]}")
 
@@ -97,7 +80,24 @@ class ManagementPort:
 class _Server(uvicorn.Server):
     """The library's server without its main loop, which takes over signals and wakes ten times a second."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, app: Starlette) -> None:
+        config = uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level=logging.ERROR,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            timeout_keep_alive=int(HEAD_SECONDS),
+            timeout_graceful_shutdown=_STOP_SECONDS,
+            backlog=_BACKLOG,
+        )
         super().__init__(config)
         config.load()
         self.lifespan = config.lifespan_class(config)
@@ -131,8 +131,18 @@ class _Protocol(H11Protocol):
             self.transport.abort()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that others cannot take any more. Raises OSError and UnicodeError."""
+def _default_address(listen: str) -> str:
+    """Servers that take any port for calls, such as those of tests, must not fight over this one."""
+    return "127.0.0.1:0" if listen.endswith(":0") else DEFAULT_ADDRESS
+
+
+def _listen(host: str, port: int, *, yielding_to: str) -> socket.socket:
+    """A socket that others cannot take any more, on another port than the address that calls will have.
+
+    Raises OSError and UnicodeError.
+    """
+    if port and yielding_to.endswith(f":{port}"):
+        raise OSError(errno.EADDRINUSE, "calls are taken there")
     targets = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, target = targets[0]
     listening = socket.socket(family)

@@ -45,7 +45,9 @@ class MethodCounts:
         self._handled = {code: measures.count(catalogue.HANDLED, *self._labels, code) for code in codes}
 
     def note_error(self, error: Exception) -> None:
-        """Counts the reason of an error that ends a call."""
+        """Counts the reason of an error that ends a call; one that has a status already is counted."""
+        if isinstance(error, grpc.aio.AbortError):
+            return
         reason = error.reason if isinstance(error, RequestError) else _INTERNAL
         self._measures.count(catalogue.REFUSED, reason).value += 1
 
@@ -67,7 +69,7 @@ class MethodCounts:
                 raise
             finally:
                 self._end(code, seconds=time.monotonic() - began)
-            return response
+            return None if response is GONE else response
 
         return counting
 
