@@ -93,9 +93,11 @@ class GrpcCall:
             await self._send_age()
             if isinstance(message, bytes) or message.ByteSize() < _MIN_COMPRESSED_BYTES:
                 self._context.disable_next_message_compression()
-            await self._context.write(message)
             if self.sent is not None:
-                self.sent.value += 1
+                self.sent.value += (
+                    1  # before: its client may have it, and cancel, while the library still writes
+                )
+            await self._context.write(message)
         finally:
             self._is_sending = False
             unread.cancel()
