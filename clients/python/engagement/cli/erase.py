@@ -113,9 +113,8 @@ def erase(  # noqa: PLR0913 - one for each option
         _show(erasure, as_json=as_json)
     if not erasure.erasure_id:
         click.echo("Nothing was erased.", err=True)
-        return ExitStatus.INCOMPLETE
     related_ids.show(erasure.related, has_more=erasure.has_more_related, text=related_ids.STAY)
-    return ExitStatus.OK
+    return ExitStatus.OK if erasure.erasure_id else ExitStatus.INCOMPLETE
 
 
 def _require_usable(subjects: Mapping[str, Sequence[str]], *, has_events: bool, suppress: bool) -> None:
@@ -210,7 +209,8 @@ class _Erasing:
             click.echo(f"  and {preview.matched_events - _SHOWN_SAMPLES:,} more", err=True)
         if preview.cleared_rejections:
             count = preview.cleared_rejections
-            click.echo(f"{count:,} rejected event{'s' * (count != 1)} would lose their ids.", err=True)
+            rejected = f"{related_ids.shown_count(count)} rejected event{'s' * (count != 1)}"
+            click.echo(f"{rejected} would lose their ids.", err=True)
         self.show_unmatched(preview)
         if self._suppress:
             click.echo("Later events of these subjects would not be stored.", err=True)
