@@ -170,6 +170,8 @@ class EraseEvents:
     max_rejections: int = 1_000
     max_compared: int = MAX_COMPARED_HASHES
     """Hashes of rejected events' subjects to compare."""
+    max_results: int = 5_000
+    """Results of uploads that name the erased events: each time that an event was sent again left one."""
 
 
 @dataclass(frozen=True, slots=True)

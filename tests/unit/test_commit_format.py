@@ -51,7 +51,7 @@ OPERATIONS: list[Operation] = [
     operations.PutEntities("a", 1, ["n"], is_closed=True),
     operations.DeleteEntity("a", 1, "n"),
     operations.BeginErasure("a", "r", "e", [Subject(1, "s"), Subject(4, "i")], suppress=True),
-    operations.EraseEvents("a", "e", 30, 31, 32, 45, 47),
+    operations.EraseEvents("a", "e", 30, 31, 32, 45, 47, 48),
     operations.CompleteErasure("a", "e"),
     operations.LiftSuppression("a", Subject(1, "s")),
     operations.LiftSuppression("a", "e"),
