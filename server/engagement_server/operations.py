@@ -212,6 +212,8 @@ class ExpireEvents:
     """Time of the node; events with a later one were accepted by a clock that was ahead."""
     max_bytes: int = 4 * 1024 * 1024
     """Bytes of events, but at least one event."""
+    max_results: int = 5_000
+    """Results of uploads that name the events: as in `EraseEvents`, but at least those of one event."""
 
 
 @dataclass(frozen=True, slots=True)

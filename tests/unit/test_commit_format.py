@@ -55,7 +55,7 @@ OPERATIONS: list[Operation] = [
     operations.CompleteErasure("a", "e"),
     operations.LiftSuppression("a", Subject(1, "s")),
     operations.LiftSuppression("a", "e"),
-    operations.ExpireEvents("a", 19, 33, 34, 41),
+    operations.ExpireEvents("a", 19, 33, 34, 41, 49),
     operations.SaveProfile("a", FoldedProfile("c", 20, 21, b"22", b"23", "24", "25", 46)),
     operations.ChangeEpoch(25, 26),
     operations.SetRetention(35, is_first=True),

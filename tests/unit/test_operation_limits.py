@@ -122,6 +122,17 @@ def test_a_step_of_an_erasure_clears_as_many_results_as_it_says(store: Store) ->
     assert found == [(2, 24, True), (4, 18, True), (4, 16, True), (5, 15, True), (10, 0, False)]
 
 
+@pytest.mark.parametrize(("max_results", "expired"), [(7, 2), (1, 1), (30, _EVENTS)])
+def test_a_step_of_expiry_clears_as_many_results_as_it_says(
+    store: Store, max_results: int, expired: int
+) -> None:
+    send_again(store, 3)
+    store.apply(SetRetention(retention_ms=1, is_first=False))
+    step = ExpireEvents("acme", _TIME_MS + 1, max_results=max_results)
+    assert store.apply(step, time_ms=_LATER_MS) == expired
+    assert store.count("upload_results WHERE event_id <> ''") == 3 * (_EVENTS - expired)
+
+
 def test_a_step_of_the_erasure_of_one_event_clears_as_many_results_as_it_says(store: Store) -> None:
     send_again(store, 3)
     begin_uploads(store, 4)

@@ -114,19 +114,22 @@ class RejectionRows:
         has_more = len(behind) == operation.max_rejections
         return ClearingStep(cleared, search.damaged if has_more else ChunkPlace(upload + 1, 0))
 
-    def clear_excess(self, operation: EraseEvents, event_ids: Sequence[str]) -> int:
-        """How many events, from the first on, have no more results than a step may clear.
-
-        If the first alone has more, clears as many.
-        """
-        left = operation.max_results
+    def count_clearable(self, account_id: str, event_ids: Sequence[str], *, max_results: int) -> int:
+        """How many events, from the first on, have together no more results than that."""
+        left = max_results
         for number, event_id in enumerate(event_ids):
-            left -= len(self._with_ids(operation.account_id, [event_id], limit=left + 1))
+            left -= len(self._with_ids(account_id, [event_id], limit=left + 1))
             if left < 0:
-                if number == 0:
-                    self.clear_ids(operation.account_id, [event_id], limit=operation.max_results)
                 return number
         return len(event_ids)
+
+    def clear_excess(self, operation: EraseEvents, event_ids: Sequence[str]) -> int:
+        """How many events a step can erase with all their results; if not even the first, clears some."""
+        limit = operation.max_results
+        clearable = self.count_clearable(operation.account_id, event_ids, max_results=limit)
+        if event_ids and not clearable:
+            self.clear_ids(operation.account_id, event_ids[:1], limit=limit)
+        return clearable
 
     def has_results(self, account_id: str, event_ids: Sequence[str]) -> bool:
         """Whether there are results with some event ids, whatever their outcomes."""
