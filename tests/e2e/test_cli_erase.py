@@ -227,6 +227,20 @@ def test_a_request_for_access_is_answered_by_one_command(cli: Cli) -> None:
     assert 'consumer id "c-1": 7 events, another spelling' in unknown.stderr
 
 
+def test_an_account_without_events_is_told(cli: Cli) -> None:
+    wrong = replace(cli, account="wrong")
+    for command in (
+        "erase --consumer none --dry-run",
+        "erase --consumer none --yes",
+        "person none",
+        "uploads --subject none",
+        "erase --consumer none --yes --suppress",
+    ):
+        told = "Account 'wrong' has no events.\n"
+        assert told in wrong.run(*command.split()).stderr, command
+        assert "has no events" not in cli.run(*command.split()).stderr, command
+
+
 def test_an_answer_that_cannot_be_written_whole_leaves_no_file(cli: Cli) -> None:
     command = shlex.join([sys.executable, "-m", "engagement.cli", "person", "c-1", "--out", "half.json"])
     done = subprocess.run(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 
 from engagement import v1
-from engagement.cli import printing, related_ids
+from engagement.cli import printing, related_ids, wrong_account
 from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
@@ -108,6 +108,8 @@ def erase(  # noqa: PLR0913 - one for each option
         if not (yes or erasing.is_confirmed(account=account)):
             return ExitStatus.INCOMPLETE
         erasure = erasing.erase(request_id or uuid7())
+        if yes and not erasure.erased_events:
+            wrong_account.report_if_empty(connection, account)
     erasing.show_unmatched(erasure)
     if erasure.erasure_id or as_json:
         _show(erasure, as_json=as_json)
@@ -215,6 +217,8 @@ class _Erasing:
         if self._suppress:
             click.echo("Later events of these subjects would not be stored.", err=True)
         related_ids.show(preview.related, has_more=preview.has_more_related, text=related_ids.WOULD_STAY)
+        if not preview.matched_events:
+            wrong_account.report_if_empty(self._connection, account)
 
     def show_unmatched(self, erasure: v1.Erasure) -> None:
         """Names the ids that nothing has."""

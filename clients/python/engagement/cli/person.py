@@ -13,7 +13,7 @@ from typing import TextIO
 import click
 
 from engagement import v1
-from engagement.cli import printing, profile, related_ids, suppression
+from engagement.cli import printing, profile, related_ids, suppression, wrong_account
 from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.event_json import to_json
@@ -58,6 +58,7 @@ def person(person_id: str, *, out: Path | None, server: str, account: str, as_js
         found = connection.call(lambda client: client.get_person(person_id))
         if not (found.events or found.rejections or found.suppressions):
             related_ids.show(found.related, has_more=found.has_more_related, text=related_ids.ALSO)
+            wrong_account.report_if_empty(connection, account)
             raise NothingFoundError(
                 f"The account {account} has nothing under exactly {printing.quoted(person_id)}."
             )
