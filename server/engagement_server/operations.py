@@ -170,6 +170,8 @@ class EraseEvents:
     max_rejections: int = 1_000
     max_compared: int = MAX_COMPARED_HASHES
     """Hashes of rejected events' subjects to compare."""
+    max_results: int = 5_000
+    """Results of uploads that name the erased events: each time that an event was sent again left one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,8 @@ class ExpireEvents:
     """Time of the node; events with a later one were accepted by a clock that was ahead."""
     max_bytes: int = 4 * 1024 * 1024
     """Bytes of events, but at least one event."""
+    max_results: int = 5_000
+    """Results of uploads that name the events: as in `EraseEvents`, but at least those of one event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,12 +156,23 @@ def test_every_character_of_a_related_id_can_be_seen(cli: Cli) -> None:
     dry = cli.run("erase", "--consumer", "c-1", "--dry-run")
     for shown in (r'"C-1\u200b"', r'"\u00a0c-1"', r'"c-1\t"'):
         assert f"consumer id {shown}: 1 event, another spelling" in dry.stderr
+    assert 'id\t"c-1\\t"\n' in cli.run("person", "c-1\t").stdout
+
+
+def test_ids_that_look_alike_are_told_apart(cli: Cli) -> None:
+    spellings = ["m\u00fcller", "mu\u0308ller", "M\u00dcLLER"]
+    cli.write("alike.ndjson", *(event_line("1", eventId=each, consumerId=each) for each in spellings))
+    assert cli.run("upload", "alike.ndjson").status == 0
+    dry = cli.run("erase", "--consumer", "M\u00fcller", "--dry-run")
+    for shown in ('"m\u00fcller"', r'"mu\u0308ller"', '"M\u00dcLLER"'):
+        assert f"consumer id {shown}: 1 event, another spelling" in dry.stderr
 
 
 def test_nothing_found_is_not_the_same_as_erased(cli: Cli) -> None:
     done = cli.run("erase", "--consumer", "C-1", "--yes")
     assert (done.status, done.stdout) == (1, "")
     assert 'Nothing has exactly this consumer id "C-1".\nNothing was erased.\n' in done.stderr
+    assert 'events stay:\n  consumer id "c-1": 7 events, another spelling\n' in done.stderr
     assert cli.run("erasures").stdout.count("\n") == 1
 
 
@@ -213,6 +225,46 @@ def test_a_request_for_access_is_answered_by_one_command(cli: Cli) -> None:
     unknown = cli.run("person", "C-1")
     assert (unknown.status, unknown.stdout) == (1, "")
     assert 'consumer id "c-1": 7 events, another spelling' in unknown.stderr
+
+
+def test_an_account_without_events_is_told(cli: Cli) -> None:
+    wrong = replace(cli, account="wrong")
+    for command in (
+        "erase --consumer none --dry-run",
+        "erase --consumer none --yes",
+        "person none",
+        "uploads --subject none",
+        "erase --consumer none --yes --suppress",
+    ):
+        told = "Account 'wrong' has no events.\n"
+        assert told in wrong.run(*command.split()).stderr, command
+        assert "has no events" not in cli.run(*command.split()).stderr, command
+
+
+def test_an_answer_that_cannot_be_written_whole_leaves_no_file(cli: Cli) -> None:
+    command = shlex.join([sys.executable, "-m", "engagement.cli", "person", "c-1", "--out", "half.json"])
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -f 0; exec {command}"],
+        cwd=cli.folder,
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "engagement: Cannot write half.json: File too large.\n"
+    assert not (cli.folder / "half.json").exists()
+
+
+def test_a_number_of_rejected_events_that_was_not_counted_to_the_end_says_so(cli: Cli) -> None:
+    invalid = '{"consumerId": "many", "customerInfo": {"role": "\\u0000"}}'
+    cli.write("many.ndjson", *[invalid] * 10_001)
+    assert cli.run("upload", "many.ndjson", "--keep-going").status == 1
+    assert "rejected events\t10,000 or more\n" in cli.run("person", "many").stdout
+    dry = cli.run("erase", "--consumer", "many", "--dry-run")
+    assert "10,000 or more rejected events would lose their ids.\n" in dry.stderr
+    assert cli.run("erase", "--consumer", "many", "--yes", "--json").json()["clearedRejections"] == "10001"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from engagement import EngagementClient, v1
+from engagement.errors import InvalidArgumentError
+from engagement_server.metrics.rejections import MAX_ACCOUNTS
 from tests.support.cli_process import Cli, event_line
 from tests.support.server_process import ServerProcess
 
@@ -95,10 +100,32 @@ def test_a_record_that_was_full_says_so(cli: Cli) -> None:
     cli.write("sources.ndjson", *lines)
     assert cli.run("upload", "sources.ndjson").status == 1
     done = cli.run("rejections")
-    assert "There were too many sources or rules to count them all apart." in done.stderr
+    assert "There were too many accounts, sources or rules to count them all apart." in done.stderr
     assert ["(others)", "attributes", "required"] in [
         line.split("\t")[:3] for line in done.stdout.splitlines()
     ]
+
+
+def test_an_account_without_room_shows_its_last_events_and_does_not_deny_them(tmp_path: Path) -> None:
+    async def refuse_one_each(address: str) -> None:
+        for number in range(MAX_ACCOUNTS + 1):
+            async with EngagementClient(address, account_id=f"a-{number}") as client:
+                with pytest.raises(InvalidArgumentError):
+                    await client.record_event(v1.Event(source="crm"))
+
+    server = ServerProcess(tmp_path / "data").start()
+    try:
+        asyncio.run(refuse_one_each(server.address))
+        (late, early) = (
+            Cli(tmp_path, server=server.address, account=f"a-{number}").run("rejections")
+            for number in (MAX_ACCOUNTS, MAX_ACCOUNTS - 1)
+        )
+    finally:
+        server.kill()
+    assert late.stderr.startswith("No rejected event is counted; the server counts since ")
+    assert "There were too many accounts, sources or rules to count them all apart.\n" in late.stderr
+    assert "RecordEvent\tcrm\tattributes\trequired" in late.stdout
+    assert early.stderr.startswith("1 rejected event; ")
 
 
 def test_wrong_usage_ends_with_status_2(cli: Cli) -> None:

@@ -104,6 +104,50 @@ def test_a_step_of_an_erasure_compares_as_many_rejections_as_it_says(store: Stor
     assert [state.erased_events for state in states] == [0] * 6 + [_EVENTS]
 
 
+def send_again(store: Store, times: int) -> None:
+    for number in range(times):
+        upload = f"again-{number}"
+        store.apply(OpenUpload("acme", upload, "owner"))
+        store.apply(CommitChunk("acme", upload, "owner", 1, batch_of(customer_events(_EVENTS))))
+
+
+def test_a_step_of_an_erasure_clears_as_many_results_as_it_says(store: Store) -> None:
+    send_again(store, 3)
+    ids = "upload_results WHERE event_id <> ''"
+    found = []
+    for limit in (7, 7, 2, 2, 100):
+        state = erase(store, EraseEvents("acme", "erasure", max_results=limit))
+        found.append((state.erased_events, store.count(ids), state.has_more))
+    # Two events at once; then less than the results of one, which goes with the last of them.
+    assert found == [(2, 24, True), (4, 18, True), (4, 16, True), (5, 15, True), (10, 0, False)]
+
+
+@pytest.mark.parametrize(("max_results", "expired"), [(7, 2), (1, 1), (30, _EVENTS)])
+def test_a_step_of_expiry_clears_as_many_results_as_it_says(
+    store: Store, max_results: int, expired: int
+) -> None:
+    send_again(store, 3)
+    store.apply(SetRetention(retention_ms=1, is_first=False))
+    step = ExpireEvents("acme", _TIME_MS + 1, max_results=max_results)
+    assert store.apply(step, time_ms=_LATER_MS) == expired
+    assert store.count("upload_results WHERE event_id <> ''") == 3 * (_EVENTS - expired)
+
+
+def test_a_step_of_the_erasure_of_one_event_clears_as_many_results_as_it_says(store: Store) -> None:
+    send_again(store, 3)
+    begin_uploads(store, 4)
+    ids = "upload_results WHERE event_id IN ('event-000000', 'bad-0')"
+    subjects = [Subject(v1.SubjectKind.SUBJECT_KIND_EVENT_ID, each) for each in ("event-000000", "bad-0")]
+    assert store.count(ids) == 7
+    store.apply(BeginErasure("acme", "request", "erasure", subjects, suppress=False))
+    found = []
+    for _ in range(4):
+        state = store.apply(EraseEvents("acme", "erasure", max_results=2))
+        assert isinstance(state, ErasureState)
+        found.append((state.erased_events, state.cleared_rejections, store.count(ids), state.has_more))
+    assert found == [(0, 0, 5, True), (1, 0, 4, True), (1, 2, 2, True), (1, 4, 0, False)]
+
+
 @pytest.mark.parametrize(
     ("step", "expired"),
     [

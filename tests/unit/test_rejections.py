@@ -155,6 +155,15 @@ def test_the_last_events_of_an_account_are_kept(record: Rejections, clock: Clock
     assert [each.event.source for each in recent] == [str(number) for number in range(100 - MAX_RECENT, 100)]
 
 
+def test_events_of_a_clock_that_was_ahead_do_not_hide_later_ones(record: Rejections, clock: Clock) -> None:
+    clock.time_ms += WINDOW_HOURS * HOUR_MS
+    for _ in range(MAX_RECENT):
+        record.note("acme", "RecordEvent", rejected("ahead"))
+    clock.time_ms -= WINDOW_HOURS * HOUR_MS
+    record.note("acme", "RecordEvent", rejected("now"))
+    assert [each.event.source for each in record.of("acme").recent["acme"]] == ["now"]
+
+
 _notes = st.lists(
     st.tuples(
         st.integers(0, 3),  # the process

@@ -246,6 +246,7 @@ class Rejections:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(account_id)
         if last and events and events[0].time_ms < last[-1].time_ms:
-            events = sorted([*last, *events])
+            latest_ms = self._clock()  # later ones are of a clock that was ahead
+            events = sorted([*(each for each in last if each.time_ms <= latest_ms), *events])
             last.clear()
         last.extend(events)

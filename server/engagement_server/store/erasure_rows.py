@@ -137,6 +137,11 @@ class ErasureRows:
         lost = self._remove_planned(account)
         page = self._next_events(operation, account, running)
         events = [each for each in page.rows if each[0].position <= running.through_position]
+        through = page.next_position
+        clearable = self._rejections.clear_excess(operation, [event.event_id for _, event in events])
+        if clearable < len(events):
+            events = events[:clearable]
+            through = events[-1][0].position if events else running.progress
         if events and self._removal.erase(account, events):
             self._purge.schedule()
         ids = sorted([*lost, *(StoredId(row.position, event.event_id) for row, event in events)])
@@ -145,12 +150,12 @@ class ErasureRows:
         if ids:
             self._tombstones.add(account, [each.event_id for each in ids])
             tail = self._append_notice(operation, account, erased)
-        is_last = page.next_position is None or page.next_position >= running.through_position
+        is_last = through is None or through >= running.through_position
         self._connection.execute(
             "UPDATE erasure_subjects SET progress = ?, value = iif(?, NULL, value)"
             " WHERE erasure = ? AND number = ?",
             (
-                page.next_position or running.through_position,
+                running.through_position if through is None else through,
                 is_last,
                 running.number,
                 running.subject_number,
@@ -173,14 +178,17 @@ class ErasureRows:
                 cleared, through = self._rejections.clear_next(operation, subjects, after=through)
             else:
                 cleared, through = self._rejections.clear_damaged(operation, damaged)
-        if through is None and running.subject.kind == _EVENT_ID:
-            cleared += self._rejections.clear_ids(operation.account_id, [running.subject.value])
+        is_done = through is None
+        if is_done and running.subject.kind == _EVENT_ID:
+            event_ids, limit = [running.subject.value], operation.max_results
+            cleared += self._rejections.clear_ids(operation.account_id, event_ids, limit=limit)
+            is_done = not self._rejections.has_results(operation.account_id, event_ids)
         self._connection.execute(
             "UPDATE erasures SET cleared_rejections = cleared_rejections + ?, cleared_upload = ?,"
             " cleared_chunk = ? WHERE number = ?",
             (cleared, *(through or (None, None)), running.number),
         )
-        return through is None
+        return is_done
 
     def _next_events(self, operation: EraseEvents, account: int, running: RunningErasure) -> Page:
         assert running.subject is not None

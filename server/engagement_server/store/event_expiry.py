@@ -17,6 +17,7 @@ from engagement_server.store.damaged_removal import (
     remove_damaged,
 )
 from engagement_server.store.receive_times import ReceiveTimes
+from engagement_server.store.rejection_rows import RejectionRows
 from engagement_server.store.removal import Removal
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class EventExpiry:
     def __init__(self, connection: apsw.Connection, *, merges: IndexMerges) -> None:
         self._connection = connection
         self._removal = Removal(connection, merges=merges)
+        self._rejections = RejectionRows(connection)
         self._times = ReceiveTimes(connection)
         self._plan: _Plan | None = None
         """How the next step goes on at damage; None: it fails there."""
@@ -53,11 +55,11 @@ class EventExpiry:
         lost = () if plan is None else plan.events
         if lost:
             remove_damaged(self._connection, account, lost)
-        rows = self._find_oldest(operation, account, plan)
-        if not rows:
+        events = self._find_oldest(operation, account, plan)
+        if not events:
             return len(lost)
-        self._removal.remove(account, [(row, v1.Event.FromString(row.payload)) for row in rows])
-        expired, first = rows[-1].position, first_position(account)
+        self._removal.remove(account, events)
+        expired, first = events[-1][0].position, first_position(account)
         self._connection.execute(
             "UPDATE accounts SET expired_sequence = ? WHERE number = ?",
             (expired & (1 << SEQUENCE_BITS) - 1, account),
@@ -70,7 +72,7 @@ class EventExpiry:
         self._connection.execute(
             "DELETE FROM profiles WHERE account = ? AND oldest_position <= ?", (account, expired)
         )
-        return len(lost) + len(rows)
+        return len(lost) + len(events)
 
     def plan(self, operation: ExpireEvents) -> bool:
         """Finds damaged events that are to expire, between transactions; the next step removes them.
@@ -106,7 +108,9 @@ class EventExpiry:
         """Drops a plan that no step has carried out."""
         self._plan = None
 
-    def _find_oldest(self, operation: ExpireEvents, account: int, plan: _Plan | None) -> Sequence[StoredRow]:
+    def _find_oldest(
+        self, operation: ExpireEvents, account: int, plan: _Plan | None
+    ) -> Sequence[tuple[StoredRow, v1.Event]]:
         ((expired, last),) = self._connection.execute(
             "SELECT expired_sequence, last_sequence FROM accounts WHERE number = ?", (account,)
         )
@@ -127,11 +131,14 @@ class EventExpiry:
             " FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
             (first + expired, through, operation.max_events),
         )
-        step: list[StoredRow] = []
+        step: list[tuple[StoredRow, v1.Event]] = []
         size_bytes = 0
         for row in starmap(StoredRow, rows):
             size_bytes += len(row.payload)
             if step and size_bytes > operation.max_bytes:
                 break
-            step.append(row)
-        return step
+            step.append((row, v1.Event.FromString(row.payload)))
+        clearable = self._rejections.count_clearable(
+            operation.account_id, [event.event_id for _, event in step], max_results=operation.max_results
+        )
+        return step[: max(clearable, 1)]

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # values are texts, and the end of a long one is cut off.
 _MAP_KEY = re.compile(r'\[".*', re.DOTALL)
 _EVENT_ID = v1.SubjectKind.SUBJECT_KIND_EVENT_ID
+# As SQL takes it.
+_ALL = -1
 
 
 class ClearingStep(NamedTuple):
@@ -112,9 +114,30 @@ class RejectionRows:
         has_more = len(behind) == operation.max_rejections
         return ClearingStep(cleared, search.damaged if has_more else ChunkPlace(upload + 1, 0))
 
-    def clear_ids(self, account_id: str, event_ids: Sequence[str]) -> int:
-        """Clears all results with some event ids; returns the number of those rejected."""
-        found = self._with_ids(account_id, event_ids)
+    def count_clearable(self, account_id: str, event_ids: Sequence[str], *, max_results: int) -> int:
+        """How many events, from the first on, have together no more results than that."""
+        left = max_results
+        for number, event_id in enumerate(event_ids):
+            left -= len(self._with_ids(account_id, [event_id], limit=left + 1))
+            if left < 0:
+                return number
+        return len(event_ids)
+
+    def clear_excess(self, operation: EraseEvents, event_ids: Sequence[str]) -> int:
+        """How many events a step can erase with all their results; if not even the first, clears some."""
+        limit = operation.max_results
+        clearable = self.count_clearable(operation.account_id, event_ids, max_results=limit)
+        if event_ids and not clearable:
+            self.clear_ids(operation.account_id, event_ids[:1], limit=limit)
+        return clearable
+
+    def has_results(self, account_id: str, event_ids: Sequence[str]) -> bool:
+        """Whether there are results with some event ids, whatever their outcomes."""
+        return bool(self._with_ids(account_id, event_ids, limit=1))
+
+    def clear_ids(self, account_id: str, event_ids: Sequence[str], *, limit: int = _ALL) -> int:
+        """Clears results with some event ids; returns the number of those rejected."""
+        found = self._with_ids(account_id, event_ids, limit=limit)
         for place, _, _, error in found:
             self._clear(place, error)
         rejected = [place for place, _, outcome, _ in found if outcome == Outcome.REJECTED]
@@ -122,14 +145,14 @@ class RejectionRows:
         return len(rejected)
 
     def _with_ids(
-        self, account_id: str, event_ids: Sequence[str]
+        self, account_id: str, event_ids: Sequence[str], *, limit: int = _ALL
     ) -> list[tuple[RejectionPlace, str, int, bytes]]:
         rows: Any = self._connection.execute(  # Any: each column has its own type
             "SELECT r.upload, r.chunk_sequence, r.event_index, r.event_id, r.outcome, r.error"
             " FROM json_each(?) AS wanted"
             " CROSS JOIN upload_results AS r INDEXED BY upload_results_by_event ON r.event_id = wanted.value"
-            " JOIN uploads AS u ON u.number = r.upload WHERE u.account_id = ?",
-            (json.dumps(event_ids), account_id),
+            " JOIN uploads AS u ON u.number = r.upload WHERE u.account_id = ? LIMIT ?",
+            (json.dumps(event_ids), account_id, limit),
         )
         return [
             (RejectionPlace(*place), event_id, outcome, error) for *place, event_id, outcome, error in rows

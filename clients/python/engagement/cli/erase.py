@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 
 from engagement import v1
-from engagement.cli import printing, related_ids
+from engagement.cli import printing, related_ids, wrong_account
 from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.failures import CommandError, CommandInterruptedError, ExitStatus
@@ -108,14 +108,15 @@ def erase(  # noqa: PLR0913 - one for each option
         if not (yes or erasing.is_confirmed(account=account)):
             return ExitStatus.INCOMPLETE
         erasure = erasing.erase(request_id or uuid7())
+        if yes and not erasure.erased_events:
+            wrong_account.report_if_empty(connection, account)
     erasing.show_unmatched(erasure)
     if erasure.erasure_id or as_json:
         _show(erasure, as_json=as_json)
     if not erasure.erasure_id:
         click.echo("Nothing was erased.", err=True)
-        return ExitStatus.INCOMPLETE
     related_ids.show(erasure.related, has_more=erasure.has_more_related, text=related_ids.STAY)
-    return ExitStatus.OK
+    return ExitStatus.OK if erasure.erasure_id else ExitStatus.INCOMPLETE
 
 
 def _require_usable(subjects: Mapping[str, Sequence[str]], *, has_events: bool, suppress: bool) -> None:
@@ -210,11 +211,14 @@ class _Erasing:
             click.echo(f"  and {preview.matched_events - _SHOWN_SAMPLES:,} more", err=True)
         if preview.cleared_rejections:
             count = preview.cleared_rejections
-            click.echo(f"{count:,} rejected event{'s' * (count != 1)} would lose their ids.", err=True)
+            rejected = f"{related_ids.shown_count(count)} rejected event{'s' * (count != 1)}"
+            click.echo(f"{rejected} would lose their ids.", err=True)
         self.show_unmatched(preview)
         if self._suppress:
             click.echo("Later events of these subjects would not be stored.", err=True)
         related_ids.show(preview.related, has_more=preview.has_more_related, text=related_ids.WOULD_STAY)
+        if not preview.matched_events:
+            wrong_account.report_if_empty(self._connection, account)
 
     def show_unmatched(self, erasure: v1.Erasure) -> None:
         """Names the ids that nothing has."""

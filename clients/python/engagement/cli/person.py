@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
 from engagement import v1
-from engagement.cli import printing, profile, related_ids, suppression
+from engagement.cli import printing, profile, related_ids, suppression, wrong_account
 from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.event_json import to_json
 from engagement.cli.failures import CommandError, ExitStatus, NothingFoundError
-
-if TYPE_CHECKING:
-    pass
 
 _PAGE_EVENTS = 1000
 _EPILOG = """\b
@@ -59,6 +58,7 @@ def person(person_id: str, *, out: Path | None, server: str, account: str, as_js
         found = connection.call(lambda client: client.get_person(person_id))
         if not (found.events or found.rejections or found.suppressions):
             related_ids.show(found.related, has_more=found.has_more_related, text=related_ids.ALSO)
+            wrong_account.report_if_empty(connection, account)
             raise NothingFoundError(
                 f"The account {account} has nothing under exactly {printing.quoted(person_id)}."
             )
@@ -105,7 +105,7 @@ def _show(found: v1.GetPersonResponse, profiles: list[v1.Profile], person_id: st
 
 
 def _pairs(found: v1.GetPersonResponse, person_id: str) -> Iterator[tuple[str, str]]:
-    yield "id", person_id
+    yield "id", printing.visible(person_id)
     yield "events", f"{found.events}"
     if found.consumer_events and found.customer_events:
         yield "as consumer id", f"{found.consumer_events}"
@@ -113,14 +113,22 @@ def _pairs(found: v1.GetPersonResponse, person_id: str) -> Iterator[tuple[str, s
     if found.events:
         yield "first accepted", found.first_receive_time.ToJsonString()
         yield "last accepted", found.last_receive_time.ToJsonString()
-    yield "rejected events", f"{found.rejections}"
+    yield "rejected events", related_ids.shown_count(found.rejections)
     lasting = [each for each in found.suppressions if not each.HasField("lift_time")]
     yield "suppressed", f"since {lasting[-1].create_time.ToJsonString()}" if lasting else "no"
 
 
-def _new_file(path: Path) -> TextIO:
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A new file for its owner only, which is removed unless everything is written. Raises CommandError."""
     try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+        with open(path, "x", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
+            try:
+                yield file
+                file.flush()
+            except BaseException:  # half an answer must not pass for a whole one
+                path.unlink(missing_ok=True)
+                raise
     except FileExistsError:
         raise CommandError(f"{path} exists; name another file.") from None
     except OSError as error:

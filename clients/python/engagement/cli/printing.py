@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
+from unicodedata import is_normalized
 
 from google.protobuf import json_format
 
@@ -215,8 +216,11 @@ def _print_line(values: Sequence[str]) -> None:
 
 
 def quoted(text: str) -> str:
-    """An id as a JSON string, in which every blank and every character that is not visible can be seen."""
-    written = json.dumps(text, ensure_ascii=False)
+    """An id as a JSON string, in which every blank and every character that is not visible can be seen.
+
+    If it looks like another one, because its letters are not composed, all that is not ASCII is escaped.
+    """
+    written = json.dumps(text, ensure_ascii=not is_normalized("NFC", text))
     return "".join([each if each.isprintable() else json.dumps(each)[1:-1] for each in written])
 
 

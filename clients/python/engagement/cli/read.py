@@ -9,7 +9,7 @@ from itertools import islice
 import click
 
 from engagement import v1
-from engagement.cli import printing, stored_events
+from engagement.cli import printing, stored_events, wrong_account
 from engagement.cli.connection import connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.damage import LeftOut, skip_damaged_option
@@ -112,7 +112,7 @@ def list_events(  # noqa: PLR0913 - one for each option
     finish()
     sys.stdout.flush()
     if not has_any and wanted == v1.EventFilter() and not left_out.has_any:
-        click.echo(f"Account '{account}' has no events.", err=True)
+        wrong_account.report(account)
     if is_cut:
         click.echo(f"There are more than these {limit:,} events; --limit 0 shows them all.", err=True)
     return left_out.status

@@ -73,7 +73,7 @@ def rejections(  # noqa: PLR0913 - one for each option
         )
     if as_json:
         sys.stdout.write(printing.proto_json(found) + "\n")
-    elif found.rejected_events:
+    elif found.rejected_events or found.recent:
         _print_rows(_COUNT_COLUMNS, map(_count_row, found.counts), flexible="field")
         if found.recent:
             sys.stdout.write("\n")
@@ -87,12 +87,14 @@ def _report(found: v1.ListRejectionsResponse) -> None:
     """Says on standard error how many events these are, and since when the server counts."""
     number = f"{found.rejected_events:,}" if found.rejected_events else "No"
     events = "events" if found.rejected_events > 1 else "event"
+    counted = " is counted" if found.incomplete and not found.rejected_events else ""
     click.echo(
-        f"{number} rejected {events}; the server counts since {found.record_start_time.ToJsonString()}.",
+        f"{number} rejected {events}{counted};"
+        f" the server counts since {found.record_start_time.ToJsonString()}.",
         err=True,
     )
     if found.incomplete:
-        click.echo("There were too many sources or rules to count them all apart.", err=True)
+        click.echo("There were too many accounts, sources or rules to count them all apart.", err=True)
 
 
 def _print_rows(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, flexible: str) -> None:

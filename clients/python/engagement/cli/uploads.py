@@ -10,7 +10,7 @@ import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engagement import v1
-from engagement.cli import printing
+from engagement.cli import printing, wrong_account
 from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.failures import ExitStatus
@@ -111,12 +111,15 @@ def uploads(  # noqa: PLR0913 - one for each option
                 ),
                 at_once=_PAGE_UPLOADS,
             )
-            _show_all(found, as_json=as_json)
+            if not _show_all(found, as_json=as_json):
+                click.echo("No upload is on record that matches.", err=True)
+                wrong_account.report_if_empty(connection, account)
     sys.stdout.flush()
     return ExitStatus.OK
 
 
-def _show_all(found: Iterable[v1.Upload], *, as_json: bool) -> None:
+def _show_all(found: Iterable[v1.Upload], *, as_json: bool) -> bool:
+    """Prints uploads; returns whether there are any."""
     is_terminal = printing.is_terminal()
     rows = printing.Rows(*(_TERMINAL_COLUMNS if is_terminal else _COLUMNS), flexible="source")
     upload = None
@@ -127,8 +130,7 @@ def _show_all(found: Iterable[v1.Upload], *, as_json: bool) -> None:
             rows.add(_short_row(upload) if is_terminal else _row(upload))
     if not as_json:
         rows.finish()
-    if upload is None:
-        click.echo("No upload is on record that matches.", err=True)
+    return upload is not None
 
 
 def _show_one(connection: Connection, upload_id: str, *, subject_id: str, as_json: bool) -> None:
