@@ -233,3 +233,17 @@ async def test_the_limits_are_told(channel: grpc.aio.Channel) -> None:
     info = await v1.ServerServiceStub(channel).GetServerInfo(v1.GetServerInfoRequest())
     assert info.limits.max_chunk_bytes == 256 * KIB
     assert info.limits.max_rejections_without_success == 1000
+
+
+@pytest.mark.parametrize("sent", [(), (opening(), chunk(1, customer_event()), chunk(2, customer_event()))])
+async def test_what_is_no_message_of_the_contract_ends_a_stream_after_the_acks_that_are_due(
+    ingest: IngestServiceAsyncStub, sent: tuple[Request, ...]
+) -> None:
+    upload = RawUpload(ingest)
+    await upload.send(*sent)
+    await upload.send_bytes(b"\xff")
+    received: list[Response] = []
+    refused = await refusal(upload, received)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert [violation[:2] for violation in refused.violations] == [("", "server.message.malformed")]
+    assert not sent or received[-1].ack.committed_through == 2

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 NUMBER_BYTES = 8
@@ -51,6 +51,8 @@ def main() -> int:
 def _serve(control: socket.socket) -> Sequence[str] | None:
     """Returns in each fork the arguments of the program, and here nothing once the requests have ended.
 
+    The forks end with the process that sends requests, even if that is killed.
+
     A request is its length and JSON, and has the standard streams with it, and a socket on which the fork's
     process id and its exit status are sent.
     """
@@ -70,6 +72,7 @@ def _serve(control: socket.socket) -> Sequence[str] | None:
             continue
         length, received, _, _ = socket.recv_fds(control, NUMBER_BYTES, _STREAMS + 1)
         if not length:
+            _kill(running)
             return None
         request = json.loads(control.recv(int.from_bytes(length), socket.MSG_WAITALL))
         *streams, status = received
@@ -97,6 +100,11 @@ def _report_ended(running: dict[int, socket.socket]) -> None:
             return
         with running.pop(pid) as report:
             _report(report, os.waitstatus_to_exitcode(status))
+
+
+def _kill(running: Iterable[int]) -> None:
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)  # those that have ended are not reaped yet, so it is theirs
 
 
 def _report(report: socket.socket, number: int) -> None:

@@ -58,7 +58,8 @@ class ForkedProcess:
     def send_signal(self, number: int) -> None:
         """Sends a signal unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # the fork server has just seen it end
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kills it: SIGKILL."""

@@ -40,11 +40,13 @@ class RawUpload:
         """Writes requests, waiting while the transport takes no more, as long as the stream goes on."""
         # Past `call.write`, which replaces the status of a stream that ends meanwhile with INTERNAL.
         with suppress(grpc.aio.InternalError, grpc.aio.AioRpcError):  # reading tells why the stream has ended
-            await self.call.wait_for_connection()
             for request in requests:
-                await self.call._cython_call.send_serialized_message(  # type: ignore[attr-defined]
-                    request.SerializeToString()
-                )
+                await self.send_bytes(request.SerializeToString())
+
+    async def send_bytes(self, message: bytes) -> None:
+        """Writes what need not be a message of the contract."""
+        await self.call.wait_for_connection()
+        await self.call._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]
 
     async def receive(self) -> Response:
         """The next message of the server; raises AioRpcError if it refuses."""

@@ -118,6 +118,35 @@ def test_an_erasure_clears_all_that_may_be_the_persons(folder: Path, max_rejecti
         assert state.cleared_rejections == 0
 
 
+@pytest.mark.parametrize("chunk", [_DAMAGED_CHUNK, _DAMAGED_CHUNK + 1])
+def test_a_rejected_event_is_erased_by_its_id_beside_damaged_hashes(folder: Path, chunk: int) -> None:
+    event_id = f"damaged-{chunk}-7"
+    subject = Subject(v1.SubjectKind.SUBJECT_KIND_EVENT_ID, event_id)
+    with opened(folder) as (reader, writer, _):
+        apply(writer, BeginErasure("acme", "request", "erasure", [subject], suppress=False))
+        state = apply(writer, EraseEvents("acme", "erasure"))
+        assert isinstance(state, ErasureState)
+        assert (state.has_more, state.cleared_rejections) == (False, 1)
+        assert event_id not in left(reader, "damaged")
+        # The plan for the damage is not kept: other erasures remove their hashes.
+        apply(
+            writer,
+            BeginErasure("acme", "other", "other", [subject._replace(value="first-4-7")], suppress=False),
+        )
+        apply(writer, EraseEvents("acme", "other"))
+        (row,) = reader.rejections(
+            RejectionQuery(
+                "acme",
+                "first",
+                10,
+                subjects=[Subject(v1.SubjectKind.SUBJECT_KIND_CONSUMER_ID, "bela")],
+                after_sequence=4,
+                after_index=6,
+            )
+        ).rejections[:1]
+        assert row.verdict.event_id == "first-4-8"
+
+
 @contextmanager
 def writer_search_failure() -> Iterator[None]:
     """Raises what the readers make of an error of SQLite."""

@@ -168,6 +168,24 @@ def test_a_step_compares_a_bounded_number_of_hashes(
     assert step.through is not None
 
 
+def test_a_step_finds_a_bounded_number_of_events_although_all_are_of_one_person(
+    connection: apsw.Connection, placed: dict[Subject, list[tuple[str, int]]]
+) -> None:
+    rows, everywhere = RejectionSubjects(connection), Subject(_CUSTOMER_ID, "unknown")
+    upload = rows.first_upload("acme", 0)
+    assert upload is not None
+    for sequence in range(1_000, 1_050):
+        rows.add("acme", ChunkPlace(upload, sequence), {index: [everywhere] for index in range(500)})
+    sought, found = rows.sought("acme", [everywhere]), 0
+    after: ChunkPlace | None = ORIGIN
+    while after is not None:
+        step = rows.search(sought, Work(), after=after)
+        assert len(step.found) <= 5_000
+        found += len(step.found)
+        after = step.through
+    assert found == 50 * 500
+
+
 def test_the_id_of_a_rejected_event_is_nowhere_in_the_store(
     connection: apsw.Connection, placed: dict[Subject, list[tuple[str, int]]], tmp_path: Path
 ) -> None:

@@ -104,6 +104,18 @@ def test_a_clock_that_is_set_back_grows_nothing_and_begins_the_record_anew(
     assert snapshot.since_ms == clock.time_ms
 
 
+def test_events_from_before_the_clock_was_set_back_give_way_to_the_last_ones(
+    record: Rejections, clock: Clock
+) -> None:
+    for _ in range(MAX_RECENT):
+        record.note("acme", "RecordEvent", rejected("before"))
+    clock.time_ms -= HOUR_MS
+    for _ in range(2):
+        clock.time_ms += 1
+        record.note("acme", "RecordEvent", rejected("after"))
+    assert [each.event.source for each in record.of("acme").recent["acme"]] == ["after"] * 2
+
+
 def test_a_thousand_sources_do_not_grow_it_and_keep_their_rules(record: Rejections) -> None:
     for number in range(1_000):
         record.note("acme", "RecordEvent", rejected(f"source-{number}", "a"))

@@ -245,6 +245,9 @@ class Rejections:
             if len(self._recent) > MAX_ACCOUNTS:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(account_id)
+        time_ms = self._clock()
+        while last and last[-1].time_ms > time_ms:  # the clock was set back
+            last.pop()
         if last and events and events[0].time_ms < last[-1].time_ms:
             latest_ms = self._clock()  # later ones are of a clock that was ahead
             events = sorted([*(each for each in last if each.time_ms <= latest_ms), *events])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import apsw
 
 from engagement_server.store.checksums import connect, is_damage
+from engagement_server.store.rejection_rows import RejectionRows
 from engagement_server.store.rejection_subjects import (
     ChunkPlace,
     RejectionPlace,
@@ -62,3 +63,21 @@ def find_damage(
                 return None
             place = step.through
     return None
+
+
+def damaged_chunks(path: str, account_id: str, event_id: str) -> Collection[ChunkPlace]:
+    """The chunks whose hashes are damaged, of the rejected events with an id. Raises apsw.Error."""
+    with closing(connect(path, flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        places = RejectionRows(connection).with_ids(account_id, [event_id])
+        chunks = {ChunkPlace(place.upload, place.chunk_sequence) for place in places}
+        return {chunk for chunk in chunks if _is_damaged(connection, chunk)}
+
+
+def _is_damaged(connection: apsw.Connection, chunk: ChunkPlace) -> bool:
+    try:
+        connection.execute("SELECT hashes FROM rejection_subjects WHERE chunk = ?", (chunk.key,)).fetchall()
+    except apsw.Error as error:
+        if not is_damage(error):
+            raise
+        return True
+    return False

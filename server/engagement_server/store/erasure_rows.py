@@ -13,7 +13,7 @@ from engagement_server.cursor import first_position
 from engagement_server.errors import DamagedEventsError, RequestIdReusedError
 from engagement_server.model import NO_ERASURE, ErasureState, Subject
 from engagement_server.store.account_rows import NO_ACCOUNT, find_account, find_bounds, open_account
-from engagement_server.store.damaged_rejections import DamagedSearch, find_damage
+from engagement_server.store.damaged_rejections import DamagedSearch, damaged_chunks, find_damage
 from engagement_server.store.damaged_removal import (
     DamagedEvents,
     StoredId,
@@ -218,12 +218,13 @@ class ErasureRows:
                 return False
             if running.subject.kind == _EVENT_ID:
                 wanted = positions_with_id(damaged.connection, account, running.subject.value)
+                self._rejections.damaged = damaged_chunks(path, account_id, running.subject.value)
             else:
                 wanted = EventPages(damaged.connection).candidates(_query(operation, running))
             met = [each for each in damaged.ranges() if each.is_near(wanted)]
         self._planned = plan_removal(path, account_id, met)
         self._wanted = set(wanted)
-        return bool(self._planned)
+        return bool(self._planned or self._rejections.damaged)
 
     def _find_damaged_rejections(self, operation: EraseEvents, path: str) -> DamagedSearch | None:
         account = find_account(self._connection, operation.account_id) or NO_ACCOUNT
@@ -243,7 +244,7 @@ class ErasureRows:
 
     def forget_plan(self) -> None:
         """Drops a plan that no step has carried out."""
-        self._planned, self._damaged_search = (), None
+        self._planned, self._damaged_search, self._rejections.damaged = (), None, ()
 
     def _remove_planned(self, account: int) -> list[StoredId]:
         """Removes the damaged events that are planned; returns those of the subject."""

@@ -23,7 +23,7 @@ from engagement_server.store.rejection_subjects import (
 from engagement_server.store.tombstones import subjects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     import apsw
 
@@ -52,6 +52,8 @@ class RejectionRows:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._subjects = RejectionSubjects(connection)
+        self.damaged: Collection[ChunkPlace] = ()
+        """Chunks whose hashes stay where they are, because they are damaged."""
 
     def may_have(self, account_id: str, subjects: Iterable[Subject]) -> bool:
         """Whether there may be rejected events about some subjects, or with some event ids.
@@ -182,7 +184,8 @@ class RejectionRows:
         for upload, sequence, index in places:
             by_chunk[ChunkPlace(upload, sequence)].add(index)
         for chunk, indexes in by_chunk.items():
-            self._subjects.remove(chunk, indexes)
+            if chunk not in self.damaged:
+                self._subjects.remove(chunk, indexes)
 
 
 def erasable_subjects(event: v1.Event) -> list[Subject]:

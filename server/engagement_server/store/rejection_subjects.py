@@ -24,6 +24,8 @@ MAX_SEQUENCE = (1 << 32) - 1
 """No upload has more chunks."""
 # Finding a row, or an upload without rows, takes as long as comparing so many hashes.
 _ROW_COST = 100
+# So does keeping an event that is found: an id may be in all of them.
+_FOUND_COST = 100
 _HASH_BYTES = 8
 _SEQUENCE_BITS = MAX_SEQUENCE.bit_length()
 _ENTRY_BYTES = _HASH_BYTES + 2
@@ -71,9 +73,9 @@ class Work:
         """The number of rows after which it is done."""
         return -(-self._left // _ROW_COST)
 
-    def count_row(self, hashes: int = 0) -> None:
-        """Counts a row that was looked at, and the hashes in it."""
-        self._left -= _ROW_COST + hashes
+    def count_row(self, hashes: int = 0, *, found: int = 0) -> None:
+        """Counts a row that was looked at, the hashes in it, and those that were found."""
+        self._left -= _ROW_COST + hashes + _FOUND_COST * found
 
 
 class SearchStep(NamedTuple):
@@ -151,8 +153,9 @@ class RejectionSubjects:
             (after.key, ChunkPlace(after.upload + 1, 0).key),
         )
         for key, packed in rows:
-            work.count_row(len(packed) // _ENTRY_BYTES)
-            yield key & MAX_SEQUENCE, sought.find(packed)
+            entries = sought.find(packed)
+            work.count_row(len(packed) // _ENTRY_BYTES, found=len(entries))
+            yield key & MAX_SEQUENCE, entries
 
     def first_upload(self, account_id: str, number: int) -> int | None:
         """The first upload of an account from a number on."""
