@@ -66,7 +66,7 @@ def describe(event: v1.Event, error: v1.EventError) -> RejectedEvent:
 
 
 def shape(value: str) -> str:
-    """The shape of a text: letters become `a` or `A`, digits `9`, and what is not ASCII `?`."""
+    """The shape of a text: letters become `a` or `A`, digits `9`, and others beyond ASCII `?`."""
     shown = "".join(map(_shape_of_character, value[: MAX_SHAPE_CHARACTERS + 1]))
     return shown if len(shown) <= MAX_SHAPE_CHARACTERS else shown[: MAX_SHAPE_CHARACTERS - 1] + _CUT
 
