@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import accumulate, islice
 from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -60,6 +59,8 @@ class Related(NamedTuple):
     relation: v1.RelatedId.Relation
     events: int
     """Events that have it and none of the ids that were asked for."""
+    rejections: int
+    """Rejected events of the same."""
 
 
 @dataclass(slots=True)
@@ -138,6 +139,8 @@ class _Search:
         """Of these."""
         self._left: Counter[Subject] = Counter()
         """Of ids beside those wanted, the events that have none of these."""
+        self._left_rejections: Counter[Subject] = Counter()
+        """Of these ids, such rejected events."""
 
     async def run(self) -> Survey:
         persons = [subject for subject in self._wanted if subject.kind in _PERSON_IDS]
@@ -151,8 +154,8 @@ class _Search:
         together = [each for each, relation in self._relations.items() if relation == _SEEN_TOGETHER]
         for kind in sorted({subject.kind for subject in together}):
             await self._count_left(kind, [subject.value for subject in together if subject.kind == kind])
-        self._rank()
         await self._find_rejections()
+        self._rank()
         if self._is_cut:
             self._survey.has_more_related = True
             self._survey.unmatched.clear()
@@ -233,12 +236,19 @@ class _Search:
 
     def _rank(self) -> None:
         found = [
-            Related(subject, relation, min(self._left[subject], _MAX_COUNTED))
+            Related(
+                subject,
+                relation,
+                events=min(self._left[subject], _MAX_COUNTED),
+                rejections=min(self._left_rejections[subject], _MAX_COUNTED),
+            )
             for subject, relation in self._relations.items()
+            if self._left[subject]
+            or self._left_rejections[subject]
             # Later events may have only the other id of a person.
-            if self._left[subject] or (relation == _SEEN_TOGETHER and subject.kind in _PERSON_IDS)
+            or (relation == _SEEN_TOGETHER and subject.kind in _PERSON_IDS)
         ]
-        found.sort(key=lambda each: (-each.events, each.subject))
+        found.sort(key=lambda each: (-each.events, -each.rejections, each.subject))
         lengths = accumulate(len(each.subject.value) for each in found)
         shown = [
             each
@@ -249,7 +259,7 @@ class _Search:
         self._survey.has_more_related |= len(shown) < len(found)
 
     async def _find_rejections(self) -> None:
-        """Counts rejected events, and notes which ids nothing has."""
+        """Counts rejected events, also under ids beside those wanted, and notes which ids nothing has."""
         event_ids = [subject.value for subject in self._wanted if subject.kind == _EVENT_ID]
         people = [subject for subject in self._wanted if subject.kind != _EVENT_ID]
         by_id = await self._read(lambda reader: reader.rejections_of.with_ids(self._account_id, event_ids))
@@ -258,17 +268,19 @@ class _Search:
         last: deque[RejectionPlace] = deque(maxlen=MAX_PLACES)
         after: ChunkPlace | None = ORIGIN if people else None
         while after is not None:
-            search = partial(_search_rejections, self._account_id, people, after)
             try:
-                step = await self._read(search)
+                step = await self._search_rejections([*people, *self._relations], after)
             except DataDamagedError:
                 if not self._is_brief:
                     raise
                 self._is_cut = True
                 break
             named = named.union(*step.found.values())
-            places.update(islice(step.found, _MAX_COUNTED - len(places)))
-            last.extend(step.found)
+            about = {place for place, found in step.found.items() if not self._wanted.isdisjoint(found)}
+            for place in step.found.keys() - about - by_id.keys():
+                self._left_rejections.update(step.found[place])
+            places.update(islice(about, _MAX_COUNTED - len(places)))
+            last.extend(sorted(about))
             after = step.through
             if after is not None and self._is_brief and time.monotonic() >= self._end:
                 self._is_cut = True
@@ -279,6 +291,12 @@ class _Search:
         }
         newest = sorted(last, reverse=True)
         self._survey.last_rejections = await self._read(lambda reader: reader.rejections_of.names_of(newest))
+
+    async def _search_rejections(self, subjects: Sequence[Subject], after: ChunkPlace) -> SearchStep:
+        work = Work(MAX_COMPARED_HASHES)
+        return await self._read(
+            lambda reader: reader.rejections_of.search(self._account_id, subjects, work, after=after)
+        )
 
     async def _read(self, read: Callable[[Reader], T]) -> T:
         return await self._readers.run(read, caller=self._caller)
@@ -314,12 +332,6 @@ class _Search:
                 self._is_cut = True
                 return
             after = page.next_position
-
-
-def _search_rejections(
-    account_id: str, subjects: Sequence[Subject], after: ChunkPlace, reader: Reader
-) -> SearchStep:
-    return reader.rejections_of.search(account_id, subjects, Work(MAX_COMPARED_HASHES), after=after)
 
 
 def _names(event: v1.Event) -> list[Subject]:

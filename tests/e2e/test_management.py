@@ -202,8 +202,8 @@ async def test_a_stopping_server_is_not_ready_but_answers_until_its_end(tmp_path
             upload = connection.ingest.UploadEvents()
             for message in (opening(), chunk(1, *customer_events(1))):
                 await upload.write(message)
-            async for message in upload:
-                if message.HasField("ack"):
+            async for answer in upload:
+                if answer.HasField("ack"):
                     break
             server.send(signal.SIGTERM)  # the stream gets its grace
             await eventually(lambda: ask(address, "/readyz").status == 503, "the server is not ready")

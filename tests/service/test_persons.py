@@ -160,6 +160,21 @@ async def test_rejected_events_are_previewed_and_cleared(
     assert again == await client.get_erasure(erased.erasure_id)
 
 
+async def test_rejected_events_that_stay_under_a_related_id_are_counted(client: EngagementClient) -> None:
+    await client.record_event(event("both", consumer="ada", customer="A1"))
+    rejected = [event("r1", customer="A1"), event("r2", consumer="ada", customer="A1"), event("r3")]
+    for each in rejected:
+        each.customer_info.role = "\0"
+    await Uploader(client, upload_id="file").upload([*rejected, event("stored", consumer="ada")])
+    for preview in (True, False):
+        erasure = await client.erase_consumer(consumer_id="ada", validate_only=preview)
+        assert (erasure.matched_events, erasure.cleared_rejections) in {(2, 1), (0, 1)}
+        ((related),) = erasure.related
+        assert (related.id, related.events, related.rejections) == ("A1", 0, 1)
+    rest = await client.erase_consumer(customer_id="A1")
+    assert (rest.cleared_rejections, [*rest.related]) == (1, [])
+
+
 async def test_erasures_are_found_by_request_and_by_what_they_named(client: EngagementClient) -> None:
     await client.record_events(
         [event("1", consumer="ada"), event("2", customer="A1"), event("3", consumer="b")]

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from engagement_server.governor.turns import Caller
-from engagement_server.log.waiting import BUSY_COMMIT_MICROSECONDS, LANES, WaitingOperations, waiting
+from engagement_server.log.waiting import CALLS_MICROSECONDS, LANES, WaitingOperations, waiting
 from engagement_server.operations import CommitChunk, ExpireUploads, Operation, RecordBatch
 from tests.support.events import batch_of, customer_events
 
@@ -40,11 +40,12 @@ async def test_uploads_keep_a_quarter_of_each_commit_while_calls_are_plentiful(e
         for _ in range(400):
             entry = waiting([operation], Caller("connection", "acme"))
             queue.enqueue(entry)
-        costs[type(operation)] = entry.microseconds / BUSY_COMMIT_MICROSECONDS
+        costs[type(operation)] = entry.microseconds
     for _ in range(2):
         kinds = [type(each) for each in queue.take_group(LANES).operations]
-        assert 0.25 <= costs[CommitChunk] * kinds.count(CommitChunk) < 0.25 + costs[CommitChunk]
-        assert 0.75 <= costs[RecordBatch] * kinds.count(RecordBatch) < 0.75 + costs[RecordBatch]
+        calls = costs[RecordBatch] * kinds.count(RecordBatch)
+        assert CALLS_MICROSECONDS <= calls < CALLS_MICROSECONDS + costs[RecordBatch]
+        assert calls / 3 <= costs[CommitChunk] * kinds.count(CommitChunk) < calls / 3 + costs[CommitChunk]
         assert kinds == sorted(kinds, key=[RecordBatch, CommitChunk].index)
 
 

@@ -403,7 +403,10 @@ type RelatedId struct {
 	// erasure leaves there. More than 10,000 count as 10,000. 0 for a consumer id
 	// or customer id that was seen only together with the request's: it matters
 	// for suppression, and once later events have it alone.
-	Events        int64 `protobuf:"varint,4,opt,name=events,proto3" json:"events,omitempty"`
+	Events int64 `protobuf:"varint,4,opt,name=events,proto3" json:"events,omitempty"`
+	// Number of rejected events that have it and none of the ids of the request.
+	// More than 10,000 count as 10,000.
+	Rejections    int64 `protobuf:"varint,5,opt,name=rejections,proto3" json:"rejections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -462,6 +465,13 @@ func (x *RelatedId) GetRelation() RelatedId_Relation {
 func (x *RelatedId) GetEvents() int64 {
 	if x != nil {
 		return x.Events
+	}
+	return 0
+}
+
+func (x *RelatedId) GetRejections() int64 {
+	if x != nil {
+		return x.Rejections
 	}
 	return 0
 }
@@ -1446,12 +1456,15 @@ const file_engagement_v1_privacy_service_proto_rawDesc = "" +
 	"\x17erase_consumer.subjects\x12\x1fmust name a subject or an event\x1a.size(this.subjects) + size(this.event_ids) > 0\x1a\x80\x01\n" +
 	"\x17erase_consumer.suppress\x12:suppress needs a subject: single events are not suppressed\x1a)!this.suppress || size(this.subjects) > 0\"I\n" +
 	"\x15EraseConsumerResponse\x120\n" +
-	"\aerasure\x18\x01 \x01(\v2\x16.engagement.v1.ErasureR\aerasure\"\xfb\x01\n" +
+	"\aerasure\x18\x01 \x01(\v2\x16.engagement.v1.ErasureR\aerasure\"\x9b\x02\n" +
 	"\tRelatedId\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.engagement.v1.SubjectKindR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12=\n" +
 	"\brelation\x18\x03 \x01(\x0e2!.engagement.v1.RelatedId.RelationR\brelation\x12\x16\n" +
-	"\x06events\x18\x04 \x01(\x03R\x06events\"W\n" +
+	"\x06events\x18\x04 \x01(\x03R\x06events\x12\x1e\n" +
+	"\n" +
+	"rejections\x18\x05 \x01(\x03R\n" +
+	"rejections\"W\n" +
 	"\bRelation\x12\x18\n" +
 	"\x14RELATION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16RELATION_SEEN_TOGETHER\x10\x01\x12\x15\n" +

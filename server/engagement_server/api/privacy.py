@@ -190,12 +190,13 @@ def _describe(erasure: v1.Erasure, subjects: list[Subject], survey: Survey) -> N
 
 
 def _related_message(related: Related) -> v1.RelatedId:
-    subject, relation, events = related
+    subject, relation, events, rejections = related
     return v1.RelatedId(
         kind=subject.kind,  # type: ignore[arg-type]  # the number is the contract's
         id=subject.value,
         relation=relation,
         events=events,
+        rejections=rejections,
     )
 
 

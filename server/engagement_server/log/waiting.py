@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 COMMIT_MICROSECONDS: Final = 30_000
 """How long a commit should take at most: enough to share an fsync, and short enough to wait for."""
+CALLS_MICROSECONDS: Final = 8_000
+"""The same for the calls of a commit, of which many share an fsync."""
 BUSY_COMMIT_MICROSECONDS: Final = 4_500
-"""The same while single calls come: each waits for the commit before its own."""
+"""The same for uploads while calls come: each waits for the commit before its own. It is about a chunk."""
 _BUSY_SECONDS: Final = 1.0
 _OPERATION_BYTES: Final = 256
 # Measured on the slower of the machines at hand; their ratio matters more than their size.
@@ -213,9 +215,9 @@ class WaitingOperations:
         has_uploads = Lane.UPLOADS in lanes and bool(self._lanes[Lane.UPLOADS].turns)
         spent = 0.0
         if Lane.CALLS in lanes:
-            spent = self._take(Lane.CALLS, entries, limit * (0.75 if has_uploads else 1.0))
+            spent = self._take(Lane.CALLS, entries, CALLS_MICROSECONDS)
         if has_uploads:
-            self._take(Lane.UPLOADS, entries, max(limit - spent, limit / 4))
+            self._take(Lane.UPLOADS, entries, max(limit - spent, spent / 3))  # a quarter of both
         has_background = False
         if Lane.BACKGROUND in lanes and self._lanes[Lane.BACKGROUND].turns:
             is_due = now >= self._background_from

@@ -36,11 +36,10 @@ def show(related: Sequence[v1.RelatedId], *, has_more: bool, text: str) -> None:
     if related:
         click.echo(text, err=True)
     for each in related:
-        if not each.events:
-            click.echo(f"  {kind_name(each.kind)} {printing.quoted(each.id)}: no other events", err=True)
-            continue
-        events = f"{shown_count(each.events)} event{'s' * (each.events != 1)}"
+        counts = [(each.events, "event"), (each.rejections, "rejected event")]
+        left = [f"{shown_count(count)} {name}{'s' * (count != 1)}" for count, name in counts if count]
         relation = _RELATIONS.get(each.relation, "related")
-        click.echo(f"  {kind_name(each.kind)} {printing.quoted(each.id)}: {events}, {relation}", err=True)
+        found = f"{' and '.join(left)}, {relation}" if left else "no other events"
+        click.echo(f"  {kind_name(each.kind)} {printing.quoted(each.id)}: {found}", err=True)
     if has_more:
         click.echo("There may be more of them.", err=True)

@@ -58,7 +58,7 @@ class EraseConsumerResponse(_message.Message):
     def __init__(self, erasure: _Optional[_Union[Erasure, _Mapping]] = ...) -> None: ...
 
 class RelatedId(_message.Message):
-    __slots__ = ("kind", "id", "relation", "events")
+    __slots__ = ("kind", "id", "relation", "events", "rejections")
     class Relation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         RELATION_UNSPECIFIED: _ClassVar[RelatedId.Relation]
@@ -71,11 +71,13 @@ class RelatedId(_message.Message):
     ID_FIELD_NUMBER: _ClassVar[int]
     RELATION_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    REJECTIONS_FIELD_NUMBER: _ClassVar[int]
     kind: SubjectKind
     id: str
     relation: RelatedId.Relation
     events: int
-    def __init__(self, kind: _Optional[_Union[SubjectKind, str]] = ..., id: _Optional[str] = ..., relation: _Optional[_Union[RelatedId.Relation, str]] = ..., events: _Optional[int] = ...) -> None: ...
+    rejections: int
+    def __init__(self, kind: _Optional[_Union[SubjectKind, str]] = ..., id: _Optional[str] = ..., relation: _Optional[_Union[RelatedId.Relation, str]] = ..., events: _Optional[int] = ..., rejections: _Optional[int] = ...) -> None: ...
 
 class Erasure(_message.Message):
     __slots__ = ("erasure_id", "matched_events", "erased_events", "suppressing", "create_time", "complete_time", "sample_event_ids", "request_id", "subject_kinds", "cleared_rejections", "related", "has_more_related", "unmatched_subjects", "unmatched_event_ids", "lift_time")

@@ -19802,6 +19802,19 @@ pub struct RelatedId {
         )
     )]
     pub events: i64,
+    /// Number of rejected events that have it and none of the ids of the request.
+    /// More than 10,000 count as 10,000.
+    ///
+    /// Field 5: `rejections`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejections",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub rejections: i64,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -19813,6 +19826,7 @@ impl ::core::fmt::Debug for RelatedId {
             .field("id", &self.id)
             .field("relation", &self.relation)
             .field("events", &self.events)
+            .field("rejections", &self.rejections)
             .finish()
     }
 }
@@ -19861,6 +19875,9 @@ impl ::buffa::Message for RelatedId {
         if self.events != 0i64 {
             size += 1u64 + ::buffa::types::int64_encoded_len(self.events) as u64;
         }
+        if self.rejections != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.rejections) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -19888,6 +19905,9 @@ impl ::buffa::Message for RelatedId {
         }
         if self.events != 0i64 {
             ::buffa::types::put_int64_field(4u32, self.events, buf);
+        }
+        if self.rejections != 0i64 {
+            ::buffa::types::put_int64_field(5u32, self.rejections, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -19932,6 +19952,13 @@ impl ::buffa::Message for RelatedId {
                 )?;
                 self.events = ::buffa::types::decode_int64(buf)?;
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.rejections = ::buffa::types::decode_int64(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -19944,6 +19971,7 @@ impl ::buffa::Message for RelatedId {
         self.id.clear();
         self.relation = ::buffa::EnumValue::from(0);
         self.events = 0i64;
+        self.rejections = 0i64;
         self.__buffa_unknown_fields.clear();
     }
 }
