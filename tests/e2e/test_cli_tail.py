@@ -15,6 +15,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pytest
 from engagement import EngagementClient, v1
 from engagement.cli.part_file import Mark, PartFile
 from tests.e2e.test_cli_terminal import CONTROL_SEQUENCE, run_on_terminal
-from tests.support.cli_process import TIMEOUT_SECONDS, Cli, read_line
+from tests.support.cli_process import TIMEOUT_SECONDS, Cli, Result, read_line
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import wait_until
 
@@ -153,6 +154,26 @@ def test_it_begins_with_what_was_accepted_at_a_time(cli: Cli) -> None:
     shown = cli.run("tail", "--accepted-since", second["receiveTime"], "--limit", "1")
     names, row = (line.split("\t") for line in shown.stdout.splitlines())
     assert dict(zip(names, row, strict=True))["attributes"] == "balance=2"
+
+
+def test_it_stops_at_a_time_after_all_that_was_accepted_before_it(cli: Cli) -> None:
+    record(cli, "1")
+    record(cli, "2")
+    second = json.loads(cli.run("get", "e-2", "--json").stdout)["receiveTime"]
+    past = cli.run("tail", "--json", "--from-start", "--accepted-until", second)
+    assert (past.status, [balance_of(json.loads(line)) for line in past.stdout.splitlines()]) == (0, ["1"])
+    soon = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+    with cli.start("tail", "--json", "--from-start", "--accepted-until", soon) as process:
+        first = read_json(process)
+        record(cli, "3")
+        output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 0
+    record(cli, "4")
+    shown = [first, *map(json.loads, output.splitlines())]
+    assert shown == [
+        json.loads(line) for line in cli.run("list", "--json", "--accepted-until", soon).stdout.splitlines()
+    ]
+    assert cli.run("tail", "--json", "--accepted-until", second) == Result(0, "", "")
 
 
 def test_the_json_is_that_of_a_list(cli: Cli) -> None:

@@ -7,6 +7,8 @@ import json
 import shlex
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
+from itertools import takewhile
 
 import click
 from google.protobuf import json_format
@@ -17,6 +19,7 @@ from engagement.cli import printing, stored_events
 from engagement.cli.connection import Connection, connect
 from engagement.cli.connection_options import account_option, server_option
 from engagement.cli.damage import LeftOut, skip_damaged_option
+from engagement.cli.ending import batches_until
 from engagement.cli.event_filter import live_filter_options, to_arguments
 from engagement.cli.event_json import to_json
 from engagement.cli.failures import CommandError, CommandInterruptedError
@@ -37,10 +40,11 @@ Examples:
   engagement tail --account acme
   engagement tail --account acme --from-start --status vip
   engagement tail --account acme --accepted-since 2024-05-01 --json
+  engagement tail --account acme --from-start --accepted-until 2024-06-01
   engagement tail --account acme --json | jq -c .event.customerInfo
 
-Exit status: 0 --limit is reached, 1 damaged events were left out, 2 wrong usage or no connection, 130
-stopped with Ctrl-C.
+Exit status: 0 --limit or --accepted-until is reached, 1 damaged events were left out, 2 wrong usage or no
+connection, 130 stopped with Ctrl-C.
 """
 
 
@@ -54,6 +58,12 @@ stopped with Ctrl-C.
     metavar="TIME",
     help="Start at the first event accepted at this time or later.",
 )
+@click.option(
+    "--accepted-until",
+    callback=read_moment,
+    metavar="TIME",
+    help="Stop at this time, after all events that were accepted before it.",
+)
 @click.option("--limit", metavar="N", type=WholeNumber(at_least=1), help="Stop after this number of events.")
 @skip_damaged_option
 @server_option
@@ -64,6 +74,7 @@ def tail(  # noqa: PLR0913 - one for each option
     from_start: bool,
     after: str | None,
     accepted_since: Timestamp | None,
+    accepted_until: Timestamp | None,
     limit: int | None,
     skip_damaged: bool,
     server: str,
@@ -88,43 +99,57 @@ def tail(  # noqa: PLR0913 - one for each option
     outage = OutageReport()
     command = ["engagement", "tail", "--account", account, "--server", server, *to_arguments(wanted)]
     command += ["--skip-damaged"] if skip_damaged else []
-    live = _Tail(as_json=as_json, limit=limit, command=[*command, *(["--json"] if as_json else [])])
+    command += ["--accepted-until", accepted_until.ToJsonString()] if accepted_until is not None else []
+    command += ["--json"] if as_json else []
+    live = _Tail(as_json=as_json, limit=limit, until=accepted_until, command=command)
+
+    def follow(
+        client: EngagementClient, resume: str | None = None, *, stop_at_tail: bool = False
+    ) -> Follower:
+        is_first = resume is None
+        return client.follow(
+            wanted,
+            after_cursor=after if is_first else resume,
+            earliest=from_start and is_first,
+            latest=is_first and not from_start and after is None and accepted_since is None,
+            start_time=accepted_since if is_first else None,
+            stop_at_tail=stop_at_tail,
+            on_erasure=live.show_erasure,
+            on_reconnect=outage.begin,
+            on_connected=outage.end,
+            on_damage=left_out.on_damage,
+        )
+
     with connect(server, account=account) as connection:
         # An unreachable server shows at once, instead of after an outage.
         connection.call(EngagementClient.get_server_info)
-        live.run(
-            connection,
-            lambda client: client.follow(
-                wanted,
-                after_cursor=after,
-                earliest=from_start,
-                latest=not from_start and after is None and accepted_since is None,
-                start_time=accepted_since,
-                on_erasure=live.show_erasure,
-                on_reconnect=outage.begin,
-                on_connected=outage.end,
-                on_damage=left_out.on_damage,
-            ),
-        )
+        live.run(connection, follow)
     return left_out.status
 
 
 class _Tail:
     """The events shown so far, and the cursor after them."""
 
-    def __init__(self, *, as_json: bool, limit: int | None, command: Sequence[str]) -> None:
+    def __init__(
+        self, *, as_json: bool, limit: int | None, until: Timestamp | None, command: Sequence[str]
+    ) -> None:
         self._as_json = as_json
         self._show = _json_printer() if as_json else _row_printer()
         self._erasures = _Erasures()
         self._left = limit
+        self._until = until
+        self._has_ended = False
         self._command = command
         self._cursor = ""
         """Covers the events shown."""
         self._is_showing = False
         """Whether the follower has delivered events that are not shown yet."""
 
-    def run(self, connection: Connection, follow: Callable[[EngagementClient], Follower]) -> None:
-        """Shows events up to the limit. Raises CommandError, which says how to resume."""
+    def run(self, connection: Connection, follow: Callable[..., Follower]) -> None:
+        """Shows events up to the limit and the time. Raises CommandError, which says how to resume.
+
+        `follow` takes a client, and a cursor to go on from to what is stored.
+        """
 
         async def make(client: EngagementClient) -> Follower:
             return follow(client)
@@ -132,9 +157,11 @@ class _Tail:
         follower = connection.call(make)
         first = self._cursor = follower.cursor
         try:
-            for batch in connection.iterate(lambda _: self._batches(follower), at_once=1):
+            for batch in connection.iterate(
+                lambda client: self._batches(client, follower, follow), at_once=1
+            ):
                 self._show_batch(batch)
-                if self._left == 0:
+                if self._left == 0 or self._has_ended:
                     return
         except (KeyboardInterrupt, CommandError) as error:
             cursor = self._cursor if self._is_showing else follower.cursor
@@ -150,8 +177,15 @@ class _Tail:
         finally:
             self._erasures.tell()
 
-    async def _batches(self, follower: Follower) -> AsyncGenerator[EventBatch, None]:
-        async for batch in follower.batches():
+    async def _batches(
+        self, client: EngagementClient, follower: Follower, follow: Callable[..., Follower]
+    ) -> AsyncGenerator[EventBatch, None]:
+        batches = follower.batches()
+        if self._until is not None:
+            batches = batches_until(
+                client, follower, self._until, finish=partial(follow, client, stop_at_tail=True)
+            )
+        async for batch in batches:
             # In the event loop an interrupt cannot come between this and the new cursor.
             self._is_showing = True
             yield batch
@@ -159,6 +193,10 @@ class _Tail:
     def _show_batch(self, batch: EventBatch) -> None:
         self._erasures.tell()
         shown = batch.events[: self._left]
+        if self._until is not None:
+            before = self._until.ToNanoseconds()
+            shown = [*takewhile(lambda stored: stored.receive_time.ToNanoseconds() < before, shown)]
+            self._has_ended = len(shown) < len(batch.events[: self._left])
         for first in range(0, len(shown), _FLUSHED_EVENTS):
             some = shown[first : first + _FLUSHED_EVENTS]
             for stored in some:
@@ -168,7 +206,8 @@ class _Tail:
             self._cursor = some[-1].cursor
         if self._left is not None:
             self._left -= min(self._left, len(batch.events))
-        self._cursor = batch.cursor
+        if not self._has_ended:
+            self._cursor = batch.cursor
         self._is_showing = False
 
     def show_erasure(self, notice: v1.SubscribeEventsResponse.ErasureNotice) -> None:
