@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _EVENTS_A_TURN = 50
+# An invalid event takes as long as so many valid ones.
+_INVALID_WEIGHT = 4
 # Of all events of a batch together.
 _MAX_LISTED_VIOLATIONS = 128
 _MAX_ERROR_BYTES = 2048
@@ -70,8 +72,10 @@ async def examine(
     records = []
     violations: dict[int, Sequence[rules.Violation]] = {}
     found = 0
+    left = _EVENTS_A_TURN
     for index, event in enumerate(events):
-        if index and index % _EVENTS_A_TURN == 0:
+        if left <= 0:
+            left = _EVENTS_A_TURN
             await asyncio.sleep(0)
         if not event.event_id:
             event.event_id = uuid7() if make_id is None else make_id(index, event)
@@ -79,6 +83,7 @@ async def examine(
         broken = rules.check_serialized(
             event, payload, now_ms=time_ms, is_first_enough=found >= _MAX_LISTED_VIOLATIONS
         )
+        left -= _INVALID_WEIGHT if broken else 1
         if broken:
             violations[index] = broken
             found += len(broken)

@@ -21,9 +21,9 @@ class RejectedCounts:
         self._measures = measures
         self._events = measures.count(EVENTS, "rejected")
 
-    def note(self, event: RejectedEvent) -> None:
-        """Counts an event."""
-        self._events.value += 1
+    def note(self, event: RejectedEvent, events: int) -> None:
+        """Counts events that are described alike."""
+        self._events.value += events
         reason = v1.ErrorReason.Name(event.reason).removeprefix(_REASON_PREFIX)
         for rule in {broken.rule for broken in event.rules}:
-            self._measures.count(REJECTIONS, reason, rule).value += 1
+            self._measures.count(REJECTIONS, reason, rule).value += events

@@ -162,12 +162,12 @@ class Rejections:
         self,
         *,
         read_shared: Callable[[str], Awaitable[Snapshot]] | None = None,
-        on_rejected: Callable[[RejectedEvent], None] = lambda _: None,
+        on_rejected: Callable[[RejectedEvent, int], None] = lambda _, __: None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         """`read_shared` asks the process that has everything for the snapshot of an account.
 
-        `on_rejected` is called for each event that this process rejects.
+        `on_rejected` is called for events that this process rejects, with their number.
         """
         self._read_shared = read_shared
         self._on_rejected = on_rejected
@@ -176,14 +176,14 @@ class Rejections:
         self._hours: dict[int, _Hour] = {}
         self._recent: OrderedDict[str, deque[Recent]] = OrderedDict()
 
-    def note(self, account_id: str, method: str, event: RejectedEvent) -> None:
-        """Counts a rejected event."""
+    def note(self, account_id: str, method: str, event: RejectedEvent, *, events: int = 1) -> None:
+        """Counts rejected events that are described alike; one of them is among the recent."""
         time_ms = self._clock()
         source, reason = event.source, event.reason
-        rules = [(RuleKey(source, field, rule, reason), 1) for field, rule in event.rules]
-        self._hour(time_ms // HOUR_MS).add(account_id, ((source, 1),), rules)
+        rules = [(RuleKey(source, field, rule, reason), events) for field, rule in event.rules]
+        self._hour(time_ms // HOUR_MS).add(account_id, ((source, events),), rules)
         self._add_recent(account_id, (Recent(time_ms, method, event),))
-        self._on_rejected(event)
+        self._on_rejected(event, events)
 
     async def read(self, account_id: str) -> Snapshot:
         """What all processes of this server have counted for an account. Raises StoreUnavailableError."""

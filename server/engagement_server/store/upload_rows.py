@@ -91,6 +91,10 @@ def _source_digest(events: int | None, sha256: str | None) -> SourceDigest | Non
     return None if events is None or sha256 is None else SourceDigest(events, sha256)
 
 
+_INSERT_RESULTS = "INSERT INTO upload_results VALUES "
+_RESULT_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
 class UploadRows:
     """Writes the rows of uploads, inside the transaction of the caller."""
 
@@ -155,19 +159,12 @@ class UploadRows:
             ),
         )
         if not_accepted:
-            self._connection.executemany(
-                "INSERT INTO upload_results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (
-                        number,
-                        chunk.sequence,
-                        *_as_stored(verdict),
-                        place.first_number + verdict.index,
-                        time_ms,
-                    )
-                    for verdict in not_accepted
-                ),
-            )
+            first = place.first_number
+            results: list[apsw.SQLiteValue] = []
+            for verdict in map(_as_stored, not_accepted):
+                results += (number, chunk.sequence, *verdict, first + verdict.index, time_ms)
+            # One statement: between statements the thread may wait for the interpreter.
+            self._connection.execute(_INSERT_RESULTS + ",".join([_RESULT_ROW] * len(not_accepted)), results)
             rejected = subjects_of_rejected(chunk.batch, not_accepted)
             self._rejections.add(chunk.account_id, ChunkPlace(number, chunk.sequence), rejected)
         self._remember(number, chunk, events_through=tally.total)

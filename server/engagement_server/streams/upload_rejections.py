@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
 from engagement import v1
 from engagement_server.metrics.rejected_events import describe
+from engagement_server.metrics.rejections import MAX_RECENT
 from engagement_server.model import Outcome
 from engagement_server.operations import ChunkCommitted
 
@@ -56,8 +58,10 @@ class UploadRejections:
         }
         if not rejected:
             return
-        for index in sorted(rejected.keys() & invalid.keys()):
-            self._rejections.note(self._account_id, _METHOD, invalid[index])
+        alike = Counter([id(invalid[index]) for index in sorted(rejected.keys() & invalid.keys())])
+        described = {id(event): event for event in invalid.values()}
+        for each, events in alike.items():
+            self._rejections.note(self._account_id, _METHOD, described[each], events=events)
         if not rejected.keys() <= invalid.keys():  # others were valid, but cannot be stored
             self._note_valid(batch, rejected)
 
@@ -69,8 +73,21 @@ class UploadRejections:
 
 
 def describe_invalid(batch: Batch, events: Sequence[v1.Event]) -> Mapping[int, RejectedEvent]:
-    """Describes the invalid events of a chunk by their indexes; `events` are all that it holds."""
-    return {
-        rejection.index: describe(events[rejection.index], v1.EventError.FromString(rejection.error))
-        for rejection in batch.rejections
-    }
+    """Describes the invalid events of a chunk by their indexes; `events` are all that it holds.
+
+    Those that stay among the recent ones are described one by one. Others share what they have in common,
+    since a chunk may hold hundreds, and no call is served meanwhile.
+    """
+    shared: dict[tuple[str, bytes], RejectedEvent] = {}
+    described: dict[int, RejectedEvent] = {}
+    last = batch.rejections[-MAX_RECENT:]
+    for rejection in batch.rejections[:-MAX_RECENT]:
+        event, error = events[rejection.index], rejection.error
+        known = shared.get((event.source, error))
+        if known is None:
+            known = shared[event.source, error] = describe(event, v1.EventError.FromString(error))
+        described[rejection.index] = known
+    for rejection in last:
+        event = events[rejection.index]
+        described[rejection.index] = describe(event, v1.EventError.FromString(rejection.error))
+    return described
