@@ -49,6 +49,15 @@ async def test_uploads_keep_a_quarter_of_each_commit_while_calls_are_plentiful(e
         assert kinds == sorted(kinds, key=[RecordBatch, CommitChunk].index)
 
 
+@pytest.mark.parametrize("are_joined", [False, True])
+async def test_commits_of_uploads_alone_are_small_if_others_join_them(*, are_joined: bool) -> None:
+    queue = WaitingOperations(max_call_bytes=1 << 20, max_upload_bytes=1 << 20, are_joined=are_joined)
+    for sequence in range(1, 11):
+        chunk = CommitChunk("bulk", "upload", "owner", sequence, batch_of(customer_events(500)))
+        queue.enqueue(waiting([chunk], Caller("connection", "bulk")))
+    assert len(queue.take_group(LANES).operations) == (1 if are_joined else 6)
+
+
 async def test_removal_does_not_wait_if_nothing_else_does() -> None:
     assert [*waiting_after_a_removal(REMOVAL).take_group(LANES).operations] == [REMOVAL]
 

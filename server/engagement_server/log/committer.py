@@ -50,7 +50,11 @@ class Committer:
         """Takes the room for calls that wait, and that for uploads; `counts` hears of each commit."""
         self._log = log
         self._counts = counts
-        self._waiting = WaitingOperations(max_call_bytes=max_call_bytes, max_upload_bytes=max_upload_bytes)
+        self._waiting = WaitingOperations(
+            max_call_bytes=max_call_bytes,
+            max_upload_bytes=max_upload_bytes,
+            are_joined=log.takes_lanes_apart,
+        )
         self._is_closing = False
         self._callbacks: list[Callable[[Sequence[Operation]], None]] = []
         ways = [(lane,) for lane in LANES] if log.takes_lanes_apart else [LANES]

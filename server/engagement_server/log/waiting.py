@@ -171,7 +171,9 @@ class _LaneQueue:
 class WaitingOperations:
     """All operations that wait, and which of them go into the next commit."""
 
-    def __init__(self, *, max_call_bytes: int, max_upload_bytes: int) -> None:
+    def __init__(self, *, max_call_bytes: int, max_upload_bytes: int, are_joined: bool = False) -> None:
+        """If commits `are_joined` with those of others into larger ones, they are always small."""
+        self._are_joined = are_joined
         self._lanes = {
             Lane.CALLS: _LaneQueue(max_call_bytes),
             Lane.UPLOADS: _LaneQueue(max_upload_bytes),
@@ -210,7 +212,8 @@ class WaitingOperations:
         now = time.monotonic()
         if self._lanes[Lane.CALLS].turns:
             self._busy_until = now + _BUSY_SECONDS
-        limit = BUSY_COMMIT_MICROSECONDS if now < self._busy_until else COMMIT_MICROSECONDS
+        is_small = self._are_joined or now < self._busy_until
+        limit = BUSY_COMMIT_MICROSECONDS if is_small else COMMIT_MICROSECONDS
         entries: list[Waiting] = []
         has_uploads = Lane.UPLOADS in lanes and bool(self._lanes[Lane.UPLOADS].turns)
         spent = 0.0
