@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from operator import attrgetter
@@ -183,21 +182,24 @@ def _check_dates(event: v1.Event) -> Sequence[Violation]:
     """The violations of an event's dates, in the order of the fields."""
     violations: Sequence[Violation] = ()
     customer = event.customer_info
-    if customer.HasField("last_payment_date"):
-        date = customer.last_payment_date
+    if customer.HasField("last_payment_date") and not _is_calendar_day(date := customer.last_payment_date):
         violations = _check_date("last_payment_date", date.year, date.month, date.day)
-    if customer.HasField("registration_date"):
-        date = customer.registration_date
+    if customer.HasField("registration_date") and not _is_calendar_day(date := customer.registration_date):
         violations = (*violations, *_check_date("registration_date", date.year, date.month, date.day))
     return violations
 
 
-@lru_cache(maxsize=4096)
+def _is_calendar_day(date: v1.Date) -> bool:
+    try:
+        datetime.date(date.year, date.month, date.day)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=256)
 def _check_date(name: str, year: int, month: int, day: int) -> Sequence[Violation]:
     # Wrong dates of a source resemble each other, and protovalidate takes as long as storing an event.
-    with suppress(ValueError, OverflowError):
-        datetime.date(year, month, day)
-        return ()
     date = v1.Date(year=year, month=month, day=day)
     violations = check_message(date)
     path = f"customer_info.{name}"
