@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias, TypeVar
 
 from engagement_server.errors import RequestError
 
@@ -134,12 +134,15 @@ class Supervisor:
         return task
 
 
-def run_in_background(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Runs work that no caller waits for, once; a failure is logged and counted."""
+def run_in_background(name: str, job: Job) -> asyncio.Task[None]:
+    """Runs a job that no caller waits for, once; a failure is logged and counted.
+
+    Cancelled before it begins, the job is not called, so that no coroutine of it is left behind.
+    """
 
     async def run() -> None:
         try:
-            await work
+            await job()
         except Exception:
             failures[name] += 1
             _log.exception("%s failed, %d times so far", name, failures[name])

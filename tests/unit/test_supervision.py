@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -143,9 +143,25 @@ async def test_work_that_no_caller_waits_for_is_reported_when_it_fails(
 
     before = failures["some-work"]
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await run_in_background("some-work", work())
+        await run_in_background("some-work", work)
     assert failures["some-work"] == before + 1
     assert "its reason" in caplog.text
+
+
+async def test_work_that_is_cancelled_before_it_begins_is_not_called() -> None:
+    called: list[str] = []
+
+    async def work() -> None:
+        called.append("begun")
+
+    def make_work() -> Awaitable[None]:
+        called.append("made")
+        return work()
+
+    task = run_in_background("some-work", make_work)
+    task.cancel()
+    await asyncio.wait([task])
+    assert not called
 
 
 def test_a_callback_that_fails_is_reported_and_the_others_are_called(

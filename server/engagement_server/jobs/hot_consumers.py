@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement import v1
@@ -134,7 +135,7 @@ class HotConsumers:
         """Saves a fold in the background, unless that is already under way."""
         key = Subject(account_id, profile.consumer_id, profile.customer_id)
         if key not in self._saves and len(self._saves) < _MAX_SAVES:
-            self._saves[key] = run_in_background("save-profile", self._save(account_id, profile))
+            self._saves[key] = run_in_background("save-profile", partial(self._save, account_id, profile))
             self._saves[key].add_done_callback(lambda _: self._saves.pop(key))
 
     def prepare(self, subject: Subject) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engagement_server.errors import StoreUnavailableError
@@ -38,7 +39,8 @@ class Voting:
         self._publisher = publisher
         self._compare = compare
         self._is_current = is_current
-        self._is_due = False
+        self._is_due_again = False
+        """Whether more may be due than what is being published."""
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, state: DigestState) -> None:
@@ -46,9 +48,11 @@ class Voting:
         votes = self._votes_of(state)
         if not votes:
             return
-        self._is_due = True
         if self._task is None or self._task.done():
-            self._task = run_in_background("log-vote", self._run(votes))
+            self._is_due_again = False
+            self._task = run_in_background("log-vote", partial(self._run, votes))
+        else:
+            self._is_due_again = True
 
     async def close(self) -> None:
         """Ends; a vote that is not published yet is due again at the next start."""
@@ -58,15 +62,17 @@ class Voting:
                 await self._task
 
     async def _run(self, votes: dict[str, DigestVote]) -> None:
-        while self._is_due:
-            self._is_due = False
+        while True:
             deadline = asyncio.get_running_loop().time() + PUBLISH_SECONDS
             try:
                 for message_id, vote in votes.items():
                     await self._publisher.put(message_id, encode_vote(vote), deadline=deadline)
             except StoreUnavailableError:
-                self._is_due = True
+                self._is_due_again = True
                 await asyncio.sleep(_RETRY_SECONDS)
+            if not self._is_due_again:
+                return
+            self._is_due_again = False
             votes = self._votes_of(await self._compare())
 
     def _votes_of(self, state: DigestState) -> dict[str, DigestVote]:

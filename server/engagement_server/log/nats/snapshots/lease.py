@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nats.js.api import Header
@@ -48,7 +49,7 @@ class SnapshotLease:
         try:
             sequence = await self._put(known_sequence=0)
             if sequence is not None:
-                renewing = run_in_background("snapshot-lease", self._renew(sequence))
+                renewing = run_in_background("snapshot-lease", partial(self._renew, sequence))
             yield renewing is not None
         finally:
             if renewing is not None:
