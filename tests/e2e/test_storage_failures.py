@@ -28,7 +28,7 @@ from tests.support.waiting import deadline
 pytestmark = pytest.mark.skipif(
     not hasattr(resource, "prlimit"), reason="limits a process that runs, which Linux alone allows"
 )
-_MAX_READS = 1000
+_MAX_ROUNDS = 1000
 
 
 def _large_event(event_id: str) -> v1.Event:
@@ -107,16 +107,18 @@ async def test_what_was_acknowledged_on_a_disk_that_fills_is_there_after_a_resta
 async def test_a_server_without_free_files_reads_again_when_there_are_some(
     server_process: ServerProcess,
 ) -> None:
+    events = [_large_event(f"{number}") for number in range(20)]
     async with connect(server_process.address) as connection:
-        await connection.record(customer_event())
+        for event in events:
+            await connection.record(event)
         with limited(server_process, resource.RLIMIT_NOFILE, 3):
             await _expect_unavailable(_read_beside_each_other(connection))
-        assert await connection.stored_ids() == ["event"]
+        assert await connection.stored_ids() == [event.event_id for event in events]
 
 
 async def _read_beside_each_other(connection: Connection) -> None:
-    """Reads until the server needs another reader thread."""
-    for _ in range(_MAX_READS):
+    """Reads whole pages of large events until the server needs another reader thread."""
+    for _ in range(_MAX_ROUNDS):
         await asyncio.gather(*(connection.stored_ids() for _ in range(20)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import grpc
@@ -16,7 +17,7 @@ from engagement.errors import (
     TakenOverError,
     UnavailableError,
 )
-from engagement.retry import SERVICE_CONFIG, Outage, is_transient
+from engagement.retry import SERVICE_CONFIG, Outage, is_transient, keeping_cancellation
 
 INTERNAL = grpc.StatusCode.INTERNAL
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -77,3 +78,45 @@ def test_progress_ends_an_outage() -> None:
         outage.delay_after(UnavailableError("gone"))
     outage.end()
     assert outage.delay_after(UnavailableError("gone")) <= 0.1
+
+
+class _CallEndedError(Exception):
+    """The error of a call that ended as its task was cancelled."""
+
+
+async def _end_as_cancelled() -> None:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        raise _CallEndedError from None
+
+
+async def test_an_error_does_not_replace_the_cancellation_of_its_task() -> None:
+    async def call() -> None:
+        async with asyncio.timeout(0.001):
+            with keeping_cancellation():
+                await _end_as_cancelled()
+
+    with pytest.raises(TimeoutError):
+        await call()
+
+
+async def test_an_error_remains_one_if_nothing_but_an_inner_timeout_cancelled() -> None:
+    with pytest.raises(_CallEndedError), keeping_cancellation():
+        async with asyncio.timeout(0.001):
+            await _end_as_cancelled()
+
+
+async def test_a_task_that_was_cancelled_earlier_still_gets_errors() -> None:
+    async def clean_up() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            with keeping_cancellation():
+                raise _CallEndedError
+
+    task = asyncio.create_task(clean_up())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(_CallEndedError):
+        await task

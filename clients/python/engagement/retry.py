@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import grpc
@@ -56,6 +58,23 @@ def is_transient(error: EngagementError) -> bool:
     if isinstance(error, QuotaExceededError):
         return error.retry_delay_seconds is not None
     return not error.reason and error.code in _TRANSIENT_WITHOUT_REASON
+
+
+@contextmanager
+def keeping_cancellation() -> Iterator[None]:
+    """Raises CancelledError in place of an error of the block during which the task was cancelled.
+
+    A cancellation that arrives as a call ends comes out of grpc.aio as the error of the call, and out of a
+    task group as the errors of its tasks. Code that tries again after such errors would never end.
+    """
+    task = asyncio.current_task()
+    earlier = task.cancelling() if task else 0
+    try:
+        yield
+    except Exception as error:
+        if task is not None and task.cancelling() > earlier:
+            raise asyncio.CancelledError from error
+        raise
 
 
 class Outage:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from engagement import v1
 from engagement.errors import EngagementError, OnDamage
 from engagement.follow.stream import FollowStream, Subscribe
-from engagement.retry import OnConnected, OnReconnect, Outage, is_transient
+from engagement.retry import OnConnected, OnReconnect, Outage, is_transient, keeping_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -171,7 +171,8 @@ class Follower:
             if self._stream is None:
                 self._stream = self._connect()
             try:
-                message = await self._stream.read()
+                with keeping_cancellation():
+                    message = await self._stream.read()
             except EngagementError as error:
                 if not self._pass_over(error):
                     await self._await_reconnect(error)

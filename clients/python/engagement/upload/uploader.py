@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engagement.errors import EngagementError
-from engagement.retry import Outage, is_transient
+from engagement.retry import Outage, is_transient, keeping_cancellation
 from engagement.upload.chunking import Chunker
 from engagement.upload.ledger import UploadLedger
 from engagement.upload.stream import UploadStream
@@ -115,7 +115,8 @@ class Uploader:
                 outage=outage,
             )
             try:
-                await stream.run()
+                with keeping_cancellation():
+                    await stream.run()
             except EngagementError as error:
                 if not is_transient(error):
                     raise
