@@ -22,7 +22,7 @@ from benchmarks.mixed import measure_mixed
 from benchmarks.profile import measure_profiles
 from benchmarks.reads import measure_reads
 from benchmarks.report import Figure, render
-from benchmarks.settings import MIN_EVENTS, Part, Settings
+from benchmarks.settings import MIN_EVENTS, Part, Settings, add_output_options
 from benchmarks.subscribe import measure_subscriptions
 from benchmarks.unary import measure_unary
 from benchmarks.upload import measure_upload
@@ -95,14 +95,7 @@ def _parse_options() -> argparse.Namespace:
         metavar="PART",
         help=f"what to measure: {', '.join(parts)} (default: all)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(".benchmarks"),
-        metavar="DIR",
-        help="where to create the temporary folder of the stores, on a real disk (default: %(default)s)",
-    )
+    add_output_options(parser)
     return parser.parse_args()
 
 

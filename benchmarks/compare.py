@@ -23,7 +23,7 @@ import uvloop
 from benchmarks.events import EventSource
 from benchmarks.processes import engagement_server
 from benchmarks.report import number, table
-from benchmarks.settings import announce
+from benchmarks.settings import add_output_options, announce
 from benchmarks.usage import database_bytes
 from benchmarks.workloads import Contestant, Workload, make_workloads
 
@@ -70,14 +70,7 @@ def _parse_options() -> argparse.Namespace:
     )
     parser.add_argument("commit", type=_commit, metavar="REF", help="the other commit, as git names it")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="of all work (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(".benchmarks"),
-        metavar="DIR",
-        help="where to create the temporary folder, on a real disk (default: %(default)s)",
-    )
+    add_output_options(parser)
     return parser.parse_args()
 
 

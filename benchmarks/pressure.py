@@ -20,7 +20,7 @@ from benchmarks.pressure_run import PressureRun
 from benchmarks.pressure_scenarios import HEADER, NUMBERS, SCENARIOS, Row, Scenario, fill, run_scenario
 from benchmarks.processes import engagement_server
 from benchmarks.report import Figure, Target, render, table
-from benchmarks.settings import announce
+from benchmarks.settings import add_output_options, announce
 from engagement_server.governor.memory import parse_size
 
 _AFTERWARDS: Final = "Afterwards"
@@ -143,14 +143,7 @@ def _parse_options() -> argparse.Namespace:
         metavar="SIZE",
         help=f"of the server (default: {_ONE_PROCESS}, or {_EACH_PROCESS}M for each process with workers)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows and figures here")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(".benchmarks"),
-        metavar="DIR",
-        help="where to create the temporary folder of the stores, on a real disk (default: %(default)s)",
-    )
+    add_output_options(parser)
     options = parser.parse_args()
     if options.max_memory is None:
         options.max_memory = f"{_EACH_PROCESS * (options.workers + 1)}M" if options.workers else _ONE_PROCESS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -42,6 +43,18 @@ class Settings:
     def window_events(self) -> int:
         """Events that one rate is measured over, in whole chunks; at least two windows fit into the run."""
         return min(_WINDOW_EVENTS, self.events // 2 // MAX_CHUNK_EVENTS * MAX_CHUNK_EVENTS)
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json` and `--data`, which all measurements of the server have."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(".benchmarks"),
+        metavar="DIR",
+        help="where to create the temporary folder of the stores, on a real disk (default: %(default)s)",
+    )
 
 
 def announce(progress: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from engagement import v1
@@ -12,7 +13,7 @@ from engagement.uuid7 import uuid7
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import grpc
+    from engagement.v1.privacy_service_pb2_grpc import PrivacyServiceAsyncStub
 
 Ids: TypeAlias = str | Sequence[str]
 """One id or several."""
@@ -21,17 +22,9 @@ Ids: TypeAlias = str | Sequence[str]
 class PrivacyCalls(Calls):
     """Part of `EngagementClient`."""
 
-    def __init__(
-        self,
-        channel: grpc.aio.Channel,
-        *,
-        account_id: str,
-        timeout_seconds: float,
-        metadata: Sequence[tuple[str, str]],
-    ) -> None:
-        """`metadata` goes with every call."""
-        super().__init__(channel, account_id=account_id, timeout_seconds=timeout_seconds, metadata=metadata)
-        self._privacy = v1.PrivacyServiceStub(channel)
+    @cached_property
+    def _privacy(self) -> PrivacyServiceAsyncStub:
+        return v1.PrivacyServiceStub(self._channel)
 
     async def erase_consumer(  # noqa: PLR0913 - all are named at the call
         self,
