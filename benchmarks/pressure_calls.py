@@ -17,7 +17,7 @@ from benchmarks.events import EventSource
 from benchmarks.pressure_load import Load, connection, reason_of
 from benchmarks.text_events import Words, padded
 from engagement import v1
-from engagement.limits import MAX_EVENT_BYTES
+from engagement.limits import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES
 
 _TIMEOUT_SECONDS: Final = 30
 _PHRASES: Final = 50
@@ -133,6 +133,8 @@ async def large_messages(load: Load) -> None:
         for size_bytes in _LARGE_BYTES
         for method, message in _large_messages(load.options["account"], size_bytes)
     ]
+    empty_events = v1.RecordEventsRequest(events=[v1.Event()]).SerializeToString()
+    messages.append(("IngestService/RecordEvents", empty_events * (MAX_MESSAGE_BYTES // len(empty_events))))
     async with connection(load.address) as channel:
         await load.begin()
 

@@ -35,12 +35,14 @@ _SUBJECT = {"consumer": "one", "customer": "the same"}
 _MAX_CALLS, _OVERLOAD_FACTOR = 20, 4
 _SINGLES = {"connections": 4, "account": "singles"}
 _ENOUGH_CALLS = 100
+_LARGE_MESSAGES = 40
 
 BULK = Neighbour("upload", {"streams": 1, "event_bytes": 16 * 1024, "account": "bulk"})
 CROWD = Neighbour("record-batches", {"callers": 8, "accounts": 1_000, "events": 5})
 INVALID = Neighbour("invalid", {"streams": 2})
 SEARCHES = Neighbour("search", {"callers": 16, "account": _READ})
 PROFILES = Neighbour("profiles", {"callers": 8, "account": _READ, **_SUBJECT})
+MESSAGES = Neighbour("large-messages", {"callers": 2, "account": _READ})
 SUBSCRIPTIONS = Neighbour("subscriptions", {"subscriptions": 60, "connections": 4, "account": _READ})
 UNREAD = Neighbour("unread-lists", {"lists": 30, "connections": 3, "account": _READ})
 LOAD = Neighbour("closed-loop", {"callers": 4 * _MAX_CALLS, **_SINGLES})
@@ -146,6 +148,9 @@ async def call_beside_rude_neighbours(case: Case) -> None:
     async with case.beside(SEARCHES, PROFILES) as costly:
         await case.call_until(*costly)
     assert not costly[0].refused + costly[1].refused
+    async with case.beside(MESSAGES) as (messages,):
+        await case.call_until(messages, done=_LARGE_MESSAGES)
+    assert not messages.refused
     async with case.beside(SUBSCRIPTIONS, UNREAD, *FLOODS) as (_, _, *floods):
         await case.call_until(*floods)
 

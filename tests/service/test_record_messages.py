@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from engagement import v1
-from engagement.limits import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES
+from engagement.limits import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS
 from tests.support.calls import ACCEPTED, REJECTED, one, some, stored
 from tests.support.events import customer_event, customer_events, very_bad_event
 from tests.support.refused_call import assert_receivable, expect_refused
@@ -75,6 +75,33 @@ async def test_a_message_over_8_mib_is_refused_however_small_it_was_packed(
     assert refused.metadata["unit"] == "bytes"
     assert refused.metadata["limit"] == str(MAX_MESSAGE_BYTES)
     assert refused.metadata["count"] == str(one(event).ByteSize())
+
+
+@pytest.mark.parametrize(
+    ("method", "before", "item"),
+    [
+        ("RecordEvents", b"", b"\x12\x00"),
+        # A single event with personal_info, and in it `other_contacts`.
+        ("RecordEvent", b"\x12\xff\xff\x8f\x03\x5a\xff\xff\x8f\x03", b"\xa2\x01\x00"),
+    ],
+    ids=["events", "contacts"],
+)
+async def test_very_many_tiny_items_are_refused_before_they_are_parsed(
+    ingest: IngestServiceAsyncStub, channel: grpc.aio.Channel, method: str, before: bytes, item: bytes
+) -> None:
+    call = channel.unary_unary(
+        f"/engagement.v1.IngestService/{method}",
+        request_serializer=as_it_is,
+        response_deserializer=as_it_is,
+    )
+    message = before + item * ((MAX_MESSAGE_BYTES - len(before)) // len(item))
+    refused = await expect_refused(call(message))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
+    assert refused.metadata == {"limit": str(MAX_MESSAGE_FIELDS), "unit": "fields"}
+    assert (
+        refused.message
+        == f"at most {MAX_MESSAGE_FIELDS} fields are allowed in one message, got more; split it"
+    )
 
 
 async def test_a_message_of_nearly_8_mib_is_accepted_packed_or_not(ingest: IngestServiceAsyncStub) -> None:

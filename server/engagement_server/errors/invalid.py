@@ -66,13 +66,18 @@ class BatchTooLargeError(InvalidRequestError):
 
     reason = "BATCH_TOO_LARGE"
 
-    def __init__(self, *, count: int, limit: int, unit: str) -> None:
+    def __init__(self, *, count: int | None, limit: int, unit: str) -> None:
+        """Without a `count`, it is only known that there are more than the limit."""
+        text = "more" if count is None else count
         super().__init__(
-            f"at most {limit} {unit} are allowed in one message, got {count}; split it",
-            count=count,
+            f"at most {limit} {unit} are allowed in one message, got {text}; split it",
+            **({} if count is None else {"count": count}),
             limit=limit,
             unit=unit,
         )
+        self.count = count
+        self.limit = limit
+        self.unit = unit
 
 
 class ChunkTooLargeError(BatchTooLargeError):

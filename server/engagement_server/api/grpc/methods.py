@@ -11,7 +11,6 @@ import grpc
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
 
-from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.counting import GONE, MethodCounts
@@ -158,8 +157,7 @@ async def _readable(
         try:
             request = await parse(context, data)
         except BatchTooLargeError as error:
-            size_bytes = int(error.metadata["count"])
-            raise ChunkTooLargeError(count=size_bytes, limit=MAX_MESSAGE_BYTES, unit="bytes") from error
+            raise ChunkTooLargeError(count=error.count, limit=error.limit, unit=error.unit) from error
         del data  # it may hold megabytes, and the next one may take long to arrive
         yield request
         del request
