@@ -162,6 +162,8 @@ async def test_a_node_that_starts_from_a_copy_of_a_wrong_view_gives_it_no_furthe
     boundary = await pass_boundary(first)
     await eventually(lambda: len(votes(first, boundary)) == 4, "all but the fresh view have voted")
     await eventually(lambda: fresh.log.damage is not None, "the fresh view is refused")
+    # A view is refused, too, from the first vote that differs to the vote of one that agrees.
+    await eventually(lambda: first.log.damage is None and second.log.damage is None, "two views agree")
     await pass_boundary(first)
     await pass_boundary(first)
     for node in (first, second):
