@@ -162,6 +162,20 @@ async def test_a_large_event_that_one_message_carries_is_the_servers_to_reject(
     assert rejected[0].error.violations[0].rule == "server.event.max_bytes"
 
 
+async def test_an_event_of_very_many_items_is_rejected_and_the_others_are_stored(
+    client: EngagementClient,
+) -> None:
+    events = good_events(30)
+    contacts = [v1.PersonalContact(email="a@example.org")] * 150_000
+    events[10] = v1.Event(event_id="monstrous", personal_info=v1.PersonalInfo(other_contacts=contacts))
+    rejected: list[RejectedEvent] = []
+    summary = await Uploader(client, on_rejection=rejected.append).upload(events)
+    assert summary.tally == v1.Tally(accepted=29, rejected=1)
+    assert [(each.position, each.event.event_id) for each in rejected] == [(10, "monstrous")]
+    (violation,) = rejected[0].error.violations
+    assert (violation.field, violation.rule) == ("personal_info.other_contacts", "repeated.max_items")
+
+
 async def test_events_of_a_source_without_end_are_stored_while_it_waits(client: EngagementClient) -> None:
     upload = asyncio.create_task(Uploader(client).upload(endless(good_event(1))))
     await wait_until_stored(client, "event-000001")

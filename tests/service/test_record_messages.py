@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import pytest
 
 from engagement import v1
-from engagement.limits import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS
+from engagement.limits import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES
+from engagement.wire import length_delimited
 from tests.support.calls import ACCEPTED, REJECTED, one, some, stored
 from tests.support.events import customer_event, customer_events, very_bad_event
 from tests.support.refused_call import assert_receivable, expect_refused
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from engagement.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from engagement.v1.ingest_service_pb2_grpc import IngestServiceAsyncStub
 
@@ -77,31 +80,38 @@ async def test_a_message_over_8_mib_is_refused_however_small_it_was_packed(
     assert refused.metadata["count"] == str(one(event).ByteSize())
 
 
-@pytest.mark.parametrize(
-    ("method", "before", "item"),
-    [
-        ("RecordEvents", b"", b"\x12\x00"),
-        # A single event with personal_info, and in it `other_contacts`.
-        ("RecordEvent", b"\x12\xff\xff\x8f\x03\x5a\xff\xff\x8f\x03", b"\xa2\x01\x00"),
-    ],
-    ids=["events", "contacts"],
-)
-async def test_very_many_tiny_items_are_refused_before_they_are_parsed(
-    ingest: IngestServiceAsyncStub, channel: grpc.aio.Channel, method: str, before: bytes, item: bytes
+async def test_very_many_tiny_items_are_refused_by_the_same_rules_as_a_few_too_many(
+    channel: grpc.aio.Channel,
 ) -> None:
-    call = channel.unary_unary(
-        f"/engagement.v1.IngestService/{method}",
+    def call(method: str, message: bytes) -> Awaitable[object]:
+        rpc: Any = channel.unary_unary(
+            f"/engagement.v1.IngestService/{method}",
+            request_serializer=as_it_is,
+            response_deserializer=as_it_is,
+        )
+        return rpc(message)  # type: ignore[no-any-return]
+
+    account = one(v1.Event()).SerializeToString().removesuffix(b"\x12\x00")
+    refused = await expect_refused(call("RecordEvents", account + b"\x12\x00" * 4_000_000))
+    assert (refused.reason, refused.metadata["count"]) == ("BATCH_TOO_LARGE", "2001")
+    assert "at most 500 events are allowed in one message, got more than 2000" in refused.message
+    person = length_delimited(11, b"\xa2\x01\x00" * 1_000_000)
+    refused = await expect_refused(call("RecordEvent", account + length_delimited(2, person)))
+    expected = ("event.personal_info.other_contacts", "repeated.max_items", "must have at most 100 items")
+    assert refused.violations == [expected]
+
+
+async def test_a_large_message_that_is_malformed_is_refused_with_a_reason(
+    channel: grpc.aio.Channel,
+) -> None:
+    rpc: Any = channel.unary_unary(
+        "/engagement.v1.IngestService/RecordEvents",
         request_serializer=as_it_is,
         response_deserializer=as_it_is,
     )
-    message = before + item * ((MAX_MESSAGE_BYTES - len(before)) // len(item))
-    refused = await expect_refused(call(message))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
-    assert refused.metadata == {"limit": str(MAX_MESSAGE_FIELDS), "unit": "fields"}
-    assert (
-        refused.message
-        == f"at most {MAX_MESSAGE_FIELDS} fields are allowed in one message, got more; split it"
-    )
+    whole = some(customer_event("a", balance="x" * 300_000)).SerializeToString()
+    refused = await expect_refused(rpc(whole[:-1]))
+    assert [violation[:2] for violation in refused.violations] == [("", "server.message.malformed")]
 
 
 async def test_a_message_of_nearly_8_mib_is_accepted_packed_or_not(ingest: IngestServiceAsyncStub) -> None:

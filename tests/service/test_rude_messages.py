@@ -11,7 +11,6 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from engagement import v1
-from engagement.limits import MAX_MESSAGE_FIELDS
 from tests.support.calls import one, some
 from tests.support.events import customer_event
 from tests.support.raw_upload import RawUpload, chunk, opening
@@ -63,8 +62,8 @@ RUDE: dict[str, tuple[str, Message]] = {
         "EntityService/PutEntities",
         v1.PutEntitiesRequest(account_id="acme", kind="ENTITY_KIND_CUSTOMER_TYPE", names=[""] * _MANY),
     ),
-    "an event": ("IngestService/RecordEvent", one(contacts(MAX_MESSAGE_FIELDS // 2 - 10))),
-    "events": ("IngestService/RecordEvents", some(*[contacts(200)] * 300)),
+    "an event": ("IngestService/RecordEvent", one(contacts(_MANY))),
+    "events": ("IngestService/RecordEvents", some(*[contacts(1000)] * 400)),
     "events with as many contacts as may be": ("IngestService/RecordEvents", some(*[contacts(100)] * 500)),
     "an event with as many attributes as may be": (
         "IngestService/RecordEvent",
@@ -125,7 +124,7 @@ async def test_reads_are_answered_between_the_events_of_a_rude_upload(
 async def test_events_with_too_many_items_are_rejected_and_never_checked(
     ingest: IngestServiceAsyncStub, built: list[int]
 ) -> None:
-    response = await ingest.RecordEvents(some(*[contacts(200)] * 300, allow_partial=True))
+    response = await ingest.RecordEvents(some(*[contacts(1000)] * 300, allow_partial=True))
     assert response.tally.rejected == 300
     rules = {violation.rule for result in response.results for violation in result.error.violations}
     assert rules == {"repeated.max_items"}

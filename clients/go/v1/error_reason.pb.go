@@ -56,17 +56,16 @@ const (
 	//	 "metadata": {"field": "event.customer_info.customer_status",
 	//	              "allowed": "\"active\", \"cancelled\""}}
 	ErrorReason_ERROR_REASON_ENTITY_UNKNOWN ErrorReason = 2
-	// A request holds more events, fields or bytes than allowed. INVALID_ARGUMENT.
-	// Not retryable as it is: send less in one request. `count` is left out for
-	// fields.
+	// A request holds more events or bytes than allowed. INVALID_ARGUMENT. Not
+	// retryable as it is: send less in one request. A `count` of 2,001 events stands
+	// for any larger number.
 	//
 	//	{"reason": "BATCH_TOO_LARGE", "domain": "engagement.v1",
 	//	 "metadata": {"count": "501", "limit": "500", "unit": "events"}}
 	ErrorReason_ERROR_REASON_BATCH_TOO_LARGE ErrorReason = 3
-	// A chunk of an upload holds more than 500 events, more than
-	// `Limits.max_chunk_bytes` and several events, or more fields than
-	// `Limits.max_message_fields`. INVALID_ARGUMENT. Not retryable as it is: send
-	// smaller chunks.
+	// A chunk of an upload holds more than 500 events, or more than
+	// `Limits.max_chunk_bytes` and several events. INVALID_ARGUMENT. Not
+	// retryable as it is: send smaller chunks.
 	//
 	//	{"reason": "CHUNK_TOO_LARGE", "domain": "engagement.v1",
 	//	 "metadata": {"count": "501", "limit": "500", "unit": "events"}}

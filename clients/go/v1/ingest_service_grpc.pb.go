@@ -58,7 +58,7 @@ type IngestServiceClient interface {
 	// the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
 	// the good events are stored, and `results` reports the rejected ones.
 	// INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
-	// events, 8 MiB or `Limits.max_message_fields`.
+	// events or 8 MiB.
 	RecordEvents(ctx context.Context, in *RecordEventsRequest, opts ...grpc.CallOption) (*RecordEventsResponse, error)
 	// `UploadEvents` uploads any number of events in numbered chunks. An upload
 	// survives lost connections, client crashes and server restarts.
@@ -101,9 +101,8 @@ type IngestServiceClient interface {
 	//   - FAILED_PRECONDITION / UPLOAD_ALL_REJECTED if the upload has brought
 	//     nothing but rejected events; chunks committed before stay committed.
 	//   - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
-	//   - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, of
-	//     more than `Limits.max_message_fields`, or of more than
-	//     `Limits.max_chunk_bytes` if it holds several events.
+	//   - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, or
+	//     of more than `Limits.max_chunk_bytes` if it holds several events.
 	//   - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
 	//     chunk does not end the stream.
 	UploadEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UploadEventsRequest, UploadEventsResponse], error)
@@ -227,7 +226,7 @@ type IngestServiceServer interface {
 	// the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
 	// the good events are stored, and `results` reports the rejected ones.
 	// INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
-	// events, 8 MiB or `Limits.max_message_fields`.
+	// events or 8 MiB.
 	RecordEvents(context.Context, *RecordEventsRequest) (*RecordEventsResponse, error)
 	// `UploadEvents` uploads any number of events in numbered chunks. An upload
 	// survives lost connections, client crashes and server restarts.
@@ -270,9 +269,8 @@ type IngestServiceServer interface {
 	//   - FAILED_PRECONDITION / UPLOAD_ALL_REJECTED if the upload has brought
 	//     nothing but rejected events; chunks committed before stay committed.
 	//   - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
-	//   - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, of
-	//     more than `Limits.max_message_fields`, or of more than
-	//     `Limits.max_chunk_bytes` if it holds several events.
+	//   - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, or
+	//     of more than `Limits.max_chunk_bytes` if it holds several events.
 	//   - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
 	//     chunk does not end the stream.
 	UploadEvents(grpc.BidiStreamingServer[UploadEventsRequest, UploadEventsResponse]) error

@@ -945,12 +945,8 @@ type Limits struct {
 	// Number of rejected events at which an upload ends with UPLOAD_ALL_REJECTED,
 	// if no event of it was accepted or a duplicate.
 	MaxRejectionsWithoutSuccess int32 `protobuf:"varint,25,opt,name=max_rejections_without_success,json=maxRejectionsWithoutSuccess,proto3" json:"max_rejections_without_success,omitempty"`
-	// Maximum fields of one message. Fields of messages in it count as well; an
-	// entry of a map is one field. Only messages of more than `max_chunk_bytes` can
-	// have more.
-	MaxMessageFields int32 `protobuf:"varint,26,opt,name=max_message_fields,json=maxMessageFields,proto3" json:"max_message_fields,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	unknownFields               protoimpl.UnknownFields
+	sizeCache                   protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -1158,13 +1154,6 @@ func (x *Limits) GetMaxRejectionsWithoutSuccess() int32 {
 	return 0
 }
 
-func (x *Limits) GetMaxMessageFields() int32 {
-	if x != nil {
-		return x.MaxMessageFields
-	}
-	return 0
-}
-
 var File_engagement_v1_server_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_server_service_proto_rawDesc = "" +
@@ -1237,7 +1226,7 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x12remove_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x10removeBeforeTime\x12\x1d\n" +
 	"\n" +
 	"due_events\x18\x03 \x01(\x03R\tdueEvents\x12#\n" +
-	"\rstored_events\x18\x04 \x01(\x03R\fstoredEvents\"\xf1\n" +
+	"\rstored_events\x18\x04 \x01(\x03R\fstoredEvents\"\xc3\n" +
 	"\n" +
 	"\x06Limits\x12.\n" +
 	"\x13max_text_characters\x18\x01 \x01(\x05R\x11maxTextCharacters\x125\n" +
@@ -1265,8 +1254,7 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x0emax_mask_paths\x18\x16 \x01(\x05R\fmaxMaskPaths\x12,\n" +
 	"\x12max_metadata_bytes\x18\x17 \x01(\x05R\x10maxMetadataBytes\x12&\n" +
 	"\x0fmax_chunk_bytes\x18\x18 \x01(\x03R\rmaxChunkBytes\x12C\n" +
-	"\x1emax_rejections_without_success\x18\x19 \x01(\x05R\x1bmaxRejectionsWithoutSuccess\x12,\n" +
-	"\x12max_message_fields\x18\x1a \x01(\x05R\x10maxMessageFields2\x8d\x03\n" +
+	"\x1emax_rejections_without_success\x18\x19 \x01(\x05R\x1bmaxRejectionsWithoutSuccess2\x8d\x03\n" +
 	"\rServerService\x12_\n" +
 	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\fSetRetention\x12\".engagement.v1.SetRetentionRequest\x1a#.engagement.v1.SetRetentionResponse\"\x03\x90\x02\x02\x12_\n" +

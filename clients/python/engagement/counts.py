@@ -97,6 +97,14 @@ def _excess(message: Message, plan: tuple[_Field, ...], path: str) -> Iterator[V
             yield from _excess(getattr(message, name), inner, f"{path}{name}.")
 
 
+def max_items(field: Any) -> int | None:  # Any: the stubs have two types for descriptors
+    """The limit on the items of a list or a map; None if it is neither, or has none."""
+    if field.containing_type.full_name == _MASK:
+        return MAX_MASK_PATHS
+    limit = _limit(field) if field.is_repeated else None
+    return None if limit is None else limit.max_items
+
+
 @cache
 def _plan(message: Any) -> tuple[_Field, ...]:  # Any: the stubs have two types for descriptors
     """What to count in a type of message, in the order of its fields."""

@@ -44,7 +44,5 @@ MAX_VIOLATIONS: Final = 32
 """Limit on the broken rules that one error lists."""
 MAX_CHUNK_BYTES: Final = 256 * 1024
 """Limit on a serialized chunk of several events."""
-MAX_MESSAGE_FIELDS: Final = MAX_CHUNK_BYTES // 2
-"""Limit on the fields of one message, with those of the messages in it. A field takes at least two bytes."""
 MAX_REJECTIONS_WITHOUT_SUCCESS: Final = 1_000
 """Number of rejected events at which an upload ends, if it has brought nothing but these."""

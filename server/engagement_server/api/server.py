@@ -69,7 +69,6 @@ class ServerHandlers:
                 max_source_characters=limits.MAX_SOURCE_CHARACTERS,
                 max_event_bytes=limits.MAX_EVENT_BYTES,
                 max_message_bytes=limits.MAX_MESSAGE_BYTES,
-                max_message_fields=limits.MAX_MESSAGE_FIELDS,
                 max_batch_events=limits.MAX_BATCH_EVENTS,
                 max_chunk_events=limits.MAX_CHUNK_EVENTS,
                 max_unacked_chunks=MAX_UNACKED_CHUNKS,

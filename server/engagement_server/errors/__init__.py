@@ -87,6 +87,7 @@ from engagement_server.errors.faults import (
     WriterGoneError,
 )
 from engagement_server.errors.invalid import (
+    MAX_COUNTED_EVENTS,
     BatchTooLargeError,
     ChunkTooLargeError,
     CursorMalformedError,
@@ -124,6 +125,7 @@ from engagement_server.errors.unavailable import (
 )
 
 __all__ = [
+    "MAX_COUNTED_EVENTS",
     "BatchTooLargeError",
     "ChunkChangedError",
     "ChunkTooLargeError",

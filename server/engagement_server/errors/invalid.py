@@ -61,23 +61,24 @@ class EntityUnknownError(FieldInvalidError):
         return EntityUnknownError(moved, allowed=self.metadata["allowed"], index=self.index)
 
 
+MAX_COUNTED_EVENTS = 2_000
+"""Limit on events of one message that are counted, to say how many are too many."""
+
+
 class BatchTooLargeError(InvalidRequestError):
     """A call exceeds a limit."""
 
     reason = "BATCH_TOO_LARGE"
 
-    def __init__(self, *, count: int | None, limit: int, unit: str) -> None:
-        """Without a `count`, it is only known that there are more than the limit."""
-        text = "more" if count is None else count
+    def __init__(self, *, count: int, limit: int, unit: str) -> None:
+        is_more = unit == "events" and count > MAX_COUNTED_EVENTS
+        number = f"more than {MAX_COUNTED_EVENTS}" if is_more else count
         super().__init__(
-            f"at most {limit} {unit} are allowed in one message, got {text}; split it",
-            **({} if count is None else {"count": count}),
+            f"at most {limit} {unit} are allowed in one message, got {number}; split it",
+            count=min(count, MAX_COUNTED_EVENTS + 1) if is_more else count,
             limit=limit,
             unit=unit,
         )
-        self.count = count
-        self.limit = limit
-        self.unit = unit
 
 
 class ChunkTooLargeError(BatchTooLargeError):

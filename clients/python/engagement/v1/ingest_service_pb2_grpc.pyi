@@ -59,7 +59,7 @@ class IngestServiceStub:
     the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
     the good events are stored, and `results` reports the rejected ones.
     INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
-    events, 8 MiB or `Limits.max_message_fields`.
+    events or 8 MiB.
     """
     UploadEvents: _grpc.StreamStreamMultiCallable[_ingest_service_pb2.UploadEventsRequest, _ingest_service_pb2.UploadEventsResponse]
     """`UploadEvents` uploads any number of events in numbered chunks. An upload
@@ -103,9 +103,8 @@ class IngestServiceStub:
     - FAILED_PRECONDITION / UPLOAD_ALL_REJECTED if the upload has brought
       nothing but rejected events; chunks committed before stay committed.
     - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
-    - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, of
-      more than `Limits.max_message_fields`, or of more than
-      `Limits.max_chunk_bytes` if it holds several events.
+    - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, or
+      of more than `Limits.max_chunk_bytes` if it holds several events.
     - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
       chunk does not end the stream.
     """
@@ -162,7 +161,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
     the good events are stored, and `results` reports the rejected ones.
     INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
-    events, 8 MiB or `Limits.max_message_fields`.
+    events or 8 MiB.
     """
     UploadEvents: _aio.StreamStreamMultiCallable[_ingest_service_pb2.UploadEventsRequest, _ingest_service_pb2.UploadEventsResponse]  # type: ignore[assignment]
     """`UploadEvents` uploads any number of events in numbered chunks. An upload
@@ -206,9 +205,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     - FAILED_PRECONDITION / UPLOAD_ALL_REJECTED if the upload has brought
       nothing but rejected events; chunks committed before stay committed.
     - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
-    - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, of
-      more than `Limits.max_message_fields`, or of more than
-      `Limits.max_chunk_bytes` if it holds several events.
+    - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, or
+      of more than `Limits.max_chunk_bytes` if it holds several events.
     - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
       chunk does not end the stream.
     """
@@ -274,7 +272,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
         the good events are stored, and `results` reports the rejected ones.
         INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
-        events, 8 MiB or `Limits.max_message_fields`.
+        events or 8 MiB.
         """
 
     @_abc_1.abstractmethod
@@ -324,9 +322,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         - FAILED_PRECONDITION / UPLOAD_ALL_REJECTED if the upload has brought
           nothing but rejected events; chunks committed before stay committed.
         - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
-        - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, of
-          more than `Limits.max_message_fields`, or of more than
-          `Limits.max_chunk_bytes` if it holds several events.
+        - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, or
+          of more than `Limits.max_chunk_bytes` if it holds several events.
         - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
           chunk does not end the stream.
         """

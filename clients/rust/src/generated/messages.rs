@@ -2959,19 +2959,18 @@ pub enum ErrorReason {
     ///               "allowed": "\"active\", \"cancelled\""}}
     /// ```
     ERROR_REASON_ENTITY_UNKNOWN = 2i32,
-    /// A request holds more events, fields or bytes than allowed. INVALID_ARGUMENT.
-    /// Not retryable as it is: send less in one request. `count` is left out for
-    /// fields.
+    /// A request holds more events or bytes than allowed. INVALID_ARGUMENT. Not
+    /// retryable as it is: send less in one request. A `count` of 2,001 events stands
+    /// for any larger number.
     ///
     /// ```text
     /// {"reason": "BATCH_TOO_LARGE", "domain": "engagement.v1",
     ///  "metadata": {"count": "501", "limit": "500", "unit": "events"}}
     /// ```
     ERROR_REASON_BATCH_TOO_LARGE = 3i32,
-    /// A chunk of an upload holds more than 500 events, more than
-    /// `Limits.max_chunk_bytes` and several events, or more fields than
-    /// `Limits.max_message_fields`. INVALID_ARGUMENT. Not retryable as it is: send
-    /// smaller chunks.
+    /// A chunk of an upload holds more than 500 events, or more than
+    /// `Limits.max_chunk_bytes` and several events. INVALID_ARGUMENT. Not
+    /// retryable as it is: send smaller chunks.
     ///
     /// ```text
     /// {"reason": "CHUNK_TOO_LARGE", "domain": "engagement.v1",
@@ -26346,21 +26345,6 @@ pub struct Limits {
         )
     )]
     pub max_rejections_without_success: i32,
-    /// Maximum fields of one message. Fields of messages in it count as well; an
-    /// entry of a map is one field. Only messages of more than `max_chunk_bytes` can
-    /// have more.
-    ///
-    /// Field 26: `max_message_fields`
-    #[cfg_attr(
-        feature = "json",
-        serde(
-            rename = "maxMessageFields",
-            alias = "max_message_fields",
-            with = "::buffa::json_helpers::int32",
-            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
-        )
-    )]
-    pub max_message_fields: i32,
     #[cfg_attr(feature = "json", serde(skip))]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -26396,7 +26380,6 @@ impl ::core::fmt::Debug for Limits {
                 "max_rejections_without_success",
                 &self.max_rejections_without_success,
             )
-            .field("max_message_fields", &self.max_message_fields)
             .finish()
     }
 }
@@ -26573,11 +26556,6 @@ impl ::buffa::Message for Limits {
                         self.max_rejections_without_success,
                     ) as u64;
         }
-        if self.max_message_fields != 0i32 {
-            size
-                += 2u64
-                    + ::buffa::types::int32_encoded_len(self.max_message_fields) as u64;
-        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -26700,9 +26678,6 @@ impl ::buffa::Message for Limits {
                 self.max_rejections_without_success,
                 buf,
             );
-        }
-        if self.max_message_fields != 0i32 {
-            ::buffa::types::put_int32_field(26u32, self.max_message_fields, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -26916,13 +26891,6 @@ impl ::buffa::Message for Limits {
                 )?;
                 self.max_rejections_without_success = ::buffa::types::decode_int32(buf)?;
             }
-            26u32 => {
-                ::buffa::encoding::check_wire_type(
-                    tag,
-                    ::buffa::encoding::WireType::Varint,
-                )?;
-                self.max_message_fields = ::buffa::types::decode_int32(buf)?;
-            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -26956,7 +26924,6 @@ impl ::buffa::Message for Limits {
         self.max_metadata_bytes = 0i32;
         self.max_chunk_bytes = 0i64;
         self.max_rejections_without_success = 0i32;
-        self.max_message_fields = 0i32;
         self.__buffa_unknown_fields.clear();
     }
 }

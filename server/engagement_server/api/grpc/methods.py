@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
 
+from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.counting import GONE, MethodCounts
@@ -157,7 +158,8 @@ async def _readable(
         try:
             request = await parse(context, data)
         except BatchTooLargeError as error:
-            raise ChunkTooLargeError(count=error.count, limit=error.limit, unit=error.unit) from error
+            size_bytes = int(error.metadata["count"])
+            raise ChunkTooLargeError(count=size_bytes, limit=MAX_MESSAGE_BYTES, unit="bytes") from error
         del data  # it may hold megabytes, and the next one may take long to arrive
         yield request
         del request

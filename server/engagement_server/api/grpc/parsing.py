@@ -9,9 +9,9 @@ from weakref import WeakValueDictionary
 
 from google.protobuf.message import DecodeError
 
-from engagement.limits import MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS
+from engagement.limits import MAX_CHUNK_BYTES, MAX_MESSAGE_BYTES
 from engagement.rules import Violation
-from engagement_server.api.grpc.field_count import count_fields
+from engagement_server.api.grpc.excess import hide_excess
 from engagement_server.errors import BatchTooLargeError, FieldInvalidError
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ Parse: TypeAlias = "Callable[[Context, bytes], Awaitable[Any]]"
 
 _LARGE_BYTES: Final = 32 * 1024
 """Of very many small items, this many bytes take a millisecond or two; a megabyte of them takes 30."""
-_FIELD_BYTES: Final = 2
-"""What a field takes at least."""
 
 
 class Parsing:
@@ -46,20 +44,18 @@ class Parsing:
                 return _parsed(message_class, data)
             async with self._connections.setdefault(context.peer(), asyncio.Lock()), self._turn:
                 await asyncio.sleep(0)  # whatever the last one has kept waiting goes first
-                await _require_few_fields(data, message_class.DESCRIPTOR)
+                if len(data) > MAX_CHUNK_BYTES:  # else what may be in it is bounded well enough
+                    data = await _without_excess(data, message_class.DESCRIPTOR)
                 return _parsed(message_class, data)
 
         return parse
 
 
-async def _require_few_fields(data: bytes, message_type: Any) -> None:
-    """Raises BatchTooLargeError for a message that would take very much memory and time once it is parsed."""
-    if len(data) <= MAX_MESSAGE_FIELDS * _FIELD_BYTES:
-        return
-    for count in count_fields(data, message_type):
-        if count > MAX_MESSAGE_FIELDS:
-            raise BatchTooLargeError(count=None, limit=MAX_MESSAGE_FIELDS, unit="fields")
-        await asyncio.sleep(0)
+async def _without_excess(data: bytes, message_type: Any) -> bytes:
+    try:
+        return await hide_excess(data, message_type)
+    except ValueError:
+        raise _malformed() from None
 
 
 def _parsed(message_class: type[Message], data: bytes) -> Message:
@@ -67,5 +63,9 @@ def _parsed(message_class: type[Message], data: bytes) -> Message:
     try:
         return message_class.FromString(data)
     except DecodeError:
-        text = "is not a message of this contract: truncated, malformed, or text that is not UTF-8"
-        raise FieldInvalidError([Violation("", "server.message.malformed", text)]) from None
+        raise _malformed() from None
+
+
+def _malformed() -> FieldInvalidError:
+    text = "is not a message of this contract: truncated, malformed, or text that is not UTF-8"
+    return FieldInvalidError([Violation("", "server.message.malformed", text)])

@@ -64,9 +64,9 @@ export enum ErrorReason {
   ENTITY_UNKNOWN = 2,
 
   /**
-   * A request holds more events, fields or bytes than allowed. INVALID_ARGUMENT.
-   * Not retryable as it is: send less in one request. `count` is left out for
-   * fields.
+   * A request holds more events or bytes than allowed. INVALID_ARGUMENT. Not
+   * retryable as it is: send less in one request. A `count` of 2,001 events stands
+   * for any larger number.
    *
    *     {"reason": "BATCH_TOO_LARGE", "domain": "engagement.v1",
    *      "metadata": {"count": "501", "limit": "500", "unit": "events"}}
@@ -76,10 +76,9 @@ export enum ErrorReason {
   BATCH_TOO_LARGE = 3,
 
   /**
-   * A chunk of an upload holds more than 500 events, more than
-   * `Limits.max_chunk_bytes` and several events, or more fields than
-   * `Limits.max_message_fields`. INVALID_ARGUMENT. Not retryable as it is: send
-   * smaller chunks.
+   * A chunk of an upload holds more than 500 events, or more than
+   * `Limits.max_chunk_bytes` and several events. INVALID_ARGUMENT. Not
+   * retryable as it is: send smaller chunks.
    *
    *     {"reason": "CHUNK_TOO_LARGE", "domain": "engagement.v1",
    *      "metadata": {"count": "501", "limit": "500", "unit": "events"}}

@@ -1295,7 +1295,7 @@ export const IngestService: GenService<{
    * the errors of `RecordEvent`, and nothing is stored. With `allow_partial`
    * the good events are stored, and `results` reports the rejected ones.
    * INVALID_ARGUMENT / BATCH_TOO_LARGE if the request holds more than 500
-   * events, 8 MiB or `Limits.max_message_fields`.
+   * events or 8 MiB.
    *
    * @generated from rpc engagement.v1.IngestService.RecordEvents
    */
@@ -1346,9 +1346,8 @@ export const IngestService: GenService<{
    * - FAILED_PRECONDITION / UPLOAD_ALL_REJECTED if the upload has brought
    *   nothing but rejected events; chunks committed before stay committed.
    * - ABORTED / UPLOAD_TAKEN_OVER if another stream opens the same upload.
-   * - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, of
-   *   more than `Limits.max_message_fields`, or of more than
-   *   `Limits.max_chunk_bytes` if it holds several events.
+   * - INVALID_ARGUMENT / CHUNK_TOO_LARGE for a chunk of more than 500 events, or
+   *   of more than `Limits.max_chunk_bytes` if it holds several events.
    * - INVALID_ARGUMENT / FIELD_INVALID for an invalid message. A bad event in a
    *   chunk does not end the stream.
    *
