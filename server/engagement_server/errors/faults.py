@@ -17,7 +17,9 @@ class SubscriberError(LogError):
     """A subscriber of the log has failed; what it keeps up to date is wrong until the server restarts."""
 
     def __init__(self, cause: Exception) -> None:
-        super().__init__(f"a subscriber of the log failed: {cause!r}; start the server again")
+        super().__init__(
+            f"a subscriber of the log failed with {type(cause).__name__}; start the server again"
+        )
         self.__cause__ = cause
 
 
