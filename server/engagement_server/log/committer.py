@@ -13,12 +13,12 @@ from engagement_server.errors import (
     DrainingError,
     OverloadedError,
     RequestError,
-    UnavailableError,
 )
 from engagement_server.governor.turns import Caller
 from engagement_server.log.waiting import LANES, WaitingOperations, waiting
 from engagement_server.operations import Commit
 from engagement_server.supervision import call_all
+from engagement_server.telemetry.exceptions import summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

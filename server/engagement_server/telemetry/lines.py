@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -21,6 +22,7 @@ FIELDS: Final = "fields"
 """The attribute of a record that holds its `Fields`: `extra={FIELDS: {…}}`."""
 _MAX_CHARACTERS: Final = 8192
 """Of a message, and of the trace of an exception; of longer ones the middle is cut out."""
+_WORD: Final = re.compile(r"[^\s\"=]+")
 _TRACE_MARK: Final = "    | "
 
 
@@ -57,7 +59,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
-        fields = "".join(f" {key}={value}" for key, value in _fields_of(record).items())
+        fields = "".join(f" {key}={_value_text(value)}" for key, value in _fields_of(record).items())
         text = f"{self._prefix}{record.name}: {message_of(record)}{fields}"
         lines = [f"{_time_text(record.created)} {record.levelname} {_printable(text)}"]
         if (trace := _trace_of(record)) is not None:
@@ -104,6 +106,12 @@ def _bounded(text: str) -> str:
         return text
     half = _MAX_CHARACTERS // 2
     return f"{text[:half]} … {len(text) - 2 * half} characters … {text[-half:]}"
+
+
+def _value_text(value: str | float) -> str:
+    """A value in quotes, unless it is one word: one must not look like several fields."""
+    text = str(value)
+    return text if _WORD.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _printable(text: str) -> str:
