@@ -45,7 +45,7 @@ async def call(connection: Connection, method: Method, request: Message) -> None
     )
     with suppress(grpc.aio.AioRpcError):
         async with deadline(f"{method.name} ended"):
-            async for _ in start([request], metadata=[("x-marked", MARKER)]):
+            async for _ in start(iter([request]), metadata=[("x-marked", MARKER)]):
                 pass
 
 

@@ -124,7 +124,7 @@ async def test_a_flood_of_failing_calls_is_summed(start: StartServer) -> None:
         await asyncio.gather(*(fail(connection) for _ in range(300)))
 
         def are_counted() -> bool:
-            return sum(line.get("more", 1) for line in call_lines(server)) == 300
+            return sum(int(line.get("more", 1)) for line in call_lines(server)) == 300
 
         await eventually(are_counted, "each call is in a line or in a sum")
     assert len(call_lines(server)) < 200

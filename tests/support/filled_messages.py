@@ -5,6 +5,8 @@ from __future__ import annotations
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from tests.support.contract import Field
+
 _DEPTH = 4
 
 
@@ -29,7 +31,7 @@ def fill(message: Message, text: str, *, account: str, depth: int = _DEPTH) -> N
             fill(inner, text, account=account, depth=depth - 1)
 
 
-def _put(message: Message, field: FieldDescriptor, value: str | bytes) -> None:
+def _put(message: Message, field: Field, value: str | bytes) -> None:
     if field.is_repeated:
         getattr(message, field.name).append(value)
     else:

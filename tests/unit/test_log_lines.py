@@ -20,7 +20,7 @@ from engagement_server.telemetry.config import LogLineConfig
 from engagement_server.telemetry.correlation import Correlation, correlation
 from engagement_server.telemetry.exceptions import exception_text
 from engagement_server.telemetry.flood import MAX_ALIKE, MAX_LINES
-from engagement_server.telemetry.lines import FIELDS
+from engagement_server.telemetry.lines import FIELDS, Fields
 from engagement_server.telemetry.setup import LineHandler, report_of_loop, write_lines
 from tests.support.waiting import wait_until
 
@@ -43,10 +43,12 @@ def handler(stream: io.StringIO, *, worker: int | None = None, **settings: Any) 
     return LineHandler(LogLineConfig(**settings), worker=worker, stream=stream)
 
 
-def record(message: object, *arguments: object, level: int = logging.INFO, **more: Any) -> logging.LogRecord:
+def record(
+    message: object, *arguments: object, level: int = logging.INFO, fields: Fields | None = None, **more: Any
+) -> logging.LogRecord:
     """A record as a logger makes it, of one moment."""
     made = logging.LogRecord("some.logger", level, __file__, 1, message, arguments, None)
-    made.__dict__.update({"created": 1_700_000_000.25, **more})
+    made.__dict__.update({"created": 1_700_000_000.25, FIELDS: fields or {}, **more})
     return made
 
 
@@ -84,7 +86,7 @@ def test_anything_is_one_line_of_json(
     message: object, arguments: list[object], error: BaseException | None, value: str
 ) -> None:
     more = {} if error is None else raised(error, cause=ValueError(value))
-    (line,) = lines([record(message, *arguments, **{FIELDS: {"field": value}}, **more)], log_format="json")
+    (line,) = lines([record(message, *arguments, fields={"field": value}, **more)], log_format="json")
     assert line.isprintable()
     parsed = json.loads(line)
     assert parsed["field"] == value.encode("utf-8", "backslashreplace").decode()
@@ -94,12 +96,12 @@ def test_anything_is_one_line_of_json(
 
 @given(message=texts, value=texts)
 def test_anything_is_one_line_of_text(message: str, value: str) -> None:
-    (line,) = lines([record("%s", message, **{FIELDS: {"field": value}})])
+    (line,) = lines([record("%s", message, fields={"field": value})])
     assert line.isprintable()
 
 
 def test_lines_have_time_level_worker_logger_message_and_fields() -> None:
-    made = record("%d events", 3, level=logging.WARNING, **{FIELDS: {"method": "A/B", "seconds": 0.25}})
+    made = record("%d events", 3, level=logging.WARNING, fields={"method": "A/B", "seconds": 0.25})
     (line,) = lines([made], log_format="json", worker=2)
     assert json.loads(line) == {
         "time": "2023-11-14T22:13:20.250Z",
@@ -127,7 +129,7 @@ def test_lines_carry_the_ids_of_the_call_that_writes_them() -> None:
 
 
 def test_a_value_in_text_cannot_be_taken_for_other_fields() -> None:
-    (line,) = lines([record("hello", **{FIELDS: {"reason": 'x" code=OK', "code": "NOT_FOUND"}})])
+    (line,) = lines([record("hello", fields={"reason": 'x" code=OK', "code": "NOT_FOUND"})])
     assert line.endswith(r'hello reason="x\" code=OK" code=NOT_FOUND')
 
 
@@ -193,8 +195,8 @@ def test_a_fault_names_no_id_but_says_what_the_store_has() -> None:
 
 def test_a_flood_of_equal_lines_is_summed() -> None:
     def call(account: str) -> logging.LogRecord:
-        fields = {"method": "A/B", "code": "NOT_FOUND", "account": account, "seconds": 0.5}
-        return record("call failed", **{FIELDS: fields})
+        fields: Fields = {"method": "A/B", "code": "NOT_FOUND", "account": account, "seconds": 0.5}
+        return record("call failed", fields=fields)
 
     written = lines([call("acme")] * 5_000 + [call("other")], log_format="json")
     parsed = [json.loads(line) for line in written]
