@@ -16,6 +16,8 @@ from engagement_server.http.checks import Readiness
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server, prepare_process
+from engagement_server.telemetry.config import DEFAULT_LINES
+from engagement_server.telemetry.setup import report_of_loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from engagement_server.http.config import HttpConfig
     from engagement_server.http.port import ManagementPort
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.telemetry.config import LogLineConfig
     from engagement_server.workers.config import WorkerConfig
 
 Report: TypeAlias = Callable[[str, str | None], None]
@@ -55,30 +58,34 @@ def print_addresses(address: str, http_address: str | None) -> None:
         print(f"health and metrics on http://{http_address}", flush=True)
 
 
-def serve(
+def serve(  # noqa: PLR0913  # all but one are named at the call
     config: Config,
     *,
     log: LogConfig | None = None,
     workers: WorkerConfig | None = None,
     http: HttpConfig | None = None,
+    lines: LogLineConfig = DEFAULT_LINES,
     report: Report = print_addresses,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then stops gracefully. Raises ConfigurationError and LogError.
 
     Without `http` there is no management port. `report` is called once the server takes calls.
     """
-    prepare_process()
-    uvloop.run(_serve(config, log, workers, http, report))
+    prepare_process(lines)
+    uvloop.run(_serve(config, log=log, workers=workers, http=http, lines=lines, report=report))
 
 
-async def _serve(
+async def _serve(  # noqa: PLR0913  # all but one are named at the call
     config: Config,
+    *,
     log: LogConfig | None,
     workers: WorkerConfig | None,
     http: HttpConfig | None,
+    lines: LogLineConfig,
     report: Report,
 ) -> None:
     stop = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(report_of_loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stopping = asyncio.create_task(stop.wait())
@@ -88,7 +95,7 @@ async def _serve(
         port = await _open_port(config, http, measures, readiness)
         if port is not None:
             ending.push_async_callback(port.close)
-        starting = asyncio.create_task(_start(config, log, workers, measures))
+        starting = asyncio.create_task(_start(config, log, workers, measures, lines))
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():  # it waits for the log, or for its workers
             starting.cancel()
@@ -126,10 +133,14 @@ async def _open_port(
 
 
 async def _start(
-    config: Config, log: LogConfig | None, workers: WorkerConfig | None, measures: Measures
+    config: Config,
+    log: LogConfig | None,
+    workers: WorkerConfig | None,
+    measures: Measures,
+    lines: LogLineConfig,
 ) -> Running:
     if workers is None or workers.workers == 1:
-        return await Server.start(config, log, measures=measures)
+        return await Server.start(config, log, measures=measures, lines=lines)
     from engagement_server.workers.parent import Parent  # noqa: PLC0415  # an optional room
 
-    return await Parent.start(config, log, worker_count=workers.workers, measures=measures)
+    return await Parent.start(config, log, worker_count=workers.workers, measures=measures, lines=lines)

@@ -34,6 +34,8 @@ from engagement_server.store.presence import Presence
 from engagement_server.store.readers import Readers
 from engagement_server.store.retention_rows import read_retention
 from engagement_server.supervision import Supervisor
+from engagement_server.telemetry.config import DEFAULT_LINES
+from engagement_server.telemetry.setup import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from engagement_server.governor.memory import MemoryPlan
     from engagement_server.http.checks import Check
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.telemetry.config import LogLineConfig
 
 # About a third of a second of work: what comes on top would wait too long.
 _MAX_UNARY_CALLS = 1_000
@@ -62,6 +65,7 @@ class Server:
         supervisor: Supervisor | None = None,
         rejections: Rejections | None = None,
         measures: Measures | None = None,
+        lines: LogLineConfig = DEFAULT_LINES,
     ) -> None:
         """Takes over the assemblies. A worker shares its port with others, and runs no background jobs."""
         self._config = config
@@ -95,6 +99,7 @@ class Server:
             limits=_call_limits(config, memory),
             measures=measures,
             max_connections=config.max_connections,
+            slow_call_seconds=lines.slow_call_seconds,
             shares_port=is_worker,
         )
         self._supervisor.watch(self._report_stalled)
@@ -113,7 +118,12 @@ class Server:
 
     @classmethod
     async def start(
-        cls, config: Config, log: LogConfig | None = None, *, measures: Measures | None = None
+        cls,
+        config: Config,
+        log: LogConfig | None = None,
+        *,
+        measures: Measures | None = None,
+        lines: LogLineConfig = DEFAULT_LINES,
     ) -> Server:
         """Opens the stores, joins the log if there is a replicated one, and serves in this process alone.
 
@@ -123,7 +133,7 @@ class Server:
         # First: a start that is refused leaves no folder behind.
         config.memory_plan(processes=1)
         require_free(config.listen)
-        server = cls(config, await open_assemblies(config, log), measures=measures)
+        server = cls(config, await open_assemblies(config, log), measures=measures, lines=lines)
         try:
             await server.listen()
         except ConfigurationError:
@@ -190,9 +200,9 @@ class Server:
         self._endpoint.report_writable(is_writable=is_writable)
 
 
-def prepare_process(*, name: str = "") -> None:
-    """Sets up logging and the interpreter for a process that only serves; `name` prefixes its log lines."""
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {name}%(name)s: %(message)s")
+def prepare_process(lines: LogLineConfig, *, worker: int | None = None) -> None:
+    """Sets up log lines and the interpreter for a process that only serves; `worker` is its number."""
+    write_lines(lines, worker=worker)
     # The writer's thread waits this long for the interpreter after each statement, and events make many
     # objects but no cycles to look for: docs/decisions/0008-interpreter-settings.md has the numbers.
     sys.setswitchinterval(0.0005)

@@ -73,7 +73,7 @@ class _Watch:
         pause_seconds = min(self._min_restart_seconds * 2.0**self._in_a_row, _MAX_RESTART_SECONDS)
         self._in_a_row = min(self._in_a_row + 1, 64)  # so that no power overflows
         if isinstance(error, RequestError):
-            _log.error("the job %s is postponed for %.0f s: %s", self._name, pause_seconds, error)
+            _log.error("the job %s is postponed for %.0f s: %s", self._name, pause_seconds, error.fault)
         else:
             _log.error(
                 "the job %s failed, %d times so far; it restarts in %.0f s",

@@ -35,6 +35,7 @@ _OPTIONAL_SECTIONS = {
     "log": ("engagement_server.log.nats.config", "LogConfig"),
     "workers": ("engagement_server.workers.config", "WorkerConfig"),
     "http": ("engagement_server.http.config", "HttpConfig"),
+    "lines": ("engagement_server.telemetry.config", "LogLineConfig"),
 }
 
 

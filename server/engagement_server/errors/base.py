@@ -28,6 +28,11 @@ class RequestError(EngagementError):
         self.message = message
         self.metadata = {key: str(value) for key, value in metadata.items()}
 
+    @property
+    def fault(self) -> str:
+        """The error for operators, in whose logs the ids that a message quotes have no place."""
+        return self.reason
+
 
 class InvalidRequestError(RequestError):
     """The request can never succeed as it is."""
@@ -53,6 +58,11 @@ class NotFoundError(RequestError):
 
 class DataLossError(RequestError):
     """Stored data is damaged and cannot be read; repeating the call does not help."""
+
+    @property
+    def fault(self) -> str:
+        """The message, which says where the damage is."""
+        return self.message
 
 
 class UnavailableError(RequestError):

@@ -16,8 +16,9 @@ class LogError(EngagementError):
 class SubscriberError(LogError):
     """A subscriber of the log has failed; what it keeps up to date is wrong until the server restarts."""
 
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(f"a subscriber of the log failed: {cause!r}; start the server again")
+    def __init__(self, cause: Exception, *, text: str) -> None:
+        """`text` says what the cause is, without values."""
+        super().__init__(f"a subscriber of the log failed: {text}; start the server again")
         self.__cause__ = cause
 
 

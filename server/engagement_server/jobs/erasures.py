@@ -119,7 +119,7 @@ class Erasures:
             except ErasureNotFoundError:
                 raise
             except RequestError as error:
-                _log.error("erasure %s is postponed for a minute: %s", erasure_id, error)
+                _log.error("erasure %s is postponed for a minute: %s", erasure_id, error.fault)
                 raise
             except Exception:
                 _log.exception("erasure %s failed; it is retried later", erasure_id)

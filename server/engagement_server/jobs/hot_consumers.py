@@ -204,7 +204,7 @@ class HotConsumers:
             try:
                 await self._refresh(subject)
             except RequestError as error:
-                _log.info("folding the events of a consumer is postponed: %s", error)
+                _log.info("folding the events of a consumer is postponed: %s", error.fault)
             finally:
                 self._busy_accounts.remove(subject.account_id)
                 self._preparing.discard(subject)
@@ -252,7 +252,7 @@ class HotConsumers:
         try:
             await self._committer.submit(SaveProfile(account_id, profile), returns=int)
         except RequestError as error:
-            _log.info("a folded profile was not saved: %s", error)
+            _log.info("a folded profile was not saved: %s", error.fault)
 
 
 def _token(record: EventRecord) -> str:

@@ -13,12 +13,12 @@ from engagement_server.errors import (
     DrainingError,
     OverloadedError,
     RequestError,
-    UnavailableError,
 )
 from engagement_server.governor.turns import Caller
 from engagement_server.log.waiting import LANES, WaitingOperations, waiting
 from engagement_server.operations import Commit
 from engagement_server.supervision import call_all
+from engagement_server.telemetry.exceptions import summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -209,7 +209,7 @@ class Committer:
             try:
                 results += await self._log.commit(Commit([operation], now_ms()))
             except DataDamagedError as error:
-                _log.error("a commit failed: %s", error.__cause__ or error)
+                _log.error("a commit failed: %s", _reason(error))
                 results.append(error)
         return results
 
@@ -223,8 +223,8 @@ class _Way:
         self.in_flight = 0  # commits
 
 
-def _reason(error: Exception) -> object:
+def _reason(error: Exception) -> str:
     """Why a commit failed, for operators."""
-    if error.__cause__ is None and isinstance(error, UnavailableError):
+    if error.__cause__ is None and isinstance(error, RequestError):
         return error.fault
-    return error.__cause__ or error
+    return summary(error.__cause__ or error)

@@ -10,6 +10,7 @@ from engagement_server.errors import SubscriberError
 from engagement_server.log.disk_room import apply_with_reserve
 from engagement_server.log.writer_thread import WriterThread
 from engagement_server.supervision import call_all
+from engagement_server.telemetry.exceptions import summary
 
 if TYPE_CHECKING:
     from engagement_server.errors import DataLossError, RequestError
@@ -64,7 +65,7 @@ class LocalLog:
         applied = await self._writer.run(lambda writer: apply_with_reserve(writer, commit, self._reserve))
         error = call_all("commit-log", self._callbacks, applied)
         if error is not None and not self.failure.done():
-            self.failure.set_exception(SubscriberError(error))
+            self.failure.set_exception(SubscriberError(error, text=summary(error)))
         return applied.results
 
     async def catch_up(self) -> bool:

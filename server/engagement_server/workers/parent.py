@@ -19,6 +19,7 @@ from engagement_server.oversight import Oversight, measure_node, measure_process
 from engagement_server.store.presence import Presence
 from engagement_server.store.readers import Readers
 from engagement_server.supervision import Supervisor
+from engagement_server.telemetry.config import DEFAULT_LINES
 from engagement_server.workers.counts import MEASURES, REJECTIONS, Part, SharedCounts
 from engagement_server.workers.pool import WorkerPool
 from engagement_server.workers.port import ReservedPort
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from engagement_server.http.checks import Check
     from engagement_server.jobs.agreement import Terms
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.telemetry.config import LogLineConfig
 
 # Only the background jobs read here.
 _READER_THREADS = 1
@@ -101,7 +103,13 @@ class Parent:
 
     @classmethod
     async def start(
-        cls, config: Config, log: LogConfig | None, *, worker_count: int, measures: Measures | None = None
+        cls,
+        config: Config,
+        log: LogConfig | None,
+        *,
+        worker_count: int,
+        measures: Measures | None = None,
+        lines: LogLineConfig = DEFAULT_LINES,
     ) -> Self:
         """Opens stores and logs, and starts workers that accept calls.
 
@@ -127,6 +135,7 @@ class Parent:
                 {partition.number: partition.log_server for partition in partitions},
                 SharedCounts({REJECTIONS: Part(Rejections(), Snapshot), MEASURES: Part(measures, Measured)}),
                 count=worker_count,
+                lines=lines,
             )
             ending.push_async_callback(workers.stop)
             supervisor.watch(lambda: workers.report_stalled(supervisor.stalled_services))

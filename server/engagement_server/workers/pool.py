@@ -11,6 +11,7 @@ from engagement_server.workers.process import WorkerProcess
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
+    from engagement_server.telemetry.config import LogLineConfig
     from engagement_server.workers.counts import SharedCounts
     from engagement_server.workers.remote_log_server import RemoteLogServer
 
@@ -28,10 +29,17 @@ class WorkerPool:
     """A fixed number of workers on one port."""
 
     def __init__(
-        self, config: Config, logs: Mapping[int, RemoteLogServer], counts: SharedCounts, *, count: int
+        self,
+        config: Config,
+        logs: Mapping[int, RemoteLogServer],
+        counts: SharedCounts,
+        *,
+        count: int,
+        lines: LogLineConfig,
     ) -> None:
-        """Takes the configuration of each worker, the logs by partition, and where workers' counts go."""
+        """Takes the settings of each worker, the logs by partition, and where workers' counts go."""
         self._config = config
+        self._lines = lines
         self._logs = logs
         self._counts = counts
         self._count = count
@@ -77,7 +85,7 @@ class WorkerPool:
         await asyncio.wait(ends)
 
     async def _launch(self, number: int) -> None:
-        worker = await WorkerProcess.start(number, self._config, self._logs, self._counts)
+        worker = await WorkerProcess.start(number, self._config, self._logs, self._counts, lines=self._lines)
         self._running[number] = worker
         worker.report_stalled(self._stalled)
 

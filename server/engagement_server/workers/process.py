@@ -17,6 +17,7 @@ from engagement_server.workers.settings import WorkerSettings, encode_services, 
 
 if TYPE_CHECKING:
     from engagement_server.config import Config
+    from engagement_server.telemetry.config import LogLineConfig
     from engagement_server.workers.counts import SharedCounts
     from engagement_server.workers.remote_log_server import RemoteLogServer
 
@@ -55,7 +56,13 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls, number: int, config: Config, logs: Mapping[int, RemoteLogServer], counts: SharedCounts
+        cls,
+        number: int,
+        config: Config,
+        logs: Mapping[int, RemoteLogServer],
+        counts: SharedCounts,
+        *,
+        lines: LogLineConfig,
     ) -> Self:
         """Starts a worker with these logs, by partition, which adds to the counts. Raises OSError."""
         ours, theirs = zip(*(socket.socketpair() for _ in range(1 + len(logs))), strict=True)
@@ -72,7 +79,7 @@ class WorkerProcess:
             process.wait()
             raise
         worker = cls(number, process, channels, logs.values(), counts)
-        settings = WorkerSettings(number, config, dict(zip(logs, log_ends, strict=True)))
+        settings = WorkerSettings(number, config, dict(zip(logs, log_ends, strict=True)), lines)
         worker._control.send(Kind.SETTINGS, encode_settings(settings))
         return worker
 

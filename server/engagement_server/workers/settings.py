@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from engagement_server.config import Config
+from engagement_server.telemetry.config import LogLineConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class WorkerSettings:
     """Its listen address has the reserved port."""
     log_ends: Mapping[int, int]
     """File descriptors of the channels to the logs, by partition."""
+    lines: LogLineConfig
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)

@@ -24,6 +24,7 @@ from engagement_server.metrics.rejections import Rejections, Snapshot
 from engagement_server.node import Server, prepare_process
 from engagement_server.store.database import DatabaseFile
 from engagement_server.supervision import Supervisor
+from engagement_server.telemetry.setup import report_of_loop
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.counts import MEASURES, REJECTIONS, Part, WorkerCounts
 from engagement_server.workers.remote_log import RemoteLog
@@ -50,7 +51,8 @@ async def _run(control_end: int) -> int:
     if first is None:
         return _ORPHANED
     settings = decode_settings(first.data)
-    prepare_process(name=f"worker {settings.number} ")
+    prepare_process(settings.lines, worker=settings.number)
+    asyncio.get_running_loop().set_exception_handler(report_of_loop)
     stop, supervisor, counts = asyncio.Event(), Supervisor(), WorkerCounts(control)
     watching = asyncio.create_task(_watch_parent(control, stop, supervisor, counts))
     try:
@@ -89,6 +91,7 @@ async def _start(settings: WorkerSettings, supervisor: Supervisor, counts: Worke
         supervisor=supervisor,
         rejections=rejections,
         measures=measures,
+        lines=settings.lines,
     )
     counts.add(REJECTIONS, Part(rejections, Snapshot))
     counts.add(MEASURES, Part(measures, Measured))

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 
+from engagement_server.api.grpc.access import REQUEST_ID_KEY, caller_request_id, current_facts
 from engagement_server.api.grpc.reset import reset_call
 from engagement_server.api.grpc.status import describe, describe_internal
 from engagement_server.errors import RequestError
 from engagement_server.governor.turns import Caller
+from engagement_server.telemetry.correlation import correlation
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from engagement_server.metrics.measures import Count
 
 _log = logging.getLogger(__name__)
-REQUEST_ID_KEY = "x-request-id"
-_MAX_REQUEST_ID_CHARACTERS = 64
 # Compressing a smaller message takes both sides longer than finding and sending it.
 _MIN_COMPRESSED_BYTES = 64 * 1024
 UNREAD_SECONDS = 600.0
@@ -49,7 +49,10 @@ class GrpcCall:
 
         `has_more_messages`: the client may send others after the first one.
         """
-        self.account_id = account_id
+        self.facts = current_facts()
+        """What the line of the call says, shared with others for the same call."""
+        if account_id:
+            self.facts.account_id = account_id
         self._context = context
         self._age = age
         self._task = asyncio.current_task()
@@ -61,6 +64,15 @@ class GrpcCall:
         self._caller: Caller | None = None
         self.sent: Count | None = None
         """Counts the messages of a stream."""
+
+    @property
+    def account_id(self) -> str:
+        """See `Call.account_id`."""
+        return self.facts.account_id
+
+    @account_id.setter
+    def account_id(self, account_id: str) -> None:
+        self.facts.account_id = account_id
 
     @property
     def caller(self) -> Caller:
@@ -97,6 +109,7 @@ class GrpcCall:
                 self.sent.value += (
                     1  # before: its client may have it, and cancel, while the library still writes
                 )
+            self.facts.sent += 1
             await self._context.write(message)
         finally:
             self._is_sending = False
@@ -132,11 +145,14 @@ class GrpcCall:
         """Ends the call with the status of an error."""
         if isinstance(error, grpc.aio.AbortError):
             raise error
-        request_id = self._request_id()
+        request_id = caller_request_id(self._context) or secrets.token_hex(8)
+        correlation.set(correlation.get()._replace(request_id=request_id))
         if isinstance(error, RequestError):
+            self.facts.reason = error.reason
             code, message, trailing = describe(error)
         else:
-            _log.error("request %s failed", request_id, exc_info=error)
+            self.facts.reason = "INTERNAL"
+            _log.error("a call failed unexpectedly", exc_info=error)
             code, message, trailing = describe_internal(request_id)
         # The library keeps what is raised in a cycle; the frames of the call hold its messages.
         error.__traceback__ = error.__cause__ = error.__context__ = None
@@ -144,19 +160,12 @@ class GrpcCall:
 
     def lose_client(self) -> None:
         """Notes that the client has gone away, which needs no status and no alarm."""
-        _log.info("the client of request %s went away", self._request_id())
+        _log.debug("the client went away")
 
     async def _send_age(self) -> None:
         if self._age is not None:
             age, self._age = self._age, None
             await self._context.send_initial_metadata(age)
-
-    def _request_id(self) -> str:
-        """The caller's id of the request, or a new one if it sent none that can be sent back."""
-        sent = self.metadata.get(REQUEST_ID_KEY, "")
-        # With others the library replaces the status.
-        is_sendable = sent.isascii() and sent.isprintable() and sent == sent.strip()
-        return sent if is_sendable and 0 < len(sent) <= _MAX_REQUEST_ID_CHARACTERS else secrets.token_hex(8)
 
 
 def caller_of(context: Context, account_id: str) -> Caller:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from engagement import v1
+from engagement_server.api.grpc.access import begin_facts
 from engagement_server.api.grpc.status import CODES
 from engagement_server.errors import RequestError
 from engagement_server.metrics import catalogue
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import MethodDescriptor
 
+    from engagement_server.api.grpc.access import MethodAccess
     from engagement_server.api.grpc.call import Context
     from engagement_server.metrics.measures import Measures
 
@@ -30,8 +32,9 @@ GONE: Final = object()
 class MethodCounts:
     """The counts of one method."""
 
-    def __init__(self, method: MethodDescriptor, measures: Measures) -> None:
-        """All of them begin at 0, for every status that the server gives."""
+    def __init__(self, method: MethodDescriptor, measures: Measures, access: MethodAccess) -> None:
+        """All of them begin at 0, for every status that the server gives. `access` is told of each call."""
+        self._access = access
         self._labels = (_type_of(method), method.containing_service.full_name, method.name)
         self._measures = measures
         self._started = measures.count(catalogue.STARTED, *self._labels)
@@ -56,7 +59,7 @@ class MethodCounts:
 
         async def counting(messages: object, context: Context) -> Any:  # Any: calls of all types pass through
             self._started.value += 1
-            began = time.monotonic()
+            began, facts = time.monotonic(), begin_facts()
             code = _INTERNAL
             try:
                 response = await call(messages, context)
@@ -68,7 +71,9 @@ class MethodCounts:
                 code = context.code().name
                 raise
             finally:
-                self._end(code, seconds=time.monotonic() - began)
+                seconds = time.monotonic() - began
+                self._end(code, seconds=seconds)
+                self._access.note(code, context, facts, seconds=seconds)
             return None if response is GONE else response
 
         return counting

@@ -84,6 +84,7 @@ class Endpoint:
         limits: CallLimits,
         measures: Measures,
         max_connections: int,
+        slow_call_seconds: float,
         shares_port: bool = False,
     ) -> None:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
@@ -104,7 +105,13 @@ class Endpoint:
         self._grpc = grpc.aio.server(options=(*_OPTIONS, *own))
         self._grpc.add_generic_rpc_handlers(
             [
-                service_handler(service, handlers, running=self._running, measures=measures)
+                service_handler(
+                    service,
+                    handlers,
+                    running=self._running,
+                    measures=measures,
+                    slow_call_seconds=slow_call_seconds,
+                )
                 for service, handlers in services.items()
             ]
         )

@@ -13,9 +13,11 @@ from google.protobuf.message_factory import GetMessageClass
 
 from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
+from engagement_server.api.grpc.access import MethodAccess, current_facts
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.counting import GONE, MethodCounts
 from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, FieldInvalidError
+from engagement_server.telemetry.config import DEFAULT_LINES
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -35,12 +37,20 @@ SILENT_SECONDS = 600.0
 
 
 def service_handler(
-    service: ServiceDescriptor, handlers: object, *, running: RunningCalls, measures: Measures
+    service: ServiceDescriptor,
+    handlers: object,
+    *,
+    running: RunningCalls,
+    measures: Measures,
+    slow_call_seconds: float = DEFAULT_LINES.slow_call_seconds,
 ) -> grpc.GenericRpcHandler:
     """Serves a service with the methods of `handlers`: `RecordEvent` is its `record_event`."""
     methods = {
         method.name: _method_handler(
-            method, getattr(handlers, _snake_case(method.name)), running, MethodCounts(method, measures)
+            method,
+            getattr(handlers, _snake_case(method.name)),
+            running,
+            MethodCounts(method, measures, MethodAccess(method, slow_seconds=slow_call_seconds)),
         )
         for method in service.methods
     }
@@ -145,6 +155,7 @@ async def _single(context: Context, running: RunningCalls, parse: Parse, counts:
     if data is None:
         raise FieldInvalidError([Violation("", "server.message.missing", "the call has no message")])
     counts.received.value += 1
+    current_facts().received += 1
     return await parse(context, data)
 
 
@@ -155,6 +166,7 @@ async def _readable(
     running.watch(context, call)
     while data is not None and data is not grpc.aio.EOF:
         counts.received.value += 1
+        call.facts.received += 1
         try:
             request = await parse(context, data)
         except BatchTooLargeError as error:

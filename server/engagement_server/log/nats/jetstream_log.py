@@ -40,6 +40,7 @@ from engagement_server.log.nats.voting import Voting
 from engagement_server.operations import ChangeEpoch, CompleteErasure
 from engagement_server.store.log_digest import BOUNDARY_MESSAGES
 from engagement_server.supervision import call_all, supervise
+from engagement_server.telemetry.exceptions import summary
 
 if TYPE_CHECKING:
     from engagement_server.errors import LogDamagedError, RequestError
@@ -298,7 +299,7 @@ class JetStreamLog:
             error = call_all("commit-log", self._callbacks, outcome)
             self._pending.finish(entry.message_id, outcome)
             if error is not None:
-                raise SubscriberError(error)
+                raise SubscriberError(error, text=summary(error))
             self._act_on(entry.commit, outcome)
         if any(entry.note or entry.sequence % BOUNDARY_MESSAGES == 0 for entry in entries):
             await self._compare_digests()
