@@ -69,7 +69,7 @@ async def test_a_call_that_fails_is_found_by_its_request_id(start: StartServer, 
         line.pop("worker", None)
         assert line == {
             "level": "info",
-            "logger": "engagement_server.access",
+            "logger": "engagement_server.calls",
             "message": "call failed",
             "method": "engagement.v1.IngestService/RecordEvent",
             "code": "INVALID_ARGUMENT",

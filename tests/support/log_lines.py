@@ -23,5 +23,5 @@ def call_lines(server: ServerProcess, **fields: object) -> list[Line]:
     return [
         line
         for line in log_lines(server)
-        if line["logger"] == "engagement_server.access" and fields.items() <= line.items()
+        if line["logger"] == "engagement_server.calls" and fields.items() <= line.items()
     ]

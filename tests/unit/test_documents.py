@@ -40,7 +40,7 @@ ABSENT = {
     "engagement/v1": "0001: below clients/python",
 }
 MODULE = re.compile(r"(engagement(?:_server)?(?:\.\w+)+)(?:\(.*\))?")
-NOT_MODULES = {"engagement.v2", "engagement.db", "engagement_server.access"}
+NOT_MODULES = {"engagement.v2", "engagement.db", "engagement_server.calls"}
 COMMANDS_OF_NATS = {"nats stream rm", "server report jetstream"}
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 # Programs of others, named with their options in pages of clients in other languages.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 
-from engagement_server.api.grpc.access import REQUEST_ID_KEY, caller_request_id, current_facts
+from engagement_server.api.grpc.call_lines import REQUEST_ID_KEY, caller_request_id, current_facts
 from engagement_server.api.grpc.reset import reset_call
 from engagement_server.api.grpc.status import describe, describe_internal
 from engagement_server.errors import RequestError

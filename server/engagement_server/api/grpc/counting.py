@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from engagement import v1
-from engagement_server.api.grpc.access import begin_facts
+from engagement_server.api.grpc.call_lines import begin_facts
 from engagement_server.api.grpc.status import CODES
 from engagement_server.errors import RequestError
 from engagement_server.metrics import catalogue
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import MethodDescriptor
 
-    from engagement_server.api.grpc.access import MethodAccess
+    from engagement_server.api.grpc.call_lines import CallLines
     from engagement_server.api.grpc.call import Context
     from engagement_server.metrics.measures import Measures
 
@@ -32,9 +32,9 @@ GONE: Final = object()
 class MethodCounts:
     """The counts of one method."""
 
-    def __init__(self, method: MethodDescriptor, measures: Measures, access: MethodAccess) -> None:
-        """All of them begin at 0, for every status that the server gives. `access` is told of each call."""
-        self._access = access
+    def __init__(self, method: MethodDescriptor, measures: Measures, lines: CallLines) -> None:
+        """All of them begin at 0, for every status that the server gives. `lines` is told of each call."""
+        self._lines = lines
         self._labels = (_type_of(method), method.containing_service.full_name, method.name)
         self._measures = measures
         self._started = measures.count(catalogue.STARTED, *self._labels)
@@ -73,7 +73,7 @@ class MethodCounts:
             finally:
                 seconds = time.monotonic() - began
                 self._end(code, seconds=seconds)
-                self._access.note(code, context, facts, seconds=seconds)
+                self._lines.note(code, context, facts, seconds=seconds)
             return None if response is GONE else response
 
         return counting

@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
-from engagement_server.api.grpc.access import MethodAccess, current_facts
+from engagement_server.api.grpc.call_lines import CallLines, current_facts
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.counting import GONE, MethodCounts
 from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, FieldInvalidError
@@ -50,7 +50,7 @@ def service_handler(
             method,
             getattr(handlers, _snake_case(method.name)),
             running,
-            MethodCounts(method, measures, MethodAccess(method, slow_seconds=slow_call_seconds)),
+            MethodCounts(method, measures, CallLines(method, slow_seconds=slow_call_seconds)),
         )
         for method in service.methods
     }

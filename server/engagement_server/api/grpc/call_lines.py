@@ -21,7 +21,7 @@ _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What an account may be called. The field holds anything before it is checked."""
 _UNREMARKABLE: Final = frozenset({"OK", "CANCELLED"})
 _ALARMING: Final = frozenset({"INTERNAL", "DATA_LOSS", "UNKNOWN"})
-_log = logging.getLogger("engagement_server.access")
+_log = logging.getLogger("engagement_server.calls")
 
 
 class CallFacts:
@@ -66,7 +66,7 @@ def caller_request_id(context: Context) -> str:
     return ""
 
 
-class MethodAccess:
+class CallLines:
     """Writes the lines of one method."""
 
     def __init__(self, method: MethodDescriptor, *, slow_seconds: float) -> None:
