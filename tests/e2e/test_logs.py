@@ -88,7 +88,7 @@ async def test_lines_of_text_say_the_same(start: StartServer) -> None:
         await eventually(lambda: "my request" in server.messages, "the line is written")
     (line,) = (line for line in server.messages.splitlines() if "my request" in line)
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO worker [12] engagement_server\.access: call failed"
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO worker [12] engagement_server\.calls: call failed"
         r" method=engagement\.v1\.IngestService/RecordEvent code=INVALID_ARGUMENT reason=FIELD_INVALID"
         r' seconds=\S+ account=acme request_id="my request"',
         line,

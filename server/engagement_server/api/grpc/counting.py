@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import MethodDescriptor
 
-    from engagement_server.api.grpc.call_lines import CallLines
     from engagement_server.api.grpc.call import Context
+    from engagement_server.api.grpc.call_lines import CallLines
     from engagement_server.metrics.measures import Measures
 
 _OK, _CANCELLED, _INTERNAL = "OK", "CANCELLED", "INTERNAL"

@@ -13,8 +13,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
-from engagement_server.api.grpc.call_lines import CallLines, current_facts
 from engagement_server.api.grpc.call import GrpcCall
+from engagement_server.api.grpc.call_lines import CallLines, current_facts
 from engagement_server.api.grpc.counting import GONE, MethodCounts
 from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, FieldInvalidError
 from engagement_server.telemetry.config import DEFAULT_LINES
