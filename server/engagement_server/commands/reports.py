@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import click
@@ -30,6 +31,14 @@ class ProgressLine:
         """Removes the line."""
         if self._shown_at:
             click.echo("\r\033[K", nl=False, err=True)
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Prints names and values, a pair a line: aligned on a terminal, tab-separated everywhere else."""
+    shown = list(pairs)
+    width = max(len(name) for name, _ in shown) + 2
+    for name, value in shown:
+        click.echo(f"{name:{width}}{value}" if sys.stdout.isatty() else f"{name}\t{value}")
 
 
 def count_text(count: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from engagement.cli.printing import print_lines, print_pairs
+from engagement_server.commands.reports import print_pairs
 from engagement_server.commands.sizing_figures import FIGURES
 from engagement_server.commands.sizing_plan import DAY_SECONDS, Demand, Plan, plan
 
@@ -145,10 +145,10 @@ def sizing(  # noqa: PLR0913  # the options
     if as_json:
         click.echo(json.dumps({**asdict(demand), "partition": asdict(calculated)}))
         return 0
-    print_lines([_title(demand), ""])
+    click.echo(f"{_title(demand)}\n")
     print_pairs(_rows(demand, calculated))
     if event_bytes > calculated.largest_measured:
-        print_lines(["", f"Events above {calculated.largest_measured:,.0f} bytes were not measured."])
+        click.echo(f"\nEvents above {calculated.largest_measured:,.0f} bytes were not measured.")
     return 0
 
 
