@@ -16,6 +16,7 @@ from engagement_server.http.checks import Readiness
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server, prepare_process
+from engagement_server.oversight import trace_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from engagement_server.http.config import HttpConfig
     from engagement_server.http.port import ManagementPort
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.telemetry.spans import Tracer
     from engagement_server.workers.config import WorkerConfig
 
 Report: TypeAlias = Callable[[str, str | None], None]
@@ -88,7 +90,11 @@ async def _serve(
         port = await _open_port(config, http, measures, readiness)
         if port is not None:
             ending.push_async_callback(port.close)
-        starting = asyncio.create_task(_start(config, log, workers, measures))
+        tracing = trace_process(config, measures, name="server")
+        if tracing is not None:
+            ending.push_async_callback(tracing.close)
+        tracer = None if tracing is None else tracing.tracer
+        starting = asyncio.create_task(_start(config, log, workers, measures, tracer))
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():  # it waits for the log, or for its workers
             starting.cancel()
@@ -126,10 +132,14 @@ async def _open_port(
 
 
 async def _start(
-    config: Config, log: LogConfig | None, workers: WorkerConfig | None, measures: Measures
+    config: Config,
+    log: LogConfig | None,
+    workers: WorkerConfig | None,
+    measures: Measures,
+    tracer: Tracer | None,
 ) -> Running:
     if workers is None or workers.workers == 1:
-        return await Server.start(config, log, measures=measures)
+        return await Server.start(config, log, measures=measures, tracer=tracer)
     from engagement_server.workers.parent import Parent  # noqa: PLC0415  # an optional room
 
-    return await Parent.start(config, log, worker_count=workers.workers, measures=measures)
+    return await Parent.start(config, log, worker_count=workers.workers, measures=measures, tracer=tracer)

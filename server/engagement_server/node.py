@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from engagement_server.governor.memory import MemoryPlan
     from engagement_server.http.checks import Check
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.telemetry.spans import Tracer
 
 # About a third of a second of work: what comes on top would wait too long.
 _MAX_UNARY_CALLS = 1_000
@@ -62,6 +63,7 @@ class Server:
         supervisor: Supervisor | None = None,
         rejections: Rejections | None = None,
         measures: Measures | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """Takes over the assemblies. A worker shares its port with others, and runs no background jobs."""
         self._config = config
@@ -94,6 +96,7 @@ class Server:
             self._partitions,
             limits=_call_limits(config, memory),
             measures=measures,
+            tracer=tracer,
             max_connections=config.max_connections,
             shares_port=is_worker,
         )
@@ -113,17 +116,22 @@ class Server:
 
     @classmethod
     async def start(
-        cls, config: Config, log: LogConfig | None = None, *, measures: Measures | None = None
+        cls,
+        config: Config,
+        log: LogConfig | None = None,
+        *,
+        measures: Measures | None = None,
+        tracer: Tracer | None = None,
     ) -> Server:
         """Opens the stores, joins the log if there is a replicated one, and serves in this process alone.
 
-        Waits as long as a new view has nothing to start from. `measures` gets what the server measures.
-        Raises ConfigurationError.
+        Waits as long as a new view has nothing to start from. `measures` gets what the server measures;
+        without a `tracer`, it traces nothing. Raises ConfigurationError.
         """
         # First: a start that is refused leaves no folder behind.
         config.memory_plan(processes=1)
         require_free(config.listen)
-        server = cls(config, await open_assemblies(config, log), measures=measures)
+        server = cls(config, await open_assemblies(config, log), measures=measures, tracer=tracer)
         try:
             await server.listen()
         except ConfigurationError:

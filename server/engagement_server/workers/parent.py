@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from engagement_server.http.checks import Check
     from engagement_server.jobs.agreement import Terms
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.telemetry.spans import Tracer
 
 # Only the background jobs read here.
 _READER_THREADS = 1
@@ -44,7 +45,7 @@ _PRESSURE_TEXTS = {
 class OwnedPartition:
     """A partition in the parent: its log, its committer and its background jobs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but one are named at the call
         self,
         assembly: Assembly,
         *,
@@ -52,6 +53,7 @@ class OwnedPartition:
         memory: MemoryPlan,
         supervisor: Supervisor,
         measures: Measures,
+        tracer: Tracer | None,
     ) -> None:
         self.number, self.database, self.log = assembly
         self.committer = Committer(
@@ -60,7 +62,7 @@ class OwnedPartition:
             max_upload_bytes=memory.waiting_uploads_bytes,
             counts=CommitCounts(measures),
         )
-        self.log_server = RemoteLogServer(self.log, self.committer)
+        self.log_server = RemoteLogServer(self.log, self.committer, tracer=tracer)
         self.readers = Readers(self.database, threads=_READER_THREADS)
         self._jobs = Jobs(
             committer=self.committer,
@@ -101,11 +103,18 @@ class Parent:
 
     @classmethod
     async def start(
-        cls, config: Config, log: LogConfig | None, *, worker_count: int, measures: Measures | None = None
+        cls,
+        config: Config,
+        log: LogConfig | None,
+        *,
+        worker_count: int,
+        measures: Measures | None = None,
+        tracer: Tracer | None = None,
     ) -> Self:
         """Opens stores and logs, and starts workers that accept calls.
 
-        `measures` gets what all processes measure. Raises ConfigurationError.
+        `measures` gets what all processes measure; `tracer` traces the commits that workers trace. Raises
+        ConfigurationError.
         """
         terms = terms_of(config)
         measures = measures or Measures()
@@ -117,7 +126,14 @@ class Parent:
             assemblies = await open_assemblies(config, log)
             supervisor = Supervisor()
             partitions = [
-                OwnedPartition(assembly, terms=terms, memory=share, supervisor=supervisor, measures=measures)
+                OwnedPartition(
+                    assembly,
+                    terms=terms,
+                    memory=share,
+                    supervisor=supervisor,
+                    measures=measures,
+                    tracer=tracer,
+                )
                 for assembly in assemblies
             ]
             for partition in partitions:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engagement_server.governor.memory import Pressure
     from engagement_server.metrics.measures import Measures
     from engagement_server.partitions import Partitions
+    from engagement_server.telemetry.spans import Tracer
 
 # Above the contract's limit, so that messages over that limit are refused with a reason. Beyond this one the
 # library drops messages unread.
@@ -83,6 +84,7 @@ class Endpoint:
         *,
         limits: CallLimits,
         measures: Measures,
+        tracer: Tracer | None = None,
         max_connections: int,
         shares_port: bool = False,
     ) -> None:
@@ -104,7 +106,7 @@ class Endpoint:
         self._grpc = grpc.aio.server(options=(*_OPTIONS, *own))
         self._grpc.add_generic_rpc_handlers(
             [
-                service_handler(service, handlers, running=self._running, measures=measures)
+                service_handler(service, handlers, running=self._running, measures=measures, tracer=tracer)
                 for service, handlers in services.items()
             ]
         )

@@ -15,6 +15,7 @@ from engagement.limits import MAX_MESSAGE_BYTES
 from engagement.rules import Violation
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.counting import GONE, MethodCounts
+from engagement_server.api.grpc.tracing import MethodTracing
 from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, FieldInvalidError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from engagement_server.api.grpc.parsing import Parse
     from engagement_server.api.grpc.running import RunningCalls
     from engagement_server.metrics.measures import Measures
+    from engagement_server.telemetry.spans import Tracer
 
 # Any: handlers of all message types pass through here.
 Handler: TypeAlias = Callable[[Any, GrpcCall], Awaitable[Any]]
@@ -35,12 +37,20 @@ SILENT_SECONDS = 600.0
 
 
 def service_handler(
-    service: ServiceDescriptor, handlers: object, *, running: RunningCalls, measures: Measures
+    service: ServiceDescriptor,
+    handlers: object,
+    *,
+    running: RunningCalls,
+    measures: Measures,
+    tracer: Tracer | None = None,
 ) -> grpc.GenericRpcHandler:
     """Serves a service with the methods of `handlers`: `RecordEvent` is its `record_event`."""
     methods = {
         method.name: _method_handler(
-            method, getattr(handlers, _snake_case(method.name)), running, MethodCounts(method, measures)
+            method,
+            getattr(handlers, _snake_case(method.name)),
+            running,
+            MethodCounts(method, measures, None if tracer is None else MethodTracing(method, tracer)),
         )
         for method in service.methods
     }
