@@ -177,7 +177,7 @@ class Config:
 
 
 def _check_collector(url: str) -> None:
-    """Raises ConfigurationError unless a URL is that of a collector. It may hold a password, so none shows it."""
+    """Raises ConfigurationError unless this is the URL of a collector; it may hold a password."""
     if not url:
         return
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,11 +90,8 @@ def _received(span: Span, process: str) -> Received:
     )
 
 
-def _attributes(found: Iterator[KeyValue] | object) -> dict[str, str | int | bool]:
-    return {
-        each.key: getattr(each.value, str(each.value.WhichOneof("value")))
-        for each in found  # type: ignore[attr-defined]  # a repeated field
-    }
+def _attributes(found: Iterable[KeyValue]) -> dict[str, str | int | bool]:
+    return {each.key: getattr(each.value, str(each.value.WhichOneof("value"))) for each in found}
 
 
 @contextmanager
@@ -108,7 +105,7 @@ def collector() -> Iterator[Collector]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *arguments: object) -> None:
+        def log_message(self, *_: object) -> None:
             """Says nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

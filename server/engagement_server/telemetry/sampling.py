@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engagement_server.telemetry.context import SpanContext
 
 MAX_FOLLOWED_PER_SECOND: Final = 10
@@ -18,14 +20,15 @@ MAX_CHUNKS_PER_SECOND: Final = 10
 class Budget:
     """Something that may happen a number of times a second; what was left over a second ago is gone."""
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
         self._left = per_second
-        self._since = time.monotonic()
+        self._clock = clock
+        self._since = clock()
 
     def take(self) -> bool:
         """Whether it may happen now."""
-        now = time.monotonic()
+        now = self._clock()
         self._left = min(self._per_second, self._left + (now - self._since) * self._per_second)
         self._since = now
         if self._left < 1:

@@ -47,13 +47,11 @@ def end_span(span: Span, code: str) -> None:
 
 
 def _caller_of(context: Context) -> SpanContext | None:
-    """The span that a call comes from, as its caller says; of two that it names, neither counts."""
-    parents, states = [], []
+    """The span that a call comes from, if its caller says so; of several, the library hands over one."""
+    parent, states = "", []
     for key, value in context.invocation_metadata() or ():
         if key == TRACEPARENT:
-            parents.append(value)
+            parent = str(value)
         elif key == TRACESTATE:
-            states.append(value)
-    if len(parents) != 1 or not isinstance(parents[0], str):
-        return None
-    return parse_context(parents[0], ",".join(map(str, states)))
+            states.append(str(value))
+    return parse_context(parent, ",".join(states)) if parent else None
