@@ -225,6 +225,7 @@ async def test_a_collector_that_is_away_delays_nothing_and_is_reported_once(tmp_
         assert server.stop() == 0
         warnings = [line for line in server.messages.splitlines() if "takes no spans" in line]
         assert len(warnings) == 1, server.messages
+        assert "refused" in warnings[0]
         assert "opentelemetry" not in server.messages
         assert "Traceback" not in server.messages
 

@@ -70,6 +70,7 @@ class Exporter:
         self._waiting: deque[Span] = deque()
         self._changed = threading.Condition()
         self._is_closing = False
+        self._has_given_up = False
         self._silent_until = 0.0
         self._reason = ""
         _library_log.addFilter(self._note_reason)
@@ -93,6 +94,7 @@ class Exporter:
             self._is_closing = True
             self._changed.notify()
         self._thread.join(STOP_SECONDS)
+        self._has_given_up = True
         self._exporter.shutdown()  # type: ignore[no-untyped-call]  # ends the pause before a retry
         self._thread.join(_GIVE_UP_SECONDS)
         _library_log.removeFilter(self._note_reason)
@@ -106,16 +108,21 @@ class Exporter:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            self._reason = ""
-            try:
-                is_sent = self._exporter.export(list(map(self._exported, batch))) is SpanExportResult.SUCCESS
-            except Exception as error:  # the next batch may be sent
-                self._reason = str(error)[:_MAX_REASON_CHARACTERS]
-                is_sent = False
-            if is_sent:
-                self._silent_until = 0.0
-            else:
-                self._report(len(batch))
+            if self._send(batch):
+                continue
+            if self._is_closing:
+                self._report(len(batch) + len(self._waiting))
+                return
+            self._report(len(batch))
+
+    def _send(self, batch: Sequence[Span]) -> bool:
+        """Whether the collector has taken a batch."""
+        self._reason = ""
+        try:
+            return self._exporter.export(list(map(self._exported, batch))) is SpanExportResult.SUCCESS
+        except Exception as error:  # the next batch may be sent
+            self._reason = str(error)[:_MAX_REASON_CHARACTERS]
+            return False
 
     def _next_batch(self) -> Sequence[Span]:
         """The spans to send next, once there are some; none once there are no more."""
@@ -130,7 +137,7 @@ class Exporter:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._on_dropped, count)
         now = time.monotonic()
-        if now >= self._silent_until:
+        if now >= self._silent_until and not self._has_given_up:
             self._silent_until = now + REPORT_SECONDS
             _log.warning(
                 "the collector of --trace-endpoint takes no spans, they are dropped: %s", self._reason
