@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import uvloop
 
+from engagement_server.api.observers import Observers
 from engagement_server.errors import ConfigurationError
 from engagement_server.http.checks import Readiness
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server, prepare_process
+from engagement_server.oversight import trace_process
 from engagement_server.telemetry.config import DEFAULT_LINES
 from engagement_server.telemetry.setup import report_of_loop
 
@@ -95,7 +97,12 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
         port = await _open_port(config, http, measures, readiness)
         if port is not None:
             ending.push_async_callback(port.close)
-        starting = asyncio.create_task(_start(config, log, workers, measures, lines))
+        tracing = trace_process(config, measures, name="server")
+        if tracing is not None:
+            ending.push_async_callback(tracing.close)
+        tracer = None if tracing is None else tracing.tracer
+        observers = Observers(measures, lines, tracer)
+        starting = asyncio.create_task(_start(config, log, workers, observers))
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():  # it waits for the log, or for its workers
             starting.cancel()
@@ -136,11 +143,10 @@ async def _start(
     config: Config,
     log: LogConfig | None,
     workers: WorkerConfig | None,
-    measures: Measures,
-    lines: LogLineConfig,
+    observers: Observers,
 ) -> Running:
     if workers is None or workers.workers == 1:
-        return await Server.start(config, log, measures=measures, lines=lines)
+        return await Server.start(config, log, observers=observers)
     from engagement_server.workers.parent import Parent  # noqa: PLC0415  # an optional room
 
-    return await Parent.start(config, log, worker_count=workers.workers, measures=measures, lines=lines)
+    return await Parent.start(config, log, worker_count=workers.workers, observers=observers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from engagement_server.errors import ConfigurationError
 from engagement_server.governor.memory import (
@@ -92,6 +93,19 @@ class Config:
         at_least=1,
         help="Calls and streams at a time on one connection; more are refused as OVERLOADED.",
     )
+    trace_endpoint: str = setting(
+        "",
+        metavar="URL",
+        help="Collector to send traces to, by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces. "
+        "Without it, nothing is traced.",
+    )
+    trace_sampling: float = setting(
+        0.01,
+        metavar="RATIO",
+        at_least=0,
+        at_most=1,
+        help="Part of the calls, and of the chunks of uploads, to trace unless their caller has decided.",
+    )
     partitions: str = setting(
         "1",
         metavar="COUNT|LIST/COUNT",
@@ -111,6 +125,7 @@ class Config:
                 f"--max-memory must be a size such as 512M, 1.5G or 2G; got {self.max_memory!r}"
             )
         require_address("listen", self.listen, example="127.0.0.1:50051")
+        _check_collector(self.trace_endpoint)
         self._parse_partitions()
 
     @property
@@ -159,3 +174,22 @@ class Config:
                 f"the partitions of {count} have the numbers 0 to {count - 1}; got {self.partitions!r}"
             )
         return sorted(served), count
+
+
+def _check_collector(url: str) -> None:
+    """Raises ConfigurationError unless this is the URL of a collector; it may hold a password."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number
+        is_whole = False
+    if not is_whole or parts.path in {"", "/"}:
+        raise ConfigurationError(
+            "--trace-endpoint must be a whole URL, such as http://127.0.0.1:4318/v1/traces"
+        )
+    if parts.username is not None:
+        raise ConfigurationError(
+            "--trace-endpoint must hold no password; give credentials in OTEL_EXPORTER_OTLP_HEADERS"
+        )

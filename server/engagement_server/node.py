@@ -18,6 +18,7 @@ from engagement_server.api.grpc.endpoint import (
 )
 from engagement_server.api.grpc.running import CallLimits
 from engagement_server.api.listening import require_free
+from engagement_server.api.observers import Observers
 from engagement_server.api.server import ServerLimits
 from engagement_server.api.services import services
 from engagement_server.assembly import open_assemblies, terms_of
@@ -34,7 +35,6 @@ from engagement_server.store.presence import Presence
 from engagement_server.store.readers import Readers
 from engagement_server.store.retention_rows import read_retention
 from engagement_server.supervision import Supervisor
-from engagement_server.telemetry.config import DEFAULT_LINES
 from engagement_server.telemetry.setup import write_lines
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ class Server:
         is_worker: bool = False,
         supervisor: Supervisor | None = None,
         rejections: Rejections | None = None,
-        measures: Measures | None = None,
-        lines: LogLineConfig = DEFAULT_LINES,
+        observers: Observers | None = None,
     ) -> None:
         """Takes over the assemblies. A worker shares its port with others, and runs no background jobs."""
         self._config = config
         self._databases = [assembly.database for assembly in assemblies]
-        measures = measures or Measures()
+        observers = observers or Observers()
+        measures = observers.measures
         terms = None if is_worker else terms_of(config)
         memory = config.memory_plan(processes=1)
         self._supervisor = supervisor or Supervisor()
@@ -97,9 +97,8 @@ class Server:
             ),
             self._partitions,
             limits=_call_limits(config, memory),
-            measures=measures,
+            observers=observers,
             max_connections=config.max_connections,
-            slow_call_seconds=lines.slow_call_seconds,
             shares_port=is_worker,
         )
         self._supervisor.watch(self._report_stalled)
@@ -122,18 +121,17 @@ class Server:
         config: Config,
         log: LogConfig | None = None,
         *,
-        measures: Measures | None = None,
-        lines: LogLineConfig = DEFAULT_LINES,
+        observers: Observers | None = None,
     ) -> Server:
         """Opens the stores, joins the log if there is a replicated one, and serves in this process alone.
 
-        Waits as long as a new view has nothing to start from. `measures` gets what the server measures.
-        Raises ConfigurationError.
+        Waits as long as a new view has nothing to start from. `measures` gets what the server measures;
+        without a `tracer`, it traces nothing. Raises ConfigurationError.
         """
         # First: a start that is refused leaves no folder behind.
         config.memory_plan(processes=1)
         require_free(config.listen)
-        server = cls(config, await open_assemblies(config, log), measures=measures, lines=lines)
+        server = cls(config, await open_assemblies(config, log), observers=observers)
         try:
             await server.listen()
         except ConfigurationError:

@@ -18,6 +18,7 @@ from engagement_server.http.checks import Check
 from engagement_server.metrics import catalogue
 from engagement_server.store.database import FILE_NAME
 from engagement_server.store.reserve import FILE_NAME as RESERVE_NAME
+from engagement_server.telemetry.tracing import open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from engagement_server.store.presence import Presence
     from engagement_server.store.readers import Readers
     from engagement_server.supervision import Supervisor
+    from engagement_server.telemetry.tracing import Tracing
 
 VERSION: Final = version("engagement-attributes")
 _FILES = {"database": FILE_NAME, "wal": f"{FILE_NAME}-wal", "reserve": RESERVE_NAME}
@@ -41,10 +43,29 @@ _COUNT_SECONDS: Final = 1.0
 
 
 def measure_process(measures: Measures, committers: Sequence[Committer]) -> None:
-    """Registers the gauges that each process has, workers too."""
+    """Registers what each process has, workers too."""
+    measures.count(catalogue.SPANS_DROPPED)
     measures.gauge(catalogue.MEMORY_BYTES, "used", read=process_bytes)
     measures.gauge(
         catalogue.WAITING_BYTES, read=lambda: sum(committer.waiting_bytes for committer in committers)
+    )
+
+
+def trace_process(config: Config, measures: Measures, *, name: str) -> Tracing | None:
+    """Traces a process with this name if the operator has named a collector. Raises ConfigurationError."""
+    if not config.trace_endpoint:
+        return None
+    dropped = measures.count(catalogue.SPANS_DROPPED)
+
+    def count_dropped(spans: int) -> None:
+        dropped.value += spans
+
+    return open_tracing(
+        config.trace_endpoint,
+        ratio=config.trace_sampling,
+        name=name,
+        version=VERSION,
+        on_dropped=count_dropped,
     )
 
 

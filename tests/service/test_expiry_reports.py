@@ -15,6 +15,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from engagement import EngagementClient, v1
+from engagement_server.api.observers import Observers
 from engagement_server.config import Config
 from engagement_server.log.nats.config import LogConfig
 from engagement_server.metrics.catalogue import EXPIRED
@@ -129,7 +130,7 @@ async def test_expired_events_and_the_hold_are_measured(
     config: Config, log: LogConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measures = Measures()
-    server = await Server.start(config, log, measures=measures)
+    server = await Server.start(config, log, observers=Observers(measures))
     async with a_client(server) as client:
         await client.record_events(customer_events(7))
         expired = dict(measures.counts())[EXPIRED.name, ()]

@@ -19,8 +19,8 @@ from engagement_server.api.events import EventHandlers
 from engagement_server.api.grpc import answers, running
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.running import CallLimits, RunningCalls
+from engagement_server.api.observers import Observers
 from engagement_server.config import Config
-from engagement_server.metrics.measures import Measures
 from tests.support.events import customer_event
 from tests.support.raw_http2 import END_STREAM, HEADERS, RST_STREAM, RawHttp2
 from tests.support.raw_subscription import RawSubscription, subscribing
@@ -85,7 +85,7 @@ async def fifty_lists(pages: SlowPages) -> AsyncIterator[RawHttp2]:
     calls = RunningCalls(view_time_ms=lambda _: None, limits=CallLimits(1000, 1000, 10, 32 * _MIB))
     service = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers([service_handler(service, pages, running=calls, measures=Measures())])
+    server.add_generic_rpc_handlers([service_handler(service, pages, running=calls, observers=Observers())])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

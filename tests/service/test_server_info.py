@@ -14,8 +14,8 @@ from engagement.v1 import server_service_pb2
 from engagement_server.api.account_pages import AccountPages
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.running import CallLimits, RunningCalls
+from engagement_server.api.observers import Observers
 from engagement_server.api.server import ServerHandlers, ServerLimits
-from engagement_server.metrics.measures import Measures
 from engagement_server.model import PartitionState
 from engagement_server.node import Server
 
@@ -55,7 +55,7 @@ async def node(states: list[PartitionState]) -> AsyncIterator[EngagementClient]:
     service = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
     running = RunningCalls(view_time_ms=lambda _: None, limits=CallLimits(100, 100, 10, 1 << 20))
     server.add_generic_rpc_handlers(
-        [service_handler(service, handlers, running=running, measures=Measures())]
+        [service_handler(service, handlers, running=running, observers=Observers())]
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -6,6 +6,7 @@ import http.client
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 _TIMEOUT_SECONDS = 30
@@ -42,6 +43,17 @@ def samples(text: str) -> dict[Sample, float]:
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
+    }
+
+
+def example_traces(text: str) -> dict[tuple[str, str], str]:
+    """The traces that buckets in the OpenMetrics format name, by the series and the bound."""
+    families = openmetrics_families(text)  # type: ignore[no-untyped-call]  # of the library
+    return {
+        (family.name, sample.labels["le"]): sample.exemplar.labels["trace_id"]
+        for family in families
+        for sample in family.samples
+        if sample.exemplar is not None
     }
 
 

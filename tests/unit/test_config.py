@@ -113,3 +113,27 @@ def test_what_cannot_be_is_refused_by_its_name(
 )
 def test_the_bounds_themselves_are_allowed(section: type[Any], settings: dict[str, Any]) -> None:
     assert {name: getattr(section(**settings), name) for name in settings} == settings
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "collector",
+        "127.0.0.1:4318",
+        "grpc://s3cret:4317/v1/traces",
+        "http://s3cret:4318",
+        "http://s3cret:4318/",
+        "http:///v1/traces",
+        "http://s3cret:none/v1/traces",
+        "https://user:s3cret@collector/v1/traces",
+    ],
+)
+def test_what_is_no_url_of_a_collector_is_refused_without_telling_a_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="--trace-endpoint must") as refused:
+        Config(trace_endpoint=url)
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4318/v1/traces", "https://collector/otlp/v1/traces", ""])
+def test_a_collector_is_a_whole_url(url: str) -> None:
+    assert Config(trace_endpoint=url).trace_endpoint == url

@@ -40,7 +40,10 @@ ABSENT = {
     "engagement/v1": "0001: below clients/python",
 }
 MODULE = re.compile(r"(engagement(?:_server)?(?:\.\w+)+)(?:\(.*\))?")
-NOT_MODULES = {"engagement.v2", "engagement.db", "engagement_server.calls"}
+ATTRIBUTES_OF_SPANS = {
+    f"engagement.{name}" for name in ("account_id", "error.reason", "log.sequence", "process")
+}
+NOT_MODULES = {"engagement.v2", "engagement.db", "engagement_server.calls", *ATTRIBUTES_OF_SPANS}
 COMMANDS_OF_NATS = {"nats stream rm", "server report jetstream"}
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 # Programs of others, named with their options in pages of clients in other languages.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from itertools import permutations
 
+import msgspec
 import pytest
 
 from engagement_server.metrics import measures as module
@@ -14,9 +16,9 @@ from engagement_server.metrics.catalogue import (
     REJECTIONS,
     WAITING_BYTES,
 )
-from engagement_server.metrics.exposition import Exposition
-from engagement_server.metrics.measures import OTHERS, Measures
-from tests.support.management import samples, value
+from engagement_server.metrics.exposition import EXEMPLAR_SECONDS, Exposition
+from engagement_server.metrics.measures import OTHERS, Exemplar, Measured, Measures
+from tests.support.management import example_traces, samples, value
 
 
 async def shown(measures: Measures) -> str:
@@ -117,3 +119,30 @@ async def test_openmetrics_is_for_those_that_ask_for_it() -> None:
     assert rich.content_type.startswith("application/openmetrics-text")
     assert rich.content.endswith(b"# EOF\n")
     assert b"# TYPE engagement_events counter" in rich.content
+
+
+async def examples(measures: Measures) -> dict[str, str]:
+    """The trace of each bucket that has one, by its bound."""
+    page = await Exposition(measures).render("application/openmetrics-text")
+    return {bound: trace for (_, bound), trace in example_traces(page.content.decode()).items()}
+
+
+async def test_openmetrics_name_the_latest_trace_of_each_bucket_of_any_process() -> None:
+    parent, worker = Measures(), Measures(process=1)
+    for number, seconds in enumerate((0.0005, 0.0006, 100.0)):
+        worker.histogram(COMMIT_SECONDS).observe(seconds, trace_id=f"{number}" * 32)
+    worker.histogram(COMMIT_SECONDS).observe(0.0007)
+    earlier = parent.histogram(COMMIT_SECONDS)
+    earlier.exemplars[0] = Exemplar(0.0004, "e" * 32, time_seconds=time.time() - 60)
+    earlier.exemplars[3] = Exemplar(0.0041, "f" * 32, time_seconds=time.time() - 60)
+    parent.merge(msgspec.msgpack.decode(msgspec.msgpack.encode(worker.drain()), type=Measured))
+    assert await examples(parent) == {"0.001": "1" * 32, "0.01": "f" * 32, "+Inf": "2" * 32}
+    assert "trace_id" not in await shown(parent)
+    assert worker.drain().histograms == [], "an example is sent once"
+
+
+async def test_an_old_trace_is_no_example_any_more() -> None:
+    measures = Measures()
+    old = time.time() - EXEMPLAR_SECONDS - 1
+    measures.histogram(COMMIT_SECONDS).exemplars[0] = Exemplar(0.0005, "1" * 32, time_seconds=old)
+    assert await examples(measures) == {}

@@ -24,6 +24,7 @@ from engagement_server.model import Outcome, Subject, count
 from engagement_server.operations import RecordBatch, Recorded
 from engagement_server.store.upload_lists import ListPlace, RejectionQuery, UploadQuery
 from engagement_server.streams.uploads import require_opening
+from engagement_server.telemetry.spans import child, note_account
 from engagement_server.validation import admit, admit_partly, event_path, examine, require_valid
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class IngestHandlers:
         EventIdConflictError and EntityUnknownError.
         """
         is_atomic = not (isinstance(request, v1.RecordEventsRequest) and request.allow_partial)
-        examined = await examine(events, max_violations=MAX_VIOLATIONS if is_atomic else None)
+        with child("validate"):
+            examined = await examine(events, max_violations=MAX_VIOLATIONS if is_atomic else None)
         try:
             if is_atomic:
                 batch = admit(envelope, examined, path=path)
@@ -119,6 +121,7 @@ class IngestHandlers:
             return
         opening = require_opening(message)
         call.account_id = opening.account_id
+        note_account(opening.account_id)
         uploads = self._partitions.of(opening.account_id).uploads
         await uploads.serve(
             opening,

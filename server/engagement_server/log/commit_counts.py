@@ -36,9 +36,14 @@ class CommitCounts:
         """The last chunk that was counted, by account and upload."""
 
     def note(
-        self, operations: Sequence[Operation], results: Sequence[Result | RequestError], *, seconds: float
+        self,
+        operations: Sequence[Operation],
+        results: Sequence[Result | RequestError],
+        *,
+        seconds: float,
+        trace_id: str = "",
     ) -> None:
-        """Counts a commit."""
+        """Counts a commit; `trace_id` is empty if it is not traced."""
         events = 0
         for operation, result in zip(operations, results, strict=True):
             if isinstance(operation, RecordBatch):
@@ -51,7 +56,7 @@ class CommitCounts:
                     self._count_chunk(operation, result)
             elif isinstance(operation, FinishUpload):
                 self._counted_through.pop((operation.account_id, operation.upload_id), None)
-        self._seconds.observe(seconds)
+        self._seconds.observe(seconds, trace_id=trace_id)
         self._events.observe(events)
 
     def _count(self, recorded: Recorded) -> None:

@@ -15,10 +15,12 @@ from engagement_server.errors import (
     RequestError,
 )
 from engagement_server.governor.turns import Caller
+from engagement_server.log.commit_spans import begin_commit
 from engagement_server.log.waiting import LANES, WaitingOperations, waiting
 from engagement_server.operations import Commit
 from engagement_server.supervision import call_all
 from engagement_server.telemetry.exceptions import summary
+from engagement_server.telemetry.spans import child, current_span, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -84,11 +86,12 @@ class Committer:
 
         Raises the operation's error, StoreUnavailableError, OverloadedError and DrainingError.
         """
-        entry = self._entry([operation], caller)
-        if not self._waiting.has_room(entry):
-            raise OverloadedError
-        self._enqueue(entry)
-        return cast("R", await entry.results[0])  # the operation's docstring is the contract
+        with child("wait for commit"):
+            entry = self._entry([operation], caller)
+            if not self._waiting.has_room(entry):
+                raise OverloadedError
+            self._enqueue(entry)
+            return cast("R", await entry.results[0])  # the operation's docstring is the contract
 
     def enqueue(
         self, *operations: Operation, caller: Caller | None = None
@@ -168,7 +171,8 @@ class Committer:
 
     async def _commit_group(self, group: Group) -> None:
         began = time.monotonic()
-        await self._commit(group.operations, group.results)
+        with within(begin_commit(group)):
+            await self._commit(group.operations, group.results)
         if group.has_background:
             self._waiting.note_background(time.monotonic() - began)
 
@@ -181,13 +185,17 @@ class Committer:
         except Exception as error:  # no caller of the group may wait for ever
             # A node that is behind or cut off has said so, and its clients try again.
             level = logging.ERROR if self._log.is_current else logging.WARNING
+            if (span := current_span.get()) is not None:
+                span.fail(type(error).__name__)
             _log.log(level, "a commit of %d operations failed: %s", len(operations), _reason(error))
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
             return
         if self._counts is not None:
-            self._counts.note(operations, results, seconds=time.monotonic() - began)
+            span = current_span.get()
+            trace_id = "" if span is None else span.context.trace_id
+            self._counts.note(operations, results, seconds=time.monotonic() - began, trace_id=trace_id)
         for future, result in zip(futures, results, strict=True):
             if future.done():  # its caller was cancelled
                 continue

@@ -21,11 +21,13 @@ from engagement_server.operations import (
     RecordBatch,
     SaveProfile,
 )
+from engagement_server.telemetry.spans import current_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from engagement_server.operations import Operation, Result
+    from engagement_server.telemetry.spans import Span
 
 COMMIT_MICROSECONDS: Final = 30_000
 """How long a commit should take at most: enough to share an fsync, and short enough to wait for."""
@@ -89,6 +91,8 @@ class Waiting(NamedTuple):
     """Processor time that committing them should take."""
     on_enqueued: Callable[[], None] | None = None
     """Called as they are enqueued."""
+    origin: Span | None = None
+    """What they are a part of, if that is traced."""
 
 
 class Group(NamedTuple):
@@ -97,6 +101,8 @@ class Group(NamedTuple):
     operations: Sequence[Operation]
     results: Sequence[Future]
     has_background: bool
+    origins: Sequence[Span] = ()
+    """What is traced of that which they are a part of."""
 
 
 def waiting(
@@ -118,7 +124,9 @@ def waiting(
             microseconds += _STEP_MICROSECONDS
     results = [loop.create_future() for _ in operations]
     lane = lane_of(operations[0])
-    return Waiting(operations, results, caller, lane, size_bytes, microseconds, on_enqueued)
+    return Waiting(
+        operations, results, caller, lane, size_bytes, microseconds, on_enqueued, current_span.get()
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -232,7 +240,8 @@ class WaitingOperations:
             self._lanes[lane].let_in()
         operations = [operation for entry in entries for operation in entry.operations]
         results = [result for entry in entries for result in entry.results]
-        return Group(operations, results, has_background)
+        origins = [entry.origin for entry in entries if entry.origin is not None]
+        return Group(operations, results, has_background, origins)
 
     def note_background(self, seconds: float) -> None:
         """Notes how long a commit with background work took: others come first for a while."""

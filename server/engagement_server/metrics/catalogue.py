@@ -54,6 +54,7 @@ MEMORY_BYTES = Series(
     "Memory that all processes of the server take, and the limit on it.",
     ("kind",),
 )
+SPANS_DROPPED = Series("engagement_spans_dropped", "Spans of traces that were not sent to the collector.")
 ERASURES_PENDING = Series("engagement_erasures_pending", "Erasures that are not complete.")
 BUILD_INFO = Series("engagement_build_info", "Always 1, with the versions as labels.", ("version", "python"))
 
@@ -75,6 +76,7 @@ CATALOGUE: Final = {
         STORE_BYTES,
         DISK_FREE_BYTES,
         MEMORY_BYTES,
+        SPANS_DROPPED,
         ERASURES_PENDING,
         BUILD_INFO,
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from engagement_server.metrics.catalogue import CATALOGUE
 
@@ -12,10 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client import Metric
+    from prometheus_client.samples import Exemplar
 
-    from engagement_server.metrics.measures import Measures
+    from engagement_server.metrics.measures import Histogram, Measures
 
 F = TypeVar("F")
+_Bucket: TypeAlias = "tuple[str, float] | tuple[str, float, Exemplar]"
+EXEMPLAR_SECONDS: Final = 300.0
+"""How long a trace stays the example of a bucket; collectors forget traces."""
 _OPENMETRICS = "application/openmetrics-text"
 _PLAIN_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -79,7 +84,7 @@ def families(measures: Measures) -> list[Metric]:
         counters.of(name).add_metric(labels, count.value)
     histograms = _Families(HistogramMetricFamily)
     for (name, labels), histogram in measures.histograms():
-        buckets = _cumulated(CATALOGUE[name].bounds, histogram.buckets)
+        buckets = _cumulated(CATALOGUE[name].bounds, histogram)
         histograms.of(name).add_metric(labels, buckets, histogram.total)
     gauges = _Families(GaugeMetricFamily)
     for (name, labels), value in measures.gauges().items():
@@ -102,7 +107,23 @@ class _Families(Generic[F]):
         return self.found[name]
 
 
-def _cumulated(bounds: Iterable[float], buckets: Iterable[int]) -> list[tuple[str, float]]:
-    """The buckets as the formats have them: each with all values up to its bound."""
+def _cumulated(bounds: Iterable[float], histogram: Histogram) -> list[_Bucket]:
+    """The buckets as the formats have them: each with all values up to its bound, and a recent example.
+
+    The plain text format leaves the examples out.
+    """
+    from prometheus_client.samples import Exemplar  # noqa: PLC0415
+
+    oldest = time.time() - EXEMPLAR_SECONDS
+    examples = {
+        bucket: Exemplar({"trace_id": each.trace_id}, each.value, each.time_seconds)
+        for bucket, each in dict(histogram.exemplars).items()
+        if each.time_seconds > oldest
+    }
     names = [*(str(float(bound)) for bound in bounds), "+Inf"]
-    return list(zip(names, map(float, accumulate(buckets)), strict=True))
+    totals = map(float, accumulate(histogram.buckets))
+    cumulated: list[_Bucket] = []
+    for bucket, (name, total) in enumerate(zip(names, totals, strict=True)):
+        example = examples.get(bucket)
+        cumulated.append((name, total) if example is None else (name, total, example))
+    return cumulated

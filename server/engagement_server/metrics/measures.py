@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from engagement_server.metrics.catalogue import CATALOGUE, Series
@@ -36,23 +36,44 @@ class Count:
         """Whether another process knows of it."""
 
 
+class Exemplar(NamedTuple):
+    """A value that was traced."""
+
+    value: float
+    trace_id: str
+    time_seconds: float
+    """Of the epoch."""
+
+
 class Histogram:
     """How many values there were of each size, and their sum."""
 
-    __slots__ = ("_bounds", "buckets", "is_known", "total")
+    __slots__ = ("_bounds", "buckets", "exemplars", "is_known", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self.buckets = [0] * (len(bounds) + 1)
         """Values up to each bound but above the one before; the last is for those above all."""
         self.total = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+        """By bucket, the latest value that was traced."""
         self.is_known = False
         """Whether another process knows of it."""
 
-    def observe(self, value: float) -> None:
-        """Adds a value."""
-        self.buckets[bisect_left(self._bounds, value)] += 1
+    def observe(self, value: float, *, trace_id: str = "") -> None:
+        """Adds a value, with the id of its trace if it is traced."""
+        bucket = bisect_left(self._bounds, value)
+        self.buckets[bucket] += 1
         self.total += value
+        if trace_id:
+            self.exemplars[bucket] = Exemplar(value, trace_id, time.time())
+
+    def note_exemplars(self, exemplars: Mapping[int, Exemplar]) -> None:
+        """Takes those of another process that are later."""
+        for bucket, exemplar in exemplars.items():
+            known = self.exemplars.get(bucket)
+            if known is None or known.time_seconds < exemplar.time_seconds:
+                self.exemplars[bucket] = exemplar
 
 
 class Measured(NamedTuple):
@@ -60,7 +81,7 @@ class Measured(NamedTuple):
 
     process: int
     counts: Sequence[tuple[str, Labels, float]]
-    histograms: Sequence[tuple[str, Labels, Sequence[int], float]]
+    histograms: Sequence[tuple[str, Labels, Sequence[int], float, Mapping[int, Exemplar]]]
     gauges: Sequence[tuple[str, Labels, float]]
 
 
@@ -134,8 +155,9 @@ class Measures:
                 count.value, count.is_known = 0.0, True
         for (name, labels), histogram in self._histograms.items():
             if any(histogram.buckets) or not histogram.is_known:
-                histograms.append((name, labels, histogram.buckets, histogram.total))
+                histograms.append((name, labels, histogram.buckets, histogram.total, histogram.exemplars))
                 histogram.buckets, histogram.total = [0] * len(histogram.buckets), 0.0
+                histogram.exemplars = {}
                 histogram.is_known = True
         return Measured(self._process, counts, histograms, self._read_gauges())
 
@@ -144,10 +166,11 @@ class Measures:
         process, counts, histograms, gauges = snapshot
         for name, labels, value in counts:
             self.count(CATALOGUE[name], *labels).value += value
-        for name, labels, buckets, total in histograms:
+        for name, labels, buckets, total, exemplars in histograms:
             histogram = self.histogram(CATALOGUE[name], *labels)
             histogram.buckets = [sum(pair) for pair in zip(histogram.buckets, buckets, strict=True)]
             histogram.total += total
+            histogram.note_exemplars(exemplars)
         self._reported[process] = _Reported(time.monotonic() + STALE_SECONDS, gauges)
 
     def of(self, subject: str) -> Measured:

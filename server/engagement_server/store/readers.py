@@ -20,6 +20,7 @@ from engagement_server.errors import OverloadedError
 from engagement_server.governor.turns import Caller, Room, Turns
 from engagement_server.store.failures import failure_of
 from engagement_server.store.reader import Reader
+from engagement_server.telemetry.spans import child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +84,8 @@ class Readers:
         is_full = self._room.used_bytes >= MAX_WAITING_READS
         if is_full or (caller is not INTERNAL and not self._room.is_free_for(caller)):
             raise OverloadedError
-        return await self._submit(read, caller)
+        with child("read"):
+            return await self._submit(read, caller)
 
     def close(self) -> None:
         """Interrupts running reads, whose callers are gone, drops waiting ones, and closes connections."""

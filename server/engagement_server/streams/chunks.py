@@ -16,6 +16,7 @@ from engagement_server.errors import ChunkTooLargeError
 from engagement_server.messages import source_digest
 from engagement_server.operations import CommitChunk
 from engagement_server.store.upload_rows import MAX_REMEMBERED_CHUNKS
+from engagement_server.telemetry.spans import child
 from engagement_server.validation import admit_partly, examine
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Chunks:
         envelope = v1.UploadEventsRequest.Chunk(sequence=chunk.sequence)
         if chunk.HasField("source"):
             envelope.source.CopyFrom(chunk.source)
-        examined = await examine(chunk.events, make_id=make_id)
+        with child("validate"):
+            examined = await examine(chunk.events, make_id=make_id)
         return CommitChunk(
             self._account_id,
             self._upload_id,

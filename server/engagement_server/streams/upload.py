@@ -30,6 +30,7 @@ from engagement_server.messages import (
 )
 from engagement_server.model import Tally, UploadState
 from engagement_server.operations import AbandonUpload, ChunkCommitted, CommitChunk, FinishUpload, OpenUpload
+from engagement_server.streams.chunk_spans import chunk_span, describe
 from engagement_server.streams.chunks import Chunks
 from engagement_server.streams.closing import GRACE_SECONDS, delayed
 from engagement_server.streams.rejection_guard import RejectionGuard
@@ -181,21 +182,31 @@ class UploadSession:
                 message = await anext(incoming, None)
                 if message is None:
                     return
-                async with self._admission:
-                    operation = await self._operation(message)
-                if isinstance(operation, FinishUpload):
-                    await self._guard.settle()
-                    self._put(await self._committer.enqueue_in_turn(operation, caller=self._caller))
+                if not message.HasField("chunk"):
+                    await self._finish(message)
                     return
-                invalid = describe_invalid(operation.batch, message.chunk.events)
-                del message  # it may hold megabytes, and the next one may take long to arrive
-                self._guard.send(operation)
-                committing = await self._committer.enqueue_in_turn(operation, caller=self._caller)
+                with chunk_span() as span:
+                    async with self._admission:
+                        operation = await self._chunks.operation(message.chunk)
+                    invalid = describe_invalid(operation.batch, message.chunk.events)
+                    del message  # it may hold megabytes, and the next one may take long to arrive
+                    self._guard.send(operation)
+                    committing = await self._committer.enqueue_in_turn(operation, caller=self._caller)
+                    if span is not None:
+                        describe(span, operation)
+                        committing.add_done_callback(span.end_with)
                 self._put(self._noted.watch(committing, operation.batch, invalid))
         except Exception as error:  # ends the stream after the acks that are due
             end = _End(error)
         finally:
             self._put(end)
+
+    async def _finish(self, message: v1.UploadEventsRequest) -> None:
+        """Submits the end of the upload. Raises FieldInvalidError for a message that is none."""
+        async with self._admission:
+            operation = await self._operation(message)
+        await self._guard.settle()
+        self._put(await self._committer.enqueue_in_turn(operation, caller=self._caller))
 
     async def _operation(self, message: v1.UploadEventsRequest) -> CommitChunk | FinishUpload:
         """The operation that a message asks for. Raises FieldInvalidError and ChunkTooLargeError."""

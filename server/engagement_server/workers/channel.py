@@ -50,6 +50,8 @@ class Kind(IntEnum):
     """From a worker: what it has counted since its last such message."""
     ASKED = 18
     """From a worker: a request for what all workers have counted."""
+    TRACED = 19
+    """From a worker: the trace that its next commit belongs to."""
 
 
 class Message(NamedTuple):

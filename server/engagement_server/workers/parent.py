@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from engagement_server.api.observers import Observers
 from engagement_server.assembly import open_assemblies, terms_of
 from engagement_server.governor.memory import MemoryMeter, Pressure, watch_memory
 from engagement_server.jobs.supervisor import Jobs
@@ -19,7 +20,6 @@ from engagement_server.oversight import Oversight, measure_node, measure_process
 from engagement_server.store.presence import Presence
 from engagement_server.store.readers import Readers
 from engagement_server.supervision import Supervisor
-from engagement_server.telemetry.config import DEFAULT_LINES
 from engagement_server.workers.counts import MEASURES, REJECTIONS, Part, SharedCounts
 from engagement_server.workers.pool import WorkerPool
 from engagement_server.workers.port import ReservedPort
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from engagement_server.http.checks import Check
     from engagement_server.jobs.agreement import Terms
     from engagement_server.log.nats.config import LogConfig
-    from engagement_server.telemetry.config import LogLineConfig
 
 # Only the background jobs read here.
 _READER_THREADS = 1
@@ -46,23 +45,23 @@ _PRESSURE_TEXTS = {
 class OwnedPartition:
     """A partition in the parent: its log, its committer and its background jobs."""
 
-    def __init__(
+    def __init__(  # all but one are named at the call
         self,
         assembly: Assembly,
         *,
         terms: Terms,
         memory: MemoryPlan,
         supervisor: Supervisor,
-        measures: Measures,
+        observers: Observers,
     ) -> None:
         self.number, self.database, self.log = assembly
         self.committer = Committer(
             self.log,
             max_call_bytes=memory.waiting_calls_bytes,
             max_upload_bytes=memory.waiting_uploads_bytes,
-            counts=CommitCounts(measures),
+            counts=CommitCounts(observers.measures),
         )
-        self.log_server = RemoteLogServer(self.log, self.committer)
+        self.log_server = RemoteLogServer(self.log, self.committer, tracer=observers.tracer)
         self.readers = Readers(self.database, threads=_READER_THREADS)
         self._jobs = Jobs(
             committer=self.committer,
@@ -70,7 +69,7 @@ class OwnedPartition:
             log=self.log,
             terms=terms,
             supervisor=supervisor,
-            measures=measures,
+            measures=observers.measures,
         )
 
     async def close(self) -> None:
@@ -108,15 +107,16 @@ class Parent:
         log: LogConfig | None,
         *,
         worker_count: int,
-        measures: Measures | None = None,
-        lines: LogLineConfig = DEFAULT_LINES,
+        observers: Observers | None = None,
     ) -> Self:
         """Opens stores and logs, and starts workers that accept calls.
 
-        `measures` gets what all processes measure. Raises ConfigurationError.
+        `observers` get what all processes measure, and the commits that workers trace. Raises
+        ConfigurationError.
         """
         terms = terms_of(config)
-        measures = measures or Measures()
+        observers = observers or Observers()
+        measures = observers.measures
         async with contextlib.AsyncExitStack() as ending:
             # First: a start that is refused leaves no folder behind.
             share = config.memory_plan(processes=worker_count + 1)
@@ -125,7 +125,13 @@ class Parent:
             assemblies = await open_assemblies(config, log)
             supervisor = Supervisor()
             partitions = [
-                OwnedPartition(assembly, terms=terms, memory=share, supervisor=supervisor, measures=measures)
+                OwnedPartition(
+                    assembly,
+                    terms=terms,
+                    memory=share,
+                    supervisor=supervisor,
+                    observers=observers,
+                )
                 for assembly in assemblies
             ]
             for partition in partitions:
@@ -135,7 +141,7 @@ class Parent:
                 {partition.number: partition.log_server for partition in partitions},
                 SharedCounts({REJECTIONS: Part(Rejections(), Snapshot), MEASURES: Part(measures, Measured)}),
                 count=worker_count,
-                lines=lines,
+                lines=observers.lines,
             )
             ending.push_async_callback(workers.stop)
             supervisor.watch(lambda: workers.report_stalled(supervisor.stalled_services))

@@ -10,6 +10,7 @@ import msgspec
 
 from engagement_server.errors import DataLossError, StoreUnavailableError, WriterFailedError, WriterGoneError
 from engagement_server.log.encoding import encode_commit
+from engagement_server.telemetry.spans import current_span
 from engagement_server.workers.channel import Channel, Kind
 from engagement_server.workers.results import decode_applied, decode_results
 
@@ -107,7 +108,10 @@ class RemoteLog:
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`. Also raises WriterFailedError."""
-        return await self._request(Kind.COMMIT, encode_commit(commit))
+        data = encode_commit(commit)
+        if (span := current_span.get()) is not None:
+            self._channel.send(Kind.TRACED, span.context.traceparent.encode())
+        return await self._request(Kind.COMMIT, data)
 
     async def catch_up(self) -> bool:
         """See `CommitLog.catch_up`. Also raises WriterFailedError."""

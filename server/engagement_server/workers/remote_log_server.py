@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from engagement_server.errors import DrainingError, RequestError
 from engagement_server.governor.turns import Caller
 from engagement_server.log.encoding import decode_commit
+from engagement_server.telemetry.context import parse_context
+from engagement_server.telemetry.spans import within
 from engagement_server.workers.channel import Kind
 from engagement_server.workers.remote_log import Freshness, encode_freshness
 from engagement_server.workers.results import encode_applied, encode_results
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
     from engagement_server.operations import Applied, Result
+    from engagement_server.telemetry.spans import Span, Tracer
     from engagement_server.workers.channel import Channel, Message
 
 MAX_UNREAD_BYTES = 64 * 1024 * 1024
@@ -31,6 +34,7 @@ MAX_HANDED_BYTES = 8 * 1024 * 1024
 SETTLE_SECONDS = 10.0
 """How long a worker that must confirm an erasure may be silent; then it is killed."""
 _FRESHNESS_SECONDS = 1.0
+_WAITING = "commit of a worker"
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +49,8 @@ class _Worker:
     """How many messages came from it; before the first, it has not read the store."""
     wanted: set[str] = field(default_factory=set)
     """Accounts whose new events it wants."""
+    traceparent: str = ""
+    """The trace that its next commit belongs to; empty if it is not traced."""
     settling: dict[int, asyncio.Future[None]] = field(default_factory=dict)
     """Its confirmations that are due, by number."""
 
@@ -52,9 +58,11 @@ class _Worker:
 class RemoteLogServer:
     """The server of `RemoteLog`, in the parent."""
 
-    def __init__(self, log: CommitLog, committer: Committer) -> None:
+    def __init__(self, log: CommitLog, committer: Committer, *, tracer: Tracer | None = None) -> None:
+        """`tracer` traces the commits that workers trace."""
         self._log = log
         self._committer = committer
+        self._tracer = tracer
         self._workers: dict[Channel, _Worker] = {}
         self._numbers = itertools.count(1)
         # All workers get the changes of a commit before its author gets the results.
@@ -72,7 +80,7 @@ class RemoteLogServer:
             while (request := await channel.receive()) is not None:
                 worker.received += 1
                 if request.kind == Kind.COMMIT:
-                    self._commit(channel, request, worker.name)
+                    self._commit(channel, request, worker)
                     continue
                 if _note(worker, request):
                     continue
@@ -92,18 +100,27 @@ class RemoteLogServer:
         """Stops sending; the workers must be gone."""
         self._task.cancel()
 
-    def _commit(self, channel: Channel, request: Message, worker: str) -> None:
+    def _commit(self, channel: Channel, request: Message, worker: _Worker) -> None:
         """Enqueues a commit of a worker, which has few under way, to become a part of one."""
-        commit = decode_commit(request.data)
+        commit, span = decode_commit(request.data), self._span_of(worker)
         try:
             # The worker has chosen fairly between its connections.
-            results = self._committer.enqueue(*commit.operations, caller=Caller(worker, ""))
+            with within(span, ends=False):
+                results = self._committer.enqueue(*commit.operations, caller=Caller(worker.name, ""))
         except DrainingError as error:
             refused = encode_results([error] * len(commit.operations))
             channel.send(Kind.RESPONSE, refused, number=request.number)
             return
         gathered = asyncio.gather(*results, return_exceptions=True)
+        if span is not None:
+            gathered.add_done_callback(span.end_with)
         gathered.add_done_callback(partial(_respond, channel, request.number))
+
+    def _span_of(self, worker: _Worker) -> Span | None:
+        """A span for the next commit of a worker, if that is traced."""
+        traceparent, worker.traceparent = worker.traceparent, ""
+        parent = parse_context(traceparent) if traceparent else None
+        return None if parent is None or self._tracer is None else self._tracer.follow(_WAITING, parent)
 
     async def _handle(self, channel: Channel, request: Message) -> None:
         """Handles a request that has no place in the order of commits."""
@@ -180,6 +197,8 @@ def _note(worker: _Worker, message: Message) -> bool:
     match message.kind:
         case Kind.OPENED | Kind.SETTLED:
             _resolve(worker.settling.get(message.number))
+        case Kind.TRACED:
+            worker.traceparent = message.data.decode()
         case Kind.WANTED:
             worker.wanted.add(message.data.decode())
         case Kind.UNWANTED:

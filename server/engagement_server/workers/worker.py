@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from engagement_server.api.observers import Observers
 from engagement_server.assembly import Assembly, partition_folder
 from engagement_server.errors import EngagementError
 from engagement_server.metrics.measures import Measured, Measures
 from engagement_server.metrics.rejected_counts import RejectedCounts
 from engagement_server.metrics.rejections import Rejections, Snapshot
 from engagement_server.node import Server, prepare_process
+from engagement_server.oversight import trace_process
 from engagement_server.store.database import DatabaseFile
 from engagement_server.supervision import Supervisor
 from engagement_server.telemetry.setup import report_of_loop
@@ -32,6 +34,7 @@ from engagement_server.workers.settings import decode_services, decode_settings
 
 if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
+    from engagement_server.telemetry.spans import Tracer
     from engagement_server.workers.settings import WorkerSettings
 
 _FAILED = 1
@@ -55,8 +58,11 @@ async def _run(control_end: int) -> int:
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
     stop, supervisor, counts = asyncio.Event(), Supervisor(), WorkerCounts(control)
     watching = asyncio.create_task(_watch_parent(control, stop, supervisor, counts))
+    measures, tracing = Measures(process=settings.number), None
     try:
-        server = await _start(settings, supervisor, counts)
+        tracing = trace_process(settings.config, measures, name=f"worker {settings.number}")
+        tracer = None if tracing is None else tracing.tracer
+        server = await _start(settings, supervisor, counts, measures, tracer)
     except EngagementError as error:
         _log.error("%s", error)
         control.send(Kind.FAILED, str(error).encode())
@@ -66,6 +72,8 @@ async def _run(control_end: int) -> int:
         failing = asyncio.create_task(_exit_on_failure(server))
         await stop.wait()
         await server.stop()
+        if tracing is not None:
+            await tracing.close()
         counts.send()
         failing.cancel()
         status = 0
@@ -74,13 +82,18 @@ async def _run(control_end: int) -> int:
     return status
 
 
-async def _start(settings: WorkerSettings, supervisor: Supervisor, counts: WorkerCounts) -> Server:
+async def _start(
+    settings: WorkerSettings,
+    supervisor: Supervisor,
+    counts: WorkerCounts,
+    measures: Measures,
+    tracer: Tracer | None,
+) -> Server:
     assemblies: list[Assembly] = []
     for number, end in settings.log_ends.items():
         log: CommitLog = await RemoteLog.open(socket.socket(fileno=end))
         folder = partition_folder(settings.config, number)
         assemblies.append(Assembly(number, DatabaseFile(folder, is_lent=True), log))
-    measures = Measures(process=settings.number)
     rejections = Rejections(
         read_shared=partial(counts.ask, REJECTIONS), on_rejected=RejectedCounts(measures).note
     )
@@ -90,8 +103,7 @@ async def _start(settings: WorkerSettings, supervisor: Supervisor, counts: Worke
         is_worker=True,
         supervisor=supervisor,
         rejections=rejections,
-        measures=measures,
-        lines=settings.lines,
+        observers=Observers(measures, settings.lines, tracer),
     )
     counts.add(REJECTIONS, Part(rejections, Snapshot))
     counts.add(MEASURES, Part(measures, Measured))

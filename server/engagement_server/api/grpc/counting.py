@@ -11,8 +11,11 @@ import grpc
 from engagement import v1
 from engagement_server.api.grpc.call_lines import begin_facts
 from engagement_server.api.grpc.status import CODES
+from engagement_server.api.grpc.tracing import end_span
 from engagement_server.errors import RequestError
 from engagement_server.metrics import catalogue
+from engagement_server.telemetry.correlation import correlation
+from engagement_server.telemetry.spans import note
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from engagement_server.api.grpc.call import Context
     from engagement_server.api.grpc.call_lines import CallLines
+    from engagement_server.api.grpc.tracing import MethodTracing
     from engagement_server.metrics.measures import Measures
 
 _OK, _CANCELLED, _INTERNAL = "OK", "CANCELLED", "INTERNAL"
@@ -32,11 +36,21 @@ GONE: Final = object()
 class MethodCounts:
     """The counts of one method."""
 
-    def __init__(self, method: MethodDescriptor, measures: Measures, lines: CallLines) -> None:
-        """All of them begin at 0, for every status that the server gives. `lines` is told of each call."""
+    def __init__(
+        self,
+        method: MethodDescriptor,
+        measures: Measures,
+        lines: CallLines,
+        tracing: MethodTracing | None = None,
+    ) -> None:
+        """All of them begin at 0, for every status that the server gives.
+
+        `lines` and `tracing` are told of each call.
+        """
         self._lines = lines
         self._labels = (_type_of(method), method.containing_service.full_name, method.name)
         self._measures = measures
+        self._tracing = tracing
         self._started = measures.count(catalogue.STARTED, *self._labels)
         self.received = measures.count(catalogue.RECEIVED, *self._labels)
         self.sent = measures.count(catalogue.SENT, *self._labels)
@@ -53,6 +67,7 @@ class MethodCounts:
             return
         reason = error.reason if isinstance(error, RequestError) else _INTERNAL
         self._measures.count(catalogue.REFUSED, reason).value += 1
+        note("engagement.error.reason", reason)
 
     def counted(self, call: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Any]:
         """A call that is counted, from its headers to its status."""
@@ -60,6 +75,7 @@ class MethodCounts:
         async def counting(messages: object, context: Context) -> Any:  # Any: calls of all types pass through
             self._started.value += 1
             began, facts = time.monotonic(), begin_facts()
+            span = None if self._tracing is None else self._tracing.begin(context)
             code = _INTERNAL
             try:
                 response = await call(messages, context)
@@ -74,6 +90,8 @@ class MethodCounts:
                 seconds = time.monotonic() - began
                 self._end(code, seconds=seconds)
                 self._lines.note(code, context, facts, seconds=seconds)
+                if span is not None:
+                    end_span(span, code)
             return None if response is GONE else response
 
         return counting
@@ -85,7 +103,7 @@ class MethodCounts:
         handled.value += 1
         if self._seconds is not None:
             self.sent.value += code == _OK
-            self._seconds.observe(seconds)
+            self._seconds.observe(seconds, trace_id=correlation.get().trace_id)
 
 
 def count_reasons(measures: Measures) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import ServiceDescriptor
 
+    from engagement_server.api.observers import Observers
     from engagement_server.governor.memory import Pressure
-    from engagement_server.metrics.measures import Measures
     from engagement_server.partitions import Partitions
 
 # Above the contract's limit, so that messages over that limit are refused with a reason. Beyond this one the
@@ -82,9 +82,8 @@ class Endpoint:
         partitions: Partitions,
         *,
         limits: CallLimits,
-        measures: Measures,
+        observers: Observers,
         max_connections: int,
-        slow_call_seconds: float,
         shares_port: bool = False,
     ) -> None:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
@@ -95,7 +94,7 @@ class Endpoint:
         )
         partitions.watch_freshness(self._health.set_current)
         partitions.watch_expiry(lambda: self._health.set_expiry_held(is_held=partitions.is_expiry_held))
-        count_reasons(measures)
+        count_reasons(observers.measures)
         self._running = RunningCalls(view_time_ms=partitions.view_time_ms, limits=limits)
         partitions.watch_erasures(self._running.note_erasures, settle=self._running.settle)
         own = (
@@ -105,13 +104,7 @@ class Endpoint:
         self._grpc = grpc.aio.server(options=(*_OPTIONS, *own))
         self._grpc.add_generic_rpc_handlers(
             [
-                service_handler(
-                    service,
-                    handlers,
-                    running=self._running,
-                    measures=measures,
-                    slow_call_seconds=slow_call_seconds,
-                )
+                service_handler(service, handlers, running=self._running, observers=observers)
                 for service, handlers in services.items()
             ]
         )

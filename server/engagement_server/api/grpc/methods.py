@@ -16,8 +16,8 @@ from engagement.rules import Violation
 from engagement_server.api.grpc.call import GrpcCall
 from engagement_server.api.grpc.call_lines import CallLines, current_facts
 from engagement_server.api.grpc.counting import GONE, MethodCounts
+from engagement_server.api.grpc.tracing import MethodTracing
 from engagement_server.errors import BatchTooLargeError, ChunkTooLargeError, FieldInvalidError
-from engagement_server.telemetry.config import DEFAULT_LINES
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from engagement_server.api.grpc.call import Context
     from engagement_server.api.grpc.parsing import Parse
     from engagement_server.api.grpc.running import RunningCalls
-    from engagement_server.metrics.measures import Measures
+    from engagement_server.api.observers import Observers
 
 # Any: handlers of all message types pass through here.
 Handler: TypeAlias = Callable[[Any, GrpcCall], Awaitable[Any]]
@@ -41,8 +41,7 @@ def service_handler(
     handlers: object,
     *,
     running: RunningCalls,
-    measures: Measures,
-    slow_call_seconds: float = DEFAULT_LINES.slow_call_seconds,
+    observers: Observers,
 ) -> grpc.GenericRpcHandler:
     """Serves a service with the methods of `handlers`: `RecordEvent` is its `record_event`."""
     methods = {
@@ -50,11 +49,17 @@ def service_handler(
             method,
             getattr(handlers, _snake_case(method.name)),
             running,
-            MethodCounts(method, measures, CallLines(method, slow_seconds=slow_call_seconds)),
+            _counts_of(method, observers),
         )
         for method in service.methods
     }
     return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+
+def _counts_of(method: MethodDescriptor, observers: Observers) -> MethodCounts:
+    lines = CallLines(method, slow_seconds=observers.lines.slow_call_seconds)
+    tracing = None if observers.tracer is None else MethodTracing(method, observers.tracer)
+    return MethodCounts(method, observers.measures, lines, tracing)
 
 
 def _snake_case(name: str) -> str:

@@ -18,6 +18,7 @@ from engagement_server.clock import now_ms
 from engagement_server.errors import DrainingError, OverloadedError
 from engagement_server.governor.memory import Pressure
 from engagement_server.streams.closing import GRACE_SECONDS
+from engagement_server.telemetry.spans import note_account
 
 if TYPE_CHECKING:
     from engagement_server.api.grpc.call import Context
@@ -113,6 +114,7 @@ class RunningCalls:
         account_id: str | None = getattr(request, "account_id", None)
         if account_id is None:
             return GrpcCall(context)
+        note_account(account_id)
         call = GrpcCall(context, account_id=account_id, age=self._age(account_id))
         if is_read and context in self._connections:
             self._reads[context] = call

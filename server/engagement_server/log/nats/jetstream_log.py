@@ -41,6 +41,7 @@ from engagement_server.operations import ChangeEpoch, CompleteErasure
 from engagement_server.store.log_digest import BOUNDARY_MESSAGES
 from engagement_server.supervision import call_all, supervise
 from engagement_server.telemetry.exceptions import summary
+from engagement_server.telemetry.spans import Kind, child
 
 if TYPE_CHECKING:
     from engagement_server.errors import LogDamagedError, RequestError
@@ -156,11 +157,13 @@ class JetStreamLog:
                 message_id = self._publisher.next_id()
                 applied = stack.enter_context(self._pending.add(str(message_id), commit))
                 began = time.monotonic()
-                await self._publisher.publish(message_id, await encode_entry(commit), deadline=deadline)
+                with child("publish", kind=Kind.PRODUCER):
+                    await self._publisher.publish(message_id, await encode_entry(commit), deadline=deadline)
                 self._metrics.published(seconds=time.monotonic() - began)
             try:
                 async with asyncio.timeout(_APPLY_SECONDS):
-                    return (await applied).results
+                    with child("apply"):
+                        return (await applied).results
             except TimeoutError:
                 raise StoreUnavailableError("the commit is in the log, but not in the view yet") from None
 

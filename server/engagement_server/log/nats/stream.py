@@ -14,6 +14,8 @@ from engagement_server.errors import ConfigurationError
 from engagement_server.log.nats.connection import CALL_SECONDS, retry, translated
 from engagement_server.log.nats.delivery import Message, deliver, message_of
 from engagement_server.log.nats.marks import HEADER, mark
+from engagement_server.telemetry.context import TRACEPARENT
+from engagement_server.telemetry.spans import current_span, note
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
@@ -175,10 +177,13 @@ class NatsStream:
         self, subject: str, message_id: str, data: bytes, expected: dict[str, str], *, seconds: float
     ) -> int:
         headers = {"Nats-Msg-Id": message_id, HEADER: mark(message_id, data), **expected}
+        if (span := current_span.get()) is not None:
+            headers[TRACEPARENT] = span.context.traceparent
         with translated():
             ack = await self.js.publish(
                 subject, data, timeout=seconds, stream=self.settings.name, headers=headers
             )
+        note("engagement.log.sequence", ack.seq)
         return ack.seq
 
     def messages(self, *, after: int) -> AsyncGenerator[list[Message]]:

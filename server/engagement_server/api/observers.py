@@ -1,0 +1,23 @@
+"""What sees the calls of a process: its measures, its log lines and its traces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from engagement_server.metrics.measures import Measures
+from engagement_server.telemetry.config import DEFAULT_LINES
+
+if TYPE_CHECKING:
+    from engagement_server.telemetry.config import LogLineConfig
+    from engagement_server.telemetry.spans import Tracer
+
+
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """Those of one process."""
+
+    measures: Measures = field(default_factory=Measures)
+    lines: LogLineConfig = DEFAULT_LINES
+    tracer: Tracer | None = None
+    """None if no call is traced."""
