@@ -15,6 +15,7 @@ from engagement.cli.failures import ExitStatus
 from tests.support.cli_process import TIMEOUT_SECONDS, Cli, read_line
 from tests.support.server_process import ServerProcess
 from tests.support.terminal_session import TerminalSession
+from tests.support.waiting import wait_until
 
 TOP = ("top", "--interval", "1")
 PROGRAM = (sys.executable, "-m", "engagement.cli")
@@ -54,11 +55,10 @@ def reject_events(cli: Cli, source: str) -> None:
 def test_a_bad_producer_appears_on_the_live_screen(columns: int, lines: int, cli: Cli) -> None:
     with on_terminal(cli, *PROGRAM, *TOP, columns=columns, lines=lines) as session:
         session.wait_for(LIVE)
-        reject_events(cli, f"crm-{columns}\x1b]0;x\x07")
-        session.wait_for(rf"7 crm-{columns}\S* +\S*date\.month +int32\.gte_lte +99")
+        reject_events(cli, f"[red]crm-{columns}\x1b]0;x\x07")
+        session.wait_for(r"7 +\[red\]crm\S* +\S*date\.month +int32\.gte_lte +99")
         session.wait_for(r"rejected +[\d.]+/s +[\d.]+/s")
         assert "\x1b]0;" not in session.shown
-        assert r"\x1b]0;x" in session.plain or columns < 100
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,7 @@ def test_the_screen_comes_back_after_a_pause_and_follows_the_size(cli: Cli) -> N
 
 def test_a_pipe_gets_one_page_and_every_rule_in_full(cli: Cli) -> None:
     reject_events(cli, "piped [bold]crm[/bold]")
+    wait_until(lambda: "piped" in cli.run("top").stdout, "the rejected events are in a sample")
     done = cli.run("top")
     assert (done.status, done.stderr) == (0, "")
     assert re.match(r"engagement \S+ at \S+, up .*, ready\n", done.stdout)

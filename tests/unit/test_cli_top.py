@@ -6,7 +6,7 @@ import re
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagement import v1
@@ -106,6 +106,7 @@ def fitted(
     return [line.plain for line in page.fitted(width, height, notice=notice, order=order)]
 
 
+@settings(max_examples=50)
 @given(
     ANSWERS,
     HOSTILE_TEXTS,

@@ -29,15 +29,12 @@ Examples:
   engagement top
   engagement top --server engagement.example.com:50051 --interval 10
   engagement top --once | less -S
-  engagement top --once --json | jq '.rejectedRules[] | {source, field, rule, events}'
+  engagement top --once --json | jq '.rejectedRules[0]'
   engagement top --json --interval 5 | jq -c '.samples[-1]'
 
-A bad producer is the first row of the rejected events; `shape` is that of its last value, in which 9
-stands for a digit, a and A for letters:
-
-\b
-  events source field                                    rule         shape
-     742 crm    customer_info.last_payment_date.month    int32.gte_lte  99
+A bad producer is a row of the rejected events within ten seconds, such as "742 crm
+customer_info.last_payment_date.month int32.gte_lte 99": 742 events of the source crm had a month that is
+out of range, and the last one had two digits. In a shape, 9 stands for a digit, a and A for letters.
 
 Exit status: 0 done, 2 wrong usage or no connection, 130 stopped with Ctrl-C.
 """

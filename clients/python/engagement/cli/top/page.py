@@ -110,33 +110,30 @@ class Page:
 
     def _state(self, width: int | None) -> list[_Part]:
         parts = [
-            [state.failed_call_line(self._stats)],
+            state.failed_call_lines(self._stats, width=width),
             state.subscription_lines(self._stats, width=width, charset=self._charset),
-            [state.store_line(self._stats)],
+            state.store_lines(self._stats, width=width),
             state.partition_lines(self._stats, width=width, charset=self._charset),
         ]
-        return [*parts, [state.node_line(self._stats)]] if self._stats.nodes else parts
+        return [*parts, state.node_lines(self._stats, width=width)] if self._stats.nodes else parts
 
     def _short_state(self) -> list[_Part]:
         subscriptions = state.subscription_lines(self._stats, width=None, charset=self._charset)
         return [
-            [state.failed_call_line(self._stats)],
-            [state.store_line(self._stats)],
+            state.failed_call_lines(self._stats),
+            state.store_lines(self._stats),
             subscriptions[:1],
-            [state.partition_summary(self._stats)],
+            state.partition_summary(self._stats),
         ]
 
     def _head(self, notice: Notice, width: int | None) -> _Part:
         stats = self._stats
-        line = Text("engagement", style="bold", end="")
-        line.append(f" {stats.version} at {self._server}", "not bold")
-        line.append(f", up {length_text(seconds_between(stats.start_time, stats.sample_time))}", "not bold")
+        line = Text.assemble(("engagement", "bold"), f" {stats.version} at {self._server}", end="")
+        line.append(f", up {length_text(seconds_between(stats.start_time, stats.sample_time))}")
         problems = [each for each in stats.checks if each.problem]
         is_ready = not any(each.required for each in problems)
         if not notice.text:
-            line.append(
-                ", ready" if is_ready else ", not ready", "not bold green" if is_ready else "bold red"
-            )
+            line.append(", ready" if is_ready else ", not ready", "green" if is_ready else "bold red")
         lines = [line]
         if notice.text:
             lines += self._wrapped(notice.text, width, "bold red")
@@ -159,7 +156,7 @@ class Page:
         """Two parts side by side."""
         lines = []
         for one, other in zip_longest(left, right, fillvalue=Text(end="")):
-            line = self._cut(one, half)
+            line = Text(end="").append_text(self._cut(one, half))
             line.append(" " * (half + _GAP - line.cell_len))
             line.append_text(self._cut(other, half))
             line.rstrip()

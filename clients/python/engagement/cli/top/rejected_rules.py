@@ -38,14 +38,14 @@ def rule_lines(
     stats: v1.GetServerStatsResponse, *, order: Order, width: int | None, charset: Charset
 ) -> list[Text]:
     """A title, and the table if there is any."""
-    title = Text("Rejected events", style="bold", end="")
-    title.append(f" of this hour and the last: {count_text(stats.rejected_events)}", "not bold")
+    counted = f" of this hour and the last: {count_text(stats.rejected_events)}"
+    title = Text.assemble(("Rejected events", "bold"), counted, end="")
     if not stats.rejected_rules:
         return [title]
     if len(stats.rejected_rules) > 1:
-        title.append(f", {order} first", "not bold dim")
+        title.append(f", {order} first", "dim")
     if stats.rejected_rules_incomplete:
-        title.append("; there are more rules than are counted apart", "not bold yellow")
+        title.append("; there are more rules than are counted apart", "yellow")
     rules = sorted(stats.rejected_rules, key=_latest if order is Order.TIME else _most, reverse=True)
     rows = [_row(rule, stats) for rule in rules]
     return [title, *lay_out(_COLUMNS, rows, width=width, charset=charset)]

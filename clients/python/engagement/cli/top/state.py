@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from engagement import v1
@@ -38,10 +39,10 @@ _PARTITION_COLUMNS: Final = (
 )
 
 
-def failed_call_line(stats: v1.GetServerStatsResponse) -> Text:
+def failed_call_lines(stats: v1.GetServerStatsResponse, *, width: int | None = None) -> list[Text]:
     """The calls that ended with an error, by reason."""
     failed = [f"{each.reason} {count_text(each.calls)}" for each in stats.failed_calls]
-    return _named("Failed calls", failed or ["none since the start"])
+    return _named("Failed calls", failed or ["none since the start"], width=width)
 
 
 def subscription_lines(
@@ -58,7 +59,7 @@ def subscription_lines(
     elif stats.open_subscriptions:
         counts.append("none behind")
     counts.append(f"uploads: {count_text(stats.open_uploads)} open")
-    title = _named("Subscriptions", counts)
+    title = _named("Subscriptions", counts, width=width)
     rows = [
         (
             count_text(each.lag_events),
@@ -68,17 +69,17 @@ def subscription_lines(
         )
         for each in behind
     ]
-    return [title, *lay_out(_SUBSCRIPTION_COLUMNS, rows, width=width, charset=charset)] if rows else [title]
+    return [*title, *lay_out(_SUBSCRIPTION_COLUMNS, rows, width=width, charset=charset)] if rows else title
 
 
-def store_line(stats: v1.GetServerStatsResponse) -> Text:
+def store_lines(stats: v1.GetServerStatsResponse, *, width: int | None = None) -> list[Text]:
     """The sizes of files and memory."""
     limit = f" of {bytes_text(stats.memory_limit_bytes)}" if stats.memory_limit_bytes else ""
     texts = [f"memory {bytes_text(stats.memory_bytes)}{limit}"]
     texts += [f"{each.kind} {bytes_text(each.bytes)}" for each in stats.files]
     if stats.HasField("disk_free_bytes"):
         texts.append(f"free on disk {bytes_text(stats.disk_free_bytes)}")
-    return _named("Store", texts)
+    return _named("Store", texts, width=width)
 
 
 def partition_lines(stats: v1.GetServerStatsResponse, *, width: int | None, charset: Charset) -> list[Text]:
@@ -89,7 +90,7 @@ def partition_lines(stats: v1.GetServerStatsResponse, *, width: int | None, char
     return lay_out(_PARTITION_COLUMNS, rows, width=width, charset=charset)
 
 
-def partition_summary(stats: v1.GetServerStatsResponse) -> Text:
+def partition_summary(stats: v1.GetServerStatsResponse) -> list[Text]:
     """The partitions in a line: those that are not well by number, the others by their events."""
     unwell = [
         f"{each.number} {state}" for each in stats.partitions if (state := partition_state(each)) != "current"
@@ -100,13 +101,13 @@ def partition_summary(stats: v1.GetServerStatsResponse) -> Text:
     return _named("Partitions", [*texts, f"{count_text(erasures)} erasures to do"] if erasures else texts)
 
 
-def node_line(stats: v1.GetServerStatsResponse) -> Text:
+def node_lines(stats: v1.GetServerStatsResponse, *, width: int | None = None) -> list[Text]:
     """The nodes of a replicated log, and how long ago each wrote to it."""
     texts = []
     for each in stats.nodes:
         name = each.node_id[:_SHORT_NODE_ID_CHARACTERS] + (" (this one)" if each.self else "")
         texts.append(f"{name} {length_text(seconds_between(each.last_commit_time, stats.sample_time))} ago")
-    return _named("Nodes by last commit", texts)
+    return _named("Nodes by last commit", texts, width=width)
 
 
 def partition_state(partition: v1.PartitionStats) -> str:
@@ -135,7 +136,13 @@ def _partition_row(each: v1.PartitionStats, stats: v1.GetServerStatsResponse) ->
     )
 
 
-def _named(name: str, texts: Iterable[str]) -> Text:
-    line = Text(name, style="bold", end="")
-    line.append("  " + ", ".join(texts), "not bold")
-    return line
+def _named(name: str, texts: Iterable[str], *, width: int | None = None) -> list[Text]:
+    """A name and texts behind it, on as many lines as they need; without a width on one."""
+    lines = [Text.assemble((name, "bold"), " ", end="")]
+    for place, text in enumerate(texts):
+        if place:
+            lines[-1].append(",")
+        if width is not None and place and lines[-1].cell_len + cell_len(text) + len(" ,") > width:
+            lines.append(Text(" ", end=""))
+        lines[-1].append(f" {text}")
+    return lines

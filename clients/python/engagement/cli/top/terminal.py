@@ -92,7 +92,7 @@ def _encode(lines: Sequence[Text], size: os.terminal_size) -> str:
             console.print(line, soft_wrap=True, end="")
         # Cleared before: after a full line it would take the last character.
         encoded.append(_CLEAR_LINE + capture.get())
-    return "\r\n".join(encoded)
+    return "\n".join(encoded)
 
 
 def _write(text: str) -> None:
