@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import grpc
+
 from engagement.cli.failures import CommandError, NothingFoundError
 from engagement.client import EngagementClient
 from engagement.errors import DeadlineError, EngagementError, NotFoundError, UnavailableError
@@ -96,7 +98,9 @@ def _explain(error: EngagementError, *, server: str) -> CommandError:
             f"The server at {server} cannot read on: {text}. --skip-damaged leaves damaged events out."
         )
     if not isinstance(error, UnavailableError | DeadlineError):
-        return CommandError(f"The server at {server} refused the request: {text}")
+        is_unknown = error.code is grpc.StatusCode.UNIMPLEMENTED
+        problem = "is too old for this command; update it." if is_unknown else f"refused the request: {text}"
+        return CommandError(f"The server at {server} {problem}")
     if error.reason:
         return CommandError(f"The server at {server} cannot answer now: {text}. Try again later.")
     return _explain_unreachable(text, server=server)

@@ -25,7 +25,7 @@ class OutageReport:
         """Notes that a stream has lost its connection, or is refused for now, and resumes."""
         if not (self._has_told_loss or self._has_told_refusal):
             self._since = time.monotonic()
-        text = " ".join(error.message.split()).rpartition(_PREAMBLE)[2]
+        text = cause_of(error)
         if error.reason and not self._has_told_refusal:
             self._has_told_refusal = True
             click.echo(f"engagement: The server cannot go on now: {text}. Waiting for it.", err=True)
@@ -39,3 +39,8 @@ class OutageReport:
             self._has_told_loss = self._has_told_refusal = False
             seconds = time.monotonic() - self._since
             click.echo(f"engagement: Connected again after {seconds:.1f} s.", err=True)
+
+
+def cause_of(error: EngagementError) -> str:
+    """The message of an error in a line, without words of gRPC."""
+    return " ".join(error.message.split()).rpartition(_PREAMBLE)[2]

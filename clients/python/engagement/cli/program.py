@@ -48,6 +48,7 @@ _COMMANDS: Final = {
         "Show whether later events of a subject are suppressed, since when, and by which request.",
     ),
     "tail": ("tail:tail", "Show events as they are accepted, until stopped with Ctrl-C."),
+    "top": ("top.command:top", "Show what a server does now, live: rates, rejected events, lag, store."),
     "upload": ("upload:upload", "Upload files of events, optionally packed with gzip or zstd."),
     "uploads": (
         "uploads:uploads",
@@ -60,6 +61,7 @@ _FIRST_STEPS: Final = (
     ("engagement upload events.ndjson --account acme", "send it a file"),
     ("engagement list --account acme", "read it back"),
     ("engagement tail --account acme", "watch new events"),
+    ("engagement top", "watch the server"),
 )
 _EXIT_STATUSES: Final = (
     ("0", "success"),

@@ -1,0 +1,1 @@
+"""`engagement top`: what a server does now, live on a terminal or as a page or JSON."""
