@@ -50,6 +50,8 @@ class Kind(IntEnum):
     """From a worker: what it has counted since its last such message."""
     ASKED = 18
     """From a worker: a request for what all workers have counted."""
+    LAME_DUCK = 19
+    """To a worker: it must report that it will stop, and go on."""
 
 
 class Message(NamedTuple):

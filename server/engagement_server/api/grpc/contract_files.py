@@ -28,16 +28,28 @@ def file_declaring(symbol: str) -> Sequence[bytes]:
     With all that it needs. Raises KeyError.
     """
     try:
-        declaring = _POOL.FindFileContainingSymbol(symbol)
-    except KeyError:  # the pool looks everywhere but among the methods
-        declaring = _POOL.FindMethodByName(symbol).containing_service.file
-    return _with_imports(declaring.name)
+        return _with_imports(_POOL.FindFileContainingSymbol(symbol).name)
+    except KeyError:
+        return _with_imports(_parent_file(symbol).name)
+
+
+def _parent_file(symbol: str) -> FileDescriptor:
+    """The file of what the pool does not find: a method, or a value that is named with its enum.
+
+    In a contract the name of a value stands beside that of its enum; tools use either. Raises KeyError.
+    """
+    parent, _, name = symbol.rpartition(".")
+    try:
+        return _POOL.FindMethodByName(symbol).containing_service.file
+    except KeyError:
+        return _POOL.FindEnumTypeByName(parent).values_by_name[name].type.file
 
 
 def file_extending(message: str, number: int) -> Sequence[bytes]:
     """The file that declares an extension of a message, and all that it needs. Raises KeyError."""
     extended = _POOL.FindMessageTypeByName(message)
-    return _with_imports(_POOL.FindExtensionByNumber(extended, number).file.name)
+    extension = _POOL.FindExtensionByNumber(extended, number)
+    return _with_imports(extension.file.name)  # type: ignore[attr-defined]  # the stubs leave it out
 
 
 def extension_numbers(message: str) -> Sequence[int]:
