@@ -55,6 +55,9 @@ class Running(Protocol):
     async def fail(self) -> None:
         """Raises LogError once the server has to end."""
 
+    def report_stopping(self) -> None:
+        """Reports NOT_SERVING from now on, and goes on taking calls."""
+
     async def stop(self) -> None:
         """Stops the server with everything acknowledged or refused."""
 
@@ -92,10 +95,8 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
     lines: LogLineConfig,
     report: Report,
 ) -> None:
-    stop = asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, hurry = _take_signals()
     stopping = asyncio.create_task(stop.wait())
     measures, readiness, stats = Measures(), Readiness(), StatsDocument()
     async with contextlib.AsyncExitStack() as ending:
@@ -124,10 +125,35 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
         readiness.note_stopping()
         failed = failing.done()
         if not failed:
+            await _be_lame_duck(server, failing, hurry, seconds=config.lame_duck_seconds)
+            failed = failing.done()
             failing.cancel()
         await server.stop()
         if failed:
             failing.result()
+
+
+def _take_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Events of the first signal that asks to stop, and of the second."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(
+            number, lambda: hurry.set() if stop.is_set() else stop.set()
+        )
+    return stop, hurry
+
+
+async def _be_lame_duck(
+    server: Running, failing: asyncio.Task[None], hurry: asyncio.Event, *, seconds: float
+) -> None:
+    """Takes calls while load balancers learn that the server stops, unless it fails or has to hurry."""
+    server.report_stopping()
+    if not seconds:
+        return
+    _log.info("calls are taken for %g s, or until the next signal", seconds)
+    hurrying = asyncio.create_task(hurry.wait())
+    await asyncio.wait([failing, hurrying], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
 
 
 async def _open_port(

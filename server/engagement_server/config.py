@@ -19,6 +19,8 @@ from engagement_server.governor.memory import (
 from engagement_server.settings import check_bounds, require_address, setting
 
 MAX_PARTITIONS = 1024
+MAX_AGE_SECONDS = 1_500_000
+"""For connections, and for the streams that they wait for: the library counts milliseconds in 31 bits."""
 _PARTITIONS = re.compile(
     r"(?:(?P<served>\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)/)?(?P<count>\d{1,4})"
 )
@@ -66,6 +68,14 @@ class Config:
     max_stream_age_seconds: float = setting(
         3600.0, metavar="SECONDS", above=0, help="Close streams at this age, give or take a tenth."
     )
+    lame_duck_seconds: float = setting(
+        0.0,
+        metavar="SECONDS",
+        at_least=0,
+        at_most=3600,
+        help="When the server stops, report NOT_SERVING and go on taking calls for this long, so that load "
+        "balancers notice first. A second signal ends it.",
+    )
     stop_grace_seconds: float = setting(
         10.0,
         metavar="SECONDS",
@@ -86,6 +96,14 @@ class Config:
         metavar="COUNT",
         at_least=1,
         help="Connections at a time, in each process that takes calls; more are closed at once.",
+    )
+    max_connection_age_seconds: float = setting(
+        0.0,
+        metavar="SECONDS",
+        at_least=0,
+        at_most=MAX_AGE_SECONDS,
+        help="Let clients open a new connection at this age, give or take a tenth, so that they spread over "
+        "new servers; 0: at no age. Streams stay until they are closed at their own age.",
     )
     max_calls_per_connection: int = setting(
         1_000,
@@ -123,6 +141,11 @@ class Config:
         if self.max_memory and parse_size(self.max_memory) is None:
             raise ConfigurationError(
                 f"--max-memory must be a size such as 512M, 1.5G or 2G; got {self.max_memory!r}"
+            )
+        if self.max_connection_age_seconds and self.max_stream_age_seconds > MAX_AGE_SECONDS:
+            raise ConfigurationError(
+                f"--max-stream-age-seconds must be at most {MAX_AGE_SECONDS} with"
+                f" --max-connection-age-seconds, which waits for streams; got {self.max_stream_age_seconds:g}"
             )
         require_address("listen", self.listen, example="127.0.0.1:50051")
         _check_collector(self.trace_endpoint)

@@ -10,8 +10,8 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from engagement_server.api.grpc.connections import ConnectionLimits
 from engagement_server.api.grpc.endpoint import (
-    INGEST_SERVICE,
     MAX_METADATA_BYTES,
     MIN_KEEPALIVE_INTERVAL,
     Endpoint,
@@ -25,6 +25,7 @@ from engagement_server.assembly import open_assemblies, terms_of
 from engagement_server.errors import ConfigurationError
 from engagement_server.governor.memory import MemoryMeter, watch_memory
 from engagement_server.jobs.agreement import Terms
+from engagement_server.jobs.supervisor import INGEST_SERVICE
 from engagement_server.metrics.measures import Measures
 from engagement_server.metrics.rejected_counts import RejectedCounts
 from engagement_server.metrics.rejections import Rejections
@@ -119,7 +120,9 @@ class Server:
             self._partitions,
             limits=_call_limits(config, memory),
             observers=observers,
-            max_connections=config.max_connections,
+            connections=ConnectionLimits(
+                config.max_connections, config.max_connection_age_seconds, config.max_stream_age_seconds
+            ),
             shares_port=is_worker,
         )
         self._supervisor.watch(self._report_stalled)
@@ -197,6 +200,10 @@ class Server:
         for partition in self._partitions:
             if partition.log.failure.done():
                 partition.log.failure.result()
+
+    def report_stopping(self) -> None:
+        """Reports NOT_SERVING from now on, and goes on taking calls."""
+        self._endpoint.report_stopping()
 
     async def stop(self) -> None:
         """Reports NOT_SERVING, closes streams, lets running calls end, and closes the stores."""

@@ -11,10 +11,10 @@ import platform
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from engagement_server.api.grpc.endpoint import INGEST_SERVICE
 from engagement_server.errors import RequestError
 from engagement_server.governor.memory import Pressure, process_bytes
 from engagement_server.http.checks import Check
+from engagement_server.jobs.supervisor import INGEST_SERVICE
 from engagement_server.metrics import catalogue
 from engagement_server.store.database import FILE_NAME
 from engagement_server.store.reserve import FILE_NAME as RESERVE_NAME
@@ -130,6 +130,12 @@ class Oversight:
         return [
             *(Check(f"log of partition {number}", _problem_of(log)) for number, log in self._logs.items()),
             Check("files of the store", self._presence.problem),
+            # Reads go on, and no other node would have more to say to them.
+            Check(
+                "room on the disk",
+                "none: events are refused" if any(log.is_full for log in self._logs.values()) else "",
+                is_required=False,
+            ),
             Check(
                 "background jobs",
                 f"stalled: {jobs}" if jobs else "",

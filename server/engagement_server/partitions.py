@@ -165,6 +165,25 @@ class Partitions:
             partition.log.watch_freshness(lambda _: watcher(self.are_current))
 
     @property
+    def are_damaged(self) -> bool:
+        """Whether any of them serves nothing."""
+        return any(partition.log.damage is not None for partition in self)
+
+    def is_current(self, number: int) -> bool:
+        """Whether a partition of this node is current."""
+        return self._partitions[number].log.is_current
+
+    @property
+    def is_disk_full(self) -> bool:
+        """Whether the disk of any of them is full."""
+        return any(partition.log.is_full for partition in self)
+
+    def watch_room(self, watcher: Callable[[], None]) -> None:
+        """Registers `watcher`, which is called when `is_disk_full` may have changed."""
+        for partition in self:
+            partition.log.watch_room(lambda _: watcher())
+
+    @property
     def is_expiry_held(self) -> bool:
         """Whether expiry is held in any of them."""
         return any(partition.expiry.state.hold is not None for partition in self)

@@ -75,8 +75,8 @@ class Node:
 
         await eventually(is_accepted, f"{event_id} is accepted")
 
-    async def is_serving(self) -> bool:
-        return await asyncio.to_thread(is_serving, self.address)
+    async def is_serving(self, service: str = "") -> bool:
+        return await asyncio.to_thread(is_serving, self.address, service)
 
     async def has_stopped_serving(self) -> bool:
         return not await self.is_serving()
@@ -174,7 +174,10 @@ async def _check_old(node: Node) -> None:
     """Checks the answers of a node whose view is not current."""
     await _check_refused_at_once(lambda: node.record("later"))
     await _check_refused(node.subscribe().call.read())
+    assert not await node.is_serving("engagement.v1.IngestService")
+    assert not await node.is_serving("partition/0")
     # Stored events can be read and exported.
+    assert await node.is_serving("engagement.v1.EventService")
     assert await node.stored_ids() == ["before"]
     age_ms = await node.view_age_ms()
     assert age_ms is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from engagement import EngagementClient, v1
 from tests.support.cli_process import Cli
 from tests.support.connection import ACCOUNT, connect
 from tests.support.events import customer_event, noise
+from tests.support.health import statuses
+from tests.support.management import ask
 from tests.support.refused_call import expect_refused
 from tests.support.shifted_clock import ShiftedClock
 from tests.support.small_disk import SmallDiskServer, small_disk
@@ -67,6 +70,15 @@ async def stored_ids(client: EngagementClient) -> list[str]:
     return [stored.event.event_id async for stored in client.list_events(read_mask=["event.event_id"])]
 
 
+async def says_of_ingest(server: SmallDiskServer, status: str) -> bool:
+    """Whether health says this of the service that takes events; the others are SERVING throughout."""
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        found = await statuses(channel)
+    ingest = found.pop("engagement.v1.IngestService")
+    assert set(found.values()) == {"SERVING"}
+    return ingest == status
+
+
 async def test_a_full_disk_works_again_after_expiry_and_erasure(
     server: SmallDiskServer, clock: ShiftedClock, tmp_path: Path
 ) -> None:
@@ -76,6 +88,7 @@ async def test_a_full_disk_works_again_after_expiry_and_erasure(
     clock.shift(timedelta())
     server.start()
     young = await fill(server, start=len(old))
+    await eventually(lambda: says_of_ingest(server, "NOT_SERVING"), "health says that the disk is full")
     cli = Cli(tmp_path, server=server.address)
     copied = server.run("backup", str(server.data_dir), str(tmp_path / "other-disk.db"))
     assert copied.returncode == 0, copied.stderr
@@ -88,6 +101,7 @@ async def test_a_full_disk_works_again_after_expiry_and_erasure(
             return await stored_ids(client) == young
 
         await eventually(has_expired, "the old events have expired")
+        await eventually(lambda: says_of_ingest(server, "SERVING"), "health says that there is room")
         more = large_events(900_000)
         await client.record_events(more)
         assert await stored_ids(client) == [*young, *(event.event_id for event in more)]
@@ -97,3 +111,29 @@ async def test_a_full_disk_works_again_after_expiry_and_erasure(
     assert "gave up the reserve of 24 MiB" in server.messages
     assert "there is room again" in server.messages
     assert "retry with the same event ids" not in server.messages
+
+
+@pytest.mark.parametrize("reserve", ["0", str(_RESERVE_MEGABYTES)], ids=["no reserve", "a reserve"])
+@pytest.mark.parametrize("workers", ["1", "2"], ids=["one process", "workers"])
+async def test_a_full_disk_stops_the_taking_of_events_alone_until_there_is_room(
+    tmp_path: Path, workers: str, reserve: str
+) -> None:
+    options = ("--http", "127.0.0.1:0", "--workers", workers, "--reserve-megabytes", reserve)
+    server = SmallDiskServer(tmp_path / "data", options=options)
+    with small_disk(server, size_bytes=_DISK_BYTES):
+        server.start()
+        async with connect(server.address) as connection:
+            await connection.record(customer_event("kept"))
+            server.fill_disk()
+            await fill(server)
+            await eventually(lambda: says_of_ingest(server, "NOT_SERVING"), "health says it")
+            assert "kept" in await connection.stored_ids()
+            ready = await asyncio.to_thread(ask, server.http_address, "/readyz?verbose")
+            assert ready.status == 200
+            assert "[!] room on the disk: none" in ready.text
+            server.free_disk()
+            # No call is needed to find out.
+            await eventually(lambda: says_of_ingest(server, "SERVING"), "health says that there is room")
+            ready = await asyncio.to_thread(ask, server.http_address, "/readyz?verbose")
+            assert "[+] room on the disk\n" in ready.text
+            await connection.record_batch(large_events(900_000))

@@ -25,6 +25,7 @@ from tests.support.connection import (
     upload_messages,
 )
 from tests.support.events import customer_event, customer_events
+from tests.support.health import NOT_SERVING, SERVING, Watch, watch
 from tests.support.ledger import Ledger
 from tests.support.nats_cluster import NatsCluster
 from tests.support.producers import Caller, run_until_unavailable
@@ -33,8 +34,6 @@ from tests.support.raw_upload import chunk
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import DEADLINE_SECONDS, deadline, eventually
 
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _SERVICES = ("", "engagement.v1.IngestService", "engagement.v1.EventService", "engagement.v1.ServerService")
 _REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 _UPLOADS = 4
@@ -43,22 +42,11 @@ _CHUNK_EVENTS = 20
 _ERASED_EVENTS = 20_000
 # A stop that waits for it fails the test.
 _LONG_GRACE_SECONDS = 40.0
-Watch = grpc.aio.UnaryStreamCall[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 
 
-def _watch(connection: Connection, service: str = "") -> Watch:
-    watch: grpc.aio.UnaryStreamMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
-    watch = connection.channel.unary_stream(
-        "/grpc.health.v1.Health/Watch",
-        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-        response_deserializer=health_pb2.HealthCheckResponse.FromString,
-    )
-    return watch(health_pb2.HealthCheckRequest(service=service))
-
-
-async def _status(watch: Watch) -> int:
+async def _status(watching: Watch) -> int:
     async with deadline("the health service said something"):
-        response = await watch.read()
+        response = await watching.read()
     assert isinstance(response, health_pb2.HealthCheckResponse)
     return response.status
 
@@ -251,10 +239,10 @@ async def test_health_tells_first_that_the_server_stops(server_process: ServerPr
         upload = connection.ingest.UploadEvents()
         await upload.write(next(upload_messages("upload", [])))
         await upload.read()
-        watches = [_watch(connection, service) for service in _SERVICES]
-        assert {await _status(watch) for watch in watches} == {_SERVING}
+        watches = [watch(connection.channel, service) for service in _SERVICES]
+        assert {await _status(each) for each in watches} == {SERVING}
         stopping = asyncio.create_task(asyncio.to_thread(server_process.stop))
-        assert {await _status(watch) for watch in watches} == {_NOT_SERVING}
+        assert {await _status(each) for each in watches} == {NOT_SERVING}
         assert not stopping.done()
         assert await stopping == 0
         closing = await upload.read()
@@ -275,8 +263,7 @@ async def test_nothing_that_is_merely_open_holds_up_a_stop(patient: ServerProces
     async with connect(patient.address) as connection, connect(patient.address) as idle:
         await idle.channel.channel_ready()
         await connection.record(customer_event())
-        watch = _watch(connection)
-        await watch.read()
+        await watch(connection.channel).read()
         upload = connection.ingest.UploadEvents()
         reflection: grpc.aio.StreamStreamCall[bytes, bytes]
         reflection = connection.channel.stream_stream(_REFLECTION)()
@@ -291,5 +278,5 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_a_stop(patient: Serv
         # The server now writes to a client that does not read.
         assert any(frame.kind == HEADERS for frame in deaf.frames())
         async with connect(patient.address) as connection:
-            assert await _status(_watch(connection)) == _SERVING
+            assert await _status(watch(connection.channel)) == SERVING
         assert await asyncio.to_thread(patient.stop) == 0

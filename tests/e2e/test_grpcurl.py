@@ -122,6 +122,33 @@ def test_the_messages_are_described_with_their_rules(grpcurl: Grpcurl) -> None:
     assert ".engagement.v1.Date registration_date = 12" in described
 
 
+@pytest.mark.parametrize(
+    ("symbol", "described"),
+    [
+        ("engagement.v1.IngestService.RecordEvent", "rpc RecordEvent"),
+        ("engagement.v1.CustomerInfo.balance", "optional string balance = 4"),
+        ("engagement.v1.SubscribeEventsRequest.start", "oneof start"),
+        ("engagement.v1.Outcome.OUTCOME_ACCEPTED", "OUTCOME_ACCEPTED = 1"),
+        ("engagement.v1.Upload.State", "enum State"),
+        ("buf.validate.field", "extend .google.protobuf.FieldOptions"),
+        ("grpc.reflection.v1.ServerReflection", "rpc ServerReflectionInfo"),
+    ],
+)
+def test_names_of_each_kind_are_described(grpcurl: Grpcurl, symbol: str, described: str) -> None:
+    assert described in grpcurl.ask("describe", symbol)
+
+
+def test_all_that_is_listed_is_described(grpcurl: Grpcurl) -> None:
+    described = grpcurl.ask("describe")
+    assert {service for service in _SERVICES if f"{service} is a service" in described} == _SERVICES
+
+
+def test_an_unknown_name_is_a_sentence(grpcurl: Grpcurl) -> None:
+    done = _run("grpcurl", "-plaintext", grpcurl.address, "describe", "engagement.v1.Nothing")
+    assert done.returncode != 0
+    assert "Symbol not found: engagement.v1.Nothing" in done.stderr
+
+
 def test_an_event_is_recorded_and_found_by_the_printed_cursor(grpcurl: Grpcurl) -> None:
     (recorded,) = grpcurl.call(_RECORD_EVENT, {"account_id": "one", "event": _EVENT})
     assert recorded["result"]["outcome"] == "OUTCOME_ACCEPTED"
@@ -190,6 +217,15 @@ def test_both_versions_of_reflection_serve_a_call(address: str, version: str) ->
     assert done.returncode == 0, done.stderr
     (recorded,) = _read_messages(done.stdout)
     assert recorded["result"]["outcome"] == "OUTCOME_ACCEPTED"
+
+
+@pytest.mark.parametrize("version", ["grpc-v1", "grpc-v1alpha"])
+def test_buf_lists_all_methods_by_reflection_alone(address: str, version: str) -> None:
+    options = ("--http2-prior-knowledge", "--protocol", "grpc", "--reflect-protocol", version)
+    done = _run("buf", "curl", *options, "--list-methods", f"http://{address}")
+    assert done.returncode == 0, done.stderr
+    assert {line.partition("/")[0] for line in done.stdout.split()} == _SERVICES
+    assert _RECORD_EVENT in done.stdout
 
 
 def _buf_curl(address: str, method: str, *, version: str, data: str) -> subprocess.CompletedProcess[str]:

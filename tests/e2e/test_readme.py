@@ -26,9 +26,9 @@ DOCUMENTS = sorted(
 )
 # It consists of `make bench`, which takes minutes on a quiet machine.
 MEASURING_DOCUMENT = "docs/benchmarks.md"
-# tests/contract/test_other_languages.py runs the sections whose tools are installed.
-DOCUMENT_OF_TOOLS = "docs/other-languages.md"
-RUNNABLE_DOCUMENTS = [name for name in DOCUMENTS if name not in {MEASURING_DOCUMENT, DOCUMENT_OF_TOOLS}]
+# Run in tests/contract, with `make test-clients`, as far as their tools are there.
+DOCUMENTS_OF_TOOLS = {"docs/other-languages.md", "docs/tools.md"}
+RUNNABLE_DOCUMENTS = [name for name in DOCUMENTS if name not in {MEASURING_DOCUMENT, *DOCUMENTS_OF_TOOLS}]
 FIRST_DOCUMENT = "README.md"
 # What its programs print the second time, as its text says; everything else stays as it is shown.
 REPEATED: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (

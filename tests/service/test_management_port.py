@@ -206,7 +206,13 @@ async def test_a_port_that_is_taken_is_fatal_only_if_it_was_named(
 
 async def test_a_server_names_what_keeps_it_from_taking_calls(server: Server, tmp_path: Path) -> None:
     names = [check.name for check in server.checks()]
-    assert names == ["log of partition 0", "files of the store", "background jobs", "memory"]
+    assert names == [
+        "log of partition 0",
+        "files of the store",
+        "room on the disk",
+        "background jobs",
+        "memory",
+    ]
     assert not [check for check in server.checks() if check.problem]
     store = tmp_path / "data" / FILE_NAME
     store.rename(tmp_path / "moved")

@@ -41,6 +41,10 @@ class SmallDiskServer(ServerProcess):
         )
         assert b"No space left" in done.stderr, done.stderr
 
+    def free_disk(self) -> None:
+        """Undoes `fill_disk`."""
+        subprocess.run([*self._entering(), "rm", str(self.data_dir / "filler")], check=True)
+
     def make_read_only(self, name: str) -> None:
         """Makes a file of the data folder read-only, for root too."""
         path = str(self.data_dir / name)

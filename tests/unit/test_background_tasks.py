@@ -11,6 +11,7 @@ import engagement_server
 ROOT = Path(engagement_server.__file__).parent
 STARTERS = {"create_task", "ensure_future"}
 HANDLED = {
+    "app.py:_be_lame_duck": "cannot fail",
     "app.py:_serve": "waits for all of them",
     "jobs/erasures.py:Erasures._run_of": "logs its failures; `resume` tries again",
     "jobs/erasures.py:Erasures._purge": "its callers wait for it",

@@ -82,6 +82,16 @@ def test_a_node_that_is_cut_off_is_not_started_again() -> None:
     assert paths == {"startupProbe": "/livez", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 
 
+def test_a_node_has_the_time_to_stop() -> None:
+    pod = STATEFUL_SETS["engagement"]["template"]["spec"]
+    (container,) = pod["containers"]
+    options = dict(argument.removeprefix("--").split("=") for argument in container["args"][1:])
+    lame_duck_seconds = float(options["lame-duck-seconds"])
+    # By then a node that stops is no longer ready.
+    assert lame_duck_seconds > 0
+    assert pod["terminationGracePeriodSeconds"] > lame_duck_seconds + Config().stop_grace_seconds + 5
+
+
 def test_flags_and_variables_are_those_of_the_server() -> None:
     flags = {flag for parameter in serve.params for flag in parameter.opts}
     variables = {str(parameter.envvar) for parameter in serve.params}

@@ -38,6 +38,7 @@ ABSENT = {
     "validate.proto": "0001: protovalidate brings it",
     "buf/validate": "0001: below clients/python",
     "engagement/v1": "0001: below clients/python",
+    "partition/0": "a name that health knows",
 }
 MODULE = re.compile(r"(engagement(?:_server)?(?:\.\w+)+)(?:\(.*\))?")
 ATTRIBUTES_OF_SPANS = {

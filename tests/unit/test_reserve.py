@@ -32,3 +32,27 @@ def test_a_reserve_that_the_disk_has_no_room_for_leaves_only_removal(tmp_path: P
     assert not (tmp_path / FILE_NAME).exists()
     reserve.update(free_page_bytes=0)
     assert reserve.is_low
+
+
+def test_a_disk_that_was_full_has_room_once_a_commit_or_a_look_finds_it(tmp_path: Path) -> None:
+    reserve = Reserve(tmp_path, size_bytes=0)
+    assert not reserve.is_full
+    reserve.note_full()
+    assert reserve.is_full
+    assert not reserve.is_low  # events are still tried
+    reserve.note_room()
+    assert not reserve.is_full
+    reserve.note_full()
+    reserve.look_for_room(free_page_bytes=0)
+    assert not reserve.is_full
+
+
+def test_a_reserve_that_was_given_up_means_a_full_disk(tmp_path: Path) -> None:
+    reserve = Reserve(tmp_path, size_bytes=MEBIBYTE)
+    reserve.note_full()
+    assert reserve.give_up()
+    reserve.look_for_room(free_page_bytes=0)
+    assert reserve.is_full
+    reserve.update(free_page_bytes=0)  # takes it again
+    assert not reserve.is_full
+    reserve.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from engagement_server.jobs.disk_room import watch_room
 from engagement_server.jobs.erasures import Erasures
 from engagement_server.jobs.node_clock import NodeClock
 from engagement_server.jobs.retention import Retention
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 EXPIRY = "expiry"
 """Name under which health says whether expiry goes on: NOT_SERVING while it is held or fails."""
+INGEST_SERVICE = "engagement.v1.IngestService"
 _PRIVACY_SERVICE = "engagement.v1.PrivacyService"
 
 
@@ -52,6 +54,7 @@ class Jobs:
             self._tasks = [
                 supervisor.start("retention", retention.run, service=EXPIRY),
                 supervisor.start("erasures-resume", self.erasures.resume, service=_PRIVACY_SERVICE),
+                supervisor.start("disk-room", lambda: watch_room(log), service=INGEST_SERVICE),
             ]
 
     async def stop(self) -> None:

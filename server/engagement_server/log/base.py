@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 AppliedCallback = Callable[[Applied], None]
 FreshnessCallback = Callable[[bool], None]
+RoomCallback = Callable[[bool], None]
 SettleCallback = Callable[[], Awaitable[None]]
 
 
@@ -57,6 +58,10 @@ class CommitLog(Protocol):
     def lag_messages(self) -> int:
         """Messages of other nodes and this one that readers do not see yet; 0 without a replicated log."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether events are refused because the disk has no room for them, as far as is known."""
+
     def subscribe(self, callback: AppliedCallback) -> None:
         """Registers `callback`, to be called on the event loop after each commit, once readers see it.
 
@@ -68,7 +73,13 @@ class CommitLog(Protocol):
         """Asks for the account's `Applied.new_events`, or no longer; without, they may be left out."""
 
     def watch_freshness(self, callback: FreshnessCallback) -> None:
-        """Registers `callback`, to be called on the event loop when `is_current` changes."""
+        """Registers `callback`, to be called on the event loop when `is_current` or `damage` changes."""
+
+    def watch_room(self, callback: RoomCallback) -> None:
+        """Registers `callback`, to be called on the event loop by `look_for_room` if `is_full` changed."""
+
+    async def look_for_room(self) -> None:
+        """Looks whether a disk that was full has room again. Raises StoreUnavailableError."""
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """Returns one result or error per operation. Raises StoreUnavailableError and LogDamagedError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from engagement_server.errors import StoreUnavailableError
@@ -17,10 +18,12 @@ from engagement_server.operations import (
     ReleaseExpiry,
     SetRetention,
 )
+from engagement_server.supervision import call_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from engagement_server.log.base import RoomCallback
     from engagement_server.log_entries import LogEntry
     from engagement_server.operations import Applied, Operation
     from engagement_server.store.reserve import Reserve
@@ -41,6 +44,40 @@ _REMOVALS = (
 )
 _FULL = "disk full"
 
+_log = logging.getLogger(__name__)
+
+
+class DiskRoom:
+    """Whether a log has room for events, for whoever wants to know when that changes."""
+
+    def __init__(self, reserve: Reserve | None) -> None:
+        self._reserve = reserve
+        self._was_full = False
+        self._callbacks: list[RoomCallback] = []
+
+    @property
+    def is_full(self) -> bool:
+        """See `CommitLog.is_full`."""
+        return self._reserve is not None and self._reserve.is_full
+
+    def watch(self, callback: RoomCallback) -> None:
+        """See `CommitLog.watch_room`."""
+        self._callbacks.append(callback)
+
+    async def look(self, run: Callable[[Callable[[Writer], None]], Awaitable[None]]) -> None:
+        """See `CommitLog.look_for_room`; `run` runs a function on the writer's thread."""
+        reserve = self._reserve
+        if reserve is not None and reserve.is_full:
+            await run(lambda writer: _look_for_room(writer, reserve))
+        if self.is_full == self._was_full:
+            return
+        self._was_full = self.is_full
+        if self._was_full:
+            _log.warning("the disk is full: no event is accepted until there is room")
+        else:
+            _log.info("the disk has room: events are accepted")
+        call_all("disk-room", self._callbacks, self._was_full)
+
 
 def is_removal(operation: Operation) -> bool:
     """Whether an operation makes room, or decides what does."""
@@ -56,13 +93,18 @@ def apply_with_reserve(writer: Writer, commit: Commit, reserve: Reserve | None) 
     if reserve is not None and reserve.is_low:
         return _apply_removals(writer, commit, reserve)
     try:
-        return _with_free_log(writer, lambda: writer.apply(commit))
+        applied = _with_free_log(writer, lambda: writer.apply(commit))
     except StoreUnavailableError as error:
+        if reserve is not None and error.is_full:
+            reserve.note_full()
         has_removals = any(map(is_removal, commit.operations))
         if reserve is None or not error.is_full or not has_removals or not reserve.give_up():
             raise
         writer.free_log()  # the file grows by what the log holds, before anything else takes the room
         return _apply_removals(writer, commit, reserve)
+    if reserve is not None and reserve.is_full and not all(map(is_removal, commit.operations)):
+        reserve.note_room()
+    return applied
 
 
 def apply_entries_with_reserve(
@@ -76,6 +118,8 @@ def apply_entries_with_reserve(
     try:
         return _with_free_log(writer, lambda: writer.apply_entries(entries))
     except StoreUnavailableError as error:
+        if reserve is not None and error.is_full:
+            reserve.note_full()
         if reserve is None or not error.is_full or not reserve.give_up():
             raise
         writer.free_log()
@@ -89,6 +133,12 @@ def _update(reserve: Reserve | None, writer: Writer) -> None:
     if reserve.is_low:
         writer.free_log()  # it takes room that nothing else can use
     reserve.update(free_page_bytes=writer.free_page_bytes)
+
+
+def _look_for_room(writer: Writer, reserve: Reserve) -> None:
+    """Decides whether there is room again although no commit came."""
+    _update(reserve, writer)
+    reserve.look_for_room(free_page_bytes=writer.free_page_bytes)
 
 
 def _with_free_log(writer: Writer, apply: Callable[[], T]) -> T:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from engagement_server.clock import now_ms
 from engagement_server.errors import SubscriberError
-from engagement_server.log.disk_room import apply_with_reserve
+from engagement_server.log.disk_room import DiskRoom, apply_with_reserve
 from engagement_server.log.writer_thread import WriterThread
 from engagement_server.supervision import call_all
 from engagement_server.telemetry.exceptions import summary
 
 if TYPE_CHECKING:
     from engagement_server.errors import DataLossError, RequestError
-    from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback, RoomCallback, SettleCallback
     from engagement_server.operations import Commit, Result
     from engagement_server.store.database import DatabaseFile
     from engagement_server.store.reserve import Reserve
@@ -32,6 +32,7 @@ class LocalLog:
     def __init__(self, database: DatabaseFile, *, reserve: Reserve | None = None) -> None:
         """Takes over the reserve: disk space for removal."""
         self._reserve = reserve
+        self._room = DiskRoom(reserve)
         self._writer = WriterThread(database)
         self._callbacks: list[AppliedCallback] = []
         self._settle_callbacks: list[SettleCallback] = []
@@ -52,6 +53,11 @@ class LocalLog:
         """See `CommitLog.damage`."""
         return None
 
+    @property
+    def is_full(self) -> bool:
+        """See `CommitLog.is_full`."""
+        return self._room.is_full
+
     def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
         self._callbacks.append(callback)
@@ -61,6 +67,14 @@ class LocalLog:
 
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
+
+    def watch_room(self, callback: RoomCallback) -> None:
+        """See `CommitLog.watch_room`."""
+        self._room.watch(callback)
+
+    async def look_for_room(self) -> None:
+        """See `CommitLog.look_for_room`."""
+        await self._room.look(self._writer.run)
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`."""

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 FILE_NAME = "reserve"
 _RETRY_SECONDS = 10.0
+_MIN_ROOM_BYTES = 16 * 1024 * 1024
+"""Free space with which a disk that was full takes events again: what the write-ahead log usually takes."""
 
 _log = logging.getLogger(__name__)
 
 
 class Reserve:
-    """A file that takes up space. After its making only the writer's thread calls it, except for `is_low`."""
+    """A file that takes up space.
+
+    After its making only the writer's thread calls it, except for `is_low` and `is_full`.
+    """
 
     def __init__(self, folder: Path, *, size_bytes: int) -> None:
         """Takes up the space, if the disk has it, and no more. A size of 0 keeps nothing."""
@@ -32,6 +37,7 @@ class Reserve:
         self._next_attempt = 0.0
         self.is_low = False
         """Whether there is no room for anything but removal."""
+        self._was_full = False
         if not size_bytes:
             self.close()  # of a server that was killed
         elif not self._take(size_bytes):
@@ -71,8 +77,27 @@ class Reserve:
                 and self._take(size_bytes // 2)
             )
         if self.is_low and has_room:
-            self.is_low = False
+            self.is_low = self._was_full = False
             _log.info("there is room again: everything is committed")
+
+    @property
+    def is_full(self) -> bool:
+        """Whether events are refused for want of room, as far as is known."""
+        return self.is_low or self._was_full
+
+    def note_full(self) -> None:
+        """Notes that a commit has found the disk full."""
+        self._was_full = True
+
+    def note_room(self) -> None:
+        """Notes that a commit has found room for events."""
+        self._was_full = False
+
+    def look_for_room(self, *, free_page_bytes: int) -> None:
+        """Notes whether a disk that was full has room again, in the store's file or beside."""
+        free_bytes = shutil.disk_usage(self._path.parent).free
+        if free_bytes + free_page_bytes >= _MIN_ROOM_BYTES and 4 * free_bytes >= _MIN_ROOM_BYTES:
+            self._was_full = False
 
     @property
     def is_whole(self) -> bool:

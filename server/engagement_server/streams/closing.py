@@ -12,6 +12,9 @@ from engagement import v1
 
 GRACE_SECONDS = 2.0
 """How long a client may take to end a stream that is closing; then the stream is cut off."""
+AGE_SPREAD = 0.1
+"""How far the age of a stream may differ from the maximum: streams that began together would otherwise
+reconnect together."""
 _RECONNECT_DELAY_SECONDS = 1
 
 Closing = TypeVar("Closing", v1.UploadEventsResponse.Closing, v1.SubscribeEventsResponse.Closing)
@@ -20,8 +23,7 @@ Closing = TypeVar("Closing", v1.UploadEventsResponse.Closing, v1.SubscribeEvents
 @contextmanager
 def closed_at_age(max_age_seconds: float, close: Callable[[], None]) -> Iterator[None]:
     """Calls `close` if the context is still open at that age, give or take a tenth."""
-    # Streams that began together would otherwise reconnect together.
-    age_seconds = max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311
+    age_seconds = max_age_seconds * random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)  # noqa: S311
     timer = asyncio.get_running_loop().call_later(age_seconds, close)
     try:
         yield

@@ -52,6 +52,8 @@ class Kind(IntEnum):
     """From a worker: a request for what all workers have counted."""
     TRACED = 19
     """From a worker: the trace that its next commit belongs to."""
+    LAME_DUCK = 20
+    """To a worker: it must report that it will stop, and go on."""
 
 
 class Message(NamedTuple):

@@ -186,6 +186,10 @@ class Parent:
         for failure in done:
             failure.result()
 
+    def report_stopping(self) -> None:
+        """Reports NOT_SERVING from now on, and goes on taking calls."""
+        self._workers.report_stopping()
+
     async def stop(self) -> None:
         """Stops the workers, commits their last operations, and closes the stores."""
         await self._ending.aclose()

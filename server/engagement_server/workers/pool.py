@@ -45,6 +45,7 @@ class WorkerPool:
         self._count = count
         self._running: dict[int, WorkerProcess] = {}
         self._stalled: frozenset[str] = frozenset()
+        self._is_stopping = False
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -67,6 +68,12 @@ class WorkerPool:
         for worker in self._running.values():
             worker.report_stalled(services)
 
+    def report_stopping(self) -> None:
+        """Lets all workers, also later ones, report that the server will stop."""
+        self._is_stopping = True
+        for worker in self._running.values():
+            worker.report_stopping()
+
     async def stop(self) -> None:
         """Stops all workers: they end their calls and commit; late ones are killed."""
         for keeper in self._keepers:
@@ -88,6 +95,8 @@ class WorkerPool:
         worker = await WorkerProcess.start(number, self._config, self._logs, self._counts, lines=self._lines)
         self._running[number] = worker
         worker.report_stalled(self._stalled)
+        if self._is_stopping:
+            worker.report_stopping()
 
     async def _keep(self, number: int) -> None:
         """Restarts a worker whenever it exits, after longer pauses if it keeps exiting soon."""

@@ -96,6 +96,10 @@ class WorkerProcess:
         """Reports the services whose background jobs are stalled."""
         self._control.send(Kind.STALLED, encode_services(services))
 
+    def report_stopping(self) -> None:
+        """Lets it report that it will stop; it goes on."""
+        self._control.send(Kind.LAME_DUCK)
+
     def stop(self) -> None:
         """Asks it to end its calls and exit."""
         self._control.send(Kind.STOP)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
 
     from engagement_server.errors import RequestError
-    from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback, RoomCallback, SettleCallback
     from engagement_server.operations import Commit, Result
     from engagement_server.workers.channel import Message
 
@@ -32,6 +32,7 @@ class Freshness(NamedTuple):
     is_current: bool
     damage: bytes = b""
     """Encoded as the result of an operation; empty if there is none."""
+    is_full: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -64,6 +65,7 @@ class RemoteLog:
         self._requests: dict[int, asyncio.Future[Message]] = {}
         self._callbacks: list[AppliedCallback] = []
         self._freshness_callbacks: list[FreshnessCallback] = []
+        self._room_callbacks: list[RoomCallback] = []
         self._settle_callbacks: list[SettleCallback] = []
         self._settling: set[asyncio.Task[None]] = set()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -97,6 +99,11 @@ class RemoteLog:
         (damage,) = decode_results(self._freshness.damage)
         return damage if isinstance(damage, DataLossError) else None
 
+    @property
+    def is_full(self) -> bool:
+        """See `CommitLog.is_full`."""
+        return self._freshness.is_full
+
     def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
         self._callbacks.append(callback)
@@ -108,6 +115,13 @@ class RemoteLog:
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
         self._freshness_callbacks.append(callback)
+
+    def watch_room(self, callback: RoomCallback) -> None:
+        """See `CommitLog.watch_room`."""
+        self._room_callbacks.append(callback)
+
+    async def look_for_room(self) -> None:
+        """See `CommitLog.look_for_room`: the parent does."""
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`. Also raises WriterFailedError."""
@@ -174,10 +188,7 @@ class RemoteLog:
                 for callback in self._callbacks:
                     callback(applied)
             case Kind.FRESHNESS:
-                was_current, self._freshness = self.is_current, _decoder.decode(message.data)
-                if self.is_current != was_current:
-                    for on_freshness in self._freshness_callbacks:
-                        on_freshness(self.is_current)
+                self._take_freshness(_decoder.decode(message.data))
             case Kind.SETTLE:
                 settling = asyncio.create_task(self._settle(message.number), name="log-settle")
                 self._settling.add(settling)
@@ -186,6 +197,15 @@ class RemoteLog:
                 response = self._requests.get(message.number)
                 if response is not None and not response.done():  # the caller may have been cancelled
                     response.set_result(message)
+
+    def _take_freshness(self, freshness: Freshness) -> None:
+        before, self._freshness = self._freshness, freshness
+        if (before.is_current, before.damage) != (freshness.is_current, freshness.damage):
+            for on_freshness in self._freshness_callbacks:
+                on_freshness(freshness.is_current)
+        if before.is_full != freshness.is_full:
+            for on_room in self._room_callbacks:
+                on_room(freshness.is_full)
 
     async def _settle(self, number: int) -> None:
         """Settles this process, which has handled all commits that the parent sent before it asked."""

@@ -68,6 +68,7 @@ class RemoteLogServer:
         # All workers get the changes of a commit before its author gets the results.
         log.subscribe(self._send_applied)
         log.watch_freshness(lambda _: self._send_freshness())
+        log.watch_room(lambda _: self._send_freshness())
         log.watch_settling(self._settle)
         self._task = asyncio.create_task(self._repeat_freshness(), name="remote-log-server")
 
@@ -159,7 +160,9 @@ class RemoteLogServer:
     def _freshness(self) -> bytes:
         damage = self._log.damage
         encoded = b"" if damage is None else encode_results([damage])
-        return encode_freshness(Freshness(self._log.view_time_ms, self._log.is_current, encoded))
+        return encode_freshness(
+            Freshness(self._log.view_time_ms, self._log.is_current, encoded, self._log.is_full)
+        )
 
     async def _repeat_freshness(self) -> None:
         while True:

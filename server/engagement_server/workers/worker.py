@@ -50,6 +50,15 @@ def main() -> int:
     return uvloop.run(_run(int(sys.argv[1])))
 
 
+class _Orders:
+    """What the parent has told the worker to do."""
+
+    def __init__(self) -> None:
+        self.lame_duck = asyncio.Event()
+        """To report that it will stop."""
+        self.stop = asyncio.Event()
+
+
 async def _run(control_end: int) -> int:
     control = await Channel.open(socket.socket(fileno=control_end))
     first = await control.receive()
@@ -58,8 +67,8 @@ async def _run(control_end: int) -> int:
     settings = decode_settings(first.data)
     prepare_process(settings.lines, worker=settings.number)
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
-    stop, supervisor, counts = asyncio.Event(), Supervisor(), WorkerCounts(control)
-    watching = asyncio.create_task(_watch_parent(control, stop, supervisor, counts))
+    orders, supervisor, counts = _Orders(), Supervisor(), WorkerCounts(control)
+    watching = asyncio.create_task(_watch_parent(control, orders, supervisor, counts))
     measures, tracing = Measures(process=settings.number), None
     try:
         tracing = trace_process(settings.config, measures, name=f"worker {settings.number}")
@@ -72,7 +81,9 @@ async def _run(control_end: int) -> int:
     else:
         control.send(Kind.LISTENING)
         failing = asyncio.create_task(_exit_on_failure(server))
-        await stop.wait()
+        await orders.lame_duck.wait()
+        server.report_stopping()
+        await orders.stop.wait()
         await server.stop()
         if tracing is not None:
             await tracing.close()
@@ -122,16 +133,18 @@ async def _start(
 
 
 async def _watch_parent(
-    control: Channel, stop: asyncio.Event, supervisor: Supervisor, counts: WorkerCounts
+    control: Channel, orders: _Orders, supervisor: Supervisor, counts: WorkerCounts
 ) -> None:
-    """Waits for the stop message, and takes what the parent reports; exits if the parent dies."""
+    """Waits for orders, and takes what the parent reports; exits if the parent dies."""
     while (message := await control.receive()) is not None:
         if message.kind == Kind.STALLED:
             supervisor.note_elsewhere(decode_services(message.data))
         elif message.kind in (Kind.RESPONSE, Kind.FAILED):
             counts.answer(message)
         else:
-            stop.set()
+            orders.lame_duck.set()
+            if message.kind == Kind.STOP:
+                orders.stop.set()
     _exit("the parent process has ended")
 
 

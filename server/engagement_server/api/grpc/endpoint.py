@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
+from engagement_server.api.grpc.connections import ConnectionLimits
 from engagement_server.api.grpc.counting import count_reasons
 from engagement_server.api.grpc.health import HealthServicer
 from engagement_server.api.grpc.methods import service_handler
 from engagement_server.api.grpc.reflection import add_reflection
 from engagement_server.api.grpc.running import CallLimits, RunningCalls
 from engagement_server.api.listening import cannot_listen, require_free
+from engagement_server.jobs.supervisor import INGEST_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,7 +41,6 @@ _MAX_PENDING_CALLS = 2_000
 """Calls that have arrived and not begun, 16 KiB each. The library cancels further ones without a reason;
 it does so at random between its two limits, so both are this one."""
 _CLOSE_CONNECTIONS_SECONDS = 0.5
-INGEST_SERVICE = "engagement.v1.IngestService"
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _TRANSPORT_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _TRANSPORT_MESSAGE_BYTES),
@@ -83,24 +84,17 @@ class Endpoint:
         *,
         limits: CallLimits,
         observers: Observers,
-        max_connections: int,
+        connections: ConnectionLimits,
         shares_port: bool = False,
     ) -> None:
         """Serves the services. If it `shares_port`, other processes may listen on the same one."""
         self._shares_port = shares_port
         names = [service.full_name for service in services]
-        self._health = HealthServicer(
-            names, is_current=partitions.are_current, is_expiry_held=partitions.is_expiry_held
-        )
-        partitions.watch_freshness(self._health.set_current)
-        partitions.watch_expiry(lambda: self._health.set_expiry_held(is_held=partitions.is_expiry_held))
+        self._health = HealthServicer(names, partitions)
         count_reasons(observers.measures)
         self._running = RunningCalls(view_time_ms=partitions.view_time_ms, limits=limits)
         partitions.watch_erasures(self._running.note_erasures, settle=self._running.settle)
-        own = (
-            ("grpc.so_reuseport", int(shares_port)),
-            ("grpc.max_allowed_incoming_connections", max_connections),
-        )
+        own = (("grpc.so_reuseport", int(shares_port)), *connections.options())
         self._grpc = grpc.aio.server(options=(*_OPTIONS, *own))
         self._grpc.add_generic_rpc_handlers(
             [
@@ -147,10 +141,11 @@ class Endpoint:
 
     def report_stopping(self) -> None:
         """Reports NOT_SERVING from now on."""
-        self._health.stop()
+        self._health.note_stopping()
 
     async def end_calls(self, *, grace_seconds: float) -> None:
         """Refuses new calls, gives running ones time to end, and closes the connections."""
+        self._health.end_watches()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
                 await self._running.drain()

@@ -109,6 +109,10 @@ class Applier:
         self.divergence = state.divergence
         return state
 
+    async def run(self, work: Callable[[Writer], None]) -> None:
+        """Runs `work` with the writer."""
+        await self._writer.run(work)
+
     async def purge(self) -> None:
         """See `CommitLog.purge`."""
         await self._writer.purge()

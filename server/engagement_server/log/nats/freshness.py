@@ -72,6 +72,7 @@ class FreshnessMonitor:
         """End of the log at the last poll."""
         self._damage: LogDamagedError | None = None
         self._was_current = False
+        self._was_damaged = False
         self._patient_until = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         self._callbacks: list[FreshnessCallback] = []
         self._poll_now = asyncio.Event()
@@ -163,10 +164,10 @@ class FreshnessMonitor:
                     await self._poll_now.wait()
 
     async def notify(self) -> None:
-        """Calls the callbacks when `is_current` changes; never returns."""
+        """Calls the callbacks when `is_current` or the damage changes; never returns."""
         while True:
-            if self._was_current != self.is_current:
-                self._was_current = not self._was_current
+            if (self._was_current, self._was_damaged) != (self.is_current, self.is_damaged):
+                self._was_current, self._was_damaged = self.is_current, self.is_damaged
                 call_all("log-freshness", self._callbacks, self._was_current)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CHECK_SECONDS):

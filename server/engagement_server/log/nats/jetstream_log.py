@@ -21,7 +21,7 @@ from engagement_server.errors import (
     SubscriberError,
     UnusableMessageError,
 )
-from engagement_server.log.disk_room import require_room
+from engagement_server.log.disk_room import DiskRoom, require_room
 from engagement_server.log.nats.applier import Applier
 from engagement_server.log.nats.block_roller import BlockRoller
 from engagement_server.log.nats.connection import Servers
@@ -45,7 +45,7 @@ from engagement_server.telemetry.spans import Kind, child
 
 if TYPE_CHECKING:
     from engagement_server.errors import LogDamagedError, RequestError
-    from engagement_server.log.base import AppliedCallback, FreshnessCallback, SettleCallback
+    from engagement_server.log.base import AppliedCallback, FreshnessCallback, RoomCallback, SettleCallback
     from engagement_server.log.nats.connection import NatsSettings
     from engagement_server.log.nats.stream import NatsStream
     from engagement_server.log_entries import LogEntry
@@ -87,6 +87,7 @@ class JetStreamLog:
         Takes over the reserve: disk space for removal. All logs of a node have the same `node_id`.
         """
         self._reserve = reserve
+        self._room = DiskRoom(reserve)
         self._settings = settings
         self._snapshots = SnapshotSchedule(database, interval_seconds=snapshot_seconds)
         self._pending = PendingCommits()
@@ -140,6 +141,11 @@ class JetStreamLog:
         """See `CommitLog.damage`."""
         return self._damage.current
 
+    @property
+    def is_full(self) -> bool:
+        """See `CommitLog.is_full`."""
+        return self._room.is_full
+
     def subscribe(self, callback: AppliedCallback) -> None:
         """See `CommitLog.subscribe`."""
         self._callbacks.append(callback)
@@ -150,6 +156,14 @@ class JetStreamLog:
     def watch_freshness(self, callback: FreshnessCallback) -> None:
         """See `CommitLog.watch_freshness`."""
         self._freshness.watch_freshness(callback)
+
+    def watch_room(self, callback: RoomCallback) -> None:
+        """See `CommitLog.watch_room`."""
+        self._room.watch(callback)
+
+    async def look_for_room(self) -> None:
+        """See `CommitLog.look_for_room`."""
+        await self._room.look(self._applier.run)
 
     async def commit(self, commit: Commit) -> list[Result | RequestError]:
         """See `CommitLog.commit`.
