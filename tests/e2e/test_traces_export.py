@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from nats import connect as connect_to_nats
 
 from engagement import v1
 from engagement_server.telemetry.export import CONVENTIONS
@@ -183,9 +184,15 @@ async def test_a_trace_leads_through_a_replicated_log(tmp_path: Path, collected:
             async with connect(server.address) as connection:
                 await connection.ingest.RecordEvent(record(customer_event("1")), metadata=TRACED)
                 spans = until(collected, f"{INGEST}/RecordEvent")
-    commit, publish = only(spans, "commit"), only(spans, "publish")
+        commit, publish = only(spans, "commit"), only(spans, "publish")
+        client = await connect_to_nats(nats.url)
+        message = await client.jetstream().get_msg(
+            "engagement-0of1", int(publish.attributes["engagement.log.sequence"])
+        )
+        await client.close()
+    assert message.headers is not None
+    assert message.headers["traceparent"] == f"00-{TRACE}-{publish.span_id}-01"
     assert publish.parent_id == only(spans, "apply").parent_id == commit.span_id
-    assert publish.attributes["engagement.log.sequence"]
     assert commit.seconds >= publish.seconds > 0
 
 
