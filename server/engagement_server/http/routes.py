@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from engagement_server.http.checks import report
 from engagement_server.http.guard import Guard
+from engagement_server.http.status_page import page_routes
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,6 +38,7 @@ def application(readiness: Readiness, exposition: Exposition, hosts: Hosts) -> S
         return Response(page.content, headers={"Content-Type": page.content_type})
 
     routes = [Route("/livez", live), Route("/readyz", ready), Route("/metrics", metrics)]
+    routes += page_routes()
     app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
     app.router.redirect_slashes = False
     return app
