@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement_server.clock import now_ms
@@ -44,9 +45,10 @@ async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembl
         raise ConfigurationError("more than one partition needs a replicated log; give --log as well")
     databases = _databases(config, are_views=is_replicated)
     assemblies: list[Assembly] = []
+    node_id = secrets.token_hex(8)
     try:
         for number, database in zip(config.served_partitions, databases, strict=True):
-            opened = await _open_log(config, log, number, database)
+            opened = await _open_log(config, log, number, database, node_id=node_id)
             assemblies.append(Assembly(number, database, opened))
             await _agree(config, assemblies[-1])
     except BaseException:
@@ -112,7 +114,9 @@ def _require_count(data: Path, count: int) -> None:
         )
 
 
-async def _open_log(config: Config, log: LogConfig | None, number: int, database: DatabaseFile) -> CommitLog:
+async def _open_log(
+    config: Config, log: LogConfig | None, number: int, database: DatabaseFile, *, node_id: str
+) -> CommitLog:
     def reserve() -> Reserve:
         return Reserve(database.folder, size_bytes=config.reserve_megabytes << 20)
 
@@ -123,7 +127,12 @@ async def _open_log(config: Config, log: LogConfig | None, number: int, database
         from engagement_server.log.nats.opening import open_log  # noqa: PLC0415  # an optional room
 
     return await open_log(
-        database, log, partition=number, partition_count=config.partition_count, reserve=reserve
+        database,
+        log,
+        partition=number,
+        partition_count=config.partition_count,
+        reserve=reserve,
+        node_id=node_id,
     )
 
 

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from engagement_server.http.checks import Readiness
     from engagement_server.http.hosts import Hosts
+    from engagement_server.http.stats import StatsDocument
     from engagement_server.metrics.exposition import Exposition
 
 
-def application(readiness: Readiness, exposition: Exposition, hosts: Hosts) -> Starlette:
+def application(
+    readiness: Readiness, exposition: Exposition, stats: StatsDocument, hosts: Hosts
+) -> Starlette:
     """The application that serves these hosts."""
 
     async def live(_: Request) -> Response:
@@ -37,8 +40,19 @@ def application(readiness: Readiness, exposition: Exposition, hosts: Hosts) -> S
         page = await exposition.render(request.headers.get("accept", ""))
         return Response(page.content, headers={"Content-Type": page.content_type})
 
-    routes = [Route("/livez", live), Route("/readyz", ready), Route("/metrics", metrics)]
-    routes += page_routes()
+    async def describe(_: Request) -> Response:
+        document = await stats.render()
+        if document is None:
+            return PlainTextResponse("the server is starting\n", status_code=503)
+        return Response(document, media_type="application/json")
+
+    routes = [
+        Route("/livez", live),
+        Route("/readyz", ready),
+        Route("/metrics", metrics),
+        Route("/stats.json", describe),
+        *page_routes(),
+    ]
     app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
     app.router.redirect_slashes = False
     return app

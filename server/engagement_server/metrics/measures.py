@@ -77,7 +77,7 @@ class Measures:
 
     def __init__(self, *, process: int = 0) -> None:
         """`process` is the number of a worker; one that replaces another has its number."""
-        self._process = process
+        self.process = process
         self._counts: dict[Key, Count] = {}
         self._histograms: dict[Key, Histogram] = {}
         self._gauges: dict[Key, Read] = {}
@@ -137,7 +137,7 @@ class Measures:
                 histograms.append((name, labels, histogram.buckets, histogram.total))
                 histogram.buckets, histogram.total = [0] * len(histogram.buckets), 0.0
                 histogram.is_known = True
-        return Measured(self._process, counts, histograms, self._read_gauges())
+        return Measured(self.process, counts, histograms, self._read_gauges())
 
     def merge(self, snapshot: Measured) -> None:
         """See `Mergeable.merge`."""
@@ -152,7 +152,7 @@ class Measures:
 
     def of(self, subject: str) -> Measured:
         """See `Mergeable.of`; there is nothing about single subjects."""
-        return Measured(self._process, [], [], [])
+        return Measured(self.process, [], [], [])
 
     def _key(self, series: Series, labels: Labels, known: Container[Key]) -> Key:
         key = series.name, labels

@@ -550,23 +550,25 @@ let isAsking = false;
 
 async function answer() {
   const response = await fetch("stats.json", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
-  if (!response.ok) throw new Error(`The server answers with status ${response.status}.`);
+  if (!response.ok) throw new Error(`The server answers with status ${response.status}: ${await response.text()}`);
   const stats = await response.json();
-  if (stats === null || typeof stats !== "object") throw new Error("The server answers something else.");
+  if (stats === null || typeof stats !== "object") throw new Error("The server answers something that is no state.");
   return stats;
 }
 
 function showSilence(error) {
   // What the browser says about a connection differs from browser to browser.
-  const cause = error.constructor === Error ? error.message : "The server does not answer.";
+  const isAnswer = error.constructor === Error;
+  const cause = isAnswer ? error.message.slice(0, 200).trim() : "The server does not answer.";
+  const missing = isAnswer ? "No sample" : "No answer";
   const retry = `The page asks again every ${time(RETRY_MS / 1000)}.`;
   if (answered === null) {
-    showState("down", "No answer", `${cause} There was no answer so far. ${retry}`);
+    showState("down", missing, `${cause} There was none so far. ${retry}`);
     return;
   }
-  const since = clock(answered);
-  const detail = `${cause} The last answer is ${time((Date.now() - answered) / 1000)} old; all below is from then. ${retry}`;
-  showState("down", `No answer since ${since}`, detail);
+  const age = Math.round((Date.now() - answered) / 1000);
+  const detail = `${cause} All below is of ${clock(answered)}, ${distance(-age * 1000, 0)}. ${retry}`;
+  showState("down", `${missing} since ${clock(answered)}`, detail);
 }
 
 async function ask() {

@@ -43,13 +43,14 @@ _FOUNDING_SEQUENCE = 1
 _NO_SNAPSHOT = "there is no snapshot yet to start from; another node has to take one"
 
 
-async def open_log(
+async def open_log(  # noqa: PLR0913  # all but two are named at the call
     database: DatabaseFile,
     config: LogConfig,
     *,
     partition: int,
     partition_count: int,
     reserve: Callable[[], Reserve],
+    node_id: str = "",
 ) -> JetStreamLog:
     """Opens the log of a partition; its view may still be behind, if the log does not answer.
 
@@ -87,6 +88,7 @@ async def open_log(
         max_view_age_seconds=config.max_view_age_seconds,
         snapshot_seconds=config.snapshot_hours * 3600,
         reserve=reserve(),
+        node_id=node_id,
     )
 
 
