@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.browser.page import Page
-from tests.support.browser import browsing, missing_programs, use_scheme, use_width
+from tests.browser.page import StagedPage
+from tests.support.browser import browsing, complaints, missing_programs, use_scheme, use_width
 from tests.support.page_server import PageServer
-from tests.support.server_stats import as_json, busy_server
+from tests.support.server_stats import busy_answer
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def browser(chromium: Chrome) -> Iterator[Chrome]:
     use_scheme(chromium, "light")
     use_width(chromium, 1280)
     chromium.get("about:blank")
-    chromium.get_log("browser")
+    complaints(chromium)
     yield chromium
     chromium.get("about:blank")  # asks no more
 
@@ -40,15 +40,15 @@ def browser(chromium: Chrome) -> Iterator[Chrome]:
 def page_server() -> Iterator[PageServer]:
     """A server with something in every part of its state."""
     server = PageServer()
-    server.answer = as_json(busy_server())
+    server.answer = busy_answer()
     server.open()
     yield server
     server.close()
 
 
 @pytest.fixture
-def page(browser: Chrome, page_server: PageServer) -> Page:
+def page(browser: Chrome, page_server: PageServer) -> StagedPage:
     """The page of that server, with its first sample."""
-    page = Page(browser, page_server)
+    page = StagedPage(browser, page_server)
     page.load()
     return page

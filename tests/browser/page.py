@@ -6,6 +6,7 @@ from typing import Any
 
 from selenium.webdriver import ActionChains, Chrome
 
+from tests.support.browser import complaints
 from tests.support.page_server import PageServer
 from tests.support.waiting import wait_until
 
@@ -23,23 +24,17 @@ WAITING = "Waiting for the first sample"
 
 
 class Page:
-    """The page of a server, in a browser."""
+    """A page in a browser."""
 
-    def __init__(self, browser: Chrome, server: PageServer) -> None:
+    def __init__(self, browser: Chrome, url: str) -> None:
         self.browser = browser
-        self.server = server
+        self._url = url
 
     def load(self) -> None:
         """Opens the page and waits until something came of its first question."""
-        self.browser.get(self.server.url)
+        self.browser.get(self._url)
         wait_until(lambda: self.state != WAITING, "the page shows the first answer")
         self.run(_NOTE_ANSWERS)
-
-    def refresh(self) -> None:
-        """Makes the page ask now, as when somebody comes back to it, and waits until it shows the answer."""
-        asked = self.server.asked
-        self.wake()
-        wait_until(lambda: self.run("return window.shown") > asked, "the page shows the answer")
 
     def wake(self) -> None:
         """Tells the page that somebody looks at it again."""
@@ -47,7 +42,7 @@ class Page:
 
     def run(self, script: str, *arguments: object) -> Any:  # Any: what the script returns
         """The result of a script in the page."""
-        return self.browser.execute_script(script, *arguments)  # type: ignore[no-untyped-call]  # as shipped
+        return self.browser.execute_script(script, *arguments)
 
     def text(self, selector: str) -> str:
         """The visible text of the first element."""
@@ -79,8 +74,18 @@ class Page:
     @property
     def errors(self) -> list[str]:
         """What the browser has complained about since the last look."""
-        return [
-            str(entry["message"])
-            for entry in self.browser.get_log("browser")  # type: ignore[no-untyped-call]  # as shipped
-            if entry["level"] in {"SEVERE", "WARNING"}
-        ]
+        return complaints(self.browser)
+
+
+class StagedPage(Page):
+    """The page of a server whose state the test makes."""
+
+    def __init__(self, browser: Chrome, server: PageServer) -> None:
+        super().__init__(browser, server.url)
+        self.server = server
+
+    def refresh(self) -> None:
+        """Makes the page ask now, as when somebody comes back to it, and waits until it shows the answer."""
+        asked = self.server.asked
+        self.wake()
+        wait_until(lambda: self.run("return window.shown") > asked, "the page shows the answer")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.page import Page
+from tests.browser.page import StagedPage
 from tests.support.browser import use_scheme, use_width
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
@@ -20,7 +20,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_and_lines_have_enough_contrast(page: Page, scheme: str) -> None:
+def test_texts_and_lines_have_enough_contrast(page: StagedPage, scheme: str) -> None:
     use_scheme(page.browser, scheme)
     page.server.answer["rejectedRulesIncomplete"] = True
     page.server.answer["rejectedRules"][1]["other"] = True
@@ -41,7 +41,7 @@ def test_texts_and_lines_have_enough_contrast(page: Page, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 360, 768])
-def test_a_narrow_page_scrolls_down_only_and_its_tables_by_themselves(page: Page, width: int) -> None:
+def test_a_narrow_page_scrolls_down_only_and_its_tables_by_themselves(page: StagedPage, width: int) -> None:
     use_width(page.browser, width)
     page.server.answer["rejectedRules"][0]["description"] = "x" * 300
     page.server.answer["checks"] = [{"name": "log" * 40, "problem": "x" * 500, "required": True}]
@@ -62,7 +62,7 @@ def test_a_narrow_page_scrolls_down_only_and_its_tables_by_themselves(page: Page
     assert outside == 0
 
 
-def test_every_stop_of_the_keyboard_is_visible_and_all_are_reached(page: Page) -> None:
+def test_every_stop_of_the_keyboard_is_visible_and_all_are_reached(page: StagedPage) -> None:
     use_width(page.browser, 360)
     page.refresh()
     stops = "input, button, a[href], [tabindex='0']"
@@ -88,7 +88,7 @@ def test_every_stop_of_the_keyboard_is_visible_and_all_are_reached(page: Page) -
         assert box["top"] < 900
 
 
-def test_a_screen_reader_gets_names_headings_and_present_values(page: Page) -> None:
+def test_a_screen_reader_gets_names_headings_and_present_values(page: StagedPage) -> None:
     nodes = page.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     named: dict[str, list[str]] = {}
     for node in nodes:
@@ -105,7 +105,7 @@ def test_a_screen_reader_gets_names_headings_and_present_values(page: Page) -> N
     assert len(named["rowheader"]) > 20
 
 
-def test_lines_and_states_differ_in_more_than_colour(page: Page) -> None:
+def test_lines_and_states_differ_in_more_than_colour(page: StagedPage) -> None:
     dashes = page.run(
         "return [...document.querySelectorAll('.plot')].map((plot) => [...plot.querySelectorAll('.line')]"
         ".map((line) => getComputedStyle(line).strokeDasharray))"
@@ -119,7 +119,7 @@ def test_lines_and_states_differ_in_more_than_colour(page: Page) -> None:
     assert len(shapes) == len(STATES)
 
 
-def test_nothing_moves_for_people_who_do_not_want_it(page: Page) -> None:
+def test_nothing_moves_for_people_who_do_not_want_it(page: StagedPage) -> None:
     moving = page.run(
         "return [...document.querySelectorAll('*')].filter((each) => {"
         " const style = getComputedStyle(each);"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
-from engagement import v1
-from tests.browser.page import Page
+from tests.browser.page import StagedPage
+from tests.support.events import text_fields
 from tests.support.management import ask
 from tests.support.page_server import PageServer
 from tests.support.server_stats import as_json, filled_with
@@ -23,19 +21,18 @@ PLANTED = [
 ]
 
 
-def texts(message: Descriptor) -> Iterator[str]:
-    """The names of all fields of text."""
-    for field in message.fields:
-        if field.type == FieldDescriptor.TYPE_STRING:
-            yield field.name
-        elif field.type == FieldDescriptor.TYPE_MESSAGE and not field.message_type.full_name.startswith(
-            "google"
-        ):
-            yield from texts(field.message_type)
+def names_of_texts(message: Message) -> set[str]:
+    """The names of all fields of text that a message has, and those in it."""
+    names = set(text_fields(message))
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for each in value if field.is_repeated else [value]:
+                names |= names_of_texts(each)
+    return names
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_text_in_any_field_is_shown_as_it_is(page: Page, planted: str) -> None:
+def test_text_in_any_field_is_shown_as_it_is(page: StagedPage, planted: str) -> None:
     def elements() -> list[str]:
         names = (
             "return [...new Set([...document.querySelectorAll('*')].map((each) => each.localName))].sort()"
@@ -44,10 +41,11 @@ def test_text_in_any_field_is_shown_as_it_is(page: Page, planted: str) -> None:
         return found
 
     before = elements()
-    page.server.answer = as_json(filled_with(planted))
+    stats = filled_with(planted)
+    page.server.answer = as_json(stats)
     page.refresh()
     shown = page.run("return document.body.textContent")
-    names = set(texts(v1.GetServerStatsResponse.DESCRIPTOR))
+    names = names_of_texts(stats)
     assert {"version", "source", "account_id", "value_shape", "damage", "node_id"} <= names
     assert [name for name in names if f"{planted} {name}" not in shown] == []
     assert set(elements()) <= {*before, "code"}
@@ -60,7 +58,7 @@ def test_text_in_any_field_is_shown_as_it_is(page: Page, planted: str) -> None:
     assert page.errors == []
 
 
-def test_the_browser_refuses_what_the_page_does_not_do(page: Page) -> None:
+def test_the_browser_refuses_what_the_page_does_not_do(page: StagedPage) -> None:
     refused = """
         const inline = document.createElement("script");
         try {

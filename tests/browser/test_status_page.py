@@ -6,9 +6,9 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.page import WAITING, Page
+from tests.browser.page import WAITING, StagedPage
 from tests.support.page_server import PageServer
-from tests.support.server_stats import Json, as_json, busy_server
+from tests.support.server_stats import Json, busy_answer
 from tests.support.waiting import wait_until
 
 
@@ -16,7 +16,7 @@ def check(name: str, problem: str = "", *, required: bool = True) -> Json:
     return {"name": name, "problem": problem, "required": required}
 
 
-def test_the_state_comes_first_and_names_each_check(page: Page) -> None:
+def test_the_state_comes_first_and_names_each_check(page: StagedPage) -> None:
     assert page.state == "Ready"
     assert page.text("#checks").splitlines()[:2] == ["server ok", "log ok"]
     page.server.answer["checks"] = [check("log"), check("jobs", "stalled: expiry", required=False)]
@@ -31,7 +31,7 @@ def test_the_state_comes_first_and_names_each_check(page: Page) -> None:
     assert page.browser.title.startswith("Not ready")
 
 
-def test_figures_have_units_and_are_those_of_the_latest_sample(page: Page) -> None:
+def test_figures_have_units_and_are_those_of_the_latest_sample(page: StagedPage) -> None:
     values = {card.split("\n")[0]: card.split("\n")[1:] for card in cards(page)}
     assert values["Events"][:8] == [
         *("Accepted", "844 /s", "Duplicate", "60 /s"),
@@ -46,14 +46,14 @@ def test_figures_have_units_and_are_those_of_the_latest_sample(page: Page) -> No
     ]
 
 
-def cards(page: Page) -> list[str]:
+def cards(page: StagedPage) -> list[str]:
     texts: list[str] = page.run(
         "return [...document.querySelectorAll('.chart')].map((card) => card.innerText)"
     )
     return texts
 
 
-def test_tables_show_what_a_person_needs_to_act(page: Page) -> None:
+def test_tables_show_what_a_person_needs_to_act(page: StagedPage) -> None:
     assert page.rows("rules")[1] == [
         *("brand-1", "crm-1", "customer_info.last_payment_date", "date.valid", "1,000", "7 s ago", "9999-99"),
         "must be a day of the calendar, with a year from 1 to 9999",
@@ -73,7 +73,7 @@ def test_tables_show_what_a_person_needs_to_act(page: Page) -> None:
     assert page.rows("nodes")[0] == ["node-0-7f3a9c", "This node", "now"]
 
 
-def test_a_server_without_anything_says_so_in_words(page: Page) -> None:
+def test_a_server_without_anything_says_so_in_words(page: StagedPage) -> None:
     page.server.answer = {}
     page.refresh()
     assert "No event was rejected" in page.text("#rules")
@@ -87,7 +87,7 @@ def test_before_the_first_answer_the_page_says_that_it_waits(
     browser: Chrome, page_server: PageServer
 ) -> None:
     page_server.gate.clear()
-    page = Page(browser, page_server)
+    page = StagedPage(browser, page_server)
     browser.get(page_server.url)
     assert page.state == WAITING
     assert not page.run("return document.querySelector('#sampled-sections').checkVisibility()")
@@ -95,7 +95,7 @@ def test_before_the_first_answer_the_page_says_that_it_waits(
     wait_until(lambda: page.state == "Ready", "the page shows the first answer")
 
 
-def test_a_server_that_is_gone_is_noticed_and_so_is_its_return(page: Page) -> None:
+def test_a_server_that_is_gone_is_noticed_and_so_is_its_return(page: StagedPage) -> None:
     page.server.close()
     page.wake()
     wait_until(lambda: page.state.startswith("No answer since "), "the page says that nobody answers")
@@ -106,11 +106,12 @@ def test_a_server_that_is_gone_is_noticed_and_so_is_its_return(page: Page) -> No
     wait_until(lambda: page.state == "Ready", "the page has come back by itself")
 
 
-def test_a_server_that_hangs_or_answers_something_else_is_noticed(page: Page) -> None:
+def test_a_server_that_hangs_or_answers_something_else_is_noticed(page: StagedPage) -> None:
     page.server.status = 503
     page.wake()
     wait_until(lambda: "status 503" in page.text("#state-detail"), "the page says what the answer was")
     page.server.status = 200
+    page.run("const after = AbortSignal.timeout; AbortSignal.timeout = () => after.call(AbortSignal, 200)")
     page.server.gate.clear()
     page.wake()
     wait_until(lambda: "does not answer" in page.text("#state-detail"), "the page has waited long enough")
@@ -121,7 +122,7 @@ def test_a_server_that_hangs_or_answers_something_else_is_noticed(page: Page) ->
     wait_until(lambda: "no state" in page.text("#state-detail"), "the page says what the answer was")
 
 
-def test_the_page_asks_again_by_itself_and_only_while_somebody_looks(page: Page) -> None:
+def test_the_page_asks_again_by_itself_and_only_while_somebody_looks(page: StagedPage) -> None:
     page.server.answer["version"] = "0.2.0"
     wait_until(lambda: page.text("#version") == "0.2.0", "the page has asked again")
     page.run("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
@@ -134,7 +135,7 @@ def test_the_page_asks_again_by_itself_and_only_while_somebody_looks(page: Page)
     page.refresh()
 
 
-def test_only_a_change_of_state_is_announced(page: Page) -> None:
+def test_only_a_change_of_state_is_announced(page: StagedPage) -> None:
     page.run("""
         window.announced = [];
         const region = document.querySelector("[role=status]");
@@ -153,7 +154,7 @@ def test_only_a_change_of_state_is_announced(page: Page) -> None:
     assert "2 s behind" in page.text("#checks")
 
 
-def test_what_has_not_changed_stays_selected(page: Page) -> None:
+def test_what_has_not_changed_stays_selected(page: StagedPage) -> None:
     page.run("getSelection().selectAllChildren(document.querySelector('#rules tbody td code'))")
     page.server.answer["rejectedRules"][0]["events"] = "2001"
     page.refresh()
@@ -162,7 +163,7 @@ def test_what_has_not_changed_stays_selected(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("column", "first"), [("Events", ["2,000", "1,000"]), ("Last", ["now", "7 s ago"])])
-def test_rules_are_sorted_by_keyboard(page: Page, column: str, first: list[str]) -> None:
+def test_rules_are_sorted_by_keyboard(page: StagedPage, column: str, first: list[str]) -> None:
     page.server.answer["rejectedRules"].reverse()
     page.refresh()
     index = ["Account", "Source", "Field", "Rule", "Events", "Last"].index(column)
@@ -177,7 +178,7 @@ def test_rules_are_sorted_by_keyboard(page: Page, column: str, first: list[str])
     assert page.run("return document.activeElement.closest('th').ariaSort") == "ascending"
 
 
-def test_rules_are_filtered_and_shown_in_full_by_keyboard(page: Page) -> None:
+def test_rules_are_filtered_and_shown_in_full_by_keyboard(page: StagedPage) -> None:
     assert len(page.rows("rules")) == 10
     page.run("document.querySelector('#rules-filter').focus()")
     page.press("brand-4")
@@ -190,7 +191,7 @@ def test_rules_are_filtered_and_shown_in_full_by_keyboard(page: Page) -> None:
     assert len(page.rows("rules")) == 10
 
 
-def test_a_sample_that_is_missing_leaves_a_gap(page: Page) -> None:
+def test_a_sample_that_is_missing_leaves_a_gap(page: StagedPage) -> None:
     for sample in page.server.answer["samples"][40:60]:
         del sample["p99CallTime"]
     page.refresh()
@@ -201,13 +202,14 @@ def test_a_sample_that_is_missing_leaves_a_gap(page: Page) -> None:
     assert sorted(line.count("M") for line in lines) == [1, 2]
 
 
-def test_an_answer_that_makes_no_sense_is_shown_as_far_as_it_does(page: Page) -> None:
+def test_an_answer_that_makes_no_sense_is_shown_as_far_as_it_does(page: StagedPage) -> None:
+    broken: object
     for broken in (None, "x", -1, [], {}, [None], 1e308):
-        page.server.answer = dict.fromkeys(as_json(busy_server()), broken)
+        page.server.answer = dict.fromkeys(busy_answer(), broken)
         page.refresh()
-        page.server.answer = spoiled(as_json(busy_server()), broken)
+        page.server.answer = spoiled(busy_answer(), broken)
         page.refresh()
-    page.server.answer = as_json(busy_server())
+    page.server.answer = busy_answer()
     page.refresh()
     assert page.state == "Ready"
     assert page.errors == []

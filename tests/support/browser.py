@@ -15,6 +15,8 @@ _ARGUMENTS: Final = (
     "--headless=new",
     "--no-sandbox",
     "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-extensions",
     "--disable-background-networking",
     "--disable-component-update",
     "--no-first-run",
@@ -41,6 +43,12 @@ def browsing(profile: Path) -> Iterator[Chrome]:
         yield browser
     finally:
         browser.quit()
+
+
+def complaints(browser: Chrome) -> list[str]:
+    """Errors and warnings of pages since the last call."""
+    entries = browser.get_log("browser")  # type: ignore[no-untyped-call]  # as shipped
+    return [str(entry["message"]) for entry in entries if entry["level"] in {"SEVERE", "WARNING"}]
 
 
 def use_scheme(browser: Chrome, scheme: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from typing import Any, Final
 
@@ -10,6 +12,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from engagement import v1
+from tests.support.events import text_fields
 
 NOW_SECONDS: Final = 1_700_000_000
 _DAY_SECONDS: Final = 86_400
@@ -22,6 +25,17 @@ Json = dict[str, Any]  # Any: whatever JSON has
 def as_json(message: Message) -> Json:
     """The message as the server prints it: each field without presence, whatever its value."""
     return MessageToDict(message, always_print_fields_with_no_presence=True)
+
+
+def busy_answer() -> Json:
+    """The state of a busy server as JSON."""
+    answer: Json = json.loads(_busy_text())
+    return answer
+
+
+@functools.cache
+def _busy_text() -> str:
+    return json.dumps(as_json(busy_server()))
 
 
 def busy_server() -> v1.GetServerStatsResponse:
@@ -126,6 +140,5 @@ def _fill_texts(message: Message, text: str) -> None:
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             for each in value if field.is_repeated else [value]:
                 _fill_texts(each, text)
-    for field in message.DESCRIPTOR.fields:
-        if field.type == FieldDescriptor.TYPE_STRING:
-            setattr(message, field.name, f"{text} {field.name}")
+    for name in text_fields(message):
+        setattr(message, name, f"{text} {name}")

@@ -53,8 +53,8 @@ function bytes(value) {
 }
 
 function time(value) {
-  if (value < 0.001) return `${figure(value * 1e6)} µs`;
-  if (value < 1) return `${figure(value * 1e3)} ms`;
+  if (value > 0 && value < 0.001) return `${figure(value * 1e6)} µs`;
+  if (value > 0 && value < 1) return `${figure(value * 1e3)} ms`;
   if (value < 60) return `${figure(value)} s`;
   const units = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]];
   const first = Math.min(2, units.findIndex(([, length]) => value >= length));
@@ -246,7 +246,7 @@ class Chart {
     const width = this.image.clientWidth;
     if (!this.drawn || width === 0) return;
     const highest = Math.max(0, ...this.drawn.flat().filter((value) => value !== null));
-    const top = ceiling(Math.max(highest, this.least), this.unit === bytes ? 2 : 10);
+    const top = ceiling(Math.max(highest, this.least), this.unit === bytes);
     const bottom = HEIGHT - MARGIN.bottom;
     const end = moment(this.samples.at(-1)?.endTime) ?? 0;
     const x = (at) => MARGIN.left + (1 - (end - at) / WINDOW_MS) * (width - MARGIN.left - MARGIN.right);
@@ -280,11 +280,12 @@ function swatch(look) {
   return drawing("svg", { class: "swatch", viewBox: "0 0 24 8", "aria-hidden": "true" }, line);
 }
 
-// The next number of 1, 2 or 5 times a power, so that the labels are short.
-function ceiling(value, base) {
+// The next round number, so that the labels are short.
+function ceiling(value, isBinary) {
   if (value <= 0) return 1;
+  const [base, steps] = isBinary ? [2, [1, 1.25, 1.5, 2]] : [10, [1, 2, 4, 6, 10]];
   const power = base ** Math.floor(Math.log(value) / Math.log(base) + 1e-9);
-  return [1, 2, 5, base].map((step) => step * power).find((step) => step >= value * 0.9999) ?? base * power;
+  return power * (steps.find((step) => step * power >= value * 0.9999) ?? base);
 }
 
 // Values that are missing leave a gap, and a value between two gaps is a dot.
