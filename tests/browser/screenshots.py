@@ -12,11 +12,9 @@ import contextlib
 import itertools
 import math
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
-from selenium.webdriver import Chrome
 
 from engagement import v1
 from tests.support.browser import browsing, use_scheme, use_width
@@ -27,8 +25,11 @@ from tests.support.waiting import wait_until
 FOLDER = Path(__file__).parents[2] / "docs/images"
 _ACCOUNTS = ("north", "south", "west")
 _STEP_SECONDS = 0.25
+_FOLLOWERS = (*((account, pause) for account in _ACCOUNTS for pause in (0.0, 0.05)), ("north", 3600.0))
+_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
+_ENVIRONMENT = {"ENGAGEMENT_HTTP": "", "ENGAGEMENT_MAX_MEMORY": "512M"}
 _PICTURES = (
-    ("light", "light", 1180, 1240, 1),
+    ("light", "light", 1180, 1200, 1),
     ("dark", "dark", 1180, 880, 1),
     ("phone", "light", 360, 780, 2),
 )
@@ -69,7 +70,7 @@ def rejected(step: int) -> list[v1.Event]:
 async def call(connection: Connection, step: int) -> None:
     """What callers do in one step."""
     account = _ACCOUNTS[step % 3]
-    wave = 1.2 + math.sin(step * _STEP_SECONDS / 60) + 0.3 * math.sin(step * _STEP_SECONDS / 11)
+    wave = 1.6 + math.sin(step * _STEP_SECONDS / 60) + 0.3 * math.sin(step * _STEP_SECONDS / 11)
     good = v1.RecordEventsRequest(account_id=account, events=events(step, int(60 * wave)))
     await connection.ingest.RecordEvents(good)
     bad = v1.RecordEventsRequest(account_id=account, events=rejected(step), allow_partial=True)
@@ -94,50 +95,43 @@ async def keep_calling(connection: Connection) -> None:
         await asyncio.sleep(_STEP_SECONDS)
 
 
-async def follow(connection: Connection, account: str, pause_seconds: float) -> None:
-    """Reads a subscription with a pause after each message."""
-    request = v1.SubscribeEventsRequest(account_id=account, earliest=True)
-    async for _ in connection.events.SubscribeEvents(request):
-        await asyncio.sleep(pause_seconds)
+async def follow(address: str, account: str, pause_seconds: float) -> None:
+    """Reads a subscription with a pause after each message; what is not read stays with the server."""
+    async with grpc.aio.insecure_channel(address, options=_CHANNEL) as channel:
+        request = v1.SubscribeEventsRequest(account_id=account, earliest=True)
+        async for _ in v1.EventServiceStub(channel).SubscribeEvents(request):
+            await asyncio.sleep(pause_seconds)
 
 
-@contextlib.asynccontextmanager
-async def following(address: str) -> AsyncIterator[None]:
-    """Some subscriptions, one of them slow."""
-    async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-        paces = ((account, pause) for account in _ACCOUNTS for pause in (0.0, 0.05))
-        tasks = []
-        for account, pause in (*paces, ("north", 3600.0)):
-            connection = await stack.enter_async_context(connect(address))
-            tasks.append(group.create_task(follow(connection, account, pause)))
-        yield
-        for task in tasks:
-            task.cancel()
-
-
-def take(browser: Chrome, url: str) -> None:
+def take(url: str) -> None:
     """Takes all pictures."""
-    for name, scheme, width, height, scale in _PICTURES:
-        use_scheme(browser, scheme)
-        use_width(browser, width, height=height, scale=scale)
-        browser.get(url)
-        wait_until(lambda: browser.title.startswith("Ready"), "the page has a sample")
-        shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False})
-        (FOLDER / f"status-page-{name}.png").write_bytes(base64.b64decode(shot["data"]))
+    with tempfile.TemporaryDirectory() as profile, browsing(Path(profile)) as browser:
+        for name, scheme, width, height, scale in _PICTURES:
+            use_scheme(browser, scheme)
+            use_width(browser, width, height=height, scale=scale)
+            browser.get(url)
+            wait_until(lambda: browser.title.startswith("Ready"), "the page has a sample")
+            shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+            (FOLDER / f"status-page-{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
 
 async def main(minutes: float) -> None:
     """Runs a server and its callers, and takes the pictures at the end."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        ServerProcess(Path(folder) / "data", environment={"ENGAGEMENT_HTTP": ""}).start() as server,
+        ServerProcess(Path(folder) / "data", environment=_ENVIRONMENT).start() as server,
     ):
-        async with connect(server.address) as connection, following(server.address):
-            calling = asyncio.create_task(keep_calling(connection))
-            await asyncio.sleep(60 * minutes)
-            with browsing(Path(folder) / "browser") as browser:
-                await asyncio.to_thread(take, browser, f"http://{server.http_address}/")
-            calling.cancel()
+        url = f"http://{server.http_address}/"
+        async with connect(server.address) as connection:
+            callers = [asyncio.create_task(keep_calling(connection))]
+            callers += [asyncio.create_task(follow(server.address, *follower)) for follower in _FOLLOWERS]
+            await asyncio.wait(callers, timeout=60 * minutes, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.to_thread(take, url)
+            for caller in callers:
+                if caller.done():
+                    caller.result()  # has failed: the pictures are of a server without it
+                caller.cancel()
+            await asyncio.wait(callers)
 
 
 if __name__ == "__main__":
