@@ -389,7 +389,7 @@ const store = new Table("store", {
   columns: [
     { title: "Part of the disk", cell: (row) => row.name },
     { title: "Size", isNumber: true, cell: (row) => orNone(row.size, bytes) },
-    { title: "Share of files and free space", cell: (row) => share(row.share) },
+    { title: "Share", cell: (row) => share(row.share) },
   ],
 });
 
