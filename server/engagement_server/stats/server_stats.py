@@ -55,22 +55,26 @@ class ServerStats:
         """Takes a sample at every interval; never returns."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
-            await self.refresh()
-            gauges = self._measures.gauges()
-            streams = self._streams.of("")
-            sample = self._sampler.take(
-                memory_bytes=_value(gauges, (MEMORY_BYTES.name, ("used",))),
-                max_lag_events=streams.max_lag_events,
-            )
-            self._samples.append(messages.sample_message(sample))
-            self.response = self._describe(gauges, streams, clock_ms=sample.end_ms)
+            await self.take_sample()
 
     async def begin(self) -> None:
         """Takes the state at the start, before there is a sample."""
-        await self.refresh()
+        await self._refresh()
         self.response = self._describe(self._measures.gauges(), self._streams.of(""), clock_ms=now_ms())
 
-    async def refresh(self) -> None:
+    async def take_sample(self) -> None:
+        """Takes a sample, and the state at its end."""
+        await self._refresh()
+        gauges = self._measures.gauges()
+        streams = self._streams.of("")
+        sample = self._sampler.take(
+            memory_bytes=_value(gauges, (MEMORY_BYTES.name, ("used",))),
+            max_lag_events=streams.max_lag_events,
+        )
+        self._samples.append(messages.sample_message(sample))
+        self.response = self._describe(gauges, streams, clock_ms=sample.end_ms)
+
+    async def _refresh(self) -> None:
         """Looks at streams and stores, for a limited time."""
         await asyncio.gather(self._streams.refresh(), *(store.refresh() for store in self._stores))
 
