@@ -96,7 +96,7 @@ async def test_metrics_come_in_the_format_that_is_asked_for(managed: Managed) ->
 
 
 async def test_only_what_is_there_can_be_read_and_nothing_changed(managed: Managed) -> None:
-    for path in ("/", "/metrics/", "/metrics/x", "/docs", "/livez/../metrics", "//metrics"):
+    for path in ("/page", "/page.html", "/metrics/", "/metrics/x", "/docs", "/livez/../metrics", "//metrics"):
         assert (await managed.ask(path)).status == 404, path
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"):
         answer = await managed.ask("/livez", method=method)

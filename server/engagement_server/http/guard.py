@@ -1,4 +1,7 @@
-"""Stands before the routes: refuses what no request here needs, and gives every answer strict headers."""
+"""Stands before the routes: refuses what no request here needs, and gives every answer strict headers.
+
+A route may bring its own header of the same name.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app_for(scope)(scope, receive, send_with_headers)

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from engagement_server.http.checks import report
 from engagement_server.http.guard import Guard
+from engagement_server.http.status_page import page_routes
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -50,6 +51,7 @@ def application(
         Route("/readyz", ready),
         Route("/metrics", metrics),
         Route("/stats.json", describe),
+        *page_routes(),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
     app.router.redirect_slashes = False
