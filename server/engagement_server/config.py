@@ -15,11 +15,11 @@ from engagement_server.governor.memory import (
     parse_size,
     plan,
 )
-from engagement_server.settings import check_bounds, require_address, setting
+from engagement_server.settings import check_settings, require_address, setting, shown
 
 MAX_PARTITIONS = 1024
 _PARTITIONS = re.compile(
-    r"(?:(?P<served>\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)/)?(?P<count>\d{1,4})"
+    r"(?:(?P<served>[0-9]{1,4}(?:-[0-9]{1,4})?(?:,[0-9]{1,4}(?:-[0-9]{1,4})?)*)/)?(?P<count>[0-9]{1,4})"
 )
 
 
@@ -57,22 +57,39 @@ class Config:
         help="Disk space to keep for expiry and erasure, so that they work on a full disk; 0 keeps none.",
     )
     upload_idle_hours: float = setting(
-        24.0, metavar="HOURS", above=0, help="Keep an unfinished upload this long after its last chunk."
+        24.0,
+        metavar="HOURS",
+        above=0,
+        at_most=87_600,
+        help="Keep an unfinished upload this long after its last chunk.",
     )
     heartbeat_seconds: float = setting(
-        15.0, metavar="SECONDS", above=0, help="Longest silence of the server on a stream."
+        15.0,
+        metavar="SECONDS",
+        at_least=0.01,
+        at_most=3_600,
+        help="Longest silence of the server on a stream.",
     )
     max_stream_age_seconds: float = setting(
-        3600.0, metavar="SECONDS", above=0, help="Close streams at this age, give or take a tenth."
+        3600.0,
+        metavar="SECONDS",
+        above=0,
+        at_most=604_800,
+        help="Close streams at this age, give or take a tenth.",
     )
     stop_grace_seconds: float = setting(
         10.0,
         metavar="SECONDS",
         above=0,
+        at_most=86_400,
         help="Let running calls take this long to end when the server stops.",
     )
     reader_threads: int = setting(
-        4, metavar="COUNT", at_least=1, help="Threads that read the store, in each process that takes calls."
+        4,
+        metavar="COUNT",
+        at_least=1,
+        at_most=64,
+        help="Threads that read the store, in each process that takes calls.",
     )
     max_memory: str = setting(
         "",
@@ -84,12 +101,14 @@ class Config:
         5_000,
         metavar="COUNT",
         at_least=1,
+        at_most=1_000_000,
         help="Connections at a time, in each process that takes calls; more are closed at once.",
     )
     max_calls_per_connection: int = setting(
         1_000,
         metavar="COUNT",
         at_least=1,
+        at_most=1_000_000,
         help="Calls and streams at a time on one connection; more are refused as OVERLOADED.",
     )
     partitions: str = setting(
@@ -100,7 +119,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        check_bounds(self)
+        check_settings(self)
         if self.retention_days is not None and self.retention_days < 1 and not self.allow_short_retention:
             raise ConfigurationError(
                 f"--retention-days is less than a day, which removes almost everything; give"
@@ -108,7 +127,7 @@ class Config:
             )
         if self.max_memory and parse_size(self.max_memory) is None:
             raise ConfigurationError(
-                f"--max-memory must be a size such as 512M, 1.5G or 2G; got {self.max_memory!r}"
+                f"--max-memory must be a size such as 512M, 1.5G or 2G; got {shown(self.max_memory)}"
             )
         require_address("listen", self.listen, example="127.0.0.1:50051")
         self._parse_partitions()
@@ -148,7 +167,7 @@ class Config:
         if match is None or not 0 < count <= MAX_PARTITIONS:
             raise ConfigurationError(
                 f"--partitions must be a number up to {MAX_PARTITIONS}, or which of how many, such as"
-                f" 0-3,7/8; got {self.partitions!r}"
+                f" 0-3,7/8; got {shown(self.partitions)}"
             )
         served: set[int] = set()
         for numbers in (match["served"] or f"0-{count - 1}").split(","):
@@ -156,6 +175,6 @@ class Config:
             served.update(range(int(first), int(last or first) + 1))
         if not served or max(served) >= count:
             raise ConfigurationError(
-                f"the partitions of {count} have the numbers 0 to {count - 1}; got {self.partitions!r}"
+                f"the partitions of {count} have the numbers 0 to {count - 1}; got {shown(self.partitions)}"
             )
         return sorted(served), count

@@ -12,12 +12,18 @@ from tests.support.cli_process import Cli
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["serve", "--workers", "65"], "--workers must be from 1 to 64; got 65"),
-        (["serve", "--reserve-megabytes", "-1"], "--reserve-megabytes must be from 0 to 65536; got -1"),
-        (["serve", "--heartbeat-seconds", "0"], "--heartbeat-seconds must be more than 0; got 0.0"),
+        (["serve", "--workers", "65"], "--workers must be a whole number from 1 to 64; got 65"),
+        (
+            ["serve", "--reserve-megabytes", "-1"],
+            "--reserve-megabytes must be a whole number from 0 to 65536; got -1",
+        ),
+        (
+            ["serve", "--heartbeat-seconds", "0"],
+            "--heartbeat-seconds must be a number from 0.01 to 3600; got 0.0",
+        ),
         (
             ["serve", "--retention-days", "36501"],
-            "--retention-days must be more than 0 and at most 36500; got 36501.0",
+            "--retention-days must be a number more than 0 and at most 36500; got 36501.0",
         ),
         (
             ["serve", "--max-memory", "much"],

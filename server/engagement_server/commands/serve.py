@@ -8,12 +8,12 @@ import os
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from engagement_server.commands.environment import require_spelled
+from engagement_server.commands.setting_type import setting_type
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError, LogError
 from engagement_server.settings import option_name
@@ -67,7 +67,7 @@ def with_options(
         option = click.option(
             option_name(setting.name),
             setting.name,
-            type=_type(setting),
+            type=setting_type(setting),
             is_flag=setting.type == "bool",
             default=setting.default,
             envvar=environment_variable(setting.name),
@@ -83,21 +83,6 @@ def with_options(
 def _help(setting: Field[Any]) -> str:  # Any: fields are of many types
     text, bounds = setting.metadata["help"], setting.metadata["bounds"]
     return text if bounds.at_most is None else f"{text} Must be {bounds}."
-
-
-def _type(setting: Field[Any]) -> click.ParamType[Any]:  # Any: fields are of many types
-    match setting.type:
-        case "str":
-            return click.STRING
-        case "int":
-            return click.INT
-        case "bool":
-            return click.BOOL
-        case "float" | "float | None":
-            return click.FLOAT
-        case _:
-            is_folder = setting.metadata["metavar"] == "DIR"
-            return click.Path(file_okay=not is_folder, dir_okay=is_folder, path_type=Path)
 
 
 @click.command(epilog=_EPILOG)
