@@ -16,6 +16,8 @@ from engagement_server.http.checks import Readiness
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server, prepare_process
+from engagement_server.service_manager import ServiceManager
+from engagement_server.supervision import run_in_background
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,8 +84,9 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stopping = asyncio.create_task(stop.wait())
-    measures, readiness = Measures(), Readiness()
+    measures, readiness, manager = Measures(), Readiness(), ServiceManager()
     async with contextlib.AsyncExitStack() as ending:
+        ending.callback(run_in_background("tell-service-manager", manager.beat).cancel)
         # First and last: probes and scrapes see how the server starts and stops.
         port = await _open_port(config, http, measures, readiness)
         if port is not None:
@@ -97,10 +100,12 @@ async def _serve(
         server = starting.result()
         readiness.begin(server.checks)
         report(server.address, port.address if port is not None else None)
+        manager.note_ready(server.address)
         failing = asyncio.create_task(server.fail())
         await asyncio.wait([failing, stopping], return_when=asyncio.FIRST_COMPLETED)
         _log.info("stopping")
         readiness.note_stopping()
+        manager.note_stopping()
         failed = failing.done()
         if not failed:
             failing.cancel()

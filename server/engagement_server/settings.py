@@ -130,7 +130,8 @@ def _is_possible(described: Field[Any], value: Any) -> bool:  # Any: whatever a 
         return False
     if isinstance(value, str | Path):  # the system would raise for others
         return "\0" not in str(value) and len(str(value)) <= _MAX_CHARACTERS
-    return name == "bool" or (abs(value) < inf and described.metadata["bounds"].include(value))
+    bounds: Bounds = described.metadata["bounds"]
+    return name == "bool" or (isinstance(value, int | float) and abs(value) < inf and bounds.include(value))
 
 
 def _number_text(number: float) -> str:

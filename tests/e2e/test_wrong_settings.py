@@ -45,6 +45,13 @@ OF_PROGRAMS: list[object] = [
     Path("x"),
     Path("a\0b"),
 ]
+KINDS: dict[str, tuple[type, ...]] = {
+    "float": (float, int),
+    "int": (int,),
+    "str": (str,),
+    "bool": (bool,),
+    "Path": (Path,),
+}
 LOG = "--log=nats://127.0.0.1:1"
 
 
@@ -109,9 +116,8 @@ def test_a_program_that_passes_another_type_gets_a_sentence(name: str) -> None:
         except ConfigurationError as error:
             assert_is_a_sentence(str(error), name)
         else:
-            kinds = {"float": (float, int), "int": int, "str": str, "bool": bool, "Path": Path}
             found = getattr(section, name)
-            assert found is None or isinstance(found, kinds[type_name(SETTINGS[name])])
+            assert found is None or isinstance(found, KINDS[type_name(SETTINGS[name])])
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 _FAILED = 2
+_ENDED = 1
 _OF_CLIENTS = ("ENGAGEMENT_SERVER", "ENGAGEMENT_ACCOUNT")
 _EPILOG = """\b
 Examples:
@@ -39,9 +40,15 @@ _OPTIONAL_SECTIONS = {
 
 
 class ServeError(click.ClickException):
-    """The server cannot start, or had to end; the message says what to change."""
+    """The server cannot start; the message says what to change, and starting it again changes nothing."""
 
     exit_code = _FAILED
+
+
+class LogFailedError(click.ClickException):
+    """The server had to end; its next start makes it whole again."""
+
+    exit_code = _ENDED
 
 
 def config_sections() -> dict[str, type[Any]]:  # Any: each is a dataclass of settings
@@ -107,8 +114,10 @@ def serve(*, as_json: bool, **settings: Any) -> int:  # Any: each option has its
     try:
         require_spelled(os.environ, settings={*map(environment_variable, settings), *_OF_CLIENTS})
         app.serve(**dict(sections_of(settings)), report=_print_json if as_json else app.print_addresses)
-    except (ConfigurationError, LogError) as error:
+    except ConfigurationError as error:
         raise ServeError(str(error)) from error
+    except LogError as error:
+        raise LogFailedError(str(error)) from error
     return 0
 
 

@@ -38,7 +38,7 @@ class LogConfig:
     log_days: float = setting(
         7.0,
         metavar="DAYS",
-        at_least=0.01,
+        at_least=0.1,
         at_most=36_500,
         help="How long the log keeps commits, including data that was erased since.",
     )
@@ -57,14 +57,14 @@ class LogConfig:
     snapshot_hours: float = setting(
         6.0,
         metavar="HOURS",
-        above=0,
+        at_least=0.01,
         at_most=8_760,
         help="Interval of the snapshots that new nodes start from; one of the nodes takes each.",
     )
     max_view_age_seconds: float = setting(
         10.0,
         metavar="SECONDS",
-        above=0,
+        at_least=1,
         at_most=86_400,
         help="Refuse writes when the node is this far behind the log.",
     )
