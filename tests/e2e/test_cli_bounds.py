@@ -41,7 +41,11 @@ from tests.support.cli_process import Cli
         (["serve", "--http", "a"], "--http must be HOST:PORT, such as 127.0.0.1:9464, or off; got 'a'"),
         (["list", "--limit", "-1"], "Invalid value for '--limit': must be at least 0; got -1"),
         (["tail", "--limit", "0"], "Invalid value for '--limit': must be at least 1; got 0"),
-        (["log", "skip", "0"], "Invalid value for 'MESSAGE': must be at least 1; got 0"),
+        (["log", "skip", "0"], "Invalid value for 'MESSAGE': must be a whole number, at least 1; got '0'"),
+        (
+            ["log", "skip", "nan"],
+            "Invalid value for 'MESSAGE': must be a whole number, at least 1; got 'nan'",
+        ),
         (
             ["retention", "set", "--days", "nan"],
             "Invalid value for '--days': must be more than 0 and at most 36500; got nan",

@@ -275,6 +275,30 @@ def test_servers_of_the_log_that_cannot_be_used_end_the_start(tmp_path: Path) ->
         )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check"], "Connection refused. Check --log, and that its servers run"),
+        (["check", "--data="], "--data must be a path"),
+        (["check", "--log-credentials=missing"], "No such file or directory; name a file"),
+        (
+            ["repair", "--from=missing"],
+            "there is no file or folder 'missing'; give --from a copy, or snapshot",
+        ),
+        (["repair", "--from="], "there is no file or folder ''"),
+        (["repair", "--from=snapshot"], "Connection refused. Check --log"),
+        (["skip", "9" * 30], "must be a whole number, at least 1"),
+    ],
+)
+def test_commands_for_the_log_say_what_is_wrong_and_leave_no_folder(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = Cli(tmp_path).run_process("log", *arguments, LOG)
+    assert done.status == 2
+    assert message in done.stderr.splitlines()[0]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_log_that_does_not_answer_is_waited_for(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", options=(LOG,)) as server:
         server.launch()

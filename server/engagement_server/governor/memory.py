@@ -43,9 +43,9 @@ def parse_size(text: str) -> int | None:
 def default_limit_bytes() -> int:
     """Three quarters of the memory of the container, of the service or of the machine."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in (*_CGROUP_LIMITS, *_service_limits()):
+    for path in (*map(Path, _CGROUP_LIMITS), *_service_limits()):
         with contextlib.suppress(OSError, ValueError):  # "max" is no number
-            limits.append(int(Path(path).read_text(encoding="ascii")))
+            limits.append(int(path.read_text(encoding="ascii")))
     return min(limits) * 3 // 4
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -144,7 +145,9 @@ def _text_of(error: Exception | None) -> str:
     """What to tell an operator of a failure; the library has no error while a server is silent."""
     if error is None or isinstance(error, TimeoutError):
         return "no answer"
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    if isinstance(error, OSError) and error.strerror:  # of names that cannot be looked up
         return error.strerror
     return str(error) or repr(error)
 
