@@ -19,6 +19,8 @@ from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server, prepare_process
 from engagement_server.oversight import trace_process
+from engagement_server.service_manager import ServiceManager
+from engagement_server.supervision import run_in_background
 from engagement_server.telemetry.config import DEFAULT_LINES
 from engagement_server.telemetry.setup import report_of_loop
 
@@ -98,8 +100,10 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
     stop, hurry = _take_signals()
     stopping = asyncio.create_task(stop.wait())
-    measures, readiness, stats = Measures(), Readiness(), StatsDocument()
+    measures, readiness, manager = Measures(), Readiness(), ServiceManager()
+    stats = StatsDocument()
     async with contextlib.AsyncExitStack() as ending:
+        ending.callback(run_in_background("tell-service-manager", manager.beat).cancel)
         # First and last: probes and scrapes see how the server starts and stops.
         port = await _open_port(config, http, measures, readiness, stats)
         if port is not None:
@@ -119,10 +123,12 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
         readiness.begin(server.checks)
         stats.begin(lambda: server.stats)
         report(server.address, port.address if port is not None else None)
+        manager.note_ready(server.address)
         failing = asyncio.create_task(server.fail())
         await asyncio.wait([failing, stopping], return_when=asyncio.FIRST_COMPLETED)
         _log.info("stopping")
         readiness.note_stopping()
+        manager.note_stopping()
         failed = failing.done()
         if not failed:
             await _be_lame_duck(server, failing, hurry, seconds=config.lame_duck_seconds)

@@ -14,6 +14,7 @@ from engagement_server.jobs.spans import DAY_MS, duration_text, time_text
 from engagement_server.log.local import LocalLog
 from engagement_server.log.writer_thread import prepare_store
 from engagement_server.oversight import VERSION
+from engagement_server.store.data_folder import unusable
 from engagement_server.store.database import FILE_NAME, DatabaseFile
 from engagement_server.store.reserve import Reserve
 from engagement_server.store.retention_rows import read_retention
@@ -43,6 +44,8 @@ async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembl
     is_replicated = log is not None and bool(log.servers)
     if config.partition_count > 1 and not is_replicated:
         raise ConfigurationError("more than one partition needs a replicated log; give --log as well")
+    if log is not None:
+        log.require_usable()  # first, as all that may refuse a start before there is a folder
     databases = _databases(config, are_views=is_replicated)
     assemblies: list[Assembly] = []
     node_id = secrets.token_hex(8)
@@ -54,8 +57,8 @@ async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembl
     except BaseException:
         for assembly in assemblies:
             await assembly.log.close()
-        for database in databases:
-            database.close()
+        for database in reversed(databases):
+            database.undo()
         raise
     return assemblies
 
@@ -90,14 +93,16 @@ def cluster_extra() -> Iterator[None]:
 
 def _databases(config: Config, *, are_views: bool) -> list[DatabaseFile]:
     """The store of each partition of this node, locked. Raises ConfigurationError."""
-    _require_count(config.data, config.partition_count)
-    databases = []
+    databases: list[DatabaseFile] = []
     try:
+        _require_count(config.data, config.partition_count)
         for number in config.served_partitions:
             databases.append(DatabaseFile(partition_folder(config, number), is_view=are_views))
+    except OSError as error:
+        raise unusable(config.data, error) from error
     except ConfigurationError:
-        for database in databases:
-            database.close()
+        for database in reversed(databases):
+            database.undo()
         raise
     return databases
 

@@ -16,13 +16,13 @@ from engagement_server.governor.memory import (
     parse_size,
     plan,
 )
-from engagement_server.settings import check_bounds, require_address, setting
+from engagement_server.settings import check_settings, require_address, setting, shown
 
 MAX_PARTITIONS = 1024
 MAX_AGE_SECONDS = 1_500_000
 """For connections, and for the streams that they wait for: the library counts milliseconds in 31 bits."""
 _PARTITIONS = re.compile(
-    r"(?:(?P<served>\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)/)?(?P<count>\d{1,4})"
+    r"(?:(?P<served>[0-9]{1,4}(?:-[0-9]{1,4})?(?:,[0-9]{1,4}(?:-[0-9]{1,4})?)*)/)?(?P<count>[0-9]{1,4})"
 )
 
 
@@ -60,13 +60,25 @@ class Config:
         help="Disk space to keep for expiry and erasure, so that they work on a full disk; 0 keeps none.",
     )
     upload_idle_hours: float = setting(
-        24.0, metavar="HOURS", above=0, help="Keep an unfinished upload this long after its last chunk."
+        24.0,
+        metavar="HOURS",
+        above=0,
+        at_most=87_600,
+        help="Keep an unfinished upload this long after its last chunk.",
     )
     heartbeat_seconds: float = setting(
-        15.0, metavar="SECONDS", above=0, help="Longest silence of the server on a stream."
+        15.0,
+        metavar="SECONDS",
+        at_least=0.01,
+        at_most=3_600,
+        help="Longest silence of the server on a stream.",
     )
     max_stream_age_seconds: float = setting(
-        3600.0, metavar="SECONDS", above=0, help="Close streams at this age, give or take a tenth."
+        3600.0,
+        metavar="SECONDS",
+        above=0,
+        at_most=604_800,
+        help="Close streams at this age, give or take a tenth.",
     )
     lame_duck_seconds: float = setting(
         0.0,
@@ -80,10 +92,15 @@ class Config:
         10.0,
         metavar="SECONDS",
         above=0,
+        at_most=86_400,
         help="Let running calls take this long to end when the server stops.",
     )
     reader_threads: int = setting(
-        4, metavar="COUNT", at_least=1, help="Threads that read the store, in each process that takes calls."
+        4,
+        metavar="COUNT",
+        at_least=1,
+        at_most=64,
+        help="Threads that read the store, in each process that takes calls.",
     )
     max_memory: str = setting(
         "",
@@ -95,6 +112,7 @@ class Config:
         5_000,
         metavar="COUNT",
         at_least=1,
+        at_most=1_000_000,
         help="Connections at a time, in each process that takes calls; more are closed at once.",
     )
     max_connection_age_seconds: float = setting(
@@ -109,6 +127,7 @@ class Config:
         1_000,
         metavar="COUNT",
         at_least=1,
+        at_most=1_000_000,
         help="Calls and streams at a time on one connection; more are refused as OVERLOADED.",
     )
     trace_endpoint: str = setting(
@@ -132,7 +151,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        check_bounds(self)
+        check_settings(self)
         if self.retention_days is not None and self.retention_days < 1 and not self.allow_short_retention:
             raise ConfigurationError(
                 f"--retention-days is less than a day, which removes almost everything; give"
@@ -140,7 +159,7 @@ class Config:
             )
         if self.max_memory and parse_size(self.max_memory) is None:
             raise ConfigurationError(
-                f"--max-memory must be a size such as 512M, 1.5G or 2G; got {self.max_memory!r}"
+                f"--max-memory must be a size such as 512M, 1.5G or 2G; got {shown(self.max_memory)}"
             )
         if self.max_connection_age_seconds and self.max_stream_age_seconds > MAX_AGE_SECONDS:
             raise ConfigurationError(
@@ -186,7 +205,7 @@ class Config:
         if match is None or not 0 < count <= MAX_PARTITIONS:
             raise ConfigurationError(
                 f"--partitions must be a number up to {MAX_PARTITIONS}, or which of how many, such as"
-                f" 0-3,7/8; got {self.partitions!r}"
+                f" 0-3,7/8; got {shown(self.partitions)}"
             )
         served: set[int] = set()
         for numbers in (match["served"] or f"0-{count - 1}").split(","):
@@ -194,7 +213,7 @@ class Config:
             served.update(range(int(first), int(last or first) + 1))
         if not served or max(served) >= count:
             raise ConfigurationError(
-                f"the partitions of {count} have the numbers 0 to {count - 1}; got {self.partitions!r}"
+                f"the partitions of {count} have the numbers 0 to {count - 1}; got {shown(self.partitions)}"
             )
         return sorted(served), count
 

@@ -12,12 +12,18 @@ from tests.support.cli_process import Cli
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["serve", "--workers", "65"], "--workers must be from 1 to 64; got 65"),
-        (["serve", "--reserve-megabytes", "-1"], "--reserve-megabytes must be from 0 to 65536; got -1"),
-        (["serve", "--heartbeat-seconds", "0"], "--heartbeat-seconds must be more than 0; got 0.0"),
+        (["serve", "--workers", "65"], "--workers must be a whole number from 1 to 64; got 65"),
+        (
+            ["serve", "--reserve-megabytes", "-1"],
+            "--reserve-megabytes must be a whole number from 0 to 65536; got -1",
+        ),
+        (
+            ["serve", "--heartbeat-seconds", "0"],
+            "--heartbeat-seconds must be a number from 0.01 to 3600; got 0.0",
+        ),
         (
             ["serve", "--retention-days", "36501"],
-            "--retention-days must be more than 0 and at most 36500; got 36501.0",
+            "--retention-days must be a number more than 0 and at most 36500; got 36501.0",
         ),
         (
             ["serve", "--max-memory", "much"],
@@ -35,7 +41,11 @@ from tests.support.cli_process import Cli
         (["serve", "--http", "a"], "--http must be HOST:PORT, such as 127.0.0.1:9464, or off; got 'a'"),
         (["list", "--limit", "-1"], "Invalid value for '--limit': must be at least 0; got -1"),
         (["tail", "--limit", "0"], "Invalid value for '--limit': must be at least 1; got 0"),
-        (["log", "skip", "0"], "Invalid value for 'MESSAGE': must be at least 1; got 0"),
+        (["log", "skip", "0"], "Invalid value for 'MESSAGE': must be a whole number, at least 1; got '0'"),
+        (
+            ["log", "skip", "nan"],
+            "Invalid value for 'MESSAGE': must be a whole number, at least 1; got 'nan'",
+        ),
         (
             ["retention", "set", "--days", "nan"],
             "Invalid value for '--days': must be more than 0 and at most 36500; got nan",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -31,6 +32,9 @@ KUBERNETES_FILES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 # The oldest is what kustomization.yaml names.
 KUBERNETES_VERSIONS = ("1.31", "1.37")
 START_ATTEMPTS = 5
+SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
+MAX_EXPOSURE = 20
+"""Of systemd's scale to 100, on which a service without any confinement has 96."""
 
 
 def environment(*, name: str, store: Path, ports: tuple[int, int, int], routes: list[int]) -> dict[str, str]:
@@ -164,6 +168,25 @@ def test_the_compose_file_is_one() -> None:
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 def test_kubernetes_knows_all_resources(version: str) -> None:
     check("kubernetes-validate", "--strict", "--kubernetes-version", version, *KUBERNETES_FILES)
+
+
+@pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="needs systemd-analyze")
+def test_systemd_knows_all_of_the_unit_and_finds_it_confined(tmp_path: Path) -> None:
+    unit = tmp_path / "engagement.service"
+    text = (DEPLOY / "engagement.service").read_text()
+    # It must be there to be checked.
+    unit.write_text(text.replace("/opt/engagement/current/bin/engagement", str(SCRIPTS / "engagement")))
+    assert unit.read_text() != text
+    for arguments in (["verify"], ["security", "--offline=true", f"--threshold={MAX_EXPOSURE}"]):
+        done = subprocess.run(
+            [SYSTEMD_ANALYZE or "", *arguments, unit],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_SECONDS,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "engagement.service:" not in done.stderr
 
 
 def check(tool: str, *arguments: str | Path) -> None:

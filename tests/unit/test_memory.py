@@ -119,8 +119,24 @@ def test_the_default_is_three_quarters_of_what_the_container_or_the_machine_has(
     for file, limit in zip(files, limits, strict=False):
         file.write_text(limit)
     monkeypatch.setattr(memory, "_CGROUP_LIMITS", files)
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
     assert default_limit_bytes() == limit_bytes
     assert Config().memory_plan(processes=1).limit_bytes == limit_bytes
+
+
+def test_the_limit_of_a_service_counts_and_that_of_the_groups_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").write_text("1:memory:/x\n0::/system.slice/engagement.service\n")
+    (tmp_path / "system.slice/engagement.service").mkdir(parents=True)
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", ())
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(memory, "_OWN_CGROUP", tmp_path / "own")
+    assert default_limit_bytes() == MACHINE_BYTES * 3 // 4
+    (tmp_path / "system.slice/memory.max").write_text("536870912\n")
+    assert default_limit_bytes() == 384 * _MIB
+    (tmp_path / "system.slice/engagement.service/memory.max").write_text("268435456\n")
+    assert default_limit_bytes() == 192 * _MIB
 
 
 class Process:

@@ -22,11 +22,12 @@ _LIKENESS: Final = 0.8
 
 def require_spelled(variables: Iterable[str], *, settings: Collection[str]) -> None:
     """Raises ConfigurationError if a variable is nearly the one of a setting; others are left alone."""
+    suffixes = [setting.removeprefix(PREFIX) for setting in settings]
     for name in sorted(variables):
-        if not name.startswith(PREFIX) or name in settings or _OF_SERVICES.fullmatch(name):
+        capitals = name.upper()
+        if not capitals.startswith(PREFIX) or name in settings or _OF_SERVICES.fullmatch(capitals):
             continue
-        suffixes = [setting.removeprefix(PREFIX) for setting in settings]
-        if near := get_close_matches(name.removeprefix(PREFIX), suffixes, n=1, cutoff=_LIKENESS):
+        if near := get_close_matches(capitals.removeprefix(PREFIX), suffixes, n=1, cutoff=_LIKENESS):
             raise ConfigurationError(
                 f"the environment variable {name} is no setting; did you mean {PREFIX}{near[0]}?"
             )

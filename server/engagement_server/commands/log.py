@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from engagement_server.commands.serve import ServeError, sections_of, with_options
-from engagement_server.errors import ConfigurationError, EngagementError
+from engagement_server.errors import ConfigurationError, EngagementError, LogUnreachableError
+from engagement_server.settings import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,7 @@ _FOUND = 1
 _SETTINGS = {"data", "partitions", "log", "log_name"}
 _SETTINGS |= {"log_credentials", "log_tls_ca", "log_tls_cert", "log_tls_key"}
 _SNAPSHOT = "snapshot"
+_SEQUENCE = re.compile("[1-9][0-9]{0,17}")
 
 
 class LogCommandError(ServeError):
@@ -91,6 +94,10 @@ def repair(*, source: str, **settings: Any) -> int:  # Any: each option has its 
     status 1: a message of the log still stops the node.
     """
     path = None if source == _SNAPSHOT else Path(source)
+    if path is not None and (not source.strip() or not path.exists()):
+        raise LogCommandError(
+            f"there is no file or folder {shown(source)}; give --from a copy, or {_SNAPSHOT}"
+        )
     replaced = _run(_one(settings).repair(path))
     click.echo(
         f"replaced the view: it has applied message {replaced.position.sequence} of {replaced.last_sequence}."
@@ -104,14 +111,14 @@ def repair(*, source: str, **settings: Any) -> int:  # Any: each option has its 
     return 0 if replaced.obstacle is None else _FOUND
 
 
-def _require_positive(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
-    if value < 1:
-        raise click.BadParameter(f"must be at least 1; got {value}")
-    return value
+def _to_sequence(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
+    if _SEQUENCE.fullmatch(value) is None:
+        raise click.BadParameter(f"must be a whole number, at least 1; got {shown(value)}")
+    return int(value)
 
 
 @log.command()
-@click.argument("sequence", type=click.INT, metavar="MESSAGE", callback=_require_positive)
+@click.argument("sequence", metavar="MESSAGE", callback=_to_sequence)
 @_with_log_options
 @click.option("--intact", is_flag=True, help="Skip the message even if it can be read, or this node has it.")
 def skip(*, sequence: int, intact: bool, **settings: Any) -> int:  # Any: each option has its own type
@@ -128,6 +135,10 @@ def skip(*, sequence: int, intact: bool, **settings: Any) -> int:  # Any: each o
 def _run(work: Any) -> Any:  # Any: the results of several coroutines
     try:
         return asyncio.run(work)
+    except LogUnreachableError as error:
+        raise LogCommandError(
+            f"the log cannot be used: {error}. Check --log, and that its servers run"
+        ) from error
     except EngagementError as error:
         raise LogCommandError(str(error)) from error
 

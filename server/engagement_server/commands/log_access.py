@@ -37,9 +37,15 @@ class LogAccess(NamedTuple):
 
     async def repair(self, source: Path | None) -> Replaced:
         """Replaces the view. Raises ConfigurationError and LogError."""
-        with contextlib.closing(DatabaseFile(self.folder, is_view=True)) as database:
+        database = DatabaseFile(self.folder, is_view=True)
+        try:
             async with self._connect() as stream:
-                return await replace_view(stream, database, source)
+                replaced = await replace_view(stream, database, source)
+        except BaseException:
+            database.undo()
+            raise
+        database.close()
+        return replaced
 
     async def skip(self, sequence: int, *, is_forced: bool) -> None:
         """Has all views skip a message, even one that this view has if it `is_forced`.
@@ -63,6 +69,7 @@ def log_accesses(config: Config, log: LogConfig) -> list[LogAccess]:
     """The log of each partition that this node serves. Raises ConfigurationError."""
     if not log.servers:
         raise ConfigurationError("there is no replicated log; set --log, as for the server")
+    log.require_usable()
     count = config.partition_count
     return [
         LogAccess(

@@ -8,12 +8,12 @@ import os
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from engagement_server.commands.environment import require_spelled
+from engagement_server.commands.setting_type import setting_type
 from engagement_server.config import Config
 from engagement_server.errors import ConfigurationError, LogError
 from engagement_server.settings import option_name
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 _FAILED = 2
+_ENDED = 1
 _OF_CLIENTS = ("ENGAGEMENT_SERVER", "ENGAGEMENT_ACCOUNT")
 _EPILOG = """\b
 Examples:
@@ -40,9 +41,15 @@ _OPTIONAL_SECTIONS = {
 
 
 class ServeError(click.ClickException):
-    """The server cannot start, or had to end; the message says what to change."""
+    """The server cannot start; the message says what to change, and starting it again changes nothing."""
 
     exit_code = _FAILED
+
+
+class LogFailedError(click.ClickException):
+    """The server had to end; its next start makes it whole again."""
+
+    exit_code = _ENDED
 
 
 def config_sections() -> dict[str, type[Any]]:  # Any: each is a dataclass of settings
@@ -68,7 +75,7 @@ def with_options(
         option = click.option(
             option_name(setting.name),
             setting.name,
-            type=_type(setting),
+            type=setting_type(setting),
             is_flag=setting.type == "bool",
             default=setting.default,
             envvar=environment_variable(setting.name),
@@ -84,21 +91,6 @@ def with_options(
 def _help(setting: Field[Any]) -> str:  # Any: fields are of many types
     text, bounds = setting.metadata["help"], setting.metadata["bounds"]
     return text if bounds.at_most is None else f"{text} Must be {bounds}."
-
-
-def _type(setting: Field[Any]) -> click.ParamType[Any]:  # Any: fields are of many types
-    match setting.type:
-        case "str":
-            return click.STRING
-        case "int":
-            return click.INT
-        case "bool":
-            return click.BOOL
-        case "float" | "float | None":
-            return click.FLOAT
-        case _:
-            is_folder = setting.metadata["metavar"] == "DIR"
-            return click.Path(file_okay=not is_folder, dir_okay=is_folder, path_type=Path)
 
 
 @click.command(epilog=_EPILOG)
@@ -123,8 +115,10 @@ def serve(*, as_json: bool, **settings: Any) -> int:  # Any: each option has its
     try:
         require_spelled(os.environ, settings={*map(environment_variable, settings), *_OF_CLIENTS})
         app.serve(**dict(sections_of(settings)), report=_print_json if as_json else app.print_addresses)
-    except (ConfigurationError, LogError) as error:
+    except ConfigurationError as error:
         raise ServeError(str(error)) from error
+    except LogError as error:
+        raise LogFailedError(str(error)) from error
     return 0
 
 

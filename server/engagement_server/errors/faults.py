@@ -27,7 +27,7 @@ class LogUnreachableError(LogError):
 
 
 class LogAccessDeniedError(LogUnreachableError):
-    """All servers of the log refuse who we say we are."""
+    """No server of the log can be used with these settings; trying again does not help."""
 
 
 class LogReplacedError(LogError):

@@ -29,6 +29,9 @@ _SIZE: Final = re.compile(
     r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,9}(?=[KMGT]))?)(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE
 )
 _CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Of a container."""
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_OWN_CGROUP: Final = Path("/proc/self/cgroup")
 
 
 def parse_size(text: str) -> int | None:
@@ -38,12 +41,22 @@ def parse_size(text: str) -> int | None:
 
 
 def default_limit_bytes() -> int:
-    """Three quarters of the memory of the container, or of the machine."""
+    """Three quarters of the memory of the container, of the service or of the machine."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in _CGROUP_LIMITS:
+    for path in (*map(Path, _CGROUP_LIMITS), *_service_limits()):
         with contextlib.suppress(OSError, ValueError):  # "max" is no number
-            limits.append(int(Path(path).read_text(encoding="ascii")))
+            limits.append(int(path.read_text(encoding="ascii")))
     return min(limits) * 3 // 4
+
+
+def _service_limits() -> list[Path]:
+    """Files with the limits of the groups that this process is in, as a service manager sets them."""
+    try:
+        lines = _OWN_CGROUP.read_text().splitlines()
+    except OSError:
+        return []
+    own = [Path(line.removeprefix("0::/")) for line in lines if line.startswith("0::/")]
+    return [_CGROUPS / each / "memory.max" for path in own for each in (path, *path.parents)]
 
 
 class MemoryPlan(NamedTuple):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from engagement_server.errors import ConfigurationError
-from engagement_server.settings import require_address, setting
+from engagement_server.settings import check_settings, require_address, setting, shown
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 OFF = "off"
 DEFAULT_ADDRESS = "127.0.0.1:9464"
 
@@ -28,11 +30,12 @@ class HttpConfig:
     )
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.http not in {"", OFF}:
             require_address("http", self.http, example=f"{DEFAULT_ADDRESS}, or {OFF}")
-        if any(not name or ":" in name or "/" in name for name in self._names()):
+        if not all(_HOST_NAME.fullmatch(name) for name in self._names()):
             raise ConfigurationError(
-                f"--http-hosts must be names such as monitor-1,monitor-2; got {self.http_hosts!r}"
+                f"--http-hosts must be names such as monitor-1,monitor-2; got {shown(self.http_hosts)}"
             )
 
     @property

@@ -67,6 +67,8 @@ class ManagementPort:
         if not config.is_on:
             return None
         address = config.http or _default_address(listen)
+        if config.is_named and address == listen and not address.endswith(":0"):
+            raise ConfigurationError(f"--http and --listen are both {address}; give each a port of its own")
         host, _, port = address.rpartition(":")
         try:
             listening = _listen(host, int(port), yielding_to="" if config.is_named else listen)

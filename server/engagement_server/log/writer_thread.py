@@ -12,9 +12,17 @@ from engagement_server.store.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engagement_server.store.database import DatabaseFile, Identity
+    from engagement_server.store.database import DatabaseFile, Identity, StoreState
 
 T = TypeVar("T")
+
+
+async def inspect_store(database: DatabaseFile) -> StoreState | None:
+    """As `DatabaseFile.inspect`, whose upgrade of the schema may take minutes, beside the event loop.
+
+    If cancelled, it waits until the store is closed. Raises ConfigurationError.
+    """
+    return await _in_thread(database.inspect, name="inspect-store")
 
 
 async def prepare_store(database: DatabaseFile, identity: Identity | None = None) -> None:
@@ -27,14 +35,19 @@ async def prepare_store(database: DatabaseFile, identity: Identity | None = None
     def prepare() -> None:
         database.open_writer(identity, is_stopped=is_stopped.is_set).close()
 
-    preparing = asyncio.create_task(asyncio.to_thread(prepare), name="prepare-store")
+    await _in_thread(prepare, name="prepare-store", stop=is_stopped.set)
+
+
+async def _in_thread(work: Callable[[], T], *, name: str, stop: Callable[[], None] = lambda: None) -> T:
+    """Runs work with a store. If cancelled, it asks it to `stop`, and waits until it has ended."""
+    working = asyncio.create_task(asyncio.to_thread(work), name=name)
     try:
-        await asyncio.shield(preparing)
+        return await asyncio.shield(working)
     except asyncio.CancelledError:
-        is_stopped.set()
-        await asyncio.wait([preparing])
-        if not preparing.cancelled():
-            preparing.exception()  # that it was stopped, which nobody asks for
+        stop()
+        await asyncio.wait([working])
+        if not working.cancelled():
+            working.exception()  # that it was stopped, which nobody asks for
         raise
 
 

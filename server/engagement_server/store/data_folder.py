@@ -24,12 +24,12 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         """Creates the folder if missing, and locks it. Raises ConfigurationError."""
         self._note = path / _HOLDER_FILE
-        self._created = [each for each in (path, *path.parents) if not each.exists()]
         try:
+            self._created = [each for each in (path, *path.parents) if not each.exists()]
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise _unusable(path, error) from error
+            raise unusable(path, error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -43,7 +43,7 @@ class DataFolder:
             _write_holder(path)
         except OSError as error:
             self.undo()
-            raise _unusable(path, error) from error
+            raise unusable(path, error) from error
 
     def close(self) -> None:
         """Unlocks the folder."""
@@ -72,8 +72,10 @@ def require_unlocked(path: Path) -> None:
         os.close(descriptor)
 
 
-def _unusable(path: Path, error: OSError) -> ConfigurationError:
-    text = f"the data folder {path} cannot be used: {error.strerror}; choose another with --data DIR"
+def unusable(path: Path, error: OSError) -> ConfigurationError:
+    """The error of a start that cannot use a folder."""
+    cause = "it is not a folder" if isinstance(error, FileExistsError) else error.strerror
+    text = f"the data folder {path} cannot be used: {cause}; choose another with --data DIR"
     if isinstance(error, PermissionError):
         text += f", or give this one to the user of this process: {take_over(path)}"
     return ConfigurationError(text)

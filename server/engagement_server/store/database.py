@@ -161,6 +161,11 @@ class DatabaseFile:
         if self._locked is not None:
             self._locked.close()
 
+    def undo(self) -> None:
+        """Unlocks the folder, and removes it if it was created for this and nothing else is in it."""
+        if self._locked is not None:
+            self._locked.undo()
+
     def _is_half_made(self) -> bool:
         with usable(self._path):
             self._require_whole_wal()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engagement_server.errors import ConfigurationError
-from engagement_server.settings import check_bounds, option_name, setting
+from engagement_server.settings import check_settings, option_name, setting, shown
 
 TEXT: Final = "text"
 JSON: Final = "json"
@@ -37,11 +37,12 @@ class LogLineConfig:
         1.0,
         metavar="SECONDS",
         at_least=0,
+        at_most=3_600,
         help="Log calls that take longer, besides those that fail; of streams, only those that fail.",
     )
 
     def __post_init__(self) -> None:
-        check_bounds(self)
+        check_settings(self)
         _require_one_of("log_format", self.log_format, (TEXT, JSON))
         _require_one_of("log_level", self.log_level, tuple(_LEVELS))
 
@@ -54,7 +55,7 @@ class LogLineConfig:
 def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         choices = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
-        raise ConfigurationError(f"{option_name(name)} must be {choices}; got {value!r}")
+        raise ConfigurationError(f"{option_name(name)} must be {choices}; got {shown(value)}")
 
 
 DEFAULT_LINES: Final = LogLineConfig()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engagement_server.settings import check_bounds, setting
+from engagement_server.settings import check_settings, setting
 
 MAX_WORKERS = 64
 
@@ -23,4 +23,4 @@ class WorkerConfig:
     )
 
     def __post_init__(self) -> None:
-        check_bounds(self)
+        check_settings(self)

@@ -31,8 +31,8 @@ class ReservedPort:
         while True:
             try:
                 return cls._take(address)
-            except OSError as error:
-                is_in_use = error.errno == errno.EADDRINUSE
+            except (OSError, UnicodeError) as error:
+                is_in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
                 if not is_in_use or asyncio.get_running_loop().time() > deadline:
                     raise cannot_listen(address, error) from error
             await asyncio.sleep(_RETRY_SECONDS)

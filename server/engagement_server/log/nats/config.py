@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from engagement_server.errors import ConfigurationError
-from engagement_server.settings import check_bounds, setting
+from engagement_server.settings import check_settings, option_name, setting, shown
 
-_LOG_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MAX_CREDENTIALS_BYTES: Final = 64 * 1024
+_MARKS_OF_CREDENTIALS: Final = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
+_LOG_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class LogConfig:
     log_days: float = setting(
         7.0,
         metavar="DAYS",
-        above=0,
+        at_least=0.1,
+        at_most=36_500,
         help="How long the log keeps commits, including data that was erased since.",
     )
     log_credentials: Path | None = setting(
@@ -53,22 +57,28 @@ class LogConfig:
     snapshot_hours: float = setting(
         6.0,
         metavar="HOURS",
-        above=0,
+        at_least=0.01,
+        at_most=8_760,
         help="Interval of the snapshots that new nodes start from; one of the nodes takes each.",
     )
     max_view_age_seconds: float = setting(
-        10.0, metavar="SECONDS", above=0, help="Refuse writes when the node is this far behind the log."
+        10.0,
+        metavar="SECONDS",
+        at_least=1,
+        at_most=86_400,
+        help="Refuse writes when the node is this far behind the log.",
     )
 
     def __post_init__(self) -> None:
-        check_bounds(self)
+        check_settings(self)
         if not self.log:
+            self._require_nothing_else()
             return
         for server in self.servers or [self.log]:
             _require_server(server)
         if not _LOG_NAME.fullmatch(self.log_name):
             raise ConfigurationError(
-                f"--log-name must be 1 to 64 letters, digits, - and _; got {self.log_name!r}"
+                f"--log-name must be 1 to 64 letters, digits, - and _; got {shown(self.log_name)}"
             )
         if 2 * self.snapshot_hours > 24 * self.log_days:
             raise ConfigurationError(
@@ -89,11 +99,54 @@ class LogConfig:
             return None
         try:
             context = ssl.create_default_context(cafile=self.log_tls_ca)
-            if self.log_tls_cert is not None:
-                context.load_cert_chain(self.log_tls_cert, self.log_tls_key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(f"the certificates for the log cannot be used: {error}") from error
+        except OSError as error:
+            raise _unusable("--log-tls-ca", self.log_tls_ca, error, holds="certificates (PEM)") from error
+        if self.log_tls_cert is None:
+            return context
+        try:
+            # Without a password, the library would ask for that of a locked key on the terminal.
+            context.load_cert_chain(self.log_tls_cert, self.log_tls_key, password="")
+        except OSError as error:
+            files = f"{self.log_tls_cert} and {self.log_tls_key}"
+            raise _unusable(
+                "--log-tls-cert and --log-tls-key", files, error, holds="a certificate and its key (PEM)"
+            ) from error
         return context
+
+    def require_usable(self) -> None:
+        """Raises ConfigurationError unless the files that the settings name can be used."""
+        self.tls()
+        if self.log_credentials is None:
+            return
+        try:
+            with self.log_credentials.open("rb") as file:
+                text = file.read(_MAX_CREDENTIALS_BYTES)
+        except OSError as error:
+            raise _unusable("--log-credentials", self.log_credentials, error) from error
+        if not all(mark in text for mark in _MARKS_OF_CREDENTIALS):
+            raise ConfigurationError(
+                f"--log-credentials {self.log_credentials} must hold a user's token and key, as `nsc generate"
+                " creds` writes them; it holds something else"
+            )
+
+    def _require_nothing_else(self) -> None:
+        """Raises ConfigurationError for settings of a log that is not there: it was probably forgotten."""
+        for described in fields(self):
+            if getattr(self, described.name) != described.default:
+                raise ConfigurationError(
+                    f"{option_name(described.name)} is for a replicated log, and there is none; give --log as"
+                    " well, or leave it out"
+                )
+
+
+def _unusable(
+    option: str, files: Path | str | None, error: OSError, *, holds: str = ""
+) -> ConfigurationError:
+    """An error that names the files of an option, in our words where the library has only codes."""
+    cause = f"expected {holds}" if isinstance(error, ssl.SSLError) else error.strerror
+    return ConfigurationError(
+        f"{option} {files} cannot be used: {cause}; name a file that this process can read"
+    )
 
 
 def _require_server(url: str) -> None:

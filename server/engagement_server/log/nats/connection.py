@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
 from engagement_server.errors import LogAccessDeniedError, LogUnreachableError, StoreUnavailableError
+from engagement_server.log.nats.denials import EncryptingClient, denial_of
 
 if TYPE_CHECKING:
     import ssl
@@ -37,10 +39,8 @@ _MAX_UNANSWERED_PINGS = 3
 CALL_SECONDS = 5.0
 """How long a call is retried by default."""
 _TRY_SECONDS = 1.4
-_SILENT: dict[type[Exception], str] = {TimeoutError: "no answer"}
-"""Texts for errors that have none."""
-_DENIAL = "authorization violation"
-"""In the text of the library's error, which has no type of its own."""
+_NO_TEXT = ("", "None")
+_NO_JETSTREAM = "JetStream does not answer; does the configuration of the log's servers turn it on?"
 _FULL = frozenset({10002, 10023, 10047, 10077})
 """Error codes of NATS: an account, a server or a stream is full."""
 
@@ -65,10 +65,10 @@ class NatsSettings:
 class Connection:
     """A connection to one server."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, *, encrypts: bool) -> None:
         self.server = server
         """Its address."""
-        self.client = Client()
+        self.client: Client = EncryptingClient(encrypts=encrypts)
         self._lost = asyncio.Event()
 
     async def lost(self) -> None:
@@ -122,13 +122,15 @@ class Servers:
         failures, denials = [], 0
         urls = random.sample(self.settings.servers, len(self.settings.servers))
         for url in sorted(urls, key=lambda url: url == self._last):
-            connection = Connection(_without_login(url))
+            connection = Connection(_without_login(url), encrypts=self.settings.tls is not None)
             try:
                 await connection.open(_without_login(url), options | _login(url))
             except (NatsError, OSError, TimeoutError) as error:
+                cause = connection.client.last_error if isinstance(error, TimeoutError) else error
                 await connection.close()
-                denials += _DENIAL in str(error).lower()
-                failures.append(f"{connection.server}: {str(error) or _SILENT.get(type(error), repr(error))}")
+                denial = denial_of(cause)
+                denials += bool(denial)
+                failures.append(f"{connection.server}: {denial or _text_of(cause)}")
             except BaseException:
                 await connection.close()
                 raise
@@ -136,7 +138,18 @@ class Servers:
                 self._last = url
                 return connection
         failed = LogAccessDeniedError if denials == len(failures) else LogUnreachableError
-        raise failed("; ".join(failures))
+        raise failed("; ".join(sorted(failures)))
+
+
+def _text_of(error: Exception | None) -> str:
+    """What to tell an operator of a failure; the library has no error while a server is silent."""
+    if error is None or isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    if isinstance(error, OSError) and error.strerror:  # of names that cannot be looked up
+        return error.strerror
+    return str(error) or repr(error)
 
 
 def _login(url: str) -> dict[str, str]:
@@ -162,7 +175,8 @@ def translated() -> Any:  # Any: a generator that a decorator turns into somethi
     except APIError as error:
         if error.err_code in _FULL:
             raise StoreUnavailableError(f"the log has no room: {error.description}") from error
-        raise LogUnreachableError(str(error.description or error)) from error
+        text = error.description or ""
+        raise LogUnreachableError(_NO_JETSTREAM if text in _NO_TEXT else text) from error
     except TimeoutError as error:  # the library's as well
         raise LogUnreachableError("the log does not answer") from error
     except (NatsError, OSError) as error:

@@ -22,7 +22,7 @@ from engagement_server.log.nats.jetstream_log import JetStreamLog
 from engagement_server.log.nats.marks import check_format, check_old_format, is_foreign
 from engagement_server.log.nats.snapshots.restoring import restore_latest
 from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
-from engagement_server.log.writer_thread import prepare_store
+from engagement_server.log.writer_thread import inspect_store, prepare_store
 from engagement_server.store.database import Identity
 
 if TYPE_CHECKING:
@@ -67,15 +67,12 @@ async def open_log(  # noqa: PLR0913  # all but two are named at the call
             identity = await bootstrap(settings, database)
             break
         except LogAccessDeniedError as error:
-            raise ConfigurationError(
-                f"the log {settings.name} refuses this server: {error}. Check the user and password in --log,"
-                " or --log-credentials"
-            ) from error
+            raise ConfigurationError(f"the log {settings.name} cannot be used: {error}") from error
         except LogUnreachableError as error:
             if str(error) != reported:
                 _log.warning("waiting for the log %s: %s", settings.name, error)
                 reported = str(error)
-        store = database.inspect()
+        store = await inspect_store(database)
         if store is not None and store.position.sequence > 0 and loop.time() > deadline:
             _log.warning("serving reads from the old view, without the log %s", settings.name)
             break
@@ -112,7 +109,7 @@ async def bootstrap(settings: NatsSettings, database: DatabaseFile) -> Identity 
     Raises LogUnreachableError if the log does not answer or lacks a snapshot that is needed,
     UnreadableCommitError if it has another format, and ConfigurationError if the folder is not of this log.
     """
-    store = database.inspect()
+    store = await inspect_store(database)
     creates = store is None or store.position.sequence == 0
     async with connect(Servers(settings), creates=creates) as stream:
         state = await require_quorum(stream)

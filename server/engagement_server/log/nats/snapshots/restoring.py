@@ -18,6 +18,7 @@ from engagement_server.log.nats.divergence import change_epoch, check_position
 from engagement_server.log.nats.incoming import skipped_later
 from engagement_server.log.nats.snapshots.bucket import SnapshotBucket
 from engagement_server.log.nats.snapshots.packing import Unpacker
+from engagement_server.log.writer_thread import inspect_store
 from engagement_server.store.schema import OLDEST_VERSION, SCHEMA_VERSION
 from engagement_server.store.view_copy import read_copy, remove_copy
 
@@ -50,7 +51,7 @@ async def restore_latest(stream: NatsStream, database: DatabaseFile) -> bool:
                     continue
                 try:
                     await _fetch(bucket, snapshot, path, executor)
-                    _require_same_log(database, path)
+                    await _require_same_log(database, path)
                 except DamagedSnapshotError as error:
                     _log.warning("the snapshot %s cannot be used: %s", snapshot.name, error)
                     continue
@@ -115,9 +116,9 @@ async def _fetch(
         raise DamagedSnapshotError(f"it ends with message {found[0]}")
 
 
-def _require_same_log(database: DatabaseFile, path: Path) -> None:
+async def _require_same_log(database: DatabaseFile, path: Path) -> None:
     """Raises ConfigurationError if the folder holds a view of another log."""
-    store = database.inspect()
+    store = await inspect_store(database)
     # The epoch may have changed since; the key never does.
     if store is not None and store.identity.token_key != read_copy(path).identity.token_key:
         raise ConfigurationError(
