@@ -13,6 +13,7 @@ import uvloop
 
 from engagement_server.errors import ConfigurationError
 from engagement_server.http.checks import Readiness
+from engagement_server.metrics.catalogue import READY
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server, prepare_process
@@ -83,6 +84,7 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stopping = asyncio.create_task(stop.wait())
     measures, readiness = Measures(), Readiness()
+    measures.gauge(READY, read=lambda: readiness.is_ready)
     async with contextlib.AsyncExitStack() as ending:
         # First and last: probes and scrapes see how the server starts and stops.
         port = await _open_port(config, http, measures, readiness)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engagement_server.config import Config
     from engagement_server.log.base import CommitLog
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.metrics.measures import Measures
     from engagement_server.model import RetentionState
 
 _log = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ class Assembly(NamedTuple):
     log: CommitLog
 
 
-async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembly]:
-    """All stores and logs of this node. Raises ConfigurationError."""
+async def open_assemblies(config: Config, log: LogConfig | None, *, measures: Measures) -> list[Assembly]:
+    """All stores and logs of this node. `measures` gets what the logs measure. Raises ConfigurationError."""
     is_replicated = log is not None and bool(log.servers)
     if config.partition_count > 1 and not is_replicated:
         raise ConfigurationError("more than one partition needs a replicated log; give --log as well")
@@ -46,7 +47,7 @@ async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembl
     assemblies: list[Assembly] = []
     try:
         for number, database in zip(config.served_partitions, databases, strict=True):
-            opened = await _open_log(config, log, number, database)
+            opened = await _open_log(config, log, number, database, measures)
             assemblies.append(Assembly(number, database, opened))
             await _agree(config, assemblies[-1])
     except BaseException:
@@ -112,7 +113,9 @@ def _require_count(data: Path, count: int) -> None:
         )
 
 
-async def _open_log(config: Config, log: LogConfig | None, number: int, database: DatabaseFile) -> CommitLog:
+async def _open_log(
+    config: Config, log: LogConfig | None, number: int, database: DatabaseFile, measures: Measures
+) -> CommitLog:
     def reserve() -> Reserve:
         return Reserve(database.folder, size_bytes=config.reserve_megabytes << 20)
 
@@ -123,7 +126,12 @@ async def _open_log(config: Config, log: LogConfig | None, number: int, database
         from engagement_server.log.nats.opening import open_log  # noqa: PLC0415  # an optional room
 
     return await open_log(
-        database, log, partition=number, partition_count=config.partition_count, reserve=reserve
+        database,
+        log,
+        partition=number,
+        partition_count=config.partition_count,
+        reserve=reserve,
+        measures=measures,
     )
 
 

@@ -27,7 +27,7 @@ from engagement_server.jobs.agreement import Terms
 from engagement_server.metrics.measures import Measures
 from engagement_server.metrics.rejected_counts import RejectedCounts
 from engagement_server.metrics.rejections import Rejections
-from engagement_server.oversight import VERSION, Oversight, measure_node, measure_process
+from engagement_server.oversight import VERSION, Oversight, measure_calls, measure_node, measure_process
 from engagement_server.partitions import Partition, Partitions
 from engagement_server.store.database import read_cursors
 from engagement_server.store.presence import Presence
@@ -123,7 +123,8 @@ class Server:
         # First: a start that is refused leaves no folder behind.
         config.memory_plan(processes=1)
         require_free(config.listen)
-        server = cls(config, await open_assemblies(config, log), measures=measures)
+        measures = measures or Measures()
+        server = cls(config, await open_assemblies(config, log, measures=measures), measures=measures)
         try:
             await server.listen()
         except ConfigurationError:
@@ -173,9 +174,11 @@ class Server:
             database.close()
 
     def _register_gauges(self, measures: Measures, *, is_worker: bool) -> None:
-        measure_process(measures, [partition.committer for partition in self._partitions])
+        committers = [partition.committer for partition in self._partitions]
+        measure_process(measures, committers, self._supervisor)
+        measure_calls(measures, self._endpoint, self._partitions)
         if not is_worker:
-            readers = [partition.readers for partition in self._partitions]
+            readers = {partition.number: partition.readers for partition in self._partitions}
             folders = [database.folder for database in self._databases]
             measure_node(measures, self._config, folders=folders, readers=readers)
 

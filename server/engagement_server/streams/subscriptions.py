@@ -111,6 +111,11 @@ class Subscriptions:
             finally:
                 self._running.remove(subscription)
 
+    @property
+    def open_streams(self) -> int:
+        """How many there are."""
+        return self._room.used_bytes
+
     def drain(self) -> None:
         """Asks all clients to reconnect, and soon cuts off those that do not read."""
         self._is_draining = True

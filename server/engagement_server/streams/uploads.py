@@ -93,6 +93,11 @@ class Uploads:
             if not self._sessions[key]:
                 del self._sessions[key]
 
+    @property
+    def open_streams(self) -> int:
+        """How many there are."""
+        return self._room.used_bytes
+
     def drain(self) -> None:
         """Asks the clients of all streams to reconnect, and refuses new ones."""
         self._is_draining = True

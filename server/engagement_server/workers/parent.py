@@ -114,7 +114,7 @@ class Parent:
             share = config.memory_plan(processes=worker_count + 1)
             port = await ReservedPort.take(config.listen)
             ending.callback(port.close)
-            assemblies = await open_assemblies(config, log)
+            assemblies = await open_assemblies(config, log, measures=measures)
             supervisor = Supervisor()
             partitions = [
                 OwnedPartition(assembly, terms=terms, memory=share, supervisor=supervisor, measures=measures)
@@ -131,7 +131,7 @@ class Parent:
             ending.push_async_callback(workers.stop)
             supervisor.watch(lambda: workers.report_stalled(supervisor.stalled_services))
             oversight = _oversee(config, partitions, supervisor, share, ending)
-            _measure(config, partitions, measures)
+            _measure(config, partitions, supervisor, measures)
             await workers.start()
             return cls(partitions, workers, oversight, ending.pop_all(), address=port.address)
 
@@ -155,10 +155,13 @@ class Parent:
         await self._ending.aclose()
 
 
-def _measure(config: Config, partitions: Sequence[OwnedPartition], measures: Measures) -> None:
-    measure_process(measures, [partition.committer for partition in partitions])
+def _measure(
+    config: Config, partitions: Sequence[OwnedPartition], supervisor: Supervisor, measures: Measures
+) -> None:
+    measure_process(measures, [partition.committer for partition in partitions], supervisor)
     folders = [partition.database.folder for partition in partitions]
-    measure_node(measures, config, folders=folders, readers=[partition.readers for partition in partitions])
+    readers = {partition.number: partition.readers for partition in partitions}
+    measure_node(measures, config, folders=folders, readers=readers)
 
 
 def _oversee(
