@@ -4,7 +4,8 @@
 // 	protoc        v7.35.1
 // source: engagement/v1/server_service.proto
 
-// The server itself: version, limits, partitions and the retention.
+// The server itself: version, limits, what it does now, partitions and the
+// retention.
 
 package engagementv1
 
@@ -90,7 +91,7 @@ func (x ExpiryHold_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExpiryHold_Reason.Descriptor instead.
 func (ExpiryHold_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{6, 0}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // `ListAccountsRequest` is the request of `ListAccounts`.
@@ -407,6 +408,1002 @@ func (x *GetServerInfoResponse) GetPartitions() []*Partition {
 	return nil
 }
 
+// `GetServerStatsRequest` is the request of `GetServerStats`.
+type GetServerStatsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetServerStatsRequest) Reset() {
+	*x = GetServerStatsRequest{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetServerStatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetServerStatsRequest) ProtoMessage() {}
+
+func (x *GetServerStatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetServerStatsRequest.ProtoReflect.Descriptor instead.
+func (*GetServerStatsRequest) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{5}
+}
+
+// `GetServerStatsResponse` is the response of `GetServerStats`. The server sets
+// every field.
+type GetServerStatsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version of the server software, such as "0.1.0".
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// When the server started.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When this answer's state was taken, by the clock of the node.
+	SampleTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=sample_time,json=sampleTime,proto3" json:"sample_time,omitempty"`
+	// What happened in the last ten minutes, oldest first: at most 120, each for
+	// about five seconds. The first ones are missing after a start.
+	Samples []*ServerSample `protobuf:"bytes,4,rep,name=samples,proto3" json:"samples,omitempty"`
+	// What the node checks about itself, as `/readyz?verbose` of its management
+	// port names it.
+	Checks []*ServerCheck `protobuf:"bytes,5,rep,name=checks,proto3" json:"checks,omitempty"`
+	// Broken rules of the present and the last hour, those of most events first:
+	// at most 50.
+	RejectedRules []*RejectedRule `protobuf:"bytes,6,rep,name=rejected_rules,json=rejectedRules,proto3" json:"rejected_rules,omitempty"`
+	// Number of events rejected in the present and the last hour, whether they are
+	// in `rejected_rules` or not.
+	RejectedEvents int64 `protobuf:"varint,7,opt,name=rejected_events,json=rejectedEvents,proto3" json:"rejected_events,omitempty"`
+	// Whether the record of rejected events was full, so that some rules are
+	// missing.
+	RejectedRulesIncomplete bool `protobuf:"varint,8,opt,name=rejected_rules_incomplete,json=rejectedRulesIncomplete,proto3" json:"rejected_rules_incomplete,omitempty"`
+	// Calls that ended with an error since the start of the server, by reason,
+	// most first: at most 50.
+	FailedCalls []*FailedCalls `protobuf:"bytes,9,rep,name=failed_calls,json=failedCalls,proto3" json:"failed_calls,omitempty"`
+	// Subscriptions that are furthest behind, the slowest first: at most 20.
+	Subscriptions []*SubscriptionStats `protobuf:"bytes,10,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	// Number of open subscriptions.
+	OpenSubscriptions int32 `protobuf:"varint,11,opt,name=open_subscriptions,json=openSubscriptions,proto3" json:"open_subscriptions,omitempty"`
+	// Number of open streams of uploads.
+	OpenUploads int32 `protobuf:"varint,12,opt,name=open_uploads,json=openUploads,proto3" json:"open_uploads,omitempty"`
+	// Files of the store, all partitions together.
+	Files []*StoreFile `protobuf:"bytes,13,rep,name=files,proto3" json:"files,omitempty"`
+	// Free bytes on the disk of the data folder. Absent if they cannot be told.
+	DiskFreeBytes *int64 `protobuf:"varint,14,opt,name=disk_free_bytes,json=diskFreeBytes,proto3,oneof" json:"disk_free_bytes,omitempty"`
+	// Bytes of memory that all processes of the server take.
+	MemoryBytes int64 `protobuf:"varint,15,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// Limit on `memory_bytes`.
+	MemoryLimitBytes int64 `protobuf:"varint,16,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
+	// Partitions that this node carries, by number.
+	Partitions []*PartitionStats `protobuf:"bytes,17,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// Nodes whose commits this node has applied in the last hour, itself included,
+	// by id. Empty on a single machine.
+	Nodes         []*NodeStats `protobuf:"bytes,18,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetServerStatsResponse) Reset() {
+	*x = GetServerStatsResponse{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetServerStatsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetServerStatsResponse) ProtoMessage() {}
+
+func (x *GetServerStatsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetServerStatsResponse.ProtoReflect.Descriptor instead.
+func (*GetServerStatsResponse) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetServerStatsResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *GetServerStatsResponse) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *GetServerStatsResponse) GetSampleTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SampleTime
+	}
+	return nil
+}
+
+func (x *GetServerStatsResponse) GetSamples() []*ServerSample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+func (x *GetServerStatsResponse) GetChecks() []*ServerCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+func (x *GetServerStatsResponse) GetRejectedRules() []*RejectedRule {
+	if x != nil {
+		return x.RejectedRules
+	}
+	return nil
+}
+
+func (x *GetServerStatsResponse) GetRejectedEvents() int64 {
+	if x != nil {
+		return x.RejectedEvents
+	}
+	return 0
+}
+
+func (x *GetServerStatsResponse) GetRejectedRulesIncomplete() bool {
+	if x != nil {
+		return x.RejectedRulesIncomplete
+	}
+	return false
+}
+
+func (x *GetServerStatsResponse) GetFailedCalls() []*FailedCalls {
+	if x != nil {
+		return x.FailedCalls
+	}
+	return nil
+}
+
+func (x *GetServerStatsResponse) GetSubscriptions() []*SubscriptionStats {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return nil
+}
+
+func (x *GetServerStatsResponse) GetOpenSubscriptions() int32 {
+	if x != nil {
+		return x.OpenSubscriptions
+	}
+	return 0
+}
+
+func (x *GetServerStatsResponse) GetOpenUploads() int32 {
+	if x != nil {
+		return x.OpenUploads
+	}
+	return 0
+}
+
+func (x *GetServerStatsResponse) GetFiles() []*StoreFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *GetServerStatsResponse) GetDiskFreeBytes() int64 {
+	if x != nil && x.DiskFreeBytes != nil {
+		return *x.DiskFreeBytes
+	}
+	return 0
+}
+
+func (x *GetServerStatsResponse) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *GetServerStatsResponse) GetMemoryLimitBytes() int64 {
+	if x != nil {
+		return x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *GetServerStatsResponse) GetPartitions() []*PartitionStats {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *GetServerStatsResponse) GetNodes() []*NodeStats {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+// `ServerSample` is what happened at a node in a few seconds. The server sets
+// every field.
+type ServerSample struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// End of the time it is about, by the clock of the node.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Length of that time.
+	Duration *durationpb.Duration `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Number of events by outcome. Events that are sent again count again.
+	AcceptedEvents int64 `protobuf:"varint,3,opt,name=accepted_events,json=acceptedEvents,proto3" json:"accepted_events,omitempty"`
+	// See `accepted_events`.
+	DuplicateEvents int64 `protobuf:"varint,4,opt,name=duplicate_events,json=duplicateEvents,proto3" json:"duplicate_events,omitempty"`
+	// See `accepted_events`.
+	SuppressedEvents int64 `protobuf:"varint,5,opt,name=suppressed_events,json=suppressedEvents,proto3" json:"suppressed_events,omitempty"`
+	// See `accepted_events`.
+	RejectedEvents int64 `protobuf:"varint,6,opt,name=rejected_events,json=rejectedEvents,proto3" json:"rejected_events,omitempty"`
+	// Number of unary calls that ended.
+	Calls int64 `protobuf:"varint,7,opt,name=calls,proto3" json:"calls,omitempty"`
+	// Number of calls and streams that ended with an error.
+	FailedCalls int64 `protobuf:"varint,8,opt,name=failed_calls,json=failedCalls,proto3" json:"failed_calls,omitempty"`
+	// Time within which half of the unary calls ended, as far as its buckets
+	// tell. Absent if there were none.
+	MedianCallTime *durationpb.Duration `protobuf:"bytes,9,opt,name=median_call_time,json=medianCallTime,proto3" json:"median_call_time,omitempty"`
+	// Time within which 99 of 100 unary calls ended, as far as its buckets tell.
+	// Absent if there were none.
+	P99CallTime *durationpb.Duration `protobuf:"bytes,10,opt,name=p99_call_time,json=p99CallTime,proto3" json:"p99_call_time,omitempty"`
+	// Number of commits.
+	Commits int64 `protobuf:"varint,11,opt,name=commits,proto3" json:"commits,omitempty"`
+	// Time within which 99 of 100 commits were durable, as far as its buckets
+	// tell. Absent if there were none.
+	P99CommitTime *durationpb.Duration `protobuf:"bytes,12,opt,name=p99_commit_time,json=p99CommitTime,proto3" json:"p99_commit_time,omitempty"`
+	// Bytes of memory that all processes of the server took at its end.
+	MemoryBytes int64 `protobuf:"varint,13,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// Events that the slowest subscription was behind at its end.
+	MaxLagEvents  int64 `protobuf:"varint,14,opt,name=max_lag_events,json=maxLagEvents,proto3" json:"max_lag_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerSample) Reset() {
+	*x = ServerSample{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerSample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerSample) ProtoMessage() {}
+
+func (x *ServerSample) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerSample.ProtoReflect.Descriptor instead.
+func (*ServerSample) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ServerSample) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *ServerSample) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *ServerSample) GetAcceptedEvents() int64 {
+	if x != nil {
+		return x.AcceptedEvents
+	}
+	return 0
+}
+
+func (x *ServerSample) GetDuplicateEvents() int64 {
+	if x != nil {
+		return x.DuplicateEvents
+	}
+	return 0
+}
+
+func (x *ServerSample) GetSuppressedEvents() int64 {
+	if x != nil {
+		return x.SuppressedEvents
+	}
+	return 0
+}
+
+func (x *ServerSample) GetRejectedEvents() int64 {
+	if x != nil {
+		return x.RejectedEvents
+	}
+	return 0
+}
+
+func (x *ServerSample) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *ServerSample) GetFailedCalls() int64 {
+	if x != nil {
+		return x.FailedCalls
+	}
+	return 0
+}
+
+func (x *ServerSample) GetMedianCallTime() *durationpb.Duration {
+	if x != nil {
+		return x.MedianCallTime
+	}
+	return nil
+}
+
+func (x *ServerSample) GetP99CallTime() *durationpb.Duration {
+	if x != nil {
+		return x.P99CallTime
+	}
+	return nil
+}
+
+func (x *ServerSample) GetCommits() int64 {
+	if x != nil {
+		return x.Commits
+	}
+	return 0
+}
+
+func (x *ServerSample) GetP99CommitTime() *durationpb.Duration {
+	if x != nil {
+		return x.P99CommitTime
+	}
+	return nil
+}
+
+func (x *ServerSample) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *ServerSample) GetMaxLagEvents() int64 {
+	if x != nil {
+		return x.MaxLagEvents
+	}
+	return 0
+}
+
+// `ServerCheck` is one condition that a node checks about itself. The server
+// sets every field.
+type ServerCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is checked, such as "files of the store".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What is wrong, for people: at most 1,024 characters; empty if nothing is.
+	Problem string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Whether the node takes no calls while there is a problem. Others leave calls
+	// alone.
+	Required      bool `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerCheck) Reset() {
+	*x = ServerCheck{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerCheck) ProtoMessage() {}
+
+func (x *ServerCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerCheck.ProtoReflect.Descriptor instead.
+func (*ServerCheck) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ServerCheck) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ServerCheck) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *ServerCheck) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+// `RejectedRule` is one rule that events of one source broke in one field. The
+// server sets every field.
+type RejectedRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Account of the events.
+	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Source of the events, as in `RejectionCount`.
+	Source string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	// Whether this counts what the record had no room for, as in `RejectionCount`.
+	Other bool `protobuf:"varint,3,opt,name=other,proto3" json:"other,omitempty"`
+	// Path of the field, as in `RejectionCount`.
+	Field string `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`
+	// Id of the rule, as in `RejectionCount`.
+	Rule string `protobuf:"bytes,5,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Reason of the rejection.
+	Reason ErrorReason `protobuf:"varint,6,opt,name=reason,proto3,enum=engagement.v1.ErrorReason" json:"reason,omitempty"`
+	// Number of rejected events, as in `RejectionCount`.
+	Events int64 `protobuf:"varint,7,opt,name=events,proto3" json:"events,omitempty"`
+	// When the last of them was rejected that the node remembers. Absent if it
+	// remembers none.
+	LastRejectTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_reject_time,json=lastRejectTime,proto3" json:"last_reject_time,omitempty"`
+	// Problem and limit, as in `RecentRejection`, of that event.
+	Description string `protobuf:"bytes,9,opt,name=description,proto3" json:"description,omitempty"`
+	// Shape of the value, as in `RecentRejection`, of that event.
+	ValueShape    string `protobuf:"bytes,10,opt,name=value_shape,json=valueShape,proto3" json:"value_shape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectedRule) Reset() {
+	*x = RejectedRule{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectedRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectedRule) ProtoMessage() {}
+
+func (x *RejectedRule) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectedRule.ProtoReflect.Descriptor instead.
+func (*RejectedRule) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RejectedRule) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *RejectedRule) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *RejectedRule) GetOther() bool {
+	if x != nil {
+		return x.Other
+	}
+	return false
+}
+
+func (x *RejectedRule) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *RejectedRule) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *RejectedRule) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *RejectedRule) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *RejectedRule) GetLastRejectTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastRejectTime
+	}
+	return nil
+}
+
+func (x *RejectedRule) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *RejectedRule) GetValueShape() string {
+	if x != nil {
+		return x.ValueShape
+	}
+	return ""
+}
+
+// `FailedCalls` is the number of calls that ended with one error. The server
+// sets every field.
+type FailedCalls struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reason of the error: a name of `ErrorReason` without its prefix, or
+	// "INTERNAL" for failures of the server itself.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Number of calls.
+	Calls         int64 `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailedCalls) Reset() {
+	*x = FailedCalls{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailedCalls) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailedCalls) ProtoMessage() {}
+
+func (x *FailedCalls) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailedCalls.ProtoReflect.Descriptor instead.
+func (*FailedCalls) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *FailedCalls) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *FailedCalls) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+// `SubscriptionStats` is an open subscription. The server sets every field.
+type SubscriptionStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Account whose events it follows.
+	AccountId string `protobuf:"bytes,1,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// When the stream was opened.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Number of events of the account that it has not been sent or passed by yet.
+	LagEvents int64 `protobuf:"varint,3,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
+	// Age of the oldest of them, counted from its acceptance. Zero if there is
+	// none.
+	Lag           *durationpb.Duration `protobuf:"bytes,4,opt,name=lag,proto3" json:"lag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionStats) Reset() {
+	*x = SubscriptionStats{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionStats) ProtoMessage() {}
+
+func (x *SubscriptionStats) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionStats.ProtoReflect.Descriptor instead.
+func (*SubscriptionStats) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SubscriptionStats) GetAccountId() string {
+	if x != nil {
+		return x.AccountId
+	}
+	return ""
+}
+
+func (x *SubscriptionStats) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *SubscriptionStats) GetLagEvents() int64 {
+	if x != nil {
+		return x.LagEvents
+	}
+	return 0
+}
+
+func (x *SubscriptionStats) GetLag() *durationpb.Duration {
+	if x != nil {
+		return x.Lag
+	}
+	return nil
+}
+
+// `StoreFile` is the size of the files of one kind. The server sets every field.
+type StoreFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "database", "wal" (the write-ahead log) or "reserve".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Size of all of this kind.
+	Bytes         int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoreFile) Reset() {
+	*x = StoreFile{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoreFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoreFile) ProtoMessage() {}
+
+func (x *StoreFile) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoreFile.ProtoReflect.Descriptor instead.
+func (*StoreFile) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StoreFile) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *StoreFile) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// `PartitionStats` is the state of a partition at this node. The server sets
+// every field.
+type PartitionStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the partition, from 0.
+	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Whether the node keeps up with the log of the partition, as in `Partition`.
+	Current bool `protobuf:"varint,2,opt,name=current,proto3" json:"current,omitempty"`
+	// Number of stored events. Erased events may be counted as well.
+	StoredEvents int64 `protobuf:"varint,3,opt,name=stored_events,json=storedEvents,proto3" json:"stored_events,omitempty"`
+	// When the oldest stored event was accepted. Absent if there is none.
+	OldestReceiveTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=oldest_receive_time,json=oldestReceiveTime,proto3" json:"oldest_receive_time,omitempty"`
+	// When that event is due for removal. Absent if there is none, if there is no
+	// retention, or while expiry is held.
+	NextExpiryTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=next_expiry_time,json=nextExpiryTime,proto3" json:"next_expiry_time,omitempty"`
+	// Number of events that expiry has removed, as in `Partition`.
+	ExpiredEvents int64 `protobuf:"varint,6,opt,name=expired_events,json=expiredEvents,proto3" json:"expired_events,omitempty"`
+	// Why nothing expires now. Absent while expiry goes on.
+	ExpiryHold *ExpiryHold `protobuf:"bytes,7,opt,name=expiry_hold,json=expiryHold,proto3" json:"expiry_hold,omitempty"`
+	// Number of erasures that are not complete.
+	PendingErasures int32 `protobuf:"varint,8,opt,name=pending_erasures,json=pendingErasures,proto3" json:"pending_erasures,omitempty"`
+	// Why the node refuses the accounts of the partition, as in `Partition`.
+	Damage string `protobuf:"bytes,9,opt,name=damage,proto3" json:"damage,omitempty"`
+	// Messages in the replicated log that this node has not applied. 0 on a single
+	// machine.
+	LogLagMessages int64 `protobuf:"varint,10,opt,name=log_lag_messages,json=logLagMessages,proto3" json:"log_lag_messages,omitempty"`
+	// Age of the node's view, as in `Partition.view_time`. Absent if it is not
+	// known.
+	ViewAge       *durationpb.Duration `protobuf:"bytes,11,opt,name=view_age,json=viewAge,proto3" json:"view_age,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartitionStats) Reset() {
+	*x = PartitionStats{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionStats) ProtoMessage() {}
+
+func (x *PartitionStats) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionStats.ProtoReflect.Descriptor instead.
+func (*PartitionStats) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PartitionStats) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *PartitionStats) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *PartitionStats) GetStoredEvents() int64 {
+	if x != nil {
+		return x.StoredEvents
+	}
+	return 0
+}
+
+func (x *PartitionStats) GetOldestReceiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestReceiveTime
+	}
+	return nil
+}
+
+func (x *PartitionStats) GetNextExpiryTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextExpiryTime
+	}
+	return nil
+}
+
+func (x *PartitionStats) GetExpiredEvents() int64 {
+	if x != nil {
+		return x.ExpiredEvents
+	}
+	return 0
+}
+
+func (x *PartitionStats) GetExpiryHold() *ExpiryHold {
+	if x != nil {
+		return x.ExpiryHold
+	}
+	return nil
+}
+
+func (x *PartitionStats) GetPendingErasures() int32 {
+	if x != nil {
+		return x.PendingErasures
+	}
+	return 0
+}
+
+func (x *PartitionStats) GetDamage() string {
+	if x != nil {
+		return x.Damage
+	}
+	return ""
+}
+
+func (x *PartitionStats) GetLogLagMessages() int64 {
+	if x != nil {
+		return x.LogLagMessages
+	}
+	return 0
+}
+
+func (x *PartitionStats) GetViewAge() *durationpb.Duration {
+	if x != nil {
+		return x.ViewAge
+	}
+	return nil
+}
+
+// `NodeStats` is a node of a replicated log. The server sets every field.
+type NodeStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the node, a new one after each start.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Whether it is the node that answers.
+	Self bool `protobuf:"varint,2,opt,name=self,proto3" json:"self,omitempty"`
+	// Time of its last commit, by its own clock.
+	LastCommitTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_commit_time,json=lastCommitTime,proto3" json:"last_commit_time,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *NodeStats) Reset() {
+	*x = NodeStats{}
+	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeStats) ProtoMessage() {}
+
+func (x *NodeStats) ProtoReflect() protoreflect.Message {
+	mi := &file_engagement_v1_server_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeStats.ProtoReflect.Descriptor instead.
+func (*NodeStats) Descriptor() ([]byte, []int) {
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *NodeStats) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *NodeStats) GetSelf() bool {
+	if x != nil {
+		return x.Self
+	}
+	return false
+}
+
+func (x *NodeStats) GetLastCommitTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastCommitTime
+	}
+	return nil
+}
+
 // `Partition` is a share of the accounts with a log of its own, as this node
 // sees it. The server sets every field.
 type Partition struct {
@@ -445,7 +1442,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +1454,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[5]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +1467,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{5}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Partition) GetNumber() int32 {
@@ -562,7 +1559,7 @@ type ExpiryHold struct {
 
 func (x *ExpiryHold) Reset() {
 	*x = ExpiryHold{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +1571,7 @@ func (x *ExpiryHold) String() string {
 func (*ExpiryHold) ProtoMessage() {}
 
 func (x *ExpiryHold) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[6]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +1584,7 @@ func (x *ExpiryHold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpiryHold.ProtoReflect.Descriptor instead.
 func (*ExpiryHold) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{6}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExpiryHold) GetReason() ExpiryHold_Reason {
@@ -646,7 +1643,7 @@ type SetRetentionRequest struct {
 
 func (x *SetRetentionRequest) Reset() {
 	*x = SetRetentionRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +1655,7 @@ func (x *SetRetentionRequest) String() string {
 func (*SetRetentionRequest) ProtoMessage() {}
 
 func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[7]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +1668,7 @@ func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionRequest.ProtoReflect.Descriptor instead.
 func (*SetRetentionRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{7}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetRetentionRequest) GetRetention() *durationpb.Duration {
@@ -708,7 +1705,7 @@ type SetRetentionResponse struct {
 
 func (x *SetRetentionResponse) Reset() {
 	*x = SetRetentionResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +1717,7 @@ func (x *SetRetentionResponse) String() string {
 func (*SetRetentionResponse) ProtoMessage() {}
 
 func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[8]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +1730,7 @@ func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionResponse.ProtoReflect.Descriptor instead.
 func (*SetRetentionResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{8}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetRetentionResponse) GetPreviousRetention() *durationpb.Duration {
@@ -775,7 +1772,7 @@ type ReleaseExpiryRequest struct {
 
 func (x *ReleaseExpiryRequest) Reset() {
 	*x = ReleaseExpiryRequest{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +1784,7 @@ func (x *ReleaseExpiryRequest) String() string {
 func (*ReleaseExpiryRequest) ProtoMessage() {}
 
 func (x *ReleaseExpiryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[9]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +1797,7 @@ func (x *ReleaseExpiryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseExpiryRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseExpiryRequest) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{9}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReleaseExpiryRequest) GetValidateOnly() bool {
@@ -830,7 +1827,7 @@ type ReleaseExpiryResponse struct {
 
 func (x *ReleaseExpiryResponse) Reset() {
 	*x = ReleaseExpiryResponse{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +1839,7 @@ func (x *ReleaseExpiryResponse) String() string {
 func (*ReleaseExpiryResponse) ProtoMessage() {}
 
 func (x *ReleaseExpiryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[10]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +1852,7 @@ func (x *ReleaseExpiryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseExpiryResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseExpiryResponse) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{10}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReleaseExpiryResponse) GetExpiryHold() *ExpiryHold {
@@ -951,7 +1948,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1960,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_engagement_v1_server_service_proto_msgTypes[11]
+	mi := &file_engagement_v1_server_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1973,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{11}
+	return file_engagement_v1_server_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Limits) GetMaxTextCharacters() int32 {
@@ -1158,7 +2155,7 @@ var File_engagement_v1_server_service_proto protoreflect.FileDescriptor
 
 const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n" +
+	"\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1bbuf/validate/validate.proto\x1a engagement/v1/error_reason.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n" +
 	"\x13ListAccountsRequest\x12$\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
@@ -1180,7 +2177,99 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x0fpartition_count\x18\x05 \x01(\x05R\x0epartitionCount\x128\n" +
 	"\n" +
 	"partitions\x18\x06 \x03(\v2\x18.engagement.v1.PartitionR\n" +
-	"partitions\"\x91\x03\n" +
+	"partitions\"\x17\n" +
+	"\x15GetServerStatsRequest\"\xc8\a\n" +
+	"\x16GetServerStatsResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12;\n" +
+	"\vsample_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"sampleTime\x125\n" +
+	"\asamples\x18\x04 \x03(\v2\x1b.engagement.v1.ServerSampleR\asamples\x122\n" +
+	"\x06checks\x18\x05 \x03(\v2\x1a.engagement.v1.ServerCheckR\x06checks\x12B\n" +
+	"\x0erejected_rules\x18\x06 \x03(\v2\x1b.engagement.v1.RejectedRuleR\rrejectedRules\x12'\n" +
+	"\x0frejected_events\x18\a \x01(\x03R\x0erejectedEvents\x12:\n" +
+	"\x19rejected_rules_incomplete\x18\b \x01(\bR\x17rejectedRulesIncomplete\x12=\n" +
+	"\ffailed_calls\x18\t \x03(\v2\x1a.engagement.v1.FailedCallsR\vfailedCalls\x12F\n" +
+	"\rsubscriptions\x18\n" +
+	" \x03(\v2 .engagement.v1.SubscriptionStatsR\rsubscriptions\x12-\n" +
+	"\x12open_subscriptions\x18\v \x01(\x05R\x11openSubscriptions\x12!\n" +
+	"\fopen_uploads\x18\f \x01(\x05R\vopenUploads\x12.\n" +
+	"\x05files\x18\r \x03(\v2\x18.engagement.v1.StoreFileR\x05files\x12+\n" +
+	"\x0fdisk_free_bytes\x18\x0e \x01(\x03H\x00R\rdiskFreeBytes\x88\x01\x01\x12!\n" +
+	"\fmemory_bytes\x18\x0f \x01(\x03R\vmemoryBytes\x12,\n" +
+	"\x12memory_limit_bytes\x18\x10 \x01(\x03R\x10memoryLimitBytes\x12=\n" +
+	"\n" +
+	"partitions\x18\x11 \x03(\v2\x1d.engagement.v1.PartitionStatsR\n" +
+	"partitions\x12.\n" +
+	"\x05nodes\x18\x12 \x03(\v2\x18.engagement.v1.NodeStatsR\x05nodesB\x12\n" +
+	"\x10_disk_free_bytes\"\x89\x05\n" +
+	"\fServerSample\x125\n" +
+	"\bend_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x125\n" +
+	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12'\n" +
+	"\x0faccepted_events\x18\x03 \x01(\x03R\x0eacceptedEvents\x12)\n" +
+	"\x10duplicate_events\x18\x04 \x01(\x03R\x0fduplicateEvents\x12+\n" +
+	"\x11suppressed_events\x18\x05 \x01(\x03R\x10suppressedEvents\x12'\n" +
+	"\x0frejected_events\x18\x06 \x01(\x03R\x0erejectedEvents\x12\x14\n" +
+	"\x05calls\x18\a \x01(\x03R\x05calls\x12!\n" +
+	"\ffailed_calls\x18\b \x01(\x03R\vfailedCalls\x12C\n" +
+	"\x10median_call_time\x18\t \x01(\v2\x19.google.protobuf.DurationR\x0emedianCallTime\x12=\n" +
+	"\rp99_call_time\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\vp99CallTime\x12\x18\n" +
+	"\acommits\x18\v \x01(\x03R\acommits\x12A\n" +
+	"\x0fp99_commit_time\x18\f \x01(\v2\x19.google.protobuf.DurationR\rp99CommitTime\x12!\n" +
+	"\fmemory_bytes\x18\r \x01(\x03R\vmemoryBytes\x12$\n" +
+	"\x0emax_lag_events\x18\x0e \x01(\x03R\fmaxLagEvents\"W\n" +
+	"\vServerCheck\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem\x12\x1a\n" +
+	"\brequired\x18\x03 \x01(\bR\brequired\"\xda\x02\n" +
+	"\fRejectedRule\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
+	"\x05other\x18\x03 \x01(\bR\x05other\x12\x14\n" +
+	"\x05field\x18\x04 \x01(\tR\x05field\x12\x12\n" +
+	"\x04rule\x18\x05 \x01(\tR\x04rule\x122\n" +
+	"\x06reason\x18\x06 \x01(\x0e2\x1a.engagement.v1.ErrorReasonR\x06reason\x12\x16\n" +
+	"\x06events\x18\a \x01(\x03R\x06events\x12D\n" +
+	"\x10last_reject_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0elastRejectTime\x12 \n" +
+	"\vdescription\x18\t \x01(\tR\vdescription\x12\x1f\n" +
+	"\vvalue_shape\x18\n" +
+	" \x01(\tR\n" +
+	"valueShape\";\n" +
+	"\vFailedCalls\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05calls\x18\x02 \x01(\x03R\x05calls\"\xb9\x01\n" +
+	"\x11SubscriptionStats\x12\x1d\n" +
+	"\n" +
+	"account_id\x18\x01 \x01(\tR\taccountId\x129\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x1d\n" +
+	"\n" +
+	"lag_events\x18\x03 \x01(\x03R\tlagEvents\x12+\n" +
+	"\x03lag\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03lag\"5\n" +
+	"\tStoreFile\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"\xff\x03\n" +
+	"\x0ePartitionStats\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x18\n" +
+	"\acurrent\x18\x02 \x01(\bR\acurrent\x12#\n" +
+	"\rstored_events\x18\x03 \x01(\x03R\fstoredEvents\x12J\n" +
+	"\x13oldest_receive_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x11oldestReceiveTime\x12D\n" +
+	"\x10next_expiry_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0enextExpiryTime\x12%\n" +
+	"\x0eexpired_events\x18\x06 \x01(\x03R\rexpiredEvents\x12:\n" +
+	"\vexpiry_hold\x18\a \x01(\v2\x19.engagement.v1.ExpiryHoldR\n" +
+	"expiryHold\x12)\n" +
+	"\x10pending_erasures\x18\b \x01(\x05R\x0fpendingErasures\x12\x16\n" +
+	"\x06damage\x18\t \x01(\tR\x06damage\x12(\n" +
+	"\x10log_lag_messages\x18\n" +
+	" \x01(\x03R\x0elogLagMessages\x124\n" +
+	"\bview_age\x18\v \x01(\v2\x19.google.protobuf.DurationR\aviewAge\"~\n" +
+	"\tNodeStats\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
+	"\x04self\x18\x02 \x01(\bR\x04self\x12D\n" +
+	"\x10last_commit_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0elastCommitTime\"\x91\x03\n" +
 	"\tPartition\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x1b\n" +
 	"\tlog_epoch\x18\x02 \x01(\tR\blogEpoch\x127\n" +
@@ -1254,9 +2343,10 @@ const file_engagement_v1_server_service_proto_rawDesc = "" +
 	"\x0emax_mask_paths\x18\x16 \x01(\x05R\fmaxMaskPaths\x12,\n" +
 	"\x12max_metadata_bytes\x18\x17 \x01(\x05R\x10maxMetadataBytes\x12&\n" +
 	"\x0fmax_chunk_bytes\x18\x18 \x01(\x03R\rmaxChunkBytes\x12C\n" +
-	"\x1emax_rejections_without_success\x18\x19 \x01(\x05R\x1bmaxRejectionsWithoutSuccess2\x8d\x03\n" +
+	"\x1emax_rejections_without_success\x18\x19 \x01(\x05R\x1bmaxRejectionsWithoutSuccess2\xf1\x03\n" +
 	"\rServerService\x12_\n" +
-	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12\\\n" +
+	"\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12b\n" +
+	"\x0eGetServerStats\x12$.engagement.v1.GetServerStatsRequest\x1a%.engagement.v1.GetServerStatsResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\fSetRetention\x12\".engagement.v1.SetRetentionRequest\x1a#.engagement.v1.SetRetentionResponse\"\x03\x90\x02\x02\x12_\n" +
 	"\rReleaseExpiry\x12#.engagement.v1.ReleaseExpiryRequest\x1a$.engagement.v1.ReleaseExpiryResponse\"\x03\x90\x02\x02\x12\\\n" +
 	"\fListAccounts\x12\".engagement.v1.ListAccountsRequest\x1a#.engagement.v1.ListAccountsResponse\"\x03\x90\x02\x01Bx\n" +
@@ -1275,61 +2365,98 @@ func file_engagement_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_engagement_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_engagement_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_engagement_v1_server_service_proto_goTypes = []any{
-	(ExpiryHold_Reason)(0),        // 0: engagement.v1.ExpiryHold.Reason
-	(*ListAccountsRequest)(nil),   // 1: engagement.v1.ListAccountsRequest
-	(*ListAccountsResponse)(nil),  // 2: engagement.v1.ListAccountsResponse
-	(*Account)(nil),               // 3: engagement.v1.Account
-	(*GetServerInfoRequest)(nil),  // 4: engagement.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil), // 5: engagement.v1.GetServerInfoResponse
-	(*Partition)(nil),             // 6: engagement.v1.Partition
-	(*ExpiryHold)(nil),            // 7: engagement.v1.ExpiryHold
-	(*SetRetentionRequest)(nil),   // 8: engagement.v1.SetRetentionRequest
-	(*SetRetentionResponse)(nil),  // 9: engagement.v1.SetRetentionResponse
-	(*ReleaseExpiryRequest)(nil),  // 10: engagement.v1.ReleaseExpiryRequest
-	(*ReleaseExpiryResponse)(nil), // 11: engagement.v1.ReleaseExpiryResponse
-	(*Limits)(nil),                // 12: engagement.v1.Limits
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(ExpiryHold_Reason)(0),         // 0: engagement.v1.ExpiryHold.Reason
+	(*ListAccountsRequest)(nil),    // 1: engagement.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),   // 2: engagement.v1.ListAccountsResponse
+	(*Account)(nil),                // 3: engagement.v1.Account
+	(*GetServerInfoRequest)(nil),   // 4: engagement.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil),  // 5: engagement.v1.GetServerInfoResponse
+	(*GetServerStatsRequest)(nil),  // 6: engagement.v1.GetServerStatsRequest
+	(*GetServerStatsResponse)(nil), // 7: engagement.v1.GetServerStatsResponse
+	(*ServerSample)(nil),           // 8: engagement.v1.ServerSample
+	(*ServerCheck)(nil),            // 9: engagement.v1.ServerCheck
+	(*RejectedRule)(nil),           // 10: engagement.v1.RejectedRule
+	(*FailedCalls)(nil),            // 11: engagement.v1.FailedCalls
+	(*SubscriptionStats)(nil),      // 12: engagement.v1.SubscriptionStats
+	(*StoreFile)(nil),              // 13: engagement.v1.StoreFile
+	(*PartitionStats)(nil),         // 14: engagement.v1.PartitionStats
+	(*NodeStats)(nil),              // 15: engagement.v1.NodeStats
+	(*Partition)(nil),              // 16: engagement.v1.Partition
+	(*ExpiryHold)(nil),             // 17: engagement.v1.ExpiryHold
+	(*SetRetentionRequest)(nil),    // 18: engagement.v1.SetRetentionRequest
+	(*SetRetentionResponse)(nil),   // 19: engagement.v1.SetRetentionResponse
+	(*ReleaseExpiryRequest)(nil),   // 20: engagement.v1.ReleaseExpiryRequest
+	(*ReleaseExpiryResponse)(nil),  // 21: engagement.v1.ReleaseExpiryResponse
+	(*Limits)(nil),                 // 22: engagement.v1.Limits
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
+	(ErrorReason)(0),               // 25: engagement.v1.ErrorReason
 }
 var file_engagement_v1_server_service_proto_depIdxs = []int32{
 	3,  // 0: engagement.v1.ListAccountsResponse.accounts:type_name -> engagement.v1.Account
-	13, // 1: engagement.v1.Account.last_receive_time:type_name -> google.protobuf.Timestamp
-	12, // 2: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
-	6,  // 3: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
-	13, // 4: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
-	14, // 5: engagement.v1.Partition.retention:type_name -> google.protobuf.Duration
-	13, // 6: engagement.v1.Partition.remove_before_time:type_name -> google.protobuf.Timestamp
-	7,  // 7: engagement.v1.Partition.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	0,  // 8: engagement.v1.ExpiryHold.reason:type_name -> engagement.v1.ExpiryHold.Reason
-	13, // 9: engagement.v1.ExpiryHold.hold_time:type_name -> google.protobuf.Timestamp
-	13, // 10: engagement.v1.ExpiryHold.commit_time:type_name -> google.protobuf.Timestamp
-	13, // 11: engagement.v1.ExpiryHold.clock_time:type_name -> google.protobuf.Timestamp
-	14, // 12: engagement.v1.SetRetentionRequest.retention:type_name -> google.protobuf.Duration
-	14, // 13: engagement.v1.SetRetentionResponse.previous_retention:type_name -> google.protobuf.Duration
-	13, // 14: engagement.v1.SetRetentionResponse.remove_before_time:type_name -> google.protobuf.Timestamp
-	7,  // 15: engagement.v1.ReleaseExpiryResponse.expiry_hold:type_name -> engagement.v1.ExpiryHold
-	13, // 16: engagement.v1.ReleaseExpiryResponse.remove_before_time:type_name -> google.protobuf.Timestamp
-	14, // 17: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
-	14, // 18: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
-	14, // 19: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
-	14, // 20: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
-	14, // 21: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
-	14, // 22: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
-	4,  // 23: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
-	8,  // 24: engagement.v1.ServerService.SetRetention:input_type -> engagement.v1.SetRetentionRequest
-	10, // 25: engagement.v1.ServerService.ReleaseExpiry:input_type -> engagement.v1.ReleaseExpiryRequest
-	1,  // 26: engagement.v1.ServerService.ListAccounts:input_type -> engagement.v1.ListAccountsRequest
-	5,  // 27: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
-	9,  // 28: engagement.v1.ServerService.SetRetention:output_type -> engagement.v1.SetRetentionResponse
-	11, // 29: engagement.v1.ServerService.ReleaseExpiry:output_type -> engagement.v1.ReleaseExpiryResponse
-	2,  // 30: engagement.v1.ServerService.ListAccounts:output_type -> engagement.v1.ListAccountsResponse
-	27, // [27:31] is the sub-list for method output_type
-	23, // [23:27] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	23, // 1: engagement.v1.Account.last_receive_time:type_name -> google.protobuf.Timestamp
+	22, // 2: engagement.v1.GetServerInfoResponse.limits:type_name -> engagement.v1.Limits
+	16, // 3: engagement.v1.GetServerInfoResponse.partitions:type_name -> engagement.v1.Partition
+	23, // 4: engagement.v1.GetServerStatsResponse.start_time:type_name -> google.protobuf.Timestamp
+	23, // 5: engagement.v1.GetServerStatsResponse.sample_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: engagement.v1.GetServerStatsResponse.samples:type_name -> engagement.v1.ServerSample
+	9,  // 7: engagement.v1.GetServerStatsResponse.checks:type_name -> engagement.v1.ServerCheck
+	10, // 8: engagement.v1.GetServerStatsResponse.rejected_rules:type_name -> engagement.v1.RejectedRule
+	11, // 9: engagement.v1.GetServerStatsResponse.failed_calls:type_name -> engagement.v1.FailedCalls
+	12, // 10: engagement.v1.GetServerStatsResponse.subscriptions:type_name -> engagement.v1.SubscriptionStats
+	13, // 11: engagement.v1.GetServerStatsResponse.files:type_name -> engagement.v1.StoreFile
+	14, // 12: engagement.v1.GetServerStatsResponse.partitions:type_name -> engagement.v1.PartitionStats
+	15, // 13: engagement.v1.GetServerStatsResponse.nodes:type_name -> engagement.v1.NodeStats
+	23, // 14: engagement.v1.ServerSample.end_time:type_name -> google.protobuf.Timestamp
+	24, // 15: engagement.v1.ServerSample.duration:type_name -> google.protobuf.Duration
+	24, // 16: engagement.v1.ServerSample.median_call_time:type_name -> google.protobuf.Duration
+	24, // 17: engagement.v1.ServerSample.p99_call_time:type_name -> google.protobuf.Duration
+	24, // 18: engagement.v1.ServerSample.p99_commit_time:type_name -> google.protobuf.Duration
+	25, // 19: engagement.v1.RejectedRule.reason:type_name -> engagement.v1.ErrorReason
+	23, // 20: engagement.v1.RejectedRule.last_reject_time:type_name -> google.protobuf.Timestamp
+	23, // 21: engagement.v1.SubscriptionStats.start_time:type_name -> google.protobuf.Timestamp
+	24, // 22: engagement.v1.SubscriptionStats.lag:type_name -> google.protobuf.Duration
+	23, // 23: engagement.v1.PartitionStats.oldest_receive_time:type_name -> google.protobuf.Timestamp
+	23, // 24: engagement.v1.PartitionStats.next_expiry_time:type_name -> google.protobuf.Timestamp
+	17, // 25: engagement.v1.PartitionStats.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	24, // 26: engagement.v1.PartitionStats.view_age:type_name -> google.protobuf.Duration
+	23, // 27: engagement.v1.NodeStats.last_commit_time:type_name -> google.protobuf.Timestamp
+	23, // 28: engagement.v1.Partition.view_time:type_name -> google.protobuf.Timestamp
+	24, // 29: engagement.v1.Partition.retention:type_name -> google.protobuf.Duration
+	23, // 30: engagement.v1.Partition.remove_before_time:type_name -> google.protobuf.Timestamp
+	17, // 31: engagement.v1.Partition.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	0,  // 32: engagement.v1.ExpiryHold.reason:type_name -> engagement.v1.ExpiryHold.Reason
+	23, // 33: engagement.v1.ExpiryHold.hold_time:type_name -> google.protobuf.Timestamp
+	23, // 34: engagement.v1.ExpiryHold.commit_time:type_name -> google.protobuf.Timestamp
+	23, // 35: engagement.v1.ExpiryHold.clock_time:type_name -> google.protobuf.Timestamp
+	24, // 36: engagement.v1.SetRetentionRequest.retention:type_name -> google.protobuf.Duration
+	24, // 37: engagement.v1.SetRetentionResponse.previous_retention:type_name -> google.protobuf.Duration
+	23, // 38: engagement.v1.SetRetentionResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	17, // 39: engagement.v1.ReleaseExpiryResponse.expiry_hold:type_name -> engagement.v1.ExpiryHold
+	23, // 40: engagement.v1.ReleaseExpiryResponse.remove_before_time:type_name -> google.protobuf.Timestamp
+	24, // 41: engagement.v1.Limits.max_clock_lead:type_name -> google.protobuf.Duration
+	24, // 42: engagement.v1.Limits.heartbeat_interval:type_name -> google.protobuf.Duration
+	24, // 43: engagement.v1.Limits.max_stream_age:type_name -> google.protobuf.Duration
+	24, // 44: engagement.v1.Limits.upload_idle_timeout:type_name -> google.protobuf.Duration
+	24, // 45: engagement.v1.Limits.min_keepalive_interval:type_name -> google.protobuf.Duration
+	24, // 46: engagement.v1.Limits.retention:type_name -> google.protobuf.Duration
+	4,  // 47: engagement.v1.ServerService.GetServerInfo:input_type -> engagement.v1.GetServerInfoRequest
+	6,  // 48: engagement.v1.ServerService.GetServerStats:input_type -> engagement.v1.GetServerStatsRequest
+	18, // 49: engagement.v1.ServerService.SetRetention:input_type -> engagement.v1.SetRetentionRequest
+	20, // 50: engagement.v1.ServerService.ReleaseExpiry:input_type -> engagement.v1.ReleaseExpiryRequest
+	1,  // 51: engagement.v1.ServerService.ListAccounts:input_type -> engagement.v1.ListAccountsRequest
+	5,  // 52: engagement.v1.ServerService.GetServerInfo:output_type -> engagement.v1.GetServerInfoResponse
+	7,  // 53: engagement.v1.ServerService.GetServerStats:output_type -> engagement.v1.GetServerStatsResponse
+	19, // 54: engagement.v1.ServerService.SetRetention:output_type -> engagement.v1.SetRetentionResponse
+	21, // 55: engagement.v1.ServerService.ReleaseExpiry:output_type -> engagement.v1.ReleaseExpiryResponse
+	2,  // 56: engagement.v1.ServerService.ListAccounts:output_type -> engagement.v1.ListAccountsResponse
+	52, // [52:57] is the sub-list for method output_type
+	47, // [47:52] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_engagement_v1_server_service_proto_init() }
@@ -1337,13 +2464,15 @@ func file_engagement_v1_server_service_proto_init() {
 	if File_engagement_v1_server_service_proto != nil {
 		return
 	}
+	file_engagement_v1_error_reason_proto_init()
+	file_engagement_v1_server_service_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engagement_v1_server_service_proto_rawDesc), len(file_engagement_v1_server_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

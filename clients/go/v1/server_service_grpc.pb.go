@@ -4,7 +4,8 @@
 // - protoc             v7.35.1
 // source: engagement/v1/server_service.proto
 
-// The server itself: version, limits, partitions and the retention.
+// The server itself: version, limits, what it does now, partitions and the
+// retention.
 
 package engagementv1
 
@@ -21,10 +22,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ServerService_GetServerInfo_FullMethodName = "/engagement.v1.ServerService/GetServerInfo"
-	ServerService_SetRetention_FullMethodName  = "/engagement.v1.ServerService/SetRetention"
-	ServerService_ReleaseExpiry_FullMethodName = "/engagement.v1.ServerService/ReleaseExpiry"
-	ServerService_ListAccounts_FullMethodName  = "/engagement.v1.ServerService/ListAccounts"
+	ServerService_GetServerInfo_FullMethodName  = "/engagement.v1.ServerService/GetServerInfo"
+	ServerService_GetServerStats_FullMethodName = "/engagement.v1.ServerService/GetServerStats"
+	ServerService_SetRetention_FullMethodName   = "/engagement.v1.ServerService/SetRetention"
+	ServerService_ReleaseExpiry_FullMethodName  = "/engagement.v1.ServerService/ReleaseExpiry"
+	ServerService_ListAccounts_FullMethodName   = "/engagement.v1.ServerService/ListAccounts"
 )
 
 // ServerServiceClient is the client API for ServerService service.
@@ -37,6 +39,15 @@ type ServerServiceClient interface {
 	// `GetServerInfo` reads the version of the server, its limits, and which
 	// accounts it serves.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
+	// `GetServerStats` reads what this node does now and what it did in the last
+	// minutes: rates, rejected events by rule, slow subscriptions, the store, and
+	// what is about to be removed. It is for operators, and for what shows them
+	// the server; it has no value of an event.
+	//
+	// The node takes a sample every five seconds, so nothing here is older, and
+	// calling more often shows nothing new. Counts begin with the start of the
+	// server. With several processes, all of them are in it.
+	GetServerStats(ctx context.Context, in *GetServerStatsRequest, opts ...grpc.CallOption) (*GetServerStatsResponse, error)
 	// `SetRetention` changes how long events are kept, on all nodes, in the
 	// partitions that this node carries. It is for operators.
 	//
@@ -73,6 +84,16 @@ func (c *serverServiceClient) GetServerInfo(ctx context.Context, in *GetServerIn
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetServerInfoResponse)
 	err := c.cc.Invoke(ctx, ServerService_GetServerInfo_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *serverServiceClient) GetServerStats(ctx context.Context, in *GetServerStatsRequest, opts ...grpc.CallOption) (*GetServerStatsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetServerStatsResponse)
+	err := c.cc.Invoke(ctx, ServerService_GetServerStats_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +140,15 @@ type ServerServiceServer interface {
 	// `GetServerInfo` reads the version of the server, its limits, and which
 	// accounts it serves.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
+	// `GetServerStats` reads what this node does now and what it did in the last
+	// minutes: rates, rejected events by rule, slow subscriptions, the store, and
+	// what is about to be removed. It is for operators, and for what shows them
+	// the server; it has no value of an event.
+	//
+	// The node takes a sample every five seconds, so nothing here is older, and
+	// calling more often shows nothing new. Counts begin with the start of the
+	// server. With several processes, all of them are in it.
+	GetServerStats(context.Context, *GetServerStatsRequest) (*GetServerStatsResponse, error)
 	// `SetRetention` changes how long events are kept, on all nodes, in the
 	// partitions that this node carries. It is for operators.
 	//
@@ -153,6 +183,9 @@ type UnimplementedServerServiceServer struct{}
 
 func (UnimplementedServerServiceServer) GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServerInfo not implemented")
+}
+func (UnimplementedServerServiceServer) GetServerStats(context.Context, *GetServerStatsRequest) (*GetServerStatsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetServerStats not implemented")
 }
 func (UnimplementedServerServiceServer) SetRetention(context.Context, *SetRetentionRequest) (*SetRetentionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetRetention not implemented")
@@ -198,6 +231,24 @@ func _ServerService_GetServerInfo_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ServerServiceServer).GetServerInfo(ctx, req.(*GetServerInfoRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ServerService_GetServerStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetServerStatsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).GetServerStats(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_GetServerStats_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).GetServerStats(ctx, req.(*GetServerStatsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -266,6 +317,10 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetServerInfo",
 			Handler:    _ServerService_GetServerInfo_Handler,
+		},
+		{
+			MethodName: "GetServerStats",
+			Handler:    _ServerService_GetServerStats_Handler,
 		},
 		{
 			MethodName: "SetRetention",

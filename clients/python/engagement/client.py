@@ -252,6 +252,10 @@ class EngagementClient(PrivacyCalls, IngestReads):
         """The version and the limits of the server."""
         return await self._call(self._server.GetServerInfo, v1.GetServerInfoRequest())
 
+    async def get_server_stats(self) -> v1.GetServerStatsResponse:
+        """What the server does now and did in the last minutes, for operators."""
+        return await self._call(self._server.GetServerStats, v1.GetServerStatsRequest())
+
     async def list_accounts(self, *, page_size: int = 1000) -> AsyncIterator[v1.Account]:
         """The accounts that have been written to, of the partitions of the node, by id; for operators."""
         request = v1.ListAccountsRequest(page_size=page_size)

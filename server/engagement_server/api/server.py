@@ -114,6 +114,13 @@ class ServerHandlers:
         response.limits.retention.FromMilliseconds(longest_ms)
         return response
 
+    async def get_server_stats(
+        self, request: v1.GetServerStatsRequest, call: Call
+    ) -> v1.GetServerStatsResponse:
+        """Returns what this node does now."""
+        require_valid(request)
+        return v1.GetServerStatsResponse(version=self._info.version)
+
     async def list_accounts(self, request: v1.ListAccountsRequest, call: Call) -> v1.ListAccountsResponse:
         """Returns one page of accounts."""
         require_valid(request)

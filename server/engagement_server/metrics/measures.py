@@ -6,6 +6,7 @@ shown, nor how they travel.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -16,6 +17,7 @@ from engagement_server.metrics.catalogue import CATALOGUE, Series
 
 OTHERS: Final = "others"
 """The value of all labels of what there is no room for."""
+_REFRESH_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 10.0
 """How long the gauges of another process count after it has sent them last."""
 
@@ -106,6 +108,12 @@ class Measures:
         """Prepares the gauges to be read."""
         for refresh in self._refreshers:
             await refresh()
+
+    async def refresh_periodically(self) -> None:
+        """Prepares the gauges once a second, for snapshots to have them; never returns."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(_REFRESH_SECONDS)
 
     def counts(self) -> list[tuple[Key, Count]]:
         """All counts of the processes that are merged here. It may be called in any thread."""

@@ -42,6 +42,20 @@ class ReceiveTimes:
             found = self._find_behind_damage(after, last, accepted_ms=accepted_ms)
         return last if found is None else found - 1
 
+    def first_accepted_ms(self, after: int, through: int) -> int | None:
+        """When the first event of a range was accepted; None if there is none, or if it cannot be read."""
+        try:
+            row = self._connection.execute(
+                "SELECT receive_time_ms FROM events WHERE position > ? AND position <= ?"
+                " ORDER BY position LIMIT 1",
+                (after, through),
+            ).fetchone()
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            return None
+        return None if row is None else int(row[0])
+
     def expired_through(
         self,
         after: int,

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NoReturn
 
 from engagement import v1
+from engagement_server.clock import now_ms
 from engagement_server.cursor import origin_of
 from engagement_server.errors import CursorExpiredError, DamagedEventsError, DataDamagedError
 from engagement_server.model import Notice
@@ -60,6 +61,8 @@ class Subscription:
         self._pace = subscriptions.pace
         self._cursors = subscriptions.cursors
         self.account_id = request.account_id
+        self.start_ms = now_ms()
+        """When the stream was opened."""
         self._wanted = request.filter
         self.filter_key = filter_key(request.filter)
         self._max_batch_events = min(request.max_batch_events or _DEFAULT_BATCH_EVENTS, MAX_BATCH_EVENTS)
@@ -103,6 +106,20 @@ class Subscription:
             end = bisect_right(erased, self._sending[-1].position)
             if not {event.position for event in self._sending}.isdisjoint(erased[start:end]):
                 self.client.reset()
+
+    @property
+    def unsent_events(self) -> int:
+        """Number of events that it has neither sent nor passed by, as far as it goes."""
+        if self._place.is_idle and not self._place.growth.is_set():  # what came meanwhile does not match
+            return 0
+        after, through = self.unsent_range
+        return max(0, through - after)
+
+    @property
+    def unsent_range(self) -> tuple[int, int]:
+        """The position after which these events come, and that of the last of them."""
+        through = self._tail.position if self._stop_position is None else self._stop_position
+        return max(self._place.position, origin_of(through)), through
 
     async def run(self, predicate: Predicate) -> None:
         """Serves the stream to its end. Raises the RequestError that ends it."""

@@ -25,7 +25,7 @@ from engagement_server.streams.subscription import Subscription
 from engagement_server.streams.tails import Tails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from engagement_server.cursor import Cursors
     from engagement_server.governor.turns import Caller
@@ -112,9 +112,9 @@ class Subscriptions:
                 self._running.remove(subscription)
 
     @property
-    def open_streams(self) -> int:
-        """How many there are."""
-        return self._room.used_bytes
+    def running(self) -> Collection[Subscription]:
+        """Those that are open."""
+        return self._running
 
     def drain(self) -> None:
         """Asks all clients to reconnect, and soon cuts off those that do not read."""

@@ -94,6 +94,7 @@ async def _start(settings: WorkerSettings, supervisor: Supervisor, counts: Worke
     counts.add(MEASURES, Part(measures, Measured))
     counts.send()  # all that there is to count, from 0
     supervisor.start("send-counts", counts.send_periodically)
+    supervisor.start("refresh-measures", measures.refresh_periodically)
     await server.listen()
     return server
 

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from engagement.v1 import error_reason_pb2 as engagement_dot_v1_dot_error__reason__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n\x13ListAccountsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x14ListAccountsResponse\x12(\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x16.engagement.v1.Account\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"d\n\x07\x41\x63\x63ount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\x12\x35\n\x11last_receive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x16\n\x14GetServerInfoRequest\"\xbb\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63ontract\x18\x02 \x01(\t\x12%\n\x06limits\x18\x03 \x01(\x0b\x32\x15.engagement.v1.Limits\x12\x11\n\tlog_epoch\x18\x04 \x01(\t\x12\x17\n\x0fpartition_count\x18\x05 \x01(\x05\x12,\n\npartitions\x18\x06 \x03(\x0b\x32\x18.engagement.v1.Partition\"\xac\x02\n\tPartition\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x11\n\tlog_epoch\x18\x02 \x01(\t\x12-\n\tview_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08\x12,\n\tretention\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x12remove_before_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0b\x65xpiry_hold\x18\x07 \x01(\x0b\x32\x19.engagement.v1.ExpiryHold\x12\x0e\n\x06\x64\x61mage\x18\x08 \x01(\t\x12\x16\n\x0e\x65xpired_events\x18\t \x01(\x03\"\x83\x03\n\nExpiryHold\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .engagement.v1.ExpiryHold.Reason\x12-\n\thold_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63ommit_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclock_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndue_events\x18\x05 \x01(\x03\x12\x15\n\rstored_events\x18\x06 \x01(\x03\"\x87\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12REASON_CLOCK_AHEAD\x10\x01\x12\x17\n\x13REASON_CLOCK_BEHIND\x10\x02\x12\x1a\n\x16REASON_CLOCKS_DISAGREE\x10\x03\x12\x18\n\x14REASON_LARGE_REMOVAL\x10\x04\"q\n\x13SetRetentionRequest\x12\x43\n\tretention\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x15\xbaH\x12\xaa\x01\x0c\"\x06\x08\x80\xbc\xe0\xdf\x0b\x32\x02\x08\x01\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"\xb0\x01\n\x14SetRetentionResponse\x12\x35\n\x12previous_retention\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x12remove_before_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndue_events\x18\x03 \x01(\x03\x12\x15\n\rstored_events\x18\x04 \x01(\x03\"-\n\x14ReleaseExpiryRequest\x12\x15\n\rvalidate_only\x18\x01 \x01(\x08\"\xaa\x01\n\x15ReleaseExpiryResponse\x12.\n\x0b\x65xpiry_hold\x18\x01 \x01(\x0b\x32\x19.engagement.v1.ExpiryHold\x12\x36\n\x12remove_before_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndue_events\x18\x03 \x01(\x03\x12\x15\n\rstored_events\x18\x04 \x01(\x03\"\xf4\x06\n\x06Limits\x12\x1b\n\x13max_text_characters\x18\x01 \x01(\x05\x12\x1f\n\x17max_event_id_characters\x18\x02 \x01(\x05\x12\x1d\n\x15max_source_characters\x18\x03 \x01(\x05\x12\x17\n\x0fmax_event_bytes\x18\x04 \x01(\x03\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x03\x12\x18\n\x10max_batch_events\x18\x06 \x01(\x05\x12\x18\n\x10max_chunk_events\x18\x07 \x01(\x05\x12\x1a\n\x12max_unacked_chunks\x18\x08 \x01(\x05\x12\x17\n\x0fmax_page_events\x18\t \x01(\x05\x12\x31\n\x0emax_clock_lead\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_stream_age\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13upload_idle_timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16min_keepalive_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_entity_names\x18\x0f \x01(\x05\x12\"\n\x1amax_entity_name_characters\x18\x10 \x01(\x05\x12%\n\x1dmax_subscription_batch_events\x18\x11 \x01(\x05\x12,\n\tretention\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x19max_additional_attributes\x18\x13 \x01(\x05\x12\x1a\n\x12max_other_contacts\x18\x14 \x01(\x05\x12\x19\n\x11max_filter_values\x18\x15 \x01(\x05\x12\x16\n\x0emax_mask_paths\x18\x16 \x01(\x05\x12\x1a\n\x12max_metadata_bytes\x18\x17 \x01(\x05\x12\x17\n\x0fmax_chunk_bytes\x18\x18 \x01(\x03\x12&\n\x1emax_rejections_without_success\x18\x19 \x01(\x05\x32\x8d\x03\n\rServerService\x12_\n\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12\\\n\x0cSetRetention\x12\".engagement.v1.SetRetentionRequest\x1a#.engagement.v1.SetRetentionResponse\"\x03\x90\x02\x02\x12_\n\rReleaseExpiry\x12#.engagement.v1.ReleaseExpiryRequest\x1a$.engagement.v1.ReleaseExpiryResponse\"\x03\x90\x02\x02\x12\\\n\x0cListAccounts\x12\".engagement.v1.ListAccountsRequest\x1a#.engagement.v1.ListAccountsResponse\"\x03\x90\x02\x01\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"engagement/v1/server_service.proto\x12\rengagement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a engagement/v1/error_reason.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n\x13ListAccountsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x14ListAccountsResponse\x12(\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x16.engagement.v1.Account\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"d\n\x07\x41\x63\x63ount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\x12\x35\n\x11last_receive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x16\n\x14GetServerInfoRequest\"\xbb\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63ontract\x18\x02 \x01(\t\x12%\n\x06limits\x18\x03 \x01(\x0b\x32\x15.engagement.v1.Limits\x12\x11\n\tlog_epoch\x18\x04 \x01(\t\x12\x17\n\x0fpartition_count\x18\x05 \x01(\x05\x12,\n\npartitions\x18\x06 \x03(\x0b\x32\x18.engagement.v1.Partition\"\x17\n\x15GetServerStatsRequest\"\xdb\x05\n\x16GetServerStatsResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bsample_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07samples\x18\x04 \x03(\x0b\x32\x1b.engagement.v1.ServerSample\x12*\n\x06\x63hecks\x18\x05 \x03(\x0b\x32\x1a.engagement.v1.ServerCheck\x12\x33\n\x0erejected_rules\x18\x06 \x03(\x0b\x32\x1b.engagement.v1.RejectedRule\x12\x17\n\x0frejected_events\x18\x07 \x01(\x03\x12!\n\x19rejected_rules_incomplete\x18\x08 \x01(\x08\x12\x30\n\x0c\x66\x61iled_calls\x18\t \x03(\x0b\x32\x1a.engagement.v1.FailedCalls\x12\x37\n\rsubscriptions\x18\n \x03(\x0b\x32 .engagement.v1.SubscriptionStats\x12\x1a\n\x12open_subscriptions\x18\x0b \x01(\x05\x12\x14\n\x0copen_uploads\x18\x0c \x01(\x05\x12\'\n\x05\x66iles\x18\r \x03(\x0b\x32\x18.engagement.v1.StoreFile\x12\x1c\n\x0f\x64isk_free_bytes\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x0cmemory_bytes\x18\x0f \x01(\x03\x12\x1a\n\x12memory_limit_bytes\x18\x10 \x01(\x03\x12\x31\n\npartitions\x18\x11 \x03(\x0b\x32\x1d.engagement.v1.PartitionStats\x12\'\n\x05nodes\x18\x12 \x03(\x0b\x32\x18.engagement.v1.NodeStatsB\x12\n\x10_disk_free_bytes\"\xcf\x03\n\x0cServerSample\x12,\n\x08\x65nd_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0f\x61\x63\x63\x65pted_events\x18\x03 \x01(\x03\x12\x18\n\x10\x64uplicate_events\x18\x04 \x01(\x03\x12\x19\n\x11suppressed_events\x18\x05 \x01(\x03\x12\x17\n\x0frejected_events\x18\x06 \x01(\x03\x12\r\n\x05\x63\x61lls\x18\x07 \x01(\x03\x12\x14\n\x0c\x66\x61iled_calls\x18\x08 \x01(\x03\x12\x33\n\x10median_call_time\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rp99_call_time\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x63ommits\x18\x0b \x01(\x03\x12\x32\n\x0fp99_commit_time\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmemory_bytes\x18\r \x01(\x03\x12\x16\n\x0emax_lag_events\x18\x0e \x01(\x03\">\n\x0bServerCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x10\n\x08required\x18\x03 \x01(\x08\"\xfa\x01\n\x0cRejectedRule\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05other\x18\x03 \x01(\x08\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0c\n\x04rule\x18\x05 \x01(\t\x12*\n\x06reason\x18\x06 \x01(\x0e\x32\x1a.engagement.v1.ErrorReason\x12\x0e\n\x06\x65vents\x18\x07 \x01(\x03\x12\x34\n\x10last_reject_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\x12\x13\n\x0bvalue_shape\x18\n \x01(\t\",\n\x0b\x46\x61iledCalls\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x03\"\x93\x01\n\x11SubscriptionStats\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlag_events\x18\x03 \x01(\x03\x12&\n\x03lag\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"(\n\tStoreFile\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\"\xf0\x02\n\x0ePartitionStats\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\x08\x12\x15\n\rstored_events\x18\x03 \x01(\x03\x12\x37\n\x13oldest_receive_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10next_expiry_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x65xpired_events\x18\x06 \x01(\x03\x12.\n\x0b\x65xpiry_hold\x18\x07 \x01(\x0b\x32\x19.engagement.v1.ExpiryHold\x12\x18\n\x10pending_erasures\x18\x08 \x01(\x05\x12\x0e\n\x06\x64\x61mage\x18\t \x01(\t\x12\x18\n\x10log_lag_messages\x18\n \x01(\x03\x12+\n\x08view_age\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\"`\n\tNodeStats\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0c\n\x04self\x18\x02 \x01(\x08\x12\x34\n\x10last_commit_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xac\x02\n\tPartition\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x11\n\tlog_epoch\x18\x02 \x01(\t\x12-\n\tview_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08\x12,\n\tretention\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x12remove_before_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0b\x65xpiry_hold\x18\x07 \x01(\x0b\x32\x19.engagement.v1.ExpiryHold\x12\x0e\n\x06\x64\x61mage\x18\x08 \x01(\t\x12\x16\n\x0e\x65xpired_events\x18\t \x01(\x03\"\x83\x03\n\nExpiryHold\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .engagement.v1.ExpiryHold.Reason\x12-\n\thold_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63ommit_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclock_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndue_events\x18\x05 \x01(\x03\x12\x15\n\rstored_events\x18\x06 \x01(\x03\"\x87\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12REASON_CLOCK_AHEAD\x10\x01\x12\x17\n\x13REASON_CLOCK_BEHIND\x10\x02\x12\x1a\n\x16REASON_CLOCKS_DISAGREE\x10\x03\x12\x18\n\x14REASON_LARGE_REMOVAL\x10\x04\"q\n\x13SetRetentionRequest\x12\x43\n\tretention\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x15\xbaH\x12\xaa\x01\x0c\"\x06\x08\x80\xbc\xe0\xdf\x0b\x32\x02\x08\x01\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"\xb0\x01\n\x14SetRetentionResponse\x12\x35\n\x12previous_retention\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x12remove_before_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndue_events\x18\x03 \x01(\x03\x12\x15\n\rstored_events\x18\x04 \x01(\x03\"-\n\x14ReleaseExpiryRequest\x12\x15\n\rvalidate_only\x18\x01 \x01(\x08\"\xaa\x01\n\x15ReleaseExpiryResponse\x12.\n\x0b\x65xpiry_hold\x18\x01 \x01(\x0b\x32\x19.engagement.v1.ExpiryHold\x12\x36\n\x12remove_before_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndue_events\x18\x03 \x01(\x03\x12\x15\n\rstored_events\x18\x04 \x01(\x03\"\xf4\x06\n\x06Limits\x12\x1b\n\x13max_text_characters\x18\x01 \x01(\x05\x12\x1f\n\x17max_event_id_characters\x18\x02 \x01(\x05\x12\x1d\n\x15max_source_characters\x18\x03 \x01(\x05\x12\x17\n\x0fmax_event_bytes\x18\x04 \x01(\x03\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x03\x12\x18\n\x10max_batch_events\x18\x06 \x01(\x05\x12\x18\n\x10max_chunk_events\x18\x07 \x01(\x05\x12\x1a\n\x12max_unacked_chunks\x18\x08 \x01(\x05\x12\x17\n\x0fmax_page_events\x18\t \x01(\x05\x12\x31\n\x0emax_clock_lead\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_stream_age\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13upload_idle_timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16min_keepalive_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_entity_names\x18\x0f \x01(\x05\x12\"\n\x1amax_entity_name_characters\x18\x10 \x01(\x05\x12%\n\x1dmax_subscription_batch_events\x18\x11 \x01(\x05\x12,\n\tretention\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x19max_additional_attributes\x18\x13 \x01(\x05\x12\x1a\n\x12max_other_contacts\x18\x14 \x01(\x05\x12\x19\n\x11max_filter_values\x18\x15 \x01(\x05\x12\x16\n\x0emax_mask_paths\x18\x16 \x01(\x05\x12\x1a\n\x12max_metadata_bytes\x18\x17 \x01(\x05\x12\x17\n\x0fmax_chunk_bytes\x18\x18 \x01(\x03\x12&\n\x1emax_rejections_without_success\x18\x19 \x01(\x05\x32\xf1\x03\n\rServerService\x12_\n\rGetServerInfo\x12#.engagement.v1.GetServerInfoRequest\x1a$.engagement.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12\x62\n\x0eGetServerStats\x12$.engagement.v1.GetServerStatsRequest\x1a%.engagement.v1.GetServerStatsResponse\"\x03\x90\x02\x01\x12\\\n\x0cSetRetention\x12\".engagement.v1.SetRetentionRequest\x1a#.engagement.v1.SetRetentionResponse\"\x03\x90\x02\x02\x12_\n\rReleaseExpiry\x12#.engagement.v1.ReleaseExpiryRequest\x1a$.engagement.v1.ReleaseExpiryResponse\"\x03\x90\x02\x02\x12\\\n\x0cListAccounts\x12\".engagement.v1.ListAccountsRequest\x1a#.engagement.v1.ListAccountsResponse\"\x03\x90\x02\x01\x42x\n!io.github.engagementattributes.v1P\x01ZQgithub.com/engagement-attributes/engagement-attributes/clients/go/v1;engagementv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,38 +44,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETRETENTIONREQUEST'].fields_by_name['retention']._serialized_options = b'\272H\022\252\001\014\"\006\010\200\274\340\337\0132\002\010\001\310\001\001'
   _globals['_SERVERSERVICE'].methods_by_name['GetServerInfo']._loaded_options = None
   _globals['_SERVERSERVICE'].methods_by_name['GetServerInfo']._serialized_options = b'\220\002\001'
+  _globals['_SERVERSERVICE'].methods_by_name['GetServerStats']._loaded_options = None
+  _globals['_SERVERSERVICE'].methods_by_name['GetServerStats']._serialized_options = b'\220\002\001'
   _globals['_SERVERSERVICE'].methods_by_name['SetRetention']._loaded_options = None
   _globals['_SERVERSERVICE'].methods_by_name['SetRetention']._serialized_options = b'\220\002\002'
   _globals['_SERVERSERVICE'].methods_by_name['ReleaseExpiry']._loaded_options = None
   _globals['_SERVERSERVICE'].methods_by_name['ReleaseExpiry']._serialized_options = b'\220\002\002'
   _globals['_SERVERSERVICE'].methods_by_name['ListAccounts']._loaded_options = None
   _globals['_SERVERSERVICE'].methods_by_name['ListAccounts']._serialized_options = b'\220\002\001'
-  _globals['_LISTACCOUNTSREQUEST']._serialized_start=147
-  _globals['_LISTACCOUNTSREQUEST']._serialized_end=226
-  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=228
-  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=317
-  _globals['_ACCOUNT']._serialized_start=319
-  _globals['_ACCOUNT']._serialized_end=419
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=421
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=443
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=446
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=633
-  _globals['_PARTITION']._serialized_start=636
-  _globals['_PARTITION']._serialized_end=936
-  _globals['_EXPIRYHOLD']._serialized_start=939
-  _globals['_EXPIRYHOLD']._serialized_end=1326
-  _globals['_EXPIRYHOLD_REASON']._serialized_start=1191
-  _globals['_EXPIRYHOLD_REASON']._serialized_end=1326
-  _globals['_SETRETENTIONREQUEST']._serialized_start=1328
-  _globals['_SETRETENTIONREQUEST']._serialized_end=1441
-  _globals['_SETRETENTIONRESPONSE']._serialized_start=1444
-  _globals['_SETRETENTIONRESPONSE']._serialized_end=1620
-  _globals['_RELEASEEXPIRYREQUEST']._serialized_start=1622
-  _globals['_RELEASEEXPIRYREQUEST']._serialized_end=1667
-  _globals['_RELEASEEXPIRYRESPONSE']._serialized_start=1670
-  _globals['_RELEASEEXPIRYRESPONSE']._serialized_end=1840
-  _globals['_LIMITS']._serialized_start=1843
-  _globals['_LIMITS']._serialized_end=2727
-  _globals['_SERVERSERVICE']._serialized_start=2730
-  _globals['_SERVERSERVICE']._serialized_end=3127
+  _globals['_LISTACCOUNTSREQUEST']._serialized_start=181
+  _globals['_LISTACCOUNTSREQUEST']._serialized_end=260
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=262
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=351
+  _globals['_ACCOUNT']._serialized_start=353
+  _globals['_ACCOUNT']._serialized_end=453
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=455
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=477
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=480
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=667
+  _globals['_GETSERVERSTATSREQUEST']._serialized_start=669
+  _globals['_GETSERVERSTATSREQUEST']._serialized_end=692
+  _globals['_GETSERVERSTATSRESPONSE']._serialized_start=695
+  _globals['_GETSERVERSTATSRESPONSE']._serialized_end=1426
+  _globals['_SERVERSAMPLE']._serialized_start=1429
+  _globals['_SERVERSAMPLE']._serialized_end=1892
+  _globals['_SERVERCHECK']._serialized_start=1894
+  _globals['_SERVERCHECK']._serialized_end=1956
+  _globals['_REJECTEDRULE']._serialized_start=1959
+  _globals['_REJECTEDRULE']._serialized_end=2209
+  _globals['_FAILEDCALLS']._serialized_start=2211
+  _globals['_FAILEDCALLS']._serialized_end=2255
+  _globals['_SUBSCRIPTIONSTATS']._serialized_start=2258
+  _globals['_SUBSCRIPTIONSTATS']._serialized_end=2405
+  _globals['_STOREFILE']._serialized_start=2407
+  _globals['_STOREFILE']._serialized_end=2447
+  _globals['_PARTITIONSTATS']._serialized_start=2450
+  _globals['_PARTITIONSTATS']._serialized_end=2818
+  _globals['_NODESTATS']._serialized_start=2820
+  _globals['_NODESTATS']._serialized_end=2916
+  _globals['_PARTITION']._serialized_start=2919
+  _globals['_PARTITION']._serialized_end=3219
+  _globals['_EXPIRYHOLD']._serialized_start=3222
+  _globals['_EXPIRYHOLD']._serialized_end=3609
+  _globals['_EXPIRYHOLD_REASON']._serialized_start=3474
+  _globals['_EXPIRYHOLD_REASON']._serialized_end=3609
+  _globals['_SETRETENTIONREQUEST']._serialized_start=3611
+  _globals['_SETRETENTIONREQUEST']._serialized_end=3724
+  _globals['_SETRETENTIONRESPONSE']._serialized_start=3727
+  _globals['_SETRETENTIONRESPONSE']._serialized_end=3903
+  _globals['_RELEASEEXPIRYREQUEST']._serialized_start=3905
+  _globals['_RELEASEEXPIRYREQUEST']._serialized_end=3950
+  _globals['_RELEASEEXPIRYRESPONSE']._serialized_start=3953
+  _globals['_RELEASEEXPIRYRESPONSE']._serialized_end=4123
+  _globals['_LIMITS']._serialized_start=4126
+  _globals['_LIMITS']._serialized_end=5010
+  _globals['_SERVERSERVICE']._serialized_start=5013
+  _globals['_SERVERSERVICE']._serialized_end=5510
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2
+from engagement.v1 import error_reason_pb2 as _error_reason_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -57,6 +58,180 @@ class GetServerInfoResponse(_message.Message):
     partition_count: int
     partitions: _containers.RepeatedCompositeFieldContainer[Partition]
     def __init__(self, version: _Optional[str] = ..., contract: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., log_epoch: _Optional[str] = ..., partition_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ...) -> None: ...
+
+class GetServerStatsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetServerStatsResponse(_message.Message):
+    __slots__ = ("version", "start_time", "sample_time", "samples", "checks", "rejected_rules", "rejected_events", "rejected_rules_incomplete", "failed_calls", "subscriptions", "open_subscriptions", "open_uploads", "files", "disk_free_bytes", "memory_bytes", "memory_limit_bytes", "partitions", "nodes")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_RULES_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_RULES_INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_CALLS_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_UPLOADS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    DISK_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    start_time: _timestamp_pb2.Timestamp
+    sample_time: _timestamp_pb2.Timestamp
+    samples: _containers.RepeatedCompositeFieldContainer[ServerSample]
+    checks: _containers.RepeatedCompositeFieldContainer[ServerCheck]
+    rejected_rules: _containers.RepeatedCompositeFieldContainer[RejectedRule]
+    rejected_events: int
+    rejected_rules_incomplete: bool
+    failed_calls: _containers.RepeatedCompositeFieldContainer[FailedCalls]
+    subscriptions: _containers.RepeatedCompositeFieldContainer[SubscriptionStats]
+    open_subscriptions: int
+    open_uploads: int
+    files: _containers.RepeatedCompositeFieldContainer[StoreFile]
+    disk_free_bytes: int
+    memory_bytes: int
+    memory_limit_bytes: int
+    partitions: _containers.RepeatedCompositeFieldContainer[PartitionStats]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeStats]
+    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sample_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., samples: _Optional[_Iterable[_Union[ServerSample, _Mapping]]] = ..., checks: _Optional[_Iterable[_Union[ServerCheck, _Mapping]]] = ..., rejected_rules: _Optional[_Iterable[_Union[RejectedRule, _Mapping]]] = ..., rejected_events: _Optional[int] = ..., rejected_rules_incomplete: _Optional[bool] = ..., failed_calls: _Optional[_Iterable[_Union[FailedCalls, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[SubscriptionStats, _Mapping]]] = ..., open_subscriptions: _Optional[int] = ..., open_uploads: _Optional[int] = ..., files: _Optional[_Iterable[_Union[StoreFile, _Mapping]]] = ..., disk_free_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[PartitionStats, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[NodeStats, _Mapping]]] = ...) -> None: ...
+
+class ServerSample(_message.Message):
+    __slots__ = ("end_time", "duration", "accepted_events", "duplicate_events", "suppressed_events", "rejected_events", "calls", "failed_calls", "median_call_time", "p99_call_time", "commits", "p99_commit_time", "memory_bytes", "max_lag_events")
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    SUPPRESSED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_CALLS_FIELD_NUMBER: _ClassVar[int]
+    MEDIAN_CALL_TIME_FIELD_NUMBER: _ClassVar[int]
+    P99_CALL_TIME_FIELD_NUMBER: _ClassVar[int]
+    COMMITS_FIELD_NUMBER: _ClassVar[int]
+    P99_COMMIT_TIME_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_LAG_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    end_time: _timestamp_pb2.Timestamp
+    duration: _duration_pb2.Duration
+    accepted_events: int
+    duplicate_events: int
+    suppressed_events: int
+    rejected_events: int
+    calls: int
+    failed_calls: int
+    median_call_time: _duration_pb2.Duration
+    p99_call_time: _duration_pb2.Duration
+    commits: int
+    p99_commit_time: _duration_pb2.Duration
+    memory_bytes: int
+    max_lag_events: int
+    def __init__(self, end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., accepted_events: _Optional[int] = ..., duplicate_events: _Optional[int] = ..., suppressed_events: _Optional[int] = ..., rejected_events: _Optional[int] = ..., calls: _Optional[int] = ..., failed_calls: _Optional[int] = ..., median_call_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., p99_call_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., commits: _Optional[int] = ..., p99_commit_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., max_lag_events: _Optional[int] = ...) -> None: ...
+
+class ServerCheck(_message.Message):
+    __slots__ = ("name", "problem", "required")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    problem: str
+    required: bool
+    def __init__(self, name: _Optional[str] = ..., problem: _Optional[str] = ..., required: _Optional[bool] = ...) -> None: ...
+
+class RejectedRule(_message.Message):
+    __slots__ = ("account_id", "source", "other", "field", "rule", "reason", "events", "last_reject_time", "description", "value_shape")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LAST_REJECT_TIME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    VALUE_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    source: str
+    other: bool
+    field: str
+    rule: str
+    reason: _error_reason_pb2.ErrorReason
+    events: int
+    last_reject_time: _timestamp_pb2.Timestamp
+    description: str
+    value_shape: str
+    def __init__(self, account_id: _Optional[str] = ..., source: _Optional[str] = ..., other: _Optional[bool] = ..., field: _Optional[str] = ..., rule: _Optional[str] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., events: _Optional[int] = ..., last_reject_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., description: _Optional[str] = ..., value_shape: _Optional[str] = ...) -> None: ...
+
+class FailedCalls(_message.Message):
+    __slots__ = ("reason", "calls")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    calls: int
+    def __init__(self, reason: _Optional[str] = ..., calls: _Optional[int] = ...) -> None: ...
+
+class SubscriptionStats(_message.Message):
+    __slots__ = ("account_id", "start_time", "lag_events", "lag")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAG_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    start_time: _timestamp_pb2.Timestamp
+    lag_events: int
+    lag: _duration_pb2.Duration
+    def __init__(self, account_id: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lag_events: _Optional[int] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class StoreFile(_message.Message):
+    __slots__ = ("kind", "bytes")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    bytes: int
+    def __init__(self, kind: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class PartitionStats(_message.Message):
+    __slots__ = ("number", "current", "stored_events", "oldest_receive_time", "next_expiry_time", "expired_events", "expiry_hold", "pending_erasures", "damage", "log_lag_messages", "view_age")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    STORED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_RECEIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    NEXT_EXPIRY_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRY_HOLD_FIELD_NUMBER: _ClassVar[int]
+    PENDING_ERASURES_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    LOG_LAG_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    VIEW_AGE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    current: bool
+    stored_events: int
+    oldest_receive_time: _timestamp_pb2.Timestamp
+    next_expiry_time: _timestamp_pb2.Timestamp
+    expired_events: int
+    expiry_hold: ExpiryHold
+    pending_erasures: int
+    damage: str
+    log_lag_messages: int
+    view_age: _duration_pb2.Duration
+    def __init__(self, number: _Optional[int] = ..., current: _Optional[bool] = ..., stored_events: _Optional[int] = ..., oldest_receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_expiry_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expired_events: _Optional[int] = ..., expiry_hold: _Optional[_Union[ExpiryHold, _Mapping]] = ..., pending_erasures: _Optional[int] = ..., damage: _Optional[str] = ..., log_lag_messages: _Optional[int] = ..., view_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class NodeStats(_message.Message):
+    __slots__ = ("node_id", "self", "last_commit_time")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SELF_FIELD_NUMBER: _ClassVar[int]
+    LAST_COMMIT_TIME_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    self: bool
+    last_commit_time: _timestamp_pb2.Timestamp
+    def __init__(self_, node_id: _Optional[str] = ..., self: _Optional[bool] = ..., last_commit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Partition(_message.Message):
     __slots__ = ("number", "log_epoch", "view_time", "current", "retention", "remove_before_time", "expiry_hold", "damage", "expired_events")

@@ -41,6 +41,11 @@ class ServerServiceStub:
                 request_serializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoRequest.SerializeToString,
                 response_deserializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoResponse.FromString,
                 _registered_method=True)
+        self.GetServerStats = channel.unary_unary(
+                '/engagement.v1.ServerService/GetServerStats',
+                request_serializer=engagement_dot_v1_dot_server__service__pb2.GetServerStatsRequest.SerializeToString,
+                response_deserializer=engagement_dot_v1_dot_server__service__pb2.GetServerStatsResponse.FromString,
+                _registered_method=True)
         self.SetRetention = channel.unary_unary(
                 '/engagement.v1.ServerService/SetRetention',
                 request_serializer=engagement_dot_v1_dot_server__service__pb2.SetRetentionRequest.SerializeToString,
@@ -66,6 +71,20 @@ class ServerServiceServicer:
     def GetServerInfo(self, request, context):
         """`GetServerInfo` reads the version of the server, its limits, and which
         accounts it serves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetServerStats(self, request, context):
+        """`GetServerStats` reads what this node does now and what it did in the last
+        minutes: rates, rejected events by rule, slow subscriptions, the store, and
+        what is about to be removed. It is for operators, and for what shows them
+        the server; it has no value of an event.
+
+        The node takes a sample every five seconds, so nothing here is older, and
+        calling more often shows nothing new. Counts begin with the start of the
+        server. With several processes, all of them are in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +135,11 @@ def add_ServerServiceServicer_to_server(servicer, server):
                     request_deserializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoRequest.FromString,
                     response_serializer=engagement_dot_v1_dot_server__service__pb2.GetServerInfoResponse.SerializeToString,
             ),
+            'GetServerStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerStats,
+                    request_deserializer=engagement_dot_v1_dot_server__service__pb2.GetServerStatsRequest.FromString,
+                    response_serializer=engagement_dot_v1_dot_server__service__pb2.GetServerStatsResponse.SerializeToString,
+            ),
             'SetRetention': grpc.unary_unary_rpc_method_handler(
                     servicer.SetRetention,
                     request_deserializer=engagement_dot_v1_dot_server__service__pb2.SetRetentionRequest.FromString,
@@ -161,6 +185,33 @@ class ServerService:
             '/engagement.v1.ServerService/GetServerInfo',
             engagement_dot_v1_dot_server__service__pb2.GetServerInfoRequest.SerializeToString,
             engagement_dot_v1_dot_server__service__pb2.GetServerInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServerStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/engagement.v1.ServerService/GetServerStats',
+            engagement_dot_v1_dot_server__service__pb2.GetServerStatsRequest.SerializeToString,
+            engagement_dot_v1_dot_server__service__pb2.GetServerStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24271,6 +24271,3294 @@ pub const __GET_SERVER_INFO_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEn
     from_json: ::buffa::type_registry::any_from_json::<GetServerInfoResponse>,
     is_wkt: false,
 };
+/// `GetServerStatsRequest` is the request of `GetServerStats`.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct GetServerStatsRequest {
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for GetServerStatsRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("GetServerStatsRequest").finish()
+    }
+}
+impl GetServerStatsRequest {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetServerStatsRequest";
+}
+::buffa::impl_default_instance!(GetServerStatsRequest);
+impl ::buffa::MessageName for GetServerStatsRequest {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "GetServerStatsRequest";
+    const FULL_NAME: &'static str = "engagement.v1.GetServerStatsRequest";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetServerStatsRequest";
+}
+impl ::buffa::Message for GetServerStatsRequest {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for GetServerStatsRequest {
+    const PROTO_FQN: &'static str = "engagement.v1.GetServerStatsRequest";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for GetServerStatsRequest {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __GET_SERVER_STATS_REQUEST_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.GetServerStatsRequest",
+    to_json: ::buffa::type_registry::any_to_json::<GetServerStatsRequest>,
+    from_json: ::buffa::type_registry::any_from_json::<GetServerStatsRequest>,
+    is_wkt: false,
+};
+/// `GetServerStatsResponse` is the response of `GetServerStats`. The server sets
+/// every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct GetServerStatsResponse {
+    /// Version of the server software, such as "0.1.0".
+    ///
+    /// Field 1: `version`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "version",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub version: String,
+    /// When the server started.
+    ///
+    /// Field 2: `start_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "startTime",
+            alias = "start_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub start_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// When this answer's state was taken, by the clock of the node.
+    ///
+    /// Field 3: `sample_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "sampleTime",
+            alias = "sample_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub sample_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// What happened in the last ten minutes, oldest first: at most 120, each for
+    /// about five seconds. The first ones are missing after a start.
+    ///
+    /// Field 4: `samples`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "samples",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub samples: Vec<ServerSample>,
+    /// What the node checks about itself, as `/readyz?verbose` of its management
+    /// port names it.
+    ///
+    /// Field 5: `checks`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "checks",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub checks: Vec<ServerCheck>,
+    /// Broken rules of the present and the last hour, those of most events first:
+    /// at most 50.
+    ///
+    /// Field 6: `rejected_rules`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejectedRules",
+            alias = "rejected_rules",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub rejected_rules: Vec<RejectedRule>,
+    /// Number of events rejected in the present and the last hour, whether they are
+    /// in `rejected_rules` or not.
+    ///
+    /// Field 7: `rejected_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejectedEvents",
+            alias = "rejected_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub rejected_events: i64,
+    /// Whether the record of rejected events was full, so that some rules are
+    /// missing.
+    ///
+    /// Field 8: `rejected_rules_incomplete`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejectedRulesIncomplete",
+            alias = "rejected_rules_incomplete",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub rejected_rules_incomplete: bool,
+    /// Calls that ended with an error since the start of the server, by reason,
+    /// most first: at most 50.
+    ///
+    /// Field 9: `failed_calls`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "failedCalls",
+            alias = "failed_calls",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub failed_calls: Vec<FailedCalls>,
+    /// Subscriptions that are furthest behind, the slowest first: at most 20.
+    ///
+    /// Field 10: `subscriptions`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "subscriptions",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub subscriptions: Vec<SubscriptionStats>,
+    /// Number of open subscriptions.
+    ///
+    /// Field 11: `open_subscriptions`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "openSubscriptions",
+            alias = "open_subscriptions",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub open_subscriptions: i32,
+    /// Number of open streams of uploads.
+    ///
+    /// Field 12: `open_uploads`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "openUploads",
+            alias = "open_uploads",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub open_uploads: i32,
+    /// Files of the store, all partitions together.
+    ///
+    /// Field 13: `files`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "files",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub files: Vec<StoreFile>,
+    /// Free bytes on the disk of the data folder. Absent if they cannot be told.
+    ///
+    /// Field 14: `disk_free_bytes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "diskFreeBytes",
+            alias = "disk_free_bytes",
+            with = "::buffa::json_helpers::opt_int64",
+            skip_serializing_if = "::core::option::Option::is_none"
+        )
+    )]
+    pub disk_free_bytes: Option<i64>,
+    /// Bytes of memory that all processes of the server take.
+    ///
+    /// Field 15: `memory_bytes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "memoryBytes",
+            alias = "memory_bytes",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub memory_bytes: i64,
+    /// Limit on `memory_bytes`.
+    ///
+    /// Field 16: `memory_limit_bytes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "memoryLimitBytes",
+            alias = "memory_limit_bytes",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub memory_limit_bytes: i64,
+    /// Partitions that this node carries, by number.
+    ///
+    /// Field 17: `partitions`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "partitions",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub partitions: Vec<PartitionStats>,
+    /// Nodes whose commits this node has applied in the last hour, itself included,
+    /// by id. Empty on a single machine.
+    ///
+    /// Field 18: `nodes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "nodes",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+            deserialize_with = "::buffa::json_helpers::null_as_default"
+        )
+    )]
+    pub nodes: Vec<NodeStats>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for GetServerStatsResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("GetServerStatsResponse")
+            .field("version", &self.version)
+            .field("start_time", &self.start_time)
+            .field("sample_time", &self.sample_time)
+            .field("samples", &self.samples)
+            .field("checks", &self.checks)
+            .field("rejected_rules", &self.rejected_rules)
+            .field("rejected_events", &self.rejected_events)
+            .field("rejected_rules_incomplete", &self.rejected_rules_incomplete)
+            .field("failed_calls", &self.failed_calls)
+            .field("subscriptions", &self.subscriptions)
+            .field("open_subscriptions", &self.open_subscriptions)
+            .field("open_uploads", &self.open_uploads)
+            .field("files", &self.files)
+            .field("disk_free_bytes", &self.disk_free_bytes)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("memory_limit_bytes", &self.memory_limit_bytes)
+            .field("partitions", &self.partitions)
+            .field("nodes", &self.nodes)
+            .finish()
+    }
+}
+impl GetServerStatsResponse {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetServerStatsResponse";
+}
+impl GetServerStatsResponse {
+    #[must_use = "with_* setters return `self` by value; assign or chain the result"]
+    #[inline]
+    ///Sets [`Self::disk_free_bytes`] to `Some(value)`, consuming and returning `self`.
+    pub fn with_disk_free_bytes(mut self, value: i64) -> Self {
+        self.disk_free_bytes = Some(value);
+        self
+    }
+}
+::buffa::impl_default_instance!(GetServerStatsResponse);
+impl ::buffa::MessageName for GetServerStatsResponse {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "GetServerStatsResponse";
+    const FULL_NAME: &'static str = "engagement.v1.GetServerStatsResponse";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.GetServerStatsResponse";
+}
+impl ::buffa::Message for GetServerStatsResponse {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.version.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.version) as u64;
+        }
+        if self.start_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.start_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.sample_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.sample_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.samples {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.checks {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.rejected_rules {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.rejected_events != 0i64 {
+            size
+                += 1u64 + ::buffa::types::int64_encoded_len(self.rejected_events) as u64;
+        }
+        if self.rejected_rules_incomplete {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        for v in &self.failed_calls {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.subscriptions {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.open_subscriptions != 0i32 {
+            size
+                += 1u64
+                    + ::buffa::types::int32_encoded_len(self.open_subscriptions) as u64;
+        }
+        if self.open_uploads != 0i32 {
+            size += 1u64 + ::buffa::types::int32_encoded_len(self.open_uploads) as u64;
+        }
+        for v in &self.files {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if let Some(v) = self.disk_free_bytes {
+            size += 1u64 + ::buffa::types::int64_encoded_len(v) as u64;
+        }
+        if self.memory_bytes != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.memory_bytes) as u64;
+        }
+        if self.memory_limit_bytes != 0i64 {
+            size
+                += 2u64
+                    + ::buffa::types::int64_encoded_len(self.memory_limit_bytes) as u64;
+        }
+        for v in &self.partitions {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 2u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.nodes {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 2u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.version.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.version, buf);
+        }
+        if self.start_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.start_time.write_to(__cache, buf);
+        }
+        if self.sample_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                3u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.sample_time.write_to(__cache, buf);
+        }
+        for v in &self.samples {
+            ::buffa::types::put_len_delimited_header(
+                4u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        for v in &self.checks {
+            ::buffa::types::put_len_delimited_header(
+                5u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        for v in &self.rejected_rules {
+            ::buffa::types::put_len_delimited_header(
+                6u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        if self.rejected_events != 0i64 {
+            ::buffa::types::put_int64_field(7u32, self.rejected_events, buf);
+        }
+        if self.rejected_rules_incomplete {
+            ::buffa::types::put_bool_field(8u32, self.rejected_rules_incomplete, buf);
+        }
+        for v in &self.failed_calls {
+            ::buffa::types::put_len_delimited_header(
+                9u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        for v in &self.subscriptions {
+            ::buffa::types::put_len_delimited_header(
+                10u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        if self.open_subscriptions != 0i32 {
+            ::buffa::types::put_int32_field(11u32, self.open_subscriptions, buf);
+        }
+        if self.open_uploads != 0i32 {
+            ::buffa::types::put_int32_field(12u32, self.open_uploads, buf);
+        }
+        for v in &self.files {
+            ::buffa::types::put_len_delimited_header(
+                13u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        if let Some(v) = self.disk_free_bytes {
+            ::buffa::types::put_int64_field(14u32, v, buf);
+        }
+        if self.memory_bytes != 0i64 {
+            ::buffa::types::put_int64_field(15u32, self.memory_bytes, buf);
+        }
+        if self.memory_limit_bytes != 0i64 {
+            ::buffa::types::put_int64_field(16u32, self.memory_limit_bytes, buf);
+        }
+        for v in &self.partitions {
+            ::buffa::types::put_len_delimited_header(
+                17u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        for v in &self.nodes {
+            ::buffa::types::put_len_delimited_header(
+                18u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.version, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.start_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.sample_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.samples.push(elem);
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.checks.push(elem);
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.rejected_rules.push(elem);
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.rejected_events = ::buffa::types::decode_int64(buf)?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.rejected_rules_incomplete = ::buffa::types::decode_bool(buf)?;
+            }
+            9u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.failed_calls.push(elem);
+            }
+            10u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.subscriptions.push(elem);
+            }
+            11u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.open_subscriptions = ::buffa::types::decode_int32(buf)?;
+            }
+            12u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.open_uploads = ::buffa::types::decode_int32(buf)?;
+            }
+            13u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.files.push(elem);
+            }
+            14u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.disk_free_bytes = ::core::option::Option::Some(
+                    ::buffa::types::decode_int64(buf)?,
+                );
+            }
+            15u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.memory_bytes = ::buffa::types::decode_int64(buf)?;
+            }
+            16u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.memory_limit_bytes = ::buffa::types::decode_int64(buf)?;
+            }
+            17u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.partitions.push(elem);
+            }
+            18u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.nodes.push(elem);
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.version.clear();
+        self.start_time = ::buffa::MessageField::none();
+        self.sample_time = ::buffa::MessageField::none();
+        self.samples.clear();
+        self.checks.clear();
+        self.rejected_rules.clear();
+        self.rejected_events = 0i64;
+        self.rejected_rules_incomplete = false;
+        self.failed_calls.clear();
+        self.subscriptions.clear();
+        self.open_subscriptions = 0i32;
+        self.open_uploads = 0i32;
+        self.files.clear();
+        self.disk_free_bytes = ::core::option::Option::None;
+        self.memory_bytes = 0i64;
+        self.memory_limit_bytes = 0i64;
+        self.partitions.clear();
+        self.nodes.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for GetServerStatsResponse {
+    const PROTO_FQN: &'static str = "engagement.v1.GetServerStatsResponse";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for GetServerStatsResponse {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __GET_SERVER_STATS_RESPONSE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.GetServerStatsResponse",
+    to_json: ::buffa::type_registry::any_to_json::<GetServerStatsResponse>,
+    from_json: ::buffa::type_registry::any_from_json::<GetServerStatsResponse>,
+    is_wkt: false,
+};
+/// `ServerSample` is what happened at a node in a few seconds. The server sets
+/// every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ServerSample {
+    /// End of the time it is about, by the clock of the node.
+    ///
+    /// Field 1: `end_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "endTime",
+            alias = "end_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub end_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Length of that time.
+    ///
+    /// Field 2: `duration`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "duration",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub duration: MessageField<Duration, ::buffa::Inline<Duration>>,
+    /// Number of events by outcome. Events that are sent again count again.
+    ///
+    /// Field 3: `accepted_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "acceptedEvents",
+            alias = "accepted_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub accepted_events: i64,
+    /// See `accepted_events`.
+    ///
+    /// Field 4: `duplicate_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "duplicateEvents",
+            alias = "duplicate_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub duplicate_events: i64,
+    /// See `accepted_events`.
+    ///
+    /// Field 5: `suppressed_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "suppressedEvents",
+            alias = "suppressed_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub suppressed_events: i64,
+    /// See `accepted_events`.
+    ///
+    /// Field 6: `rejected_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rejectedEvents",
+            alias = "rejected_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub rejected_events: i64,
+    /// Number of unary calls that ended.
+    ///
+    /// Field 7: `calls`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "calls",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub calls: i64,
+    /// Number of calls and streams that ended with an error.
+    ///
+    /// Field 8: `failed_calls`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "failedCalls",
+            alias = "failed_calls",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub failed_calls: i64,
+    /// Time within which half of the unary calls ended, as far as its buckets
+    /// tell. Absent if there were none.
+    ///
+    /// Field 9: `median_call_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "medianCallTime",
+            alias = "median_call_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub median_call_time: MessageField<Duration, ::buffa::Inline<Duration>>,
+    /// Time within which 99 of 100 unary calls ended, as far as its buckets tell.
+    /// Absent if there were none.
+    ///
+    /// Field 10: `p99_call_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "p99CallTime",
+            alias = "p99_call_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub p99_call_time: MessageField<Duration, ::buffa::Inline<Duration>>,
+    /// Number of commits.
+    ///
+    /// Field 11: `commits`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "commits",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub commits: i64,
+    /// Time within which 99 of 100 commits were durable, as far as its buckets
+    /// tell. Absent if there were none.
+    ///
+    /// Field 12: `p99_commit_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "p99CommitTime",
+            alias = "p99_commit_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub p99_commit_time: MessageField<Duration, ::buffa::Inline<Duration>>,
+    /// Bytes of memory that all processes of the server took at its end.
+    ///
+    /// Field 13: `memory_bytes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "memoryBytes",
+            alias = "memory_bytes",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub memory_bytes: i64,
+    /// Events that the slowest subscription was behind at its end.
+    ///
+    /// Field 14: `max_lag_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "maxLagEvents",
+            alias = "max_lag_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub max_lag_events: i64,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ServerSample {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ServerSample")
+            .field("end_time", &self.end_time)
+            .field("duration", &self.duration)
+            .field("accepted_events", &self.accepted_events)
+            .field("duplicate_events", &self.duplicate_events)
+            .field("suppressed_events", &self.suppressed_events)
+            .field("rejected_events", &self.rejected_events)
+            .field("calls", &self.calls)
+            .field("failed_calls", &self.failed_calls)
+            .field("median_call_time", &self.median_call_time)
+            .field("p99_call_time", &self.p99_call_time)
+            .field("commits", &self.commits)
+            .field("p99_commit_time", &self.p99_commit_time)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("max_lag_events", &self.max_lag_events)
+            .finish()
+    }
+}
+impl ServerSample {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ServerSample";
+}
+::buffa::impl_default_instance!(ServerSample);
+impl ::buffa::MessageName for ServerSample {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ServerSample";
+    const FULL_NAME: &'static str = "engagement.v1.ServerSample";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ServerSample";
+}
+impl ::buffa::Message for ServerSample {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.end_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.end_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.duration.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.duration.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.accepted_events != 0i64 {
+            size
+                += 1u64 + ::buffa::types::int64_encoded_len(self.accepted_events) as u64;
+        }
+        if self.duplicate_events != 0i64 {
+            size
+                += 1u64
+                    + ::buffa::types::int64_encoded_len(self.duplicate_events) as u64;
+        }
+        if self.suppressed_events != 0i64 {
+            size
+                += 1u64
+                    + ::buffa::types::int64_encoded_len(self.suppressed_events) as u64;
+        }
+        if self.rejected_events != 0i64 {
+            size
+                += 1u64 + ::buffa::types::int64_encoded_len(self.rejected_events) as u64;
+        }
+        if self.calls != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.calls) as u64;
+        }
+        if self.failed_calls != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.failed_calls) as u64;
+        }
+        if self.median_call_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.median_call_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.p99_call_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.p99_call_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.commits != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.commits) as u64;
+        }
+        if self.p99_commit_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.p99_commit_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.memory_bytes != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.memory_bytes) as u64;
+        }
+        if self.max_lag_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.max_lag_events) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.end_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                1u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.end_time.write_to(__cache, buf);
+        }
+        if self.duration.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.duration.write_to(__cache, buf);
+        }
+        if self.accepted_events != 0i64 {
+            ::buffa::types::put_int64_field(3u32, self.accepted_events, buf);
+        }
+        if self.duplicate_events != 0i64 {
+            ::buffa::types::put_int64_field(4u32, self.duplicate_events, buf);
+        }
+        if self.suppressed_events != 0i64 {
+            ::buffa::types::put_int64_field(5u32, self.suppressed_events, buf);
+        }
+        if self.rejected_events != 0i64 {
+            ::buffa::types::put_int64_field(6u32, self.rejected_events, buf);
+        }
+        if self.calls != 0i64 {
+            ::buffa::types::put_int64_field(7u32, self.calls, buf);
+        }
+        if self.failed_calls != 0i64 {
+            ::buffa::types::put_int64_field(8u32, self.failed_calls, buf);
+        }
+        if self.median_call_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                9u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.median_call_time.write_to(__cache, buf);
+        }
+        if self.p99_call_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                10u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.p99_call_time.write_to(__cache, buf);
+        }
+        if self.commits != 0i64 {
+            ::buffa::types::put_int64_field(11u32, self.commits, buf);
+        }
+        if self.p99_commit_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                12u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.p99_commit_time.write_to(__cache, buf);
+        }
+        if self.memory_bytes != 0i64 {
+            ::buffa::types::put_int64_field(13u32, self.memory_bytes, buf);
+        }
+        if self.max_lag_events != 0i64 {
+            ::buffa::types::put_int64_field(14u32, self.max_lag_events, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.end_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.duration.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.accepted_events = ::buffa::types::decode_int64(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.duplicate_events = ::buffa::types::decode_int64(buf)?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.suppressed_events = ::buffa::types::decode_int64(buf)?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.rejected_events = ::buffa::types::decode_int64(buf)?;
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.calls = ::buffa::types::decode_int64(buf)?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.failed_calls = ::buffa::types::decode_int64(buf)?;
+            }
+            9u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.median_call_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            10u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.p99_call_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            11u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.commits = ::buffa::types::decode_int64(buf)?;
+            }
+            12u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.p99_commit_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            13u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.memory_bytes = ::buffa::types::decode_int64(buf)?;
+            }
+            14u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.max_lag_events = ::buffa::types::decode_int64(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.end_time = ::buffa::MessageField::none();
+        self.duration = ::buffa::MessageField::none();
+        self.accepted_events = 0i64;
+        self.duplicate_events = 0i64;
+        self.suppressed_events = 0i64;
+        self.rejected_events = 0i64;
+        self.calls = 0i64;
+        self.failed_calls = 0i64;
+        self.median_call_time = ::buffa::MessageField::none();
+        self.p99_call_time = ::buffa::MessageField::none();
+        self.commits = 0i64;
+        self.p99_commit_time = ::buffa::MessageField::none();
+        self.memory_bytes = 0i64;
+        self.max_lag_events = 0i64;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ServerSample {
+    const PROTO_FQN: &'static str = "engagement.v1.ServerSample";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ServerSample {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __SERVER_SAMPLE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ServerSample",
+    to_json: ::buffa::type_registry::any_to_json::<ServerSample>,
+    from_json: ::buffa::type_registry::any_from_json::<ServerSample>,
+    is_wkt: false,
+};
+/// `ServerCheck` is one condition that a node checks about itself. The server
+/// sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct ServerCheck {
+    /// What is checked, such as "files of the store".
+    ///
+    /// Field 1: `name`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "name",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub name: String,
+    /// What is wrong, for people: at most 1,024 characters; empty if nothing is.
+    ///
+    /// Field 2: `problem`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "problem",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub problem: String,
+    /// Whether the node takes no calls while there is a problem. Others leave calls
+    /// alone.
+    ///
+    /// Field 3: `required`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "required",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub required: bool,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for ServerCheck {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ServerCheck")
+            .field("name", &self.name)
+            .field("problem", &self.problem)
+            .field("required", &self.required)
+            .finish()
+    }
+}
+impl ServerCheck {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ServerCheck";
+}
+::buffa::impl_default_instance!(ServerCheck);
+impl ::buffa::MessageName for ServerCheck {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "ServerCheck";
+    const FULL_NAME: &'static str = "engagement.v1.ServerCheck";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.ServerCheck";
+}
+impl ::buffa::Message for ServerCheck {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.name.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.name) as u64;
+        }
+        if !self.problem.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.problem) as u64;
+        }
+        if self.required {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.name.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.name, buf);
+        }
+        if !self.problem.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.problem, buf);
+        }
+        if self.required {
+            ::buffa::types::put_bool_field(3u32, self.required, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.name, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.problem, buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.required = ::buffa::types::decode_bool(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.name.clear();
+        self.problem.clear();
+        self.required = false;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for ServerCheck {
+    const PROTO_FQN: &'static str = "engagement.v1.ServerCheck";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for ServerCheck {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __SERVER_CHECK_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.ServerCheck",
+    to_json: ::buffa::type_registry::any_to_json::<ServerCheck>,
+    from_json: ::buffa::type_registry::any_from_json::<ServerCheck>,
+    is_wkt: false,
+};
+/// `RejectedRule` is one rule that events of one source broke in one field. The
+/// server sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct RejectedRule {
+    /// Account of the events.
+    ///
+    /// Field 1: `account_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "accountId",
+            alias = "account_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub account_id: String,
+    /// Source of the events, as in `RejectionCount`.
+    ///
+    /// Field 2: `source`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "source",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub source: String,
+    /// Whether this counts what the record had no room for, as in `RejectionCount`.
+    ///
+    /// Field 3: `other`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "other",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub other: bool,
+    /// Path of the field, as in `RejectionCount`.
+    ///
+    /// Field 4: `field`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "field",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub field: String,
+    /// Id of the rule, as in `RejectionCount`.
+    ///
+    /// Field 5: `rule`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "rule",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub rule: String,
+    /// Reason of the rejection.
+    ///
+    /// Field 6: `reason`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "reason",
+            with = "::buffa::json_helpers::proto_enum",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_default_enum_value"
+        )
+    )]
+    pub reason: EnumValue<ErrorReason>,
+    /// Number of rejected events, as in `RejectionCount`.
+    ///
+    /// Field 7: `events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub events: i64,
+    /// When the last of them was rejected that the node remembers. Absent if it
+    /// remembers none.
+    ///
+    /// Field 8: `last_reject_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "lastRejectTime",
+            alias = "last_reject_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub last_reject_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Problem and limit, as in `RecentRejection`, of that event.
+    ///
+    /// Field 9: `description`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "description",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub description: String,
+    /// Shape of the value, as in `RecentRejection`, of that event.
+    ///
+    /// Field 10: `value_shape`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "valueShape",
+            alias = "value_shape",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub value_shape: String,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for RejectedRule {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("RejectedRule")
+            .field("account_id", &self.account_id)
+            .field("source", &self.source)
+            .field("other", &self.other)
+            .field("field", &self.field)
+            .field("rule", &self.rule)
+            .field("reason", &self.reason)
+            .field("events", &self.events)
+            .field("last_reject_time", &self.last_reject_time)
+            .field("description", &self.description)
+            .field("value_shape", &self.value_shape)
+            .finish()
+    }
+}
+impl RejectedRule {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RejectedRule";
+}
+::buffa::impl_default_instance!(RejectedRule);
+impl ::buffa::MessageName for RejectedRule {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "RejectedRule";
+    const FULL_NAME: &'static str = "engagement.v1.RejectedRule";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.RejectedRule";
+}
+impl ::buffa::Message for RejectedRule {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.account_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.account_id) as u64;
+        }
+        if !self.source.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.source) as u64;
+        }
+        if self.other {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        if !self.field.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.field) as u64;
+        }
+        if !self.rule.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.rule) as u64;
+        }
+        {
+            let val = self.reason.to_i32();
+            if val != 0 {
+                size += 1u64 + ::buffa::types::int32_encoded_len(val) as u64;
+            }
+        }
+        if self.events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.events) as u64;
+        }
+        if self.last_reject_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.last_reject_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if !self.description.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.description) as u64;
+        }
+        if !self.value_shape.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.value_shape) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.account_id.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.account_id, buf);
+        }
+        if !self.source.is_empty() {
+            ::buffa::types::put_string_field(2u32, &self.source, buf);
+        }
+        if self.other {
+            ::buffa::types::put_bool_field(3u32, self.other, buf);
+        }
+        if !self.field.is_empty() {
+            ::buffa::types::put_string_field(4u32, &self.field, buf);
+        }
+        if !self.rule.is_empty() {
+            ::buffa::types::put_string_field(5u32, &self.rule, buf);
+        }
+        {
+            let val = self.reason.to_i32();
+            if val != 0 {
+                ::buffa::types::put_int32_field(6u32, val, buf);
+            }
+        }
+        if self.events != 0i64 {
+            ::buffa::types::put_int64_field(7u32, self.events, buf);
+        }
+        if self.last_reject_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                8u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.last_reject_time.write_to(__cache, buf);
+        }
+        if !self.description.is_empty() {
+            ::buffa::types::put_string_field(9u32, &self.description, buf);
+        }
+        if !self.value_shape.is_empty() {
+            ::buffa::types::put_string_field(10u32, &self.value_shape, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.account_id, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.source, buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.other = ::buffa::types::decode_bool(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.field, buf)?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.rule, buf)?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.reason = ::buffa::EnumValue::from(
+                    ::buffa::types::decode_int32(buf)?,
+                );
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.events = ::buffa::types::decode_int64(buf)?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.last_reject_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            9u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.description, buf)?;
+            }
+            10u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.value_shape, buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.account_id.clear();
+        self.source.clear();
+        self.other = false;
+        self.field.clear();
+        self.rule.clear();
+        self.reason = ::buffa::EnumValue::from(0);
+        self.events = 0i64;
+        self.last_reject_time = ::buffa::MessageField::none();
+        self.description.clear();
+        self.value_shape.clear();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for RejectedRule {
+    const PROTO_FQN: &'static str = "engagement.v1.RejectedRule";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for RejectedRule {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __REJECTED_RULE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.RejectedRule",
+    to_json: ::buffa::type_registry::any_to_json::<RejectedRule>,
+    from_json: ::buffa::type_registry::any_from_json::<RejectedRule>,
+    is_wkt: false,
+};
+/// `FailedCalls` is the number of calls that ended with one error. The server
+/// sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct FailedCalls {
+    /// Reason of the error: a name of `ErrorReason` without its prefix, or
+    /// "INTERNAL" for failures of the server itself.
+    ///
+    /// Field 1: `reason`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "reason",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub reason: String,
+    /// Number of calls.
+    ///
+    /// Field 2: `calls`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "calls",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub calls: i64,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for FailedCalls {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("FailedCalls")
+            .field("reason", &self.reason)
+            .field("calls", &self.calls)
+            .finish()
+    }
+}
+impl FailedCalls {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.FailedCalls";
+}
+::buffa::impl_default_instance!(FailedCalls);
+impl ::buffa::MessageName for FailedCalls {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "FailedCalls";
+    const FULL_NAME: &'static str = "engagement.v1.FailedCalls";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.FailedCalls";
+}
+impl ::buffa::Message for FailedCalls {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.reason.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.reason) as u64;
+        }
+        if self.calls != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.calls) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.reason.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.reason, buf);
+        }
+        if self.calls != 0i64 {
+            ::buffa::types::put_int64_field(2u32, self.calls, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.reason, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.calls = ::buffa::types::decode_int64(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.reason.clear();
+        self.calls = 0i64;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for FailedCalls {
+    const PROTO_FQN: &'static str = "engagement.v1.FailedCalls";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for FailedCalls {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __FAILED_CALLS_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.FailedCalls",
+    to_json: ::buffa::type_registry::any_to_json::<FailedCalls>,
+    from_json: ::buffa::type_registry::any_from_json::<FailedCalls>,
+    is_wkt: false,
+};
+/// `SubscriptionStats` is an open subscription. The server sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct SubscriptionStats {
+    /// Account whose events it follows.
+    ///
+    /// Field 1: `account_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "accountId",
+            alias = "account_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub account_id: String,
+    /// When the stream was opened.
+    ///
+    /// Field 2: `start_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "startTime",
+            alias = "start_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub start_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Number of events of the account that it has not been sent or passed by yet.
+    ///
+    /// Field 3: `lag_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "lagEvents",
+            alias = "lag_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub lag_events: i64,
+    /// Age of the oldest of them, counted from its acceptance. Zero if there is
+    /// none.
+    ///
+    /// Field 4: `lag`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "lag",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub lag: MessageField<Duration, ::buffa::Inline<Duration>>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for SubscriptionStats {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("SubscriptionStats")
+            .field("account_id", &self.account_id)
+            .field("start_time", &self.start_time)
+            .field("lag_events", &self.lag_events)
+            .field("lag", &self.lag)
+            .finish()
+    }
+}
+impl SubscriptionStats {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.SubscriptionStats";
+}
+::buffa::impl_default_instance!(SubscriptionStats);
+impl ::buffa::MessageName for SubscriptionStats {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "SubscriptionStats";
+    const FULL_NAME: &'static str = "engagement.v1.SubscriptionStats";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.SubscriptionStats";
+}
+impl ::buffa::Message for SubscriptionStats {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.account_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.account_id) as u64;
+        }
+        if self.start_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.start_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.lag_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.lag_events) as u64;
+        }
+        if self.lag.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.lag.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.account_id.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.account_id, buf);
+        }
+        if self.start_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                2u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.start_time.write_to(__cache, buf);
+        }
+        if self.lag_events != 0i64 {
+            ::buffa::types::put_int64_field(3u32, self.lag_events, buf);
+        }
+        if self.lag.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                4u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.lag.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.account_id, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.start_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.lag_events = ::buffa::types::decode_int64(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.lag.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.account_id.clear();
+        self.start_time = ::buffa::MessageField::none();
+        self.lag_events = 0i64;
+        self.lag = ::buffa::MessageField::none();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for SubscriptionStats {
+    const PROTO_FQN: &'static str = "engagement.v1.SubscriptionStats";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for SubscriptionStats {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __SUBSCRIPTION_STATS_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.SubscriptionStats",
+    to_json: ::buffa::type_registry::any_to_json::<SubscriptionStats>,
+    from_json: ::buffa::type_registry::any_from_json::<SubscriptionStats>,
+    is_wkt: false,
+};
+/// `StoreFile` is the size of the files of one kind. The server sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct StoreFile {
+    /// "database", "wal" (the write-ahead log) or "reserve".
+    ///
+    /// Field 1: `kind`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "kind",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub kind: String,
+    /// Size of all of this kind.
+    ///
+    /// Field 2: `bytes`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "bytes",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub bytes: i64,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for StoreFile {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("StoreFile")
+            .field("kind", &self.kind)
+            .field("bytes", &self.bytes)
+            .finish()
+    }
+}
+impl StoreFile {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.StoreFile";
+}
+::buffa::impl_default_instance!(StoreFile);
+impl ::buffa::MessageName for StoreFile {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "StoreFile";
+    const FULL_NAME: &'static str = "engagement.v1.StoreFile";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.StoreFile";
+}
+impl ::buffa::Message for StoreFile {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, _cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.kind.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.kind) as u64;
+        }
+        if self.bytes != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.bytes) as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        _cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.kind.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.kind, buf);
+        }
+        if self.bytes != 0i64 {
+            ::buffa::types::put_int64_field(2u32, self.bytes, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.kind, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.bytes = ::buffa::types::decode_int64(buf)?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.kind.clear();
+        self.bytes = 0i64;
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for StoreFile {
+    const PROTO_FQN: &'static str = "engagement.v1.StoreFile";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for StoreFile {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __STORE_FILE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.StoreFile",
+    to_json: ::buffa::type_registry::any_to_json::<StoreFile>,
+    from_json: ::buffa::type_registry::any_from_json::<StoreFile>,
+    is_wkt: false,
+};
+/// `PartitionStats` is the state of a partition at this node. The server sets
+/// every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct PartitionStats {
+    /// Number of the partition, from 0.
+    ///
+    /// Field 1: `number`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "number",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub number: i32,
+    /// Whether the node keeps up with the log of the partition, as in `Partition`.
+    ///
+    /// Field 2: `current`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "current",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub current: bool,
+    /// Number of stored events. Erased events may be counted as well.
+    ///
+    /// Field 3: `stored_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "storedEvents",
+            alias = "stored_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub stored_events: i64,
+    /// When the oldest stored event was accepted. Absent if there is none.
+    ///
+    /// Field 4: `oldest_receive_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "oldestReceiveTime",
+            alias = "oldest_receive_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub oldest_receive_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// When that event is due for removal. Absent if there is none, if there is no
+    /// retention, or while expiry is held.
+    ///
+    /// Field 5: `next_expiry_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "nextExpiryTime",
+            alias = "next_expiry_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub next_expiry_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    /// Number of events that expiry has removed, as in `Partition`.
+    ///
+    /// Field 6: `expired_events`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "expiredEvents",
+            alias = "expired_events",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub expired_events: i64,
+    /// Why nothing expires now. Absent while expiry goes on.
+    ///
+    /// Field 7: `expiry_hold`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "expiryHold",
+            alias = "expiry_hold",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub expiry_hold: MessageField<ExpiryHold, ::buffa::Inline<ExpiryHold>>,
+    /// Number of erasures that are not complete.
+    ///
+    /// Field 8: `pending_erasures`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "pendingErasures",
+            alias = "pending_erasures",
+            with = "::buffa::json_helpers::int32",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i32"
+        )
+    )]
+    pub pending_erasures: i32,
+    /// Why the node refuses the accounts of the partition, as in `Partition`.
+    ///
+    /// Field 9: `damage`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "damage",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub damage: String,
+    /// Messages in the replicated log that this node has not applied. 0 on a single
+    /// machine.
+    ///
+    /// Field 10: `log_lag_messages`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "logLagMessages",
+            alias = "log_lag_messages",
+            with = "::buffa::json_helpers::int64",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+        )
+    )]
+    pub log_lag_messages: i64,
+    /// Age of the node's view, as in `Partition.view_time`. Absent if it is not
+    /// known.
+    ///
+    /// Field 11: `view_age`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "viewAge",
+            alias = "view_age",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub view_age: MessageField<Duration, ::buffa::Inline<Duration>>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for PartitionStats {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("PartitionStats")
+            .field("number", &self.number)
+            .field("current", &self.current)
+            .field("stored_events", &self.stored_events)
+            .field("oldest_receive_time", &self.oldest_receive_time)
+            .field("next_expiry_time", &self.next_expiry_time)
+            .field("expired_events", &self.expired_events)
+            .field("expiry_hold", &self.expiry_hold)
+            .field("pending_erasures", &self.pending_erasures)
+            .field("damage", &self.damage)
+            .field("log_lag_messages", &self.log_lag_messages)
+            .field("view_age", &self.view_age)
+            .finish()
+    }
+}
+impl PartitionStats {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.PartitionStats";
+}
+::buffa::impl_default_instance!(PartitionStats);
+impl ::buffa::MessageName for PartitionStats {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "PartitionStats";
+    const FULL_NAME: &'static str = "engagement.v1.PartitionStats";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.PartitionStats";
+}
+impl ::buffa::Message for PartitionStats {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if self.number != 0i32 {
+            size += 1u64 + ::buffa::types::int32_encoded_len(self.number) as u64;
+        }
+        if self.current {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        if self.stored_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.stored_events) as u64;
+        }
+        if self.oldest_receive_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.oldest_receive_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.next_expiry_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.next_expiry_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.expired_events != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.expired_events) as u64;
+        }
+        if self.expiry_hold.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.expiry_hold.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        if self.pending_erasures != 0i32 {
+            size
+                += 1u64
+                    + ::buffa::types::int32_encoded_len(self.pending_erasures) as u64;
+        }
+        if !self.damage.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.damage) as u64;
+        }
+        if self.log_lag_messages != 0i64 {
+            size
+                += 1u64
+                    + ::buffa::types::int64_encoded_len(self.log_lag_messages) as u64;
+        }
+        if self.view_age.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.view_age.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if self.number != 0i32 {
+            ::buffa::types::put_int32_field(1u32, self.number, buf);
+        }
+        if self.current {
+            ::buffa::types::put_bool_field(2u32, self.current, buf);
+        }
+        if self.stored_events != 0i64 {
+            ::buffa::types::put_int64_field(3u32, self.stored_events, buf);
+        }
+        if self.oldest_receive_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                4u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.oldest_receive_time.write_to(__cache, buf);
+        }
+        if self.next_expiry_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                5u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.next_expiry_time.write_to(__cache, buf);
+        }
+        if self.expired_events != 0i64 {
+            ::buffa::types::put_int64_field(6u32, self.expired_events, buf);
+        }
+        if self.expiry_hold.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                7u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.expiry_hold.write_to(__cache, buf);
+        }
+        if self.pending_erasures != 0i32 {
+            ::buffa::types::put_int32_field(8u32, self.pending_erasures, buf);
+        }
+        if !self.damage.is_empty() {
+            ::buffa::types::put_string_field(9u32, &self.damage, buf);
+        }
+        if self.log_lag_messages != 0i64 {
+            ::buffa::types::put_int64_field(10u32, self.log_lag_messages, buf);
+        }
+        if self.view_age.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                11u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.view_age.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.number = ::buffa::types::decode_int32(buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.current = ::buffa::types::decode_bool(buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.stored_events = ::buffa::types::decode_int64(buf)?;
+            }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.oldest_receive_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.next_expiry_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            6u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.expired_events = ::buffa::types::decode_int64(buf)?;
+            }
+            7u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.expiry_hold.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            8u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.pending_erasures = ::buffa::types::decode_int32(buf)?;
+            }
+            9u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.damage, buf)?;
+            }
+            10u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.log_lag_messages = ::buffa::types::decode_int64(buf)?;
+            }
+            11u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.view_age.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.number = 0i32;
+        self.current = false;
+        self.stored_events = 0i64;
+        self.oldest_receive_time = ::buffa::MessageField::none();
+        self.next_expiry_time = ::buffa::MessageField::none();
+        self.expired_events = 0i64;
+        self.expiry_hold = ::buffa::MessageField::none();
+        self.pending_erasures = 0i32;
+        self.damage.clear();
+        self.log_lag_messages = 0i64;
+        self.view_age = ::buffa::MessageField::none();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for PartitionStats {
+    const PROTO_FQN: &'static str = "engagement.v1.PartitionStats";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for PartitionStats {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __PARTITION_STATS_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.PartitionStats",
+    to_json: ::buffa::type_registry::any_to_json::<PartitionStats>,
+    from_json: ::buffa::type_registry::any_from_json::<PartitionStats>,
+    is_wkt: false,
+};
+/// `NodeStats` is a node of a replicated log. The server sets every field.
+#[derive(Clone, PartialEq, Default)]
+#[cfg_attr(feature = "json", derive(::serde::Serialize, ::serde::Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
+pub struct NodeStats {
+    /// Id of the node, a new one after each start.
+    ///
+    /// Field 1: `node_id`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "nodeId",
+            alias = "node_id",
+            with = "::buffa::json_helpers::proto_string",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+        )
+    )]
+    pub node_id: String,
+    /// Whether it is the node that answers.
+    ///
+    /// Field 2: `self`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "self",
+            with = "::buffa::json_helpers::proto_bool",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
+        )
+    )]
+    pub self_: bool,
+    /// Time of its last commit, by its own clock.
+    ///
+    /// Field 3: `last_commit_time`
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            rename = "lastCommitTime",
+            alias = "last_commit_time",
+            skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
+        )
+    )]
+    pub last_commit_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
+    #[cfg_attr(feature = "json", serde(skip))]
+    #[doc(hidden)]
+    pub __buffa_unknown_fields: ::buffa::UnknownFields,
+}
+impl ::core::fmt::Debug for NodeStats {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("NodeStats")
+            .field("node_id", &self.node_id)
+            .field("self_", &self.self_)
+            .field("last_commit_time", &self.last_commit_time)
+            .finish()
+    }
+}
+impl NodeStats {
+    /// Protobuf type URL for this message, for use with `Any::pack` and
+    /// `Any::unpack_if`.
+    ///
+    /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
+    pub const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.NodeStats";
+}
+::buffa::impl_default_instance!(NodeStats);
+impl ::buffa::MessageName for NodeStats {
+    const PACKAGE: &'static str = "engagement.v1";
+    const NAME: &'static str = "NodeStats";
+    const FULL_NAME: &'static str = "engagement.v1.NodeStats";
+    const TYPE_URL: &'static str = "type.googleapis.com/engagement.v1.NodeStats";
+}
+impl ::buffa::Message for NodeStats {
+    /// Returns the total encoded size in bytes.
+    ///
+    /// Accumulates in `u64` (which cannot overflow for in-memory
+    /// data) and saturates to `u32` at return, so a message whose
+    /// encoded size exceeds the 2 GiB protobuf limit yields a value
+    /// above [`::buffa::MAX_MESSAGE_BYTES`] that the encode entry
+    /// points reject, never a silently wrapped size.
+    #[allow(clippy::let_and_return)]
+    fn compute_size(&self, __cache: &mut ::buffa::SizeCache) -> u32 {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        let mut size = 0u64;
+        if !self.node_id.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.node_id) as u64;
+        }
+        if self.self_ {
+            size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        if self.last_commit_time.is_set() {
+            let __slot = __cache.reserve();
+            let inner_size = self.last_commit_time.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        size += self.__buffa_unknown_fields.encoded_len() as u64;
+        ::buffa::saturate_size(size)
+    }
+    fn write_to(
+        &self,
+        __cache: &mut ::buffa::SizeCache,
+        buf: &mut impl ::buffa::EncodeSink,
+    ) {
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        if !self.node_id.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.node_id, buf);
+        }
+        if self.self_ {
+            ::buffa::types::put_bool_field(2u32, self.self_, buf);
+        }
+        if self.last_commit_time.is_set() {
+            ::buffa::types::put_len_delimited_header(
+                3u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            self.last_commit_time.write_to(__cache, buf);
+        }
+        self.__buffa_unknown_fields.write_to(buf);
+    }
+    fn merge_field(
+        &mut self,
+        tag: ::buffa::encoding::Tag,
+        buf: &mut impl ::buffa::bytes::Buf,
+        ctx: ::buffa::DecodeContext<'_>,
+    ) -> ::core::result::Result<(), ::buffa::DecodeError> {
+        #[allow(unused_imports)]
+        use ::buffa::bytes::Buf as _;
+        #[allow(unused_imports)]
+        use ::buffa::Enumeration as _;
+        match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.node_id, buf)?;
+            }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.self_ = ::buffa::types::decode_bool(buf)?;
+            }
+            3u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::Message::merge_length_delimited(
+                    self.last_commit_time.get_or_insert_default(),
+                    buf,
+                    ctx,
+                )?;
+            }
+            _ => {
+                self.__buffa_unknown_fields
+                    .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
+            }
+        }
+        ::core::result::Result::Ok(())
+    }
+    fn clear(&mut self) {
+        self.node_id.clear();
+        self.self_ = false;
+        self.last_commit_time = ::buffa::MessageField::none();
+        self.__buffa_unknown_fields.clear();
+    }
+}
+impl ::buffa::ExtensionSet for NodeStats {
+    const PROTO_FQN: &'static str = "engagement.v1.NodeStats";
+    fn unknown_fields(&self) -> &::buffa::UnknownFields {
+        &self.__buffa_unknown_fields
+    }
+    fn unknown_fields_mut(&mut self) -> &mut ::buffa::UnknownFields {
+        &mut self.__buffa_unknown_fields
+    }
+}
+#[cfg(feature = "json")]
+impl ::buffa::json_helpers::ProtoElemJson for NodeStats {
+    fn serialize_proto_json<S: ::serde::Serializer>(
+        v: &Self,
+        s: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::serde::Serialize::serialize(v, s)
+    }
+    fn deserialize_proto_json<'de, D: ::serde::Deserializer<'de>>(
+        d: D,
+    ) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::serde::Deserialize>::deserialize(d)
+    }
+}
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub const __NODE_STATS_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::type_registry::JsonAnyEntry {
+    type_url: "type.googleapis.com/engagement.v1.NodeStats",
+    to_json: ::buffa::type_registry::any_to_json::<NodeStats>,
+    from_json: ::buffa::type_registry::any_from_json::<NodeStats>,
+    is_wkt: false,
+};
 /// `Partition` is a share of the accounts with a log of its own, as this node
 /// sees it. The server sets every field.
 #[derive(Clone, PartialEq, Default)]

@@ -1104,6 +1104,40 @@ pub mod server_service_client {
                 .insert(GrpcMethod::new("engagement.v1.ServerService", "GetServerInfo"));
             self.inner.unary(req, path, codec).await
         }
+        /// `GetServerStats` reads what this node does now and what it did in the last
+        /// minutes: rates, rejected events by rule, slow subscriptions, the store, and
+        /// what is about to be removed. It is for operators, and for what shows them
+        /// the server; it has no value of an event.
+        ///
+        /// The node takes a sample every five seconds, so nothing here is older, and
+        /// calling more often shows nothing new. Counts begin with the start of the
+        /// server. With several processes, all of them are in it.
+        pub async fn get_server_stats(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetServerStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetServerStatsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::MessageCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/engagement.v1.ServerService/GetServerStats",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("engagement.v1.ServerService", "GetServerStats"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// `SetRetention` changes how long events are kept, on all nodes, in the
         /// partitions that this node carries. It is for operators.
         ///

@@ -2,11 +2,14 @@
 // @generated from file engagement/v1/server_service.proto (package engagement.v1, syntax proto3)
 /* eslint-disable */
 
-// The server itself: version, limits, partitions and the retention.
+// The server itself: version, limits, what it does now, partitions and the
+// retention.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
+import type { ErrorReason } from "./error_reason_pb.js";
+import { file_engagement_v1_error_reason } from "./error_reason_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -15,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file engagement/v1/server_service.proto.
  */
 export const file_engagement_v1_server_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIk8KE0xpc3RBY2NvdW50c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAIIlkKFExpc3RBY2NvdW50c1Jlc3BvbnNlEigKCGFjY291bnRzGAEgAygLMhYuZW5nYWdlbWVudC52MS5BY2NvdW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJkCgdBY2NvdW50EhIKCmFjY291bnRfaWQYASABKAkSDgoGZXZlbnRzGAIgASgDEjUKEWxhc3RfcmVjZWl2ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCK7AQoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEAoIY29udHJhY3QYAiABKAkSJQoGbGltaXRzGAMgASgLMhUuZW5nYWdlbWVudC52MS5MaW1pdHMSEQoJbG9nX2Vwb2NoGAQgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgFIAEoBRIsCgpwYXJ0aXRpb25zGAYgAygLMhguZW5nYWdlbWVudC52MS5QYXJ0aXRpb24irAIKCVBhcnRpdGlvbhIOCgZudW1iZXIYASABKAUSEQoJbG9nX2Vwb2NoGAIgASgJEi0KCXZpZXdfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY3VycmVudBgEIAEoCBIsCglyZXRlbnRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoScmVtb3ZlX2JlZm9yZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgtleHBpcnlfaG9sZBgHIAEoCzIZLmVuZ2FnZW1lbnQudjEuRXhwaXJ5SG9sZBIOCgZkYW1hZ2UYCCABKAkSFgoOZXhwaXJlZF9ldmVudHMYCSABKAMigwMKCkV4cGlyeUhvbGQSMAoGcmVhc29uGAEgASgOMiAuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkLlJlYXNvbhItCglob2xkX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NvbW1pdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpjbG9ja190aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpkdWVfZXZlbnRzGAUgASgDEhUKDXN0b3JlZF9ldmVudHMYBiABKAMihwEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABIWChJSRUFTT05fQ0xPQ0tfQUhFQUQQARIXChNSRUFTT05fQ0xPQ0tfQkVISU5EEAISGgoWUkVBU09OX0NMT0NLU19ESVNBR1JFRRADEhgKFFJFQVNPTl9MQVJHRV9SRU1PVkFMEAQicQoTU2V0UmV0ZW50aW9uUmVxdWVzdBJDCglyZXRlbnRpb24YASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CFbpIEqoBDCIGCIC84N8LMgIIAcgBARIVCg12YWxpZGF0ZV9vbmx5GAIgASgIIrABChRTZXRSZXRlbnRpb25SZXNwb25zZRI1ChJwcmV2aW91c19yZXRlbnRpb24YASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNgoScmVtb3ZlX2JlZm9yZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpkdWVfZXZlbnRzGAMgASgDEhUKDXN0b3JlZF9ldmVudHMYBCABKAMiLQoUUmVsZWFzZUV4cGlyeVJlcXVlc3QSFQoNdmFsaWRhdGVfb25seRgBIAEoCCKqAQoVUmVsZWFzZUV4cGlyeVJlc3BvbnNlEi4KC2V4cGlyeV9ob2xkGAEgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEjYKEnJlbW92ZV9iZWZvcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKZHVlX2V2ZW50cxgDIAEoAxIVCg1zdG9yZWRfZXZlbnRzGAQgASgDIvQGCgZMaW1pdHMSGwoTbWF4X3RleHRfY2hhcmFjdGVycxgBIAEoBRIfChdtYXhfZXZlbnRfaWRfY2hhcmFjdGVycxgCIAEoBRIdChVtYXhfc291cmNlX2NoYXJhY3RlcnMYAyABKAUSFwoPbWF4X2V2ZW50X2J5dGVzGAQgASgDEhkKEW1heF9tZXNzYWdlX2J5dGVzGAUgASgDEhgKEG1heF9iYXRjaF9ldmVudHMYBiABKAUSGAoQbWF4X2NodW5rX2V2ZW50cxgHIAEoBRIaChJtYXhfdW5hY2tlZF9jaHVua3MYCCABKAUSFwoPbWF4X3BhZ2VfZXZlbnRzGAkgASgFEjEKDm1heF9jbG9ja19sZWFkGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5tYXhfc3RyZWFtX2FnZRgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChN1cGxvYWRfaWRsZV90aW1lb3V0GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFm1pbl9rZWVwYWxpdmVfaW50ZXJ2YWwYDiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQbWF4X2VudGl0eV9uYW1lcxgPIAEoBRIiChptYXhfZW50aXR5X25hbWVfY2hhcmFjdGVycxgQIAEoBRIlCh1tYXhfc3Vic2NyaXB0aW9uX2JhdGNoX2V2ZW50cxgRIAEoBRIsCglyZXRlbnRpb24YEiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIQoZbWF4X2FkZGl0aW9uYWxfYXR0cmlidXRlcxgTIAEoBRIaChJtYXhfb3RoZXJfY29udGFjdHMYFCABKAUSGQoRbWF4X2ZpbHRlcl92YWx1ZXMYFSABKAUSFgoObWF4X21hc2tfcGF0aHMYFiABKAUSGgoSbWF4X21ldGFkYXRhX2J5dGVzGBcgASgFEhcKD21heF9jaHVua19ieXRlcxgYIAEoAxImCh5tYXhfcmVqZWN0aW9uc193aXRob3V0X3N1Y2Nlc3MYGSABKAUyjQMKDVNlcnZlclNlcnZpY2USXwoNR2V0U2VydmVySW5mbxIjLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaJC5lbmdhZ2VtZW50LnYxLkdldFNlcnZlckluZm9SZXNwb25zZSIDkAIBElwKDFNldFJldGVudGlvbhIiLmVuZ2FnZW1lbnQudjEuU2V0UmV0ZW50aW9uUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuU2V0UmV0ZW50aW9uUmVzcG9uc2UiA5ACAhJfCg1SZWxlYXNlRXhwaXJ5EiMuZW5nYWdlbWVudC52MS5SZWxlYXNlRXhwaXJ5UmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuUmVsZWFzZUV4cGlyeVJlc3BvbnNlIgOQAgISXAoMTGlzdEFjY291bnRzEiIuZW5nYWdlbWVudC52MS5MaXN0QWNjb3VudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5MaXN0QWNjb3VudHNSZXNwb25zZSIDkAIBQngKIWlvLmdpdGh1Yi5lbmdhZ2VtZW50YXR0cmlidXRlcy52MVABWlFnaXRodWIuY29tL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvY2xpZW50cy9nby92MTtlbmdhZ2VtZW50djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiJlbmdhZ2VtZW50L3YxL3NlcnZlcl9zZXJ2aWNlLnByb3RvEg1lbmdhZ2VtZW50LnYxIk8KE0xpc3RBY2NvdW50c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAIIlkKFExpc3RBY2NvdW50c1Jlc3BvbnNlEigKCGFjY291bnRzGAEgAygLMhYuZW5nYWdlbWVudC52MS5BY2NvdW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJkCgdBY2NvdW50EhIKCmFjY291bnRfaWQYASABKAkSDgoGZXZlbnRzGAIgASgDEjUKEWxhc3RfcmVjZWl2ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCK7AQoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEAoIY29udHJhY3QYAiABKAkSJQoGbGltaXRzGAMgASgLMhUuZW5nYWdlbWVudC52MS5MaW1pdHMSEQoJbG9nX2Vwb2NoGAQgASgJEhcKD3BhcnRpdGlvbl9jb3VudBgFIAEoBRIsCgpwYXJ0aXRpb25zGAYgAygLMhguZW5nYWdlbWVudC52MS5QYXJ0aXRpb24iFwoVR2V0U2VydmVyU3RhdHNSZXF1ZXN0ItsFChZHZXRTZXJ2ZXJTdGF0c1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLc2FtcGxlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKB3NhbXBsZXMYBCADKAsyGy5lbmdhZ2VtZW50LnYxLlNlcnZlclNhbXBsZRIqCgZjaGVja3MYBSADKAsyGi5lbmdhZ2VtZW50LnYxLlNlcnZlckNoZWNrEjMKDnJlamVjdGVkX3J1bGVzGAYgAygLMhsuZW5nYWdlbWVudC52MS5SZWplY3RlZFJ1bGUSFwoPcmVqZWN0ZWRfZXZlbnRzGAcgASgDEiEKGXJlamVjdGVkX3J1bGVzX2luY29tcGxldGUYCCABKAgSMAoMZmFpbGVkX2NhbGxzGAkgAygLMhouZW5nYWdlbWVudC52MS5GYWlsZWRDYWxscxI3Cg1zdWJzY3JpcHRpb25zGAogAygLMiAuZW5nYWdlbWVudC52MS5TdWJzY3JpcHRpb25TdGF0cxIaChJvcGVuX3N1YnNjcmlwdGlvbnMYCyABKAUSFAoMb3Blbl91cGxvYWRzGAwgASgFEicKBWZpbGVzGA0gAygLMhguZW5nYWdlbWVudC52MS5TdG9yZUZpbGUSHAoPZGlza19mcmVlX2J5dGVzGA4gASgDSACIAQESFAoMbWVtb3J5X2J5dGVzGA8gASgDEhoKEm1lbW9yeV9saW1pdF9ieXRlcxgQIAEoAxIxCgpwYXJ0aXRpb25zGBEgAygLMh0uZW5nYWdlbWVudC52MS5QYXJ0aXRpb25TdGF0cxInCgVub2RlcxgSIAMoCzIYLmVuZ2FnZW1lbnQudjEuTm9kZVN0YXRzQhIKEF9kaXNrX2ZyZWVfYnl0ZXMizwMKDFNlcnZlclNhbXBsZRIsCghlbmRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFwoPYWNjZXB0ZWRfZXZlbnRzGAMgASgDEhgKEGR1cGxpY2F0ZV9ldmVudHMYBCABKAMSGQoRc3VwcHJlc3NlZF9ldmVudHMYBSABKAMSFwoPcmVqZWN0ZWRfZXZlbnRzGAYgASgDEg0KBWNhbGxzGAcgASgDEhQKDGZhaWxlZF9jYWxscxgIIAEoAxIzChBtZWRpYW5fY2FsbF90aW1lGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXA5OV9jYWxsX3RpbWUYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHY29tbWl0cxgLIAEoAxIyCg9wOTlfY29tbWl0X3RpbWUYDCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMbWVtb3J5X2J5dGVzGA0gASgDEhYKDm1heF9sYWdfZXZlbnRzGA4gASgDIj4KC1NlcnZlckNoZWNrEgwKBG5hbWUYASABKAkSDwoHcHJvYmxlbRgCIAEoCRIQCghyZXF1aXJlZBgDIAEoCCL6AQoMUmVqZWN0ZWRSdWxlEhIKCmFjY291bnRfaWQYASABKAkSDgoGc291cmNlGAIgASgJEg0KBW90aGVyGAMgASgIEg0KBWZpZWxkGAQgASgJEgwKBHJ1bGUYBSABKAkSKgoGcmVhc29uGAYgASgOMhouZW5nYWdlbWVudC52MS5FcnJvclJlYXNvbhIOCgZldmVudHMYByABKAMSNAoQbGFzdF9yZWplY3RfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLZGVzY3JpcHRpb24YCSABKAkSEwoLdmFsdWVfc2hhcGUYCiABKAkiLAoLRmFpbGVkQ2FsbHMSDgoGcmVhc29uGAEgASgJEg0KBWNhbGxzGAIgASgDIpMBChFTdWJzY3JpcHRpb25TdGF0cxISCgphY2NvdW50X2lkGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmxhZ19ldmVudHMYAyABKAMSJgoDbGFnGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIigKCVN0b3JlRmlsZRIMCgRraW5kGAEgASgJEg0KBWJ5dGVzGAIgASgDIvACCg5QYXJ0aXRpb25TdGF0cxIOCgZudW1iZXIYASABKAUSDwoHY3VycmVudBgCIAEoCBIVCg1zdG9yZWRfZXZlbnRzGAMgASgDEjcKE29sZGVzdF9yZWNlaXZlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKEG5leHRfZXhwaXJ5X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmV4cGlyZWRfZXZlbnRzGAYgASgDEi4KC2V4cGlyeV9ob2xkGAcgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEhgKEHBlbmRpbmdfZXJhc3VyZXMYCCABKAUSDgoGZGFtYWdlGAkgASgJEhgKEGxvZ19sYWdfbWVzc2FnZXMYCiABKAMSKwoIdmlld19hZ2UYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iYAoJTm9kZVN0YXRzEg8KB25vZGVfaWQYASABKAkSDAoEc2VsZhgCIAEoCBI0ChBsYXN0X2NvbW1pdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKsAgoJUGFydGl0aW9uEg4KBm51bWJlchgBIAEoBRIRCglsb2dfZXBvY2gYAiABKAkSLQoJdmlld190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjdXJyZW50GAQgASgIEiwKCXJldGVudGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KC2V4cGlyeV9ob2xkGAcgASgLMhkuZW5nYWdlbWVudC52MS5FeHBpcnlIb2xkEg4KBmRhbWFnZRgIIAEoCRIWCg5leHBpcmVkX2V2ZW50cxgJIAEoAyKDAwoKRXhwaXJ5SG9sZBIwCgZyZWFzb24YASABKA4yIC5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQuUmVhc29uEi0KCWhvbGRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY29tbWl0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb2NrX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYBSABKAMSFQoNc3RvcmVkX2V2ZW50cxgGIAEoAyKHAQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhYKElJFQVNPTl9DTE9DS19BSEVBRBABEhcKE1JFQVNPTl9DTE9DS19CRUhJTkQQAhIaChZSRUFTT05fQ0xPQ0tTX0RJU0FHUkVFEAMSGAoUUkVBU09OX0xBUkdFX1JFTU9WQUwQBCJxChNTZXRSZXRlbnRpb25SZXF1ZXN0EkMKCXJldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIVukgSqgEMIgYIgLzg3wsyAggByAEBEhUKDXZhbGlkYXRlX29ubHkYAiABKAgisAEKFFNldFJldGVudGlvblJlc3BvbnNlEjUKEnByZXZpb3VzX3JldGVudGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChJyZW1vdmVfYmVmb3JlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmR1ZV9ldmVudHMYAyABKAMSFQoNc3RvcmVkX2V2ZW50cxgEIAEoAyItChRSZWxlYXNlRXhwaXJ5UmVxdWVzdBIVCg12YWxpZGF0ZV9vbmx5GAEgASgIIqoBChVSZWxlYXNlRXhwaXJ5UmVzcG9uc2USLgoLZXhwaXJ5X2hvbGQYASABKAsyGS5lbmdhZ2VtZW50LnYxLkV4cGlyeUhvbGQSNgoScmVtb3ZlX2JlZm9yZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpkdWVfZXZlbnRzGAMgASgDEhUKDXN0b3JlZF9ldmVudHMYBCABKAMi9AYKBkxpbWl0cxIbChNtYXhfdGV4dF9jaGFyYWN0ZXJzGAEgASgFEh8KF21heF9ldmVudF9pZF9jaGFyYWN0ZXJzGAIgASgFEh0KFW1heF9zb3VyY2VfY2hhcmFjdGVycxgDIAEoBRIXCg9tYXhfZXZlbnRfYnl0ZXMYBCABKAMSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBSABKAMSGAoQbWF4X2JhdGNoX2V2ZW50cxgGIAEoBRIYChBtYXhfY2h1bmtfZXZlbnRzGAcgASgFEhoKEm1heF91bmFja2VkX2NodW5rcxgIIAEoBRIXCg9tYXhfcGFnZV9ldmVudHMYCSABKAUSMQoObWF4X2Nsb2NrX2xlYWQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGVhcnRiZWF0X2ludGVydmFsGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm1heF9zdHJlYW1fYWdlGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjYKE3VwbG9hZF9pZGxlX3RpbWVvdXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOQoWbWluX2tlZXBhbGl2ZV9pbnRlcnZhbBgOIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfZW50aXR5X25hbWVzGA8gASgFEiIKGm1heF9lbnRpdHlfbmFtZV9jaGFyYWN0ZXJzGBAgASgFEiUKHW1heF9zdWJzY3JpcHRpb25fYmF0Y2hfZXZlbnRzGBEgASgFEiwKCXJldGVudGlvbhgSIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIhChltYXhfYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBMgASgFEhoKEm1heF9vdGhlcl9jb250YWN0cxgUIAEoBRIZChFtYXhfZmlsdGVyX3ZhbHVlcxgVIAEoBRIWCg5tYXhfbWFza19wYXRocxgWIAEoBRIaChJtYXhfbWV0YWRhdGFfYnl0ZXMYFyABKAUSFwoPbWF4X2NodW5rX2J5dGVzGBggASgDEiYKHm1heF9yZWplY3Rpb25zX3dpdGhvdXRfc3VjY2VzcxgZIAEoBTLxAwoNU2VydmVyU2VydmljZRJfCg1HZXRTZXJ2ZXJJbmZvEiMuZW5nYWdlbWVudC52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlIgOQAgESYgoOR2V0U2VydmVyU3RhdHMSJC5lbmdhZ2VtZW50LnYxLkdldFNlcnZlclN0YXRzUmVxdWVzdBolLmVuZ2FnZW1lbnQudjEuR2V0U2VydmVyU3RhdHNSZXNwb25zZSIDkAIBElwKDFNldFJldGVudGlvbhIiLmVuZ2FnZW1lbnQudjEuU2V0UmV0ZW50aW9uUmVxdWVzdBojLmVuZ2FnZW1lbnQudjEuU2V0UmV0ZW50aW9uUmVzcG9uc2UiA5ACAhJfCg1SZWxlYXNlRXhwaXJ5EiMuZW5nYWdlbWVudC52MS5SZWxlYXNlRXhwaXJ5UmVxdWVzdBokLmVuZ2FnZW1lbnQudjEuUmVsZWFzZUV4cGlyeVJlc3BvbnNlIgOQAgISXAoMTGlzdEFjY291bnRzEiIuZW5nYWdlbWVudC52MS5MaXN0QWNjb3VudHNSZXF1ZXN0GiMuZW5nYWdlbWVudC52MS5MaXN0QWNjb3VudHNSZXNwb25zZSIDkAIBQngKIWlvLmdpdGh1Yi5lbmdhZ2VtZW50YXR0cmlidXRlcy52MVABWlFnaXRodWIuY29tL2VuZ2FnZW1lbnQtYXR0cmlidXRlcy9lbmdhZ2VtZW50LWF0dHJpYnV0ZXMvY2xpZW50cy9nby92MTtlbmdhZ2VtZW50djFiBnByb3RvMw", [file_buf_validate_validate, file_engagement_v1_error_reason, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * `ListAccountsRequest` is the request of `ListAccounts`.
@@ -192,6 +195,639 @@ export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*
   messageDesc(file_engagement_v1_server_service, 4);
 
 /**
+ * `GetServerStatsRequest` is the request of `GetServerStats`.
+ *
+ * @generated from message engagement.v1.GetServerStatsRequest
+ */
+export type GetServerStatsRequest = Message<"engagement.v1.GetServerStatsRequest"> & {
+};
+
+/**
+ * Describes the message engagement.v1.GetServerStatsRequest.
+ * Use `create(GetServerStatsRequestSchema)` to create a new message.
+ */
+export const GetServerStatsRequestSchema: GenMessage<GetServerStatsRequest> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 5);
+
+/**
+ * `GetServerStatsResponse` is the response of `GetServerStats`. The server sets
+ * every field.
+ *
+ * @generated from message engagement.v1.GetServerStatsResponse
+ */
+export type GetServerStatsResponse = Message<"engagement.v1.GetServerStatsResponse"> & {
+  /**
+   * Version of the server software, such as "0.1.0".
+   *
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * When the server started.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When this answer's state was taken, by the clock of the node.
+   *
+   * @generated from field: google.protobuf.Timestamp sample_time = 3;
+   */
+  sampleTime?: Timestamp | undefined;
+
+  /**
+   * What happened in the last ten minutes, oldest first: at most 120, each for
+   * about five seconds. The first ones are missing after a start.
+   *
+   * @generated from field: repeated engagement.v1.ServerSample samples = 4;
+   */
+  samples: ServerSample[];
+
+  /**
+   * What the node checks about itself, as `/readyz?verbose` of its management
+   * port names it.
+   *
+   * @generated from field: repeated engagement.v1.ServerCheck checks = 5;
+   */
+  checks: ServerCheck[];
+
+  /**
+   * Broken rules of the present and the last hour, those of most events first:
+   * at most 50.
+   *
+   * @generated from field: repeated engagement.v1.RejectedRule rejected_rules = 6;
+   */
+  rejectedRules: RejectedRule[];
+
+  /**
+   * Number of events rejected in the present and the last hour, whether they are
+   * in `rejected_rules` or not.
+   *
+   * @generated from field: int64 rejected_events = 7;
+   */
+  rejectedEvents: bigint;
+
+  /**
+   * Whether the record of rejected events was full, so that some rules are
+   * missing.
+   *
+   * @generated from field: bool rejected_rules_incomplete = 8;
+   */
+  rejectedRulesIncomplete: boolean;
+
+  /**
+   * Calls that ended with an error since the start of the server, by reason,
+   * most first: at most 50.
+   *
+   * @generated from field: repeated engagement.v1.FailedCalls failed_calls = 9;
+   */
+  failedCalls: FailedCalls[];
+
+  /**
+   * Subscriptions that are furthest behind, the slowest first: at most 20.
+   *
+   * @generated from field: repeated engagement.v1.SubscriptionStats subscriptions = 10;
+   */
+  subscriptions: SubscriptionStats[];
+
+  /**
+   * Number of open subscriptions.
+   *
+   * @generated from field: int32 open_subscriptions = 11;
+   */
+  openSubscriptions: number;
+
+  /**
+   * Number of open streams of uploads.
+   *
+   * @generated from field: int32 open_uploads = 12;
+   */
+  openUploads: number;
+
+  /**
+   * Files of the store, all partitions together.
+   *
+   * @generated from field: repeated engagement.v1.StoreFile files = 13;
+   */
+  files: StoreFile[];
+
+  /**
+   * Free bytes on the disk of the data folder. Absent if they cannot be told.
+   *
+   * @generated from field: optional int64 disk_free_bytes = 14;
+   */
+  diskFreeBytes?: bigint | undefined;
+
+  /**
+   * Bytes of memory that all processes of the server take.
+   *
+   * @generated from field: int64 memory_bytes = 15;
+   */
+  memoryBytes: bigint;
+
+  /**
+   * Limit on `memory_bytes`.
+   *
+   * @generated from field: int64 memory_limit_bytes = 16;
+   */
+  memoryLimitBytes: bigint;
+
+  /**
+   * Partitions that this node carries, by number.
+   *
+   * @generated from field: repeated engagement.v1.PartitionStats partitions = 17;
+   */
+  partitions: PartitionStats[];
+
+  /**
+   * Nodes whose commits this node has applied in the last hour, itself included,
+   * by id. Empty on a single machine.
+   *
+   * @generated from field: repeated engagement.v1.NodeStats nodes = 18;
+   */
+  nodes: NodeStats[];
+};
+
+/**
+ * Describes the message engagement.v1.GetServerStatsResponse.
+ * Use `create(GetServerStatsResponseSchema)` to create a new message.
+ */
+export const GetServerStatsResponseSchema: GenMessage<GetServerStatsResponse> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 6);
+
+/**
+ * `ServerSample` is what happened at a node in a few seconds. The server sets
+ * every field.
+ *
+ * @generated from message engagement.v1.ServerSample
+ */
+export type ServerSample = Message<"engagement.v1.ServerSample"> & {
+  /**
+   * End of the time it is about, by the clock of the node.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 1;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Length of that time.
+   *
+   * @generated from field: google.protobuf.Duration duration = 2;
+   */
+  duration?: Duration | undefined;
+
+  /**
+   * Number of events by outcome. Events that are sent again count again.
+   *
+   * @generated from field: int64 accepted_events = 3;
+   */
+  acceptedEvents: bigint;
+
+  /**
+   * See `accepted_events`.
+   *
+   * @generated from field: int64 duplicate_events = 4;
+   */
+  duplicateEvents: bigint;
+
+  /**
+   * See `accepted_events`.
+   *
+   * @generated from field: int64 suppressed_events = 5;
+   */
+  suppressedEvents: bigint;
+
+  /**
+   * See `accepted_events`.
+   *
+   * @generated from field: int64 rejected_events = 6;
+   */
+  rejectedEvents: bigint;
+
+  /**
+   * Number of unary calls that ended.
+   *
+   * @generated from field: int64 calls = 7;
+   */
+  calls: bigint;
+
+  /**
+   * Number of calls and streams that ended with an error.
+   *
+   * @generated from field: int64 failed_calls = 8;
+   */
+  failedCalls: bigint;
+
+  /**
+   * Time within which half of the unary calls ended, as far as its buckets
+   * tell. Absent if there were none.
+   *
+   * @generated from field: google.protobuf.Duration median_call_time = 9;
+   */
+  medianCallTime?: Duration | undefined;
+
+  /**
+   * Time within which 99 of 100 unary calls ended, as far as its buckets tell.
+   * Absent if there were none.
+   *
+   * @generated from field: google.protobuf.Duration p99_call_time = 10;
+   */
+  p99CallTime?: Duration | undefined;
+
+  /**
+   * Number of commits.
+   *
+   * @generated from field: int64 commits = 11;
+   */
+  commits: bigint;
+
+  /**
+   * Time within which 99 of 100 commits were durable, as far as its buckets
+   * tell. Absent if there were none.
+   *
+   * @generated from field: google.protobuf.Duration p99_commit_time = 12;
+   */
+  p99CommitTime?: Duration | undefined;
+
+  /**
+   * Bytes of memory that all processes of the server took at its end.
+   *
+   * @generated from field: int64 memory_bytes = 13;
+   */
+  memoryBytes: bigint;
+
+  /**
+   * Events that the slowest subscription was behind at its end.
+   *
+   * @generated from field: int64 max_lag_events = 14;
+   */
+  maxLagEvents: bigint;
+};
+
+/**
+ * Describes the message engagement.v1.ServerSample.
+ * Use `create(ServerSampleSchema)` to create a new message.
+ */
+export const ServerSampleSchema: GenMessage<ServerSample> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 7);
+
+/**
+ * `ServerCheck` is one condition that a node checks about itself. The server
+ * sets every field.
+ *
+ * @generated from message engagement.v1.ServerCheck
+ */
+export type ServerCheck = Message<"engagement.v1.ServerCheck"> & {
+  /**
+   * What is checked, such as "files of the store".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What is wrong, for people: at most 1,024 characters; empty if nothing is.
+   *
+   * @generated from field: string problem = 2;
+   */
+  problem: string;
+
+  /**
+   * Whether the node takes no calls while there is a problem. Others leave calls
+   * alone.
+   *
+   * @generated from field: bool required = 3;
+   */
+  required: boolean;
+};
+
+/**
+ * Describes the message engagement.v1.ServerCheck.
+ * Use `create(ServerCheckSchema)` to create a new message.
+ */
+export const ServerCheckSchema: GenMessage<ServerCheck> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 8);
+
+/**
+ * `RejectedRule` is one rule that events of one source broke in one field. The
+ * server sets every field.
+ *
+ * @generated from message engagement.v1.RejectedRule
+ */
+export type RejectedRule = Message<"engagement.v1.RejectedRule"> & {
+  /**
+   * Account of the events.
+   *
+   * @generated from field: string account_id = 1;
+   */
+  accountId: string;
+
+  /**
+   * Source of the events, as in `RejectionCount`.
+   *
+   * @generated from field: string source = 2;
+   */
+  source: string;
+
+  /**
+   * Whether this counts what the record had no room for, as in `RejectionCount`.
+   *
+   * @generated from field: bool other = 3;
+   */
+  other: boolean;
+
+  /**
+   * Path of the field, as in `RejectionCount`.
+   *
+   * @generated from field: string field = 4;
+   */
+  field: string;
+
+  /**
+   * Id of the rule, as in `RejectionCount`.
+   *
+   * @generated from field: string rule = 5;
+   */
+  rule: string;
+
+  /**
+   * Reason of the rejection.
+   *
+   * @generated from field: engagement.v1.ErrorReason reason = 6;
+   */
+  reason: ErrorReason;
+
+  /**
+   * Number of rejected events, as in `RejectionCount`.
+   *
+   * @generated from field: int64 events = 7;
+   */
+  events: bigint;
+
+  /**
+   * When the last of them was rejected that the node remembers. Absent if it
+   * remembers none.
+   *
+   * @generated from field: google.protobuf.Timestamp last_reject_time = 8;
+   */
+  lastRejectTime?: Timestamp | undefined;
+
+  /**
+   * Problem and limit, as in `RecentRejection`, of that event.
+   *
+   * @generated from field: string description = 9;
+   */
+  description: string;
+
+  /**
+   * Shape of the value, as in `RecentRejection`, of that event.
+   *
+   * @generated from field: string value_shape = 10;
+   */
+  valueShape: string;
+};
+
+/**
+ * Describes the message engagement.v1.RejectedRule.
+ * Use `create(RejectedRuleSchema)` to create a new message.
+ */
+export const RejectedRuleSchema: GenMessage<RejectedRule> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 9);
+
+/**
+ * `FailedCalls` is the number of calls that ended with one error. The server
+ * sets every field.
+ *
+ * @generated from message engagement.v1.FailedCalls
+ */
+export type FailedCalls = Message<"engagement.v1.FailedCalls"> & {
+  /**
+   * Reason of the error: a name of `ErrorReason` without its prefix, or
+   * "INTERNAL" for failures of the server itself.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Number of calls.
+   *
+   * @generated from field: int64 calls = 2;
+   */
+  calls: bigint;
+};
+
+/**
+ * Describes the message engagement.v1.FailedCalls.
+ * Use `create(FailedCallsSchema)` to create a new message.
+ */
+export const FailedCallsSchema: GenMessage<FailedCalls> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 10);
+
+/**
+ * `SubscriptionStats` is an open subscription. The server sets every field.
+ *
+ * @generated from message engagement.v1.SubscriptionStats
+ */
+export type SubscriptionStats = Message<"engagement.v1.SubscriptionStats"> & {
+  /**
+   * Account whose events it follows.
+   *
+   * @generated from field: string account_id = 1;
+   */
+  accountId: string;
+
+  /**
+   * When the stream was opened.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Number of events of the account that it has not been sent or passed by yet.
+   *
+   * @generated from field: int64 lag_events = 3;
+   */
+  lagEvents: bigint;
+
+  /**
+   * Age of the oldest of them, counted from its acceptance. Zero if there is
+   * none.
+   *
+   * @generated from field: google.protobuf.Duration lag = 4;
+   */
+  lag?: Duration | undefined;
+};
+
+/**
+ * Describes the message engagement.v1.SubscriptionStats.
+ * Use `create(SubscriptionStatsSchema)` to create a new message.
+ */
+export const SubscriptionStatsSchema: GenMessage<SubscriptionStats> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 11);
+
+/**
+ * `StoreFile` is the size of the files of one kind. The server sets every field.
+ *
+ * @generated from message engagement.v1.StoreFile
+ */
+export type StoreFile = Message<"engagement.v1.StoreFile"> & {
+  /**
+   * "database", "wal" (the write-ahead log) or "reserve".
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * Size of all of this kind.
+   *
+   * @generated from field: int64 bytes = 2;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message engagement.v1.StoreFile.
+ * Use `create(StoreFileSchema)` to create a new message.
+ */
+export const StoreFileSchema: GenMessage<StoreFile> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 12);
+
+/**
+ * `PartitionStats` is the state of a partition at this node. The server sets
+ * every field.
+ *
+ * @generated from message engagement.v1.PartitionStats
+ */
+export type PartitionStats = Message<"engagement.v1.PartitionStats"> & {
+  /**
+   * Number of the partition, from 0.
+   *
+   * @generated from field: int32 number = 1;
+   */
+  number: number;
+
+  /**
+   * Whether the node keeps up with the log of the partition, as in `Partition`.
+   *
+   * @generated from field: bool current = 2;
+   */
+  current: boolean;
+
+  /**
+   * Number of stored events. Erased events may be counted as well.
+   *
+   * @generated from field: int64 stored_events = 3;
+   */
+  storedEvents: bigint;
+
+  /**
+   * When the oldest stored event was accepted. Absent if there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp oldest_receive_time = 4;
+   */
+  oldestReceiveTime?: Timestamp | undefined;
+
+  /**
+   * When that event is due for removal. Absent if there is none, if there is no
+   * retention, or while expiry is held.
+   *
+   * @generated from field: google.protobuf.Timestamp next_expiry_time = 5;
+   */
+  nextExpiryTime?: Timestamp | undefined;
+
+  /**
+   * Number of events that expiry has removed, as in `Partition`.
+   *
+   * @generated from field: int64 expired_events = 6;
+   */
+  expiredEvents: bigint;
+
+  /**
+   * Why nothing expires now. Absent while expiry goes on.
+   *
+   * @generated from field: engagement.v1.ExpiryHold expiry_hold = 7;
+   */
+  expiryHold?: ExpiryHold | undefined;
+
+  /**
+   * Number of erasures that are not complete.
+   *
+   * @generated from field: int32 pending_erasures = 8;
+   */
+  pendingErasures: number;
+
+  /**
+   * Why the node refuses the accounts of the partition, as in `Partition`.
+   *
+   * @generated from field: string damage = 9;
+   */
+  damage: string;
+
+  /**
+   * Messages in the replicated log that this node has not applied. 0 on a single
+   * machine.
+   *
+   * @generated from field: int64 log_lag_messages = 10;
+   */
+  logLagMessages: bigint;
+
+  /**
+   * Age of the node's view, as in `Partition.view_time`. Absent if it is not
+   * known.
+   *
+   * @generated from field: google.protobuf.Duration view_age = 11;
+   */
+  viewAge?: Duration | undefined;
+};
+
+/**
+ * Describes the message engagement.v1.PartitionStats.
+ * Use `create(PartitionStatsSchema)` to create a new message.
+ */
+export const PartitionStatsSchema: GenMessage<PartitionStats> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 13);
+
+/**
+ * `NodeStats` is a node of a replicated log. The server sets every field.
+ *
+ * @generated from message engagement.v1.NodeStats
+ */
+export type NodeStats = Message<"engagement.v1.NodeStats"> & {
+  /**
+   * Id of the node, a new one after each start.
+   *
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * Whether it is the node that answers.
+   *
+   * @generated from field: bool self = 2;
+   */
+  self: boolean;
+
+  /**
+   * Time of its last commit, by its own clock.
+   *
+   * @generated from field: google.protobuf.Timestamp last_commit_time = 3;
+   */
+  lastCommitTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message engagement.v1.NodeStats.
+ * Use `create(NodeStatsSchema)` to create a new message.
+ */
+export const NodeStatsSchema: GenMessage<NodeStats> = /*@__PURE__*/
+  messageDesc(file_engagement_v1_server_service, 14);
+
+/**
  * `Partition` is a share of the accounts with a log of its own, as this node
  * sees it. The server sets every field.
  *
@@ -277,7 +913,7 @@ export type Partition = Message<"engagement.v1.Partition"> & {
  * Use `create(PartitionSchema)` to create a new message.
  */
 export const PartitionSchema: GenMessage<Partition> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 5);
+  messageDesc(file_engagement_v1_server_service, 15);
 
 /**
  * `ExpiryHold` says why no event and no upload of a partition expires: it would
@@ -338,7 +974,7 @@ export type ExpiryHold = Message<"engagement.v1.ExpiryHold"> & {
  * Use `create(ExpiryHoldSchema)` to create a new message.
  */
 export const ExpiryHoldSchema: GenMessage<ExpiryHold> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 6);
+  messageDesc(file_engagement_v1_server_service, 16);
 
 /**
  * `Reason` is why expiry is held.
@@ -392,7 +1028,7 @@ export enum ExpiryHold_Reason {
  * Describes the enum engagement.v1.ExpiryHold.Reason.
  */
 export const ExpiryHold_ReasonSchema: GenEnum<ExpiryHold_Reason> = /*@__PURE__*/
-  enumDesc(file_engagement_v1_server_service, 6, 0);
+  enumDesc(file_engagement_v1_server_service, 16, 0);
 
 /**
  * `SetRetentionRequest` is the request of `SetRetention`.
@@ -421,7 +1057,7 @@ export type SetRetentionRequest = Message<"engagement.v1.SetRetentionRequest"> &
  * Use `create(SetRetentionRequestSchema)` to create a new message.
  */
 export const SetRetentionRequestSchema: GenMessage<SetRetentionRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 7);
+  messageDesc(file_engagement_v1_server_service, 17);
 
 /**
  * `SetRetentionResponse` is the response of `SetRetention`. The server sets
@@ -466,7 +1102,7 @@ export type SetRetentionResponse = Message<"engagement.v1.SetRetentionResponse">
  * Use `create(SetRetentionResponseSchema)` to create a new message.
  */
 export const SetRetentionResponseSchema: GenMessage<SetRetentionResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 8);
+  messageDesc(file_engagement_v1_server_service, 18);
 
 /**
  * `ReleaseExpiryRequest` is the request of `ReleaseExpiry`.
@@ -487,7 +1123,7 @@ export type ReleaseExpiryRequest = Message<"engagement.v1.ReleaseExpiryRequest">
  * Use `create(ReleaseExpiryRequestSchema)` to create a new message.
  */
 export const ReleaseExpiryRequestSchema: GenMessage<ReleaseExpiryRequest> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 9);
+  messageDesc(file_engagement_v1_server_service, 19);
 
 /**
  * `ReleaseExpiryResponse` is the response of `ReleaseExpiry`. The server sets
@@ -532,7 +1168,7 @@ export type ReleaseExpiryResponse = Message<"engagement.v1.ReleaseExpiryResponse
  * Use `create(ReleaseExpiryResponseSchema)` to create a new message.
  */
 export const ReleaseExpiryResponseSchema: GenMessage<ReleaseExpiryResponse> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 10);
+  messageDesc(file_engagement_v1_server_service, 20);
 
 /**
  * `Limits` holds the limits of a server. Requests beyond them are refused or
@@ -727,7 +1363,7 @@ export type Limits = Message<"engagement.v1.Limits"> & {
  * Use `create(LimitsSchema)` to create a new message.
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
-  messageDesc(file_engagement_v1_server_service, 11);
+  messageDesc(file_engagement_v1_server_service, 21);
 
 /**
  * `ServerService` describes the server, and lets operators decide how long
@@ -746,6 +1382,23 @@ export const ServerService: GenService<{
     methodKind: "unary";
     input: typeof GetServerInfoRequestSchema;
     output: typeof GetServerInfoResponseSchema;
+  },
+  /**
+   * `GetServerStats` reads what this node does now and what it did in the last
+   * minutes: rates, rejected events by rule, slow subscriptions, the store, and
+   * what is about to be removed. It is for operators, and for what shows them
+   * the server; it has no value of an event.
+   *
+   * The node takes a sample every five seconds, so nothing here is older, and
+   * calling more often shows nothing new. Counts begin with the start of the
+   * server. With several processes, all of them are in it.
+   *
+   * @generated from rpc engagement.v1.ServerService.GetServerStats
+   */
+  getServerStats: {
+    methodKind: "unary";
+    input: typeof GetServerStatsRequestSchema;
+    output: typeof GetServerStatsResponseSchema;
   },
   /**
    * `SetRetention` changes how long events are kept, on all nodes, in the
