@@ -1,4 +1,4 @@
-"""`make demo` takes the examples all the way, and leaves nothing behind."""
+"""`make tour` takes the examples all the way, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.support.waiting import DEADLINE_SECONDS
 pytestmark = pytest.mark.timeout(4 * DEADLINE_SECONDS)
 
 
-def run_demo(folder: Path, *, programs: Path) -> subprocess.CompletedProcess[str]:
-    """Runs the demo with a folder for its files, and the folder of the programs that it starts."""
+def run_tour(folder: Path, *, programs: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the tour with a folder for its files, and the folder of the programs that it starts."""
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(folder)}
     return subprocess.run(
-        ["bash", "docs/demo.sh"],
+        ["bash", "docs/tour.sh"],
         cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,
@@ -34,13 +34,13 @@ def run_demo(folder: Path, *, programs: Path) -> subprocess.CompletedProcess[str
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo")
+    return tmp_path_factory.mktemp("tour")
 
 
 @pytest.fixture(scope="module")
 def done(folder: Path) -> subprocess.CompletedProcess[str]:
-    """The demo, run to its end."""
-    return run_demo(folder, programs=Path(sys.executable).parent)
+    """The tour, run to its end."""
+    return run_tour(folder, programs=Path(sys.executable).parent)
 
 
 def sections(output: str) -> dict[str, str]:
@@ -49,7 +49,7 @@ def sections(output: str) -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def test_demo_stores_follows_and_folds_the_examples_and_shows_what_is_refused(
+def test_the_tour_stores_follows_and_folds_the_examples_and_shows_what_is_refused(
     done: subprocess.CompletedProcess[str],
 ) -> None:
     assert done.returncode == 0, done.stdout
@@ -70,7 +70,7 @@ def test_demo_stores_follows_and_folds_the_examples_and_shows_what_is_refused(
     assert "must be a day of the calendar" in shown["What was refused, and why"]
 
 
-def test_demo_ends_its_server_and_removes_its_folder(
+def test_the_tour_ends_its_server_and_removes_its_folder(
     done: subprocess.CompletedProcess[str], folder: Path
 ) -> None:
     listening = re.search(r"^listening on 127\.0\.0\.1:(\d+)$", done.stdout, re.MULTILINE)
@@ -80,9 +80,9 @@ def test_demo_ends_its_server_and_removes_its_folder(
     assert list(folder.iterdir()) == []
 
 
-def test_demo_says_why_a_server_does_not_start(tmp_path: Path) -> None:
+def test_the_tour_says_why_a_server_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "engagement").write_text("#!/bin/sh\necho 'no room' >&2\nexit 2\n")
     (tmp_path / "engagement").chmod(0o755)
-    done = run_demo(tmp_path, programs=tmp_path)
+    done = run_tour(tmp_path, programs=tmp_path)
     assert done.returncode == 1
     assert "no room" in done.stdout
