@@ -197,9 +197,11 @@ def _selector(node: Any) -> Selector:  # Any: the stubs do not tell one kind of 
 
 
 def _agrees(matcher: promql.Matcher, value: str) -> bool:
-    if matcher.op in {promql.MatchOp.Re, promql.MatchOp.NotRe}:
-        return (re.fullmatch(matcher.value, value) is not None) == (matcher.op == promql.MatchOp.Re)
-    return (matcher.value == value) == (matcher.op == promql.MatchOp.Equal)
+    if matcher.op in (promql.MatchOp.Re, promql.MatchOp.NotRe):
+        is_same = re.fullmatch(matcher.value, value) is not None
+    else:
+        is_same = matcher.value == value
+    return is_same is (matcher.op in (promql.MatchOp.Re, promql.MatchOp.Equal))
 
 
 def _labels(labels: Mapping[str, str]) -> Labels:
