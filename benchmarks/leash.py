@@ -18,7 +18,7 @@ def main() -> None:
     """Becomes the program, with a signal set for the death of its parent."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() == parent:  # otherwise it has died before
         os.execvp(command[0], command)
 

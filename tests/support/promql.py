@@ -123,6 +123,8 @@ def _call(node: promql.Call, scrapes: Sequence[Scrape]) -> Vector:
         return _quantile(share, buckets)
     assert node.func.name in {"rate", "increase"}, node.func.name
     first, last = scrapes[0], scrapes[-1]
+    if first is last:
+        return {}
     divisor = last.seconds - first.seconds if node.func.name == "rate" else 1.0
     (argument,) = node.args
     return {
