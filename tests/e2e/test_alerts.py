@@ -6,6 +6,7 @@ import ast
 import asyncio
 import itertools
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -40,6 +41,8 @@ _ON = {"ENGAGEMENT_HTTP": ""}
 _LONG_AGO = timedelta(days=400)
 _DISK_BYTES = 72 << 20
 _RARE_SNAPSHOTS = ("--snapshot-hours", "20000", "--log-days", "2000")
+# Where there can be any; subscriptions are then in other processes than the management port.
+_WORKERS = ("--workers", "2") if sys.platform == "linux" else ()
 _SUBJECT = "engagement.0.commits"
 
 # No room for snapshots, which are streams too.
@@ -161,7 +164,7 @@ async def test_of_clocks_and_snapshots(tmp_path: Path) -> None:
     clock.shift(-_LONG_AGO)
     with (
         NatsCluster(tmp_path / "nats", size=1) as log,
-        node(tmp_path, log, *_RARE_SNAPSHOTS, environment=clock.environment) as server,
+        node(tmp_path, log, *_RARE_SNAPSHOTS, *_WORKERS, environment=clock.environment) as server,
     ):
         watched = watch(lambda: server.http_address)
         await watched.begin("EngagementSnapshotOld", "EngagementExpiryHeld", "EngagementSubscriptionLags")

@@ -91,10 +91,10 @@ async def test_gauges_of_a_process_that_is_gone_do_not_count(monkeypatch: pytest
 
 async def test_of_some_gauges_the_highest_of_all_processes_counts() -> None:
     parent = Measures()
-    for number in (2, 7, 5):
-        process = Measures(process=number)
-        process.gauge(SUBSCRIPTION_LAG_EVENTS, read=lambda number=number: number)
-        parent.merge(process.drain())
+    for process, lag in enumerate((2.0, 7.0, 5.0)):
+        measures = Measures(process=process)
+        measures.gauge(SUBSCRIPTION_LAG_EVENTS, read=[lag].pop)
+        parent.merge(measures.drain())
     assert parent.gauges() == {("engagement_subscription_lag_events", ()): 7}
 
 
