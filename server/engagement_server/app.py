@@ -13,6 +13,7 @@ import uvloop
 
 from engagement_server.errors import ConfigurationError
 from engagement_server.http.checks import Readiness
+from engagement_server.http.stats import StatsDocument
 from engagement_server.metrics.catalogue import READY
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
@@ -21,6 +22,7 @@ from engagement_server.node import Server, prepare_process
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engagement import v1
     from engagement_server.config import Config
     from engagement_server.http.checks import Check
     from engagement_server.http.config import HttpConfig
@@ -41,6 +43,10 @@ class Running(Protocol):
 
     def checks(self) -> Sequence[Check]:
         """The conditions of readiness as they are now."""
+
+    @property
+    def stats(self) -> v1.GetServerStatsResponse:
+        """What the server does now, as it was sampled last."""
 
     async def fail(self) -> None:
         """Raises LogError once the server has to end."""
@@ -83,11 +89,11 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stopping = asyncio.create_task(stop.wait())
-    measures, readiness = Measures(), Readiness()
+    measures, readiness, stats = Measures(), Readiness(), StatsDocument()
     measures.gauge(READY, read=lambda: readiness.is_ready)
     async with contextlib.AsyncExitStack() as ending:
         # First and last: probes and scrapes see how the server starts and stops.
-        port = await _open_port(config, http, measures, readiness)
+        port = await _open_port(config, http, measures, readiness, stats)
         if port is not None:
             ending.push_async_callback(port.close)
         starting = asyncio.create_task(_start(config, log, workers, measures))
@@ -98,6 +104,7 @@ async def _serve(
             return
         server = starting.result()
         readiness.begin(server.checks)
+        stats.begin(lambda: server.stats)
         report(server.address, port.address if port is not None else None)
         failing = asyncio.create_task(server.fail())
         await asyncio.wait([failing, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +119,11 @@ async def _serve(
 
 
 async def _open_port(
-    config: Config, http: HttpConfig | None, measures: Measures, readiness: Readiness
+    config: Config,
+    http: HttpConfig | None,
+    measures: Measures,
+    readiness: Readiness,
+    stats: StatsDocument,
 ) -> ManagementPort | None:
     """The management port, unless there is to be none. Raises ConfigurationError."""
     if http is None or not http.is_on:
@@ -124,7 +135,7 @@ async def _open_port(
             f"serving HTTP needs {error.name}, which is not installed; install it with:"
             " pip install 'engagement-attributes[server]', or give --http off"
         ) from error
-    return await ManagementPort.open(http, readiness, Exposition(measures), listen=config.listen)
+    return await ManagementPort.open(http, readiness, Exposition(measures), stats, listen=config.listen)
 
 
 async def _start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from engagement_server.clock import now_ms
@@ -45,9 +46,10 @@ async def open_assemblies(config: Config, log: LogConfig | None, *, measures: Me
         raise ConfigurationError("more than one partition needs a replicated log; give --log as well")
     databases = _databases(config, are_views=is_replicated)
     assemblies: list[Assembly] = []
+    node_id = secrets.token_hex(8)
     try:
         for number, database in zip(config.served_partitions, databases, strict=True):
-            opened = await _open_log(config, log, number, database, measures)
+            opened = await _open_log(config, log, number, database, node_id=node_id, measures=measures)
             assemblies.append(Assembly(number, database, opened))
             await _agree(config, assemblies[-1])
     except BaseException:
@@ -113,8 +115,14 @@ def _require_count(data: Path, count: int) -> None:
         )
 
 
-async def _open_log(
-    config: Config, log: LogConfig | None, number: int, database: DatabaseFile, measures: Measures
+async def _open_log(  # noqa: PLR0913  # all but the first four are named at the call
+    config: Config,
+    log: LogConfig | None,
+    number: int,
+    database: DatabaseFile,
+    *,
+    node_id: str,
+    measures: Measures,
 ) -> CommitLog:
     def reserve() -> Reserve:
         return Reserve(database.folder, size_bytes=config.reserve_megabytes << 20)
@@ -131,6 +139,7 @@ async def _open_log(
         partition=number,
         partition_count=config.partition_count,
         reserve=reserve,
+        node_id=node_id,
         measures=measures,
     )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engagement_server.cursor import Cursors
     from engagement_server.model import (
         ErasureState,
+        ExpiryHold,
         StoredRow,
         Suppression,
         Tally,
@@ -52,6 +53,20 @@ _BYTES = [bytes((value,)) for value in range(256)]
 # An upload in small chunks is accepted at many times, of which a page has few.
 _CACHED_TIMES = 1024
 _CACHED_PLACES = 1024
+
+MAX_DAMAGE_CHARACTERS = 1024
+"""Limit on the text that says why a partition is refused."""
+
+
+def hold_message(hold: ExpiryHold, *, due: int, stored: int) -> v1.ExpiryHold:
+    """Why expiry is held, how many events would be removed now, and how many are stored."""
+    message = v1.ExpiryHold(
+        reason=v1.ExpiryHold.Reason.Name(hold.reason), due_events=due, stored_events=stored
+    )
+    message.hold_time.FromMilliseconds(hold.since_ms)
+    message.commit_time.FromMilliseconds(hold.commit_ms)
+    message.clock_time.FromMilliseconds(hold.clock_ms)
+    return message
 
 
 def tally_message(tally: Tally) -> v1.Tally:

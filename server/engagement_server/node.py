@@ -29,6 +29,9 @@ from engagement_server.metrics.rejected_counts import RejectedCounts
 from engagement_server.metrics.rejections import Rejections
 from engagement_server.oversight import VERSION, Oversight, measure_calls, measure_node, measure_process
 from engagement_server.partitions import Partition, Partitions
+from engagement_server.stats.server_stats import ServerStats
+from engagement_server.stats.stores import StoreWatch
+from engagement_server.stats.streams import Streams
 from engagement_server.store.database import read_cursors
 from engagement_server.store.presence import Presence
 from engagement_server.store.readers import Readers
@@ -36,8 +39,9 @@ from engagement_server.store.retention_rows import read_retention
 from engagement_server.supervision import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from engagement import v1
     from engagement_server.assembly import Assembly
     from engagement_server.config import Config
     from engagement_server.governor.memory import MemoryPlan
@@ -62,11 +66,16 @@ class Server:
         supervisor: Supervisor | None = None,
         rejections: Rejections | None = None,
         measures: Measures | None = None,
+        read_stats: Callable[[], Awaitable[v1.GetServerStatsResponse]] | None = None,
     ) -> None:
-        """Takes over the assemblies. A worker shares its port with others, and runs no background jobs."""
+        """Takes over the assemblies. A worker shares its port with others, and runs no background jobs.
+
+        `read_stats` asks the process that has the stats of all.
+        """
         self._config = config
         self._databases = [assembly.database for assembly in assemblies]
         measures = measures or Measures()
+        rejections = rejections or Rejections(on_rejected=RejectedCounts(measures).note)
         terms = None if is_worker else terms_of(config)
         memory = config.memory_plan(processes=1)
         self._supervisor = supervisor or Supervisor()
@@ -84,12 +93,24 @@ class Server:
             ],
             count=config.partition_count,
         )
+        self.streams = Streams(self._partitions, process=measures.process)
+        """The open streams of this process."""
+        self._stats = ServerStats(
+            version=VERSION,
+            measures=measures,
+            rejections=rejections,
+            checks=self.checks,
+            stores=[StoreWatch(each.number, each.log, each.readers) for each in self._partitions],
+            streams=self.streams,
+        )
+        self._is_worker = is_worker
         self._endpoint = Endpoint(
             services(
                 self._partitions,
-                rejections or Rejections(on_rejected=RejectedCounts(measures).note),
+                rejections,
                 _server_limits(config),
                 version=VERSION,
+                read_stats=read_stats or self._read_stats,
             ),
             self._partitions,
             limits=_call_limits(config, memory),
@@ -134,17 +155,27 @@ class Server:
 
     async def listen(self) -> None:
         """Takes calls. Raises ConfigurationError."""
+        if not self._is_worker:
+            await self._stats.begin()
         self.address = await self._endpoint.listen(self._config.listen)
         self._watching = [
             self._supervisor.start(
                 "watch-files", lambda: self._presence.watch(self._report_writable), service=INGEST_SERVICE
             ),
             self._supervisor.start("watch-memory", lambda: watch_memory(self._meter, self._endpoint.relieve)),
+            self._supervisor.start(
+                "stats", self.streams.refresh_periodically if self._is_worker else self._stats.run
+            ),
         ]
 
     def checks(self) -> Sequence[Check]:
         """The conditions of readiness as they are now."""
         return self._oversight.checks()
+
+    @property
+    def stats(self) -> v1.GetServerStatsResponse:
+        """What the server does now, as it was sampled last."""
+        return self._stats.response
 
     @property
     def unread_answers(self) -> int:
@@ -173,10 +204,13 @@ class Server:
         for database in self._databases:
             database.close()
 
+    async def _read_stats(self) -> v1.GetServerStatsResponse:
+        return self.stats
+
     def _register_gauges(self, measures: Measures, *, is_worker: bool) -> None:
         committers = [partition.committer for partition in self._partitions]
         measure_process(measures, committers, self._supervisor)
-        measure_calls(measures, self._endpoint, self._partitions)
+        measure_calls(measures, self._endpoint, self.streams)
         if not is_worker:
             readers = {partition.number: partition.readers for partition in self._partitions}
             folders = [database.folder for database in self._databases]

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
     from engagement_server.metrics.measures import Measures
-    from engagement_server.partitions import Partition
+    from engagement_server.stats.streams import Streams
     from engagement_server.store.presence import Presence
     from engagement_server.store.readers import Readers
-    from engagement_server.streams.lags import SubscriptionLags
     from engagement_server.supervision import Supervisor
 
 VERSION: Final = version("engagement-attributes")
@@ -53,22 +52,14 @@ def measure_process(measures: Measures, committers: Sequence[Committer], supervi
     )
 
 
-def measure_calls(measures: Measures, endpoint: Endpoint, partitions: Iterable[Partition]) -> None:
+def measure_calls(measures: Measures, endpoint: Endpoint, streams: Streams) -> None:
     """Registers the gauges of processes that take calls."""
-    served = list(partitions)
     measures.gauge(catalogue.RUNNING_CALLS, read=lambda: endpoint.running_calls)
-    measures.gauge(
-        catalogue.OPEN_STREAMS, "upload", read=lambda: sum(each.uploads.open_streams for each in served)
-    )
-    measures.gauge(
-        catalogue.OPEN_STREAMS,
-        "subscription",
-        read=lambda: sum(len(each.subscriptions.running) for each in served),
-    )
-    lag = _HighestLag([each.lags for each in served])
-    measures.gauge(catalogue.SUBSCRIPTION_LAG_EVENTS, read=lambda: lag.events)
-    measures.gauge(catalogue.SUBSCRIPTION_LAG_SECONDS, read=lambda: lag.age_ms / 1000)
-    measures.before_reading(lag.refresh)
+    measures.gauge(catalogue.OPEN_STREAMS, "upload", read=lambda: streams.own.uploads)
+    measures.gauge(catalogue.OPEN_STREAMS, "subscription", read=lambda: streams.own.subscriptions)
+    measures.gauge(catalogue.SUBSCRIPTION_LAG_EVENTS, read=lambda: streams.own.max_lag_events)
+    measures.gauge(catalogue.SUBSCRIPTION_LAG_SECONDS, read=lambda: streams.own.max_lag_ms / 1000)
+    measures.before_reading(streams.refresh)
 
 
 def measure_node(
@@ -92,20 +83,6 @@ def measure_node(
             read=lambda number=number: removal.is_held(number),  # type: ignore[misc]
         )
     measures.before_reading(removal.refresh)
-
-
-class _HighestLag:
-    """How far the slowest subscription of this process is behind."""
-
-    def __init__(self, lags: Sequence[SubscriptionLags]) -> None:
-        self._lags = lags
-        self.events = self.age_ms = 0
-
-    async def refresh(self) -> None:
-        """Looks at all subscriptions."""
-        slowest = [lag for each in self._lags for lag in (await each.read()).slowest]
-        self.events = max((lag.events for lag in slowest), default=0)
-        self.age_ms = max((lag.age_ms for lag in slowest), default=0)
 
 
 class _Removal:

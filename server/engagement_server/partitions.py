@@ -15,7 +15,6 @@ from engagement_server.log.committer import Committer
 from engagement_server.model import PartitionState
 from engagement_server.persons import Persons
 from engagement_server.profiles import Profiles
-from engagement_server.streams.lags import SubscriptionLags
 from engagement_server.streams.subscriptions import Subscriptions
 from engagement_server.streams.uploads import Uploads
 
@@ -79,7 +78,6 @@ class Partition:
             max_age_seconds=max_age_seconds,
             max_subscriptions=memory.max_subscriptions,
         )
-        self.lags = SubscriptionLags(self.subscriptions, readers)
         self._jobs = Jobs(
             committer=self.committer,
             readers=readers,

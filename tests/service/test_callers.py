@@ -62,7 +62,7 @@ REQUESTS: dict[str, Message] = {
     "SetRetention": v1.SetRetentionRequest(retention=_DAY),
     "ReleaseExpiry": v1.ReleaseExpiryRequest(),
 }
-IN_MEMORY = {"ListRejections"}
+IN_MEMORY = {"ListRejections", "GetServerStats"}
 """Methods that are answered without reading the store."""
 METHODS = [
     (service, method)

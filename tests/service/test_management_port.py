@@ -17,6 +17,7 @@ from engagement_server.http import port as module
 from engagement_server.http.checks import Check, Readiness
 from engagement_server.http.config import HttpConfig
 from engagement_server.http.port import ManagementPort
+from engagement_server.http.stats import StatsDocument
 from engagement_server.metrics.catalogue import EVENTS
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
@@ -35,6 +36,7 @@ class Managed:
         self.checks: list[Check] = []
         self.readiness = Readiness()
         self.measures = Measures()
+        self.stats = StatsDocument()
         self.address = ""
 
     async def ask(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
@@ -51,7 +53,11 @@ async def managed() -> AsyncIterator[Managed]:
     managed = Managed()
     async with AsyncExitStack() as ending:
         port = await ManagementPort.open(
-            HttpConfig(http="127.0.0.1:0"), managed.readiness, Exposition(managed.measures), listen=_LISTEN
+            HttpConfig(http="127.0.0.1:0"),
+            managed.readiness,
+            Exposition(managed.measures),
+            managed.stats,
+            listen=_LISTEN,
         )
         assert port is not None
         ending.push_async_callback(port.close)
@@ -204,7 +210,7 @@ async def test_a_port_that_is_taken_is_fatal_only_if_it_was_named(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        arguments = Readiness(), Exposition(Measures())
+        arguments = Readiness(), Exposition(Measures()), StatsDocument()
         with pytest.raises(ConfigurationError, match=f"{address}, for HTTP, is in use.*--http HOST:PORT"):
             await ManagementPort.open(HttpConfig(http=address), *arguments, listen=_LISTEN)
         monkeypatch.setattr(module, "DEFAULT_ADDRESS", address)

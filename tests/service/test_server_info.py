@@ -44,6 +44,10 @@ def states() -> list[PartitionState]:
 async def node(states: list[PartitionState]) -> AsyncIterator[EngagementClient]:
     """A client of that node."""
     server = grpc.aio.server()
+
+    async def stats() -> v1.GetServerStatsResponse:
+        return v1.GetServerStatsResponse()
+
     handlers = ServerHandlers(
         _LIMITS,
         version="1",
@@ -51,6 +55,7 @@ async def node(states: list[PartitionState]) -> AsyncIterator[EngagementClient]:
         partitions=lambda: states,
         accounts=AccountPages(()),
         expiries={},
+        read_stats=stats,
     )
     service = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
     running = RunningCalls(view_time_ms=lambda _: None, limits=CallLimits(100, 100, 10, 1 << 20))

@@ -670,13 +670,14 @@ type ServerSample struct {
 	RejectedEvents int64 `protobuf:"varint,6,opt,name=rejected_events,json=rejectedEvents,proto3" json:"rejected_events,omitempty"`
 	// Number of unary calls that ended.
 	Calls int64 `protobuf:"varint,7,opt,name=calls,proto3" json:"calls,omitempty"`
-	// Number of calls and streams that ended with an error.
+	// Number of calls and streams that ended with another status than OK. A stream
+	// that its client cancels is no failure; a unary call may have run out of time.
 	FailedCalls int64 `protobuf:"varint,8,opt,name=failed_calls,json=failedCalls,proto3" json:"failed_calls,omitempty"`
 	// Time within which half of the unary calls ended, as far as its buckets
 	// tell. Absent if there were none.
 	MedianCallTime *durationpb.Duration `protobuf:"bytes,9,opt,name=median_call_time,json=medianCallTime,proto3" json:"median_call_time,omitempty"`
-	// Time within which 99 of 100 unary calls ended, as far as its buckets tell.
-	// Absent if there were none.
+	// Time within which 99 of 100 unary calls ended, as far as its buckets tell:
+	// at 30 seconds, it may be more. Absent if there were none.
 	P99CallTime *durationpb.Duration `protobuf:"bytes,10,opt,name=p99_call_time,json=p99CallTime,proto3" json:"p99_call_time,omitempty"`
 	// Number of commits.
 	Commits int64 `protobuf:"varint,11,opt,name=commits,proto3" json:"commits,omitempty"`
@@ -906,7 +907,8 @@ type RejectedRule struct {
 	// When the last of them was rejected that the node remembers. Absent if it
 	// remembers none.
 	LastRejectTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_reject_time,json=lastRejectTime,proto3" json:"last_reject_time,omitempty"`
-	// Problem and limit, as in `RecentRejection`, of that event.
+	// Problem and limit, as in `RecentRejection`, of the last remembered event
+	// that broke this rule before any other. Empty if none is remembered.
 	Description string `protobuf:"bytes,9,opt,name=description,proto3" json:"description,omitempty"`
 	// Shape of the value, as in `RecentRejection`, of that event.
 	ValueShape    string `protobuf:"bytes,10,opt,name=value_shape,json=valueShape,proto3" json:"value_shape,omitempty"`
@@ -1208,7 +1210,8 @@ type PartitionStats struct {
 	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// Whether the node keeps up with the log of the partition, as in `Partition`.
 	Current bool `protobuf:"varint,2,opt,name=current,proto3" json:"current,omitempty"`
-	// Number of stored events. Erased events may be counted as well.
+	// Number of stored events. In a store of very many accounts, this and the next
+	// fields may be some minutes old.
 	StoredEvents int64 `protobuf:"varint,3,opt,name=stored_events,json=storedEvents,proto3" json:"stored_events,omitempty"`
 	// When the oldest stored event was accepted. Absent if there is none.
 	OldestReceiveTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=oldest_receive_time,json=oldestReceiveTime,proto3" json:"oldest_receive_time,omitempty"`

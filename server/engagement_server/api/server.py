@@ -11,19 +11,20 @@ from engagement_server.api.paging import MAX_PAGE_SIZE
 from engagement_server.clock import ceil_ms, now_ms
 from engagement_server.errors import FieldInvalidError
 from engagement_server.jobs.spans import DAY_MS
+from engagement_server.messages import MAX_DAMAGE_CHARACTERS, hold_message
 from engagement_server.streams.subscription import MAX_BATCH_EVENTS as MAX_SUBSCRIPTION_BATCH_EVENTS
 from engagement_server.streams.upload import MAX_UNACKED_CHUNKS
 from engagement_server.validation import require_valid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
 
     from engagement_server.api.account_pages import AccountPages
     from engagement_server.api.call import Call
     from engagement_server.governor.turns import Caller
     from engagement_server.jobs.expiry import Expiry, Removal
-    from engagement_server.model import ExpiryHold, PartitionState
+    from engagement_server.model import PartitionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,13 @@ class ServerHandlers:
         partitions: Callable[[], Sequence[PartitionState]],
         accounts: AccountPages,
         expiries: Mapping[int, Expiry],
+        read_stats: Callable[[], Awaitable[v1.GetServerStatsResponse]],
     ) -> None:
         """`partitions` returns the current state of the partitions that this node serves, by number.
 
-        `accounts` and `expiries` are those of the same partitions.
+        `accounts` and `expiries` are those of the same partitions. `read_stats` returns what the node does.
         """
+        self._read_stats = read_stats
         self._partitions = partitions
         self._accounts = accounts
         self._expiries = expiries
@@ -102,7 +105,7 @@ class ServerHandlers:
                 number=state.number,
                 log_epoch=state.log_epoch,
                 current=state.is_current,
-                damage=state.damage[:_MAX_DAMAGE_CHARACTERS],
+                damage=state.damage[:MAX_DAMAGE_CHARACTERS],
             )
             if state.view_time_ms is not None:
                 partition.view_time.FromMilliseconds(state.view_time_ms)
@@ -117,9 +120,9 @@ class ServerHandlers:
     async def get_server_stats(
         self, request: v1.GetServerStatsRequest, call: Call
     ) -> v1.GetServerStatsResponse:
-        """Returns what this node does now."""
+        """Returns what this node does now, as it was sampled last."""
         require_valid(request)
-        return v1.GetServerStatsResponse(version=self._info.version)
+        return await self._read_stats()
 
     async def list_accounts(self, request: v1.ListAccountsRequest, call: Call) -> v1.ListAccountsResponse:
         """Returns one page of accounts."""
@@ -153,7 +156,9 @@ class ServerHandlers:
                 continue
             removal = await expiry.removal(state.retention_ms, caller=call.caller)
             if state.hold is not None and not response.HasField("expiry_hold"):
-                response.expiry_hold.CopyFrom(_hold_message(state.hold, removal))
+                response.expiry_hold.CopyFrom(
+                    hold_message(state.hold, due=removal.due, stored=removal.stored)
+                )
             if state.hold is not None and not request.validate_only:
                 await expiry.release(confirmed_before_ms=removal.before_ms, caller=call.caller)
             _add_removal(response, removal)
@@ -170,18 +175,8 @@ async def _describe_expiry(partition: v1.Partition, expiry: Expiry, caller: Call
     partition.remove_before_time.FromMilliseconds(now_ms() - state.retention_ms)
     if state.hold is not None:
         removal = await expiry.removal(state.retention_ms, caller=caller)
-        partition.expiry_hold.CopyFrom(_hold_message(state.hold, removal))
+        partition.expiry_hold.CopyFrom(hold_message(state.hold, due=removal.due, stored=removal.stored))
     return state.retention_ms
-
-
-def _hold_message(hold: ExpiryHold, removal: Removal) -> v1.ExpiryHold:
-    message = v1.ExpiryHold(
-        reason=v1.ExpiryHold.Reason.Name(hold.reason), due_events=removal.due, stored_events=removal.stored
-    )
-    message.hold_time.FromMilliseconds(hold.since_ms)
-    message.commit_time.FromMilliseconds(hold.commit_ms)
-    message.clock_time.FromMilliseconds(hold.clock_ms)
-    return message
 
 
 def _add_removal(response: v1.SetRetentionResponse | v1.ReleaseExpiryResponse, removal: Removal) -> None:
@@ -190,7 +185,6 @@ def _add_removal(response: v1.SetRetentionResponse | v1.ReleaseExpiryResponse, r
     response.stored_events += removal.stored
 
 
-_MAX_DAMAGE_CHARACTERS = 1024
 _TOO_SHORT = Violation(
     "retention",
     "server.retention.short",

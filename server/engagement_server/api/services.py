@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from engagement.v1 import (
@@ -22,13 +22,19 @@ from engagement_server.api.server import ServerHandlers
 if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
 
+    from engagement import v1
     from engagement_server.api.server import ServerLimits
     from engagement_server.metrics.rejections import Rejections
     from engagement_server.partitions import Partitions
 
 
 def services(
-    partitions: Partitions, rejections: Rejections, server_limits: ServerLimits, *, version: str
+    partitions: Partitions,
+    rejections: Rejections,
+    server_limits: ServerLimits,
+    *,
+    version: str,
+    read_stats: Callable[[], Awaitable[v1.GetServerStatsResponse]],
 ) -> Mapping[ServiceDescriptor, object]:
     """Handlers by service: the method `RecordEvent` of the contract is `record_event` of the handlers."""
     described = ServerHandlers(
@@ -38,6 +44,7 @@ def services(
         partitions=partitions.states,
         accounts=AccountPages(partitions),
         expiries={partition.number: partition.expiry for partition in partitions},
+        read_stats=read_stats,
     )
     return {
         ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]: IngestHandlers(

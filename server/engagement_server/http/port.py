@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from engagement_server.http.checks import Readiness
     from engagement_server.http.config import HttpConfig
+    from engagement_server.http.stats import StatsDocument
     from engagement_server.metrics.exposition import Exposition
 
 MAX_CONNECTIONS: Final = 64
@@ -50,9 +51,15 @@ class ManagementPort:
 
     @classmethod
     async def open(
-        cls, config: HttpConfig, readiness: Readiness, exposition: Exposition, *, listen: str
+        cls,
+        config: HttpConfig,
+        readiness: Readiness,
+        exposition: Exposition,
+        stats: StatsDocument,
+        *,
+        listen: str,
     ) -> Self | None:
-        """Serves health and metrics of a server that will take calls at `listen`.
+        """Serves health, metrics and stats of a server that will take calls at `listen`.
 
         None if there is to be no port, or if the default one cannot be had, which is logged. Raises
         ConfigurationError if that one was named.
@@ -68,7 +75,7 @@ class ManagementPort:
                 raise _cannot_serve(address, error) from error
             _log.warning("no health and no metrics over HTTP: %s", _cannot_serve(address, error))
             return None
-        server = _Server(application(readiness, exposition, Hosts(host, extra=config.extra_hosts)))
+        server = _Server(application(readiness, exposition, stats, Hosts(host, extra=config.extra_hosts)))
         await server.startup(sockets=[listening])
         return cls(listening, server, address=f"{host}:{listening.getsockname()[1]}")
 

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
     from engagement_server.http.checks import Readiness
     from engagement_server.http.hosts import Hosts
+    from engagement_server.http.stats import StatsDocument
     from engagement_server.metrics.exposition import Exposition
 
 
 _GZIP = "gzip"
 
 
-def application(readiness: Readiness, exposition: Exposition, hosts: Hosts) -> Starlette:
+def application(
+    readiness: Readiness, exposition: Exposition, stats: StatsDocument, hosts: Hosts
+) -> Starlette:
     """The application that serves these hosts."""
 
     async def live(_: Request) -> Response:
@@ -44,7 +47,18 @@ def application(readiness: Readiness, exposition: Exposition, hosts: Hosts) -> S
             headers["Content-Encoding"] = _GZIP
         return Response(page.content, headers=headers)
 
-    routes = [Route("/livez", live), Route("/readyz", ready), Route("/metrics", metrics)]
+    async def describe(_: Request) -> Response:
+        document = await stats.render()
+        if document is None:
+            return PlainTextResponse("the server is starting\n", status_code=503)
+        return Response(document, media_type="application/json")
+
+    routes = [
+        Route("/livez", live),
+        Route("/readyz", ready),
+        Route("/metrics", metrics),
+        Route("/stats.json", describe),
+    ]
     app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
     app.router.redirect_slashes = False
     return app

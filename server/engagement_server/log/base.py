@@ -36,6 +36,8 @@ class CommitLog(Protocol):
     """Whether commits of calls, of uploads and of background work go apart, to be merged elsewhere."""
     has_other_writers: bool
     """Whether other nodes commit to it, with clocks of their own."""
+    node_id: str
+    """What this node's commits are known by in the log; empty without a replicated log."""
     failure: asyncio.Future[None]
     """Fails with the error that makes the log unusable until the server is restarted."""
 
@@ -50,6 +52,10 @@ class CommitLog(Protocol):
     @property
     def damage(self) -> DataLossError | None:
         """The error for all calls about this log's accounts while it or the store is damaged."""
+
+    @property
+    def lag_messages(self) -> int:
+        """Messages of other nodes and this one that readers do not see yet; 0 without a replicated log."""
 
     def subscribe(self, callback: AppliedCallback) -> None:
         """Registers `callback`, to be called on the event loop after each commit, once readers see it.

@@ -25,6 +25,8 @@ class LocalLog:
     max_concurrent_commits = 1
     takes_lanes_apart = False
     has_other_writers = False
+    node_id = ""
+    lag_messages = 0
 
     def __init__(self, database: DatabaseFile, *, reserve: Reserve | None = None) -> None:
         """Takes over the reserve: disk space for removal."""

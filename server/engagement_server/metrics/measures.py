@@ -6,7 +6,6 @@ shown, nor how they travel.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -17,7 +16,6 @@ from engagement_server.metrics.catalogue import CATALOGUE, Series
 
 OTHERS: Final = "others"
 """The value of all labels of what there is no room for."""
-_REFRESH_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 10.0
 """How long the gauges of another process count after it has sent them last."""
 
@@ -79,7 +77,7 @@ class Measures:
 
     def __init__(self, *, process: int = 0) -> None:
         """`process` is the number of a worker; one that replaces another has its number."""
-        self._process = process
+        self.process = process
         self._counts: dict[Key, Count] = {}
         self._histograms: dict[Key, Histogram] = {}
         self._gauges: dict[Key, Read] = {}
@@ -108,12 +106,6 @@ class Measures:
         """Prepares the gauges to be read."""
         for refresh in self._refreshers:
             await refresh()
-
-    async def refresh_periodically(self) -> None:
-        """Prepares the gauges once a second, for snapshots to have them; never returns."""
-        while True:
-            await self.refresh()
-            await asyncio.sleep(_REFRESH_SECONDS)
 
     def counts(self) -> list[tuple[Key, Count]]:
         """All counts of the processes that are merged here. It may be called in any thread."""
@@ -150,7 +142,7 @@ class Measures:
                 histograms.append((name, labels, histogram.buckets, histogram.total))
                 histogram.buckets, histogram.total = [0] * len(histogram.buckets), 0.0
                 histogram.is_known = True
-        return Measured(self._process, counts, histograms, self._read_gauges())
+        return Measured(self.process, counts, histograms, self._read_gauges())
 
     def merge(self, snapshot: Measured) -> None:
         """See `Mergeable.merge`."""
@@ -165,7 +157,7 @@ class Measures:
 
     def of(self, subject: str) -> Measured:
         """See `Mergeable.of`; there is nothing about single subjects."""
-        return Measured(self._process, [], [], [])
+        return Measured(self.process, [], [], [])
 
     def _key(self, series: Series, labels: Labels, known: Container[Key]) -> Key:
         key = series.name, labels

@@ -197,6 +197,12 @@ class Rejections:
         recent = self._recent.get(subject)
         return Snapshot(self.since_ms, hours, {subject: list(recent)} if recent else {})
 
+    def latest(self, hours: int) -> Snapshot:
+        """What this process has counted for all accounts in the present hour and those before it."""
+        present = self._clock() // HOUR_MS
+        counted = {n: hour.counts() for n, hour in self._kept() if present - hours < n <= present}
+        return Snapshot(self.since_ms, counted, {name: [*last] for name, last in self._recent.items()})
+
     @property
     def since_ms(self) -> int:
         """When the record begins: with this process, or with the first hour that is kept."""

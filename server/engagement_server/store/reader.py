@@ -23,6 +23,7 @@ from engagement_server.store.receive_times import ReceiveTimes
 from engagement_server.store.rejection_rows import RejectionRows
 from engagement_server.store.retention_rows import read_retention
 from engagement_server.store.row_columns import RowColumns
+from engagement_server.store.summary import read_summary
 from engagement_server.store.tombstones import Suppressions, Tombstones
 from engagement_server.store.upload_lists import list_rejections, list_uploads
 from engagement_server.store.upload_rows import find_upload
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     )
     from engagement_server.store.account_rows import AccountSummary
     from engagement_server.store.event_pages import Page, PageQuery, RowPage
+    from engagement_server.store.summary import Summary, SummaryQuery
     from engagement_server.store.upload_lists import RejectionPage, RejectionQuery, UploadPage, UploadQuery
 
 
@@ -182,6 +184,11 @@ class Reader:
     def last_commit_ms(self) -> int:
         """The time of the latest commit, in epoch milliseconds, to a minute; 0: none yet."""
         return read_position(self._connection).time_ms
+
+    def summary(self, query: SummaryQuery) -> Summary:
+        """The store at a glance; the time it takes grows with the number of accounts."""
+        with self.transaction():
+            return read_summary(self._connection, query)
 
     def preview(self, account_id: str, batch: Batch, *, is_atomic: bool) -> list[Verdict]:
         """The verdicts that recording a batch would give; new events have position 0.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engagement_server.clock import now_ms
 from engagement_server.errors import RequestError
+from engagement_server.store.readers import INTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,14 +44,6 @@ class Lags(NamedTuple):
     """Those that are furthest behind, the slowest first: at most `MAX_LAGS`."""
 
 
-class _Behind(NamedTuple):
-    """A subscription with its lag; they sort by it, then by age."""
-
-    events: int
-    opened: int
-    subscription: Subscription
-
-
 class SubscriptionLags:
     """Reads the lags of a partition; lives on the event loop.
 
@@ -67,10 +60,10 @@ class SubscriptionLags:
     async def read(self) -> Lags:
         """The lags as they are now. If the store does not answer soon, ages count from what it said last."""
         running = self._subscriptions.running
-        slowest = heapq.nlargest(
-            MAX_LAGS, [_Behind(each.unsent_events, -each.start_ms, each) for each in running], key=_order
-        )
-        behind = [each.subscription for each in slowest if each.events]
+        # Numbered, since subscriptions have no order.
+        lags = [(each.unsent_events, -each.start_ms, number, each) for number, each in enumerate(running)]
+        slowest = heapq.nlargest(MAX_LAGS, lags)
+        behind = [subscription for events, _, _, subscription in slowest if events]
         self._accepted_ms = await self._read_accepted(behind) if behind else {}
         clock_ms = now_ms()
         return Lags(
@@ -82,7 +75,7 @@ class SubscriptionLags:
                     events,
                     max(0, clock_ms - self._accepted_ms.get(subscription, clock_ms)),
                 )
-                for events, _, subscription in slowest
+                for events, _, _, subscription in slowest
             ],
         )
 
@@ -94,11 +87,7 @@ class SubscriptionLags:
 
         try:
             async with asyncio.timeout(_READ_SECONDS):
-                found = await self._readers.run(read)
+                found = await self._readers.run(read, caller=INTERNAL)
         except (RequestError, TimeoutError, RuntimeError):  # overloaded, damaged or closed
             return {each: self._accepted_ms[each] for each in behind if each in self._accepted_ms}
         return {each: ms for each, ms in zip(behind, found, strict=True) if ms is not None}
-
-
-def _order(behind: _Behind) -> tuple[int, int]:
-    return behind.events, behind.opened

@@ -110,16 +110,17 @@ class Subscription:
     @property
     def unsent_events(self) -> int:
         """Number of events that it has neither sent nor passed by, as far as it goes."""
-        if self._place.is_idle and not self._place.growth.is_set():  # what came meanwhile does not match
+        place = self._place
+        if place.is_idle and not place.growth.is_set():  # what came meanwhile does not match
             return 0
-        after, through = self.unsent_range
-        return max(0, through - after)
+        through = self._tail.position if self._stop_position is None else self._stop_position
+        return max(0, through - (place.position or origin_of(through)))
 
     @property
     def unsent_range(self) -> tuple[int, int]:
         """The position after which these events come, and that of the last of them."""
         through = self._tail.position if self._stop_position is None else self._stop_position
-        return max(self._place.position, origin_of(through)), through
+        return self._place.position or origin_of(through), through
 
     async def run(self, predicate: Predicate) -> None:
         """Serves the stream to its end. Raises the RequestError that ends it."""

@@ -24,6 +24,8 @@ REJECTIONS = "rejections"
 """Name of the rejected events among the things that are counted."""
 MEASURES = "measures"
 """Name of all that is measured for operators."""
+STATS = "stats"
+"""Name of what workers add to the stats of the node."""
 SEND_SECONDS = 1.0
 """A worker that is killed loses what it has counted since: at most for this long."""
 
@@ -33,6 +35,8 @@ class Part(NamedTuple):
 
     counts: Mergeable[Any]  # Any: each part has its own
     snapshot: type
+    answer: type | None = None
+    """The type of answers to questions about it, if that is not a snapshot."""
 
 
 class _Named(NamedTuple):
@@ -97,7 +101,8 @@ class WorkerCounts:
             self._answer = None
         if message.kind == Kind.FAILED:
             raise WriterFailedError("the parent process failed to answer; its log has the reason")
-        return msgspec.msgpack.decode(message.data, type=self._parts[name].snapshot)
+        part = self._parts[name]
+        return msgspec.msgpack.decode(message.data, type=part.answer or part.snapshot)
 
     def answer(self, message: Message) -> None:
         """Takes an answer of the parent."""

@@ -15,16 +15,20 @@ from engagement_server.log.commit_counts import CommitCounts
 from engagement_server.log.committer import Committer
 from engagement_server.metrics.measures import Measured, Measures
 from engagement_server.metrics.rejections import Rejections, Snapshot
-from engagement_server.oversight import Oversight, measure_node, measure_process
+from engagement_server.oversight import VERSION, Oversight, measure_node, measure_process
+from engagement_server.stats.server_stats import ServerStats
+from engagement_server.stats.stores import StoreWatch
+from engagement_server.stats.streams import OpenStreams, Streams
 from engagement_server.store.presence import Presence
 from engagement_server.store.readers import Readers
 from engagement_server.supervision import Supervisor
-from engagement_server.workers.counts import MEASURES, REJECTIONS, Part, SharedCounts
+from engagement_server.workers.counts import MEASURES, REJECTIONS, STATS, Part, SharedCounts
 from engagement_server.workers.pool import WorkerPool
 from engagement_server.workers.port import ReservedPort
 from engagement_server.workers.remote_log_server import RemoteLogServer
 
 if TYPE_CHECKING:
+    from engagement import v1
     from engagement_server.assembly import Assembly
     from engagement_server.config import Config
     from engagement_server.governor.memory import MemoryPlan
@@ -84,17 +88,19 @@ class OwnedPartition:
 class Parent:
     """A running server of several processes, as seen from the parent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # `start` makes all of them
         self,
         partitions: Sequence[OwnedPartition],
         workers: WorkerPool,
         oversight: Oversight,
+        stats: ServerStats,
         ending: contextlib.AsyncExitStack,
         *,
         address: str,
     ) -> None:
         self.address = address
         self._oversight = oversight
+        self._stats = stats
         self._partitions = partitions
         self._workers = workers
         self._ending = ending
@@ -122,22 +128,37 @@ class Parent:
             ]
             for partition in partitions:
                 ending.push_async_callback(partition.close)
+            oversight = _oversee(config, partitions, supervisor, share, ending)
+            rejections = Rejections()
+            stats = _stats(partitions, measures, rejections, oversight)
             workers = WorkerPool(
                 replace(config, listen=port.address, max_memory=str(share.limit_bytes)),
                 {partition.number: partition.log_server for partition in partitions},
-                SharedCounts({REJECTIONS: Part(Rejections(), Snapshot), MEASURES: Part(measures, Measured)}),
+                SharedCounts(
+                    {
+                        REJECTIONS: Part(rejections, Snapshot),
+                        MEASURES: Part(measures, Measured),
+                        STATS: Part(stats, OpenStreams, answer=bytes),
+                    }
+                ),
                 count=worker_count,
             )
             ending.push_async_callback(workers.stop)
             supervisor.watch(lambda: workers.report_stalled(supervisor.stalled_services))
-            oversight = _oversee(config, partitions, supervisor, share, ending)
             _measure(config, partitions, supervisor, measures)
+            await stats.begin()
+            ending.callback(supervisor.start("stats", stats.run).cancel)
             await workers.start()
-            return cls(partitions, workers, oversight, ending.pop_all(), address=port.address)
+            return cls(partitions, workers, oversight, stats, ending.pop_all(), address=port.address)
 
     def checks(self) -> Sequence[Check]:
         """The conditions of readiness as they are now."""
         return self._oversight.checks()
+
+    @property
+    def stats(self) -> v1.GetServerStatsResponse:
+        """What the server does now, as it was sampled last."""
+        return self._stats.response
 
     async def fail(self) -> None:
         """Raises LogError once a log cannot be used until the server is restarted."""
@@ -162,6 +183,20 @@ def _measure(
     folders = [partition.database.folder for partition in partitions]
     readers = {partition.number: partition.readers for partition in partitions}
     measure_node(measures, config, folders=folders, readers=readers)
+
+
+def _stats(
+    partitions: Sequence[OwnedPartition], measures: Measures, rejections: Rejections, oversight: Oversight
+) -> ServerStats:
+    """The stats of all processes; the streams are those of the workers."""
+    return ServerStats(
+        version=VERSION,
+        measures=measures,
+        rejections=rejections,
+        checks=oversight.checks,
+        stores=[StoreWatch(each.number, each.log, each.readers) for each in partitions],
+        streams=Streams([]),
+    )
 
 
 def _oversee(

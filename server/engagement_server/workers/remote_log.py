@@ -52,6 +52,9 @@ class RemoteLog:
     max_concurrent_commits = 2
     takes_lanes_apart = True
     has_other_writers = False
+    # The parent tells about the node.
+    node_id = ""
+    lag_messages = 0
 
     def __init__(self, channel: Channel, freshness: Freshness) -> None:
         self._channel = channel

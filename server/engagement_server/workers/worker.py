@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from engagement import v1
 from engagement_server.assembly import Assembly, partition_folder
 from engagement_server.errors import EngagementError
 from engagement_server.metrics.measures import Measured, Measures
 from engagement_server.metrics.rejected_counts import RejectedCounts
 from engagement_server.metrics.rejections import Rejections, Snapshot
 from engagement_server.node import Server, prepare_process
+from engagement_server.stats.streams import OpenStreams
 from engagement_server.store.database import DatabaseFile
 from engagement_server.supervision import Supervisor
 from engagement_server.workers.channel import Channel, Kind
-from engagement_server.workers.counts import MEASURES, REJECTIONS, Part, WorkerCounts
+from engagement_server.workers.counts import MEASURES, REJECTIONS, STATS, Part, WorkerCounts
 from engagement_server.workers.remote_log import RemoteLog
 from engagement_server.workers.settings import decode_services, decode_settings
 
@@ -82,6 +84,10 @@ async def _start(settings: WorkerSettings, supervisor: Supervisor, counts: Worke
     rejections = Rejections(
         read_shared=partial(counts.ask, REJECTIONS), on_rejected=RejectedCounts(measures).note
     )
+
+    async def read_stats() -> v1.GetServerStatsResponse:
+        return v1.GetServerStatsResponse.FromString(await counts.ask(STATS, ""))
+
     server = Server(
         settings.config,
         assemblies,
@@ -89,12 +95,13 @@ async def _start(settings: WorkerSettings, supervisor: Supervisor, counts: Worke
         supervisor=supervisor,
         rejections=rejections,
         measures=measures,
+        read_stats=read_stats,
     )
+    counts.add(STATS, Part(server.streams, OpenStreams, answer=bytes))
     counts.add(REJECTIONS, Part(rejections, Snapshot))
     counts.add(MEASURES, Part(measures, Measured))
     counts.send()  # all that there is to count, from 0
     supervisor.start("send-counts", counts.send_periodically)
-    supervisor.start("refresh-measures", measures.refresh_periodically)
     await server.listen()
     return server
 

@@ -25244,7 +25244,8 @@ pub struct ServerSample {
         )
     )]
     pub calls: i64,
-    /// Number of calls and streams that ended with an error.
+    /// Number of calls and streams that ended with another status than OK. A stream
+    /// that its client cancels is no failure; a unary call may have run out of time.
     ///
     /// Field 8: `failed_calls`
     #[cfg_attr(
@@ -25270,8 +25271,8 @@ pub struct ServerSample {
         )
     )]
     pub median_call_time: MessageField<Duration, ::buffa::Inline<Duration>>,
-    /// Time within which 99 of 100 unary calls ended, as far as its buckets tell.
-    /// Absent if there were none.
+    /// Time within which 99 of 100 unary calls ended, as far as its buckets tell:
+    /// at 30 seconds, it may be more. Absent if there were none.
     ///
     /// Field 10: `p99_call_time`
     #[cfg_attr(
@@ -26016,7 +26017,8 @@ pub struct RejectedRule {
         )
     )]
     pub last_reject_time: MessageField<Timestamp, ::buffa::Inline<Timestamp>>,
-    /// Problem and limit, as in `RecentRejection`, of that event.
+    /// Problem and limit, as in `RecentRejection`, of the last remembered event
+    /// that broke this rule before any other. Empty if none is remembered.
     ///
     /// Field 9: `description`
     #[cfg_attr(
@@ -26914,7 +26916,8 @@ pub struct PartitionStats {
         )
     )]
     pub current: bool,
-    /// Number of stored events. Erased events may be counted as well.
+    /// Number of stored events. In a store of very many accounts, this and the next
+    /// fields may be some minutes old.
     ///
     /// Field 3: `stored_events`
     #[cfg_attr(

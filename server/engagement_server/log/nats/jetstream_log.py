@@ -79,11 +79,13 @@ class JetStreamLog:
         max_view_age_seconds: float,
         snapshot_seconds: float = 6 * 3600,
         reserve: Reserve | None = None,
+        node_id: str = "",
         measures: Measures | None = None,
     ) -> None:
         """Opens the view, a new one with the identity of the log. Raises ConfigurationError.
 
-        Takes over the reserve: disk space for removal. `measures` gets what the log measures.
+        Takes over the reserve: disk space for removal. All logs of a node have the same `node_id`. `measures`
+        gets what the log measures.
         """
         self._reserve = reserve
         self._settings = settings
@@ -94,7 +96,8 @@ class JetStreamLog:
             max_age_seconds=settings.max_age_seconds, last_erasure_ms=self._applier.last_erasure_ms
         )
         self._freshness = FreshnessMonitor(self._applier.position, max_age_seconds=max_view_age_seconds)
-        self._publisher = Publisher()
+        self._publisher = Publisher(node_id)
+        self.node_id = self._publisher.name
         self._publishing = asyncio.Lock()
         self._callbacks: list[AppliedCallback] = []
         self._settle_callbacks: list[SettleCallback] = []
@@ -129,6 +132,11 @@ class JetStreamLog:
     def is_current(self) -> bool:
         """See `CommitLog.is_current`."""
         return self._freshness.is_current
+
+    @property
+    def lag_messages(self) -> int:
+        """See `CommitLog.lag_messages`."""
+        return self._freshness.lag_messages
 
     @property
     def damage(self) -> LogDamagedError | None:

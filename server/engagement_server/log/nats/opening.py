@@ -52,6 +52,7 @@ async def open_log(  # noqa: PLR0913  # all but two are named at the call
     partition_count: int,
     reserve: Callable[[], Reserve],
     measures: Measures,
+    node_id: str = "",
 ) -> JetStreamLog:
     """Opens the log of a partition; its view may still be behind, if the log does not answer.
 
@@ -89,6 +90,7 @@ async def open_log(  # noqa: PLR0913  # all but two are named at the call
         max_view_age_seconds=config.max_view_age_seconds,
         snapshot_seconds=config.snapshot_hours * 3600,
         reserve=reserve(),
+        node_id=node_id,
         measures=measures,
     )
 

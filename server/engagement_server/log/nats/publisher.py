@@ -22,8 +22,9 @@ _RETRY_SECONDS = 0.2
 class Publisher:
     """Numbers the commits of this process, so that each view applies each of them once."""
 
-    def __init__(self) -> None:
-        self._name = secrets.token_hex(8)
+    def __init__(self, name: str = "") -> None:
+        """Takes the name of its node, or a new one; no other process may ever have it."""
+        self.name = name or secrets.token_hex(8)
         self._number = 0
         self._stream: NatsStream | None = None
         self._connected = asyncio.Event()
@@ -41,7 +42,7 @@ class Publisher:
     def next_id(self) -> MessageId:
         """Returns the id of the next commit; after that is published, an earlier one never may be."""
         self._number += 1
-        return MessageId(self._name, self._number)
+        return MessageId(self.name, self._number)
 
     async def publish(self, message_id: MessageId, entry: bytes, *, deadline: float) -> None:
         """Publishes an entry, retrying until the clock of the event loop reaches the deadline.

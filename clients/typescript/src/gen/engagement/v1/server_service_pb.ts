@@ -414,7 +414,8 @@ export type ServerSample = Message<"engagement.v1.ServerSample"> & {
   calls: bigint;
 
   /**
-   * Number of calls and streams that ended with an error.
+   * Number of calls and streams that ended with another status than OK. A stream
+   * that its client cancels is no failure; a unary call may have run out of time.
    *
    * @generated from field: int64 failed_calls = 8;
    */
@@ -429,8 +430,8 @@ export type ServerSample = Message<"engagement.v1.ServerSample"> & {
   medianCallTime?: Duration | undefined;
 
   /**
-   * Time within which 99 of 100 unary calls ended, as far as its buckets tell.
-   * Absent if there were none.
+   * Time within which 99 of 100 unary calls ended, as far as its buckets tell:
+   * at 30 seconds, it may be more. Absent if there were none.
    *
    * @generated from field: google.protobuf.Duration p99_call_time = 10;
    */
@@ -575,7 +576,8 @@ export type RejectedRule = Message<"engagement.v1.RejectedRule"> & {
   lastRejectTime?: Timestamp | undefined;
 
   /**
-   * Problem and limit, as in `RecentRejection`, of that event.
+   * Problem and limit, as in `RecentRejection`, of the last remembered event
+   * that broke this rule before any other. Empty if none is remembered.
    *
    * @generated from field: string description = 9;
    */
@@ -719,7 +721,8 @@ export type PartitionStats = Message<"engagement.v1.PartitionStats"> & {
   current: boolean;
 
   /**
-   * Number of stored events. Erased events may be counted as well.
+   * Number of stored events. In a store of very many accounts, this and the next
+   * fields may be some minutes old.
    *
    * @generated from field: int64 stored_events = 3;
    */
