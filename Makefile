@@ -8,7 +8,7 @@ README_OF_PYTHON := 'tests/e2e/test_client_readmes.py::test_a_stranger_gets_what
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --retries 5 --timeout 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-clients proto format lint check bench bench-clients bench-cluster bench-pressure bench-compare demo clean
+.PHONY: help install run test test-clients proto format lint check bench bench-clients bench-cluster bench-pressure bench-compare tour demo clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,8 +71,11 @@ bench-pressure: $(VENV)/.dev  ## Measure a well-behaved caller beside rude neigh
 bench-compare: $(VENV)/.dev  ## Compare what the server takes with what it took at another commit: BASE=<commit>
 	$(BIN)/python -m benchmarks.compare $(BASE)
 
-demo: $(VENV)/.server  ## Upload the examples to a temporary server and show the results
-	@PATH="$(abspath $(BIN)):$$PATH" bash docs/demo.sh
+tour: $(VENV)/.server  ## Upload the examples to a temporary server and show the results
+	@PATH="$(abspath $(BIN)):$$PATH" bash docs/tour.sh
+
+demo: $(VENV)/.dev  ## Run a temporary server with mixed traffic to look at, until Ctrl-C (HTTP=HOST:PORT)
+	@exec $(BIN)/python -m benchmarks.demo $(if $(HTTP),--http $(HTTP))
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

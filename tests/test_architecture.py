@@ -131,7 +131,7 @@ def test_one_machine_loads_nothing_of_the_replicated_log_or_of_workers() -> None
     assert done.stdout == "\n"
 
 
-@pytest.mark.parametrize("missing", ["nats", "backports", "prometheus_client"])
+@pytest.mark.parametrize("missing", ["nats", "backports"])
 def test_a_server_without_the_extra_for_clusters_says_what_to_install(missing: str, tmp_path: Path) -> None:
     if missing == "backports" and sys.version_info >= (3, 14):
         missing = "nats"  # the standard library has it

@@ -15,6 +15,7 @@ from engagement_server.api.observers import Observers
 from engagement_server.errors import ConfigurationError
 from engagement_server.http.checks import Readiness
 from engagement_server.http.stats import StatsDocument
+from engagement_server.metrics.catalogue import READY
 from engagement_server.metrics.exposition import Exposition
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server, prepare_process
@@ -102,6 +103,7 @@ async def _serve(  # noqa: PLR0913  # all but one are named at the call
     stopping = asyncio.create_task(stop.wait())
     measures, readiness, manager = Measures(), Readiness(), ServiceManager()
     stats = StatsDocument()
+    measures.gauge(READY, read=lambda: readiness.is_ready)
     async with contextlib.AsyncExitStack() as ending:
         ending.callback(run_in_background("tell-service-manager", manager.beat).cancel)
         # First and last: probes and scrapes see how the server starts and stops.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engagement_server.config import Config
     from engagement_server.log.base import CommitLog
     from engagement_server.log.nats.config import LogConfig
+    from engagement_server.metrics.measures import Measures
     from engagement_server.model import RetentionState
 
 _log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ class Assembly(NamedTuple):
     log: CommitLog
 
 
-async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembly]:
-    """All stores and logs of this node. Raises ConfigurationError."""
+async def open_assemblies(config: Config, log: LogConfig | None, *, measures: Measures) -> list[Assembly]:
+    """All stores and logs of this node. `measures` gets what the logs measure. Raises ConfigurationError."""
     is_replicated = log is not None and bool(log.servers)
     if config.partition_count > 1 and not is_replicated:
         raise ConfigurationError("more than one partition needs a replicated log; give --log as well")
@@ -51,7 +52,7 @@ async def open_assemblies(config: Config, log: LogConfig | None) -> list[Assembl
     node_id = secrets.token_hex(8)
     try:
         for number, database in zip(config.served_partitions, databases, strict=True):
-            opened = await _open_log(config, log, number, database, node_id=node_id)
+            opened = await _open_log(config, log, number, database, node_id=node_id, measures=measures)
             assemblies.append(Assembly(number, database, opened))
             await _agree(config, assemblies[-1])
     except BaseException:
@@ -119,8 +120,14 @@ def _require_count(data: Path, count: int) -> None:
         )
 
 
-async def _open_log(
-    config: Config, log: LogConfig | None, number: int, database: DatabaseFile, *, node_id: str
+async def _open_log(  # noqa: PLR0913  # all but the first four are named at the call
+    config: Config,
+    log: LogConfig | None,
+    number: int,
+    database: DatabaseFile,
+    *,
+    node_id: str,
+    measures: Measures,
 ) -> CommitLog:
     def reserve() -> Reserve:
         return Reserve(database.folder, size_bytes=config.reserve_megabytes << 20)
@@ -138,6 +145,7 @@ async def _open_log(
         partition_count=config.partition_count,
         reserve=reserve,
         node_id=node_id,
+        measures=measures,
     )
 
 

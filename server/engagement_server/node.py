@@ -29,7 +29,7 @@ from engagement_server.jobs.supervisor import INGEST_SERVICE
 from engagement_server.metrics.measures import Measures
 from engagement_server.metrics.rejected_counts import RejectedCounts
 from engagement_server.metrics.rejections import Rejections
-from engagement_server.oversight import VERSION, Oversight, measure_node, measure_process
+from engagement_server.oversight import VERSION, Oversight, measure_calls, measure_node, measure_process
 from engagement_server.partitions import Partition, Partitions
 from engagement_server.stats.server_stats import ServerStats
 from engagement_server.stats.stores import StoreWatch
@@ -155,7 +155,9 @@ class Server:
         # First: a start that is refused leaves no folder behind.
         config.memory_plan(processes=1)
         require_free(config.listen)
-        server = cls(config, await open_assemblies(config, log), observers=observers)
+        observers = observers or Observers()
+        assemblies = await open_assemblies(config, log, measures=observers.measures)
+        server = cls(config, assemblies, observers=observers)
         try:
             await server.listen()
         except ConfigurationError:
@@ -222,9 +224,11 @@ class Server:
         return self.stats
 
     def _register_gauges(self, measures: Measures, *, is_worker: bool) -> None:
-        measure_process(measures, [partition.committer for partition in self._partitions])
+        committers = [partition.committer for partition in self._partitions]
+        measure_process(measures, committers, self._supervisor)
+        measure_calls(measures, self._endpoint, self.streams)
         if not is_worker:
-            readers = [partition.readers for partition in self._partitions]
+            readers = {partition.number: partition.readers for partition in self._partitions}
             folders = [database.folder for database in self._databases]
             measure_node(measures, self._config, folders=folders, readers=readers)
 

@@ -6,6 +6,7 @@ It reads the state of stores, logs and jobs and changes nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 from importlib.metadata import version
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from engagement_server.api.grpc.endpoint import Endpoint
     from engagement_server.config import Config
     from engagement_server.governor.memory import MemoryMeter
     from engagement_server.log.base import CommitLog
     from engagement_server.log.committer import Committer
     from engagement_server.metrics.measures import Measures
+    from engagement_server.stats.streams import Streams
     from engagement_server.store.presence import Presence
     from engagement_server.store.readers import Readers
     from engagement_server.supervision import Supervisor
@@ -42,9 +45,10 @@ _COUNT_SECONDS: Final = 1.0
 """How long a scrape may wait for the stores."""
 
 
-def measure_process(measures: Measures, committers: Sequence[Committer]) -> None:
+def measure_process(measures: Measures, committers: Sequence[Committer], supervisor: Supervisor) -> None:
     """Registers what each process has, workers too."""
     measures.count(catalogue.SPANS_DROPPED)
+    measures.gauge(catalogue.STALLED_JOBS, read=lambda: supervisor.stalled_jobs)
     measures.gauge(catalogue.MEMORY_BYTES, "used", read=process_bytes)
     measures.gauge(
         catalogue.WAITING_BYTES, read=lambda: sum(committer.waiting_bytes for committer in committers)
@@ -69,40 +73,71 @@ def trace_process(config: Config, measures: Measures, *, name: str) -> Tracing |
     )
 
 
+def measure_calls(measures: Measures, endpoint: Endpoint, streams: Streams) -> None:
+    """Registers the gauges of processes that take calls."""
+    measures.gauge(catalogue.RUNNING_CALLS, read=lambda: endpoint.running_calls)
+    measures.gauge(catalogue.OPEN_STREAMS, "upload", read=lambda: streams.own.uploads)
+    measures.gauge(catalogue.OPEN_STREAMS, "subscription", read=lambda: streams.own.subscriptions)
+    measures.gauge(catalogue.SUBSCRIPTION_LAG_EVENTS, read=lambda: streams.own.max_lag_events)
+    measures.gauge(catalogue.SUBSCRIPTION_LAG_SECONDS, read=lambda: streams.own.max_lag_ms / 1000)
+    measures.before_reading(streams.refresh)
+
+
 def measure_node(
-    measures: Measures, config: Config, *, folders: Sequence[Path], readers: Sequence[Readers]
+    measures: Measures, config: Config, *, folders: Sequence[Path], readers: Mapping[int, Readers]
 ) -> None:
-    """Registers the gauges that only the process has that owns the stores."""
+    """Registers the gauges that only the process has that owns the stores; `readers` are by partition."""
     for kind, name in _FILES.items():
         paths = [folder / name for folder in folders]
         measures.gauge(catalogue.STORE_BYTES, kind, read=lambda paths=paths: _size_bytes(paths))  # type: ignore[misc]
-    measures.gauge(catalogue.DISK_FREE_BYTES, read=lambda: _free_bytes(config.data))
+    measures.gauge(catalogue.DISK_FREE_BYTES, read=lambda: _disk(config.data)[0])
+    measures.gauge(catalogue.DISK_SIZE_BYTES, read=lambda: _disk(config.data)[1])
     limit_bytes = config.max_memory_bytes
     measures.gauge(catalogue.MEMORY_BYTES, "limit", read=lambda: limit_bytes)
     measures.gauge(catalogue.BUILD_INFO, VERSION, platform.python_version(), read=lambda: 1)
-    pending = _PendingErasures(readers)
-    measures.gauge(catalogue.ERASURES_PENDING, read=lambda: pending.count)
-    measures.before_reading(pending.refresh)
+    removal = _Removal(readers)
+    measures.gauge(catalogue.ERASURES_PENDING, read=lambda: removal.pending_erasures)
+    for number in readers:
+        measures.gauge(
+            catalogue.EXPIRY_HELD,
+            str(number),
+            read=lambda number=number: removal.is_held(number),  # type: ignore[misc]
+        )
+    measures.before_reading(removal.refresh)
 
 
-class _PendingErasures:
-    """Erasures that are not complete, as the stores say."""
+class _Removal:
+    """What is to be removed and is not yet, as the stores say."""
 
-    def __init__(self, readers: Sequence[Readers]) -> None:
+    def __init__(self, readers: Mapping[int, Readers]) -> None:
         self._readers = readers
-        self.count: int | None = None
+        self._found: dict[int, tuple[int, bool]] = {}
+        """By partition: how many erasures are not complete, and whether expiry is held."""
+
+    @property
+    def pending_erasures(self) -> int | None:
+        """Erasures that are not complete; there is no number if a store does not answer."""
+        found = self._found
+        return sum(count for count, _ in found.values()) if len(found) == len(self._readers) else None
+
+    def is_held(self, partition: int) -> bool | None:
+        """Whether expiry is held; None if the store does not answer."""
+        return self._found[partition][1] if partition in self._found else None
 
     async def refresh(self) -> None:
-        """Counts them; there is no number if the stores do not answer soon."""
-        try:
+        """Asks the stores, which have a moment to answer."""
+        found = {}
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_COUNT_SECONDS):
-                counts = [
-                    await each.run(lambda reader: len(reader.erasures.running())) for each in self._readers
-                ]
-        except (RequestError, TimeoutError, RuntimeError):  # overloaded, damaged or closed
-            self.count = None
-        else:
-            self.count = sum(counts)
+                for number, readers in self._readers.items():
+                    with contextlib.suppress(RequestError, RuntimeError):  # overloaded, damaged or closed
+                        found[number] = await readers.run(
+                            lambda reader: (
+                                len(reader.erasures.running()),
+                                reader.retention().hold is not None,
+                            )
+                        )
+        self._found = found
 
 
 class Oversight:
@@ -162,9 +197,11 @@ def _size_bytes(paths: Iterable[Path]) -> int:
     return total
 
 
-def _free_bytes(folder: Path) -> int | None:
+def _disk(folder: Path) -> tuple[int, int] | tuple[None, None]:
+    """Free bytes for this program, and all that it could have."""
     try:
         disk = os.statvfs(folder)
     except OSError:
-        return None
-    return disk.f_bavail * disk.f_frsize
+        return None, None
+    used = disk.f_blocks - disk.f_bfree
+    return disk.f_bavail * disk.f_frsize, (used + disk.f_bavail) * disk.f_frsize

@@ -106,6 +106,11 @@ class Supervisor:
         """The services whose jobs are stalled; "" stands for the whole server."""
         return self._stalled_elsewhere.union(self._stalled.values())
 
+    @property
+    def stalled_jobs(self) -> int:
+        """How many jobs of this process are stalled that a service needs."""
+        return len(self._stalled)
+
     def watch(self, callback: Callable[[], None]) -> None:
         """Registers `callback`, which is called when `stalled_services` may have changed."""
         self._callbacks.append(callback)

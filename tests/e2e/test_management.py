@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from engagement import v1
-from engagement_server.workers.counts import SEND_SECONDS
-from tests.support.connection import ACCOUNT, Connection, connect
-from tests.support.events import bad_event, customer_event, customer_events
+from tests.support.connection import connect
+from tests.support.events import bad_event, customer_events
 from tests.support.free_ports import free_ports
 from tests.support.management import Sample, ask, samples, value
 from tests.support.missing_library import messages_without
+from tests.support.mixed_calls import has_ended, make_calls
 from tests.support.nats_cluster import NatsCluster
 from tests.support.raw_upload import chunk, opening
-from tests.support.refused_call import expect_refused
 from tests.support.server_process import ServerProcess
 from tests.support.waiting import DEADLINE_SECONDS, eventually, wait_until
-from tests.support.worker_processes import NEEDS_PROC, Workers, until_gone
+from tests.support.worker_processes import NEEDS_PROC
 
 # Ports of their own, since servers take free ports, and warnings are errors.
 _ON = {"ENGAGEMENT_HTTP": "", "PYTHONWARNINGS": "error"}
@@ -42,67 +39,6 @@ def serving(folder: Path, *, workers: int = 1) -> Iterator[ServerProcess]:
 
 def metrics(server: ServerProcess) -> dict[Sample, float]:
     return samples(ask(server.http_address, "/metrics").text)
-
-
-async def make_calls(connections: Sequence[Connection]) -> None:
-    """Calls of each kind, spread over connections."""
-    one, other = connections[0], connections[-1]
-    for number, event in enumerate(customer_events(5)):
-        await connections[number % len(connections)].record(event)
-    await other.record(customer_event("0"))
-    await expect_refused(one.record(bad_event()))
-    await expect_refused(other.record_batch([customer_event("kept out"), bad_event("bad in a batch")]))
-    partial = v1.RecordEventsRequest(
-        account_id=ACCOUNT, events=[customer_event("kept"), bad_event("bad")], allow_partial=True
-    )
-    await one.ingest.RecordEvents(partial)
-    await other.upload([customer_events(3, start=10), [bad_event("bad in an upload"), customer_event("0")]])
-    await expect_refused(one.events.GetEvent(v1.GetEventRequest(account_id=ACCOUNT, event_id="none")))
-    await other.events.ListEvents(v1.ListEventsRequest(account_id=ACCOUNT))
-    stream = one.events.SubscribeEvents(v1.SubscribeEventsRequest(account_id=ACCOUNT, earliest=True))
-    await stream.read()
-    stream.cancel()
-
-
-def has_ended(found: dict[Sample, float]) -> bool:
-    """Whether all calls that have begun have ended, and are counted."""
-    return value(found, "grpc_server_handled_total") == value(found, "grpc_server_started_total") == 13
-
-
-@NEEDS_PROC
-async def test_one_and_two_workers_give_the_same_series_with_the_same_sums(tmp_path: Path) -> None:
-    found: list[dict[Sample, float]] = []
-    for count in (1, 2):
-        async with AsyncExitStack() as stack:
-            server = stack.enter_context(serving(tmp_path, workers=count))
-            if count == 1:
-                connections = [await stack.enter_async_context(connect(server.address))]
-            else:
-                connections = list((await Workers(server).connect_to_each(stack)).values())
-            before = metrics(server)
-            await make_calls(connections)
-            await eventually(lambda server=server: has_ended(metrics(server)), "all calls are counted")  # type: ignore[misc]
-            found.append(metrics(server))
-            assert before.keys() <= found[-1].keys()
-            new = {name for name, _ in found[-1].keys() - before.keys()}
-            assert new == {"engagement_rejections_total"}, "all others are there from the start"
-    one, two = found
-    assert one.keys() == two.keys()
-    counters = {
-        key
-        for key in one
-        if key[0].startswith(("grpc_server_", "engagement_")) and key[0].endswith(("_total", "_count"))
-    }
-    assert len(counters) > 300
-    # How many commits there are is up to chance, and so is how many acks and events share a message.
-    counters -= {
-        key
-        for key in counters
-        if key[0].startswith("engagement_commit_")
-        or (key[0].endswith("sent_total") and "_stream" in str(key))
-    }
-    assert {key: one[key] for key in counters} == {key: two[key] for key in counters}
-    assert value(one, "engagement_commit_events_sum") == value(two, "engagement_commit_events_sum")
 
 
 async def test_calls_and_events_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
@@ -168,29 +104,6 @@ async def test_a_chunk_that_is_sent_again_counts_once(tmp_path: Path) -> None:
         found = metrics(server)
     assert value(found, "engagement_events_total", outcome="accepted") == 4
     assert value(found, "engagement_events_total", outcome="rejected") == 1
-
-
-@NEEDS_PROC
-async def test_counts_of_a_worker_that_is_killed_stay(tmp_path: Path) -> None:
-    async with AsyncExitStack() as stack:
-        server = stack.enter_context(serving(tmp_path, workers=2))
-        (victim, here), (_, there) = (await Workers(server).connect_to_each(stack)).items()
-        for number in range(4):
-            await here.record(customer_event(f"here-{number}"))
-            await there.record(customer_event(f"there-{number}"))
-
-        def are_counted() -> bool:
-            return value(metrics(server), "grpc_server_handled_total", grpc_method="RecordEvent") == 8
-
-        await eventually(are_counted, f"both have sent their counts, {SEND_SECONDS} s after the calls")
-        os.kill(victim, signal.SIGKILL)
-        await until_gone(victim)
-        await there.record(customer_event("last"))
-        await eventually(
-            lambda: value(metrics(server), "grpc_server_handled_total", grpc_method="RecordEvent") == 9,
-            "the counts of the killed worker are kept, and those of the other go on",
-        )
-        assert value(metrics(server), "engagement_events_total", outcome="accepted") == 9
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=NEEDS_PROC)])

@@ -12,13 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 
 from engagement import EngagementClient, v1
 from engagement_server.api.observers import Observers
 from engagement_server.config import Config
 from engagement_server.log.nats.config import LogConfig
-from engagement_server.metrics.catalogue import EXPIRED
+from engagement_server.metrics.catalogue import EXPIRED, EXPIRY_HELD
 from engagement_server.metrics.measures import Measures
 from engagement_server.node import Server
 from tests.support.events import customer_event, customer_events
@@ -121,28 +120,30 @@ async def hold(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
             await server.stop()
 
 
-def held() -> float | None:
-    """Whether expiry is held, as the metrics of the log say."""
-    return REGISTRY.get_sample_value("engagement_expiry_held", {"log": f"{LOG_NAME}-0of1"})
+async def held(measures: Measures) -> float:
+    """Whether expiry is held, as the metrics say."""
+    await measures.refresh()
+    return measures.gauges()[EXPIRY_HELD.name, ("0",)]
 
 
+@pytest.mark.parametrize("is_replicated", [False, True])
 async def test_expired_events_and_the_hold_are_measured(
-    config: Config, log: LogConfig, monkeypatch: pytest.MonkeyPatch
+    config: Config, log: LogConfig, monkeypatch: pytest.MonkeyPatch, is_replicated: bool
 ) -> None:
-    measures = Measures()
-    server = await Server.start(config, log, observers=Observers(measures))
+    measures, used = Measures(), log if is_replicated else None
+    server = await Server.start(config, used, observers=Observers(measures))
     async with a_client(server) as client:
         await client.record_events(customer_events(7))
         expired = dict(measures.counts())[EXPIRED.name, ()]
         assert expired.value == 0
         await expire_all(client)
         await eventually(lambda: expired.value == 7, "the events are counted")
-    assert held() == 0
+    assert await held(measures) == 0
     await hold(server, monkeypatch)
-    assert held() is None  # the log is closed
-    server = await Server.start(config, log)
-    await eventually(lambda: held() == 1, "the hold is measured after a start")
+    measures = Measures()
+    server = await Server.start(config, used, observers=Observers(measures))
+    assert await held(measures) == 1
     async with a_client(server) as client:
         await client.release_expiry()
-        await eventually(lambda: held() == 0, "the release is measured")
+        assert await held(measures) == 0
     await server.stop()

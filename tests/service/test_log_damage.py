@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 
 from engagement import v1
 from engagement_server.errors import LogDamagedError
 from engagement_server.log.nats import entries, marks
+from engagement_server.metrics.catalogue import LOG_FOREIGN_MESSAGES
 from engagement_server.model import ErasureState, Subject
 from engagement_server.operations import (
     BeginErasure,
@@ -100,10 +100,11 @@ async def test_a_foreign_message_is_skipped_by_all_nodes(log: ReplicatedLog) -> 
 async def test_foreign_messages_are_counted_and_the_first_one_is_logged(
     log: ReplicatedLog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def counted() -> float | None:
-        return REGISTRY.get_sample_value("engagement_log_foreign_messages_total", {"log": log.settings.name})
-
     node = await log.open()
+
+    def counted() -> float:
+        return node.measures.count(LOG_FOREIGN_MESSAGES, log.settings.name).value
+
     await node.record(customer_event("before"))
     assert counted() == 0
     foreign = [await log.publish(b"not ours", {"Nats-Msg-Id": "somebody.1"}), await log.publish(b"")]

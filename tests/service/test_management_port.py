@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -93,6 +94,26 @@ async def test_metrics_come_in_the_format_that_is_asked_for(managed: Managed) ->
     answer = await managed.ask("/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
+
+
+async def test_metrics_are_packed_for_clients_that_ask_for_it(managed: Managed) -> None:
+    plain = await managed.ask("/metrics", **{"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    for refused in ("", "br", "gzip;q=0", "x-gzip"):
+        answer = await managed.ask("/metrics", **{"accept-encoding": refused})
+        assert "content-encoding" not in answer.headers, refused
+    for accepted in ("gzip", "br, GZIP;q=0.5", "deflate,gzip"):
+        reader, writer = await managed.connect()
+        writer.write(
+            f"GET /metrics HTTP/1.0\r\nHost: localhost\r\nAccept-Encoding: {accepted}\r\n\r\n".encode()
+        )
+        async with deadline("the answer"):
+            head, _, content = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        assert b"content-encoding: gzip" in head.lower()
+        assert b"vary: accept, accept-encoding" in head.lower()
+        assert len(content) < len(plain.text)
+        assert gzip.decompress(content).splitlines()[0] == plain.text.encode().splitlines()[0]
 
 
 async def test_only_what_is_there_can_be_read_and_nothing_changed(managed: Managed) -> None:

@@ -15,10 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from engagement import EngagementClient
 from engagement_server.config import Config
 from engagement_server.node import Server
-from engagement_server.store.database import FILE_NAME
 from engagement_server.workers.parent import Parent
 from tests.support.events import customer_event
-from tests.support.store_file import open_store
+from tests.support.store_file import damage_root
 from tests.support.waiting import eventually
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -51,26 +50,13 @@ async def connected(address: str) -> AsyncIterator[Health]:
         yield Health(channel)
 
 
-def _damage_root(folder: Path, index: str) -> None:
-    """Flips a bit in the first page of an index."""
-    store = open_store(folder)
-    ((page,),) = store.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (index,))
-    page_bytes = int(store.pragma("page_size"))
-    store.close()
-    with (folder / FILE_NAME).open("r+b") as file:
-        file.seek((int(page) - 1) * page_bytes + page_bytes // 2)
-        byte = file.read(1)[0]
-        file.seek(-1, 1)
-        file.write(bytes([byte ^ 1]))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="workers share a port")
 async def test_each_worker_names_the_service_whose_job_stalls_in_their_parent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = Config(listen="127.0.0.1:0", data=tmp_path / "data")
     await (await Server.start(config)).stop()
-    _damage_root(tmp_path / "data", "erasures_running")
+    damage_root(tmp_path / "data", "erasures_running")
     monkeypatch.setattr("engagement_server.supervision.MIN_RESTART_SECONDS", 0.001)
     parent = await Parent.start(config, None, worker_count=2)
     try:
@@ -87,7 +73,7 @@ async def test_rows_that_cannot_be_read_stall_erasures_and_nothing_else(
 ) -> None:
     config = Config(listen="127.0.0.1:0", data=tmp_path / "data")
     await (await Server.start(config)).stop()
-    _damage_root(tmp_path / "data", "erasures_running")
+    damage_root(tmp_path / "data", "erasures_running")
     monkeypatch.setattr("engagement_server.supervision.MIN_RESTART_SECONDS", 0.001)
     server = await Server.start(config)
     async with (

@@ -14,6 +14,7 @@ from engagement import v1
 from engagement_server.log.nats.connection import NatsSettings
 from engagement_server.log.nats.jetstream_log import JetStreamLog
 from engagement_server.log.nats.opening import bootstrap
+from engagement_server.metrics.measures import Measures
 from engagement_server.operations import Commit, Operation, RecordBatch
 from engagement_server.store.database import Identity
 from engagement_server.store.readers import Readers
@@ -33,8 +34,13 @@ class ReplicatedNode:
     ) -> None:
         self.database = database
         self._settings = settings
+        self.measures = Measures()
         self.log = JetStreamLog(
-            database, settings, identity=identity, max_view_age_seconds=_MAX_VIEW_AGE_SECONDS
+            database,
+            settings,
+            identity=identity,
+            max_view_age_seconds=_MAX_VIEW_AGE_SECONDS,
+            measures=self.measures,
         )
         self.readers = Readers(database, threads=2)
 

@@ -14,6 +14,7 @@ from engagement_server.metrics.catalogue import (
     EVENTS,
     MEMORY_BYTES,
     REJECTIONS,
+    SUBSCRIPTION_LAG_EVENTS,
     WAITING_BYTES,
 )
 from engagement_server.metrics.exposition import EXEMPLAR_SECONDS, Exposition
@@ -88,6 +89,15 @@ async def test_gauges_of_a_process_that_is_gone_do_not_count(monkeypatch: pytest
     parent.merge(worker(1).drain())
     parent.merge(worker(1).drain())  # of the one that took its place
     assert parent.gauges() == {("engagement_waiting_bytes", ()): 11}
+
+
+async def test_of_some_gauges_the_highest_of_all_processes_counts() -> None:
+    parent = Measures()
+    for process, lag in enumerate((2.0, 7.0, 5.0)):
+        measures = Measures(process=process)
+        measures.gauge(SUBSCRIPTION_LAG_EVENTS, read=[lag].pop)
+        parent.merge(measures.drain())
+    assert parent.gauges() == {("engagement_subscription_lag_events", ()): 7}
 
 
 async def test_a_gauge_without_a_value_is_left_out() -> None:

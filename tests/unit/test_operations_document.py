@@ -1,4 +1,4 @@
-"""The tables of settings and of series in docs/operations.md are those of the server."""
+"""The tables of settings and of series in docs/ are those of the server."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def test_the_table_of_settings_is_the_configuration() -> None:
 
 
 def test_each_series_is_described_and_no_other() -> None:
-    described = DOCUMENT.read_text().partition("\n## Watch it\n")[2].partition("\n## ")[0]
-    named = re.findall(r"`((?:grpc_server|engagement)_\w+)`", described)
-    assert sorted(name.removesuffix("_total") for name in named) == sorted(CATALOGUE)
+    of_logs = {name for name in CATALOGUE if name.startswith("engagement_log_")}
+    assert sorted(series_in("operations.md", "Watch it")) == sorted(CATALOGUE.keys() - of_logs)
+    assert of_logs < set(series_in("cluster.md", "Monitoring")) < CATALOGUE.keys()
+
+
+def series_in(document: str, section: str) -> list[str]:
+    """The names of series in a section."""
+    text = (DOCUMENT.parent / document).read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    names = re.findall(r"`((?:grpc_server|engagement)_\w+)`", text)
+    return [name.removesuffix("_total") for name in names]

@@ -42,6 +42,11 @@ class Readiness:
         """Notes that the server takes no more calls."""
         self._is_stopping = True
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the server should get calls."""
+        return is_ready(self.checks())
+
     def checks(self) -> Sequence[Check]:
         """All conditions as they are now."""
         if self._is_stopping:
@@ -51,10 +56,14 @@ class Readiness:
         return [Check("server"), *self._checks()]
 
 
+def is_ready(checks: Sequence[Check]) -> bool:
+    """Whether a server with these conditions should get calls."""
+    return not any(check.prevents_calls for check in checks)
+
+
 def report(checks: Sequence[Check], *, is_verbose: bool) -> str:
     """The text of an answer; unless verbose, of a ready server `ok`, and otherwise what prevents calls."""
-    is_ready = not any(check.prevents_calls for check in checks)
     lines = [str(check) for check in checks if is_verbose or check.prevents_calls]
-    if is_ready:
+    if is_ready(checks):
         lines.append("ok")
     return "\n".join(lines) + "\n"

@@ -9,17 +9,21 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from engagement_server.http.checks import report
+from engagement_server.http.checks import is_ready, report
 from engagement_server.http.guard import Guard
 from engagement_server.http.status_page import page_routes
 
 if TYPE_CHECKING:
+    from starlette.datastructures import Headers
     from starlette.requests import Request
 
     from engagement_server.http.checks import Readiness
     from engagement_server.http.hosts import Hosts
     from engagement_server.http.stats import StatsDocument
     from engagement_server.metrics.exposition import Exposition
+
+
+_GZIP = "gzip"
 
 
 def application(
@@ -33,12 +37,16 @@ def application(
     async def ready(request: Request) -> Response:
         checks = readiness.checks()
         text = report(checks, is_verbose="verbose" in request.query_params)
-        is_ready = not any(check.prevents_calls for check in checks)
-        return PlainTextResponse(text, status_code=200 if is_ready else 503)
+        return PlainTextResponse(text, status_code=200 if is_ready(checks) else 503)
 
     async def metrics(request: Request) -> Response:
-        page = await exposition.render(request.headers.get("accept", ""))
-        return Response(page.content, headers={"Content-Type": page.content_type})
+        page = await exposition.render(
+            request.headers.get("accept", ""), takes_gzip=_takes_gzip(request.headers)
+        )
+        headers = {"Content-Type": page.content_type, "Vary": "Accept, Accept-Encoding"}
+        if page.is_packed:
+            headers["Content-Encoding"] = _GZIP
+        return Response(page.content, headers=headers)
 
     async def describe(_: Request) -> Response:
         document = await stats.render()
@@ -56,3 +64,12 @@ def application(
     app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
     app.router.redirect_slashes = False
     return app
+
+
+def _takes_gzip(headers: Headers) -> bool:
+    """Whether a client names gzip, with a weight above 0 if with any."""
+    for each in headers.get("accept-encoding", "").lower().split(","):
+        coding, _, weight = each.partition(";")
+        if coding.strip() == _GZIP:
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False

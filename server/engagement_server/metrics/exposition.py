@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
@@ -22,6 +23,7 @@ _Bucket: TypeAlias = "tuple[str, float] | tuple[str, float, Exemplar]"
 EXEMPLAR_SECONDS: Final = 300.0
 """How long a trace stays the example of a bucket; collectors forget traces."""
 _OPENMETRICS = "application/openmetrics-text"
+_GZIP_LEVEL = 1  # a twentieth of the size; higher ones take several times as long
 _PLAIN_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -30,6 +32,8 @@ class Page(NamedTuple):
 
     content: bytes
     content_type: str
+    is_packed: bool
+    """Whether the content is packed with gzip."""
 
 
 class Exposition:
@@ -40,13 +44,19 @@ class Exposition:
         # It takes some milliseconds of processor time, however many ask for it.
         self._turn = asyncio.Lock()
 
-    async def render(self, accept: str) -> Page:
+    async def render(self, accept: str, *, takes_gzip: bool = False) -> Page:
         """All series, as OpenMetrics for clients that ask for it."""
         async with self._turn:
             await self._measures.refresh()
-            return await asyncio.to_thread(self._render, accept)
+            return await asyncio.to_thread(self._render, accept, takes_gzip=takes_gzip)
 
-    def _render(self, accept: str) -> Page:
+    def _render(self, accept: str, *, takes_gzip: bool) -> Page:
+        content, content_type = self._text(accept)
+        if takes_gzip:
+            content = gzip.compress(content, _GZIP_LEVEL, mtime=0)
+        return Page(content, content_type, takes_gzip)
+
+    def _text(self, accept: str) -> tuple[bytes, str]:
         # Only servers that are scraped load the library.
         from prometheus_client import exposition  # noqa: PLC0415
         from prometheus_client.openmetrics import exposition as openmetrics  # noqa: PLC0415
@@ -54,8 +64,8 @@ class Exposition:
         collected: Any = _Collected(self._measures)  # Any: of a registry, rendering takes `collect` only
         if _OPENMETRICS in accept:
             text: bytes = openmetrics.generate_latest(collected)  # type: ignore[no-untyped-call]  # of the library
-            return Page(text, openmetrics.CONTENT_TYPE_LATEST)
-        return Page(exposition.generate_latest(collected), _PLAIN_TEXT)
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return exposition.generate_latest(collected), _PLAIN_TEXT
 
 
 class _Collected:

@@ -137,14 +137,19 @@ class Measures:
         return list(self._histograms.items())
 
     def gauges(self) -> dict[Key, float]:
-        """All gauges, each the sum over the processes. It may be called in any thread."""
-        sums: dict[Key, float] = {}
+        """All gauges, each the sum over the processes or the highest: see `Series.takes_highest`.
+
+        It may be called in any thread.
+        """
+        found: dict[Key, float] = {}
         now = time.monotonic()
         reported = [each.values for each in list(self._reported.values()) if each.until > now]
         for values in (self._read_gauges(), *reported):
             for name, labels, value in values:
-                sums[name, labels] = sums.get((name, labels), 0.0) + value
-        return sums
+                known = found.get((name, labels), 0.0)
+                is_highest = CATALOGUE[name].takes_highest
+                found[name, labels] = max(known, value) if is_highest else known + value
+        return found
 
     def drain(self) -> Measured:
         """See `Mergeable.drain`."""

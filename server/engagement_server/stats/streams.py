@@ -32,6 +32,11 @@ class OpenStreams(NamedTuple):
         """Events that the slowest subscription is behind."""
         return max((lag.events for lag in self.slowest), default=0)
 
+    @property
+    def max_lag_ms(self) -> int:
+        """Age of the oldest event that one of the slowest subscriptions has yet to read."""
+        return max((lag.age_ms for lag in self.slowest), default=0)
+
 
 class _Reported(NamedTuple):
     """The streams of another process."""
@@ -50,6 +55,11 @@ class Streams:
         self._lags = [SubscriptionLags(each.subscriptions, each.readers) for each in partitions]
         self._own = OpenStreams(process, 0, 0, [])
         self._reported: dict[int, _Reported] = {}
+
+    @property
+    def own(self) -> OpenStreams:
+        """Those of this process when it looked at them last."""
+        return self._own
 
     async def refresh(self) -> None:
         """Looks at the streams of this process."""

@@ -128,7 +128,7 @@ class Parent:
             share = config.memory_plan(processes=worker_count + 1)
             port = await ReservedPort.take(config.listen)
             ending.callback(port.close)
-            assemblies = await open_assemblies(config, log)
+            assemblies = await open_assemblies(config, log, measures=measures)
             supervisor = Supervisor()
             partitions = [
                 OwnedPartition(
@@ -160,7 +160,7 @@ class Parent:
             )
             ending.push_async_callback(workers.stop)
             supervisor.watch(lambda: workers.report_stalled(supervisor.stalled_services))
-            _measure(config, partitions, measures)
+            _measure(config, partitions, supervisor, measures)
             await stats.begin()
             ending.callback(supervisor.start("stats", stats.run).cancel)
             await workers.start()
@@ -195,10 +195,13 @@ class Parent:
         await self._ending.aclose()
 
 
-def _measure(config: Config, partitions: Sequence[OwnedPartition], measures: Measures) -> None:
-    measure_process(measures, [partition.committer for partition in partitions])
+def _measure(
+    config: Config, partitions: Sequence[OwnedPartition], supervisor: Supervisor, measures: Measures
+) -> None:
+    measure_process(measures, [partition.committer for partition in partitions], supervisor)
     folders = [partition.database.folder for partition in partitions]
-    measure_node(measures, config, folders=folders, readers=[partition.readers for partition in partitions])
+    readers = {partition.number: partition.readers for partition in partitions}
+    measure_node(measures, config, folders=folders, readers=readers)
 
 
 def _stats(

@@ -131,6 +131,11 @@ class Endpoint:
         return self._running.is_idle
 
     @property
+    def running_calls(self) -> int:
+        """See `RunningCalls.count`."""
+        return self._running.count
+
+    @property
     def unread_answers(self) -> int:
         """See `RunningCalls.unread_answers`."""
         return self._running.unread_answers

@@ -213,6 +213,11 @@ class RunningCalls:
         return len(self._answers)
 
     @property
+    def count(self) -> int:
+        """How many there are, with streams."""
+        return len(self._connections)
+
+    @property
     def is_idle(self) -> bool:
         """Whether there is neither a unary call, however little of it has arrived, nor a busy stream."""
         has_unary = len(self._connections) > len(self._streams)

@@ -37,6 +37,7 @@ from engagement_server.log.nats.racing import until_first
 from engagement_server.log.nats.snapshots.schedule import SnapshotSchedule
 from engagement_server.log.nats.stream import PUBLISH_SECONDS, connect
 from engagement_server.log.nats.voting import Voting
+from engagement_server.metrics.measures import Measures
 from engagement_server.operations import ChangeEpoch, CompleteErasure
 from engagement_server.store.log_digest import BOUNDARY_MESSAGES
 from engagement_server.supervision import call_all, supervise
@@ -81,10 +82,12 @@ class JetStreamLog:
         snapshot_seconds: float = 6 * 3600,
         reserve: Reserve | None = None,
         node_id: str = "",
+        measures: Measures | None = None,
     ) -> None:
         """Opens the view, a new one with the identity of the log. Raises ConfigurationError.
 
-        Takes over the reserve: disk space for removal. All logs of a node have the same `node_id`.
+        Takes over the reserve: disk space for removal. All logs of a node have the same `node_id`. `measures`
+        gets what the log measures.
         """
         self._reserve = reserve
         self._room = DiskRoom(reserve)
@@ -108,7 +111,9 @@ class JetStreamLog:
             is_current=lambda: self._freshness.is_current,
         )
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._metrics = LogMetrics(settings.name, self._freshness, self._snapshots)
+        self._metrics = LogMetrics(
+            settings.name, measures or Measures(), freshness=self._freshness, snapshots=self._snapshots
+        )
         self._damage = Damage(settings.name, on_change=self._note_damage)
         self._damage.compare(self._applier.divergence)
         self._tasks = [
@@ -219,7 +224,6 @@ class JetStreamLog:
         await self._applier.close()
         if self._reserve is not None:
             self._reserve.close()
-        self._metrics.close()
 
     async def _require_view(self, deadline: float) -> None:
         """Refuses commits that could not be answered, before any of them is in the log."""
@@ -319,7 +323,6 @@ class JetStreamLog:
         for entry, outcome in zip(entries, applied, strict=True):
             if outcome is None or entry.commit is None:
                 continue
-            self._metrics.note_hold(is_held=outcome.retention.hold is not None)
             error = call_all("commit-log", self._callbacks, outcome)
             self._pending.finish(entry.message_id, outcome)
             if error is not None:

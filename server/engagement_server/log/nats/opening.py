@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from engagement_server.log.nats.config import LogConfig
     from engagement_server.log.nats.stream import NatsStream, StreamState
+    from engagement_server.metrics.measures import Measures
     from engagement_server.store.database import DatabaseFile, StoreState
     from engagement_server.store.reserve import Reserve
 
@@ -50,11 +51,12 @@ async def open_log(  # noqa: PLR0913  # all but two are named at the call
     partition: int,
     partition_count: int,
     reserve: Callable[[], Reserve],
+    measures: Measures,
     node_id: str = "",
 ) -> JetStreamLog:
     """Opens the log of a partition; its view may still be behind, if the log does not answer.
 
-    `reserve` takes up disk space for removal, once the view is there.
+    `reserve` takes up disk space for removal, once the view is there. `measures` gets what the log measures.
 
     Raises ConfigurationError and UnreadableCommitError.
     """
@@ -86,6 +88,7 @@ async def open_log(  # noqa: PLR0913  # all but two are named at the call
         snapshot_seconds=config.snapshot_hours * 3600,
         reserve=reserve(),
         node_id=node_id,
+        measures=measures,
     )
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts a temporary server, follows it while the examples are uploaded, and shows the stored events, the rejected ones,
-# and a profile as it grows. Needs `engagement` on the PATH, as `make demo` provides.
+# and a profile as it grows. Needs `engagement` on the PATH, as `make tour` provides.
 set -euo pipefail
 
 examples="$(cd "$(dirname "$0")/examples" && pwd)"
