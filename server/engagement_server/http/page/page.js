@@ -303,6 +303,8 @@ function path(times, values, x, y) {
 // ---- What is shown of the server.
 
 const rate = (value) => `${figure(value)} /s`;
+// The last bucket has no end.
+const callTime = (value) => (value < 30 ? time(value) : `≥ ${time(value)}`);
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const events = (value) => `${compact.format(value)} ${value === 1 ? "event" : "events"}`;
 
@@ -318,8 +320,8 @@ const charts = [
     { name: "Failed", look: "failed", of: (sample) => perSecond(sample.failedCalls, sample) },
   ] }),
   new Chart({ title: "Time of calls", unit: time, series: [
-    { name: "Median", look: "first", of: (sample) => seconds(sample.medianCallTime) },
-    { name: "p99", look: "second", of: (sample) => seconds(sample.p99CallTime) },
+    { name: "Median", look: "first", format: callTime, of: (sample) => seconds(sample.medianCallTime) },
+    { name: "p99", look: "second", format: callTime, of: (sample) => seconds(sample.p99CallTime) },
   ] }),
   new Chart({ title: "Commits", unit: rate, series: [
     { name: "Ended", look: "first", of: (sample) => perSecond(sample.commits, sample) },
