@@ -302,7 +302,9 @@ function path(times, values, x, y) {
 
 // ---- What is shown of the server.
 
-const rate = (value) => `${figure(value)} /s`;
+// A rate of a few seconds is no more exact than this.
+const rates = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const rate = (value) => `${value < 0.1 || value >= 100 ? figure(value) : rates.format(value)} /s`;
 // The last bucket has no end.
 const callTime = (value) => (value < 30 ? time(value) : `≥ ${time(value)}`);
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
