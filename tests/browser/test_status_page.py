@@ -202,6 +202,12 @@ def test_a_sample_that_is_missing_leaves_a_gap(page: StagedPage) -> None:
     assert sorted(line.count("M") for line in lines) == [1, 2]
 
 
+def test_a_time_in_the_last_bucket_is_a_lower_bound(page: StagedPage) -> None:
+    page.server.answer["samples"][-1]["p99CallTime"] = "30s"
+    page.refresh()
+    assert "p99\n≥ 30 s" in cards(page)[2]
+
+
 def test_an_answer_that_makes_no_sense_is_shown_as_far_as_it_does(page: StagedPage) -> None:
     broken: object
     for broken in (None, "x", -1, [], {}, [None], 1e308):

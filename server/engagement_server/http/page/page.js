@@ -302,7 +302,11 @@ function path(times, values, x, y) {
 
 // ---- What is shown of the server.
 
-const rate = (value) => `${figure(value)} /s`;
+// A rate of a few seconds is no more exact than this.
+const rates = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const rate = (value) => `${value < 0.1 || value >= 100 ? figure(value) : rates.format(value)} /s`;
+// The last bucket has no end.
+const callTime = (value) => (value < 30 ? time(value) : `≥ ${time(value)}`);
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const events = (value) => `${compact.format(value)} ${value === 1 ? "event" : "events"}`;
 
@@ -318,8 +322,8 @@ const charts = [
     { name: "Failed", look: "failed", of: (sample) => perSecond(sample.failedCalls, sample) },
   ] }),
   new Chart({ title: "Time of calls", unit: time, series: [
-    { name: "Median", look: "first", of: (sample) => seconds(sample.medianCallTime) },
-    { name: "p99", look: "second", of: (sample) => seconds(sample.p99CallTime) },
+    { name: "Median", look: "first", format: callTime, of: (sample) => seconds(sample.medianCallTime) },
+    { name: "p99", look: "second", format: callTime, of: (sample) => seconds(sample.p99CallTime) },
   ] }),
   new Chart({ title: "Commits", unit: rate, series: [
     { name: "Ended", look: "first", of: (sample) => perSecond(sample.commits, sample) },
