@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from engagement_server.governor.turns import Caller, Room
+from engagement_server.api.grpc.call import caller_of
+from engagement_server.governor.turns import Room
 from engagement_server.jobs.supervisor import EXPIRY, INGEST_SERVICE
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         """Sends the status of a service now, and whenever it changes."""
-        caller = Caller(context.peer(), "")
+        caller = caller_of(context, "")
         if not self._room.is_free_for(caller):
             await context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watches of health are open; close some"

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2  # noqa: F401
 from grpc_reflection.v1alpha import reflection_pb2
 
-from engagement_server.api.grpc.call import end_call
+from engagement_server.api.grpc.call import caller_of, end_call
 from engagement_server.api.grpc.contract_files import (
     declare_copy,
     extension_numbers,
@@ -24,7 +24,7 @@ from engagement_server.api.grpc.contract_files import (
     file_extending,
     file_named,
 )
-from engagement_server.governor.turns import Caller, Room
+from engagement_server.governor.turns import Room
 
 if TYPE_CHECKING:
     from engagement_server.api.grpc.call import Context
@@ -73,7 +73,7 @@ class Reflection:
 
     async def serve(self, _messages: object, context: Context) -> None:
         """Answers the requests of one stream."""
-        caller = Caller(context.peer(), "")
+        caller = caller_of(context, "")
         if not self._room.is_free_for(caller):
             await context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams of reflection are open; close some"
