@@ -161,11 +161,6 @@ class Config:
             raise ConfigurationError(
                 f"--max-memory must be a size such as 512M, 1.5G or 2G; got {shown(self.max_memory)}"
             )
-        if self.max_connection_age_seconds and self.max_stream_age_seconds > MAX_AGE_SECONDS:
-            raise ConfigurationError(
-                f"--max-stream-age-seconds must be at most {MAX_AGE_SECONDS} with"
-                f" --max-connection-age-seconds, which waits for streams; got {self.max_stream_age_seconds:g}"
-            )
         require_address("listen", self.listen, example="127.0.0.1:50051")
         _check_collector(self.trace_endpoint)
         self._parse_partitions()

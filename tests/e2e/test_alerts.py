@@ -41,7 +41,7 @@ from tests.support.waiting import eventually
 _ON = {"ENGAGEMENT_HTTP": ""}
 _LONG_AGO = timedelta(days=400)
 _DISK_BYTES = 72 << 20
-_RARE_SNAPSHOTS = ("--snapshot-hours", "20000", "--log-days", "2000")
+_RARE_SNAPSHOTS = ("--snapshot-hours", "8000", "--log-days", "2000")
 # Where there can be any; subscriptions are then in other processes than the management port.
 _WORKERS = ("--workers", "2") if sys.platform == "linux" else ()
 _SUBJECT = "engagement.0.commits"

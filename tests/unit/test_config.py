@@ -59,13 +59,8 @@ def test_what_is_no_server_of_a_log_is_refused_without_telling_a_password(log: s
     [
         (LogConfig, {"log": " , "}, "--log must be addresses"),
         (Config, {"listen": "nowhere"}, "--listen must be HOST:PORT"),
-        (Config, {"lame_duck_seconds": -1}, "--lame-duck-seconds must be from 0 to 3600"),
-        (Config, {"max_connection_age_seconds": 1e7}, "--max-connection-age-seconds must be from 0"),
-        (
-            Config,
-            {"max_connection_age_seconds": 1, "max_stream_age_seconds": 1e7},
-            "--max-stream-age-seconds must be at most 1500000 with --max-connection-age-seconds",
-        ),
+        (Config, {"lame_duck_seconds": -1}, "--lame-duck-seconds must be a number from 0 to 3600"),
+        (Config, {"max_connection_age_seconds": 1e7}, "--max-connection-age-seconds must be a number from 0"),
         (Config, {"listen": ":1"}, "--listen must be HOST:PORT"),
         (Config, {"listen": "a:65536"}, "--listen must be HOST:PORT"),
         (WorkerConfig, {"workers": 65}, "--workers must be a whole number from 1 to 64; got 65"),

@@ -314,7 +314,7 @@ def test_debug_is_for_our_lines_and_not_for_those_of_libraries(
     [
         ({"log_format": "xml"}, "--log-format must be text or json"),
         ({"log_level": "loud"}, "--log-level must be debug, info, warning or error"),
-        ({"slow_call_seconds": -1.0}, "--slow-call-seconds must be at least 0"),
+        ({"slow_call_seconds": -1.0}, "--slow-call-seconds must be a number from 0"),
         ({"slow_call_seconds": float("nan")}, "--slow-call-seconds must be a number"),
     ],
 )

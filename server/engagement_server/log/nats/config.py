@@ -57,7 +57,7 @@ class LogConfig:
     snapshot_hours: float = setting(
         6.0,
         metavar="HOURS",
-        at_least=0.01,
+        at_least=0.0001,
         at_most=8_760,
         help="Interval of the snapshots that new nodes start from; one of the nodes takes each.",
     )
