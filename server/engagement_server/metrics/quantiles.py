@@ -23,7 +23,8 @@ def quantile(share: float, counts: Sequence[int], bounds: Sequence[float]) -> fl
     lower = 0.0
     for count, reached, upper in zip(counts, accumulate(counts), bounds, strict=False):
         if count and reached >= rank:
-            return lower + (upper - lower) * max(0.0, rank - (reached - count)) / count
+            within = (upper - lower) * max(0.0, rank - (reached - count)) / count
+            return min(upper, lower + within)  # rounding may lead beyond
         lower = upper
     return bounds[-1]
 
