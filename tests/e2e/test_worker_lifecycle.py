@@ -14,6 +14,7 @@ import nats
 import pytest
 
 from engagement import v1
+from engagement.cli.failures import ExitStatus
 from engagement_server.log.nats import entries, marks
 from tests.support.connection import ACCOUNT, Connection, connect
 from tests.support.events import customer_event
@@ -119,7 +120,7 @@ async def test_a_worker_that_ends_while_it_starts_ends_the_start(tmp_path: Path)
         workers = Workers(server)
         await eventually(lambda: bool(workers.pids), "a worker starts")
         os.kill(workers.pids[0], signal.SIGKILL)
-        assert await asyncio.to_thread(server.wait) == 1
+        assert await asyncio.to_thread(server.wait) == ExitStatus.FAILED
     assert "worker 1 exited with status -9 as it started" in server.messages
 
 
