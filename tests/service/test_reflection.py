@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -50,7 +51,8 @@ def _open(channel: grpc.aio.Channel, version: str = "v1") -> Call:
 
 
 async def _ask(call: Call, request: Request) -> Response:
-    await call.write(request)
+    with contextlib.suppress(asyncio.InvalidStateError):  # it has ended already: reading says how
+        await call.write(request)
     async with deadline("reflection answered"):
         response = await call.read()
     assert isinstance(response, Response)
