@@ -22,6 +22,11 @@ CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CHUNK_BYTES = 65_536
 
 
+def _obey_hangup() -> None:
+    """Ends with its terminal, as programs do unless nohup has started the tests."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class TerminalSession:
     """Runs a command as the foreground of a new terminal, which it controls; leaving the context kills it.
 
@@ -54,6 +59,7 @@ class TerminalSession:
             cwd=folder,
             env={"TERM": "xterm", **inherited, "PS1": "$ "},
             start_new_session=True,
+            preexec_fn=_obey_hangup,  # noqa: PLW1509  # it takes no lock
         )
 
     def __enter__(self) -> Self:
