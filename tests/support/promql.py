@@ -106,7 +106,7 @@ def _value(node: promql.Expr, scrapes: Sequence[Scrape]) -> Vector | float:
             return _binary(node, scrapes)
         case promql.Call():
             return _call(node, scrapes)
-    raise NotImplementedError(type(node).__name__)
+    raise AssertionError(f"rules use no {type(node).__name__}")
 
 
 def _read(selector: Selector, scrape: Scrape) -> Iterator[tuple[Labels, float]]:
