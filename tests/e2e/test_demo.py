@@ -67,14 +67,17 @@ async def test_each_panel_has_data(tmp_path: Path) -> None:
 
         def missing() -> set[str]:
             shown = samples(ask(http, "/metrics").text)
-            scrapes[1:] = [scraped({"demo": shown}, seconds=time.monotonic())]
+            scrapes.append(scraped({"demo": shown}, seconds=time.monotonic()))
             # A slow machine may not show all of them at once: some are 0 again after a while.
             for title, expression in list(waiting):
                 if has_data(expression, scrapes, title in _QUIET):
                     waiting.remove((title, expression))
             return {title for title, _ in waiting}
 
-        await eventually(lambda: not missing(), "each panel has data", seconds=120)
+        try:
+            await eventually(lambda: not missing(), "each panel has data", seconds=120)
+        except TimeoutError:
+            raise AssertionError(f"without data: {waiting}") from None
         process.send(signal.SIGINT)
         assert process.wait() == 0
     assert [path.name for path in (tmp_path / "demo").iterdir() if path.is_dir()] == []

@@ -60,7 +60,7 @@ def scraped(instances: Mapping[str, Mapping[Sample, float] | None], *, seconds: 
 
 
 def evaluate(expression: str, scrapes: Sequence[Scrape]) -> Vector:
-    """The result after these scrapes; rates are from the first to the last of them."""
+    """The result after these scrapes; rates are from the first that shows a series to the last of them."""
     found = _value(promql.parse(expression), scrapes)
     assert isinstance(found, dict), f"{expression} is no vector"
     return found
@@ -122,15 +122,16 @@ def _call(node: promql.Call, scrapes: Sequence[Scrape]) -> Vector:
         assert isinstance(buckets, dict)
         return _quantile(share, buckets)
     assert node.func.name in {"rate", "increase"}, node.func.name
-    first, last = scrapes[0], scrapes[-1]
-    if first is last:
-        return {}
-    divisor = last.seconds - first.seconds if node.func.name == "rate" else 1.0
     (argument,) = node.args
+    selector, last = _selector(argument), scrapes[-1]
+    firsts: dict[Labels, tuple[float, float]] = {}
+    for scrape in reversed(scrapes[:-1]):
+        firsts.update((labels, (value, scrape.seconds)) for labels, value in _read(selector, scrape))
     return {
-        _without(labels, {NAME}): (value - first.samples[labels]) / divisor
-        for labels, value in _read(_selector(argument), last)
-        if labels in first.samples
+        _without(labels, {NAME}): (value - firsts[labels][0])
+        / (last.seconds - firsts[labels][1] if node.func.name == "rate" else 1.0)
+        for labels, value in _read(selector, last)
+        if labels in firsts
     }
 
 
